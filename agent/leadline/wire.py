@@ -1,0 +1,288 @@
+"""What agent and collector say to each other: JSON, one integer version, every size bounded. docs/wire.md explains it.
+
+History of WIRE_VERSION:
+  1  2026-11  batches of whole windows, acknowledgement with digest, plan, enrolment
+
+Rule 1: what an agent sends is decoded strictly: an unknown key is an error, so a typing mistake cannot lose data.
+Rule 2: what a collector answers is decoded leniently: an older agent must survive a newer collector's extra keys.
+Rule 3: keys are only ever added, with a default that means what their absence meant.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from leadline.errors import WireError
+from leadline.model import (
+    NAME_LENGTH_MAX,
+    WINDOW_S,
+    ErrorBound,
+    Failure,
+    Miss,
+    ProbeSettings,
+    Target,
+    Window,
+    check_name,
+)
+
+WIRE_VERSION = 1
+
+#: A minute of 1,000 targets at one probe a second is about 120 kB compressed; eight times that is head room.
+BODY_BYTES_MAX = 1 << 20
+#: RTT columns compress about 3:1; more than 8:1 is not measurement data.
+INFLATED_BYTES_MAX = 8 << 20
+#: Windows in one batch. An agent with more targets sends several batches a minute.
+SERIES_MAX = 4_096
+#: Slots of one window at the shortest interval, 10 ms.
+SLOTS_MAX = 6_000
+#: Targets in one plan.
+TARGETS_MAX = 10_000
+#: An RTT above one minute is beyond every timeout (RFC 6703 §4.1.1: 51 s).
+RTT_US_MAX = 60_000_000
+#: 2100-01-01, in seconds: keeps every stored time far from overflow.
+TIME_S_MAX = 4_102_444_800
+INT63_MAX = (1 << 63) - 1
+
+Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH_MAX)]
+Address = Annotated[str, Meta(min_length=1, max_length=253)]
+Hex128 = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Count = Annotated[int, Meta(ge=0, le=INT63_MAX)]
+TimeUs = Annotated[int, Meta(ge=0, le=TIME_S_MAX * 1_000_000)]
+RttUs = Annotated[int, Meta(ge=0, le=RTT_US_MAX)]
+Slot = Annotated[int, Meta(ge=0, lt=SLOTS_MAX)]
+Detail = Annotated[int, Meta(ge=0, le=RTT_US_MAX)]
+
+
+class Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A document that must say nothing we do not know."""
+
+
+class MissEntry(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """``[slot, failure, detail]``: why a slot has no RTT."""
+
+    slot: Slot
+    failure: Failure
+    detail: Detail | None = None
+
+
+class Bound(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """``[p50, p99]`` of the measurement's own error in microseconds."""
+
+    p50_us: RttUs
+    p99_us: RttUs
+
+
+class Series(Strict):
+    """One window of one target."""
+
+    target: Name
+    #: The IP address that was probed.
+    address: Address
+    #: Epoch second of the UTC minute.
+    start_s: Annotated[int, Meta(ge=0, le=TIME_S_MAX, multiple_of=WINDOW_S)]
+    interval_ms: Annotated[int, Meta(ge=10, le=WINDOW_S * 1_000)]
+    rtt_us: Annotated[list[RttUs | None], Meta(min_length=1, max_length=SLOTS_MAX)]
+    misses: Annotated[list[MissEntry], Meta(max_length=SLOTS_MAX)] = []
+    duplicates: Annotated[int, Meta(ge=0, le=RTT_US_MAX)] = 0
+    error_us: Bound | None = None
+
+
+class Batch(Strict):
+    """What an agent seals at the end of a window and sends until it is acknowledged: immutable and numbered."""
+
+    v: Annotated[int, Meta(ge=WIRE_VERSION, le=WIRE_VERSION)]
+    agent: Name
+    #: Drawn at random when the agent's state was made; (agent, epoch, seq) names a batch for ever.
+    epoch: Hex128
+    seq: Count
+    #: Version of the mesh the probes were sent under.
+    mesh_version: Count
+    #: Wall clock and monotonic clock of the agent at the moment of sealing.
+    sealed_at_us: TimeUs
+    monotonic_us: Count
+    series: Annotated[list[Series], Meta(max_length=SERIES_MAX)]
+
+
+class Ack(Struct, frozen=True, kw_only=True):
+    """The only answer that means "stored": the digest of the very bytes that were sent."""
+
+    digest: Sha256
+    #: The batch was already stored.
+    duplicate: bool = False
+    #: The mesh in force; an agent that has another one asks for its plan.
+    mesh_version: Count = 0
+
+
+class PlanTarget(Struct, frozen=True, kw_only=True):
+    """One target of an agent's plan."""
+
+    name: Name
+    site: Name
+    address: Address
+    interval_ms: int
+    timeout_ms: int
+    payload_bytes: int
+    dscp: int
+    dont_fragment: bool
+
+    def target(self) -> Target:
+        """The noun; ValueError where a value is out of range."""
+        settings = ProbeSettings(
+            interval_ms=self.interval_ms,
+            timeout_ms=self.timeout_ms,
+            payload_bytes=self.payload_bytes,
+            dscp=self.dscp,
+            dont_fragment=self.dont_fragment,
+        )
+        return Target(name=self.name, site=self.site, address=self.address, settings=settings)
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What one agent has to measure. Data, never code: unknown keys are passed over."""
+
+    mesh_version: Count
+    agent: Name
+    site: Name
+    #: The address probes leave from; None lets the host choose.
+    source_address: Address | None = None
+    targets: Annotated[list[PlanTarget], Meta(max_length=TARGETS_MAX)] = []
+
+
+class EnrolRequest(Strict):
+    """A one-time token in exchange for a key."""
+
+    token: Annotated[str, Meta(min_length=16, max_length=128)]
+    #: Which agent of the token's site; may be left out where the mesh has only one.
+    agent: Name | None = None
+
+
+class EnrolAnswer(Struct, frozen=True, kw_only=True):
+    """The agent's identity. The key is shown this once; the collector keeps its SHA-256."""
+
+    agent: Name
+    site: Name
+    key: Annotated[str, Meta(min_length=16, max_length=128)]
+
+
+class TokenRequest(Strict):
+    """Asks for a one-time enrolment token."""
+
+    site: Name
+    ttl_s: Annotated[int, Meta(ge=60, le=30 * 86_400)] = 86_400
+
+
+class TokenAnswer(Struct, frozen=True, kw_only=True):
+    """A one-time enrolment token, shown this once."""
+
+    token: str
+    site: Name
+    expires_at_s: Count
+
+
+class MeshAnswer(Struct, frozen=True, kw_only=True):
+    """What became of a mesh file."""
+
+    version: Count
+    #: False when the file says what the version in force already says.
+    changed: bool
+    sites: Count
+    agents: Count
+    pairs: Count
+
+
+Document = TypeVar("Document")
+
+
+def encode(document: Struct) -> bytes:
+    """The document as JSON."""
+    return msgspec.json.encode(document)
+
+
+def decode(data: bytes, kind: type[Document]) -> Document:
+    """The document in ``data``; WireError names the path of what is wrong with it."""
+    try:
+        return msgspec.json.decode(data, type=kind, strict=True)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise _wire_error(error) from error
+
+
+def _wire_error(error: Exception) -> WireError:
+    found = re.fullmatch(r"(.*?)(?: - at `\$?\.?(.*)`)?", str(error), re.DOTALL)
+    assert found is not None
+    return WireError(found[2] or "document", found[1])
+
+
+def decode_batch(data: bytes) -> Batch:
+    """A batch whose every window is valid; WireError otherwise."""
+    batch = decode(data, Batch)
+    seen: set[tuple[str, int]] = set()
+    for index, series in enumerate(batch.series):
+        key = (series.target, series.start_s)
+        if key in seen:
+            raise WireError(f"series[{index}]", f"second window of {series.target!r} at {series.start_s}")
+        seen.add(key)
+        _checked(index, series)
+    try:
+        check_name("agent", batch.agent)
+    except ValueError as error:
+        raise WireError("agent", str(error)) from error
+    return batch
+
+
+def _checked(index: int, series: Series) -> Window:
+    try:
+        check_name("target", series.target)
+        return window(series)
+    except ValueError as error:
+        raise WireError(f"series[{index}]", str(error)) from error
+
+
+def window(series: Series) -> Window:
+    """The window a series carries; ValueError where it is none."""
+    bound = series.error_us
+    return Window(
+        start_s=series.start_s,
+        interval_ms=series.interval_ms,
+        rtt_us=tuple(series.rtt_us),
+        misses=tuple(Miss(miss.slot, miss.failure, miss.detail) for miss in series.misses),
+        duplicates=series.duplicates,
+        error_bound=None if bound is None else ErrorBound(p50_us=bound.p50_us, p99_us=bound.p99_us),
+    )
+
+
+def series(target: str, address: str, window: Window) -> Series:
+    """A window as it travels."""
+    bound = window.error_bound
+    return Series(
+        target=target,
+        address=address,
+        start_s=window.start_s,
+        interval_ms=window.interval_ms,
+        rtt_us=list(window.rtt_us),
+        misses=[MissEntry(miss.slot, miss.failure, miss.detail) for miss in window.misses],
+        duplicates=window.duplicates,
+        error_us=None if bound is None else Bound(bound.p50_us, bound.p99_us),
+    )
+
+
+def windows(batch: Batch) -> Iterator[tuple[Series, Window]]:
+    """The windows of a decoded batch, each beside the series it came in."""
+    for one in batch.series:
+        yield one, window(one)
+
+
+def digest(body: bytes) -> str:
+    """SHA-256 of the bytes as they travel, compressed: what an acknowledgement must repeat."""
+    return hashlib.sha256(body).hexdigest()
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of a batch, for docs and for the OpenAPI document."""
+    return msgspec.json.schema(Batch)

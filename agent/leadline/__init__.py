@@ -6,6 +6,4 @@ Rule 2: it imports the standard library, msgspec and geographiclib, and neither 
 Rule 3: a type is admitted when agent and collector both need it; what only one side needs lives there.
 """
 
-from importlib.metadata import version
-
-__version__ = version("leadline")
+__version__ = "0.1.0"

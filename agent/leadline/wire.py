@@ -79,7 +79,7 @@ class Bound(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     p99_us: RttUs
 
 
-class Series(Strict):
+class Series(Strict, frozen=True):
     """One window of one target."""
 
     target: Name
@@ -94,7 +94,7 @@ class Series(Strict):
     error_us: Bound | None = None
 
 
-class Batch(Strict):
+class Batch(Strict, frozen=True):
     """What an agent seals at the end of a window and sends until it is acknowledged: immutable and numbered."""
 
     v: Annotated[int, Meta(ge=WIRE_VERSION, le=WIRE_VERSION)]
@@ -155,7 +155,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     targets: Annotated[list[PlanTarget], Meta(max_length=TARGETS_MAX)] = []
 
 
-class EnrolRequest(Strict):
+class EnrolRequest(Strict, frozen=True):
     """A one-time token in exchange for a key."""
 
     token: Annotated[str, Meta(min_length=16, max_length=128)]
@@ -171,7 +171,7 @@ class EnrolAnswer(Struct, frozen=True, kw_only=True):
     key: Annotated[str, Meta(min_length=16, max_length=128)]
 
 
-class TokenRequest(Strict):
+class TokenRequest(Strict, frozen=True):
     """Asks for a one-time enrolment token."""
 
     site: Name

@@ -1,0 +1,26 @@
+"""Durations as people write them: ``10s``, ``100ms``, ``24h``."""
+
+from __future__ import annotations
+
+import re
+
+_UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)")
+
+
+def duration_ms(text: str) -> int:
+    """Whole milliseconds, more than 0. ValueError otherwise."""
+    found = _DURATION.fullmatch(text.strip())
+    if not found:
+        raise ValueError(f"{text!r} is not a duration: write a number and a unit, such as 100ms, 10s, 5m, 24h or 28d")
+    whole, _, fraction = found[1].partition(".")
+    thousandths = (int(whole) * 1_000 + int(fraction.ljust(3, "0") or "0")) * _UNIT_MS[found[2]]
+    if thousandths % 1_000 or not thousandths:
+        raise ValueError(f"{text!r} is not a whole number of milliseconds above 0")
+    return thousandths // 1_000
+
+
+def duration_text(ms: int) -> str:
+    """The shortest text that ``duration_ms`` reads back: 60000 is ``1m``, 1500 is ``1500ms``."""
+    unit = next(unit for unit in reversed(_UNIT_MS) if ms % _UNIT_MS[unit] == 0)
+    return f"{ms // _UNIT_MS[unit]}{unit}"

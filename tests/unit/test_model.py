@@ -1,0 +1,139 @@
+"""The nouns cannot be made wrong."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leadline.model import (
+    Failure,
+    Miss,
+    Pair,
+    ProbeSettings,
+    Site,
+    Target,
+    Window,
+    check_address,
+    check_name,
+    us_ceil,
+    window_of,
+)
+
+
+@pytest.mark.parametrize("name", ["a", "fra-a1", "lon.dc2", "9", "a" * 63])
+def test_names_that_are_names(name: str) -> None:
+    """Lower-case letters, digits, dots and hyphens, up to 63."""
+    check_name("site", name)
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a-", "A", "a b", "a/b", "ü", "a\n", "a" * 64, "~loopback4"])
+def test_names_that_are_none(name: str) -> None:
+    """Everything else is refused, with the value in the message."""
+    with pytest.raises(ValueError, match="is not a name"):
+        check_name("site", name)
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1", "host", "a.example.net", "a.example.net."])
+def test_addresses_that_are_addresses(address: str) -> None:
+    """IP literals and host names."""
+    check_address(address)
+
+
+@pytest.mark.parametrize("address", ["", "192.0.2.256", "1.2.3", "2001:db8::g", "a b", "-x.net", "a..b", "a\n"])
+def test_addresses_that_are_none(address: str) -> None:
+    """What looks like an IP address and is none is not a name either."""
+    with pytest.raises(ValueError):
+        check_address(address)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"latitude_deg": 90.5}, "latitude 90.5"),
+        ({"longitude_deg": -181.0}, "longitude -181.0"),
+        ({"uncertainty_km": -1.0}, "uncertainty_km -1.0"),
+        ({"latitude_deg": float("nan")}, "latitude nan"),
+    ],
+)
+def test_a_site_lies_on_earth(wrong: dict[str, float], said: str) -> None:
+    """Coordinates outside of the globe, or that are no numbers, are refused."""
+    with pytest.raises(ValueError, match=said):
+        Site(name="x", **({"latitude_deg": 0.0, "longitude_deg": 0.0} | wrong))
+
+
+def test_a_pair_joins_two_sites() -> None:
+    """A site has no path to itself."""
+    with pytest.raises(ValueError, match="is one"):
+        Pair(source="fra", destination="fra")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"interval_ms": 9},
+        {"interval_ms": 7_000},
+        {"timeout_ms": 0},
+        {"timeout_ms": 51_001},
+        {"payload_bytes": 15},
+        {"payload_bytes": 8_973},
+        {"dscp": 64},
+        {"dscp": -1},
+    ],
+)
+def test_settings_outside_of_their_limits(wrong: dict[str, int]) -> None:
+    """One past every limit is refused."""
+    with pytest.raises(ValueError):
+        ProbeSettings(**wrong)
+
+
+def test_settings_at_their_limits() -> None:
+    """Every limit itself is allowed."""
+    ProbeSettings(interval_ms=10, timeout_ms=51_000, payload_bytes=8_972, dscp=63)
+    ProbeSettings(interval_ms=60_000, timeout_ms=1, payload_bytes=16, dscp=0)
+
+
+def test_a_target_has_a_name_and_an_address() -> None:
+    """Both are checked."""
+    with pytest.raises(ValueError):
+        Target(name="x", site="fra", address="not an address")
+
+
+def test_failures_that_need_a_number() -> None:
+    """An unreachable without its code says nothing."""
+    with pytest.raises(ValueError, match="without its detail"):
+        Miss(0, Failure.UNREACHABLE)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"start_s": 61},
+        {"rtt_us": (1,) * 59},
+        {"rtt_us": (None, *(1,) * 59)},
+        {"misses": (Miss(0, Failure.TIMEOUT),)},
+        {"rtt_us": (-1, *(1,) * 59)},
+        {"duplicates": -1},
+    ],
+)
+def test_windows_that_cannot_be(wrong: dict[str, object]) -> None:
+    """A window starts at a minute and has, for each slot, an RTT or one miss."""
+    right = {"start_s": 60, "interval_ms": 1_000, "rtt_us": (1,) * 60}
+    Window(**right)
+
+    with pytest.raises(ValueError):
+        Window(**(right | wrong))
+
+
+def test_a_slot_nobody_speaks_of_was_not_sent() -> None:
+    """``window_of`` fills what is missing; an RTT wins over a miss of the same slot."""
+    window = window_of(60, 20_000, {1: 500}, [Miss(1, Failure.TIMEOUT), Miss(2, Failure.LATE, 11_000_000)])
+
+    assert window.rtt_us == (None, 500, None)
+    assert window.misses == (Miss(0, Failure.NOT_SENT), Miss(2, Failure.LATE, 11_000_000))
+
+
+@given(st.integers(0, 10**12), st.integers(1, 10**9))
+def test_rounding_up_keeps_every_comparison(rtt_ns: int, limit_us: int) -> None:
+    """For a limit of whole microseconds, ``rtt <= limit`` holds exactly when ``stored <= limit``."""
+    assert (us_ceil(rtt_ns) <= limit_us) == (rtt_ns <= limit_us * 1_000)

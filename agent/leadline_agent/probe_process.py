@@ -1,0 +1,160 @@
+"""The probing process of an agent: it probes, builds windows, and writes them to its standard output.
+
+It reads plans from standard input and ends when that ends. JSON, HTTP and DNS are the other process's business, so
+that nothing here ever waits for them.
+
+Rule: a new plan starts at a whole UTC minute, so that every window was measured under exactly one mesh version.
+"""
+
+from __future__ import annotations
+
+import select
+import sys
+from typing import IO
+
+from leadline.clock import Clock, SystemClock, seeded
+from leadline.errors import LeadlineError
+from leadline.model import WINDOW_S, ProbeSettings
+from leadline.wire import Series, series
+from leadline_agent.aim import Aim, Outcome
+from leadline_agent.flight import LATE_WAIT_MS
+from leadline_agent.frames import ProbePlan, ProbeTarget, Sealed, read_frame, write_frame
+from leadline_agent.prober import Prober
+from leadline_agent.windows import WindowBuilder
+
+#: How often standard input is looked at; a plan waits for the minute anyway.
+SLICE_NS = 200_000_000
+#: What the last probes get to come home when the agent is told to stop.
+STOP_WAIT_NS = 1_000_000_000
+#: Loopback probes for the noise floor: 300 a minute give a p99 with three samples above it.
+LOOPBACK_INTERVAL_MS = 200
+#: A second beyond the last possible outcome, for the process to be scheduled.
+SEAL_MARGIN_S = 1
+#: What stands for the address of a target whose name had none.
+UNRESOLVED = "unresolved"
+_LOOPBACKS = {"~loopback4": "127.0.0.1", "~loopback6": "::1"}
+
+
+class _Plan:
+    """A plan in force from a whole minute on."""
+
+    def __init__(self, plan: ProbePlan, start_s: int) -> None:
+        self.start_s = start_s
+        self.mesh_version = plan.mesh_version
+        self.aims = {target.name: _aim(target) for target in plan.targets}
+
+    def all_aims(self) -> list[Aim]:
+        """Its targets, and the loopback of each family they use."""
+        families = {":" in (aim.address or "") for aim in self.aims.values()}
+        loopbacks = [_loopback(name) for name, address in _LOOPBACKS.items() if (":" in address) in families]
+        return [*self.aims.values(), *loopbacks]
+
+
+class ProbeProcess:
+    """One life of the probing process, from the first plan to the end of its input."""
+
+    def __init__(self, plans: IO[bytes], windows: IO[bytes], clock: Clock) -> None:
+        self._input, self._output, self._clock = plans, windows, clock
+        self._builder = WindowBuilder()
+        self._prober = Prober(clock=clock, rng=seeded(), on_outcome=self._on_outcome, on_duplicate=self._on_duplicate)
+        #: Plans that windows not yet sealed may belong to, in order of time.
+        self._plans: list[_Plan] = []
+        self._sealed_until_s = 0
+
+    def run(self) -> None:
+        """Probe until the input ends, then give the last probes a moment and seal what there is."""
+        first = read_frame(self._input, ProbePlan)
+        if first is not None:
+            self._begin(_Plan(first, self._now_s() // WINDOW_S * WINDOW_S), self._clock.wall_ns())
+            while self._read_plan():
+                self._prober.run(self._clock.monotonic_ns() + SLICE_NS)
+                self._seal(self._now_s() - self._hold_s())
+            self._prober.aim([], first_slot_at_ns=self._clock.wall_ns())
+            self._prober.run(self._clock.monotonic_ns() + STOP_WAIT_NS)
+            self._seal(self._now_s() + WINDOW_S)
+        self._prober.close()
+
+    def _now_s(self) -> int:
+        return self._clock.wall_ns() // 1_000_000_000
+
+    def _read_plan(self) -> bool:
+        """Take a plan if one is there; False when the input has ended."""
+        if select.select([self._input], [], [], 0)[0]:
+            plan = read_frame(self._input, ProbePlan)
+            if plan is None:
+                return False
+            start_s = (self._now_s() // WINDOW_S + 1) * WINDOW_S
+            self._begin(_Plan(plan, start_s), start_s * 1_000_000_000)
+        return True
+
+    def _begin(self, plan: _Plan, at_wall_ns: int) -> None:
+        self._plans.append(plan)
+        self._prober.aim(plan.all_aims(), first_slot_at_ns=at_wall_ns)
+
+    def _plan_at(self, start_s: int) -> _Plan:
+        """The plan in force at a minute; the oldest known for what lies before it."""
+        return next((plan for plan in reversed(self._plans) if plan.start_s <= start_s), self._plans[0])
+
+    def _hold_s(self) -> int:
+        """How long after its last slot a window may still get an outcome."""
+        timeouts_ms = [aim.settings.timeout_ms for plan in self._plans for aim in plan.aims.values()]
+        return (max(timeouts_ms, default=0) + LATE_WAIT_MS) // 1_000 + SEAL_MARGIN_S
+
+    def _on_outcome(self, outcome: Outcome) -> None:
+        if outcome.aim.name in _LOOPBACKS:
+            self._builder.add_loopback(outcome)
+        else:
+            self._builder.add(outcome)
+
+    def _on_duplicate(self, aim: Aim, slot: int) -> None:
+        if aim.name not in _LOOPBACKS:
+            self._builder.add_duplicate(aim, slot)
+
+    def _seal(self, until_s: int) -> None:
+        """Write every window that ends by ``until_s``, by mesh version."""
+        until_s = until_s // WINDOW_S * WINDOW_S
+        if until_s <= self._sealed_until_s:
+            return
+        self._sealed_until_s = until_s
+        by_version: dict[int, list[Series]] = {}
+        for aim, window in self._builder.seal(until_s):
+            version = self._plan_at(window.start_s).mesh_version
+            by_version.setdefault(version, []).append(series(aim.name, aim.address or UNRESOLVED, window))
+        for version, windows in by_version.items():
+            write_frame(self._output, Sealed(version, windows))
+        in_force = self._plan_at(until_s)
+        self._plans = [plan for plan in self._plans if plan.start_s >= in_force.start_s]
+
+
+def _aim(target: ProbeTarget) -> Aim:
+    settings = ProbeSettings(
+        interval_ms=target.interval_ms,
+        timeout_ms=target.timeout_ms,
+        payload_bytes=target.payload_bytes,
+        dscp=target.dscp,
+        dont_fragment=target.dont_fragment,
+    )
+    return Aim(name=target.name, address=target.address, settings=settings, source=target.source)
+
+
+def _loopback(name: str) -> Aim:
+    settings = ProbeSettings(interval_ms=LOOPBACK_INTERVAL_MS, timeout_ms=1_000)
+    return Aim(name=name, address=_LOOPBACKS[name], settings=settings)
+
+
+def main() -> int:
+    """The entry point of the process: exit status 0, or 2 with one line on standard error."""
+    try:
+        # Unbuffered: select() must see every byte that has not been read.
+        with open(0, "rb", buffering=0, closefd=False) as plans:
+            ProbeProcess(plans, sys.stdout.buffer, SystemClock()).run()
+    except LeadlineError as error:
+        print(f"leadline: {error}", file=sys.stderr)  # noqa: T201 - the parent passes it on
+        return 2
+    except (BrokenPipeError, KeyboardInterrupt):
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""What an agent keeps on disk: its credential (mode 0600) and the last plan it was given.
+
+The plan is kept so that an agent that starts while its collector is away goes on measuring.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from leadline import wire
+from leadline.errors import ConfigError, WireError
+
+
+class Credential(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who this agent is, and to whom it reports."""
+
+    collector: str
+    agent: str
+    site: str
+    key: str
+    ca_file: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Credential(agent={self.agent!r}, site={self.site!r}, collector={self.collector!r})"
+
+
+class AgentState:
+    """The state directory of one agent."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._credential = directory / "credential.json"
+        self._plan = directory / "plan.json"
+
+    def save_credential(self, credential: Credential) -> None:
+        """Keep it, readable by this user only; an existing one is an error: one directory is one identity."""
+        if self._credential.exists():
+            raise ConfigError(
+                "--state-dir",
+                f"{self._credential} is already there: this directory belongs to an enrolled agent; "
+                "name another, or remove the file to give that identity up",
+            )
+        _write(self._credential, msgspec.json.encode(credential))
+
+    def load_credential(self) -> Credential:
+        """The credential; ConfigError names the remedy when there is none."""
+        try:
+            return msgspec.json.decode(self._credential.read_bytes(), type=Credential)
+        except FileNotFoundError:
+            raise ConfigError(
+                "--state-dir", f"{self.directory} holds no credential: run `leadline agent enroll` first"
+            ) from None
+        except (OSError, msgspec.DecodeError) as error:
+            raise ConfigError(str(self._credential), f"cannot be read: {error}") from error
+
+    def save_plan(self, plan: wire.Plan) -> None:
+        """Keep the plan for the next start."""
+        _write(self._plan, wire.encode(plan))
+
+    def load_plan(self) -> wire.Plan | None:
+        """The last plan; None when there is none that can be read."""
+        try:
+            return wire.decode(self._plan.read_bytes(), wire.Plan)
+        except (OSError, WireError):
+            return None
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Replace a file as a whole, readable by this user only."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new = path.with_suffix(".new")
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError as error:
+        raise ConfigError("--state-dir", f"cannot write {path}: {error.strerror}") from error

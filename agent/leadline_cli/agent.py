@@ -1,0 +1,98 @@
+"""``leadline agent``: the process that measures at a site."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+
+from leadline.errors import ConfigError
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``agent`` to the command line."""
+    parser = commands.add_parser("agent", help="measure from this host and report to a collector", description=__doc__)
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    enroll = actions.add_parser(
+        "enroll",
+        help="exchange a one-time token for this agent's key",
+        description="Exchange a one-time token for this agent's own key and keep it in the state directory.",
+        epilog="example: leadline agent enroll https://leadline.example.net --token-file fra.token --name fra-a1",
+    )
+    enroll.add_argument("url", metavar="URL", help="the collector's address")
+    enroll.add_argument("--token-file", required=True, metavar="FILE", help="file with the token, - for standard input")
+    enroll.add_argument("--name", help="which agent of the site this is; not needed where the site has one")
+    enroll.add_argument("--ca-file", metavar="FILE", help="certificate authority of the collector (PEM)")
+    enroll.set_defaults(run=run_enroll)
+    run = actions.add_parser(
+        "run",
+        help="measure and report until told to stop",
+        description="Measure what the mesh asks of this agent and report it until SIGTERM or Ctrl-C.",
+        epilog="example: leadline agent run --state-dir /var/lib/leadline",
+    )
+    run.add_argument("--verbose", action="store_true", help="log every detail")
+    run.set_defaults(run=run_agent)
+    for action in (enroll, run):
+        action.add_argument(
+            "--state-dir", metavar="DIR", type=Path, default=state_directory(),
+            help="where credential and plan are kept (default %(default)s)",
+        )  # fmt: skip
+
+
+def state_directory() -> Path:
+    """What systemd gives (StateDirectory=), or the user's own."""
+    if given := os.environ.get("STATE_DIRECTORY"):
+        return Path(given)
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "leadline"
+
+
+def run_enroll(args: argparse.Namespace) -> int:
+    """Enrol; the token is read from a file or standard input so that it never stands in a process list."""
+    from leadline_agent.push import enrol
+    from leadline_agent.state import AgentState, Credential
+
+    answer = enrol(args.url, _token(args.token_file), args.name, args.ca_file)
+    credential = Credential(
+        collector=args.url, agent=answer.agent, site=answer.site, key=answer.key, ca_file=args.ca_file
+    )
+    AgentState(args.state_dir).save_credential(credential)
+    print(f"enrolled as agent {answer.agent} of site {answer.site}; start it with: leadline agent run")
+    return 0
+
+
+def _token(source: str) -> str:
+    try:
+        text = sys.stdin.read(1_024) if source == "-" else Path(source).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("--token-file", f"cannot read {source}: {error}") from error
+    if not text.strip():
+        raise ConfigError("--token-file", f"{source} is empty; `leadline token create --site SITE` prints a token")
+    return text.strip()
+
+
+def run_agent(args: argparse.Namespace) -> int:
+    """Run the agent until a signal ends it."""
+    from leadline.clock import SystemClock, seeded
+    from leadline_agent.batches import BatchQueue
+    from leadline_agent.loop import AgentLoop
+    from leadline_agent.push import CollectorClient
+    from leadline_agent.state import AgentState
+    from leadline_cli.logs import log_to_stderr
+
+    log_to_stderr(verbose=args.verbose)
+    state = AgentState(args.state_dir)
+    credential = state.load_credential()
+    loop = AgentLoop(
+        agent=credential.agent,
+        client=CollectorClient(credential.collector, credential.key, credential.ca_file),
+        state=state,
+        clock=SystemClock(),
+        rng=seeded(),
+        queue=BatchQueue(),
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: loop.stop())
+    loop.run()
+    return 0

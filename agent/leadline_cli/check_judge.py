@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from leadline_agent.aim import Outcome
-
 from leadline import __version__, judge, physics
 from leadline.judge import Criterion, State, WindowJudgement
 from leadline.limits import Catalogue, Limit, Profile
 from leadline.model import WINDOW_S, ErrorBound, Failure, us_ceil
 from leadline.physics import Floors, Plausibility, Reach
 from leadline.stats import WindowStats, statistics
+from leadline_agent.aim import Outcome
 from leadline_agent.windows import error_bound
 from leadline_cli.check import Question
 from leadline_cli.check_document import (

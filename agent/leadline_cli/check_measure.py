@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from leadline_agent.aim import Aim, Outcome
-from leadline_agent.prober import Prober
-
 from leadline.clock import Clock
 from leadline.errors import ConfigError, UnavailableError
 from leadline.model import ProbeSettings
+from leadline_agent.aim import Aim, Outcome
+from leadline_agent.prober import Prober
 
 #: How often the terminal is drawn; RTTs come from kernel stamps, so drawing does not show in them.
 SLICE_NS = 250_000_000

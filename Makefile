@@ -44,14 +44,16 @@ types: $(STAMP) ## mypy, strict
 bench-probe: $(STAMP) ## RTT error and CPU beside fping and icmplib (needs root and fping)
 	$(BIN)/python -m tests.bench.probe $(ARGS)
 
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-emit-index-url pyproject.toml
+
 lock: $(STAMP) ## resolve the requirements files anew
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-		--upgrade --extra collector --group dev pyproject.toml -o requirements/dev.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-		-c requirements/dev.txt pyproject.toml -o requirements/agent.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-		-c requirements/dev.txt --extra collector pyproject.toml -o requirements/collector.txt
+	$(COMPILE) --upgrade --extra collector --group dev -o requirements/dev.txt
+	$(COMPILE) -c requirements/dev.txt -o requirements/agent.txt
+	$(COMPILE) -c requirements/dev.txt --extra collector -o requirements/collector.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url -c requirements/dev.txt --group build -o requirements/build.txt
 
 clean: ## remove the environment and what builds leave
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

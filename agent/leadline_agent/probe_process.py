@@ -69,8 +69,7 @@ class ProbeProcess:
             while self._read_plan():
                 self._prober.run(self._clock.monotonic_ns() + SLICE_NS)
                 self._seal(self._now_s() - self._hold_s())
-            self._prober.aim([], first_slot_at_ns=self._clock.wall_ns())
-            self._prober.run(self._clock.monotonic_ns() + STOP_WAIT_NS)
+            self._prober.drain(self._clock.monotonic_ns() + STOP_WAIT_NS)
             self._seal(self._now_s() + WINDOW_S)
         self._prober.close()
 

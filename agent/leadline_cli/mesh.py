@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from leadline import wire
@@ -21,7 +22,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Check a mesh file and store it as a new version; agents pick it up within a minute.",
         epilog="example: leadline mesh apply mesh.toml",
     )
-    apply.add_argument("file", type=Path, metavar="FILE", help="the mesh file (TOML, docs/mesh.md)")
+    apply.add_argument("file", metavar="FILE", help="the mesh file (TOML, docs/mesh.md); - for standard input")
     apply.add_argument("--dry-run", action="store_true", help="only check the file; needs no collector")
     apply.add_argument("--json", action="store_true", help="print the answer as JSON")
     client.add_options(apply)
@@ -33,9 +34,9 @@ def run_apply(args: argparse.Namespace) -> int:
     from leadline.mesh_file import parse_mesh  # zone data and the catalogue are only needed here
 
     try:
-        text = args.file.read_text(encoding="utf-8")
+        text = sys.stdin.read() if args.file == "-" else Path(args.file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(str(args.file), f"cannot be read: {error}") from error
+        raise ConfigError(args.file, f"cannot be read: {error}") from error
     try:
         mesh = parse_mesh(text)
     except ConfigError as error:

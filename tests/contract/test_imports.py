@@ -1,0 +1,89 @@
+"""Who may import what, and why: the arrows of docs/architecture.md."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import leadline
+import leadline_agent
+import leadline_cli
+import leadline_collector
+
+#: Package: what it must not import, and the reason.
+FORBIDDEN = {
+    leadline: {
+        "leadline_agent": "the core is imported by both sides and imports neither",
+        "leadline_collector": "the core is imported by both sides and imports neither",
+        "leadline_cli": "the core knows no command line",
+        "socket": "the core is pure: it touches no network",
+        "sqlalchemy": "the core is pure: it touches no database",
+        "urllib3": "the core is pure: it touches no network",
+        "icmplib": "only leadline_agent.icmp speaks ICMP",
+    },
+    leadline_agent: {
+        "leadline_collector": "an agent host has no collector",
+        "leadline_cli": "a library does not know who calls it",
+        "fastapi": "an agent host carries no web server",
+        "pydantic": "msgspec is the one contract of the wire",
+        "sqlalchemy": "an agent has no database",
+        "rich": "the agent draws nothing",
+    },
+    leadline_collector: {
+        "leadline_agent": "the collector measures nothing",
+        "leadline_cli": "a library does not know who calls it",
+        "icmplib": "only leadline_agent.icmp speaks ICMP",
+    },
+}
+#: What only these modules import, and why.
+ONLY = {
+    "icmplib": ({"leadline_agent.icmp"}, "its ping functions are no evidence; one module keeps them out"),
+    "time": ({"leadline.clock"}, "time comes in through a Clock, so that tests can hold it"),
+    "random": ({"leadline.clock"}, "randomness comes in by a parameter, so that tests can seed it"),
+    "psycopg": ({"leadline_collector.db", "leadline_collector.store"}, "the database is behind the store"),
+}
+#: Types may be named anywhere: ``from random import Random`` draws nothing.
+TYPES = {("random", "Random")}
+HEAVY = ("fastapi", "starlette", "pydantic", "sqlalchemy", "alembic", "jinja2", "numpy", "scipy", "rich", "httpx")
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for package in (leadline, leadline_agent, leadline_cli, leadline_collector):
+        root = Path(package.__path__[0])
+        for path in sorted(root.rglob("*.py")):
+            yield ".".join((package.__name__, *path.relative_to(root).with_suffix("").parts)), path
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Every module a file imports, anywhere in it, but for types."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (node.module for alias in node.names if (node.module, alias.name) not in TYPES)
+
+
+@pytest.mark.parametrize(("name", "path"), list(modules()), ids=lambda value: value if isinstance(value, str) else "")
+def test_imports_point_one_way(name: str, path: Path) -> None:
+    """No module imports what its package must not, nor what is another module's business."""
+    package = name.split(".")[0]
+    forbidden = next((rules for root, rules in FORBIDDEN.items() if root.__name__ == package), {})
+    for module in imported(path):
+        top = module.split(".")[0]
+        assert top not in forbidden, f"{name} imports {module}: {forbidden.get(top)}"
+        allowed, reason = ONLY.get(top, ({name}, ""))
+        assert name in allowed, f"{name} imports {module}: {reason}"
+
+
+@pytest.mark.parametrize("module", ["leadline_agent.loop", "leadline_agent.probe_process", "leadline_cli.__main__"])
+def test_the_agent_is_light(module: str) -> None:
+    """In a process of its own: what an agent host runs pulls in nothing of the server, and the CLI is lazy."""
+    code = f"import sys, {module}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+    assert not set(HEAVY) & set(loaded)

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import select
 import sys
+from collections.abc import Callable
 from typing import IO
 
 from leadline.clock import Clock, SystemClock, seeded
 from leadline.errors import LeadlineError
 from leadline.model import WINDOW_S, ProbeSettings
 from leadline.wire import Series, series
+from leadline_agent import icmp
 from leadline_agent.aim import Aim, Outcome
+from leadline_agent.echo import EchoSocket, Lane
 from leadline_agent.flight import LATE_WAIT_MS
 from leadline_agent.frames import ProbePlan, ProbeTarget, Sealed, read_frame, write_frame
 from leadline_agent.prober import Prober
@@ -53,10 +56,22 @@ class _Plan:
 class ProbeProcess:
     """One life of the probing process, from the first plan to the end of its input."""
 
-    def __init__(self, plans: IO[bytes], windows: IO[bytes], clock: Clock) -> None:
+    def __init__(
+        self,
+        plans: IO[bytes],
+        windows: IO[bytes],
+        clock: Clock,
+        open_lane: Callable[[Lane, bytes], EchoSocket] = icmp.open_socket,
+    ) -> None:
         self._input, self._output, self._clock = plans, windows, clock
         self._builder = WindowBuilder()
-        self._prober = Prober(clock=clock, rng=seeded(), on_outcome=self._on_outcome, on_duplicate=self._on_duplicate)
+        self._prober = Prober(
+            clock=clock,
+            rng=seeded(),
+            on_outcome=self._on_outcome,
+            on_duplicate=self._on_duplicate,
+            open_lane=open_lane,
+        )
         #: Plans that windows not yet sealed may belong to, in order of time.
         self._plans: list[_Plan] = []
         self._sealed_until_s = 0

@@ -1,0 +1,82 @@
+"""The collector's settings: precedence, what is refused, and what the message names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leadline.errors import ConfigError
+from leadline_collector.config import is_loopback, key_digest, read_config
+
+
+def test_an_option_wins_over_its_variable_and_that_over_the_default() -> None:
+    """Database and data directory, each from three places."""
+    assert read_config({}, {"HOME": "/h"}).data_dir == Path("/h/.local/share/leadline")
+    assert read_config({}, {"HOME": "/h", "XDG_DATA_HOME": "/x"}).data_dir == Path("/x/leadline")
+    assert read_config({}, {"LEADLINE_DATA_DIR": "/v"}).database.database == "/v/leadline.sqlite"
+    assert read_config({"data_dir": Path("/o")}, {"LEADLINE_DATA_DIR": "/v"}).data_dir == Path("/o")
+    found = read_config({"database_url": "sqlite:////o.sqlite"}, {"LEADLINE_DATABASE_URL": "postgresql://v/v"})
+    assert found.database.database == "/o.sqlite"
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_postgresql_goes_through_psycopg(scheme: str) -> None:
+    """Whatever people call it."""
+    found = read_config({}, {"LEADLINE_DATABASE_URL": f"{scheme}://u@h/n", "HOME": "/h"})
+
+    assert found.database.drivername == "postgresql+psycopg"
+
+
+@pytest.mark.parametrize(
+    ("options", "variables", "key"),
+    [
+        ({"port": 65_536}, {}, "--port"),
+        ({"tls_cert": Path("c")}, {}, "--tls-cert"),
+        ({"tls_key": Path("k")}, {}, "--tls-cert"),
+        ({"host": "0.0.0.0"}, {}, "--host"),
+        ({"host": "collector.example"}, {}, "--host"),
+        ({}, {"LEADLINE_DATABASE_URL": "mysql://h/n"}, "LEADLINE_DATABASE_URL"),
+        ({}, {"LEADLINE_DATABASE_URL": "nonsense"}, "LEADLINE_DATABASE_URL"),
+        ({}, {"LEADLINE_DATABASE_URL": "sqlite://"}, "LEADLINE_DATABASE_URL"),
+    ],
+)
+def test_a_wrong_setting_is_named(options: dict[str, Any], variables: dict[str, str], key: str) -> None:
+    """The error carries the option or variable."""
+    with pytest.raises(ConfigError) as refused:
+        read_config(options, {"HOME": "/h"} | variables)
+    assert refused.value.key == key
+
+
+@pytest.mark.parametrize("way", [{"behind_proxy": True}, {"tls_cert": Path("c"), "tls_key": Path("k")}])
+def test_an_open_address_is_fine_with_tls(way: dict[str, Any]) -> None:
+    """Its own, or a proxy's."""
+    assert read_config({"host": "0.0.0.0"} | way, {"HOME": "/h"}).host == "0.0.0.0"
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("::", False), ("a.example", False)],
+)
+def test_loopback_is_known(host: str, expected: bool) -> None:
+    """Only addresses that nobody else can reach."""
+    assert is_loopback(host) is expected
+
+
+def test_a_password_is_not_in_the_text_of_the_settings() -> None:
+    """Whoever prints the settings prints no secret."""
+    found = read_config({}, {"LEADLINE_DATABASE_URL": "postgresql://u:secret@h/n", "HOME": "/h"})
+
+    assert "secret" not in repr(found)
+
+
+def test_a_short_key_is_refused(tmp_path: Path) -> None:
+    """Fifteen characters are too few, sixteen are not."""
+    file = tmp_path / "key"
+    file.write_text("x" * 16 + "\n")
+    assert len(key_digest("--viewer-key-file", file)) == 32
+
+    file.write_text("x" * 15)
+    with pytest.raises(ConfigError, match="--viewer-key-file"):
+        key_digest("--viewer-key-file", file)

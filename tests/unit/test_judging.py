@@ -1,0 +1,39 @@
+"""Judging stored rows gives what judging the full statistics gives."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leadline import judge
+from leadline.limits import catalogue
+from leadline.model import ErrorBound, Failure
+from leadline.stats import statistics
+from leadline_collector.judging import Judge
+from leadline_collector.windows import COLUMNS, window_row
+
+#: A profile of the catalogue for each measure that limits are judged by, and single limits for the rest.
+EVERYTHING = [*catalogue().profiles, *catalogue().limits]
+
+
+@pytest.mark.parametrize("profile_id", EVERYTHING)
+@given(
+    rtts=st.lists(st.none() | st.integers(0, 200_000), min_size=60, max_size=60),
+    failure=st.sampled_from([Failure.TIMEOUT, Failure.NOT_SENT]),
+    error_us=st.none() | st.integers(0, 300),
+)
+def test_the_columns_that_are_read_are_enough(
+    profile_id: str, rtts: list[int | None], failure: Failure, error_us: int | None
+) -> None:
+    """For every profile and limit, the row's few columns lead to both readings of the full window."""
+    judged = judge.judged(catalogue().limits_of(catalogue().profile(profile_id)))
+    stats = statistics(rtts, [failure for rtt in rtts if rtt is None])
+    bound = None if error_us is None else ErrorBound(p50_us=0, p99_us=error_us)
+    row = window_row(1, 2, 0, 1_000, stats, mesh_version=1, batch=None, error_bound=bound)
+
+    found = Judge(judged)
+    facts = tuple(dict(zip(COLUMNS, row, strict=True))[name] for name in found.columns)
+
+    assert found.judgement(facts) == judge.profile_judgement(stats, judged.criteria, bound)  # type: ignore[arg-type]
+    assert found.merged([facts, facts]) == found.judgement(facts)  # type: ignore[arg-type,list-item]

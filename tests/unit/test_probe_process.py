@@ -1,0 +1,121 @@
+"""The probing process: plans in, windows out, on a clock that jumps."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+
+from leadline import wire
+from leadline.model import Failure
+from leadline_agent.frames import ProbePlan, ProbeTarget, Sealed, read_frame, write_frame
+from leadline_agent.probe_process import UNRESOLVED, ProbeProcess
+from tests.fakes import FakeClock
+from tests.unit.fake_echo import FakeNetwork, Fate
+
+#: A whole UTC minute.
+START_S = 1_700_000_040
+ANSWERED = Fate(replies_ns=(5_000_000,))
+
+
+class ScriptedClock(FakeClock):
+    """Does things when it comes to their time."""
+
+    def __init__(self) -> None:
+        super().__init__(wall_ns=START_S * 1_000_000_000)
+        self.script: list[tuple[int, Callable[[], None]]] = []
+
+    def sleep_until(self, monotonic_ns: int) -> None:
+        super().sleep_until(monotonic_ns)
+        while self.script and self.script[0][0] <= self.monotonic_ns():
+            self.script.pop(0)[1]()
+
+
+def target(name: str = "zrh-a1", address: str | None = "192.0.2.1", dscp: int = 0) -> ProbeTarget:
+    return ProbeTarget(name, address, None, 1_000, 2_000, 56, dscp, False)
+
+
+def lived(*plans: tuple[int, ProbePlan], end_s: int, fate: Callable[[int], Fate] = lambda _: ANSWERED) -> list[Sealed]:
+    """What a process writes that gets these plans at these seconds after the start, and is ended at ``end_s``."""
+    reading, writing = os.pipe()
+    clock, written = ScriptedClock(), io.BytesIO()
+    with os.fdopen(reading, "rb", buffering=0) as plans_in, os.fdopen(writing, "wb") as plans_out:
+        write_frame(plans_out, plans[0][1])
+        for at_s, plan in plans[1:]:
+            clock.script.append((at_s * 10**9, lambda plan=plan: write_frame(plans_out, plan)))
+        clock.script.append((end_s * 10**9, plans_out.close))
+        ProbeProcess(plans_in, written, clock, open_lane=FakeNetwork(clock, fate).open).run()
+    written.seek(0)
+    frames = []
+    while (frame := read_frame(written, Sealed)) is not None:
+        frames.append(frame)
+    return frames
+
+
+def windows(frames: list[Sealed]) -> list[tuple[int, int, wire.Series]]:
+    """(minute, mesh version, window), minutes counted from the start."""
+    return [((one.start_s - START_S) // 60, frame.mesh_version, one) for frame in frames for one in frame.windows]
+
+
+def test_every_minute_of_every_target_is_one_window() -> None:
+    """Sixty slots each, with the error bound of the own loopback; the minute under way is sealed at the end."""
+    found = windows(lived((0, ProbePlan(1, [target(), target("lon-gw", "192.0.2.2")])), end_s=150))
+
+    assert [(minute, one.target) for minute, _, one in found] == [
+        (0, "lon-gw"),
+        (0, "zrh-a1"),
+        (1, "lon-gw"),
+        (1, "zrh-a1"),
+        (2, "lon-gw"),
+        (2, "zrh-a1"),
+    ]
+    first = found[0][2]
+    assert first.rtt_us.count(None) == 0
+    assert first.error_us is not None
+    last = found[-1][2]
+    assert 28 <= 60 - last.rtt_us.count(None) <= 32
+    assert {miss.failure for miss in last.misses} <= {Failure.NOT_SENT, Failure.LOCAL_STALL}
+
+
+def test_a_new_plan_begins_at_a_whole_minute() -> None:
+    """Handed over in the middle of minute 1, in force from minute 2: no window mixes two versions of the mesh."""
+    found = windows(lived((0, ProbePlan(1, [target()])), (90, ProbePlan(2, [target(dscp=46)])), end_s=240))
+
+    assert [(minute, version) for minute, version, _ in found][:4] == [(0, 1), (1, 1), (2, 2), (3, 2)]
+    assert all(one.rtt_us.count(None) == 0 for minute, _, one in found if 1 <= minute <= 3)
+
+
+def test_of_two_plans_in_one_minute_the_last_counts() -> None:
+    """The first never begins."""
+    plans = ((0, ProbePlan(1, [target()])), (70, ProbePlan(2, [target("old")])), (80, ProbePlan(3, [target("new")])))
+    found = windows(lived(*plans, end_s=200))
+
+    assert {(version, one.target) for _, version, one in found} == {(1, "zrh-a1"), (3, "new")}
+
+
+def test_a_target_that_goes_keeps_its_address_in_its_last_window() -> None:
+    """Its windows are sealed after the plan that knew it has gone."""
+    plans = ((0, ProbePlan(1, [target()])), (30, ProbePlan(2, [target("new", "192.0.2.9")])))
+    found = windows(lived(*plans, end_s=130))
+
+    assert (found[0][2].target, found[0][2].address) == ("zrh-a1", "192.0.2.1")
+
+
+def test_a_name_without_an_address_is_told_slot_by_slot() -> None:
+    """Not measured, not lost."""
+    ((_, _, one), *_) = windows(lived((0, ProbePlan(1, [target(address=None)])), end_s=100))
+
+    assert one.address == UNRESOLVED
+    assert {miss.failure for miss in one.misses} == {Failure.RESOLVE_ERROR}
+
+
+def test_losses_are_losses() -> None:
+    """A silent target gives sixty timeouts, sealed when the last may still have come late."""
+    frames = lived((0, ProbePlan(1, [target()])), end_s=100, fate=lambda _: Fate())
+
+    assert {miss.failure for miss in windows(frames)[0][2].misses} == {Failure.TIMEOUT}
+
+
+def test_a_plan_without_targets_writes_nothing() -> None:
+    """An agent no mesh names waits."""
+    assert lived((0, ProbePlan(1, [])), end_s=130) == []

@@ -1,0 +1,144 @@
+"""The wire contract: what goes in comes out, and what is wrong is named by its path."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leadline import wire
+from leadline.errors import WireError
+from leadline.model import ErrorBound, Failure, Miss, Window, window_of
+
+START_S = 1_795_327_200
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> Window:
+    """Any valid window of up to 120 slots."""
+    interval_ms = draw(st.sampled_from([500, 1_000, 2_000, 5_000, 60_000]))
+    slots = range(60_000 // interval_ms)
+    rtts = draw(st.dictionaries(st.sampled_from(slots), st.integers(0, wire.RTT_US_MAX)))
+    misses = [draw(misses_at(slot)) for slot in slots if slot not in rtts]
+    p50_us = draw(st.integers(0, 1_000))
+    bound = draw(st.none() | st.integers(p50_us, 5_000).map(lambda p99: ErrorBound(p50_us=p50_us, p99_us=p99)))
+    start_s = 60 * draw(st.integers(0, wire.TIME_S_MAX // 60))
+    return window_of(start_s, interval_ms, rtts, misses, duplicates=draw(st.integers(0, 9)), error_bound=bound)
+
+
+def misses_at(slot: int) -> st.SearchStrategy[Miss]:
+    """Any miss of a slot, with the detail its failure needs."""
+    return st.builds(Miss, st.just(slot), st.sampled_from(Failure), st.integers(0, wire.RTT_US_MAX))
+
+
+def batch_of(*series: wire.Series, **changes: object) -> wire.Batch:
+    """A batch of these series."""
+    batch = wire.Batch(
+        v=1, agent="fra1", epoch="0" * 32, seq=0, mesh_version=0, sealed_at_us=0, monotonic_us=0, series=list(series)
+    )
+    return msgspec.structs.replace(batch, **changes)
+
+
+def series_of(start_s: int = START_S, **changes: object) -> wire.Series:
+    """A series of 60 probes of 1 ms."""
+    window = Window(start_s=start_s, interval_ms=1_000, rtt_us=(1_000,) * 60)
+    return msgspec.structs.replace(wire.series("ams1", "192.0.2.1", window), **changes)
+
+
+@given(st.lists(windows(), max_size=3, unique_by=lambda window: window.start_s))
+def test_a_batch_survives_the_journey(found: list[Window]) -> None:
+    """decode(encode(batch)) is the batch, and its windows are the windows that were put in."""
+    batch = batch_of(*(wire.series("ams1", "192.0.2.1", window) for window in found))
+
+    decoded = wire.decode_batch(wire.encode(batch))
+
+    assert decoded == batch
+    assert [window for _, window in wire.windows(decoded)] == found
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_escape_the_decoder(data: bytes) -> None:
+    """Whatever arrives is a batch or a WireError with a path, never another exception."""
+    try:
+        wire.decode_batch(data)
+    except WireError as error:
+        assert error.path
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), st.lists, max_leaves=20))
+def test_no_document_in_a_place_escapes_the_decoder(value: object) -> None:
+    """Any JSON value in place of a batch's member is taken or refused with a path."""
+    plain = msgspec.json.decode(wire.encode(batch_of(series_of())))
+    for member in plain:
+        try:
+            wire.decode_batch(msgspec.json.encode(plain | {member: value}))
+        except WireError as error:
+            assert error.path
+
+
+@pytest.mark.parametrize(
+    ("member", "at_limit", "past"),
+    [
+        ("seq", wire.INT63_MAX, wire.INT63_MAX + 1),
+        ("seq", 0, -1),
+        ("sealed_at_us", wire.TIME_S_MAX * 1_000_000, wire.TIME_S_MAX * 1_000_000 + 1),
+        ("agent", "a" * 63, "a" * 64),
+        ("epoch", "f" * 32, "f" * 33),
+        ("v", 1, 2),
+    ],
+)
+def test_each_limit_of_a_batch_holds(member: str, at_limit: object, past: object) -> None:
+    """The value at the limit passes, one past it is refused and named."""
+    assert wire.decode_batch(wire.encode(batch_of(**{member: at_limit})))
+
+    with pytest.raises(WireError) as refused:
+        wire.decode_batch(wire.encode(batch_of(**{member: past})))
+    assert refused.value.path == member
+
+
+@pytest.mark.parametrize(
+    ("member", "at_limit", "past"),
+    [
+        ("rtt_us", [wire.RTT_US_MAX] * 60, [wire.RTT_US_MAX + 1] * 60),
+        ("rtt_us", [0] * 60, [-1] * 60),
+        ("start_s", wire.TIME_S_MAX, wire.TIME_S_MAX + 60),
+        ("start_s", START_S, START_S + 1),
+        ("target", "a" * 63, "a" * 64),
+        ("address", "a" * 253, "a" * 254),
+        ("duplicates", wire.RTT_US_MAX, wire.RTT_US_MAX + 1),
+    ],
+)
+def test_each_limit_of_a_series_holds(member: str, at_limit: object, past: object) -> None:
+    """The value at the limit passes, one past it is refused and named."""
+    assert wire.decode_batch(wire.encode(batch_of(series_of(**{member: at_limit}))))
+
+    with pytest.raises(WireError) as refused:
+        wire.decode_batch(wire.encode(batch_of(series_of(**{member: past}))))
+    assert refused.value.path.startswith(f"series[0].{member}")
+
+
+def test_the_largest_batch_has_so_many_windows() -> None:
+    """SERIES_MAX windows pass, one more does not."""
+    many = [series_of(60 * n) for n in range(wire.SERIES_MAX + 1)]
+
+    assert wire.decode_batch(wire.encode(batch_of(*many[:-1])))
+    with pytest.raises(WireError) as refused:
+        wire.decode_batch(wire.encode(batch_of(*many)))
+    assert refused.value.path == "series"
+
+
+def test_a_window_twice_in_a_batch_is_refused() -> None:
+    """The same minute of the same target may be there once."""
+    with pytest.raises(WireError, match="second window of 'ams1'") as refused:
+        wire.decode_batch(wire.encode(batch_of(series_of(), series_of(60), series_of())))
+    assert refused.value.path == "series[2]"
+
+
+def test_an_agent_reads_the_answers_of_a_newer_collector() -> None:
+    """Keys it does not know are passed over in everything a collector answers."""
+    digest = "0" * 64
+
+    ack = wire.decode(msgspec.json.encode({"digest": digest, "from_the_future": [1]}), wire.Ack)
+
+    assert ack == wire.Ack(digest=digest)

@@ -32,6 +32,8 @@ from leadline_cli.check_document import (
 )
 from leadline_cli.check_measure import Run
 
+#: Of fewer, the 95th percentile by nearest rank is the largest.
+FEW_PROBES = 20
 #: From the worst; a profile's verdict is the worst of its limits.
 _SEVERITY = {verdict: rank for rank, verdict in enumerate(Verdict)}
 
@@ -221,8 +223,15 @@ def _profile_answer(
         source=source_answer(catalogue.limit(criterion.limit_id)),
         physics=_physics_answer(criterion, floors),
         not_judged=undecided,
-        note=profile.note or criterion.approximation,
+        note=_note(profile.note, criterion.approximation, sent=whole.stats.sent),
     )
+
+
+def _note(*parts: str | None, sent: int) -> str | None:
+    few = (
+        f"{sent} probes are few: with less than {FEW_PROBES} the p95 is the maximum" if 0 < sent < FEW_PROBES else None
+    )
+    return "; ".join(part for part in (*parts, few) if part) or None
 
 
 def source_answer(limit: Limit) -> SourceAnswer:

@@ -68,7 +68,7 @@ def _resolve(host: str, family: int | None) -> str:
             pass  # a firewall may refuse UDP and allow ICMP: probing tells
         except OSError as error:
             raise UnavailableError(
-                f"no route from this host to {host} ({address[0]}): {error.strerror}; check `ip route get {address[0]}`"
+                f"no route from this host to {host}: {error.strerror}; check `ip route get {address[0]}`"
             ) from error
     return str(address[0])
 

@@ -87,6 +87,12 @@ def test_three_of_sixty_are_forgiven_and_four_are_not() -> None:
     assert answer([4.0] * 56 + [9.0] * 4, "vsan-stretched").verdict is Verdict.BEYOND
 
 
+def test_few_probes_are_said_to_be_few() -> None:
+    """Of 19 the p95 is the maximum; of 20 it is not."""
+    assert "19 probes are few" in (answer([4.0] * 19, "vsan-stretched").note or "")
+    assert answer([4.0] * 20, "vsan-stretched").note is None
+
+
 def test_an_average_limit_is_judged_on_the_mean() -> None:
     """Storage Replica asks for an average of 5 ms: four samples at 9 ms do not matter to it."""
     assert answer([4.0] * 56 + [9.0] * 4, "microsoft-storage-replica-sync").verdict is Verdict.WITHIN_SO_FAR
@@ -105,7 +111,6 @@ def test_a_fifth_lost_is_an_outage() -> None:
     lost = [failed(Failure.TIMEOUT)] * 12
     found = answer([*[4.0] * 48, *lost], "vsphere-long-distance-vmotion")
 
-    assert found.verdict is Verdict.BEYOND or found.verdict is Verdict.UNAVAILABLE
     assert found.verdict is Verdict.UNAVAILABLE
 
 

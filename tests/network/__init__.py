@@ -1,0 +1,1 @@
+"""Tests over an emulated WAN; ``tests.network.wan`` has the test bed, docs/testbed.md explains it."""

@@ -1,0 +1,59 @@
+"""Who may run network tests: every test here that uses the fixture ``wan`` or carries the mark ``network`` is one.
+
+Without network namespaces they are skipped and say why; on CI (the variable CI is set) that is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from tests.network.namespaces import why_not
+from tests.network.wan import Wan
+
+_HERE = Path(__file__).parent
+_why_not = cache(why_not)
+
+
+@pytest.fixture(name="wan")
+def _wan() -> Iterator[Wan]:
+    """An emulated WAN without rules: everything passes at once."""
+    with Wan() as wan:
+        yield wan
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses the test bed, so that ``-m network`` finds it."""
+    for item in items:
+        if item.path.is_relative_to(_HERE) and "wan" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.network)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip, or fail on CI, where the machine cannot do it."""
+    if item.get_closest_marker("network") is None:
+        return
+    reason = _why_not()
+    if reason is None:
+        return
+    _refuse(reason)
+
+
+@pytest.fixture(name="nft")
+def _nft() -> None:
+    """For tests of a local firewall."""
+    if shutil.which("nft") is None:
+        _refuse("the command nft is missing: install nftables")
+
+
+def _refuse(reason: str) -> NoReturn:
+    if os.environ.get("CI"):
+        pytest.fail(f"network tests must run on CI: {reason}", pytrace=False)
+    pytest.skip(reason)

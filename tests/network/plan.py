@@ -1,0 +1,205 @@
+"""What shall become of a frame: rules, and the seeded decisions they lead to. Pure; no socket and no clock.
+
+Rule 1: one rule decides about a frame: the one added last among those that match. Without any, it passes at once.
+Rule 2: a rule with the same match (direction, src, dst, icmp_type) takes the place of the older one and starts anew.
+Rule 3: each rule has its own random numbers, seeded by the plan's seed and its match: other flows never shift them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Literal
+
+from leadline.clock import seeded
+from tests.network.frames import Flow
+
+Direction = Literal["a->b", "b->a"]
+DIRECTIONS: tuple[Direction, Direction] = ("a->b", "b->a")
+#: Longer than any timeout of leadline (51 s) with room for a reply that is later still.
+DELAY_NS_MAX = 120_000_000_000
+#: Flows whose rule is remembered; beyond, the memory is emptied and fills again.
+FLOWS_MAX = 65_536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pick:
+    """Which of a rule's frames something happens to: one of the three is set. See ratio(), every() and indexes()."""
+
+    ratio: float = 0.0
+    every: int = 0
+    indexes: frozenset[int] = frozenset()
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.ratio <= 1.0:
+            raise ValueError(f"ratio {self.ratio} is outside 0..1")
+        if self.every < 0:
+            raise ValueError(f"every {self.every}th frame: use 1 or more")
+        if sum(map(bool, (self.ratio, self.every, self.indexes))) > 1:
+            raise ValueError("a pick is a ratio, every k-th frame or a set of indexes: set only one of them")
+
+
+ALL = Pick(ratio=1.0)
+
+
+def ratio(share: float) -> Pick:
+    """Each frame with probability ``share`` (0..1), by the seeded random numbers of the rule."""
+    return Pick(ratio=share)
+
+
+def every(k: int) -> Pick:
+    """The k-th, 2k-th, 3k-th … frame of the rule, counted from when the rule was set."""
+    return Pick(every=k)
+
+
+def indexes(*chosen: int) -> Pick:
+    """Frames whose payload carries one of these probe indexes; never a frame that carries none."""
+    return Pick(indexes=frozenset(chosen))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What becomes of the frames that match. ``src`` and ``dst`` are addresses or prefixes; None matches everything.
+
+    All times are one way. Order of application: drop, then ICMP error, then delay, then duplicate.
+    """
+
+    direction: Direction | None = None
+    src: str | None = None
+    dst: str | None = None
+    icmp_type: int | None = None
+    delay_ns: int = 0
+    #: One number: uniform within ± that. Several: added in turn, over and over. A total below 0 counts as 0.
+    jitter_ns: tuple[int, ...] = ()
+    drop: Pick | None = None
+    duplicate: Pick | None = None
+    #: How long after the original the copy leaves.
+    duplicate_ns: int = 0
+    reorder: Pick | None = None
+    #: Extra delay of the frames that ``reorder`` picks, so that later ones overtake them.
+    reorder_ns: int = 0
+    late: Pick | None = None
+    #: Extra delay of the frames that ``late`` picks.
+    late_ns: int = 0
+    #: Type and code of the ICMP error that the sender gets, after the delay, instead of the frame going on.
+    icmp_error: tuple[int, int] | None = None
+    #: Who says so; None is the emulator's own router address.
+    error_from: str | None = None
+    #: The next-hop MTU in a "fragmentation needed" or "packet too big".
+    error_mtu: int = 0
+
+    def __post_init__(self) -> None:
+        for prefix in (self.src, self.dst):
+            if prefix is not None:
+                ipaddress.ip_network(prefix)
+        if self.error_from is not None:
+            ipaddress.ip_address(self.error_from)
+        for name in ("delay_ns", "duplicate_ns", "reorder_ns", "late_ns"):
+            if not 0 <= getattr(self, name) <= DELAY_NS_MAX:
+                raise ValueError(f"{name} of {getattr(self, name)} is outside 0..{DELAY_NS_MAX}")
+        if any(abs(step) > DELAY_NS_MAX for step in self.jitter_ns):
+            raise ValueError(f"jitter_ns {self.jitter_ns} goes beyond {DELAY_NS_MAX}")
+
+    @property
+    def match(self) -> tuple[Direction | None, str | None, str | None, int | None]:
+        """What the rule is about; no two rules of a plan share it."""
+        return self.direction, self.src, self.dst, self.icmp_type
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Decider:
+    """A rule at work: its match made ready for packed addresses, its random numbers and its count of frames."""
+
+    def __init__(self, rule: Rule, seed: int) -> None:
+        self.rule = rule
+        self.wants_index = any(pick.indexes for pick in (rule.drop, rule.duplicate, rule.reorder, rule.late) if pick)
+        self._src, self._dst = _network(rule.src), _network(rule.dst)
+        self._draw = seeded(f"{seed} {rule.match}").random
+        self._count = 0
+
+    def matches(self, direction: Direction, flow: Flow, icmp_type: int | None) -> bool:
+        """Whether the rule speaks about frames of this flow."""
+        return (
+            self.rule.direction in (None, direction)
+            and self.rule.icmp_type in (None, icmp_type)
+            and _within(flow.src, self._src)
+            and _within(flow.dst, self._dst)
+        )
+
+    def delays_ns(self, index: int | None) -> tuple[int, ...]:
+        """How long each copy of the next frame stays: none when it is dropped, two when it is duplicated."""
+        self._count += 1
+        rule = self.rule
+        if self._picks(rule.drop, index):
+            return ()
+        delay_ns = rule.delay_ns + self._jitter_ns()
+        if self._picks(rule.reorder, index):
+            delay_ns += rule.reorder_ns
+        if self._picks(rule.late, index):
+            delay_ns += rule.late_ns
+        delay_ns = max(0, delay_ns)
+        if self._picks(rule.duplicate, index):
+            return delay_ns, delay_ns + rule.duplicate_ns
+        return (delay_ns,)
+
+    def _picks(self, pick: Pick | None, index: int | None) -> bool:
+        if pick is None:
+            return False
+        if pick.every:
+            return self._count % pick.every == 0
+        return index in pick.indexes or (pick.ratio > 0 and self._draw() < pick.ratio)
+
+    def _jitter_ns(self) -> int:
+        steps = self.rule.jitter_ns
+        if not steps:
+            return 0
+        if len(steps) == 1:
+            return round((2 * self._draw() - 1) * steps[0])
+        return steps[(self._count - 1) % len(steps)]
+
+
+def _network(prefix: str | None) -> Network | None:
+    return None if prefix is None else ipaddress.ip_network(prefix)
+
+
+def _within(packed: bytes, network: Network | None) -> bool:
+    if network is None:
+        return True
+    return bool(packed) and ipaddress.ip_address(packed) in network
+
+
+class Plan:
+    """The rules in force."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._rules: dict[object, Decider] = {}
+        self._default = Decider(Rule(), seed)
+        self._known: dict[tuple[Direction, Flow, int | None], Decider] = {}
+
+    def add(self, rule: Rule) -> None:
+        """Put a rule in force, before all older ones."""
+        self._rules.pop(rule.match, None)
+        self._rules[rule.match] = Decider(rule, self._seed)
+        self._known.clear()
+
+    def clear(self) -> None:
+        """Forget every rule: all frames pass at once."""
+        self._rules.clear()
+        self._known.clear()
+
+    def decider(self, direction: Direction, flow: Flow, icmp_type: int | None) -> Decider:
+        """Who decides about a frame of this flow."""
+        key = direction, flow, icmp_type
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= FLOWS_MAX:
+                self._known.clear()
+            found = self._known[key] = self._find(direction, flow, icmp_type)
+        return found
+
+    def _find(self, direction: Direction, flow: Flow, icmp_type: int | None) -> Decider:
+        newest_first = reversed(self._rules.values())
+        return next((one for one in newest_first if one.matches(direction, flow, icmp_type)), self._default)

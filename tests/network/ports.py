@@ -1,0 +1,102 @@
+"""The two ends of the emulated link as sockets, and the offset between the clock of stamps and the clock of waiting."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections.abc import Iterable
+
+from leadline.clock import Clock
+from tests.network.frames import FRAME_BYTES_MAX
+
+#: One second of 20,000 frames/s at the kernel's 1 kB of accounting a frame, times two.
+RECEIVE_BUFFER_BYTES = 40 << 20
+#: Two clock readings further apart than this were interrupted and say nothing about the offset.
+BRACKET_NS = 2_000
+BRACKET_TRIES = 5
+
+_ETH_P_ALL = 3
+_SOL_PACKET, _PACKET_STATISTICS, _PACKET_VNET_HDR, _PACKET_IGNORE_OUTGOING = 263, 6, 15, 23
+_SO_RCVBUFFORCE, _SO_TIMESTAMPING = 33, 37
+#: TX_SOFTWARE | RX_SOFTWARE | SOFTWARE | OPT_TSONLY (linux/net_tstamp.h)
+_STAMPS = 1 << 1 | 1 << 3 | 1 << 4 | 1 << 11
+_ANCILLARY_BYTES = 256
+
+
+class Port:
+    """One veth end: frames in with the kernel's stamp of their arrival, frames out with that of their departure."""
+
+    def __init__(self, device: str) -> None:
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, _STAMPS)
+        self._socket.setsockopt(_SOL_PACKET, _PACKET_VNET_HDR, 1)
+        self._socket.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+        self._socket.bind((device, _ETH_P_ALL))
+        self._buffer = bytearray(FRAME_BYTES_MAX)
+        self._overrun = 0
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def receive(self) -> tuple[bytes, int | None] | None:
+        """The next frame and its arrival on CLOCK_REALTIME; None if there is none."""
+        try:
+            size, ancillary, _, _ = self._socket.recvmsg_into((self._buffer,), _ANCILLARY_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if error.errno != errno.ENETDOWN:
+                raise
+            return None  # said once when the interface goes down; frames come again when it is up
+        return bytes(memoryview(self._buffer)[:size]), _stamp_ns(ancillary)
+
+    def send(self, data: bytes) -> int | None:
+        """Send a frame; its departure on CLOCK_REALTIME, None if the kernel gave no stamp. OSError if it refuses.
+
+        The stamp is taken while the frame passes into the veth, so it lies in the error queue when send returns.
+        """
+        self._socket.send(data)
+        try:
+            _, ancillary, _, _ = self._socket.recvmsg(0, _ANCILLARY_BYTES, socket.MSG_ERRQUEUE)
+        except BlockingIOError:
+            return None
+        return _stamp_ns(ancillary)
+
+    def overrun(self) -> int:
+        """Frames dropped since the start because nobody fetched them in time. Reading resets the kernel's count."""
+        _, dropped = struct.unpack("II", self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
+        self._overrun += dropped
+        return self._overrun
+
+
+def _stamp_ns(ancillary: Iterable[tuple[int, int, bytes]]) -> int | None:
+    for level, kind, data in ancillary:
+        if kind == _SO_TIMESTAMPING and level == socket.SOL_SOCKET:
+            seconds, ns = _TIMESPEC.unpack_from(data)
+            return int(seconds * 1_000_000_000 + ns)
+    return None
+
+
+_TIMESPEC = struct.Struct("@ll")
+
+
+class Offset:
+    """CLOCK_REALTIME minus CLOCK_MONOTONIC, sampled anew on every turn of the loop."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.ns = clock.wall_ns() - clock.monotonic_ns()
+        self.sample()
+
+    def sample(self) -> None:
+        """Read both clocks until no interruption falls between; keep the old offset if one always does."""
+        for _ in range(BRACKET_TRIES):
+            before_ns = self._clock.monotonic_ns()
+            wall_ns = self._clock.wall_ns()
+            after_ns = self._clock.monotonic_ns()
+            if after_ns - before_ns <= BRACKET_NS:
+                self.ns = wall_ns - (before_ns + after_ns) // 2
+                return

@@ -1,0 +1,147 @@
+"""What is left when the test bed ends, and what is said where it cannot start or cannot keep up."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.network.namespaces import Namespace
+from tests.network.ports import RECEIVE_BUFFER_BYTES
+from tests.network.wan import B4, Wan, WanError
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 5.0
+OWN_NAMESPACE = Path("/proc/thread-self/ns/net")
+PR_CAPBSET_DROP, CAP_SYS_ADMIN = 24, 21
+
+DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); signal.pause()"
+#: A test run of its own: prints the pids of its emulator and of a process inside, then waits to be killed.
+RUN = """
+import signal
+from tests.network.wan import Wan
+wan = Wan()
+wan.__enter__()
+print(wan.emulator_pid, wan.popen("b", ["sleep", "60"]).pid, flush=True)
+signal.pause()
+"""
+#: A test run that is root without the right to make namespaces.
+POWERLESS = f"""
+import ctypes, os, sys
+ctypes.CDLL(None).prctl({PR_CAPBSET_DROP}, {CAP_SYS_ADMIN}, 0, 0, 0)
+os.execv(sys.executable, [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *sys.argv[1:]])
+"""
+
+
+def _interrupted(wan: Wan, started: list[subprocess.Popen[bytes]]) -> None:
+    process = wan.popen("b", [sys.executable, "-c", DEAF], stdout=subprocess.PIPE)
+    started.append(process)
+    assert process.stdout is not None
+    process.stdout.readline()
+    raise KeyboardInterrupt
+
+
+def _use_interrupted(started: list[subprocess.Popen[bytes]]) -> None:
+    with Wan() as wan:
+        _interrupted(wan, started)
+
+
+@pytest.mark.network
+def test_the_end_of_the_bed_ends_its_processes() -> None:
+    """After Ctrl-C in a test nothing runs on, not even a process that does not listen to SIGTERM."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    with pytest.raises(KeyboardInterrupt):
+        _use_interrupted(started)
+
+    assert [process.poll() for process in started] == [-signal.SIGKILL]
+
+
+@pytest.mark.network
+def test_a_killed_test_run_leaves_no_process() -> None:
+    """When a test run is killed outright, its emulator ends what runs inside the namespaces, and itself."""
+    with subprocess.Popen([sys.executable, "-c", RUN], stdout=subprocess.PIPE, cwd=ROOT) as run:
+        assert run.stdout is not None
+        left = [os.pidfd_open(int(pid)) for pid in run.stdout.readline().split()]
+        run.kill()
+
+    ended = [bool(select.select((pidfd,), (), (), PATIENCE_S)[0]) for pidfd in left]
+    for pidfd in left:
+        os.close(pidfd)
+    assert ended == [True, True]
+
+
+@pytest.mark.network
+def test_the_bed_leaves_no_descriptor() -> None:
+    """Namespaces, log and pipes are closed with the bed; nothing else holds the namespaces."""
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    with Wan() as wan:
+        wan.truth()
+
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.network
+def test_a_thread_comes_back_from_a_namespace() -> None:
+    """entered() moves the thread and brings it home again, after an error too."""
+    home, space = OWN_NAMESPACE.stat().st_ino, Namespace()
+
+    with pytest.raises(ValueError, match="inside"), space.entered():
+        raise ValueError(f"inside {OWN_NAMESPACE.stat().st_ino == space.number}")
+
+    space.close()
+    assert OWN_NAMESPACE.stat().st_ino == home
+
+
+@pytest.mark.network
+def test_a_bed_that_has_ended_says_so() -> None:
+    """A call after the end is a WanError with the exit status, not a strange error of a pipe."""
+    with Wan() as wan:
+        pass
+
+    with pytest.raises(WanError, match=f"exit status {-signal.SIGTERM}"):
+        wan.truth()
+
+
+@pytest.mark.network
+def test_an_emulator_that_lost_frames_says_so() -> None:
+    """Frames the kernel dropped before the emulator took them make truth() a WanError instead of a short log."""
+    payload = bytes(8) + bytes(8_900)
+    with Wan(mtu=9_000) as wan:
+        with wan.enter("a"), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            os.kill(wan.emulator_pid, signal.SIGSTOP)
+            for _ in range(2 * RECEIVE_BUFFER_BYTES // len(payload)):
+                sender.sendto(payload, (B4, 9))
+            os.kill(wan.emulator_pid, signal.SIGCONT)
+
+        with pytest.raises(WanError, match="could not keep up"):
+            wan.truth()
+
+
+@pytest.mark.network
+@pytest.mark.parametrize(
+    ("ci", "status", "said"), [("", 0, "1 skipped"), ("true", 1, "network tests must run on CI: network namespaces")]
+)
+def test_a_machine_without_namespaces_skips_but_ci_fails(ci: str, status: int, said: str) -> None:
+    """Without the right to make namespaces a network test is skipped with its reason; with CI set it fails."""
+    chosen = f"{Path(__file__).with_name('test_wan.py')}::test_frames_leave_on_time"
+    environment = {key: value for key, value in os.environ.items() if key != "CI"} | ({"CI": ci} if ci else {})
+
+    run = subprocess.run(
+        [sys.executable, "-c", POWERLESS, chosen],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (run.returncode, said in run.stdout) == (status, True), run.stdout + run.stderr
+    assert "not allowed here (Operation not permitted)" in run.stdout

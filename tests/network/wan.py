@@ -1,0 +1,327 @@
+"""An emulated WAN between two network namespaces, for tests that need a path with known delay, loss and disorder.
+
+    with Wan() as wan:                                   # or the fixture ``wan``
+        wan.rule("a->b", dst=B4, delay_ms=2.45)
+        wan.rule("b->a", src=B4, delay_ms=2.45, drop=every(10))
+        with wan.enter("a"):
+            probe = socket.socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP)
+        ...                                              # measure from A to B4
+        truth = true_rtts(wan.truth())                   # and compare with what really happened
+
+A -veth- W -veth- B: A holds A4 and A6, B holds B4 and B6; both see one link (10.77.0.0/16 and fd77::/64) on their
+interface ``wan0``. In W a process carries the frames by the rules (plan.py) and logs each one (truth.py). Compare with
+the log, never with the configured delay: a shared machine adds milliseconds to any timer. See docs/testbed.md.
+
+There is no ARP and no neighbour discovery on the link (``arp off``, one hardware address for both ends): nothing but
+the frames under test travels, and an address of the link that nobody holds is a silent host.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any, Literal, Self
+
+import msgspec
+
+from tests.network.namespaces import Namespace
+from tests.network.plan import ALL, Direction, Pick, Rule, every, indexes, ratio
+from tests.network.truth import Action, Carried, ProbeKey, TrueRtt, parse, true_rtts
+from tests.network.wan_process import DEVICES, Answer, Command
+
+__all__ = [
+    "A4",
+    "A6",
+    "ALL",
+    "B4",
+    "B6",
+    "Action",
+    "Carried",
+    "Pick",
+    "ProbeKey",
+    "TrueRtt",
+    "Wan",
+    "WanError",
+    "every",
+    "indexes",
+    "ratio",
+    "true_rtts",
+]
+
+Side = Literal["a", "w", "b"]
+
+A4, A6 = "10.77.0.1", "fd77::a:1"
+B4, B6 = "10.77.1.1", "fd77::b:1"
+LINKS = (ipaddress.ip_network("10.77.0.0/16"), ipaddress.ip_network("fd77::/64"))
+DEVICE = "wan0"
+_MAC = "02:00:00:00:00:77"
+_ROOT = Path(__file__).parents[2]
+
+#: The emulator starts in 0.1 s and answers in microseconds; a machine under full load gets a hundred times that.
+ANSWER_TIMEOUT_S = 10.0
+#: What the commands run here may take at most.
+RUN_TIMEOUT_S = 30.0
+#: A process that was asked to end gets this long before it is killed.
+GRACE_S = 2.0
+
+
+class WanError(Exception):
+    """The test bed itself failed, so the test says nothing about what it tested."""
+
+
+class Wan:
+    """The test bed, alive between ``__enter__`` and ``__exit__``; several may be at once. Needs root.
+
+    ``datagram_icmp`` opens ``ping_group_range`` in A and B for every group; False leaves it as the kernel makes it
+    ("1 0": closed), so that only raw sockets work. ``seed`` decides all that is random in the rules.
+    """
+
+    def __init__(self, *, datagram_icmp: bool = True, mtu: int = 1_500, seed: int = 1) -> None:
+        self._datagram_icmp = datagram_icmp
+        self._mtu = mtu
+        self._seed = seed
+        self._cleanup = ExitStack()
+        self._lock = Lock()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._spaces: dict[Side, Namespace] = {side: _held(stack) for side in ("a", "w", "b")}
+            self._wire()
+            self._log_fd = os.memfd_create("wan-truth")
+            stack.callback(os.close, self._log_fd)
+            self._process = self._start(stack)
+            self._next_answer()
+            self._cleanup = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._cleanup.close()
+
+    @property
+    def emulator_pid(self) -> int:
+        """The process in W."""
+        return self._process.pid
+
+    def rule(
+        self,
+        direction: Direction | None = None,
+        *,
+        src: str | None = None,
+        dst: str | None = None,
+        icmp_type: int | None = None,
+        delay_ms: float = 0.0,
+        jitter_ms: float | Sequence[float] = (),
+        drop: Pick | None = None,
+        duplicate: Pick | None = None,
+        duplicate_ms: float = 0.0,
+        reorder: Pick | None = None,
+        reorder_ms: float = 0.0,
+        late: Pick | None = None,
+        late_ms: float = 0.0,
+        icmp_error: tuple[int, int] | None = None,
+        error_from: str | None = None,
+        error_mtu: int = 0,
+    ) -> Rule:
+        """Set what becomes of the frames of one direction that match, from now on; frames under way keep their fate.
+
+        ``direction`` None means both. ``src`` and ``dst`` are addresses or prefixes. The rule set last wins where
+        several match; one with the same direction, src, dst and icmp_type replaces the older, so calling again changes
+        a rule. ``drop``, ``duplicate``, ``reorder`` and ``late`` say which frames: ``ratio(0.02)``, ``every(10)``,
+        ``indexes(3, 7)`` or ``ALL``; ``drop=ALL`` is a black hole. Everything is one way: an RTT of 4.9 ms is 2.45
+        each. See ``plan.Rule`` for the rest. ValueError if the rule makes no sense.
+        """
+        jitters = jitter_ms if isinstance(jitter_ms, Sequence) else (jitter_ms,)
+        made = Rule(
+            direction=direction,
+            src=src,
+            dst=dst,
+            icmp_type=icmp_type,
+            delay_ns=_ns(delay_ms),
+            jitter_ns=tuple(map(_ns, jitters)),
+            drop=drop,
+            duplicate=duplicate,
+            duplicate_ns=_ns(duplicate_ms),
+            reorder=reorder,
+            reorder_ns=_ns(reorder_ms),
+            late=late,
+            late_ns=_ns(late_ms),
+            icmp_error=icmp_error,
+            error_from=error_from,
+            error_mtu=error_mtu,
+        )
+        self._ask(Command(rules=(made,)))
+        return made
+
+    def rtt(self, host: str, ms: float) -> None:
+        """Delay everything to and from ``host`` in B (an address or prefix) by half of ``ms`` each way."""
+        self.rule("a->b", dst=host, delay_ms=ms / 2)
+        self.rule("b->a", src=host, delay_ms=ms / 2)
+
+    def unreachable(self, dst: str, *, icmp_error: tuple[int, int] | None = None, delay_ms: float = 0.0) -> None:
+        """Answer all that A sends to ``dst`` with an ICMP error: host or address unreachable unless told otherwise."""
+        usual = (3, 1) if ipaddress.ip_network(dst).version == 4 else (1, 3)
+        self.rule("a->b", dst=dst, icmp_error=icmp_error or usual, delay_ms=delay_ms)
+
+    def clear(self) -> None:
+        """Forget all rules: frames pass at once. Those under way keep their fate."""
+        self._ask(Command(clear=True))
+
+    def truth(self) -> list[Carried]:
+        """All frames that have left W or were swallowed so far, in that order; those still waiting are not in it.
+
+        WanError if the emulator itself lost frames, for then a test must not conclude anything.
+        """
+        answer = self._ask(Command(flush=True))
+        if answer.overrun:
+            raise WanError(f"the emulator could not keep up and lost {answer.overrun} frames: lower the test's rate")
+        return parse(os.pread(self._log_fd, answer.log_bytes, 0))
+
+    def add_address(self, side: Side, *addresses: str) -> None:
+        """Give a side more addresses of the link (10.77.0.0/16, fd77::/64); usable at once, IPv6 too."""
+        prefixed = (f"{address}/{_link_of(address).prefixlen}" for address in addresses)
+        self._ip(side, [f"addr add {address} dev {DEVICE} nodad" for address in prefixed])
+
+    def answer_for(self, prefix: str) -> None:
+        """Let B be every address of a prefix outside the link, thousands of targets at the price of a route."""
+        gateway = B4 if ipaddress.ip_network(prefix).version == 4 else B6
+        self._ip("b", [f"route add local {prefix} dev lo"])
+        self._ip("a", [f"route add {prefix} via {gateway} dev {DEVICE}"])
+
+    @contextmanager
+    def enter(self, side: Side) -> Iterator[None]:
+        """The current thread is inside that namespace; a socket stays in the namespace it was made in."""
+        with self._spaces[side].entered():
+            yield
+
+    def popen(self, side: Side, argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+        """Start a process inside; it is ended with the test bed if it has not ended before. Options as of Popen."""
+        with self.enter(side):
+            process = subprocess.Popen(argv, **options)
+        self._cleanup.callback(_end, process)
+        return process
+
+    def run(self, side: Side, argv: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command inside to its end, output captured as text; CalledProcessError unless it exits 0."""
+        options = {"capture_output": True, "check": True, "text": True, "timeout": RUN_TIMEOUT_S} | options
+        with self.enter(side):
+            return subprocess.run(argv, **options)
+
+    def sysctl(self, side: Side, key: str, value: str | None = None) -> str:
+        """Set ``key`` (such as net.ipv4.icmp_echo_ignore_all) inside, if there is a value, and return what it is."""
+        path = Path("/proc/sys", *key.split("."))
+        with self.enter(side):
+            if value is not None:
+                path.write_text(value)
+            return path.read_text().strip()
+
+    def block_output(self, side: Side, dst: str) -> None:
+        """A firewall inside refuses to send to ``dst``: the sender gets EPERM. Needs nft; see ``unblock_output``."""
+        if shutil.which("nft") is None:
+            raise WanError("the command nft is missing: install nftables")
+        family = "ip" if ipaddress.ip_network(dst).version == 4 else "ip6"
+        script = (
+            "add table inet wan\n"
+            "add chain inet wan output { type filter hook output priority 0; }\n"
+            f"add rule inet wan output {family} daddr {dst} drop\n"
+        )
+        self.run(side, ["nft", "-f", "-"], input=script)
+
+    def unblock_output(self, side: Side) -> None:
+        """Take away all that ``block_output`` set inside."""
+        self.run(side, ["nft", "delete", "table", "inet", "wan"])
+
+    def _wire(self) -> None:
+        for side, device in _ENDS:
+            peer = f"peer name {DEVICE} mtu {self._mtu} address {_MAC} netns {self._spaces[side].path}"
+            self._ip("w", [f"link add {device} mtu {self._mtu} type veth {peer}"])
+            self.sysctl("w", f"net.ipv6.conf.{device}.disable_ipv6", "1")
+            self._ip("w", [f"link set {device} up"])
+            self._ip(side, ["link set lo up", f"link set {DEVICE} arp off addrgenmode none up"])
+            if self._datagram_icmp:
+                self.sysctl(side, "net.ipv4.ping_group_range", "0 2147483647")
+        self.add_address("a", A4, A6)
+        self.add_address("b", B4, B6)
+
+    def _ip(self, side: Side, lines: Iterable[str]) -> None:
+        self.run(side, ["ip", "-batch", "-"], input="\n".join(lines))
+
+    def _start(self, stack: ExitStack) -> subprocess.Popen[bytes]:
+        space_fds = tuple(space.fd for space in self._spaces.values())
+        arguments = map(str, (self._log_fd, self._seed, *space_fds))
+        with self.enter("w"):
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tests.network.wan_process", *arguments],
+                cwd=_ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+                pass_fds=(self._log_fd, *space_fds),
+                start_new_session=True,  # Ctrl-C on the terminal is for the test run
+            )
+        stack.callback(_end, process)
+        return process
+
+    def _ask(self, command: Command) -> Answer:
+        assert self._process.stdin is not None
+        with self._lock:
+            try:
+                self._process.stdin.write(msgspec.json.encode(command) + b"\n")
+            except (BrokenPipeError, ValueError) as error:  # ValueError: we closed the pipe ourselves
+                raise WanError(f"the emulator has ended with exit status {self._process.poll()}") from error
+            return self._next_answer()
+
+    def _next_answer(self) -> Answer:
+        out = self._process.stdout
+        assert out is not None
+        ready, _, _ = select.select((out,), (), (), ANSWER_TIMEOUT_S)
+        line = out.readline() if ready else b""
+        if not line:
+            raise WanError(f"the emulator gives no answer (exit status {self._process.poll()}); its stderr says why")
+        answer = msgspec.json.decode(line, type=Answer)
+        if answer.error is not None:
+            raise WanError(f"the emulator refused a command: {answer.error}")
+        return answer
+
+
+_ENDS: tuple[tuple[Side, str], ...] = tuple(zip(("a", "b"), DEVICES, strict=True))
+
+
+def _held(stack: ExitStack) -> Namespace:
+    space = Namespace()
+    stack.callback(space.close)
+    return space
+
+
+def _end(process: subprocess.Popen[Any]) -> None:
+    """End a process, gently first, and close its pipes. One that has ended before is only tidied up."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGCONT)  # a stopped process would not hear the rest
+        process.terminate()
+        try:
+            process.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
+def _link_of(address: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    for link in LINKS:
+        if ipaddress.ip_address(address) in link:
+            return link
+    raise ValueError(f"{address} is outside the link ({LINKS[0]}, {LINKS[1]}): choose one inside, or use answer_for")
+
+
+def _ns(ms: float) -> int:
+    return round(ms * 1_000_000)

@@ -9,18 +9,20 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from leadline import __version__
 from leadline.errors import LeadlineError
-from leadline_cli import agent, check, collector, demo, limits, mesh, token
 
+#: A module of this package each, in the order of the help. Only the one that runs is imported: the agent stays light.
+COMMANDS = ("check", "demo", "agent", "collector", "mesh", "token", "limits")
 EXIT_USAGE = 2
 #: 128 + SIGINT, as shells report it.
 EXIT_INTERRUPTED = 130
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """The command line of one command, or of all where ``command`` is none of them."""
     parser = argparse.ArgumentParser(
         prog="leadline",
         description="Measure the round trip between data centres and judge it against the published limits "
@@ -29,15 +31,16 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"leadline {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (check, demo, agent, collector, mesh, token, limits):
-        module.add_parser(commands)
+    for name in (command,) if command in COMMANDS else COMMANDS:
+        import_module(f"leadline_cli.{name}").add_parser(commands)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
     try:
-        args = build_parser().parse_args(argv)
+        args = build_parser(arguments[0] if arguments else None).parse_args(arguments)
         status: int = args.run(args)
         sys.stdout.flush()
     except LeadlineError as error:

@@ -7,17 +7,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leadline import judge
+from leadline.judge import Measure
 from leadline.limits import catalogue
 from leadline.model import ErrorBound, Failure
 from leadline.stats import statistics
 from leadline_collector.judging import Judge
 from leadline_collector.windows import COLUMNS, window_row
 
-#: A profile of the catalogue for each measure that limits are judged by, and single limits for the rest.
-EVERYTHING = [*catalogue().profiles, *catalogue().limits]
+
+def measures(profile_id: str) -> frozenset[Measure]:
+    """What a profile looks at."""
+    known = catalogue()
+    return frozenset(one.measure for one in judge.judged(known.limits_of(known.profile(profile_id))).criteria)
 
 
-@pytest.mark.parametrize("profile_id", EVERYTHING)
+#: One profile or limit of the catalogue for each combination of measures.
+EACH = {measures(name): name for name in (*catalogue().limits, *catalogue().profiles)}
+
+
+def test_every_measure_of_the_catalogue_is_tried() -> None:
+    """The examples below look at everything any profile looks at, and at nothing in one case."""
+    assert {measure for found in EACH for measure in found} >= {Measure.MEAN, Measure.P95, Measure.PDV}
+    assert frozenset() in EACH
+
+
+@pytest.mark.parametrize("profile_id", EACH.values())
 @given(
     rtts=st.lists(st.none() | st.integers(0, 200_000), min_size=60, max_size=60),
     failure=st.sampled_from([Failure.TIMEOUT, Failure.NOT_SENT]),

@@ -57,9 +57,9 @@ def test_duplicates_add_up_and_the_wider_bound_stays() -> None:
 
 def test_windows_of_different_intervals_do_not_mix() -> None:
     """The one with the most replies stands alone."""
-    fast = window_of(0, 1_000, {slot: 5 for slot in range(9)}, ())
+    fast = window_of(0, 1_000, dict.fromkeys(range(9), 5), ())
 
-    assert merged([window({slot: 7 for slot in range(8)}), fast]) == fast
+    assert merged([window(dict.fromkeys(range(8), 7)), fast]) == fast
 
 
 @given(st.lists(st.integers(0, 2), min_size=12, max_size=12))

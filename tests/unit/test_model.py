@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,10 +58,10 @@ def test_addresses_that_are_none(address: str) -> None:
         ({"latitude_deg": float("nan")}, "latitude nan"),
     ],
 )
-def test_a_site_lies_on_earth(wrong: dict[str, float], said: str) -> None:
+def test_a_site_lies_on_earth(wrong: dict[str, Any], said: str) -> None:
     """Coordinates outside of the globe, or that are no numbers, are refused."""
     with pytest.raises(ValueError, match=said):
-        Site(name="x", **({"latitude_deg": 0.0, "longitude_deg": 0.0} | wrong))
+        Site(name="x", **{"latitude_deg": 0.0, "longitude_deg": 0.0, **wrong})
 
 
 def test_a_pair_joins_two_sites() -> None:
@@ -81,7 +83,7 @@ def test_a_pair_joins_two_sites() -> None:
         {"dscp": -1},
     ],
 )
-def test_settings_outside_of_their_limits(wrong: dict[str, int]) -> None:
+def test_settings_outside_of_their_limits(wrong: dict[str, Any]) -> None:
     """One past every limit is refused."""
     with pytest.raises(ValueError):
         ProbeSettings(**wrong)
@@ -116,9 +118,9 @@ def test_failures_that_need_a_number() -> None:
         {"duplicates": -1},
     ],
 )
-def test_windows_that_cannot_be(wrong: dict[str, object]) -> None:
+def test_windows_that_cannot_be(wrong: dict[str, Any]) -> None:
     """A window starts at a minute and has, for each slot, an RTT or one miss."""
-    right = {"start_s": 60, "interval_ms": 1_000, "rtt_us": (1,) * 60}
+    right: dict[str, Any] = {"start_s": 60, "interval_ms": 1_000, "rtt_us": (1,) * 60}
     Window(**right)
 
     with pytest.raises(ValueError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
+from functools import partial
 
 from leadline import wire
 from leadline.model import Failure
@@ -42,7 +43,7 @@ def lived(*plans: tuple[int, ProbePlan], end_s: int, fate: Callable[[int], Fate]
     with os.fdopen(reading, "rb", buffering=0) as plans_in, os.fdopen(writing, "wb") as plans_out:
         write_frame(plans_out, plans[0][1])
         for at_s, plan in plans[1:]:
-            clock.script.append((at_s * 10**9, lambda plan=plan: write_frame(plans_out, plan)))
+            clock.script.append((at_s * 10**9, partial(write_frame, plans_out, plan)))
         clock.script.append((end_s * 10**9, plans_out.close))
         ProbeProcess(plans_in, written, clock, open_lane=FakeNetwork(clock, fate).open).run()
     written.seek(0)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from leadline.model import Failure
-from leadline.stats import P95, P99, mean_step_us, nearest_rank, statistics
+from leadline.stats import P95, P99, WindowStats, mean_step_us, nearest_rank, statistics
 
 LOST, NOT_SENT = Failure.TIMEOUT, Failure.NOT_SENT
 #: A slot: an RTT, or the reason why there is none.
 SLOTS = st.lists(st.one_of(st.integers(0, 60_000_000), st.sampled_from(list(Failure))), min_size=1, max_size=120)
 
 
-def stats_of(slots: list[int | Failure]):
+def stats_of(slots: Sequence[int | Failure]) -> WindowStats:
     return statistics(
         [slot if not isinstance(slot, Failure) else None for slot in slots],
         [slot for slot in slots if isinstance(slot, Failure)],
@@ -94,7 +96,7 @@ def test_statistics_are_in_order(slots: list[int | Failure]) -> None:
 
 
 @given(SLOTS, st.randoms(use_true_random=False))
-def test_order_does_not_change_loss_or_percentiles(slots: list[int | Failure], rng) -> None:
+def test_order_does_not_change_loss_or_percentiles(slots: list[int | Failure], rng: Random) -> None:
     """Only the mean step looks at the order."""
     shuffled = list(slots)
     rng.shuffle(shuffled)

@@ -64,13 +64,14 @@ def run(args: argparse.Namespace) -> int:
     with (
         tempfile.TemporaryDirectory(prefix="leadline-demo-") as directory,
         _collector(Path(directory), args.port, stopping) as url,
-        _agents(Path(directory), url),
+        _agents(Path(directory), url) as agents,
     ):
         print(f"\n  {url}/\n\nThe four local sites measure for real: first figures in about two minutes.")
         print("The cities are simulated, and say so. Ctrl-C stops and removes everything.", flush=True)
         if not args.no_browser:
             webbrowser.open(f"{url}/")
-        stopping.wait()
+        while not stopping.wait(1.0):
+            agents.tell_of_the_dead()
         print("stopping", flush=True)
     return 0
 
@@ -118,50 +119,75 @@ def _simulate(store: Store, version: int, stopping: threading.Event) -> None:
     print(f"simulated {HISTORY_DAYS} days: {total:,} minutes of {len(_CITIES)} cities")
 
 
-@contextlib.contextmanager
-def _agents(directory: Path, url: str) -> Iterator[None]:
-    """Four agents, each enrolled with a token of its own, as processes; ended by their ids."""
-    key_file = directory / "collector" / "admin.key"
-    environment = {**os.environ, "LEADLINE_ADMIN_KEY_FILE": str(key_file), "LEADLINE_COLLECTOR_URL": url}
-    processes: list[subprocess.Popen[bytes]] = []
-    try:
-        for site in _LOCAL_SITES:
-            state = directory / site
-            token = _leadline(["token", "create", "--site", site], environment)
-            _leadline(["agent", "enroll", url, "--token-file", "-", "--state-dir", str(state)], environment, said=token)
-            log = (directory / f"{site}.log").open("wb")
-            with log:
-                processes.append(
-                    subprocess.Popen(
-                        [*_COMMAND, "agent", "run", "--state-dir", str(state)],
-                        env=environment,
-                        stdout=log,
-                        stderr=log,
-                        start_new_session=True,
-                    )
-                )
-        yield
-    finally:
-        for process in processes:
+class _Agents:
+    """The agents' processes and logs, by site."""
+
+    def __init__(self, directory: Path, environment: dict[str, str]) -> None:
+        self._directory, self._environment = directory, environment
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._told: set[str] = set()
+
+    def start(self, site: str, url: str) -> None:
+        """Enrol an agent with a token of its own, as the README does, and start it."""
+        state = str(self._directory / site)
+        token = self._leadline("token", "create", "--site", site)
+        self._leadline("agent", "enroll", url, "--token-file", "-", "--state-dir", state, said=token)
+        with self._log(site).open("wb") as log:
+            self._processes[site] = subprocess.Popen(
+                [*_COMMAND, "agent", "run", "--state-dir", state],
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def tell_of_the_dead(self) -> None:
+        """Print, once, why an agent ended; the others and the history stay."""
+        for site, process in self._processes.items():
+            if process.poll() is not None and site not in self._told:
+                self._told.add(site)
+                lines = self._log(site).read_text(encoding="utf-8", errors="replace").splitlines()
+                said = next((line for line in lines if line.startswith("leadline: ")), "without a word")
+                print(f"the agent of {site} ended: {said}", file=sys.stderr, flush=True)
+
+    def stop(self) -> None:
+        """End them, gently first."""
+        for process in self._processes.values():
             process.terminate()
-        for process in processes:
+        for process in self._processes.values():
             try:
                 process.wait(STOP_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
 
+    def _log(self, site: str) -> Path:
+        return self._directory / f"{site}.log"
+
+    def _leadline(self, *arguments: str, said: str = "") -> str:
+        done = subprocess.run(
+            [*_COMMAND, *arguments], env=self._environment, input=said, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise UnavailableError(f"`leadline {' '.join(arguments)}` failed: {done.stderr.strip()}")
+        return done.stdout
+
+
+@contextlib.contextmanager
+def _agents(directory: Path, url: str) -> Iterator[_Agents]:
+    """Four agents, started; ended by their ids."""
+    key_file = directory / "collector" / "admin.key"
+    environment = {**os.environ, "LEADLINE_ADMIN_KEY_FILE": str(key_file), "LEADLINE_COLLECTOR_URL": url}
+    agents = _Agents(directory, environment)
+    try:
+        for site in _LOCAL_SITES:
+            agents.start(site, url)
+        yield agents
+    finally:
+        agents.stop()
+
 
 _COMMAND = (sys.executable, "-m", "leadline_cli")
-
-
-def _leadline(arguments: list[str], environment: dict[str, str], said: str = "") -> str:
-    done = subprocess.run(
-        [*_COMMAND, *arguments], env=environment, input=said, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise UnavailableError(f"`leadline {' '.join(arguments)}` failed: {done.stderr.strip()}")
-    return done.stdout
 
 
 def mesh_text() -> str:

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import select
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO
 
 from leadline.clock import Clock, SystemClock, seeded
-from leadline.errors import LeadlineError
+from leadline.errors import ConfigError, LeadlineError
 from leadline.model import WINDOW_S, ProbeSettings
 from leadline.wire import Series, series
-from leadline_agent import icmp
+from leadline_agent import icmp, policy
 from leadline_agent.aim import Aim, Outcome
 from leadline_agent.echo import EchoSocket, Lane
 from leadline_agent.flight import LATE_WAIT_MS
@@ -103,7 +103,7 @@ class ProbeProcess:
 
     def _begin(self, plan: _Plan, at_wall_ns: int) -> None:
         self._plans.append(plan)
-        self._prober.aim(plan.all_aims(), first_slot_at_ns=at_wall_ns)
+        self._prober.aim(list(_allowed(plan.all_aims())), first_slot_at_ns=at_wall_ns)
 
     def _plan_at(self, start_s: int) -> _Plan:
         """The plan in force at a minute; the oldest known for what lies before it."""
@@ -140,6 +140,22 @@ class ProbeProcess:
         self._plans = [plan for plan in self._plans if plan.start_s >= in_force.start_s]
 
 
+def _allowed(aims: Iterable[Aim]) -> Iterator[Aim]:
+    """Those that policy lets us probe; one forbidden target must not end the measuring of the others."""
+    for aim in aims:
+        try:
+            policy.check_aims([aim], policy.may_send)
+        except ConfigError as error:
+            _say(str(error))
+        else:
+            yield aim
+
+
+def _say(text: str) -> None:
+    """One line for the log; the parent's standard error is ours."""
+    print(f"leadline: {text}", file=sys.stderr, flush=True)  # noqa: T201 - this process has no logging
+
+
 def _aim(target: ProbeTarget) -> Aim:
     settings = ProbeSettings(
         interval_ms=target.interval_ms,
@@ -163,7 +179,7 @@ def main() -> int:
         with open(0, "rb", buffering=0, closefd=False) as plans:
             ProbeProcess(plans, sys.stdout.buffer, SystemClock()).run()
     except LeadlineError as error:
-        print(f"leadline: {error}", file=sys.stderr)  # noqa: T201 - the parent passes it on
+        _say(str(error))
         return 2
     except (BrokenPipeError, KeyboardInterrupt):
         return 0

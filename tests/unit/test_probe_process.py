@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable
 from functools import partial
 
+import pytest
+
 from leadline import wire
 from leadline.model import Failure
 from leadline_agent.frames import ProbePlan, ProbeTarget, Sealed, read_frame, write_frame
@@ -120,3 +122,11 @@ def test_losses_are_losses() -> None:
 def test_a_plan_without_targets_writes_nothing() -> None:
     """An agent no mesh names waits."""
     assert lived((0, ProbePlan(1, [])), end_s=130) == []
+
+
+def test_a_forbidden_target_is_left_out_and_named(capfd: pytest.CaptureFixture[str]) -> None:
+    """A plan is data from elsewhere: multicast in it stops neither the others nor the process, and gets no packet."""
+    found = windows(lived((0, ProbePlan(1, [target(), target("all-hosts", "224.0.0.1")])), end_s=100))
+
+    assert {one.target for _, _, one in found} == {"zrh-a1"}
+    assert "target all-hosts: 224.0.0.1 may not be probed" in capfd.readouterr().err

@@ -13,6 +13,8 @@ from leadline_agent.prober import Prober
 from tests.fakes import FakeClock
 
 MS = 1_000_000
+#: From the call to the departure, as the kernel stamps it.
+DEPARTS_NS = 700
 TARGET = "198.51.100.7"
 
 
@@ -22,7 +24,7 @@ class Fate:
 
     #: The errno of a send that is refused.
     refused: int = 0
-    #: When replies arrive, nanoseconds after the send; several are duplicates, none is a loss.
+    #: When replies arrive, nanoseconds after the departure; several are duplicates, none is a loss.
     replies_ns: tuple[int, ...] = ()
     #: An ICMP error, type and code, that comes at once.
     rejection: tuple[int, int] | None = None
@@ -50,6 +52,9 @@ class FakeNetwork:
     fate: Callable[[int], Fate]
     sent: list[tuple[int, str, int]] = field(default_factory=list)
     dropped: int = 0
+    #: Requests since the queues were read, and the most there have been.
+    unread: int = 0
+    unread_max: int = 0
     stamps_arrivals: bool = True
     is_closed: bool = False
     _under_way: list[Packet] = field(default_factory=list)
@@ -65,13 +70,15 @@ class FakeNetwork:
         fate = self.fate(index)
         if fate.refused:
             return fate.refused
-        self.sent.append((index, address, self.clock.wall_ns()))
+        self.unread += 1
+        self.unread_max = max(self.unread_max, self.unread)
+        self.sent.append((index, address, self.clock.wall_ns() + DEPARTS_NS))
         if fate.is_stamped:
-            self._notices.append(Departure(index, self.clock.wall_ns()))
+            self._notices.append(Departure(index, self.clock.wall_ns() + DEPARTS_NS))
         if fate.rejection is not None:
             quoted = index if fate.quotes_index else None
             self._notices.append(Rejection(quoted, index & 0xFFFF, address, *fate.rejection))
-        now_ns = self.clock.monotonic_ns()
+        now_ns = self.clock.monotonic_ns() + DEPARTS_NS
         for delay_ns in fate.replies_ns:
             # The stamp is filled in on arrival, as the clock stands then; 0 says that it shall be.
             reply = Reply(index, fate.source or address, 0 if fate.is_stamped else None, 57)
@@ -79,6 +86,7 @@ class FakeNetwork:
         return 0
 
     def replies(self) -> list[Reply]:
+        self.unread = 0
         now_ns = self.clock.monotonic_ns()
         arrived = sorted((packet for packet in self._under_way if packet.at_ns <= now_ns), key=lambda p: p.at_ns)
         self._under_way = [packet for packet in self._under_way if packet.at_ns > now_ns]

@@ -33,15 +33,19 @@ def test_every_measure_of_the_catalogue_is_tried() -> None:
 
 @pytest.mark.parametrize("profile_id", EACH.values())
 @given(
-    rtts=st.lists(st.none() | st.integers(0, 200_000), min_size=60, max_size=60),
+    level_us=st.sampled_from([100, 900, 2_400, 4_900, 6_900, 9_900, 65_900, 149_000]),
+    spread=st.lists(st.integers(0, 50), min_size=60, max_size=60),
+    lost=st.integers(0, 14),
+    peak_us=st.integers(0, 6_000),
     failure=st.sampled_from([Failure.TIMEOUT, Failure.NOT_SENT]),
     error_us=st.none() | st.integers(0, 300),
 )
 def test_the_columns_that_are_read_are_enough(
-    profile_id: str, rtts: list[int | None], failure: Failure, error_us: int | None
+    profile_id: str, level_us: int, spread: list[int], lost: int, peak_us: int, failure: Failure, error_us: int | None
 ) -> None:
     """For every profile and limit, the row's few columns lead to both readings of the full window."""
     judged = judge.judged(catalogue().limits_of(catalogue().profile(profile_id)))
+    rtts = [None if n < lost else level_us + step + peak_us * (n > 50) for n, step in enumerate(spread)]
     stats = statistics(rtts, [failure for rtt in rtts if rtt is None])
     bound = None if error_us is None else ErrorBound(p50_us=0, p99_us=error_us)
     row = window_row(1, 2, 0, 1_000, stats, mesh_version=1, batch=None, error_bound=bound)

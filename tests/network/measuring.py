@@ -1,0 +1,135 @@
+"""The agent's prober on the test bed, and its outcomes beside the truth.
+
+As a program (``python -m tests.network.measuring ADDRESS SLOTS INTERVAL_MS``) it measures in a process of its own,
+which a test can stop; it prints one line per outcome: slot, rtt_ns, failure.
+"""
+
+from __future__ import annotations
+
+import sys
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from leadline.clock import SystemClock, seeded
+from leadline.model import ProbeSettings
+from leadline_agent import icmp
+from leadline_agent.echo import EchoSocket, Lane
+from leadline_agent.prober import Aim, Health, Outcome, Prober
+from tests.network.truth import Carried, TrueRtt, true_rtts
+from tests.network.wan import Wan
+
+SLICE_NS = 50_000_000
+#: What lies between our stamps and the emulator's is two veth hops; a probe is looked for this near to its own time.
+NEAR_NS = 5_000_000
+TIMEOUT_MS = 400
+INTERVAL_MS = 50
+
+
+@dataclass(slots=True)
+class Measured:
+    """What a measurement gave."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    duplicates: list[int] = field(default_factory=list)
+    health: Health = field(default_factory=Health)
+
+    @property
+    def rtts_ns(self) -> list[int]:
+        return [outcome.rtt_ns for outcome in self.outcomes if outcome.rtt_ns is not None]
+
+
+def aim(
+    address: str,
+    *,
+    slots: int = 40,
+    interval_ms: int = INTERVAL_MS,
+    timeout_ms: int = TIMEOUT_MS,
+    payload_bytes: int = 56,
+    dscp: int = 0,
+    dont_fragment: bool = False,
+) -> Aim:
+    """An aim named after its address, with short times, so that tests are short."""
+    settings = ProbeSettings(
+        interval_ms=interval_ms,
+        timeout_ms=timeout_ms,
+        payload_bytes=payload_bytes,
+        dscp=dscp,
+        dont_fragment=dont_fragment,
+    )
+    return Aim(name=address, address=address, settings=settings, slots=slots)
+
+
+def measure(
+    wan: Wan,
+    *aims: Aim,
+    kinds: Sequence[icmp.Kind] = tuple(icmp.Kind),
+    open_lane: Callable[[Lane, bytes], EchoSocket] | None = None,
+    waits_for_late: bool = False,
+    halfway: Callable[[], None] = lambda: None,
+) -> Measured:
+    """Probe from A until every aim has had its slots; ``halfway`` is called in the middle of it."""
+    measured = Measured()
+    clock = SystemClock()
+    prober = Prober(
+        clock=clock,
+        rng=seeded(1),
+        on_outcome=measured.outcomes.append,
+        on_duplicate=lambda _, slot: measured.duplicates.append(slot),
+        open_lane=open_lane or partial(icmp.open_socket, kinds=kinds),
+    )
+    with wan.enter("a"):
+        prober.aim(aims)
+    length_ms = max((aim.slots or 0) * aim.settings.interval_ms for aim in aims)
+    prober.run(clock.monotonic_ns() + length_ms * 500_000)
+    halfway()
+    prober.run(clock.monotonic_ns() + (length_ms // 2 + 2 * INTERVAL_MS) * 1_000_000)
+    while waits_for_late and not prober.finished:
+        prober.run(clock.monotonic_ns() + SLICE_NS)
+    prober.drain()
+    prober.close()
+    measured.health = prober.health
+    return measured
+
+
+class Truth:
+    """The true RTTs of a measurement, found by where and when a probe was sent."""
+
+    def __init__(self, log: Sequence[Carried]) -> None:
+        self._by_target: dict[str, list[TrueRtt]] = defaultdict(list)
+        for key, rtt in true_rtts(log).items():
+            self._by_target[key.dst].append(rtt)
+        for rtts in self._by_target.values():
+            rtts.sort(key=lambda rtt: rtt.request.arrived_ns)
+
+    def of(self, outcome: Outcome) -> int:
+        """The true RTT of a probe that was answered, nanoseconds."""
+        assert outcome.sent_at_ns is not None
+        rtts = self._by_target[outcome.target]
+        at = bisect_left(rtts, outcome.sent_at_ns, key=lambda rtt: rtt.request.arrived_ns)
+        near = min(
+            rtts[max(at - 1, 0) : at + 2], key=lambda rtt: abs(rtt.request.arrived_ns - (outcome.sent_at_ns or 0))
+        )
+        assert abs(near.request.arrived_ns - outcome.sent_at_ns) < NEAR_NS
+        return near.rtt_ns
+
+    def errors_ns(self, outcomes: Iterable[Outcome]) -> list[int]:
+        """Measured less true RTT, smallest first."""
+        return sorted(outcome.rtt_ns - self.of(outcome) for outcome in outcomes if outcome.rtt_ns is not None)
+
+
+def main(address: str, slots: str, interval_ms: str) -> None:
+    def show(outcome: Outcome) -> None:
+        print(outcome.slot, outcome.rtt_ns, outcome.failure, flush=True)
+
+    clock = SystemClock()
+    prober = Prober(clock=clock, rng=seeded(1), on_outcome=show)
+    prober.aim([aim(address, slots=int(slots), interval_ms=int(interval_ms))])
+    while not prober.finished:
+        prober.run(clock.monotonic_ns() + SLICE_NS)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

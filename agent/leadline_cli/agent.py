@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from leadline.errors import ConfigError
+from leadline.places import state_directory
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -36,16 +37,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     run.set_defaults(run=run_agent)
     for action in (enroll, run):
         action.add_argument(
-            "--state-dir", metavar="DIR", type=Path, default=state_directory(),
+            "--state-dir", metavar="DIR", type=Path, default=state_directory(os.environ),
             help="where credential and plan are kept (default %(default)s)",
         )  # fmt: skip
-
-
-def state_directory() -> Path:
-    """What systemd gives (StateDirectory=), or the user's own."""
-    if given := os.environ.get("STATE_DIRECTORY"):
-        return Path(given)
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "leadline"
 
 
 def run_enroll(args: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ import urllib3
 
 from leadline import wire
 from leadline.errors import ConfigError, UnavailableError
+from leadline.places import data_directory
 
 URL_DEFAULT = "http://127.0.0.1:8427"
 URL_VARIABLE = "LEADLINE_COLLECTOR_URL"
@@ -32,16 +33,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def data_directory() -> Path:
-    """Where a collector of this user keeps its database and its admin key."""
-    if given := os.environ.get("LEADLINE_DATA_DIR"):
-        return Path(given)
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "leadline"
-
-
 def _admin_key(args: argparse.Namespace) -> str:
     named = args.admin_key_file or os.environ.get(KEY_VARIABLE)
-    path = Path(named) if named else data_directory() / "admin.key"
+    path = Path(named) if named else data_directory(os.environ) / "admin.key"
     try:
         return path.read_text(encoding="utf-8").strip()
     except OSError as error:

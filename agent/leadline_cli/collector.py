@@ -61,10 +61,10 @@ def run_serve(args: argparse.Namespace) -> int:
     """Serve until told to stop."""
     config = _config(args)
     from leadline.clock import SystemClock
-    from leadline_collector import logs
+    from leadline_cli.logs import log_to_stderr
     from leadline_collector.serve import serve
 
-    logs.configure()
+    log_to_stderr()
     serve(config, SystemClock(), lambda url: print(f"listening on {url}", flush=True))
     return 0
 

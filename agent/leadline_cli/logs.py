@@ -1,4 +1,4 @@
-"""Logs of the long-running commands: one line per fact on standard error, values as key=value."""
+"""Logs of the long-running commands: one line an event on standard error, ``time level logger: event key=value …``."""
 
 from __future__ import annotations
 
@@ -6,32 +6,40 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-#: What every record carries; all else came in by ``extra`` and is printed.
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+import msgspec
+
+#: What every LogRecord has; anything else came in by ``extra``. uvicorn adds a second, coloured message.
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
+#: Their warnings matter; what they tell of every request, retry and migration is said in our own words.
+_TALKATIVE = {
+    "uvicorn": logging.WARNING,
+    "uvicorn.error": logging.WARNING,
+    "alembic": logging.WARNING,
+    "urllib3": logging.ERROR,
+}
 
 
 class LineFormatter(logging.Formatter):
-    """``2026-11-22T10:00:00.123Z info leadline_agent.loop: batch accepted seq=17 windows=50``."""
+    """One line an event; a traceback follows on lines of its own."""
 
     def format(self, record: logging.LogRecord) -> str:
-        at = datetime.fromtimestamp(record.created, UTC)
-        values = "".join(f" {key}={_value(value)}" for key, value in vars(record).items() if key not in _STANDARD)
-        line = (
-            f"{at:%Y-%m-%dT%H:%M:%S}.{record.msecs:03.0f}Z {record.levelname.lower()} {record.name}: "
-            f"{record.getMessage()}{values}"
-        )
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        said = "".join(f" {name}={_text(value)}" for name, value in vars(record).items() if name not in _OWN)
+        line = f"{at} {record.levelname.lower()} {record.name}: {record.getMessage()}{said}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-def _value(value: object) -> str:
+def _text(value: object) -> str:
+    """A value that stays on its line and cannot forge another."""
     text = str(value)
-    return repr(text) if not text or any(character.isspace() or character == '"' for character in text) else text
+    is_plain = text and text.isprintable() and " " not in text and '"' not in text
+    return text if is_plain else msgspec.json.encode(text).decode()
 
 
 def log_to_stderr(*, verbose: bool = False) -> None:
-    """Set up logging for this process."""
+    """Send the logs of this process to standard error; called once, by the command that runs."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter())
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler], force=True)
-    # urllib3 warns of every retry; the agent says in its own words why a batch is kept.
-    logging.getLogger("urllib3").setLevel(logging.ERROR)
+    for name, level in _TALKATIVE.items():
+        logging.getLogger(name).setLevel(level)

@@ -1,0 +1,143 @@
+"""The routes: each parses, calls one function, returns its value. Roles: ``auth``; statuses: ``problems``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Response
+from starlette.status import HTTP_304_NOT_MODIFIED
+
+from leadline import __version__, wire
+from leadline.model import Pair
+from leadline_collector import auth, bodies, enrolment, meshes
+from leadline_collector.answers import HealthAnswer, MatrixAnswer, MeshText, ProfilesAnswer, WindowsAnswer
+from leadline_collector.ingest import ingest
+from leadline_collector.matrix import matrix
+from leadline_collector.openapi import JsonAnswer, answers_with, takes, takes_toml
+from leadline_collector.pair_windows import LIMIT_DEFAULT, LIMIT_MAX, pair_windows
+from leadline_collector.period import iso, period_of
+from leadline_collector.problems import ProblemError
+from leadline_collector.profiles import profiles
+from leadline_collector.service import Serving
+
+router = APIRouter()
+
+Body = Annotated[bytes, Depends(bodies.receive)]
+Public, Viewer, Admin = Depends(auth.public), Depends(auth.viewer), Depends(auth.admin)
+From = Annotated[str | None, Query(alias="from", description="epoch second, ISO 8601 with zone, or -24h; default -24h")]
+To = Annotated[str | None, Query(alias="to", description="like from; default now")]
+PROFILE = "a profile or a limit of the catalogue"
+
+
+@router.get("/healthz", dependencies=[Public], responses=answers_with(HealthAnswer, 503))
+def healthz(service: Serving) -> Response:
+    """The process answers and its database does."""
+    with service.store.read() as reader:
+        reader.mesh_version()
+    return JsonAnswer(HealthAnswer(status="ok", version=__version__))
+
+
+@router.post(
+    "/api/v1/enroll",
+    dependencies=[Public],
+    responses=answers_with(wire.EnrolAnswer, 400, 401, 413, 422, 503),
+    openapi_extra=takes(wire.EnrolRequest),
+)
+def enroll(service: Serving, body: Body) -> Response:
+    """Exchange a one-time token for an agent's key."""
+    request = bodies.document(body, wire.EnrolRequest)
+    return JsonAnswer(enrolment.enrol(service.store, service.clock, request))
+
+
+@router.get("/api/v1/plan", responses=answers_with(wire.Plan, 401, 503) | {304: {"description": "unchanged"}})
+def plan(agent: auth.Agent, service: Serving, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+    """What the agent has to measure. The ETag is the version of the mesh."""
+    found = meshes.plan(service.store, agent)
+    headers = {"ETag": f'"{found.mesh_version}"', "Cache-Control": "no-cache"}
+    if if_none_match == headers["ETag"]:
+        return Response(status_code=HTTP_304_NOT_MODIFIED, headers=headers)
+    return JsonAnswer(found, headers)
+
+
+@router.post(
+    "/api/v1/batches",
+    responses=answers_with(wire.Ack, 400, 401, 403, 409, 413, 415, 422, 503),
+    openapi_extra=takes(wire.Batch),
+)
+def batches(
+    agent: auth.Agent, service: Serving, body: Body, content_encoding: Annotated[str, Header()] = ""
+) -> Response:
+    """Store a batch; the answer's digest says that it is durable."""
+    return JsonAnswer(ingest(service.store, service.clock, agent, body, content_encoding))
+
+
+@router.put(
+    "/api/v1/mesh",
+    dependencies=[Admin],
+    responses=answers_with(wire.MeshAnswer, 400, 401, 413, 422, 503),
+    openapi_extra=takes_toml(),
+)
+def put_mesh(service: Serving, body: Body) -> Response:
+    """Put a mesh file in force."""
+    return JsonAnswer(meshes.apply(service.store, service.clock, body))
+
+
+@router.get("/api/v1/mesh", dependencies=[Viewer], responses=answers_with(MeshText, 401, 404, 503))
+def get_mesh(service: Serving) -> Response:
+    """The mesh file in force."""
+    mesh = meshes.text_in_force(service.store)
+    at_s = mesh.applied_at_s
+    return JsonAnswer(MeshText(version=mesh.version, applied_at=at_s, applied_at_iso=iso(at_s), text=mesh.text))
+
+
+@router.post(
+    "/api/v1/tokens",
+    dependencies=[Admin],
+    responses=answers_with(wire.TokenAnswer, 400, 401, 413, 422, 503),
+    openapi_extra=takes(wire.TokenRequest),
+)
+def tokens(service: Serving, body: Body) -> Response:
+    """Make a one-time token with which an agent of a site enrols."""
+    request = bodies.document(body, wire.TokenRequest)
+    return JsonAnswer(enrolment.create_token(service.store, service.clock, request))
+
+
+@router.get("/api/v1/profiles", dependencies=[Viewer], responses=answers_with(ProfilesAnswer, 401))
+def get_profiles() -> Response:
+    """The profiles of the catalogue with their limits and sources."""
+    return JsonAnswer(profiles())
+
+
+@router.get("/api/v1/matrix", dependencies=[Viewer], responses=answers_with(MatrixAnswer, 401, 422, 503))
+def get_matrix(
+    service: Serving,
+    profile: Annotated[str, Query(description=PROFILE)],
+    start: From = None,
+    end: To = None,
+    group: Annotated[str | None, Query(description="only the pairs of this group of the mesh")] = None,
+) -> Response:
+    """Every directed pair, judged by one profile over a period."""
+    period = period_of(start, end, service.now_s())
+    return JsonAnswer(matrix(service.store, profile, period, group))
+
+
+@router.get(
+    "/api/v1/pairs/{source}/{destination}/windows",
+    dependencies=[Viewer],
+    responses=answers_with(WindowsAnswer, 401, 404, 422, 503),
+)
+def get_windows(
+    service: Serving,
+    source: str,
+    destination: str,
+    start: From = None,
+    end: To = None,
+    profile: Annotated[str | None, Query(description=PROFILE)] = None,
+    limit: Annotated[int, Query(ge=1, le=LIMIT_MAX)] = LIMIT_DEFAULT,
+) -> Response:
+    """The windows of a directed pair, oldest first."""
+    if source == destination:
+        raise ProblemError(404, f"a pair joins two sites, and {source!r} is one")
+    period = period_of(start, end, service.now_s())
+    pair = Pair(source=source, destination=destination)
+    return JsonAnswer(pair_windows(service.store, pair, period, profile, limit))

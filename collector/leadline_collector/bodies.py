@@ -1,0 +1,98 @@
+"""Request bodies: counted while they arrive, inflated without trust, decoded strictly.
+
+Rule 1: nothing is read before the sender is known to be allowed to send it.
+Rule 2: memory is bounded by ``BODY_BYTES_MAX`` + ``INFLATED_BYTES_MAX`` whatever the body claims to be.
+Rule 3: damaged bytes are 400, a sound document that says something wrong is 422 with the path.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TypeVar
+
+import msgspec
+from starlette.requests import Request
+
+from leadline import wire
+from leadline.errors import WireError
+from leadline.wire import BODY_BYTES_MAX, INFLATED_BYTES_MAX, Batch
+from leadline_collector.problems import ProblemError
+
+#: How much of a body that is too large is read and thrown away: a client that is still sending would see a reset
+#: connection instead of the 413 (RFC 9112 §9.6).
+DRAIN_BYTES_MAX = 8 * BODY_BYTES_MAX
+#: zlib: a gzip wrapper and nothing else (zlib.h, inflateInit2).
+_GZIP = 16 + zlib.MAX_WBITS
+_GZIP_MAGIC = b"\x1f\x8b"
+
+Document = TypeVar("Document")
+
+
+async def receive(request: Request) -> bytes:
+    """The body as transferred; 413 if it is larger than ``BODY_BYTES_MAX``, announced or not.
+
+    The framework's own limit answers with plain text and before the sender's key was looked at.
+    """
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size <= BODY_BYTES_MAX:
+            chunks.append(chunk)
+        elif size > DRAIN_BYTES_MAX:
+            break
+    if size > BODY_BYTES_MAX:
+        raise ProblemError(413, f"the body is larger than {BODY_BYTES_MAX} bytes: send less at once")
+    return b"".join(chunks)
+
+
+def document(body: bytes, kind: type[Document]) -> Document:
+    """A JSON document that is not compressed."""
+    try:
+        return wire.decode(body, kind)
+    except WireError as error:
+        raise _refusal(error) from error
+
+
+def batch(body: bytes, encoding: str) -> Batch:
+    """The batch in a body with this Content-Encoding ("" for none)."""
+    if encoding not in {"gzip", "identity", ""}:
+        raise ProblemError(415, f"Content-Encoding {encoding!r} is not known: use gzip", {"Accept-Encoding": "gzip"})
+    plain = inflate(body) if encoding == "gzip" else body
+    try:
+        return wire.decode_batch(plain)
+    except WireError as error:
+        raise _refusal(error) from error
+
+
+def stored_batch(body: bytes) -> Batch:
+    """The batch in a body of the journal: compressed or not can be seen, JSON never begins as gzip does."""
+    return batch(body, "gzip" if body.startswith(_GZIP_MAGIC) else "")
+
+
+def inflate(body: bytes) -> bytes:
+    """What a gzip member holds; 413 past ``INFLATED_BYTES_MAX``, 400 if it is damaged, cut or followed by anything."""
+    inflater = zlib.decompressobj(wbits=_GZIP)
+    try:
+        plain = inflater.decompress(body, INFLATED_BYTES_MAX + 1)
+    except zlib.error as error:
+        raise ProblemError(400, f"the body is not gzip: {error}") from error
+    if len(plain) > INFLATED_BYTES_MAX:
+        raise ProblemError(413, f"the body inflates to more than {INFLATED_BYTES_MAX} bytes: send less at once")
+    if not inflater.eof:
+        raise ProblemError(400, "the gzip body is cut off")
+    if inflater.unused_data:
+        raise ProblemError(400, f"{len(inflater.unused_data)} bytes follow the gzip body")
+    return plain
+
+
+def _refusal(error: WireError) -> ProblemError:
+    return ProblemError(400 if _is_malformed(error) else 422, str(error), path=error.path)
+
+
+def _is_malformed(error: WireError) -> bool:
+    """True if the bytes are no JSON, False if they are and say something wrong."""
+    cause = error.__cause__
+    if isinstance(cause, msgspec.ValidationError):
+        return False
+    return isinstance(cause, (msgspec.DecodeError, RecursionError, UnicodeDecodeError))

@@ -1,0 +1,106 @@
+"""The collector's settings: read once at start from options and environment into one frozen value."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from leadline.errors import ConfigError
+from leadline.places import data_directory
+
+HOST_DEFAULT = "127.0.0.1"
+#: Below the ephemeral range of every system, and free of well-known services.
+PORT_DEFAULT = 8427
+#: A shorter key could be guessed; ours have 43 characters of random text.
+KEY_CHARACTERS_MIN = 16
+
+DATABASE_VARIABLE = "LEADLINE_DATABASE_URL"
+ADMIN_KEY_VARIABLE = "LEADLINE_ADMIN_KEY_FILE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectorConfig:
+    """What a collector is told. Reading a key file happens in ``key_digest``, not here."""
+
+    data_dir: Path
+    #: SQLAlchemy URL: sqlite:///file or postgresql+psycopg://…
+    database: URL
+    host: str = HOST_DEFAULT
+    #: 0 takes any free port.
+    port: int = PORT_DEFAULT
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    #: A proxy in front does TLS: X-Forwarded-For and -Proto of the peer are believed.
+    behind_proxy: bool = False
+    #: Whoever reads needs the key in this file; None lets everybody read who can connect.
+    viewer_key_file: Path | None = None
+    #: The administrator's key; None has one made in the data directory.
+    admin_key_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65_535:
+            raise ConfigError("--port", f"{self.port} is outside 0..65535")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ConfigError("--tls-cert", "certificate and key come together: give --tls-cert and --tls-key")
+        if not (is_loopback(self.host) or self.tls_cert or self.behind_proxy):
+            raise ConfigError(
+                "--host",
+                f"{self.host} is reachable from outside and keys would travel readable: "
+                "give --tls-cert and --tls-key, or --behind-proxy if a proxy in front does TLS",
+            )
+
+
+def read_config(options: Mapping[str, Any], environ: Mapping[str, str]) -> CollectorConfig:
+    """The settings: an option wins over its variable, and that over the default; an option of None is absent."""
+    given = {name: value for name, value in options.items() if name in _OPTIONS and value is not None}
+    data_dir = options.get("data_dir") or data_directory(environ)
+    url = options.get("database_url") or environ.get(DATABASE_VARIABLE)
+    if named := environ.get(ADMIN_KEY_VARIABLE):
+        given["admin_key_file"] = Path(named)
+    return CollectorConfig(data_dir=data_dir, database=database_url(url, data_dir), **given)
+
+
+_OPTIONS = ("host", "port", "tls_cert", "tls_key", "behind_proxy", "viewer_key_file")
+
+
+def is_loopback(host: str) -> bool:
+    """True if only this machine can connect to ``host``. A name other than localhost may resolve to anything."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def database_url(text: str | None, data_dir: Path) -> URL:
+    """The database ``text`` names, or the SQLite file in the data directory; ConfigError for any other kind."""
+    if not text:
+        return URL.create("sqlite", database=str(data_dir / "leadline.sqlite"))
+    try:
+        url = make_url(text)
+    except ArgumentError as error:
+        raise ConfigError(DATABASE_VARIABLE, "is not a database URL, such as postgresql://user@host/name") from error
+    if url.drivername in {"postgres", "postgresql"}:
+        url = url.set(drivername="postgresql+psycopg")
+    if url.drivername == "sqlite" and url.database and url.database != ":memory:":
+        return url
+    if url.drivername == "postgresql+psycopg":
+        return url
+    raise ConfigError(DATABASE_VARIABLE, f"{url.drivername} is not one of sqlite:///FILE and postgresql://…")
+
+
+def key_digest(option: str, path: Path) -> bytes:
+    """SHA-256 of the key a file holds; ConfigError if it cannot be read or is too short."""
+    try:
+        key = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(option, f"cannot read {path}: {error}") from error
+    if len(key) < KEY_CHARACTERS_MIN:
+        raise ConfigError(option, f"the key in {path} is shorter than {KEY_CHARACTERS_MIN} characters")
+    return hashlib.sha256(key.encode()).digest()

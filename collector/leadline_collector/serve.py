@@ -1,0 +1,131 @@
+"""Runs the collector: opens the database, binds the socket, serves until it is told to stop, closes in order."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from leadline.clock import Clock
+from leadline.errors import UnavailableError
+from leadline_collector import schema
+from leadline_collector.app import create_app
+from leadline_collector.config import CollectorConfig
+from leadline_collector.db import Database
+from leadline_collector.store import Store
+
+#: A request that takes longer than this is cut off when the collector stops; its agent sends it again.
+GRACE_S = 10
+#: Agents send once a minute: a connection that is kept longer than that costs less than a new one.
+KEEP_ALIVE_S = 75
+BACKLOG = 1_024
+#: Requests under way at once; the next is told 503 and comes again.
+CONCURRENCY_MAX = 512
+
+
+@contextmanager
+def opened(config: CollectorConfig) -> Iterator[Store]:
+    """The store, its schema current; closed at the end."""
+    database = Database(config.database)
+    try:
+        schema.prepare(database)
+        yield Store(database)
+    finally:
+        database.close()
+
+
+def serve(config: CollectorConfig, clock: Clock, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT. ``announce`` gets the address as soon as connections are accepted."""
+    with opened(config) as store, _listening(config) as listener, _signals_ignored_after():
+        server = _Server(_options(config, create_app(config, store, clock)), lambda: announce(_url(config, listener)))
+        server.run(sockets=[listener])
+
+
+@contextmanager
+def running(config: CollectorConfig, store: Store, clock: Clock) -> Iterator[str]:
+    """A collector in a thread of this process; the value is its address. For the demo and for tests."""
+    accepting = threading.Event()
+    with _listening(config) as listener:
+        server = _Server(_options(config, create_app(config, store, clock)), accepting.set)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="collector")
+        thread.start()
+        try:
+            if not accepting.wait(GRACE_S):
+                raise UnavailableError("the collector does not start; its log says why")
+            yield _url(config, listener)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+class _Server(uvicorn.Server):
+    """Says when it accepts."""
+
+    def __init__(self, config: uvicorn.Config, accepting: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._accepting = accepting
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self._accepting()
+
+
+def _options(config: CollectorConfig, app: FastAPI) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        loop="asyncio",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=config.behind_proxy,
+        forwarded_allow_ips="*" if config.behind_proxy else None,
+        backlog=BACKLOG,
+        limit_concurrency=CONCURRENCY_MAX,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+        ssl_certfile=config.tls_cert,
+        ssl_keyfile=config.tls_key,
+    )
+
+
+@contextmanager
+def _listening(config: CollectorConfig) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    try:
+        listener = socket.create_server((config.host, config.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise UnavailableError(
+            f"cannot listen on {config.host} port {config.port}: {error.strerror or error}; choose another with --port"
+        ) from error
+    with listener:
+        yield listener
+
+
+def _url(config: CollectorConfig, listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    scheme = "https" if config.tls_cert else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+@contextmanager
+def _signals_ignored_after() -> Iterator[None]:
+    """uvicorn raises the signal that stopped it once more at its end: by then it has been obeyed."""
+
+    def obeyed(number: int, frame: FrameType | None) -> None:
+        pass
+
+    before = {number: signal.signal(number, obeyed) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,39 @@
+"""What a running collector is made of, and how a request finds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from leadline.clock import Clock
+from leadline_collector.config import CollectorConfig
+from leadline_collector.store import Store
+
+NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """The parts every route may use."""
+
+    config: CollectorConfig
+    store: Store
+    clock: Clock
+    #: SHA-256 of the key that reading needs; None if it needs none.
+    viewer_sha256: bytes | None
+
+    def now_s(self) -> int:
+        """Whole seconds since 1970-01-01 UTC."""
+        return self.clock.wall_ns() // NS_PER_S
+
+
+def service_of(request: Request) -> Service:
+    """The collector that serves a request."""
+    service = request.app.state.service
+    assert isinstance(service, Service)
+    return service
+
+
+Serving = Annotated[Service, Depends(service_of)]

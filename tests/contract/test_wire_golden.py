@@ -1,0 +1,86 @@
+"""Documents that were once on the wire, kept for ever: old ones are never edited, only joined by new ones.
+
+``wire/good-KIND-….json`` must decode as KIND; ``wire/bad-KIND-….json`` must be refused at the path that
+``wire/expected-paths.json`` gives.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from leadline import wire
+from leadline.errors import WireError
+from leadline.model import Failure
+
+FOLDER = Path(__file__).parent / "wire"
+EXPECTED_PATHS: dict[str, str] = json.loads((FOLDER / "expected-paths.json").read_text())
+KINDS = {
+    kind.__name__.lower(): kind
+    for kind in (
+        wire.Batch,
+        wire.Ack,
+        wire.Plan,
+        wire.EnrolRequest,
+        wire.EnrolAnswer,
+        wire.TokenRequest,
+        wire.TokenAnswer,
+        wire.MeshAnswer,
+    )
+}
+
+
+def names(pattern: str) -> list[str]:
+    """The golden files of a pattern, by name."""
+    return sorted(path.name for path in FOLDER.glob(pattern))
+
+
+def read(name: str) -> Any:
+    """Decode a golden file as the kind in its name."""
+    kind, data = KINDS[name.removesuffix(".json").split("-")[1]], (FOLDER / name).read_bytes()
+    return wire.decode_batch(data) if kind is wire.Batch else wire.decode(data, kind)
+
+
+@pytest.mark.parametrize("name", names("good-*.json"))
+def test_a_good_document_is_understood(name: str) -> None:
+    """It decodes, and what is encoded from it decodes to the same."""
+    document = read(name)
+
+    assert wire.decode(wire.encode(document), type(document)) == document
+
+
+@pytest.mark.parametrize("name", names("bad-*.json"))
+def test_a_bad_document_is_refused_at_its_path(name: str) -> None:
+    """The error names the place."""
+    with pytest.raises(WireError) as refused:
+        read(name)
+
+    assert refused.value.path == EXPECTED_PATHS[name]
+
+
+def test_every_bad_document_has_its_path_and_every_kind_a_good_one() -> None:
+    """The folder is complete: nothing is expected that is not there, and no kind lacks an example."""
+    assert sorted(EXPECTED_PATHS) == names("bad-*.json")
+    assert {name.removesuffix(".json").split("-")[1] for name in names("good-*.json")} == set(KINDS)
+
+
+def test_the_document_with_every_key_has_every_key() -> None:
+    """A key that is added to a batch must get a golden document that carries it."""
+    document = json.loads((FOLDER / "good-batch-v1-every-key.json").read_text())
+
+    assert set(document) == {field.encode_name for field in msgspec.structs.fields(wire.Batch)}
+    assert set(document["series"][0]) == {field.encode_name for field in msgspec.structs.fields(wire.Series)}
+
+
+@pytest.mark.parametrize("kind", [*KINDS.values(), wire.Series, wire.PlanTarget])
+def test_every_key_is_documented(kind: type[msgspec.Struct]) -> None:
+    """docs/wire.md has every key of every document, and every failure."""
+    page = (FOLDER.parents[2] / "docs" / "wire.md").read_text()
+
+    missing = [field.encode_name for field in msgspec.structs.fields(kind) if f"`{field.encode_name}`" not in page]
+    assert missing == []
+    assert [failure.value for failure in Failure if f"`{failure.value}`" not in page] == []

@@ -1,0 +1,310 @@
+"""What a POST of a batch does, and what it never does."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from leadline.model import Failure, Window
+from leadline_collector.db import Database
+from leadline_collector.store import PathIds, Store
+from leadline_collector.windows import COLUMNS
+from tests.integration.conftest import Client
+from tests.integration.documents import EPOCH, MESH, NOW_S, OTHER_EPOCH, batch, body, steady, window
+
+
+def rows(store: Store, agent: str = "fra1", target: str = "ams1") -> list[dict[str, Any]]:
+    """Every stored window of a path."""
+    with store.read() as reader:
+        path = PathIds(src_id=reader.agent_ids([agent])[agent], dst_id=reader.target_ids([target])[target])
+        found = reader.path_windows(path, COLUMNS, 0, 1 << 40)
+    return [dict(zip(COLUMNS, row, strict=True)) for row in found]
+
+
+def batches(store: Store) -> int:
+    """How many batches the journal holds of agent fra1."""
+    with store.read() as reader:
+        return sum(1 for _ in reader.bodies(reader.agent_ids(["fra1"])["fra1"], 0, 1 << 40))
+
+
+def test_a_batch_is_acknowledged_with_the_digest_of_its_bytes(client: Client, fra1: str) -> None:
+    """The answer repeats the SHA-256 of what travelled, and names the mesh in force."""
+    sent = body(batch(("ams1", steady(4_900))))
+
+    answer = client.post_bytes(sent, fra1)
+
+    assert answer.status == 200
+    assert answer.json() == {"digest": hashlib.sha256(sent).hexdigest(), "duplicate": False, "mesh_version": 1}
+
+
+def test_a_window_is_stored_with_its_statistics(client: Client, store: Store, fra1: str) -> None:
+    """A row says what the window says, under which mesh, and from which batch."""
+    client.post(batch(("ams1", window([4_900] * 57 + [5_100, None, None])), seq=7), fra1)
+
+    (row,) = rows(store)
+    assert (row["expected"], row["sent"], row["received"]) == (60, 60, 58)
+    assert (row["min_us"], row["p50_us"], row["p95_us"], row["p99_us"], row["max_us"]) == (
+        4_900, 4_900, 4_900, None, 5_100,
+    )  # fmt: skip
+    assert (row["timeout_count"], row["not_sent_count"]) == (2, 0)
+    assert (row["t"], row["mesh_version"]) == (NOW_S, 1)
+    assert (row["epoch"], row["seq"]) == (bytes.fromhex(EPOCH), 7)
+
+
+def test_the_journal_keeps_the_bytes_as_they_came(client: Client, store: Store, fra1: str) -> None:
+    """The stored body is the transferred one, byte for byte."""
+    sent = body(batch(("ams1", steady(4_900))))
+
+    client.post_bytes(sent, fra1)
+
+    with store.read() as reader:
+        (stored,) = [found for _, found in reader.bodies(reader.agent_ids(["fra1"])["fra1"], NOW_S, NOW_S)]
+    assert stored == sent
+
+
+def test_the_same_bytes_again_are_a_duplicate(client: Client, store: Store, fra1: str) -> None:
+    """A retry is acknowledged like the first time and adds nothing."""
+    sent = body(batch(("ams1", steady(4_900))))
+    first = client.post_bytes(sent, fra1)
+
+    again = client.post_bytes(sent, fra1)
+
+    assert again.status == 200
+    assert again.json() == first.json() | {"duplicate": True}
+    assert (len(rows(store)), batches(store)) == (1, 1)
+
+
+def test_other_bytes_under_the_same_name_are_refused(client: Client, store: Store, fra1: str) -> None:
+    """409: the agent's identity was cloned; what is stored stays."""
+    client.post(batch(("ams1", steady(4_900))), fra1)
+
+    answer = client.post(batch(("ams1", steady(9_900))), fra1)
+
+    assert answer.status == 409
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert [row["p95_us"] for row in rows(store)] == [4_900]
+
+
+def test_the_same_name_of_two_agents_is_two_batches(client: Client, store: Store, fra1: str) -> None:
+    """Epoch and sequence number count within an agent."""
+    fra2 = client.key("fra2", "fra")
+
+    client.post(batch(("ams1", steady(4_900))), fra1)
+    answer = client.post(batch(("ams1", steady(5_900)), agent="fra2"), fra2)
+
+    assert answer.json()["duplicate"] is False
+    assert [row["p95_us"] for row in rows(store, "fra2")] == [5_900]
+
+
+def test_many_posts_at_once_store_each_batch_once(client: Client, store: Store, fra1: str) -> None:
+    """Eight threads send forty batches three times each: forty rows, forty first acknowledgements."""
+    sent = [body(batch(("ams1", steady(4_900, NOW_S + 60 * n)), seq=n)) for n in range(40)] * 3
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda data: client.post_bytes(data, fra1), sent))
+
+    assert {answer.status for answer in answers} == {200}
+    assert sum(not answer.json()["duplicate"] for answer in answers) == 40
+    assert (len(rows(store)), batches(store)) == (40, 40)
+
+
+def test_a_restart_within_the_minute_merges_the_two_halves(client: Client, store: Store, fra1: str) -> None:
+    """The agent measured slots 0 to 19 and, restarted, 30 to 59: one row of 50 probes, and 10 not sent."""
+    before = window([4_000] * 20 + [None] * 40, missing=Failure.NOT_SENT)
+    after = window([None] * 30 + [6_000] * 30, missing=Failure.NOT_SENT)
+
+    client.post(batch(("ams1", before)), fra1)
+    answer = client.post(batch(("ams1", after), epoch=OTHER_EPOCH, sealed_at_s=NOW_S + 75), fra1)
+
+    assert answer.status == 200
+    (row,) = rows(store)
+    assert (row["sent"], row["received"], row["not_sent_count"]) == (50, 50, 10)
+    assert (row["min_us"], row["p95_us"]) == (4_000, 6_000)
+    assert row["epoch"] == bytes.fromhex(OTHER_EPOCH)
+
+
+def thirds() -> list[Window]:
+    """The three parts of a minute in which an agent was restarted twice."""
+    slots = range(60)
+    return [
+        window([1_000 * part + 1_000 if slot // 20 == part else None for slot in slots], missing=Failure.NOT_SENT)
+        for part in range(3)
+    ]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_three_parts_of_a_minute_merge_in_any_order(
+    client: Client, store: Store, fra1: str, order: tuple[int, ...]
+) -> None:
+    """Two restarts in one minute, delivered in any order, give the same row."""
+    parts = thirds()
+
+    for part in order:
+        client.post(batch(("ams1", parts[part]), seq=part, sealed_at_s=NOW_S + 70 + part), fra1)
+
+    (row,) = rows(store)
+    assert (row["sent"], row["received"], row["min_us"], row["max_us"]) == (60, 60, 1_000, 3_000)
+    assert row["seq"] == 2
+
+
+def test_parts_of_a_minute_that_arrive_at_once_are_all_merged(client: Client, store: Store, fra1: str) -> None:
+    """Six batches of ten slots each for the same minute, sent by eight threads, for six minutes: 60 replies in each."""
+    sent = [
+        body(batch(("ams1", tenth(NOW_S + 60 * minute, part)), seq=10 * minute + part))
+        for minute in range(6)
+        for part in range(6)
+    ]
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda data: client.post_bytes(data, fra1), sent))
+
+    assert {answer.status for answer in answers} == {200}
+    assert [row["received"] for row in rows(store)] == [60] * 6
+
+
+def tenth(start_s: int, part: int) -> Window:
+    """Ten slots of a minute."""
+    return window([5_000 if slot // 10 == part else None for slot in range(60)], start_s, Failure.NOT_SENT)
+
+
+def test_windows_beside_a_merged_one_are_stored_too(client: Client, store: Store, fra1: str) -> None:
+    """Merging one window of a batch leaves the others alone."""
+    client.post(batch(("ams1", window([4_000] * 30 + [None] * 30, missing=Failure.NOT_SENT))), fra1)
+    second = batch(
+        ("ams1", window([None] * 30 + [6_000] * 30, missing=Failure.NOT_SENT)),
+        ("ams1", steady(7_000, NOW_S + 60)),
+        seq=2,
+    )
+
+    client.post(second, fra1)
+
+    assert [(row["t"], row["received"]) for row in rows(store)] == [(NOW_S, 60), (NOW_S + 60, 60)]
+
+
+def test_a_batch_for_another_agent_is_forbidden(client: Client, store: Store, fra1: str) -> None:
+    """A key writes its own agent's measurements and no other's."""
+    answer = client.post(batch(("ams1", steady(4_900)), agent="fra2"), fra1)
+
+    assert answer.status == 403
+    assert rows(store, "fra2") == []
+
+
+def test_an_unknown_target_is_named_and_nothing_is_stored(client: Client, store: Store, fra1: str) -> None:
+    """422 with the path of the series; the journal row of the same transaction is gone too."""
+    answer = client.post(batch(("ams1", steady(4_900)), ("lon1", steady(4_900))), fra1)
+
+    assert (answer.status, answer.json()["path"]) == (422, "series[1].target")
+    assert (rows(store), batches(store)) == ([], 0)
+
+
+def test_a_target_of_an_older_mesh_is_still_welcome(client: Client, store: Store, fra1: str) -> None:
+    """What was measured under the version before arrives after the change and is stored."""
+    without = MESH.replace('name = "ams1"', 'name = "ams9"')
+    assert client.apply(without).status == 200
+
+    answer = client.post(batch(("ams1", steady(4_900))), fra1)
+
+    assert (answer.status, answer.json()["mesh_version"]) == (200, 2)
+    assert len(rows(store)) == 1
+
+
+@pytest.mark.parametrize("start_s", [1_577_836_740, NOW_S + 3_600 + 86_400 + 60])
+def test_a_broken_wall_clock_is_refused(client: Client, fra1: str, start_s: int) -> None:
+    """Windows before 2020 or more than a day ahead are 422, with the path."""
+    answer = client.post(batch(("ams1", steady(4_900, start_s - start_s % 60))), fra1)
+
+    assert (answer.status, answer.json()["path"]) == (422, "series[0].start_s")
+
+
+@pytest.mark.parametrize("start_s", [1_577_836_800, NOW_S + 3_600 + 86_400])
+def test_times_at_the_limits_are_stored(client: Client, store: Store, fra1: str, start_s: int) -> None:
+    """The first minute of 2020 and the last minute of the next 24 hours are in."""
+    answer = client.post(batch(("ams1", steady(4_900, start_s))), fra1)
+
+    assert answer.status == 200
+    assert [row["t"] for row in rows(store)] == [start_s]
+
+
+def test_windows_of_many_months_are_stored(client: Client, store: Store, fra1: str) -> None:
+    """Every month finds or makes its place (PostgreSQL: its partition), old ones included."""
+    months = [NOW_S - 30 * 86_400 * n for n in range(12)]
+
+    for n, start_s in enumerate(months):
+        assert client.post(batch(("ams1", steady(4_900, start_s)), seq=n), fra1).status == 200
+
+    assert [row["t"] for row in rows(store)] == sorted(months)
+
+
+def test_a_batch_without_windows_is_stored(client: Client, fra1: str) -> None:
+    """An agent with nothing to say may say so."""
+    answer = client.post(batch(), fra1)
+
+    assert answer.status == 200
+
+
+def sql(database: Database, *statements: str) -> None:
+    """Run statements as an operator would."""
+    with database.write() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+
+def test_a_failure_leaves_nothing_behind(client: Client, store: Store, database: Database, fra1: str) -> None:
+    """If the windows cannot be written, the journal row is rolled back with them, and a retry is no duplicate."""
+    sent = body(batch(("ams1", steady(4_900))))
+    sql(database, "ALTER TABLE window_stat RENAME TO elsewhere")
+    refused = client.post_bytes(sent, fra1)
+    sql(database, "ALTER TABLE elsewhere RENAME TO window_stat")
+
+    again = client.post_bytes(sent, fra1)
+
+    assert refused.status in {500, 503}
+    assert (again.status, again.json()["duplicate"]) == (200, False)
+    assert (len(rows(store)), batches(store)) == (1, 1)
+
+
+#: At the end of the transaction, when everything is written, the server drops the connection.
+DIE_IN_COMMIT = (
+    "CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS "
+    "$$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$",
+    "CREATE CONSTRAINT TRIGGER die AFTER INSERT ON batch DEFERRABLE INITIALLY DEFERRED "
+    "FOR EACH ROW EXECUTE FUNCTION die()",
+)
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_a_commit_that_fails_is_no_acknowledgement(client: Client, store: Store, database: Database, fra1: str) -> None:
+    """PostgreSQL dies in COMMIT: 503 with Retry-After; the retry stores the batch once."""
+    sql(database, *DIE_IN_COMMIT)
+    sent = body(batch(("ams1", steady(4_900))))
+    refused = client.post_bytes(sent, fra1)
+    sql(database, "DROP TRIGGER die ON batch")
+
+    again = client.post_bytes(sent, fra1)
+
+    assert (refused.status, refused.headers["Retry-After"]) == (503, "5")
+    assert (again.status, again.json()["duplicate"]) == (200, False)
+    assert (len(rows(store)), batches(store)) == (1, 1)
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_a_full_database_is_no_acknowledgement(client: Client, store: Store, database: Database, fra1: str) -> None:
+    """SQLite may not grow: 503 with Retry-After; once it may, the retry stores the batch once."""
+    sql(database, "PRAGMA max_page_count = 1")
+    sent = body(batch(*((("ams1", noisy(NOW_S + 60 * n))) for n in range(200))))
+    refused = client.post_bytes(sent, fra1)
+    sql(database, "PRAGMA max_page_count = 1000000")
+
+    again = client.post_bytes(sent, fra1)
+
+    assert (refused.status, refused.headers["Retry-After"]) == (503, "5")
+    assert (again.status, again.json()["duplicate"]) == (200, False)
+    assert (len(rows(store)), batches(store)) == (200, 1)
+
+
+def noisy(start_s: int) -> Window:
+    """A window that does not compress to nothing."""
+    return window([5_000 + (start_s * 7_919 + slot * 104_729) % 997 for slot in range(60)], start_s)

@@ -1,0 +1,156 @@
+"""Migrations: up, down, no drift, one at a time, and what a collector does with a schema it does not like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import inspect
+from sqlalchemy.engine import URL
+
+from leadline.errors import ConfigError, UnavailableError
+from leadline_collector import schema
+from leadline_collector.db import Database
+from leadline_collector.store import Store
+from leadline_collector.tables import metadata
+
+
+@pytest.fixture(name="empty")
+def _empty(empty_url: URL) -> Iterator[Database]:
+    database = Database(empty_url)
+    yield database
+    database.close()
+
+
+def tables(database: Database) -> set[str]:
+    """The tables that are there, without Alembic's own."""
+    with database.read() as connection:
+        return set(inspect(connection).get_table_names()) - {"alembic_version"}
+
+
+def test_up_makes_every_table(empty: Database) -> None:
+    """From nothing to the head."""
+    assert schema.current(empty) is None
+
+    schema.upgrade(empty)
+
+    assert schema.current(empty) == schema.head()
+    assert tables(empty) == set(metadata.tables)
+
+
+def test_down_removes_every_table(empty: Database) -> None:
+    """From the head to nothing, partitions included, and up again."""
+    schema.upgrade(empty)
+    Store(empty).make_partitions([0, 1_795_327_200])
+
+    schema.downgrade(empty, "base")
+    assert tables(empty) == set()
+
+    schema.upgrade(empty)
+    assert tables(empty) == set(metadata.tables)
+
+
+def test_migrations_and_tables_agree(empty: Database) -> None:
+    """What the migrations make is what ``tables`` says; partitions are no difference."""
+    schema.upgrade(empty)
+    Store(empty).make_partitions([1_795_327_200])
+
+    assert schema.drift(empty) == []
+
+
+def test_drift_is_seen(empty: Database) -> None:
+    """A column that no migration made and an index that is gone are both reported."""
+    schema.upgrade(empty)
+    with empty.write() as connection:
+        connection.exec_driver_sql("DROP INDEX ix_batch_src_id_t_last")
+        connection.exec_driver_sql("ALTER TABLE site ADD COLUMN colour INTEGER")
+
+    assert {found[0] for found in schema.drift(empty)} == {"add_index", "remove_column"}
+
+
+def test_up_twice_does_nothing(empty: Database) -> None:
+    """A database at the head stays as it is."""
+    schema.upgrade(empty)
+
+    schema.upgrade(empty)
+
+    assert schema.current(empty) == schema.head()
+
+
+def test_migrations_take_turns(empty: Database) -> None:
+    """Four at once: one migrates, the others wait and find it done."""
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: schema.upgrade(empty), range(4)))
+
+    assert tables(empty) == set(metadata.tables)
+
+
+def test_a_failed_migration_leaves_nothing(empty: Database) -> None:
+    """The last table is in the way: the tables before it are rolled back with it."""
+    with empty.write() as connection:
+        connection.exec_driver_sql("CREATE TABLE window_stat (in_the_way INTEGER)")
+
+    with pytest.raises(Exception, match="already exists"):
+        schema.upgrade(empty)
+
+    assert tables(empty) == {"window_stat"}
+
+
+def test_sqlite_is_migrated_at_start_and_postgresql_is_not(empty: Database) -> None:
+    """An embedded database has no operator; a served one has, and is told the command."""
+    if empty.is_sqlite:
+        schema.prepare(empty)
+        assert schema.current(empty) == schema.head()
+        return
+
+    with pytest.raises(UnavailableError, match="leadline collector migrate"):
+        schema.prepare(empty)
+    assert tables(empty) == set()
+
+
+@pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)
+def test_a_second_process_may_not_use_the_file(empty: Database) -> None:
+    """The lock beside the file belongs to one; the next is told what to do, and gets it when the first has gone."""
+    with pytest.raises(UnavailableError, match="another collector uses"):
+        Database(empty.url)
+
+    empty.close()
+
+    Database(empty.url).close()
+
+
+@pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)
+def test_sqlite_is_durable_and_readers_cannot_write(empty: Database) -> None:
+    """WAL, synchronous=FULL and foreign keys on the writer; a reader is refused by SQLite itself."""
+    schema.upgrade(empty)
+
+    with empty.write() as connection:
+        found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in PRAGMAS]
+    assert found == ["wal", 2, 1]
+    with pytest.raises(UnavailableError, match="readonly"), empty.read() as connection:
+        connection.exec_driver_sql("DELETE FROM site")
+
+
+PRAGMAS = ("journal_mode", "synchronous", "foreign_keys")
+
+
+@pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
+def test_asynchronous_commit_is_refused(empty_url: URL) -> None:
+    """A database that answers before it is durable cannot be acknowledged from."""
+    careless = empty_url.update_query_dict({"options": "-c synchronous_commit=off"})
+    database = Database(careless)
+
+    with pytest.raises(UnavailableError, match="synchronous_commit"), database.read():
+        pass
+    database.close()
+
+
+def test_a_database_in_a_place_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    """The message has the path and the reason."""
+    file = tmp_path / "file"
+    file.touch()
+
+    with pytest.raises(ConfigError, match=r"file/leadline\.sqlite"):
+        Database(URL.create("sqlite", database=str(file / "leadline.sqlite")))

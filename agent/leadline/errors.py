@@ -3,6 +3,7 @@
 LeadlineError
 ├── ConfigError       a file, an option or an environment variable is wrong: names the key
 ├── WireError         a document from another process is wrong: names the path inside the document
+│   └── WireVersionError  it is of a version that is newer than this program
 └── UnavailableError  something outside refused or is missing: permission, socket, collector, database
 
 Expected outcomes (a lost probe, a refused push) are values, not exceptions.
@@ -31,6 +32,10 @@ class WireError(LeadlineError):
         super().__init__(f"{path}: {problem}")
         self.path = path
         self.problem = problem
+
+
+class WireVersionError(WireError):
+    """The document is of a newer version of the wire: not wrong, only not for us yet."""
 
 
 class UnavailableError(LeadlineError):

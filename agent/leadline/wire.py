@@ -18,7 +18,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from leadline.errors import WireError
+from leadline.errors import WireError, WireVersionError
 from leadline.model import (
     NAME_LENGTH_MAX,
     WINDOW_S,
@@ -220,8 +220,11 @@ def _wire_error(error: Exception) -> WireError:
 
 
 def decode_batch(data: bytes) -> Batch:
-    """A batch whose every window is valid; WireError otherwise."""
-    batch = decode(data, Batch)
+    """A batch whose every window is valid; WireVersionError if it is of a newer version, WireError otherwise."""
+    try:
+        batch = decode(data, Batch)
+    except WireError as error:
+        raise _newer(data) or error from error.__cause__
     seen: set[tuple[str, int]] = set()
     for index, series in enumerate(batch.series):
         key = (series.target, series.start_s)
@@ -234,6 +237,23 @@ def decode_batch(data: bytes) -> Batch:
     except ValueError as error:
         raise WireError("agent", str(error)) from error
     return batch
+
+
+class _Version(Struct):
+    """As much of a batch as every version has."""
+
+    v: int
+
+
+def _newer(data: bytes) -> WireVersionError | None:
+    """The error of a batch that a later version of leadline wrote; None if it is none."""
+    try:
+        v = decode(data, _Version).v
+    except WireError:
+        return None
+    if v <= WIRE_VERSION:
+        return None
+    return WireVersionError("v", f"version {v} is newer than {WIRE_VERSION}, the newest that is understood here")
 
 
 def _checked(index: int, series: Series) -> Window:

@@ -14,7 +14,7 @@ import msgspec
 from starlette.requests import Request
 
 from leadline import wire
-from leadline.errors import WireError
+from leadline.errors import WireError, WireVersionError
 from leadline.wire import BODY_BYTES_MAX, INFLATED_BYTES_MAX, Batch
 from leadline_collector.problems import ProblemError
 
@@ -87,6 +87,10 @@ def inflate(body: bytes) -> bytes:
 
 
 def _refusal(error: WireError) -> ProblemError:
+    if isinstance(error, WireVersionError):
+        return ProblemError(
+            426, f"{error}: upgrade the collector; the agent keeps its batches meanwhile", path=error.path
+        )
     return ProblemError(400 if _is_malformed(error) else 422, str(error), path=error.path)
 
 

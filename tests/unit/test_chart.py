@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -99,7 +100,7 @@ def test_labels_do_not_lie_on_each_other() -> None:
 
     heights = [level.label_y for level in found.levels]
     assert [level.label for level in found.levels] == ["b", "a", "c"]
-    assert all(lower - upper >= LABEL_HEIGHT for upper, lower in zip(heights, heights[1:], strict=False))
+    assert all(lower - upper >= LABEL_HEIGHT for upper, lower in pairwise(heights))
 
 
 def test_one_bad_window_in_a_day_is_seen() -> None:

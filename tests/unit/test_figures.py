@@ -54,8 +54,12 @@ def test_a_period_is_named_in_whole_units(seconds: int, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "printed"),
-    [("<= 10 ms", "≤ 10 ms"), ("p95 of each 60 s window < 5 ms", "p95 of each 60 s window < 5 ms"), (">= 250 Mbps", "≥ 250 Mbps")],
-)  # fmt: skip
+    [
+        ("<= 10 ms", "≤ 10 ms"),
+        ("p95 of each 60 s window < 5 ms", "p95 of each 60 s window < 5 ms"),
+        (">= 250 Mbps", "≥ 250 Mbps"),
+    ],
+)
 def test_a_limit_is_printed_with_its_sign(text: str, printed: str) -> None:
     """And does not break between number and unit."""
     assert plain(figures.comparison(text)) == printed

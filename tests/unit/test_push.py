@@ -89,7 +89,18 @@ def test_what_will_never_be_taken(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "loud"), [(401, True), (403, True), (404, True), (302, True), (408, False), (429, False), (503, False)]
+    ("status", "loud"),
+    [
+        (401, True),
+        (403, True),
+        (404, True),
+        (415, True),
+        (426, True),
+        (302, True),
+        (408, False),
+        (429, False),
+        (503, False),
+    ],
 )
 def test_what_may_be_taken_later(status: int, loud: bool) -> None:
     """Everything is kept; what needs a person is said loudly. A redirect is never followed."""

@@ -1,0 +1,77 @@
+"""Numbers and times as people read them on the pages.
+
+Rule 1: a share is rounded down, so that "100 %" means every one, and what happened never reads "0 %".
+Rule 2: round trips are printed to the microsecond they are stored with: 4.999 ms is not 5.00 ms.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from leadline.model import Site
+
+#: Keeps a number and its unit on one line.
+_SPACE = "\u00a0"
+
+
+def ms(us: int) -> str:
+    """Microseconds as milliseconds: ``4.912 ms``."""
+    return f"{us // 1_000}.{us % 1_000:03}{_SPACE}ms"
+
+
+def percent(part: int, whole: int) -> str:
+    """``99.31 %``, rounded down to hundredths; ``whole`` is above 0."""
+    if part in (0, whole):
+        return f"{100 if part else 0}{_SPACE}%"
+    hundredths = part * 10_000 // whole
+    return f"{hundredths // 100}.{hundredths % 100:02}{_SPACE}%" if hundredths else f"<{_SPACE}0.01{_SPACE}%"
+
+
+def whole_percent(part: int, whole: int) -> str:
+    """``87 %``, rounded down; ``whole`` is above 0."""
+    hundredths = part * 100 // whole
+    return f"{hundredths}{_SPACE}%" if hundredths or not part else f"<{_SPACE}1{_SPACE}%"
+
+
+def count(number: int) -> str:
+    """``40,140``."""
+    return f"{number:,}"
+
+
+def comparison(text: str) -> str:
+    """A limit or a rule with the sign of print, kept on one line with its number and unit: ``≤ 10 ms``."""
+    signed = text.replace("<=", "≤").replace(">=", "≥")
+    return re.sub(r"([<≤≥]) ([0-9.]+) (\S+)$", rf"\1{_SPACE}\2{_SPACE}\3", signed)
+
+
+def moment(second: int) -> str:
+    """``2026-11-22 06:52 UTC``."""
+    return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def short_moment(second: int, now_s: int) -> str:
+    """``06:52`` on the day of ``now_s``, ``21 Nov 06:52`` on any other; UTC."""
+    then, now = (datetime.fromtimestamp(value, UTC) for value in (second, now_s))
+    return f"{then:%H:%M}" if then.date() == now.date() else f"{then.day} {then:%b %H:%M}"
+
+
+def length(seconds: int) -> str:
+    """A period of whole minutes: ``28 days``, ``1 hour``, ``27 days 23 hours 59 minutes``."""
+    minutes = seconds // 60
+    parts = ((minutes // 1_440, "day"), (minutes // 60 % 24, "hour"), (minutes % 60, "minute"))
+    return " ".join(f"{number}{_SPACE}{name}{'' if number == 1 else 's'}" for number, name in parts if number)
+
+
+def local_time(site: Site, second: int) -> str:
+    """What the clocks at a site show: ``07:52 CET``; empty where they show UTC."""
+    if site.time_zone == "UTC":
+        return ""
+    return f"{datetime.fromtimestamp(second, ZoneInfo(site.time_zone)):%H:%M %Z}"
+
+
+def zone(site: Site, second: int) -> str:
+    """A site's time zone with its offset at that time: ``Europe/Berlin (UTC+01:00)``."""
+    offset = f"{datetime.fromtimestamp(second, ZoneInfo(site.time_zone)):%z}"
+    return f"{site.time_zone} (UTC{offset[:3]}:{offset[3:]})" if site.time_zone != "UTC" else "UTC"

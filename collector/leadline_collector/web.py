@@ -1,0 +1,141 @@
+"""The pages: each route parses, has a view made and renders it. They work without JavaScript and load nothing else.
+
+Rule 1: a problem on the way to a page is a page too, with the status and the words the API would answer.
+Rule 2: every page and file needs the role ``viewer``, like the answers they show.
+Rule 3: whatever comes from outside reaches HTML through Jinja's escaping; no template switches it off.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Coroutine
+from functools import cache
+from importlib.resources import files
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Depends, Query
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from leadline import __version__, judge
+from leadline.errors import LeadlineError
+from leadline_collector import auth, figures, web_matrix, web_pair
+from leadline_collector.asked import Asked
+from leadline_collector.problems import ProblemError
+from leadline_collector.service import Serving, service_of
+
+#: Nothing from elsewhere, no script at all, styles from our file only. No address of ours leaks to a vendor's site.
+HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; script-src 'none'; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "private, no-cache",
+}
+#: The files there are; a name outside of this list is looked for nowhere.
+STATIC = {"leadline.css": "text/css", "leadline.svg": "image/svg+xml"}
+#: The address of a file changes with its content, so a browser may keep it.
+STATIC_HEADERS = HEADERS | {"Cache-Control": "private, max-age=31536000, immutable"}
+
+From = Annotated[str | None, Query(alias="from")]
+To = Annotated[str | None, Query(alias="to")]
+
+
+class PageRoute(APIRoute):
+    """A route whose problems are pages."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            try:
+                return await answer(request)
+            except (LeadlineError, HTTPException, RequestValidationError) as error:
+                return await _problem_page(request, error)
+
+        return handler
+
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+Viewer = Depends(auth.viewer)
+
+
+@router.get("/", dependencies=[Viewer])
+def matrix(
+    service: Serving, profile: str | None = None, group: str | None = None, start: From = None, end: To = None
+) -> Response:
+    """The matrix."""
+    asked = Asked(profile=profile or None, group=group or None, start=start or None, end=end or None)
+    return _page("matrix.html", page=web_matrix.matrix_page(service.store, asked, service.now_s()))
+
+
+@router.get("/pairs/{source}/{destination}", dependencies=[Viewer])
+def pair(
+    service: Serving,
+    source: str,
+    destination: str,
+    profile: str | None = None,
+    group: str | None = None,
+    start: From = None,
+    end: To = None,
+) -> Response:
+    """One directed pair."""
+    asked = Asked(profile=profile or None, group=group or None, start=start or None, end=end or None)
+    return _page("pair.html", page=web_pair.pair_page(service.store, source, destination, asked, service.now_s()))
+
+
+@router.get("/static/{name}", dependencies=[Viewer])
+def static(name: str) -> Response:
+    """A file the pages use."""
+    if name not in STATIC:
+        raise ProblemError(404, f"there is no file {name!r}")
+    return Response(_content(name), headers=STATIC_HEADERS, media_type=STATIC[name])
+
+
+def _page(template: str, status: int = 200, headers: dict[str, str] | None = None, **values: object) -> Response:
+    text = _templates().get_template(template).render(values)
+    return Response(text, status, headers=(headers or {}) | HEADERS, media_type="text/html")
+
+
+async def _problem_page(request: Request, error: Exception) -> Response:
+    """What the application answers to this error (``problems.install``), as a page."""
+    handlers = request.app.exception_handlers
+    handler = next(handlers[kind] for kind in type(error).__mro__ if kind in handlers)
+    answer: Response = await handler(request, error)
+    kept = {name: value for name in ("WWW-Authenticate", "Retry-After") if (value := answer.headers.get(name))}
+    problem = msgspec.json.decode(answer.body)
+    return _page("problem.html", answer.status_code, kept, problem=problem, now_s=service_of(request).now_s())
+
+
+@cache
+def _templates() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("leadline_collector"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters |= {
+        "ms": figures.ms,
+        "count": figures.count,
+        "moment": figures.moment,
+        "comparison": figures.comparison,
+    }
+    environment.globals |= {"static": _address, "version": __version__, "campaign": judge.campaign()}
+    return environment
+
+
+def _address(name: str) -> str:
+    return f"/static/{name}?v={hashlib.sha256(_content(name)).hexdigest()[:12]}"
+
+
+@cache
+def _content(name: str) -> bytes:
+    return files("leadline_collector").joinpath("static", name).read_bytes()

@@ -1,0 +1,229 @@
+"""What the matrix page shows: one table per group, one cell per directed pair. Texts and links, no HTML.
+
+Rule: what can be judged comes from ``matrix``, what light allows from ``leadline.physics``; here it is only worded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from leadline import judge
+from leadline.judge import Criterion
+from leadline.limits import catalogue
+from leadline.mesh import Mesh
+from leadline.model import Pair, Site
+from leadline_collector import figures, meshes
+from leadline_collector.answers import MatrixAnswer, PairAnswer, ProfileAnswer
+from leadline_collector.asked import Asked, Choice, matrix_json
+from leadline_collector.light import REACH_WORDS, reach_of
+from leadline_collector.matrix import matrix
+from leadline_collector.period import Period, period_of
+from leadline_collector.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One directed pair."""
+
+    href: str
+    #: Name of the symbol, and class of the cell.
+    look: str
+    word: str
+    simulated: bool
+    #: "99.31 % of 1,412"; None if no window is known.
+    share: str | None
+    #: "coverage 87 %"; None if every window is known, or none.
+    coverage: str | None
+    #: "p95 4.912 ms"; None without a window.
+    latest: str | None
+    latest_at: str | None
+    #: All of it as one sentence.
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """The pairs from one site; None where a pair is not probed or is the site itself."""
+
+    source: str
+    local_time: str
+    cells: tuple[tuple[str, Cell | None], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """One group of the mesh."""
+
+    name: str
+    destinations: tuple[str, ...]
+    rows: tuple[Row, ...]
+    simulated: bool
+    #: At least one window of its pairs lies in the period.
+    has_data: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatrixPage:
+    """The page."""
+
+    asked: Asked
+    now_s: int
+    mesh_version: int
+    period: Period
+    length: str
+    profile: ProfileAnswer
+    #: Why nothing can be judged by the profile; None if something can.
+    reason: str | None
+    groups: list[Choice]
+    #: Profiles the mesh judges pairs by.
+    profiles: list[Choice]
+    #: (id, title) of the catalogue's other profiles, and of the asked one if it is none of the mesh.
+    other_profiles: list[tuple[str, str]]
+    periods: list[Choice]
+    tables: list[Table]
+    #: Names of the groups that show generated data.
+    simulated: list[str]
+    json: str
+
+
+def matrix_page(store: Store, asked: Asked, now_s: int) -> MatrixPage:
+    """The page for these parameters; the errors are those of ``period_of`` and ``matrix``."""
+    period = period_of(asked.start, asked.end, now_s)
+    with store.read() as reader:
+        found = meshes.in_force(reader)
+    mesh = found[1] if found else None
+    used = list(_profiles_used(mesh, asked.group))
+    profile_id = asked.profile or next(iter(used or catalogue().profiles))
+    answer = matrix(store, profile_id, period, asked.group)
+    tables = [] if mesh is None else list(_tables(mesh, answer, replace(asked, profile=profile_id), now_s))
+    return MatrixPage(
+        asked=asked,
+        now_s=now_s,
+        mesh_version=answer.mesh_version,
+        period=period,
+        length=figures.length(period.end_s - period.start_s),
+        profile=answer.profile,
+        reason=answer.reason,
+        groups=_group_choices(mesh, asked),
+        profiles=[_profile_choice(asked, name, profile_id) for name in used],
+        other_profiles=_other_profiles(used, profile_id),
+        periods=asked.periods(),
+        tables=tables,
+        simulated=[table.name for table in tables if table.simulated],
+        json=matrix_json(profile_id, period, asked.group),
+    )
+
+
+def _profiles_used(mesh: Mesh | None, group: str | None) -> Iterable[str]:
+    """The profiles of the pairs of a group, or of all, each once and in the order of the file."""
+    pairs = [] if mesh is None else mesh.pairs.values()
+    shown = [settings for settings in pairs if group is None or group in settings.groups]
+    return dict.fromkeys(profile for settings in shown for profile in settings.profiles)
+
+
+def _group_choices(mesh: Mesh | None, asked: Asked) -> list[Choice]:
+    names = [] if mesh is None else [None, *mesh.groups]
+    return [
+        Choice(name=name or "all", href=replace(asked, group=name).matrix(), current=name == asked.group)
+        for name in names
+    ]
+
+
+def _profile_choice(asked: Asked, profile_id: str, current_id: str) -> Choice:
+    href = replace(asked, profile=profile_id).matrix()
+    return Choice(name=profile_id, href=href, current=profile_id == current_id)
+
+
+def _other_profiles(used: list[str], asked_id: str) -> list[tuple[str, str]]:
+    known = catalogue()
+    ids = dict.fromkeys([*known.profiles, asked_id])
+    return [(profile_id, known.profile(profile_id).title) for profile_id in ids if profile_id not in used]
+
+
+def _tables(mesh: Mesh, answer: MatrixAnswer, asked: Asked, now_s: int) -> Iterator[Table]:
+    wording = _Wording(mesh=mesh, criteria=criteria_of(answer.profile.id), asked=asked, now_s=now_s)
+    for group in mesh.groups:
+        pairs = {
+            Pair(source=one.source, destination=one.destination): one for one in answer.pairs if group in one.groups
+        }
+        if pairs:
+            yield _table(group, pairs, wording)
+
+
+def criteria_of(profile_id: str) -> tuple[Criterion, ...]:
+    """What windows are judged by under a profile of the catalogue."""
+    known = catalogue()
+    return judge.judged(known.limits_of(known.profile(profile_id))).criteria
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wording:
+    """What the cells have in common."""
+
+    mesh: Mesh
+    criteria: tuple[Criterion, ...]
+    asked: Asked
+    now_s: int
+
+
+def _table(group: str, pairs: Mapping[Pair, PairAnswer], wording: _Wording) -> Table:
+    ends = {name for pair in pairs for name in (pair.source, pair.destination)}
+    sites = [site for site in wording.mesh.sites if site.name in ends]
+    return Table(
+        name=group,
+        destinations=tuple(site.name for site in sites),
+        rows=tuple(_row(site, sites, pairs, wording) for site in sites),
+        simulated=any(answer.simulated for answer in pairs.values()),
+        has_data=any(answer.paths for answer in pairs.values()),
+    )
+
+
+def _row(source: Site, sites: list[Site], pairs: Mapping[Pair, PairAnswer], wording: _Wording) -> Row:
+    cells = []
+    for site in sites:
+        pair = None if site.name == source.name else Pair(source=source.name, destination=site.name)
+        answer = pairs.get(pair) if pair else None
+        cells.append((site.name, _cell(pair, answer, wording) if pair and answer else None))
+    return Row(source=source.name, local_time=figures.local_time(source, wording.now_s), cells=tuple(cells))
+
+
+def _cell(pair: Pair, answer: PairAnswer, wording: _Wording) -> Cell:
+    reach = reach_of(wording.mesh, pair, wording.criteria)
+    word = REACH_WORDS.get(reach, answer.state.value)
+    tally = answer.pessimistic
+    known = tally.good + tally.bad + tally.unavailable
+    texts = {
+        "share": f"{figures.percent(tally.good, known)} of {figures.count(known)}" if known else None,
+        "coverage": _coverage(known, answer.windows_expected),
+        "latest": _latest(answer),
+        "latest_at": None if answer.state_at is None else figures.short_moment(answer.state_at, wording.now_s),
+    }
+    return Cell(
+        href=wording.asked.pair(pair),
+        look=word.replace(" ", "-"),
+        word=word,
+        simulated=answer.simulated,
+        label=_label(pair, word, answer.simulated, texts),
+        **texts,
+    )
+
+
+def _coverage(known: int, windows: int) -> str | None:
+    return f"coverage {figures.whole_percent(known, windows)}" if 0 < known < windows else None
+
+
+def _latest(answer: PairAnswer) -> str | None:
+    if answer.state_at is None:
+        return None
+    return "no p95" if answer.rtt_us.p95 is None else f"p95 {figures.ms(answer.rtt_us.p95)}"
+
+
+def _label(pair: Pair, word: str, is_simulated: bool, texts: Mapping[str, str | None]) -> str:
+    parts = [f"{pair.source} to {pair.destination}: {word}"]
+    parts.append(f"{texts['share']} windows good" if texts["share"] else "no data in this period")
+    if texts["coverage"]:
+        parts.append(texts["coverage"])
+    if texts["latest"]:
+        parts.append(f"latest window {texts['latest_at']} UTC, {texts['latest']}")
+    return "; ".join([*parts, "simulated"] if is_simulated else parts)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from leadline_collector.store import Store
 
 HISTORY_DAYS = 28
+#: Simulated windows of the next hours are there too and show as time comes to them: the demo does not go stale.
+AHEAD_S = 12 * 3_600
 #: Draws a network in which some pairs are within 5 ms, some within 10, and some just miss.
 SEED = 7
 STOP_S = 10.0
@@ -113,7 +115,7 @@ def _simulate(store: Store, version: int, stopping: threading.Event) -> None:
         if stopping.is_set():
             raise KeyboardInterrupt
 
-    total = simulate(store, mesh, version, end_s - HISTORY_DAYS * 86_400, end_s, SEED, progress)
+    total = simulate(store, mesh, version, end_s - HISTORY_DAYS * 86_400, end_s + AHEAD_S, SEED, progress)
     if sys.stderr.isatty():
         print("\r", end="", file=sys.stderr)
     print(f"simulated {HISTORY_DAYS} days: {total:,} minutes of {len(_CITIES)} cities")

@@ -11,7 +11,7 @@ from leadline.model import WINDOW_S
 from leadline.wire import TIME_S_MAX
 from leadline_collector.problems import ProblemError
 
-#: A window is sealed 10 s after its end and sent at once; the minute before that is not missing yet.
+#: A window is sealed 16 s after its end and sent at once; the minute before that is not missing yet.
 SETTLE_S = 30
 PERIOD_S_DEFAULT = 86_400
 #: Thirteen months: a year and the month it is compared with.
@@ -34,10 +34,12 @@ class Period:
 def period_of(start: str | None, end: str | None, now_s: int) -> Period:
     """The period between two instants as written; 422 if it is none.
 
-    Its end is at most the last minute that every agent has had time to send; the default is the 24 h before that.
+    It ends at most with the last minute that every agent has had time to send. ``now`` means that end, and -24h counts
+    from it: 1,440 windows at every second of a minute. The default is the 24 h before it.
     """
-    end_s = min(_minute(instant_s("to", end, now_s) if end else now_s), _minute(now_s - SETTLE_S))
-    start_s = _minute(instant_s("from", start, now_s)) if start else end_s - PERIOD_S_DEFAULT
+    settled_s = _minute(now_s - SETTLE_S)
+    end_s = min(_minute(instant_s("to", end, settled_s)) if end else settled_s, settled_s)
+    start_s = _minute(instant_s("from", start, settled_s)) if start else end_s - PERIOD_S_DEFAULT
     if start_s >= end_s:
         raise ProblemError(
             422, f"from: the period holds no complete minute ({iso(start_s)} to {iso(end_s)})", path="from"

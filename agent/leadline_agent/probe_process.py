@@ -131,7 +131,6 @@ class ProbeProcess:
         if until_s <= self._sealed_until_s:
             return
         self._sealed_until_s = until_s
-        gc.collect()
         by_version: dict[int, list[Series]] = {}
         for aim, window in self._builder.seal(until_s):
             version = self._plan_at(window.start_s).mesh_version
@@ -176,9 +175,8 @@ def _loopback(name: str) -> Aim:
 
 def main() -> int:
     """The entry point of the process: exit status 0, or 2 with one line on standard error."""
-    # A collection in the middle of 20,000 probes a second stands still for 200 ms. Nothing here makes cycles, so one
-    # a minute (``_seal``) is enough, and what was imported is never looked at.
-    gc.freeze()
+    # A collection in the middle of 20,000 probes a second stands still for 200 ms, and finds nothing: a run of 360,000
+    # probes left not one cycle (docs/benchmarks.md).
     gc.disable()
     try:
         # Unbuffered: select() must see every byte that has not been read.

@@ -1,0 +1,65 @@
+"""A plain cable between two network namespaces, for rates that the emulated WAN cannot carry.
+
+The far end answers for 10.78.0.0/16, the targets of the benchmark. There is no delay: the kernel hands a frame from end
+to end and the reply back while the sender sends, on the sender's core, so that its cost adds to that of the tool.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+from tests.network.namespaces import Namespace
+from tests.network.wan import RUN_TIMEOUT_S
+
+TARGETS = "10.78.0.0/16"
+_DEVICE = "cable"
+_MAC = "02:00:00:00:00:78"
+
+
+class Cable:
+    """The cable, plugged in between ``__enter__`` and ``__exit__``. Needs root."""
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._near, self._far = Namespace(), Namespace()
+            stack.callback(self._near.close)
+            stack.callback(self._far.close)
+            self._lay()
+            self._cleanup = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._cleanup.close()
+
+    def run(self, argv: list[str], **options: Any) -> subprocess.CompletedProcess[Any]:
+        """Run a command at the near end to its end, output captured as text."""
+        return _run(self._near, argv, **options)
+
+    def _lay(self) -> None:
+        ends = f"{_DEVICE} address {_MAC}"
+        _ip(self._near, f"link add {ends} type veth peer name {ends} netns {self._far.path}")
+        for end, address in ((self._near, "10.77.0.1/16"), (self._far, "10.77.1.1/16")):
+            _ip(end, "link set lo up", f"link set {_DEVICE} arp off up", f"addr add {address} dev {_DEVICE}")
+        _ip(self._near, f"route add {TARGETS} via 10.77.1.1 dev {_DEVICE}")
+        _ip(self._far, f"route add local {TARGETS} dev lo")
+        with self._near.entered():
+            Path("/proc/sys/net/ipv4/ping_group_range").write_text("0 2147483647")
+
+
+def address(number: int) -> str:
+    """The target of that number, 0 to 65,279; the first and the last address of a /24 look odd and are left out."""
+    high, low = divmod(number, 254)
+    return f"10.78.{high}.{low + 1}"
+
+
+def _ip(space: Namespace, *lines: str) -> None:
+    _run(space, ["ip", "-batch", "-"], input="\n".join(lines), check=True)
+
+
+def _run(space: Namespace, argv: list[str], **options: Any) -> subprocess.CompletedProcess[Any]:
+    options = {"capture_output": True, "text": True, "timeout": RUN_TIMEOUT_S} | options
+    with space.entered():
+        return subprocess.run(argv, check=options.pop("check", False), **options)

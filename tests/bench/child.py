@@ -1,0 +1,123 @@
+"""The measuring process of the tools written in Python: a ``Task`` as JSON on stdin, a ``Report`` on stdout.
+
+Nothing but the tool runs here, so that the CPU time of the process is the tool's; matching and counting is done by the
+benchmark, afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import resource
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from operator import itemgetter
+
+import msgspec
+
+from leadline.clock import SystemClock, seeded
+from leadline.model import ProbeSettings
+from leadline_agent.aim import Aim, Outcome
+from leadline_agent.prober import Prober
+from tests.bench.report import INTERVAL_MS, TIMEOUT_MS, Report, Task, Tool
+
+_NS_PER_S = 1_000_000_000
+#: How long after the last slot a reply may come.
+_LINGER_NS = TIMEOUT_MS * 1_000_000
+#: icmplib opens a descriptor per target.
+_DESCRIPTORS = 16_384
+
+
+def leadline(task: Task) -> Callable[[], Report]:
+    """Probe with this engine, as the agent's probing process does; call the answer for the report."""
+    gc.disable()
+    clock, slots = SystemClock(), list[Slot]()
+    prober = Prober(clock=clock, rng=seeded(1), on_outcome=lambda outcome: slots.append(slot_of(outcome)))
+    settings = ProbeSettings(interval_ms=INTERVAL_MS, timeout_ms=TIMEOUT_MS)
+    prober.aim([Aim(name=name, address=name, settings=settings, slots=task.probes) for name in task.addresses])
+    # The first slot begins with the next whole second.
+    end_ns = clock.monotonic_ns() + (task.probes + 1) * INTERVAL_MS * 1_000_000
+    while not prober.finished and clock.monotonic_ns() < end_ns + _LINGER_NS:
+        prober.run(clock.monotonic_ns() + _NS_PER_S // 4)
+    prober.drain(clock.monotonic_ns() + _LINGER_NS)
+    prober.close()
+    notes = {key: str(value) for key, value in asdict(prober.health).items()}
+    return lambda: report_of(task.addresses, slots, notes)
+
+
+#: What is kept of an outcome: number of the slot, target, RTT, whether it was sent, whether it was measured. Not the
+#: outcome itself: 100,000 of them kept would be work for the memory that no agent has.
+Slot = tuple[int, str, int | None, bool, bool]
+
+
+def slot_of(outcome: Outcome) -> Slot:
+    """What the benchmark keeps; a late reply is a loss here as it is for the engine."""
+    is_void = outcome.failure is not None and not outcome.failure.is_loss
+    return outcome.slot, outcome.target, outcome.rtt_ns, outcome.sent_at_ns is not None, not is_void
+
+
+def report_of(addresses: Sequence[str], slots: Sequence[Slot], notes: dict[str, str]) -> Report:
+    """The report of this engine: what was sent, in order of slot, with what came of it."""
+    rtts_ns: dict[str, list[int | None]] = {address: [] for address in addresses}
+    void: dict[str, list[int]] = defaultdict(list)
+    not_sent = 0
+    for _, target, rtt_ns, is_sent, is_measured in sorted(slots, key=itemgetter(0)):
+        if not is_sent:
+            not_sent += 1
+            continue
+        if not is_measured:
+            void[target].append(len(rtts_ns[target]))
+        rtts_ns[target].append(rtt_ns)
+    return Report(rtts_ns=rtts_ns, void=dict(void), not_sent=not_sent, notes=notes)
+
+
+def icmplib(task: Task) -> Callable[[], Report]:
+    """Probe with icmplib's ``async_multiping`` at its best: datagram sockets, every target at once."""
+    from icmplib import Host, async_multiping
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_DESCRIPTORS, _DESCRIPTORS))
+    hosts: list[Host] = asyncio.run(
+        async_multiping(
+            list(task.addresses),
+            count=task.probes,
+            interval=INTERVAL_MS / 1_000,
+            timeout=TIMEOUT_MS / 1_000,
+            concurrent_tasks=len(task.addresses),
+            privileged=False,
+        )
+    )
+    return lambda: Report(
+        rtts_ns={
+            host.address: [round(ms * 1e6) for ms in host.rtts]
+            for host in hosts
+            if host.packets_received == host.packets_sent
+        },
+        unplaced={
+            host.address: (host.packets_sent, host.packets_received)
+            for host in hosts
+            if host.packets_received != host.packets_sent
+        },
+    )
+
+
+def cpu_s() -> float:
+    """User and system time of this process so far."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def main() -> None:
+    """Do the task on stdin."""
+    task = msgspec.json.decode(sys.stdin.buffer.read(), type=Task)
+    clock = SystemClock()
+    before_s, before_ns = cpu_s(), clock.monotonic_ns()
+    finish = {Tool.LEADLINE: leadline, Tool.ICMPLIB: icmplib}[task.tool](task)
+    spent_s, elapsed_s = cpu_s() - before_s, (clock.monotonic_ns() - before_ns) / _NS_PER_S
+    report = msgspec.structs.replace(finish(), cpu_s=spent_s, elapsed_s=elapsed_s)
+    sys.stdout.buffer.write(msgspec.json.encode(report))
+
+
+if __name__ == "__main__":
+    main()

@@ -70,13 +70,26 @@ def test_every_bad_document_has_its_path_and_every_kind_a_good_one() -> None:
 
 def test_the_document_with_every_key_has_every_key() -> None:
     """A key that is added to a batch must get a golden document that carries it."""
-    document = json.loads((FOLDER / "good-batch-v1-every-key.json").read_text())
+    document = json.loads((FOLDER / "good-batch-v2-every-key.json").read_text())
 
     assert set(document) == {field.encode_name for field in msgspec.structs.fields(wire.Batch)}
-    assert set(document["series"][0]) == {field.encode_name for field in msgspec.structs.fields(wire.Series)}
+    for part, kind in ((document["series"][0], wire.Series), (document["gaps"][0], wire.Gap)):
+        assert set(part) == {field.encode_name for field in msgspec.structs.fields(kind)}
+    assert set(document["clock"]) == {field.encode_name for field in msgspec.structs.fields(wire.ClockState)}
 
 
-@pytest.mark.parametrize("kind", [*KINDS.values(), wire.Series, wire.PlanTarget])
+def test_what_version_1_did_not_say_is_unknown() -> None:
+    """A batch of an agent of version 1 has no clocks and no gaps, and an acknowledgement no count."""
+    batch, ack = read("good-batch-v1-every-key.json"), read("good-ack-v1.json")
+
+    assert (batch.v, batch.boottime_us, batch.boot_id, batch.clock, batch.clock_offset_us, batch.gaps) == (
+        1, None, None, None, None, [],
+    )  # fmt: skip
+    assert (ack.batches, ack.received_at_us) == (None, None)
+
+
+@pytest.mark.parametrize("kind", [*KINDS.values(), wire.Series, wire.Gap, wire.ClockState, wire.PlanTarget])
+@pytest.mark.source_tree
 def test_every_key_is_documented(kind: type[msgspec.Struct]) -> None:
     """docs/wire.md has every key of every document, and every failure."""
     page = (FOLDER.parents[2] / "docs" / "wire.md").read_text()
@@ -84,3 +97,4 @@ def test_every_key_is_documented(kind: type[msgspec.Struct]) -> None:
     missing = [field.encode_name for field in msgspec.structs.fields(kind) if f"`{field.encode_name}`" not in page]
     assert missing == []
     assert [failure.value for failure in Failure if f"`{failure.value}`" not in page] == []
+    assert [reason.value for reason in wire.GapReason if f"`{reason.value}`" not in page] == []

@@ -22,6 +22,10 @@ class Clock(Protocol):
         """Nanoseconds from an arbitrary origin; never steps, may stand still while the host is suspended."""
         ...
 
+    def boottime_ns(self) -> int:
+        """Nanoseconds since the host booted; never steps, and goes on while the host is suspended."""
+        ...
+
     def sleep_until(self, monotonic_ns: int) -> None:
         """Return at or soon after ``monotonic_ns``; at once if that is past."""
         ...
@@ -35,6 +39,9 @@ class SystemClock:
 
     def monotonic_ns(self) -> int:
         return time.monotonic_ns()
+
+    def boottime_ns(self) -> int:
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
     def sleep_until(self, monotonic_ns: int) -> None:
         wait_ns = monotonic_ns - time.monotonic_ns()

@@ -181,11 +181,12 @@ class Miss:
             raise ValueError(f"slot {self.slot} is negative")
         if self.detail is not None and self.detail < 0:
             raise ValueError(f"detail {self.detail} is negative")
-        if self.failure in _NEEDS_DETAIL and self.detail is None:
+        if self.failure in NEEDS_DETAIL and self.detail is None:
             raise ValueError(f"{self.failure} says nothing without its detail")
 
 
-_NEEDS_DETAIL = frozenset({Failure.LATE, Failure.UNREACHABLE, Failure.SEND_ERROR})
+#: Failures that say nothing without their number.
+NEEDS_DETAIL = frozenset({Failure.LATE, Failure.UNREACHABLE, Failure.SEND_ERROR})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 History of WIRE_VERSION:
   1  2026-11  batches of whole windows, acknowledgement with digest, plan, enrolment
+  2  2026-11  gaps, time anchors and the state of the clock in a batch; count and time of receipt in an acknowledgement
 
 Rule 1: what an agent sends is decoded strictly: an unknown key is an error, so a typing mistake cannot lose data.
 Rule 2: what a collector answers is decoded leniently: an older agent must survive a newer collector's extra keys.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -21,6 +23,7 @@ from msgspec import Meta, Struct
 from leadline.errors import WireError, WireVersionError
 from leadline.model import (
     NAME_LENGTH_MAX,
+    NEEDS_DETAIL,
     WINDOW_S,
     ErrorBound,
     Failure,
@@ -31,7 +34,7 @@ from leadline.model import (
     check_name,
 )
 
-WIRE_VERSION = 1
+WIRE_VERSION = 2
 
 #: A minute of 1,000 targets at one probe a second is about 120 kB compressed; eight times that is head room.
 BODY_BYTES_MAX = 1 << 20
@@ -41,6 +44,8 @@ INFLATED_BYTES_MAX = 8 << 20
 SERIES_MAX = 4_096
 #: Slots of one window at the shortest interval, 10 ms.
 SLOTS_MAX = 6_000
+#: Gaps in one batch: a spool that overflowed for days tells of its drops in a few records.
+GAPS_MAX = 1_024
 #: Targets in one plan.
 TARGETS_MAX = 10_000
 #: An RTT above one minute is beyond every timeout (RFC 6703 §4.1.1: 51 s).
@@ -94,10 +99,48 @@ class Series(Strict, frozen=True):
     error_us: Bound | None = None
 
 
+class GapReason(StrEnum):
+    """Why windows are missing that should be there. The list is closed."""
+
+    AGENT_DOWN = "agent_down"
+    SPOOL_OVERFLOW = "spool_overflow"
+    SPOOL_CORRUPT = "spool_corrupt"
+    #: Refused by the collector for ever; the agent keeps the bytes in its dead letters.
+    REFUSED = "refused"
+    LOCAL_STALL = "local_stall"
+    CLOCK_UNSYNC = "clock_unsync"
+    CONFIG_CHANGE = "config_change"
+    UNEXPLAINED = "unexplained"
+
+
+class Gap(Strict, frozen=True):
+    """A hole in what an agent delivers, and why; [from_s, to_s) in epoch seconds of its windows."""
+
+    reason: GapReason
+    from_s: Annotated[int, Meta(ge=0, le=TIME_S_MAX)]
+    to_s: Annotated[int, Meta(ge=0, le=TIME_S_MAX)]
+    #: Windows given up; None where nobody can tell.
+    windows: Count | None = None
+    #: Numbers of the batches given up, both included, and their epoch; None where the hole has none.
+    first_seq: Count | None = None
+    last_seq: Count | None = None
+    epoch: Hex128 | None = None
+
+
+class ClockState(Strict, frozen=True):
+    """What the kernel of the agent's host says of its wall clock (adjtimex(2)); microseconds."""
+
+    synchronised: bool
+    #: Offset NTP is slewing away, signed.
+    offset_us: Annotated[int, Meta(ge=-INT63_MAX, le=INT63_MAX)]
+    max_error_us: Count
+    estimated_error_us: Count
+
+
 class Batch(Strict, frozen=True):
     """What an agent seals at the end of a window and sends until it is acknowledged: immutable and numbered."""
 
-    v: Annotated[int, Meta(ge=WIRE_VERSION, le=WIRE_VERSION)]
+    v: Annotated[int, Meta(ge=1, le=WIRE_VERSION)]
     agent: Name
     #: Drawn at random when the agent's state was made; (agent, epoch, seq) names a batch for ever.
     epoch: Hex128
@@ -108,6 +151,15 @@ class Batch(Strict, frozen=True):
     sealed_at_us: TimeUs
     monotonic_us: Count
     series: Annotated[list[Series], Meta(max_length=SERIES_MAX)]
+    #: CLOCK_BOOTTIME at the moment of sealing; with ``boot_id`` it orders batches whatever the wall clock did.
+    boottime_us: Count | None = None
+    #: /proc/sys/kernel/random/boot_id.
+    boot_id: Annotated[str, Meta(pattern=r"^[0-9A-Za-z-]{1,36}\Z")] | None = None
+    clock: ClockState | None = None
+    #: Agent's wall clock minus collector's, as the last answered POST showed it, and how uncertain that is.
+    clock_offset_us: Annotated[int, Meta(ge=-INT63_MAX, le=INT63_MAX)] | None = None
+    clock_offset_error_us: Count | None = None
+    gaps: Annotated[list[Gap], Meta(max_length=GAPS_MAX)] = []
 
 
 class Ack(Struct, frozen=True, kw_only=True):
@@ -118,6 +170,11 @@ class Ack(Struct, frozen=True, kw_only=True):
     duplicate: bool = False
     #: The mesh in force; an agent that has another one asks for its plan.
     mesh_version: Count = 0
+    #: Batches of this epoch the store has. Fewer than the agent had acknowledged means that the database was restored
+    #: from a backup: the agent sends again what it still keeps. None from a collector of version 1.
+    batches: Count | None = None
+    #: The collector's wall clock when the body was there, microseconds; None from a collector of version 1.
+    received_at_us: Count | None = None
 
 
 class PlanTarget(Struct, frozen=True, kw_only=True):
@@ -169,6 +226,8 @@ class EnrolAnswer(Struct, frozen=True, kw_only=True):
     agent: Name
     site: Name
     key: Annotated[str, Meta(min_length=16, max_length=128)]
+    #: When the key stops being good unless it is rotated before; None for a key without an end.
+    expires_at_s: Count | None = None
 
 
 class TokenRequest(Strict, frozen=True):
@@ -225,18 +284,71 @@ def decode_batch(data: bytes) -> Batch:
         batch = decode(data, Batch)
     except WireError as error:
         raise _newer(data) or error from error.__cause__
-    seen: set[tuple[str, int]] = set()
-    for index, series in enumerate(batch.series):
-        key = (series.target, series.start_s)
-        if key in seen:
-            raise WireError(f"series[{index}]", f"second window of {series.target!r} at {series.start_s}")
-        seen.add(key)
-        _checked(index, series)
+    _check_places(batch)
+    for index, one in enumerate(batch.series):
+        try:
+            _check_series(one)
+        except ValueError as error:
+            raise WireError(f"series[{index}]", str(error)) from error
+    for index, gap in enumerate(batch.gaps):
+        _check_gap(f"gaps[{index}]", gap)
     try:
         check_name("agent", batch.agent)
     except ValueError as error:
         raise WireError("agent", str(error)) from error
     return batch
+
+
+def _check_places(batch: Batch) -> None:
+    """A minute of a target may be there once; each name is looked at once, however often it stands there."""
+    seen: dict[str, set[int]] = {}
+    for index, one in enumerate(batch.series):
+        times = seen.get(one.target)
+        if times is None:
+            times = seen[one.target] = set()
+            try:
+                check_name("target", one.target)
+            except ValueError as error:
+                raise WireError(f"series[{index}]", str(error)) from error
+        elif one.start_s in times:
+            raise WireError(f"series[{index}]", f"second window of {one.target!r} at {one.start_s}")
+        times.add(one.start_s)
+
+
+def _check_series(one: Series) -> None:
+    """ValueError where ``window`` would raise it; what the types above have checked is not checked again."""
+    if not (_bound_is_ordered(one.error_us) and (_misses_fit(one) if one.misses else _is_full(one))):
+        window(one)
+
+
+def _bound_is_ordered(bound: Bound | None) -> bool:
+    return bound is None or bound.p50_us <= bound.p99_us
+
+
+def _is_full(one: Series) -> bool:
+    """True if every slot has an RTT, which is nearly always: told by sum(), which fails on None, at C speed."""
+    if len(one.rtt_us) != WINDOW_S * 1_000 // one.interval_ms:
+        return False
+    try:
+        sum(one.rtt_us)  # type: ignore[arg-type]  # that is the question
+    except TypeError:
+        return False
+    return True
+
+
+def _misses_fit(one: Series) -> bool:
+    if len(one.rtt_us) != WINDOW_S * 1_000 // one.interval_ms:
+        return False
+    if any(miss.detail is None and miss.failure in NEEDS_DETAIL for miss in one.misses):
+        return False
+    return [miss.slot for miss in one.misses] == [slot for slot, rtt in enumerate(one.rtt_us) if rtt is None]
+
+
+def _check_gap(path: str, gap: Gap) -> None:
+    if gap.from_s > gap.to_s:
+        raise WireError(path, f"from_s {gap.from_s} is after to_s {gap.to_s}")
+    if gap.first_seq is not None and gap.last_seq is not None and gap.first_seq > gap.last_seq:
+        raise WireError(path, f"first_seq {gap.first_seq} is after last_seq {gap.last_seq}")
 
 
 class _Version(Struct):
@@ -254,14 +366,6 @@ def _newer(data: bytes) -> WireVersionError | None:
     if v <= WIRE_VERSION:
         return None
     return WireVersionError("v", f"version {v} is newer than {WIRE_VERSION}, the newest that is understood here")
-
-
-def _checked(index: int, series: Series) -> Window:
-    try:
-        check_name("target", series.target)
-        return window(series)
-    except ValueError as error:
-        raise WireError(f"series[{index}]", str(error)) from error
 
 
 def window(series: Series) -> Window:

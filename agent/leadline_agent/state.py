@@ -23,6 +23,8 @@ class Credential(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     site: str
     key: str
     ca_file: str | None = None
+    #: Further addresses of the same collector, in order of preference.
+    also: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Credential(agent={self.agent!r}, site={self.site!r}, collector={self.collector!r})"
@@ -44,6 +46,10 @@ class AgentState:
                 f"{self._credential} is already there: this directory belongs to an enrolled agent; "
                 "name another, or remove the file to give that identity up",
             )
+        _write(self._credential, msgspec.json.encode(credential))
+
+    def replace_credential(self, credential: Credential) -> None:
+        """Keep the same identity with another key."""
         _write(self._credential, msgspec.json.encode(credential))
 
     def load_credential(self) -> Credential:
@@ -69,6 +75,13 @@ class AgentState:
             return None
 
 
+def _hand_over(descriptor: int, directory: Path) -> None:
+    """What root writes belongs to the directory's owner: the agent's service does not run as root."""
+    if os.geteuid() == 0:
+        owner = directory.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
 def _write(path: Path, data: bytes) -> None:
     """Replace a file as a whole, readable by this user only."""
     try:
@@ -76,6 +89,7 @@ def _write(path: Path, data: bytes) -> None:
         new = path.with_suffix(".new")
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
+            _hand_over(file.fileno(), path.parent)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

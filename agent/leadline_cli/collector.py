@@ -7,7 +7,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from leadline.errors import UnavailableError
+from leadline import wire
+from leadline.administration import AuditAnswer
+from leadline.durations import duration_ms
+from leadline.errors import ConfigError, UnavailableError
+from leadline_cli import client
+from leadline_cli.agents import moment
 
 if TYPE_CHECKING:
     from leadline_collector.config import CollectorConfig
@@ -34,6 +39,37 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     _add_storage(migrate)
     migrate.set_defaults(run=run_migrate)
+    backup = actions.add_parser(
+        "backup",
+        help="copy a SQLite database to a file, also while the collector runs",
+        description="Copy the database to a new file: one moment of it, checked and durable. The collector may run "
+        "meanwhile. For PostgreSQL it prints the command to use instead.",
+        epilog="example: leadline collector backup /var/backups/leadline.sqlite",
+    )
+    backup.add_argument("file", metavar="FILE", type=Path, help="the file to make")
+    _add_storage(backup)
+    backup.set_defaults(run=run_backup)
+    restore = actions.add_parser(
+        "restore",
+        help="put a backup in the place of a SQLite database",
+        description="Put a backup in the place of the database of a collector that does not run. The replaced database "
+        "is kept beside it. Agents send again what they delivered since, as far as they still keep it (48 hours).",
+        epilog="example: leadline collector restore /var/backups/leadline.sqlite",
+    )
+    restore.add_argument("file", metavar="FILE", type=Path, help="what `leadline collector backup` made")
+    _add_storage(restore)
+    restore.set_defaults(run=run_restore)
+    audit = actions.add_parser(
+        "audit",
+        help="show who did what",
+        description="Show the audit of a running collector, newest first: tokens, keys, meshes, refusals.",
+        epilog="example: leadline collector audit --limit 20",
+    )
+    audit.add_argument("--limit", type=int, default=100, help="entries at most, 1..1000 (default 100)")
+    audit.add_argument("--before", type=int, help="only entries older than this id")
+    audit.add_argument("--json", action="store_true", help="print the entries as JSON")
+    client.add_options(audit)
+    audit.set_defaults(run=run_audit)
 
 
 def _add_storage(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +91,12 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key (PEM)")
     parser.add_argument("--behind-proxy", action="store_true", help="a proxy in front does TLS; believe its headers")
     parser.add_argument("--viewer-key-file", type=Path, metavar="FILE", help="reading needs the key in this file")
+    parser.add_argument("--open-reading", action="store_true", help="whoever can connect may read, also from outside")
+    parser.add_argument("--metrics-key-file", type=Path, metavar="FILE", help="/metrics needs the key in this file")
+    parser.add_argument(
+        "--key-ttl", metavar="DURATION",
+        help="how long an agent's key is good, such as 90d; `leadline agent rotate` gets a new one (default for ever)",
+    )  # fmt: skip
 
 
 def run_serve(args: argparse.Namespace) -> int:
@@ -86,6 +128,40 @@ def run_migrate(args: argparse.Namespace) -> int:
     return 0
 
 
+def run_backup(args: argparse.Namespace) -> int:
+    """Back up, and say how much that was."""
+    config = _config(args)
+    from leadline_collector.backup import backup
+
+    size = backup(config.database, args.file)
+    print(f"{args.file}: {size:,} bytes")
+    return 0
+
+
+def run_restore(args: argparse.Namespace) -> int:
+    """Restore, and say where the replaced database is."""
+    config = _config(args)
+    from leadline.clock import SystemClock
+    from leadline_collector.backup import restore
+
+    replaced = restore(config.database, args.file, SystemClock().wall_ns() // 1_000_000_000)
+    print(f"{config.database.database} is what {args.file} holds" + (f"; before it: {replaced}" if replaced else ""))
+    return 0
+
+
+def run_audit(args: argparse.Namespace) -> int:
+    """Print one line an entry."""
+    before = "" if args.before is None else f"&before={args.before}"
+    answer = client.administrate(args, "GET", f"/api/v1/audit?limit={args.limit}{before}", b"", AuditAnswer)
+    if args.json:
+        print(wire.encode(answer).decode())
+        return 0
+    for entry in answer.entries:
+        said = " ".join(f"{name}={value}" for name, value in entry.detail.items())
+        print(f"{entry.id:>6} {moment(entry.at_s)} {entry.who}: {entry.what} {entry.subject} {said}".rstrip())
+    return 0
+
+
 def _config(args: argparse.Namespace) -> CollectorConfig:
     try:
         from leadline_collector.config import read_config
@@ -93,4 +169,13 @@ def _config(args: argparse.Namespace) -> CollectorConfig:
         raise UnavailableError(
             f"the collector needs {error.name}, which is not installed: pip install 'leadline[collector]'"
         ) from error
-    return read_config(vars(args), os.environ)
+    return read_config(vars(args) | _key_ttl(args), os.environ)
+
+
+def _key_ttl(args: argparse.Namespace) -> dict[str, int]:
+    if getattr(args, "key_ttl", None) is None:
+        return {}
+    try:
+        return {"key_ttl_s": duration_ms(args.key_ttl) // 1_000}
+    except ValueError as error:
+        raise ConfigError("--key-ttl", str(error)) from error

@@ -1,15 +1,17 @@
-"""``leadline token create``: a one-time token with which an agent enrols."""
+"""``leadline token``: one-time tokens with which agents enrol."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from datetime import UTC, datetime
+from urllib.parse import quote
 
 from leadline import wire
+from leadline.administration import RevokedAnswer, TokenEntry, TokensAnswer
 from leadline.durations import duration_ms
 from leadline.errors import ConfigError
 from leadline_cli import client
+from leadline_cli.agents import moment
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -25,8 +27,25 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     create.add_argument("--site", required=True, help="the site whose agent may enrol with it")
     create.add_argument("--ttl", default="24h", help="how long it is good for (default 24h, at most 30d)")
     create.add_argument("--json", action="store_true", help="print token, site and expiry as JSON")
-    client.add_options(create)
     create.set_defaults(run=run_create)
+    listed = actions.add_parser(
+        "list",
+        help="show the tokens, used or not",
+        description="Show the enrolment tokens by their ids, newest first; the tokens themselves are kept nowhere.",
+        epilog="example: leadline token list",
+    )
+    listed.add_argument("--json", action="store_true", help="print the tokens as JSON")
+    listed.set_defaults(run=run_list)
+    revoke = actions.add_parser(
+        "revoke",
+        help="end a token that was not used yet",
+        description="End a token that was not used yet; an agent that has enrolled with it keeps its key.",
+        epilog="example: leadline token revoke 0123456789abcdef",
+    )
+    revoke.add_argument("id", metavar="ID", help="as `leadline token list` shows it")
+    revoke.set_defaults(run=run_revoke)
+    for action in (create, listed, revoke):
+        client.add_options(action)
 
 
 def run_create(args: argparse.Namespace) -> int:
@@ -41,6 +60,31 @@ def run_create(args: argparse.Namespace) -> int:
         print(wire.encode(answer).decode())
     else:
         print(answer.token)
-        expires_at = datetime.fromtimestamp(answer.expires_at_s, UTC)
-        print(f"for one agent of site {answer.site}, until {expires_at:%Y-%m-%d %H:%M} UTC", file=sys.stderr)
+        print(f"for one agent of site {answer.site}, until {moment(answer.expires_at_s)}", file=sys.stderr)
+    return 0
+
+
+def run_list(args: argparse.Namespace) -> int:
+    """Print one line a token."""
+    answer = client.administrate(args, "GET", "/api/v1/tokens", b"", TokensAnswer)
+    if args.json:
+        print(wire.encode(answer).decode())
+        return 0
+    for entry in answer.tokens:
+        print(f"{entry.id} {entry.site:<16} {_state(entry)}")
+    return 0
+
+
+def _state(entry: TokenEntry) -> str:
+    if entry.used_at_s is not None:
+        return f"used {moment(entry.used_at_s)}"
+    if entry.revoked_at_s is not None:
+        return f"revoked {moment(entry.revoked_at_s)}"
+    return f"ends {moment(entry.expires_at_s)}"
+
+
+def run_revoke(args: argparse.Namespace) -> int:
+    """Revoke one token."""
+    client.administrate(args, "DELETE", f"/api/v1/tokens/{quote(args.id, safe='')}", b"", RevokedAnswer)
+    print(f"token {args.id} revoked")
     return 0

@@ -1,17 +1,21 @@
-"""The routes: each parses, calls one function, returns its value. Roles: ``auth``; statuses: ``problems``."""
+"""The routes of measurements and meshes (keys: ``api_access``): each parses, calls one function, returns its value.
+
+Roles: ``auth``; statuses: ``problems``.
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Response
 from starlette.status import HTTP_304_NOT_MODIFIED
 
-from leadline import __version__, wire
+from leadline import wire
 from leadline.model import Pair
-from leadline_collector import auth, bodies, enrolment, meshes
-from leadline_collector.answers import HealthAnswer, MatrixAnswer, MeshText, ProfilesAnswer, WindowsAnswer
-from leadline_collector.ingest import ingest
+from leadline_collector import agent_gaps, auth, bodies, meshes
+from leadline_collector.answers import GapsAnswer, MatrixAnswer, MeshText, ProfilesAnswer, WindowsAnswer
+from leadline_collector.intake import take
 from leadline_collector.matrix import matrix
 from leadline_collector.openapi import JsonAnswer, answers_with, takes, takes_toml
 from leadline_collector.pair_windows import LIMIT_DEFAULT, LIMIT_MAX, pair_windows
@@ -23,30 +27,10 @@ from leadline_collector.service import Serving
 router = APIRouter()
 
 Body = Annotated[bytes, Depends(bodies.receive)]
-Public, Viewer, Admin = Depends(auth.public), Depends(auth.viewer), Depends(auth.admin)
+Viewer, Admin = Depends(auth.viewer), Depends(auth.admin)
 From = Annotated[str | None, Query(alias="from", description="epoch second, ISO 8601 with zone, or -24h; default -24h")]
 To = Annotated[str | None, Query(alias="to", description="like from; default now")]
 PROFILE = "a profile or a limit of the catalogue"
-
-
-@router.get("/healthz", dependencies=[Public], responses=answers_with(HealthAnswer, 503))
-def healthz(service: Serving) -> Response:
-    """The process answers and its database does."""
-    with service.store.read() as reader:
-        reader.mesh_version()
-    return JsonAnswer(HealthAnswer(status="ok", version=__version__))
-
-
-@router.post(
-    "/api/v1/enroll",
-    dependencies=[Public],
-    responses=answers_with(wire.EnrolAnswer, 400, 401, 413, 422, 503),
-    openapi_extra=takes(wire.EnrolRequest),
-)
-def enroll(service: Serving, body: Body) -> Response:
-    """Exchange a one-time token for an agent's key."""
-    request = bodies.document(body, wire.EnrolRequest)
-    return JsonAnswer(enrolment.enrol(service.store, service.clock, request))
 
 
 @router.get("/api/v1/plan", responses=answers_with(wire.Plan, 401, 503) | {304: {"description": "unchanged"}})
@@ -61,14 +45,16 @@ def plan(agent: auth.Agent, service: Serving, if_none_match: Annotated[str | Non
 
 @router.post(
     "/api/v1/batches",
-    responses=answers_with(wire.Ack, 400, 401, 403, 409, 413, 415, 422, 503),
+    responses=answers_with(wire.Ack, 400, 401, 403, 408, 409, 413, 415, 422, 426, 503),
     openapi_extra=takes(wire.Batch),
 )
-def batches(
+async def batches(
     agent: auth.Agent, service: Serving, body: Body, content_encoding: Annotated[str, Header()] = ""
 ) -> Response:
     """Store a batch; the answer's digest says that it is durable."""
-    return JsonAnswer(ingest(service.store, service.clock, agent, body, content_encoding))
+    received_at_us = service.clock.wall_ns() // 1_000
+    work = partial(take, service, agent, body, content_encoding, received_at_us)
+    return JsonAnswer(await service.door.run(work))
 
 
 @router.put(
@@ -88,18 +74,6 @@ def get_mesh(service: Serving) -> Response:
     mesh = meshes.text_in_force(service.store)
     at_s = mesh.applied_at_s
     return JsonAnswer(MeshText(version=mesh.version, applied_at=at_s, applied_at_iso=iso(at_s), text=mesh.text))
-
-
-@router.post(
-    "/api/v1/tokens",
-    dependencies=[Admin],
-    responses=answers_with(wire.TokenAnswer, 400, 401, 413, 422, 503),
-    openapi_extra=takes(wire.TokenRequest),
-)
-def tokens(service: Serving, body: Body) -> Response:
-    """Make a one-time token with which an agent of a site enrols."""
-    request = bodies.document(body, wire.TokenRequest)
-    return JsonAnswer(enrolment.create_token(service.store, service.clock, request))
 
 
 @router.get("/api/v1/profiles", dependencies=[Viewer], responses=answers_with(ProfilesAnswer, 401))
@@ -141,3 +115,20 @@ def get_windows(
     period = period_of(start, end, service.now_s())
     pair = Pair(source=source, destination=destination)
     return JsonAnswer(pair_windows(service.store, pair, period, profile, limit))
+
+
+@router.get(
+    "/api/v1/agents/{agent}/gaps",
+    dependencies=[Viewer],
+    responses=answers_with(GapsAnswer, 401, 404, 422, 503),
+)
+def get_gaps(
+    service: Serving,
+    agent: str,
+    start: From = None,
+    end: To = None,
+    limit: Annotated[int, Query(ge=1, le=agent_gaps.LIMIT_MAX)] = agent_gaps.LIMIT_DEFAULT,
+) -> Response:
+    """What is missing of an agent's windows, and why: told by the agent or found here."""
+    period = period_of(start, end, service.now_s())
+    return JsonAnswer(agent_gaps.agent_gaps(service.store, agent, period, limit))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from fastapi import Depends, FastAPI
 from starlette.responses import JSONResponse, Response
 
 from leadline.clock import Clock
-from leadline_collector import api, auth, openapi, problems, web
+from leadline_collector import api, api_access, api_health, auth, openapi, problems, web
 from leadline_collector.config import CollectorConfig, key_digest
-from leadline_collector.enrolment import prepare_admin_key
+from leadline_collector.door import Door
+from leadline_collector.enrolment import REFUSALS_RECORDED_MAX, prepare_admin_key
+from leadline_collector.metrics import Metrics, Observed
+from leadline_collector.peers import FailureLimit
 from leadline_collector.service import Service
 from leadline_collector.store import Store
 
@@ -18,18 +23,27 @@ DESCRIPTION = "Stores what agents measure and judges pairs of sites by published
 def create_app(config: CollectorConfig, store: Store, clock: Clock) -> FastAPI:
     """The application over a store whose schema is current (``schema.prepare``); sees to the administrator's key."""
     prepare_admin_key(store, clock, config)
-    viewer_file = config.viewer_key_file
+    door = Door()
+    figures = Metrics(store, clock, lambda: door.inside)
     # The documentation pages of FastAPI load scripts from a CDN; a collector stands in networks without one.
     app = FastAPI(title="leadline collector", description=DESCRIPTION, openapi_url=None, docs_url=None, redoc_url=None)
     app.state.service = Service(
         config=config,
         store=store,
         clock=clock,
-        viewer_sha256=None if viewer_file is None else key_digest("--viewer-key-file", viewer_file),
+        door=door,
+        viewer_sha256=_digest("--viewer-key-file", config.viewer_key_file),
+        metrics_sha256=_digest("--metrics-key-file", config.metrics_key_file),
+        enrolment_limit=FailureLimit(clock),
+        refusal_limit=FailureLimit(clock, REFUSALS_RECORDED_MAX),
+        metrics=figures,
     )
     problems.install(app)
+    app.add_middleware(Observed, metrics=figures, clock=clock)
     openapi.install(app)
     app.include_router(api.router)
+    app.include_router(api_access.router)
+    app.include_router(api_health.router)
     app.include_router(web.router)
 
     @app.get("/openapi.json", dependencies=[Depends(auth.viewer)], include_in_schema=False)
@@ -38,3 +52,7 @@ def create_app(config: CollectorConfig, store: Store, clock: Clock) -> FastAPI:
         return JSONResponse(app.openapi())
 
     return app
+
+
+def _digest(option: str, file: Path | None) -> bytes | None:
+    return None if file is None else key_digest(option, file)

@@ -1,4 +1,4 @@
-"""Who may do what. Every route declares one of the four roles below as a dependency; a test enumerates the routes.
+"""Who may do what. Every route declares one of the five roles below as a dependency; a test enumerates the routes.
 
 Rule 1: a key is 256 random bits; the database holds its SHA-256, and it is found by that digest: a comparison of
 digests tells an attacker nothing about the key. Where two are compared, it takes constant time.
@@ -9,38 +9,17 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import hmac
-import secrets
 from collections.abc import Callable
-from enum import StrEnum
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from leadline_collector import rotation
 from leadline_collector.problems import ProblemError
+from leadline_collector.secret import sha256_of
 from leadline_collector.service import Service, service_of
 from leadline_collector.store import Numbered
-
-KEY_BYTES = 32
-
-
-class Kind(StrEnum):
-    """What a secret is for; it stands in front of it, so that a leaked one can be recognised."""
-
-    AGENT_KEY = "ll_agent_"
-    ADMIN_KEY = "ll_admin_"
-    TOKEN = "ll_token_"  # noqa: S105 - a prefix
-
-
-def new_secret(kind: Kind) -> str:
-    """A secret nobody can guess."""
-    return kind.value + secrets.token_urlsafe(KEY_BYTES)
-
-
-def sha256_of(secret: str) -> bytes:
-    """The form in which a secret is kept."""
-    return hashlib.sha256(secret.encode()).digest()
 
 
 def public(request: Request) -> None:
@@ -50,22 +29,39 @@ def public(request: Request) -> None:
 def viewer(request: Request) -> None:
     """Who reads: anybody, unless the collector was started with a viewer key. The administrator may read too."""
     service = service_of(request)
-    if service.viewer_sha256 is None:
-        return
-    given = _given(request)
-    if given is None or not (hmac.compare_digest(given, service.viewer_sha256) or _is_admin(service, given)):
+    if service.viewer_sha256 is not None and not _is_one_of(request, service.viewer_sha256):
         raise _unauthorised('Basic realm="leadline", charset="UTF-8"')
+
+
+def metrics(request: Request) -> None:
+    """Who scrapes: the holder of the metrics key, which opens nothing else; without such a key, whoever reads."""
+    service = service_of(request)
+    if service.metrics_sha256 is None:
+        viewer(request)
+    elif not _is_one_of(request, service.metrics_sha256):
+        raise _unauthorised("Bearer")
 
 
 def agent(request: Request) -> Numbered:
     """An enrolled agent."""
     given = _given(request)
+    service = service_of(request)
     if given is not None:
-        with service_of(request).store.read() as reader:
-            found = reader.agent_of_key(given)
+        with service.store.read() as reader:
+            found = reader.agent_of_key(given, service.now_s())
         if found is not None:
-            return found
+            numbered = Numbered(id=found.agent_id, name=found.name, site=found.site)
+            if found.is_new:
+                rotation.confirm(service.store, service.clock, numbered, given)
+            return numbered
     raise _unauthorised("Bearer")
+
+
+def presented(request: Request) -> bytes:
+    """SHA-256 of the key a request came with, which its role has already accepted."""
+    given = _given(request)
+    assert given is not None
+    return given
 
 
 def admin(request: Request) -> None:
@@ -76,9 +72,16 @@ def admin(request: Request) -> None:
 
 
 #: The roles; a route without one of them is a bug.
-ROLES: tuple[Callable[..., object], ...] = (public, viewer, agent, admin)
+ROLES: tuple[Callable[..., object], ...] = (public, viewer, metrics, agent, admin)
 
 Agent = Annotated[Numbered, Depends(agent)]
+Presented = Annotated[bytes, Depends(presented)]
+
+
+def _is_one_of(request: Request, sha256: bytes) -> bool:
+    """True if the key of a request is this one or the administrator's."""
+    given = _given(request)
+    return given is not None and (hmac.compare_digest(given, sha256) or _is_admin(service_of(request), given))
 
 
 def _is_admin(service: Service, sha256: bytes) -> bool:

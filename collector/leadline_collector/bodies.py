@@ -1,13 +1,16 @@
 """Request bodies: counted while they arrive, inflated without trust, decoded strictly.
 
 Rule 1: nothing is read before the sender is known to be allowed to send it.
-Rule 2: memory is bounded by ``BODY_BYTES_MAX`` + ``INFLATED_BYTES_MAX`` whatever the body claims to be.
+Rule 2: memory is bounded whatever bodies claim to be and however many come: each by ``BODY_BYTES_MAX`` as it travels
+and ``INFLATED_BYTES_MAX`` inflated, all of them together by ``door.ROOM_BYTES`` and ``ingest.DECODING_MAX``.
 Rule 3: damaged bytes are 400, a sound document that says something wrong is 422 with the path.
 """
 
 from __future__ import annotations
 
+import asyncio
 import zlib
+from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
 import msgspec
@@ -17,6 +20,7 @@ from leadline import wire
 from leadline.errors import WireError, WireVersionError
 from leadline.wire import BODY_BYTES_MAX, INFLATED_BYTES_MAX, Batch
 from leadline_collector.problems import ProblemError
+from leadline_collector.service import service_of
 
 #: How much of a body that is too large is read and thrown away: a client that is still sending would see a reset
 #: connection instead of the 413 (RFC 9112 §9.6).
@@ -28,16 +32,29 @@ _GZIP_MAGIC = b"\x1f\x8b"
 Document = TypeVar("Document")
 
 
-async def receive(request: Request) -> bytes:
-    """The body as transferred; 413 if it is larger than ``BODY_BYTES_MAX``, announced or not.
+async def receive(request: Request) -> AsyncIterator[bytes]:
+    """The body as transferred; 413 if it is larger than ``BODY_BYTES_MAX``, announced or not, 408 if it takes too long.
 
     The framework's own limit answers with plain text and before the sender's key was looked at.
     """
+    service = service_of(request)
+    with service.door.held() as keep:
+        try:
+            async with asyncio.timeout(service.config.body_s_max):
+                body = await _all_of(request, keep)
+        except TimeoutError:
+            detail = f"the body took longer than {service.config.body_s_max:g} s: send it again"
+            raise ProblemError(408, detail, {"Connection": "close"}) from None
+        yield body
+
+
+async def _all_of(request: Request, keep: Callable[[int], None]) -> bytes:
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
         if size <= BODY_BYTES_MAX:
+            keep(len(chunk))
             chunks.append(chunk)
         elif size > DRAIN_BYTES_MAX:
             break

@@ -20,6 +20,11 @@ HOST_DEFAULT = "127.0.0.1"
 PORT_DEFAULT = 8427
 #: A shorter key could be guessed; ours have 43 characters of random text.
 KEY_CHARACTERS_MIN = 16
+#: Agents change keys by a timer, which may miss a turn.
+KEY_TTL_S_MIN = 3_600
+
+#: The largest body at 35 kB/s.
+BODY_S_MAX = 30.0
 
 DATABASE_VARIABLE = "LEADLINE_DATABASE_URL"
 ADMIN_KEY_VARIABLE = "LEADLINE_ADMIN_KEY_FILE"
@@ -41,19 +46,44 @@ class CollectorConfig:
     behind_proxy: bool = False
     #: Whoever reads needs the key in this file; None lets everybody read who can connect.
     viewer_key_file: Path | None = None
+    #: Everybody who can connect may read, also from outside: said, never assumed.
+    open_reading: bool = False
+    #: ``/metrics`` needs the key in this file; None lets whoever reads scrape.
+    metrics_key_file: Path | None = None
     #: The administrator's key; None has one made in the data directory.
     admin_key_file: Path | None = None
+    #: How long a key of an agent is good; None for ever.
+    key_ttl_s: int | None = None
+
+    #: Seconds a body may take to arrive; no option: an agent on a line that slow could not keep up.
+    body_s_max: float = BODY_S_MAX
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
             raise ConfigError("--port", f"{self.port} is outside 0..65535")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ConfigError("--tls-cert", "certificate and key come together: give --tls-cert and --tls-key")
-        if not (is_loopback(self.host) or self.tls_cert or self.behind_proxy):
+        if self.open_reading and self.viewer_key_file:
+            raise ConfigError(
+                "--open-reading", "and --viewer-key-file exclude each other: reading is open or needs a key"
+            )
+        if self.key_ttl_s is not None and self.key_ttl_s < KEY_TTL_S_MIN:
+            raise ConfigError("--key-ttl", f"{self.key_ttl_s} s is less than an hour: no agent could keep up")
+        if not is_loopback(self.host):
+            self._check_open_to_others()
+
+    def _check_open_to_others(self) -> None:
+        if not (self.tls_cert or self.behind_proxy):
             raise ConfigError(
                 "--host",
                 f"{self.host} is reachable from outside and keys would travel readable: "
                 "give --tls-cert and --tls-key, or --behind-proxy if a proxy in front does TLS",
+            )
+        if not (self.viewer_key_file or self.open_reading):
+            raise ConfigError(
+                "--viewer-key-file",
+                f"{self.host} is reachable from outside and everybody could read: name a file with a key "
+                f"({KEY_CHARACTERS_MIN} characters or more), or say --open-reading if everybody shall",
             )
 
 
@@ -67,7 +97,10 @@ def read_config(options: Mapping[str, Any], environ: Mapping[str, str]) -> Colle
     return CollectorConfig(data_dir=data_dir, database=database_url(url, data_dir), **given)
 
 
-_OPTIONS = ("host", "port", "tls_cert", "tls_key", "behind_proxy", "viewer_key_file")
+_OPTIONS = (
+    "host", "port", "tls_cert", "tls_key", "behind_proxy", "viewer_key_file", "open_reading", "metrics_key_file",
+    "key_ttl_s",
+)  # fmt: skip
 
 
 def is_loopback(host: str) -> bool:

@@ -3,6 +3,8 @@
 Rule 1: every transaction is one ``with``: commit at its end, rollback on any exception.
 Rule 2: SQLite has one writer connection in one process (a lock file sees to it); readers are read-only connections and
 never checkpoint. Two connections that write and checkpoint at once corrupted a file on SQLite 3.40.
+``transact`` is the way of the many small transactions: on SQLite they share commits (``commits``), on PostgreSQL they
+run side by side; on both they are bounded.
 Rule 3: durability is asserted when a connection is made, because an acknowledgement promises it.
 """
 
@@ -10,10 +12,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 import sqlalchemy
@@ -25,20 +28,25 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
 from leadline.errors import ConfigError, UnavailableError
+from leadline_collector.commits import GroupCommit, StoreUnavailableError
+
+__all__ = ["Database", "StoreUnavailableError"]
 
 #: Threads of the web server read at once; more connections than threads would idle.
 READERS_MAX = 16
 #: Concurrent writing transactions on PostgreSQL.
 WRITERS_MAX = 8
+#: Transactions that may wait for one of those connections, or run; the next is told to come again.
+TRANSACTIONS_MAX = 64
 #: A request that waits longer for a connection is better told to come back.
 POOL_TIMEOUT_S = 10
 #: How long SQLite waits for a lock another program holds (a backup, the sqlite3 shell).
 BUSY_TIMEOUT_MS = 5_000
 CONNECT_TIMEOUT_S = 5
+#: The minutes of many paths lie far apart in the file; their pages should not be read again for every batch.
+SQLITE_CACHE_KIB = 64 << 10
 
-
-class StoreUnavailableError(UnavailableError):
-    """The database did not do it, or we cannot know whether it did: the same request may be sent again."""
+Result = TypeVar("Result")
 
 
 class Database:
@@ -47,9 +55,12 @@ class Database:
     def __init__(self, url: URL) -> None:
         self.url = url
         self.is_sqlite = url.get_backend_name() == "sqlite"
-        self._lock_fd = _lock(Path(url.database or "")) if self.is_sqlite else None
+        self._lock_fd = lock(Path(url.database or "")) if self.is_sqlite else None
         self._writers = _sqlite_writer(url) if self.is_sqlite else _postgresql(url, WRITERS_MAX, "READ COMMITTED")
         self._readers = _sqlite_readers(url) if self.is_sqlite else _postgresql(url, READERS_MAX, "REPEATABLE READ")
+        self._turns = _Turns() if self.is_sqlite else None
+        self._group = GroupCommit(self.write) if self.is_sqlite else None
+        self._room = threading.BoundedSemaphore(TRANSACTIONS_MAX)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -60,16 +71,63 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that is durable when the ``with`` ends, and leaves nothing when it raises."""
-        with _translated(), self._writers.begin() as connection:
+        turn = self._turns.mine() if self._turns else nullcontext()
+        with turn, _translated(), self._writers.begin() as connection:
             yield connection
 
+    def transact(self, work: Callable[[Connection], Result]) -> Result:
+        """What ``work`` returns, once it is durable; it runs in a transaction that may be shared, so it must not wait.
+
+        StoreUnavailableError if too many are waiting, or if nobody knows whether it was done.
+        """
+        if self._group is not None:
+            with _translated():
+                return self._group.run(work)
+        if not self._room.acquire(blocking=False):
+            raise StoreUnavailableError("too many transactions are waiting; try again in a few seconds")
+        try:
+            with self.write() as connection:
+                return work(connection)
+        finally:
+            self._room.release()
+
     def close(self) -> None:
-        """Close every connection; readers first, so that the writer leaves the checkpointed file."""
+        """Do what is waiting, then close every connection; readers first, so that the writer checkpoints the file."""
+        if self._group is not None:
+            self._group.close()
         self._readers.dispose()
         self._writers.dispose()
         if self._lock_fd is not None:
             os.close(self._lock_fd)
             self._lock_fd = None
+
+
+class _Turns:
+    """A fair lock: who waits has it before its holder has it again. The writer thread would starve all others.
+
+    Whoever wants the room holds the door meanwhile, and the holder, back from the room, finds the door shut.
+    """
+
+    def __init__(self) -> None:
+        self._door, self._room = threading.Lock(), threading.Lock()
+
+    @contextmanager
+    def mine(self) -> Iterator[None]:
+        """Hold it; StoreUnavailableError after ``POOL_TIMEOUT_S``."""
+        _take(self._door)
+        try:
+            _take(self._room)
+        finally:
+            self._door.release()
+        try:
+            yield
+        finally:
+            self._room.release()
+
+
+def _take(lock: threading.Lock) -> None:
+    if not lock.acquire(timeout=POOL_TIMEOUT_S):
+        raise StoreUnavailableError("the database is busy; try again in a few seconds")
 
 
 @contextmanager
@@ -100,7 +158,7 @@ def _first_line(error: DBAPIError | psycopg.Error) -> str:
     return str(error.orig if isinstance(error, DBAPIError) else error).strip().partition("\n")[0]
 
 
-def _lock(database: Path) -> int:
+def lock(database: Path) -> int:
     """Take the lock file beside a SQLite database; held until the process ends or ``close``."""
     path = Path(f"{database}.lock")
     try:
@@ -128,6 +186,7 @@ def _sqlite_writer(url: URL) -> Engine:
         journal = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute(f"PRAGMA cache_size=-{SQLITE_CACHE_KIB}")
         if journal != "wal" or connection.execute("PRAGMA synchronous").fetchone()[0] != 2:
             raise UnavailableError(f"{url.database}: SQLite cannot make commits durable on this file system")
 

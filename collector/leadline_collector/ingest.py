@@ -3,38 +3,69 @@
 Rule 1: an acknowledgement is made only after the commit. A commit that failed, or of which we do not know, is 503.
 Rule 2: (agent, epoch, seq) names a batch for ever: the same bytes again are acknowledged, others are refused (409).
 Rule 3: a window another batch has already spoken of is recomputed from all of them, out of the journal (``merge``).
+Rule 4: everything that needs no database is done before the transaction (``prepared``): on SQLite all share one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence, Set
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeAlias
-
-import msgspec
 
 from leadline import wire
-from leadline.clock import Clock
 from leadline.model import Window
 from leadline.stats import window_statistics
-from leadline_collector import bodies
+from leadline_collector import bodies, gap_records, journal
+from leadline_collector.gap_records import Quarantine, ToldGap
+from leadline_collector.journal import Anchors, JournalEntry
 from leadline_collector.merge import merged
 from leadline_collector.problems import ProblemError
-from leadline_collector.store import JournalEntry, Numbered, Store, Writer
-from leadline_collector.windows import BatchKey, WindowRow, window_row
+from leadline_collector.store import Numbered, Place, Store, Writer
+from leadline_collector.windows import BatchKey, WindowRow, series_row, window_row
 
 log = logging.getLogger(__name__)
 
-NS_PER_S = 1_000_000_000
+US_PER_S = 1_000_000
 #: 2020-01-01: before leadline existed.
 TIME_S_MIN = 1_577_836_800
 #: A wall clock more than a day ahead is broken, not badly set.
 AHEAD_S_MAX = 86_400
+#: Bodies that are inflated and decoded at once: a hostile one takes 70 MB, and the interpreter decodes one at a time
+#: anyway. In threads of their own, because the allocator keeps for every thread what one such body took.
+DECODING_MAX = 2
+_decoders = ThreadPoolExecutor(DECODING_MAX, "decode")
 
-#: (dst_id, t): which window of an agent.
-Place: TypeAlias = tuple[int, int]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A batch, ready to be stored. It does not hold on to the decoded document: many may wait for one writer."""
+
+    entry: JournalEntry
+    #: The place in the batch where each target stands first, those of quarantined windows too.
+    targets: Mapping[str, int]
+    #: Target and columns of every window that is believed (``windows.series_row``).
+    rows: Sequence[tuple[str, WindowRow]]
+    quarantine: Quarantine | None
+    gaps: Sequence[ToldGap]
+    #: Slots of the windows, for the figures.
+    samples: int
+
+    @property
+    def windows(self) -> int:
+        """Windows in it, quarantined ones too."""
+        return len(self.rows) + (self.quarantine.windows if self.quarantine else 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingested:
+    """What became of a POST."""
+
+    ack: wire.Ack
+    windows: int
+    samples: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,49 +83,119 @@ class Claim:
         return self.sealed_at_us, self.key.epoch, self.key.seq
 
 
-def ingest(store: Store, clock: Clock, agent: Numbered, body: bytes, encoding: str) -> wire.Ack:
-    """Store a batch and acknowledge it; ProblemError says why not."""
-    batch = bodies.batch(body, encoding)
-    if batch.agent != agent.name:
-        raise ProblemError(403, f"the key belongs to agent {agent.name!r} and the batch to {batch.agent!r}")
-    now_s = clock.wall_ns() // NS_PER_S
-    _check_times(batch, now_s)
-    entry = _journal_entry(agent, batch, body, now_s)
-    store.make_partitions({series.start_s for series in batch.series})
-    with store.write() as writer:
-        writer.take_turn(agent.id)
-        is_new = writer.add_batch(entry)
-        if is_new:
-            _store_windows(writer, agent.id, batch)
-        elif writer.batch_sha256(agent.id, entry.key) != entry.sha256:
-            raise _conflict(agent, batch)
-        mesh_version = writer.mesh_version()
+def ingest(store: Store, agent: Numbered, body: bytes, encoding: str, received_at_us: int) -> Ingested:
+    """Store a batch and acknowledge it; ProblemError says why not. ``received_at_us`` is when the body was there."""
+    found = prepared(agent, body, encoding, received_at_us // US_PER_S)
+    store.make_partitions({row[0] for _, row in found.rows})  # type: ignore[misc]  # the first column is the time
+    batches, is_new, mesh_version = store.transact(lambda writer: _store(writer, found))
     log.info(
         "batch stored",
-        extra={"agent": agent.name, "seq": batch.seq, "windows": len(batch.series), "duplicate": not is_new},
+        extra={"agent": agent.name, "seq": found.entry.key.seq, "windows": found.windows, "duplicate": not is_new},
     )
-    return wire.Ack(digest=entry.sha256.hex(), duplicate=not is_new, mesh_version=mesh_version)
+    ack = wire.Ack(
+        digest=found.entry.sha256.hex(),
+        duplicate=not is_new,
+        mesh_version=mesh_version,
+        batches=batches,
+        received_at_us=received_at_us,
+    )
+    return Ingested(ack=ack, windows=found.windows, samples=found.samples)
 
 
-def _check_times(batch: wire.Batch, now_s: int) -> None:
-    for index, series in enumerate(batch.series):
-        if not TIME_S_MIN <= series.start_s <= now_s + AHEAD_S_MAX:
-            path = f"series[{index}].start_s"
-            problem = f"{series.start_s} is before 2020 or more than a day ahead of {now_s}: the agent's clock is wrong"
-            raise ProblemError(422, f"{path}: {problem}", path=path)
+def prepared(agent: Numbered, body: bytes, encoding: str, now_s: int) -> Prepared:
+    """Everything about a body that no database is needed for; ProblemError if it is not to be stored."""
+    found = _decoders.submit(_prepared_or_refused, agent, body, encoding, now_s).result()
+    if isinstance(found, ProblemError):
+        raise found
+    return found
 
 
-def _journal_entry(agent: Numbered, batch: wire.Batch, body: bytes, now_s: int) -> JournalEntry:
-    times = [series.start_s for series in batch.series]
+def _prepared_or_refused(agent: Numbered, body: bytes, encoding: str, now_s: int) -> Prepared | ProblemError:
+    """A refusal as a value: its traceback would hold the decoded document until the answer is out (60 MB of a bomb)."""
+    try:
+        return _prepared(agent, bodies.batch(body, encoding), body, now_s)
+    except ProblemError as refusal:
+        refusal.__cause__ = refusal.__context__ = None
+        return refusal.with_traceback(None)
+
+
+def _prepared(agent: Numbered, batch: wire.Batch, body: bytes, now_s: int) -> Prepared:
+    if batch.agent != agent.name:
+        raise ProblemError(403, f"the key belongs to agent {agent.name!r} and the batch to {batch.agent!r}")
+    believed = [one for one in batch.series if _is_believable(one.start_s, now_s)]
+    targets: dict[str, int] = {}
+    for index, one in enumerate(batch.series):
+        targets.setdefault(one.target, index)
+    return Prepared(
+        entry=_journal_entry(agent, batch, [one.start_s for one in believed], body, now_s),
+        targets=targets,
+        rows=[(one.target, series_row(one)) for one in believed],
+        quarantine=None if len(believed) == len(batch.series) else _quarantine(batch, now_s),
+        gaps=[_told(gap, now_s) for gap in batch.gaps],
+        samples=sum([len(one.rtt_us) for one in batch.series]),
+    )
+
+
+def _is_believable(start_s: int, received_at_s: int) -> bool:
+    """False for the minutes of an absurd wall clock. Late is normal: an agent may have been cut off for a week."""
+    return TIME_S_MIN <= start_s <= received_at_s + AHEAD_S_MAX
+
+
+def _quarantine(batch: wire.Batch, now_s: int) -> Quarantine:
+    absurd = [index for index, one in enumerate(batch.series) if not _is_believable(one.start_s, now_s)]
+    times = [batch.series[index].start_s for index in absurd]
+    log.warning("windows in quarantine", extra={"agent": batch.agent, "seq": batch.seq, "windows": len(absurd)})
+    return Quarantine(
+        reason=wire.GapReason.CLOCK_UNSYNC,
+        path=f"series[{absurd[0]}].start_s",
+        windows=len(absurd),
+        t_first=min(times),
+        t_last=max(times),
+    )
+
+
+def _told(gap: wire.Gap, now_s: int) -> ToldGap:
+    return ToldGap(
+        reason=gap.reason,
+        from_s=gap.from_s,
+        to_s=gap.to_s,
+        windows=gap.windows,
+        first_seq=gap.first_seq,
+        last_seq=gap.last_seq,
+        epoch=None if gap.epoch is None else bytes.fromhex(gap.epoch),
+        noted_at_s=now_s,
+    )
+
+
+def _journal_entry(
+    agent: Numbered, batch: wire.Batch, times: Sequence[int], body: bytes, received_at_s: int
+) -> JournalEntry:
     return JournalEntry(
         src_id=agent.id,
         key=_key(batch),
-        received_at_s=now_s,
+        received_at_s=received_at_s,
         sha256=hashlib.sha256(body).digest(),
         mesh_version=batch.mesh_version,
         t_first=min(times, default=None),
         t_last=max(times, default=None),
         body=body,
+        anchors=_anchors(batch),
+    )
+
+
+def _anchors(batch: wire.Batch) -> Anchors:
+    clock = batch.clock
+    return Anchors(
+        sealed_at_us=batch.sealed_at_us,
+        monotonic_us=batch.monotonic_us,
+        boottime_us=batch.boottime_us,
+        boot_id=batch.boot_id,
+        ntp_synchronised=clock.synchronised if clock else None,
+        ntp_offset_us=clock.offset_us if clock else None,
+        ntp_max_error_us=clock.max_error_us if clock else None,
+        ntp_estimated_error_us=clock.estimated_error_us if clock else None,
+        clock_offset_us=batch.clock_offset_us,
+        clock_offset_error_us=batch.clock_offset_error_us,
     )
 
 
@@ -102,53 +203,79 @@ def _key(batch: wire.Batch) -> BatchKey:
     return BatchKey(epoch=bytes.fromhex(batch.epoch), seq=batch.seq)
 
 
-def _conflict(agent: Numbered, batch: wire.Batch) -> ProblemError:
-    log.error("batch name taken by other bytes", extra={"agent": agent.name, "epoch": batch.epoch, "seq": batch.seq})
-    return ProblemError(
-        409, f"batch {batch.seq} of this epoch is stored with other bytes: is the agent's state a copy?"
+def _store(writer: Writer, found: Prepared) -> tuple[int, bool, int]:
+    """Batches of the epoch afterwards, whether this one is new, and the mesh in force."""
+    entry = found.entry
+    writer.take_turn(entry.src_id)
+    mesh_version, dst_ids = writer.targets_in_force()
+    batches = journal.add_batch(writer.connection, entry)
+    if batches is None:
+        return _known(writer, entry), False, mesh_version
+    _check_targets(found.targets, dst_ids)
+    if found.quarantine is not None:
+        gap_records.add_quarantine(writer.connection, entry, found.quarantine)
+    gap_records.add_gaps(writer.connection, entry.src_id, entry.key, found.gaps)
+    _store_windows(writer, found, dst_ids)
+    return batches, True, mesh_version
+
+
+def _known(writer: Writer, entry: JournalEntry) -> int:
+    """Batches of the epoch; 409 if the one of this name has other bytes."""
+    sha256, batches = journal.stored(writer.connection, entry.src_id, entry.key)
+    if sha256 == entry.sha256:
+        return batches
+    log.error(
+        "batch name taken by other bytes",
+        extra={"src_id": entry.src_id, "epoch": entry.key.epoch.hex(), "seq": entry.key.seq},
+    )
+    raise ProblemError(
+        409,
+        f"batch {entry.key.seq} of this epoch is stored with other bytes: is the agent's state a copy?",
+        epoch=entry.key.epoch.hex(),
+        seq=entry.key.seq,
     )
 
 
-def _store_windows(writer: Writer, src_id: int, batch: wire.Batch) -> None:
-    dst_ids = _target_ids(writer, batch)
-    claims = {place: [claim] for place, claim in _claims(batch, dst_ids)}
-    taken = writer.stored_windows(src_id, claims.keys())
-    if taken:
-        for place, claim in _earlier_claims(writer, src_id, batch, taken, dst_ids):
-            claims[place].append(claim)
-        writer.remove_windows(src_id, taken)
-    writer.add_windows([_row(src_id, place, found) for place, found in claims.items()])
-
-
-def _target_ids(writer: Writer, batch: wire.Batch) -> dict[str, int]:
-    dst_ids = writer.target_ids({series.target for series in batch.series})
-    for index, series in enumerate(batch.series):
-        if series.target not in dst_ids:
+def _check_targets(targets: Mapping[str, int], dst_ids: Mapping[str, int]) -> None:
+    for target, index in targets.items():
+        if target not in dst_ids:
             path = f"series[{index}].target"
-            raise ProblemError(422, f"{path}: no mesh ever had a target {series.target!r}", path=path)
-    return dst_ids
+            raise ProblemError(422, f"{path}: no mesh ever had a target {target!r}", path=path)
 
 
-def _claims(batch: wire.Batch, dst_ids: dict[str, int]) -> Iterator[tuple[Place, Claim]]:
+def _store_windows(writer: Writer, found: Prepared, dst_ids: Mapping[str, int]) -> None:
+    entry = found.entry
+    last = (entry.mesh_version, entry.key.epoch, entry.key.seq)
+    rows = [(entry.src_id, dst_ids[target], *columns, *last) for target, columns in found.rows]
+    taken = writer.add_free_windows(entry.src_id, entry.key, rows)
+    if taken:
+        claims = _claims_of(writer, entry.src_id, taken, dst_ids)
+        writer.remove_windows(entry.src_id, taken)
+        writer.add_windows([_row(entry.src_id, place, of_place) for place, of_place in claims.items()])
+
+
+def _claims_of(
+    writer: Writer, src_id: int, taken: Set[Place], dst_ids: Mapping[str, int]
+) -> Mapping[Place, Sequence[Claim]]:
+    """What the journal says of these windows, the batch that is being stored included."""
+    claims: defaultdict[Place, list[Claim]] = defaultdict(list)
+    read: set[BatchKey] = set()
+    for t in sorted({t for _, t in taken}):
+        for key, received_at_s, body in journal.bodies(writer.connection, src_id, t):
+            if key not in read:
+                read.add(key)
+                for place, claim in _claims(bodies.stored_batch(body), received_at_s, dst_ids):
+                    if place in taken:
+                        claims[place].append(claim)
+    return claims
+
+
+def _claims(batch: wire.Batch, received_at_s: int, dst_ids: Mapping[str, int]) -> Iterator[tuple[Place, Claim]]:
     key = _key(batch)
     for series, window in wire.windows(batch):
-        claim = Claim(sealed_at_us=batch.sealed_at_us, mesh_version=batch.mesh_version, key=key, window=window)
-        yield (dst_ids[series.target], series.start_s), claim
-
-
-def _earlier_claims(
-    writer: Writer, src_id: int, batch: wire.Batch, taken: Set[Place], dst_ids: dict[str, int]
-) -> Iterator[tuple[Place, Claim]]:
-    """What the journal says of windows that are taken, other than ``batch``, which it holds already."""
-    times = [t for _, t in taken]
-    for key, body in writer.bodies(src_id, min(times), max(times)):
-        if key == _key(batch):
-            continue
-        earlier = bodies.stored_batch(body)
-        known = [series for series in earlier.series if series.target in dst_ids]
-        for place, claim in _claims(msgspec.structs.replace(earlier, series=known), dst_ids):
-            if place in taken:
-                yield place, claim
+        if series.target in dst_ids and _is_believable(series.start_s, received_at_s):
+            claim = Claim(sealed_at_us=batch.sealed_at_us, mesh_version=batch.mesh_version, key=key, window=window)
+            yield (dst_ids[series.target], series.start_s), claim
 
 
 def _row(src_id: int, place: Place, claims: Sequence[Claim]) -> WindowRow:

@@ -11,6 +11,8 @@ from leadline.clock import Clock
 from leadline.errors import ConfigError
 from leadline.mesh import Endpoint, Mesh
 from leadline.mesh_file import parse_mesh
+from leadline_collector import audit
+from leadline_collector.audit import Act, Event
 from leadline_collector.problems import ProblemError
 from leadline_collector.store import Numbered, Reader, Store, StoredMesh, Writer
 
@@ -53,6 +55,10 @@ def apply(store: Store, clock: Clock, body: bytes) -> wire.MeshAnswer:
             _add_names(writer, mesh)
             now_s = clock.wall_ns() // NS_PER_S
             writer.add_mesh(StoredMesh(version=version, text=text, sha256=sha256, applied_at_s=now_s))
+            detail = {"sha256": sha256.hex()}
+            writer.record(
+                Act(at_s=now_s, who=audit.ADMIN, what=Event.MESH_APPLIED, subject=f"version {version}", detail=detail)
+            )
     counts = {"sites": len(mesh.sites), "agents": len(mesh.agents), "pairs": len(mesh.pairs)}
     return wire.MeshAnswer(version=version, changed=changed, **counts)
 

@@ -13,7 +13,7 @@ from fastapi.openapi.utils import get_openapi
 from msgspec import Struct
 from starlette.responses import Response
 
-from leadline import __version__, wire
+from leadline import __version__, administration, wire
 from leadline_collector import answers
 from leadline_collector.problems import MEDIA_TYPE
 
@@ -22,8 +22,10 @@ _REFERENCE = "#/components/schemas/{name}"
 #: Every document that goes over the API.
 DOCUMENTS: tuple[type[Struct], ...] = (
     wire.Batch, wire.Ack, wire.Plan, wire.EnrolRequest, wire.EnrolAnswer, wire.TokenRequest, wire.TokenAnswer,
-    wire.MeshAnswer, answers.MatrixAnswer, answers.WindowsAnswer, answers.ProfilesAnswer, answers.HealthAnswer,
-    answers.MeshText,
+    wire.MeshAnswer, answers.MatrixAnswer, answers.WindowsAnswer, answers.GapsAnswer, answers.ProfilesAnswer,
+    answers.HealthAnswer,
+    answers.MeshText, administration.TokensAnswer, administration.AgentsAnswer, administration.RevokedAnswer,
+    administration.AuditAnswer,
 )  # fmt: skip
 
 _PROBLEM = {
@@ -36,6 +38,8 @@ _PROBLEM = {
         "detail": {"type": "string", "description": "what happened, with which value, and what to do"},
         "path": {"type": "string", "description": "where in the document or the query it is wrong"},
         "key": {"type": "string", "description": "the line or setting that is wrong"},
+        "epoch": {"type": "string", "description": "of the batch whose name is taken"},
+        "seq": {"type": "integer", "description": "of the batch whose name is taken"},
         "error_id": {"type": "string", "description": "what to look for in the collector's log"},
     },
 }

@@ -6,6 +6,7 @@ databases, and on PostgreSQL one process at a time.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,18 @@ MIGRATION_LOCK = 53235463
 LOCK_TIMEOUT = "10s"
 
 
+@cache
 def head() -> str:
     """The revision this collector is made for."""
     revision = ScriptDirectory.from_config(_config()).get_current_head()
     assert revision is not None
     return revision
+
+
+@cache
+def revisions() -> frozenset[str]:
+    """Every revision this collector knows: those it can migrate from."""
+    return frozenset(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
 
 
 def current(database: Database) -> str | None:

@@ -9,6 +9,9 @@ from fastapi import Depends, Request
 
 from leadline.clock import Clock
 from leadline_collector.config import CollectorConfig
+from leadline_collector.door import Door
+from leadline_collector.metrics import Metrics
+from leadline_collector.peers import FailureLimit
 from leadline_collector.store import Store
 
 NS_PER_S = 1_000_000_000
@@ -21,8 +24,16 @@ class Service:
     config: CollectorConfig
     store: Store
     clock: Clock
+    door: Door
     #: SHA-256 of the key that reading needs; None if it needs none.
     viewer_sha256: bytes | None
+    #: SHA-256 of the key that ``/metrics`` needs; None if reading is enough.
+    metrics_sha256: bytes | None
+    #: Failed enrolments of each peer.
+    enrolment_limit: FailureLimit
+    #: Refused enrolments of all peers together: no stranger fills the disk by way of the audit.
+    refusal_limit: FailureLimit
+    metrics: Metrics
 
     def now_s(self) -> int:
         """Whole seconds since 1970-01-01 UTC."""

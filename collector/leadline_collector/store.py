@@ -1,4 +1,5 @@
-"""The only SQL. ``Store.read()`` and ``Store.write()`` open a transaction and give out what can be done in it.
+"""The only SQL, with ``journal``, ``gap_records``, ``credentials`` and ``audit``. ``Store.read()`` and
+``Store.write()`` open a transaction and give out what can be done in it.
 
 Rule 1: a ``Reader`` changes nothing, a ``Writer`` can do both; neither commits, the ``with`` does (``db``).
 Rule 2: statements run on both databases; where they differ, the difference stands here and nowhere else.
@@ -7,10 +8,10 @@ Rule 3: every query goes over a key or an index, or has a LIMIT.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import psycopg
 from sqlalchemy import (
@@ -26,11 +27,13 @@ from sqlalchemy import (
     insert,
     select,
     text,
-    update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from leadline_collector import tables
+from leadline.model import WINDOW_S
+from leadline_collector import audit, credentials, tables
+from leadline_collector.audit import Act
+from leadline_collector.credentials import Holder
 from leadline_collector.db import Database, StoreUnavailableError
 from leadline_collector.tables import PARTITION_S, window_stat
 from leadline_collector.windows import COLUMNS, BatchKey, WindowRow
@@ -41,12 +44,12 @@ AGENT_LOCK = 53235464
 MESH_LOCK = 53235465
 #: Advisory lock for new partitions.
 PARTITION_LOCK = 53235466
-#: Two, so that a key can be changed without a moment in which none works.
-LIVE_KEYS_MAX = 2
-#: Bodies read ahead: of at most a megabyte each.
-BODIES_AT_ONCE = 8
 #: Names and keys in one IN (…): SQLite allows 32,766 parameters in a statement.
 IN_MAX = 8_192
+
+#: (dst_id, t): which window of an agent.
+Place: TypeAlias = tuple[int, int]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,26 +72,21 @@ class Numbered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JournalEntry:
-    """A batch as it was received."""
-
-    src_id: int
-    key: BatchKey
-    received_at_s: int
-    sha256: bytes
-    mesh_version: int
-    #: Start of the earliest and the latest window in it; None without windows.
-    t_first: int | None
-    t_last: int | None
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PathIds:
     """A path in the numbers of the database."""
 
     src_id: int
     dst_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Island:
+    """Windows of a path from [start_s, end_s), none missing, all measured under one version of the mesh."""
+
+    start_s: int
+    end_s: int
+    dst_id: int
+    mesh_version: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +108,8 @@ class Reader:
     """What can be asked."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        #: For the SQL beside this module, and for nobody else.
+        self.connection = self._connection = connection
         self._is_postgresql = connection.dialect.name == "postgresql"
 
     def mesh(self) -> StoredMesh | None:
@@ -137,7 +136,8 @@ class Reader:
 
     def _ids(self, name: Column[str], number: Column[int], names: Collection[str]) -> dict[str, int]:
         found: dict[str, int] = {}
-        wanted = list(names)
+        # No name has a NUL, and PostgreSQL would not even take the question.
+        wanted = [one for one in names if "\0" not in one]
         for start in range(0, len(wanted), IN_MAX):
             rows = self._connection.execute(select(name, number).where(name.in_(wanted[start : start + IN_MAX])))
             found.update((row[0], row[1]) for row in rows)
@@ -156,47 +156,45 @@ class Reader:
         rows = self._connection.execute(query.order_by(table.c.id))
         return [Numbered(id=row[0], name=row[1], site=row[2]) for row in rows]
 
-    def agent_of_key(self, sha256: bytes) -> Numbered | None:
-        """The agent whose live key has this digest."""
-        found = self._connection.execute(
-            select(tables.agent.c.id, tables.agent.c.name, tables.site.c.name)
-            .select_from(tables.agent_key)
-            .join(tables.agent)
-            .join(tables.site)
-            .where(tables.agent_key.c.sha256 == sha256, tables.agent_key.c.revoked_at.is_(None))
-        ).one_or_none()
-        return Numbered(id=found[0], name=found[1], site=found[2]) if found else None
+    def agent_of_key(self, sha256: bytes, now_s: int) -> Holder | None:
+        """Who holds the live agent key with this digest."""
+        return credentials.holder(self.connection, sha256, now_s)
 
     def is_admin_key(self, sha256: bytes) -> bool:
         """True if the administrator's key has this digest."""
-        query = select(tables.admin_key.c.sha256).where(tables.admin_key.c.sha256 == sha256)
-        return self._connection.execute(query).first() is not None
+        return credentials.is_admin_key(self.connection, sha256)
 
-    def has_admin_key(self) -> bool:
-        """True once an administrator's key was made."""
-        return self._connection.execute(select(tables.admin_key.c.sha256).limit(1)).first() is not None
+    def schema_version(self) -> str:
+        """The revision the database is at (Alembic's table)."""
+        version: str = self.connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+        return version
 
-    def batch_sha256(self, src_id: int, key: BatchKey) -> bytes | None:
-        """The digest of the batch of this name; None if there is none."""
-        query = select(tables.batch.c.sha256).where(_is_batch(src_id, key))
-        return self._connection.execute(query).scalar_one_or_none()
-
-    def bodies(self, src_id: int, t_first: int, t_last: int) -> Iterator[tuple[BatchKey, bytes]]:
-        """The batches of an agent that may hold windows of ``t_first`` to ``t_last``, both included."""
-        batch = tables.batch.c
-        overlap = (batch.src_id == src_id, batch.t_last >= t_first, batch.t_first <= t_last)
-        query = select(batch.epoch, batch.seq, batch.body).where(*overlap).order_by(batch.t_last)
-        with self._connection.execute(query.execution_options(yield_per=BODIES_AT_ONCE)) as rows:
-            yield from ((BatchKey(epoch=row[0], seq=row[1]), row[2]) for row in rows)
-
-    def stored_windows(self, src_id: int, windows: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
-        """Those of the (dst_id, t) that have a row."""
-        dst_ids, times = {dst_id for dst_id, _ in windows}, {t for _, t in windows}
+    def stored_windows(self, src_id: int, places: Collection[Place]) -> dict[Place, BatchKey | None]:
+        """Those of the places that have a row, with the batch that last had a say in it; None if it is simulated."""
+        dst_ids, times = {dst_id for dst_id, _ in places}, {t for _, t in places}
         column = window_stat.c
-        query = select(column.dst_id, column.t).where(
+        query = select(column.dst_id, column.t, column.epoch, column.seq).where(
             column.src_id == src_id, column.dst_id.in_(dst_ids), column.t.in_(times)
         )
-        return {(row[0], row[1]) for row in self._connection.execute(query)} & set(windows)
+        found = {(row[0], row[1]): _key(row[2], row[3]) for row in self._connection.execute(query)}
+        return {place: found[place] for place in places if place in found}
+
+    def path_islands(self, src_id: int, start_s: int, end_s: int) -> list[Island]:
+        """The windows of an agent in [start_s, end_s) as runs without a hole, each of one target and mesh version."""
+        dst_ids = select(tables.target.c.id)
+        column = window_stat.c
+        # Minutes in a row keep their distance to their own number (gaps and islands).
+        run = column.t - WINDOW_S * func.row_number().over(
+            partition_by=(column.dst_id, column.mesh_version), order_by=column.t
+        )
+        runs = (
+            select(column.dst_id, column.mesh_version, column.t, run.label("run"))
+            .where(column.src_id == src_id, column.dst_id.in_(dst_ids), column.t >= start_s, column.t < end_s)
+            .subquery()
+        )
+        query = select(runs.c.dst_id, runs.c.mesh_version, func.min(runs.c.t), func.max(runs.c.t) + WINDOW_S)
+        rows = self._connection.execute(query.group_by(runs.c.dst_id, runs.c.mesh_version, runs.c.run))
+        return sorted(Island(dst_id=row[0], mesh_version=row[1], start_s=row[2], end_s=row[3]) for row in rows)
 
     def path_summary(self, path: PathIds, start_s: int, end_s: int) -> PathSummary | None:
         """What a path's windows in [start_s, end_s) have in common; None if there are none."""
@@ -230,6 +228,10 @@ class Reader:
 class Writer(Reader):
     """What can be done."""
 
+    def __init__(self, connection: Connection, targets: _Targets) -> None:
+        super().__init__(connection)
+        self._targets = targets
+
     def take_turn(self, src_id: int) -> None:
         """Wait until no other transaction stores for this agent. SQLite has one writer anyway."""
         if self._is_postgresql:
@@ -240,21 +242,9 @@ class Writer(Reader):
         if self._is_postgresql:
             self._connection.execute(select(func.pg_advisory_xact_lock(MESH_LOCK)))
 
-    def add_batch(self, entry: JournalEntry) -> bool:
-        """Write the journal; False, and nothing done, if the agent's batch of this name is there already."""
-        # RETURNING instead of a row count: psycopg reports -1 for INSERT … ON CONFLICT.
-        statement = self._insert_new(tables.batch).values(
-            src_id=entry.src_id,
-            epoch=entry.key.epoch,
-            seq=entry.key.seq,
-            received_at=entry.received_at_s,
-            sha256=entry.sha256,
-            mesh_version=entry.mesh_version,
-            t_first=entry.t_first,
-            t_last=entry.t_last,
-            body=entry.body,
-        )
-        return self._connection.execute(statement.returning(tables.batch.c.seq)).first() is not None
+    def targets_in_force(self) -> tuple[int, Mapping[str, int]]:
+        """The version of the mesh in force, and the number of every name that was a target in any version."""
+        return self._targets.of(self)
 
     def add_windows(self, rows: Sequence[WindowRow]) -> None:
         """Write rows of windows that have none; their partitions must be there (``Store.make_partitions``)."""
@@ -265,15 +255,38 @@ class Writer(Reader):
         else:
             self._connection.exec_driver_sql(_INSERT_WINDOW, list(rows))
 
+    def add_free_windows(self, src_id: int, key: BatchKey, rows: Sequence[WindowRow]) -> set[Place]:
+        """Write the rows of a batch whose windows have none yet; the places of the others, which stay as they are."""
+        if not rows:
+            return set()
+        if not self._is_postgresql:
+            return self._insert_free_windows(src_id, key, rows)
+        try:
+            with self._connection.begin_nested():
+                self._copy_windows(rows)
+        except psycopg.errors.UniqueViolation:  # rare: an agent was restarted within the minute
+            taken = self.stored_windows(src_id, [_place(row) for row in rows]).keys()
+            self._copy_windows([row for row in rows if _place(row) not in taken])
+            return set(taken)
+        return set()
+
+    def _insert_free_windows(self, src_id: int, key: BatchKey, rows: Sequence[WindowRow]) -> set[Place]:
+        driver = self._connection.connection.driver_connection
+        assert driver is not None
+        if driver.executemany(f"{_INSERT_WINDOW} ON CONFLICT DO NOTHING", rows).rowcount == len(rows):
+            return set()
+        found = self.stored_windows(src_id, [_place(row) for row in rows])
+        return {place for place, writer in found.items() if writer != key}
+
     def _copy_windows(self, rows: Iterable[WindowRow]) -> None:
-        # Through the driver, in the transaction of the connection: SQLAlchemy has no COPY.
+        # Through the driver, in the transaction of the connection: SQLAlchemy has no COPY. One text for all rows:
+        # the driver takes three times as long to write a row as % does.
         driver = self._connection.connection.driver_connection
         assert isinstance(driver, psycopg.Connection)
         with driver.cursor() as cursor, cursor.copy(_COPY_WINDOWS) as copy:
-            for row in rows:
-                copy.write_row(row)
+            copy.write("".join([_COPY_ROW % (*row[:_EPOCH], _bytea(row[_EPOCH]), row[_SEQ]) for row in rows]))
 
-    def remove_windows(self, src_id: int, windows: Collection[tuple[int, int]]) -> None:
+    def remove_windows(self, src_id: int, windows: Collection[Place]) -> None:
         """Make room for rows that replace those of these (dst_id, t)."""
         column = window_stat.c
         statement = delete(window_stat).where(
@@ -307,42 +320,9 @@ class Writer(Reader):
             return postgresql.insert(table).on_conflict_do_nothing()
         return sqlite.insert(table).on_conflict_do_nothing()
 
-    def add_token(self, sha256: bytes, site: str, now_s: int, expires_at_s: int) -> bool:
-        """Remember an enrolment token; False if no mesh ever had that site."""
-        site_id = self._connection.execute(select(tables.site.c.id).where(tables.site.c.name == site)).scalar()
-        if site_id is None:
-            return False
-        row = {"sha256": sha256, "site_id": site_id, "created_at": now_s, "expires_at": expires_at_s}
-        self._connection.execute(insert(tables.enrol_token).values(row))
-        return True
-
-    def use_token(self, sha256: bytes, now_s: int) -> str | None:
-        """Use a token up and return its site; None if it is unknown, used or expired."""
-        token = tables.enrol_token.c
-        used = self._connection.execute(
-            update(tables.enrol_token)
-            .where(token.sha256 == sha256, token.used_at.is_(None), token.expires_at > now_s)
-            .values(used_at=now_s)
-            .returning(token.site_id)
-        ).scalar()
-        if used is None:
-            return None
-        site: str = self._connection.execute(select(tables.site.c.name).where(tables.site.c.id == used)).scalar_one()
-        return site
-
-    def add_agent_key(self, sha256: bytes, agent: str, now_s: int) -> None:
-        """Give an agent a key; of its live keys only the newest ``LIVE_KEYS_MAX`` stay."""
-        agent_id = self.agent_ids([agent])[agent]
-        key = tables.agent_key.c
-        live = select(key.sha256).where(key.agent_id == agent_id, key.revoked_at.is_(None))
-        older = self._connection.execute(live.order_by(key.created_at.desc())).scalars().all()[LIVE_KEYS_MAX - 1 :]
-        self._connection.execute(update(tables.agent_key).where(key.sha256.in_(older)).values(revoked_at=now_s))
-        self._connection.execute(insert(tables.agent_key).values(sha256=sha256, agent_id=agent_id, created_at=now_s))
-
-    def set_admin_key(self, sha256: bytes, now_s: int) -> None:
-        """Make this the administrator's only key."""
-        self._connection.execute(delete(tables.admin_key).where(tables.admin_key.c.sha256 != sha256))
-        self._connection.execute(self._insert_new(tables.admin_key).values(sha256=sha256, created_at=now_s))
+    def record(self, act: Act) -> None:
+        """Put into the audit what this transaction does."""
+        audit.record(self.connection, act)
 
     def make_partitions(self, numbers: Iterable[int]) -> None:
         """Make the partitions of these numbers that are missing (PostgreSQL)."""
@@ -365,7 +345,27 @@ class Writer(Reader):
 
 _NAMES = ", ".join(COLUMNS)
 _INSERT_WINDOW = f"INSERT INTO {window_stat.name} ({_NAMES}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
-_COPY_WINDOWS = f"COPY {window_stat.name} ({_NAMES}) FROM STDIN"
+#: Python writes None as "None"; nothing else in a row reads so.
+_COPY_WINDOWS = f"COPY {window_stat.name} ({_NAMES}) FROM STDIN (NULL 'None')"
+_COPY_ROW = "\t".join(["%s"] * len(COLUMNS)) + "\n"
+_EPOCH, _SEQ = COLUMNS.index("epoch"), COLUMNS.index("seq")
+assert (len(COLUMNS) - 2, len(COLUMNS) - 1) == (_EPOCH, _SEQ)  # as ``_copy_windows`` takes a row apart
+
+
+def _bytea(data: object) -> str | None:
+    """Bytes as PostgreSQL reads them in a COPY, where a backslash has to be doubled."""
+    return f"\\\\x{data.hex()}" if isinstance(data, bytes) else None
+
+
+def _place(row: WindowRow) -> Place:
+    dst_id, t = row[1], row[2]
+    assert isinstance(dst_id, int)
+    assert isinstance(t, int)
+    return dst_id, t
+
+
+def _key(epoch: bytes | None, seq: int | None) -> BatchKey | None:
+    return None if epoch is None or seq is None else BatchKey(epoch=epoch, seq=seq)
 
 
 def _plain(result: CursorResult[Any]) -> Sequence[tuple[Any, ...]]:
@@ -380,9 +380,29 @@ def _of_path(path: PathIds, start_s: int, end_s: int) -> ColumnElement[bool]:
     return and_(column.src_id == path.src_id, column.dst_id == path.dst_id, column.t >= start_s, column.t < end_s)
 
 
-def _is_batch(src_id: int, key: BatchKey) -> ColumnElement[bool]:
-    batch = tables.batch.c
-    return and_(batch.src_id == src_id, batch.epoch == key.epoch, batch.seq == key.seq)
+class _Targets:
+    """The numbers of the targets, read anew when another mesh is in force, or a database that has another one."""
+
+    def __init__(self) -> None:
+        self._of: tuple[object, Mapping[str, int]] = (None, {})
+
+    def of(self, reader: Reader) -> tuple[int, Mapping[str, int]]:
+        """The version in force and the numbers, as ``reader`` sees them."""
+        row = reader.connection.execute(_MESH_IN_FORCE).first()
+        in_force = None if row is None else (row[0], row[1])
+        known, numbers = self._of
+        if known != in_force:
+            rows = reader.connection.execute(select(tables.target.c.name, tables.target.c.id))
+            numbers = {row[0]: row[1] for row in rows}
+            self._of = (in_force, numbers)
+        return (0 if in_force is None else in_force[0]), numbers
+
+
+_MESH_IN_FORCE = (
+    select(tables.mesh_version.c.version, tables.mesh_version.c.sha256)
+    .order_by(tables.mesh_version.c.version.desc())
+    .limit(1)
+)
 
 
 class Store:
@@ -392,6 +412,7 @@ class Store:
         self._database = database
         #: Partitions known to exist. A process that drops one makes its next insert fail once (``db``).
         self._partitions: set[int] = set()
+        self._targets = _Targets()
 
     @contextmanager
     def read(self) -> Iterator[Reader]:
@@ -404,7 +425,15 @@ class Store:
         """A transaction that is durable when the ``with`` ends; StoreUnavailableError if that is not certain."""
         try:
             with self._database.write() as connection:
-                yield Writer(connection)
+                yield Writer(connection, self._targets)
+        except StoreUnavailableError:
+            self._partitions = set()
+            raise
+
+    def transact(self, work: Callable[[Writer], Result]) -> Result:
+        """What ``work`` returns, once it is durable: for the many and small (``Database.transact``)."""
+        try:
+            return self._database.transact(lambda connection: work(Writer(connection, self._targets)))
         except StoreUnavailableError:
             self._partitions = set()
             raise

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Index,
@@ -80,6 +81,7 @@ enrol_token = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Column("used_at", BigInteger),
+    Column("revoked_at", BigInteger),
 )
 
 agent_key = Table(
@@ -89,6 +91,12 @@ agent_key = Table(
     Column("agent_id", Integer, ForeignKey("agent.id"), nullable=False, index=True),
     Column("created_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
+    #: First use; None before it.
+    Column("used_at", BigInteger),
+    #: None for a key without an end.
+    Column("expires_at", BigInteger),
+    #: The key that ends when this one is used for the first time; None for a key that came by enrolment.
+    Column("replaces", LargeBinary(32)),
 )
 
 admin_key = Table(
@@ -96,6 +104,22 @@ admin_key = Table(
     metadata,
     Column("sha256", LargeBinary(32), primary_key=True),
     Column("created_at", BigInteger, nullable=False),
+)
+
+#: Longest ``who`` and ``subject``: an IPv6 network or a name of ours, with its kind before it.
+AUDIT_TEXT_MAX = 128
+
+#: Who did what. Triggers refuse to change or delete a row.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("who", String(AUDIT_TEXT_MAX), nullable=False),
+    Column("what", String(AUDIT_TEXT_MAX), nullable=False),
+    Column("subject", String(AUDIT_TEXT_MAX), nullable=False),
+    #: JSON object.
+    Column("detail", Text, nullable=False),
 )
 
 #: The journal: what an agent sent, byte for byte. Guard against repetition, and evidence.
@@ -112,8 +136,73 @@ batch = Table(
     Column("t_first", BigInteger),
     Column("t_last", BigInteger),
     Column("body", LargeBinary, nullable=False),
+    #: The agent's clocks when it sealed the batch (``wire.Batch``); None where it did not say.
+    Column("sealed_at_us", BigInteger),
+    Column("monotonic_us", BigInteger),
+    Column("boottime_us", BigInteger),
+    Column("ntp_offset_us", BigInteger),
+    Column("ntp_max_error_us", BigInteger),
+    Column("ntp_estimated_error_us", BigInteger),
+    Column("clock_offset_us", BigInteger),
+    Column("clock_offset_error_us", BigInteger),
+    Column("boot_id", String(36)),
+    Column("ntp_synchronised", Boolean),
     PrimaryKeyConstraint("src_id", "epoch", "seq"),
     Index(None, "src_id", "t_last"),
+)
+
+#: How many batches of an epoch were ever stored: outlives the journal, and goes back when a backup is restored.
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("src_id", Integer, ForeignKey("agent.id"), nullable=False),
+    Column("epoch", LargeBinary(16), nullable=False),
+    Column("batches", BigInteger, nullable=False),
+    Column("seq_max", BigInteger, nullable=False),
+    PrimaryKeyConstraint("src_id", "epoch"),
+)
+
+#: What is missing and why, as somebody told it (``source``: the agent, or the collector that noted it).
+gap = Table(
+    "gap",
+    metadata,
+    Column("src_id", Integer, ForeignKey("agent.id"), nullable=False),
+    #: The batch that told it, and its place in that batch.
+    Column("told_epoch", LargeBinary(16), nullable=False),
+    Column("told_seq", BigInteger, nullable=False),
+    Column("place", SmallInteger, nullable=False),
+    Column("source", String(16), nullable=False),
+    Column("noted_at", BigInteger, nullable=False),
+    Column("reason", String(32), nullable=False),
+    Column("from_s", BigInteger, nullable=False),
+    Column("to_s", BigInteger, nullable=False),
+    #: Windows given up; None where nobody can tell.
+    Column("windows", BigInteger),
+    #: Numbers of the batches given up; None where the hole has none.
+    Column("epoch", LargeBinary(16)),
+    Column("first_seq", BigInteger),
+    Column("last_seq", BigInteger),
+    PrimaryKeyConstraint("src_id", "told_epoch", "told_seq", "place"),
+    Index(None, "src_id", "to_s"),
+)
+
+#: Batches with windows of times that cannot be: they are in the journal and not in ``window_stat``.
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("src_id", Integer, ForeignKey("agent.id"), nullable=False),
+    Column("epoch", LargeBinary(16), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("reason", String(32), nullable=False),
+    #: Where in the batch the first of them is.
+    Column("path", String(64), nullable=False),
+    #: How many, and their earliest and latest start as the agent's clock had it.
+    Column("windows", Integer, nullable=False),
+    Column("t_first", BigInteger, nullable=False),
+    Column("t_last", BigInteger, nullable=False),
+    PrimaryKeyConstraint("src_id", "epoch", "seq"),
+    Index(None, "src_id", "received_at"),
 )
 
 #: The column that counts each failure.

@@ -24,10 +24,12 @@ from tests.integration.documents import batch, body, steady
 pytestmark = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 
 VIEWER_KEY = "ll_viewer_0123456789abcdef"
+METRICS_KEY = "ll_metrics_0123456789abcdef"
 
 #: Everything that needs no key, and why. A fifth entry needs a very good reason.
 PUBLIC = {
-    "/healthz": "load balancers ask it",
+    "/healthz": "whoever restarts the process asks it",
+    "/readyz": "load balancers ask it",
     "/api/v1/enroll": "the token in the body is the credential",
 }
 
@@ -54,21 +56,36 @@ def test_every_route_has_one_role(config: CollectorConfig, store: Store, clock: 
     """Each declares exactly one, and only the listed ones are public."""
     found = list(routes(create_app(config, store, clock)))
 
-    assert len(found) >= 11
+    assert len(found) >= 18
+    assert len(PUBLIC) <= 4
     assert {route.path: len(roles(route)) for route in found} == {route.path: 1 for route in found}
     assert {route.path for route in found if roles(route) == ["public"]} <= PUBLIC.keys()
 
 
 #: role: (method, path) of its routes; {body} is whatever is well-formed there.
 ROUTES = {
-    "agent": [("GET", "/api/v1/plan"), ("POST", "/api/v1/batches")],
-    "admin": [("PUT", "/api/v1/mesh"), ("POST", "/api/v1/tokens")],
+    "public": [("GET", "/healthz"), ("GET", "/readyz"), ("POST", "/api/v1/enroll")],
+    "metrics": [("GET", "/metrics")],
+    "agent": [("GET", "/api/v1/plan"), ("POST", "/api/v1/batches"), ("POST", "/api/v1/rotate")],
+    "admin": [
+        ("PUT", "/api/v1/mesh"),
+        ("POST", "/api/v1/tokens"),
+        ("GET", "/api/v1/tokens"),
+        ("DELETE", "/api/v1/tokens/0123456789abcdef"),
+        ("GET", "/api/v1/agents"),
+        ("DELETE", "/api/v1/agents/ams1/keys"),
+        ("GET", "/api/v1/audit"),
+    ],
     "viewer": [
         ("GET", "/api/v1/mesh"),
         ("GET", "/api/v1/profiles"),
         ("GET", "/api/v1/matrix?profile=vcf9-stretched-cluster"),
         ("GET", "/api/v1/pairs/fra/ams/windows"),
+        ("GET", "/api/v1/agents/fra1/gaps"),
         ("GET", "/openapi.json"),
+        ("GET", "/"),
+        ("GET", "/pairs/fra/ams"),
+        ("GET", "/static/leadline.css"),
     ],
 }
 BODIES = {
@@ -77,32 +94,61 @@ BODIES = {
 }
 
 
+def test_every_route_is_in_the_matrix(config: CollectorConfig, store: Store, clock: FakeClock) -> None:
+    """A new route is tested with every role, or this fails: under the role it declares, each once."""
+    found = {
+        (roles(route)[0], method, route.path_regex)
+        for route in routes(create_app(config, store, clock))
+        for method in route.methods or ()
+    }
+    listed = [(role, method, path.partition("?")[0]) for role, requests in ROUTES.items() for method, path in requests]
+
+    assert len(found) == len(listed)
+    for role, method, regex in found:
+        assert [one for one in listed if one[:2] == (role, method) and regex.match(one[2])], (role, method, regex)
+
+
 @pytest.fixture(name="guarded")
 def _guarded(config: CollectorConfig, store: Store, clock: FakeClock, tmp_path: Path) -> Iterator[Client]:
-    """A collector whose readers need a key."""
-    file = tmp_path / "viewer.key"
-    file.write_text(VIEWER_KEY + "\n")
-    with running(replace(config, viewer_key_file=file), store, clock) as url:
+    """A collector whose readers and scrapers need a key."""
+    viewer, metrics = tmp_path / "viewer.key", tmp_path / "metrics.key"
+    viewer.write_text(VIEWER_KEY + "\n")
+    metrics.write_text(METRICS_KEY + "\n")
+    with running(replace(config, viewer_key_file=viewer, metrics_key_file=metrics), store, clock) as url:
         client = Client(url=url, admin_key=(config.data_dir / "admin.key").read_text().strip())
         assert client.apply().status == 200
         yield client
         client.pool.clear()
 
 
-@pytest.mark.parametrize("holder", ["nobody", "agent", "admin", "viewer"])
+@pytest.mark.parametrize("holder", ["nobody", "agent", "admin", "viewer", "metrics"])
 def test_each_key_opens_its_own_routes(guarded: Client, holder: str) -> None:
-    """Every role at every route: 401 everywhere but at home; the administrator may read too."""
-    keys = {"nobody": None, "agent": guarded.key("fra1", "fra"), "admin": guarded.admin_key, "viewer": VIEWER_KEY}
-    opens = {holder, "viewer"} if holder == "admin" else {holder}
+    """Every role at every route: 401 everywhere but at home; the administrator may read and scrape too."""
+    keys = {
+        "nobody": None,
+        "agent": guarded.key("fra1", "fra"),
+        "admin": guarded.admin_key,
+        "viewer": VIEWER_KEY,
+        "metrics": METRICS_KEY,
+    }
+    opens = {holder, "public"} | ({"viewer", "metrics"} if holder == "admin" else set())
 
     for role, requests in ROUTES.items():
         for method, path in requests:
-            data = (
-                None if method == "GET" else BODIES.get(path) or guarded.get("/api/v1/mesh", **admin(guarded))["text"]
-            )
+            data = None if method == "GET" else BODIES.get(path) or mesh_text(guarded)
             headers = {"Content_Encoding": "gzip"} if path.endswith("batches") else {}
             answer = guarded.send(method, path, data, keys[holder], **headers)
-            assert answer.status == (200 if role in opens else 401), (holder, method, path, answer.body)
+            expected = WRONG_BODY.get(path, 200) if role in opens else 401
+            assert answer.status == expected, (holder, method, path, answer.body)
+
+
+#: What a request with the right key gets that is not 200: these change nothing, so that the matrix can go on.
+WRONG_BODY = {"/api/v1/enroll": 400, "/api/v1/tokens/0123456789abcdef": 404}
+
+
+def mesh_text(client: Client) -> bytes:
+    """The mesh in force: applying it again changes nothing."""
+    return str(client.get("/api/v1/mesh", **admin(client))["text"]).encode()
 
 
 def admin(client: Client) -> dict[str, str]:
@@ -133,6 +179,20 @@ def test_a_browser_reads_with_a_password(guarded: Client) -> None:
 def test_reading_is_open_without_a_viewer_key(client: Client, fra1: str) -> None:
     """On loopback, whoever can connect may read."""
     assert client.send("GET", "/api/v1/mesh").status == 200
+
+
+def test_without_a_metrics_key_whoever_reads_may_scrape(
+    config: CollectorConfig, store: Store, clock: FakeClock, tmp_path: Path
+) -> None:
+    """And nobody else: a viewer key guards the figures too."""
+    file = tmp_path / "viewer.key"
+    file.write_text(VIEWER_KEY)
+    with running(replace(config, viewer_key_file=file), store, clock) as url:
+        client = Client(url=url, admin_key="")
+        found = [client.send("GET", "/metrics", key=key).status for key in (None, METRICS_KEY, VIEWER_KEY)]
+        client.pool.clear()
+
+    assert found == [401, 401, 200]
 
 
 def test_an_unauthorised_body_is_not_read(client: Client) -> None:

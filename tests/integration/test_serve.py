@@ -14,6 +14,7 @@ import pytest
 import urllib3
 from sqlalchemy.engine import URL
 
+from leadline_collector import schema
 from tests.integration.conftest import Client
 
 
@@ -78,8 +79,8 @@ def test_postgresql_is_migrated_by_command(empty_url: URL, tmp_path: Path) -> No
 
     migrated = run(env, "migrate")
 
-    assert (migrated.returncode, migrated.stdout) == (0, "schema none -> 0001\n")
-    assert run(env, "migrate").stdout == "the schema is at 0001 already\n"
+    assert (migrated.returncode, migrated.stdout) == (0, f"schema none -> {schema.head()}\n")
+    assert run(env, "migrate").stdout == f"the schema is at {schema.head()} already\n"
     with serving(env) as (_, address):
         assert urllib3.request("GET", f"{address}/healthz", timeout=10).status == 200
 
@@ -114,3 +115,32 @@ def test_an_open_address_without_tls_is_refused(url: URL, tmp_path: Path, host: 
 
     assert refused.returncode == 2
     assert "--behind-proxy" in refused.stderr
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_an_open_address_does_not_let_everybody_read_by_accident(url: URL, tmp_path: Path) -> None:
+    """Without a viewer key and without --open-reading it is refused, in one line that names both ways."""
+    refused = run(environment(url, tmp_path / "data"), "serve", "--host", "0.0.0.0", "--behind-proxy")
+
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+    assert "--viewer-key-file" in refused.stderr
+    assert "--open-reading" in refused.stderr
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("option", ["--viewer-key-file", "--metrics-key-file"])
+def test_a_key_file_that_is_not_there_is_refused(url: URL, tmp_path: Path, option: str) -> None:
+    """A collector never starts more open than it was told to be."""
+    refused = run(environment(url, tmp_path / "data"), "serve", "--port", "0", option, str(tmp_path / "missing"))
+
+    assert (refused.returncode, option in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_an_admin_key_file_that_is_not_there_is_refused(url: URL, tmp_path: Path) -> None:
+    """A given key is used or nothing: none is made in its stead."""
+    env = environment(url, tmp_path / "data") | {"LEADLINE_ADMIN_KEY_FILE": str(tmp_path / "missing")}
+    refused = run(env, "serve", "--port", "0")
+
+    assert (refused.returncode, "LEADLINE_ADMIN_KEY_FILE" in refused.stderr) == (2, True)
+    assert not (tmp_path / "data" / "admin.key").exists()

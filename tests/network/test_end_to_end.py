@@ -136,7 +136,7 @@ def deployed(wan: Wan, stack: ExitStack, directory: Path, port: int, database: s
     data = ["--data-dir", str(directory / "collector"), *(["--database-url", database] if database else [])]
     if database:
         wan.run("a", [*LEADLINE, "collector", "migrate", *data])
-    listening = ["--host", COLLECTOR, "--port", str(port), "--behind-proxy"]
+    listening = ["--host", COLLECTOR, "--port", str(port), "--behind-proxy", "--open-reading"]
     log = stack.enter_context((directory / "collector.log").open("wb"))
     wan.popen("a", [*LEADLINE, "collector", "serve", *data, *listening], stdout=log, stderr=log)
     deployment = Deployment(wan=wan, url=f"http://{COLLECTOR}:{port}", directory=directory)

@@ -37,6 +37,9 @@ def test_postgresql_goes_through_psycopg(scheme: str) -> None:
         ({"tls_key": Path("k")}, {}, "--tls-cert"),
         ({"host": "0.0.0.0"}, {}, "--host"),
         ({"host": "collector.example"}, {}, "--host"),
+        ({"host": "0.0.0.0", "behind_proxy": True}, {}, "--viewer-key-file"),
+        ({"viewer_key_file": Path("v"), "open_reading": True}, {}, "--open-reading"),
+        ({"key_ttl_s": 3_599}, {}, "--key-ttl"),
         ({}, {"LEADLINE_DATABASE_URL": "mysql://h/n"}, "LEADLINE_DATABASE_URL"),
         ({}, {"LEADLINE_DATABASE_URL": "nonsense"}, "LEADLINE_DATABASE_URL"),
         ({}, {"LEADLINE_DATABASE_URL": "sqlite://"}, "LEADLINE_DATABASE_URL"),
@@ -51,8 +54,9 @@ def test_a_wrong_setting_is_named(options: dict[str, Any], variables: dict[str, 
 
 @pytest.mark.parametrize("way", [{"behind_proxy": True}, {"tls_cert": Path("c"), "tls_key": Path("k")}])
 def test_an_open_address_is_fine_with_tls(way: dict[str, Any]) -> None:
-    """Its own, or a proxy's."""
-    assert read_config({"host": "0.0.0.0"} | way, {"HOME": "/h"}).host == "0.0.0.0"
+    """Its own, or a proxy's; and reading needs a key or is said to be open."""
+    for reading in ({"open_reading": True}, {"viewer_key_file": Path("v")}):
+        assert read_config({"host": "0.0.0.0"} | way | reading, {"HOME": "/h"}).host == "0.0.0.0"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from leadline import wire
@@ -12,6 +12,7 @@ from leadline.errors import WireError
 from leadline.model import ErrorBound, Failure, Miss, Window, window_of
 
 START_S = 1_795_327_200
+GAP = wire.Gap(reason=wire.GapReason.AGENT_DOWN, from_s=START_S, to_s=START_S + 60)
 
 
 @st.composite
@@ -46,7 +47,7 @@ def series_of(**changes: object) -> wire.Series:
     return msgspec.structs.replace(wire.series("ams1", "192.0.2.1", window), **changes)
 
 
-@settings(max_examples=40)  # each draws hundreds of slots
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])  # each draws hundreds of slots
 @given(st.lists(windows(), max_size=3, unique_by=lambda window: window.start_s))
 def test_a_batch_survives_the_journey(found: list[Window]) -> None:
     """decode(encode(batch)) is the batch, and its windows are the windows that were put in."""
@@ -56,6 +57,37 @@ def test_a_batch_survives_the_journey(found: list[Window]) -> None:
 
     assert decoded == batch
     assert [window for _, window in wire.windows(decoded)] == found
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(windows(), st.data())
+def test_what_is_no_window_is_refused_by_the_decoder(window: Window, data: st.DataObject) -> None:
+    """Whatever one slot or miss is changed to: the decoder takes what ``wire.window`` takes, and nothing else."""
+    series = wire.series("ams1", "192.0.2.1", window)
+    slot = data.draw(st.integers(0, len(series.rtt_us) - 1))
+    change: dict[str, object] = data.draw(
+        st.sampled_from(
+            [
+                {"rtt_us": [*series.rtt_us[:slot], None, *series.rtt_us[slot + 1 :]]},
+                {"rtt_us": [*series.rtt_us[:slot], 7, *series.rtt_us[slot + 1 :]]},
+                {"rtt_us": series.rtt_us[1:] or [1, 2]},
+                {"misses": series.misses[1:]},
+                {"misses": series.misses[::-1]},
+                {"misses": [wire.MissEntry(miss.slot, miss.failure) for miss in series.misses]},
+                {"error_us": wire.Bound(2, 1)},
+                {"error_us": wire.Bound(1, 2)},
+                {"interval_ms": 10},
+            ]
+        )
+    )
+    changed = msgspec.structs.replace(series, **change)
+    try:
+        wire.window(changed)
+        expected = None
+    except ValueError:
+        expected = "series[0]"
+
+    assert refused_at(wire.encode(batch_of(changed))) == expected
 
 
 def refused_at(data: bytes) -> str | None:
@@ -89,7 +121,12 @@ def test_no_document_in_a_place_escapes_the_decoder(value: object) -> None:
         ("sealed_at_us", wire.TIME_S_MAX * 1_000_000, wire.TIME_S_MAX * 1_000_000 + 1),
         ("agent", "a" * 63, "a" * 64),
         ("epoch", "f" * 32, "f" * 33),
-        ("v", 1, 2),
+        ("v", wire.WIRE_VERSION, wire.WIRE_VERSION + 1),
+        ("v", 1, 0),
+        ("boot_id", "a" * 36, "a" * 37),
+        ("boottime_us", wire.INT63_MAX, wire.INT63_MAX + 1),
+        ("clock_offset_us", -wire.INT63_MAX, -wire.INT63_MAX - 1),
+        ("gaps", [GAP] * wire.GAPS_MAX, [GAP] * (wire.GAPS_MAX + 1)),
     ],
 )
 def test_each_limit_of_a_batch_holds(member: str, at_limit: object, past: object) -> None:

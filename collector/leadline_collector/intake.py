@@ -1,0 +1,35 @@
+"""A batch on its way in, seen from the door: counted when it is stored, put into the audit when its name is taken."""
+
+from __future__ import annotations
+
+from leadline import wire
+from leadline_collector.audit import Act, Event
+from leadline_collector.ingest import ingest
+from leadline_collector.problems import ProblemError
+from leadline_collector.service import Service
+from leadline_collector.store import Numbered
+
+
+def take(service: Service, agent: Numbered, body: bytes, encoding: str, received_at_us: int) -> wire.Ack:
+    """Store a batch and acknowledge it; ProblemError says why not. ``received_at_us`` is when the body was there."""
+    try:
+        done = ingest(service.store, agent, body, encoding, received_at_us)
+    except ProblemError as refused:
+        if refused.status == 409:
+            _record_conflict(service, agent, refused)
+        raise
+    service.metrics.acknowledged(done.windows, done.samples, size=len(body), duplicate=done.ack.duplicate)
+    return done.ack
+
+
+def _record_conflict(service: Service, agent: Numbered, refused: ProblemError) -> None:
+    """Its own transaction: the one that found the conflict changed nothing and is gone."""
+    act = Act(
+        at_s=service.now_s(),
+        who=f"agent {agent.name}",
+        what=Event.BATCH_CONFLICT,
+        subject=agent.name,
+        detail=dict(refused.members),
+    )
+    with service.store.write() as writer:
+        writer.record(act)

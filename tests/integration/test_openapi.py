@@ -1,0 +1,102 @@
+"""The OpenAPI document is a promise: whatever is sent, with whatever key, is answered as it says, never with a 5xx.
+
+Requests are made from the document by schemathesis, right ones and wrong ones, a bounded number for each operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from requests import Session
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from leadline_collector.config import CollectorConfig
+from leadline_collector.serve import running
+from leadline_collector.store import Store
+from tests.fakes import FakeClock
+from tests.integration.conftest import Client
+from tests.integration.documents import MESH
+
+VIEWER_KEY = "ll_viewer_0123456789abcdef"
+#: Requests of each kind for each operation and holder: making up a batch takes longer than refusing it.
+EXAMPLES = 3
+CHECKS: list[Any] = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
+
+
+@schemathesis.serializer("application/toml")
+def toml(context: Any, value: Any) -> bytes:
+    """A mesh file that is none: any text."""
+    return value if isinstance(value, bytes) else str(value).encode(errors="surrogatepass")
+
+
+@pytest.fixture(name="guarded")
+def _guarded(config: CollectorConfig, store: Store, clock: FakeClock, tmp_path: Path) -> Iterator[Client]:
+    """A collector with a mesh whose readers need a key, and that does not mind failed enrolments."""
+    file = tmp_path / "viewer.key"
+    file.write_text(VIEWER_KEY)
+    with running(replace(config, viewer_key_file=file), store, clock) as url:
+        client = Client(url=url, admin_key=(config.data_dir / "admin.key").read_text().strip())
+        assert client.apply(MESH).status == 200
+        yield client
+        client.pool.clear()
+
+
+@pytest.mark.parametrize(
+    ("url", "holder"),
+    [("sqlite", "nobody"), ("sqlite", "viewer"), ("postgresql", "agent"), ("postgresql", "admin")],
+    indirect=["url"],
+)
+def test_every_answer_is_one_the_document_names(guarded: Client, holder: str) -> None:
+    """Status, media type and content of every answer, for right and wrong requests with each key."""
+    keys = {"nobody": None, "agent": guarded.key("fra1", "fra"), "viewer": VIEWER_KEY, "admin": guarded.admin_key}
+    headers = {} if keys[holder] is None else {"Authorization": f"Bearer {keys[holder]}"}
+    document = guarded.get("/openapi.json", Authorization=f"Bearer {guarded.admin_key}")
+    schema = schemathesis.openapi.from_dict(document)
+    operations: list[Any] = [found.ok() for found in schema.get_all_operations()]  # type: ignore[union-attr]
+    assert len(operations) >= 17
+
+    with Session() as session:
+        for operation in operations:
+            described = document["paths"][operation.path][operation.method.lower()]
+            exercise(operation, GenerationMode.POSITIVE, guarded.url, headers, session)
+            if described.keys() & {"parameters", "requestBody"}:  # otherwise there is nothing to do wrong
+                with suppress(Unsatisfiable):  # a header that may be any text
+                    exercise(operation, GenerationMode.NEGATIVE, guarded.url, headers, session)
+
+
+def exercise(operation: Any, mode: GenerationMode, url: str, headers: dict[str, str], session: Session) -> None:
+    """Send some requests of one kind to one operation and check each answer."""
+
+    @given(case=operation.as_strategy(generation_mode=mode))
+    @settings(
+        max_examples=EXAMPLES,
+        phases=[Phase.generate],
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    def send(case: Any) -> None:
+        answer = case.call(base_url=url, headers=headers, session=session, timeout=20)
+        case.validate_response(answer, checks=CHECKS)
+
+    send()

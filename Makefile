@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test test-fast lint format types bench-probe lock clean
+.PHONY: help demo test test-fast lint format types bench-probe bench-ingest bench-agent lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -43,6 +43,12 @@ types: $(STAMP) ## mypy, strict
 
 bench-probe: $(STAMP) ## RTT error and CPU beside fping and icmplib (needs root and fping)
 	$(BIN)/python -m tests.bench.probe $(ARGS)
+
+bench-agent: $(STAMP) ## memory, CPU, start and bytes of an agent with its collector on loopback (needs root)
+	$(BIN)/python -m tests.bench.agent $(ARGS)
+
+bench-ingest: $(STAMP) ## samples a second, per core, and p99 of a POST, beside VictoriaMetrics (if installed)
+	$(BIN)/python -m tests.bench.ingest $(ARGS)
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url pyproject.toml

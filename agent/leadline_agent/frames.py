@@ -9,9 +9,10 @@ import struct
 from typing import IO, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from leadline.wire import Series
+from leadline_agent.health import Health
 
 _LENGTH = struct.Struct(">I")
 #: 10,000 targets of 6,000 slots would be 300 MB; a frame larger than this is a bug, not a measurement.
@@ -41,10 +42,13 @@ class ProbePlan(Struct, frozen=True, array_like=True):
 
 
 class Sealed(Struct, frozen=True, array_like=True):
-    """Whole windows, all measured under one version of the mesh."""
+    """Whole windows, all measured under one version of the mesh, and how the prober fares."""
 
     mesh_version: int
     windows: list[Series]
+    prober: Health = field(default_factory=Health)
+    #: Targets of the plan that policy left out.
+    targets_refused: int = 0
 
 
 def write_frame(stream: IO[bytes], frame: Struct) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(slots=True, kw_only=True)
-class Health:
+class Health(Struct, kw_only=True):
     """What the engine says about itself, counted up since it was made; others only read it."""
 
     sent: int = 0
@@ -16,6 +15,8 @@ class Health:
     strays: int = 0
     #: Packets lost to a full receive queue of ours.
     dropped: int = 0
+    #: Slots that were not sent because of the ceiling of packets a second.
+    withheld: int = 0
     stalls: int = 0
     clock_steps: int = 0
     #: The longest time a send was behind its schedule, nanoseconds.

@@ -1,8 +1,9 @@
-"""The life of an agent: start the probing process, keep its plan fresh, seal batches, send them until acknowledged.
+"""The life of an agent: start the probing process, keep its plan fresh, spool what it seals, send what is spooled.
 
-Rule 1: measuring never waits for sending. The probing process has its own process, a thread here reads what it
-writes, and the queue between them is bounded: when it is full the oldest batch goes, is counted and is logged.
-Rule 2: a batch leaves the queue when it is acknowledged or refused for ever, and for no other reason.
+Rule 1: measuring never waits for sending or for the disk. The probing process has its own process; a thread here reads
+what it writes, spools it and commits.
+Rule 2: a batch is accepted when the spool has it on disk, and leaves the spool by an acknowledgement, by a refusal that
+is kept as a dead letter, or by a drop that is told: for no other reason.
 """
 
 from __future__ import annotations
@@ -11,46 +12,88 @@ import logging
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 from random import Random
 
-from leadline import wire
+from leadline import __version__, wire
 from leadline.clock import Clock
 from leadline.errors import UnavailableError
-from leadline_agent.batches import BatchQueue, Sealer
+from leadline.model import WINDOW_S
+from leadline_agent.clockstate import clock_state
 from leadline_agent.frames import ProbePlan, Sealed, read_frame, write_frame
-from leadline_agent.push import Accepted, CollectorClient, Refused, RetryLater
+from leadline_agent.health import Health
+from leadline_agent.push import Unanswered
 from leadline_agent.resolve import resolved
 from leadline_agent.retry import backoff_s
+from leadline_agent.sealing import Sealer
+from leadline_agent.sender import Sender
+from leadline_agent.spool import Spool
 from leadline_agent.state import AgentState
+from leadline_agent.status import WRITE_EVERY_S, AgentStatus, SpoolFigures, write_status
 
 log = logging.getLogger(__name__)
 
+NS_PER_S = 1_000_000_000
 #: A new mesh is in force at the next minute after it is known; asking once a minute matches that.
 PLAN_EVERY_S = 60.0
 #: A name that moves is followed within five minutes.
 RESOLVE_EVERY_S = 300.0
-#: What is left to send when the agent is told to stop gets this long; the rest is lost, counted and logged.
+#: The spool is tidied, and what the disk refused before is tried again (group commit, docs/spool.md).
+COMMIT_EVERY_S = 5.0
+#: What is left to send when the agent is told to stop gets this long; the rest is on disk and goes at the next start.
 STOP_PUSH_S = 5.0
 #: The probing process seals its windows within a second (probe_process.STOP_WAIT_NS); more means it hangs.
 STOP_PROBER_S = 5.0
+#: How long a turn may sleep: what was spooled meanwhile wakes it.
+TURN_S = 0.5
+
+PROBE_COMMAND = (sys.executable, "-m", "leadline_agent.probe_process")
+
+
+@dataclass(slots=True)
+class _Timer:
+    """When something is due again, monotonic nanoseconds; 0 is at once."""
+
+    due_ns: int = 0
+
+    def is_due(self, now_ns: int) -> bool:
+        return now_ns >= self.due_ns
+
+    def in_s(self, now_ns: int, seconds: float) -> None:
+        self.due_ns = now_ns + int(seconds * NS_PER_S)
 
 
 class AgentLoop:
     """Everything but the probing itself."""
 
     def __init__(
-        self, *, agent: str, client: CollectorClient, state: AgentState, clock: Clock, rng: Random, queue: BatchQueue
+        self,
+        *,
+        agent: str,
+        site: str,
+        sender: Sender,
+        sealer: Sealer,
+        spool: Spool,
+        state: AgentState,
+        clock: Clock,
+        rng: Random,
+        probe_command: Sequence[str] = PROBE_COMMAND,
     ) -> None:
-        self._client, self._state, self._clock, self._rng = client, state, clock, rng
-        self._queue = queue
-        self._sealer = Sealer(agent, clock)
+        self._agent, self._site = agent, site
+        self._sender, self._sealer, self._spool, self._state = sender, sealer, spool, state
+        self._clock, self._rng, self._probe_command = clock, rng, probe_command
         self._stopping = threading.Event()
         self._plan: wire.Plan | None = None
+        self._plan_failures = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
         self._handed_over: ProbePlan | None = None
-        self._failures = 0
-        self._next_push_ns = self._next_plan_ns = self._next_resolve_ns = 0
+        self._plan_timer, self._resolve_timer, self._commit_timer = _Timer(), _Timer(), _Timer()
+        self._status_timer = _Timer()
+        self._started_at_s = clock.wall_ns() // NS_PER_S
+        self._sealed_until_s: int | None = None
+        self._health, self._refused = Health(), 0
 
     def stop(self) -> None:
         """Ask the loop to end; safe from a signal handler."""
@@ -61,33 +104,42 @@ class AgentLoop:
         self._plan = self._state.load_plan()
         try:
             while not self._stopping.is_set():
-                self._turn()
+                self._turn(self._clock.monotonic_ns())
+                self._spool.wait(TURN_S)
         finally:
             self._stop_probing()
-        self._push_the_rest()
+            self._push_the_rest()
+            self._spool.close()
 
-    def _turn(self) -> None:
-        now_ns = self._clock.monotonic_ns()
-        if now_ns >= self._next_plan_ns:
-            self._refresh_plan()
-        if self._plan is not None and now_ns >= self._next_resolve_ns:
+    def _turn(self, now_ns: int) -> None:
+        if self._plan is not None and self._resolve_timer.is_due(now_ns):
+            self._resolve_timer.in_s(now_ns, RESOLVE_EVERY_S)
             self._hand_over(self._plan)
-        if now_ns >= self._next_push_ns:
-            self._push_oldest()
+        # After it: at a start the plan of last time is measured while the collector is asked for a newer one.
+        if self._plan_timer.is_due(now_ns):
+            self._refresh_plan(now_ns)
+        if self._commit_timer.is_due(now_ns):
+            self._commit_timer.in_s(now_ns, COMMIT_EVERY_S)
+            self._spool.commit()
+        self._sender.step()
+        if self._plan is not None and self._sender.mesh_version not in {None, self._plan.mesh_version}:
+            self._plan_timer.due_ns = min(self._plan_timer.due_ns, now_ns + NS_PER_S)
+        if self._status_timer.is_due(now_ns):
+            self._status_timer.in_s(now_ns, WRITE_EVERY_S)
+            self._write_status()
         if self._process is not None and self._process.poll() is not None:
             raise UnavailableError(f"the probing process ended with status {self._process.returncode}; see above")
-        self._queue.wait(0.5)
 
-    def _refresh_plan(self) -> None:
-        answer = self._client.plan(self._plan.mesh_version if self._plan else None)
-        self._next_plan_ns = self._clock.monotonic_ns() + int(PLAN_EVERY_S * 1e9)
-        if isinstance(answer, RetryLater):
-            self._failures += 1
-            wait_s = min(backoff_s(self._failures, self._rng, answer.after_s), PLAN_EVERY_S)
-            self._next_plan_ns = self._clock.monotonic_ns() + int(wait_s * 1e9)
-            log.log(_level(answer), "no plan", extra={"reason": answer.reason, "retry_s": round(wait_s, 1)})
+    def _refresh_plan(self, now_ns: int) -> None:
+        answer = self._sender.client.plan(self._plan.mesh_version if self._plan else None)
+        self._plan_timer.in_s(now_ns, PLAN_EVERY_S)
+        if isinstance(answer, Unanswered):
+            self._plan_failures += 1
+            wait_s = min(backoff_s(self._plan_failures, self._rng), PLAN_EVERY_S)
+            self._plan_timer.in_s(now_ns, wait_s)
+            log.warning("no plan", extra={"reason": answer.reason, "retry_s": round(wait_s, 1)})
         elif answer is not None:
-            self._failures = 0
+            self._plan_failures = 0
             self._take(answer)
 
     def _take(self, plan: wire.Plan) -> None:
@@ -99,13 +151,12 @@ class AgentLoop:
             log.error("plan refused", extra={"mesh_version": plan.mesh_version, "reason": str(error)})
             return
         self._plan = plan
-        self._next_resolve_ns = 0
+        self._resolve_timer.due_ns = 0
         self._state.save_plan(plan)
         log.info("plan received", extra={"mesh_version": plan.mesh_version, "targets": len(plan.targets)})
 
     def _hand_over(self, plan: wire.Plan) -> None:
         """Resolve the plan's names and give it to the probing process, if anything changed."""
-        self._next_resolve_ns = self._clock.monotonic_ns() + int(RESOLVE_EVERY_S * 1e9)
         probe_plan = resolved(plan)
         if probe_plan != self._handed_over:
             stream = self._probing().stdin
@@ -116,7 +167,7 @@ class AgentLoop:
     def _probing(self) -> subprocess.Popen[bytes]:
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "leadline_agent.probe_process"],
+                self._probe_command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 # Ctrl-C at a terminal goes to the whole group; this process ends its child itself, in order.
@@ -131,36 +182,18 @@ class AgentLoop:
     def _read_windows(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
         while (sealed := read_frame(process.stdout, Sealed)) is not None:
-            for batch in self._sealer.seal(sealed):
-                self._queue.put(batch)
-        self._queue.wake()
-
-    def _push_oldest(self) -> bool:
-        """Send the oldest batch; True when it is out of the queue."""
-        batch = self._queue.oldest()
-        if batch is None:
-            return False
-        answer = self._client.push(batch.body)
-        if isinstance(answer, RetryLater):
-            self._failures += 1
-            wait_s = backoff_s(self._failures, self._rng, answer.after_s)
-            self._next_push_ns = self._clock.monotonic_ns() + int(wait_s * 1e9)
-            log.log(_level(answer), "batch kept", extra={"seq": batch.seq, "reason": answer.reason})
-            return False
-        self._failures = 0
-        self._queue.done(batch)
-        if isinstance(answer, Refused):
-            log.error("batch refused", extra={"seq": batch.seq, "windows": batch.windows, "reason": answer.reason})
-        elif isinstance(answer, Accepted):
-            log.info("batch accepted", extra={"seq": batch.seq, "windows": batch.windows})
-            if self._plan is None or answer.ack.mesh_version != self._plan.mesh_version:
-                self._next_plan_ns = 0
-        return True
+            self._sealer.seal(sealed)
+            self._spool.commit()
+            self._health, self._refused = sealed.prober, sealed.targets_refused
+            last_s = max((one.start_s for one in sealed.windows), default=None)
+            self._sealed_until_s = self._sealed_until_s if last_s is None else last_s + WINDOW_S
+        self._spool.wake()
 
     def _stop_probing(self) -> None:
         if self._process is None:
             return
         assert self._process.stdin is not None
+        assert self._reader is not None
         self._process.stdin.close()
         try:
             self._process.wait(STOP_PROBER_S)
@@ -168,16 +201,53 @@ class AgentLoop:
             log.error("the probing process hangs and is killed")
             self._process.kill()
             self._process.wait()
-        assert self._reader is not None
         self._reader.join(STOP_PROBER_S)
 
     def _push_the_rest(self) -> None:
-        deadline_ns = self._clock.monotonic_ns() + int(STOP_PUSH_S * 1e9)
-        while self._clock.monotonic_ns() < deadline_ns and self._push_oldest():
-            pass
-        if len(self._queue):
-            log.error("stopped with batches unsent", extra={"batches": len(self._queue)})
+        """One last try; what stays is on disk."""
+        self._sender.hurry()
+        deadline_ns = self._clock.monotonic_ns() + int(STOP_PUSH_S * NS_PER_S)
+        failures = self._sender.failures
+        while self._clock.monotonic_ns() < deadline_ns and self._sender.failures == failures:
+            due_ns = self._sender.step()
+            if due_ns is None or due_ns > self._clock.monotonic_ns():
+                return
 
-
-def _level(answer: RetryLater) -> int:
-    return logging.ERROR if answer.loud else logging.WARNING
+    def _write_status(self) -> None:
+        usage, offset = self._spool.usage(), self._sealer.offset
+        status = AgentStatus(
+            written_at_s=self._clock.wall_ns() // NS_PER_S,
+            started_at_s=self._started_at_s,
+            version=__version__,
+            agent=self._agent,
+            site=self._site,
+            collector=self._sender.client.url,
+            process_id=self._process.pid if self._process else 0,
+            plan_version=self._plan.mesh_version if self._plan else None,
+            targets=len(self._plan.targets) if self._plan else 0,
+            targets_refused=self._refused,
+            sealed_until_s=self._sealed_until_s,
+            last_ack_at_s=self._sender.last_ack_at_s,
+            last_error=self._sender.last_error,
+            last_error_at_s=self._sender.last_error_at_s,
+            failures=self._sender.failures,
+            spool=SpoolFigures(
+                bytes=usage.bytes,
+                bytes_max=usage.bytes_max,
+                pending=usage.pending,
+                unacked=usage.unacked,
+                acked=usage.acked,
+                dead=usage.dead,
+                oldest_unacked_s=usage.oldest_unacked_s,
+                days_left=usage.days_left,
+                degraded=usage.degraded,
+            ),
+            prober=self._health,
+            clock=clock_state(),
+            clock_offset_us=offset.offset_us if offset else None,
+            clock_offset_error_us=offset.error_us if offset else None,
+        )
+        try:
+            write_status(self._state.directory, status)
+        except OSError as error:
+            log.warning("status not written", extra={"reason": error.strerror})

@@ -1,5 +1,7 @@
 """The probing process of an agent: it probes, builds windows, and writes them to its standard output.
 
+    python -m leadline_agent.probe_process [POLICY_FILE]
+
 It reads plans from standard input and ends when that ends. JSON, HTTP and DNS are the other process's business, so
 that nothing here ever waits for them.
 
@@ -9,20 +11,23 @@ Rule: a new plan starts at a whole UTC minute, so that every window was measured
 from __future__ import annotations
 
 import gc
+import os
 import select
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
+from pathlib import Path
 from typing import IO
 
 from leadline.clock import Clock, SystemClock, seeded
-from leadline.errors import ConfigError, LeadlineError
+from leadline.errors import LeadlineError
 from leadline.model import WINDOW_S, ProbeSettings
 from leadline.wire import Series, series
-from leadline_agent import icmp, policy
+from leadline_agent import icmp
 from leadline_agent.aim import Aim, Outcome
 from leadline_agent.echo import EchoSocket, Lane
 from leadline_agent.flight import LATE_WAIT_MS
 from leadline_agent.frames import ProbePlan, ProbeTarget, Sealed, read_frame, write_frame
+from leadline_agent.local_policy import LocalPolicy, load_policy, permitted, policy_file
 from leadline_agent.prober import Prober
 from leadline_agent.windows import WindowBuilder
 
@@ -62,17 +67,21 @@ class ProbeProcess:
         plans: IO[bytes],
         windows: IO[bytes],
         clock: Clock,
+        local: LocalPolicy,
         open_lane: Callable[[Lane, bytes], EchoSocket] = icmp.open_socket,
     ) -> None:
-        self._input, self._output, self._clock = plans, windows, clock
+        self._input, self._output, self._clock, self._local = plans, windows, clock, local
         self._builder = WindowBuilder()
         self._prober = Prober(
             clock=clock,
             rng=seeded(),
             on_outcome=self._on_outcome,
             on_duplicate=self._on_duplicate,
+            may_send=local.may_send,
+            packets_per_s=local.packets_per_s,
             open_lane=open_lane,
         )
+        self._refused = 0
         #: Plans that windows not yet sealed may belong to, in order of time.
         self._plans: list[_Plan] = []
         self._sealed_until_s = 0
@@ -104,7 +113,11 @@ class ProbeProcess:
 
     def _begin(self, plan: _Plan, at_wall_ns: int) -> None:
         self._plans.append(plan)
-        self._prober.aim(list(_allowed(plan.all_aims())), first_slot_at_ns=at_wall_ns)
+        aims, complaints = permitted(plan.all_aims(), self._local)
+        for complaint in complaints:
+            _say(complaint)
+        self._refused = len(complaints)
+        self._prober.aim(aims, first_slot_at_ns=at_wall_ns)
 
     def _plan_at(self, start_s: int) -> _Plan:
         """The plan in force at a minute; the oldest known for what lies before it."""
@@ -136,20 +149,9 @@ class ProbeProcess:
             version = self._plan_at(window.start_s).mesh_version
             by_version.setdefault(version, []).append(series(aim.name, aim.address or UNRESOLVED, window))
         for version, windows in by_version.items():
-            write_frame(self._output, Sealed(version, windows))
+            write_frame(self._output, Sealed(version, windows, self._prober.health, self._refused))
         in_force = self._plan_at(until_s)
         self._plans = [plan for plan in self._plans if plan.start_s >= in_force.start_s]
-
-
-def _allowed(aims: Iterable[Aim]) -> Iterator[Aim]:
-    """Those that policy lets us probe; one forbidden target must not end the measuring of the others."""
-    for aim in aims:
-        try:
-            policy.check_aims([aim], policy.may_send)
-        except ConfigError as error:
-            _say(str(error))
-        else:
-            yield aim
 
 
 def _say(text: str) -> None:
@@ -181,7 +183,9 @@ def main() -> int:
     try:
         # Unbuffered: select() must see every byte that has not been read.
         with open(0, "rb", buffering=0, closefd=False) as plans:
-            ProbeProcess(plans, sys.stdout.buffer, SystemClock()).run()
+            path, required = policy_file(os.environ, Path(sys.argv[1]) if len(sys.argv) > 1 else None)
+            local = load_policy(path, required=required)
+            ProbeProcess(plans, sys.stdout.buffer, SystemClock(), local).run()
     except LeadlineError as error:
         _say(str(error))
         return 2

@@ -6,7 +6,7 @@ at most every ``TICK_NS`` to send what is due, and reads what has come a few tim
 stamp, our own stands in and the outcome's ``error_ns`` bounds it.
 Rule 3: a reply counts only if cookie, index and source address are those of a probe that is out.
 Rule 4: only silence on the path is loss; judgement.py says what everything else is.
-Rule 5: a slot reached more than half an interval late is NOT_SENT, never loss.
+Rule 5: a slot reached more than half an interval late is NOT_SENT, never loss; so is one above the packets allowed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from leadline.clock import Clock
 from leadline.model import Failure
 from leadline_agent import icmp, judgement, policy, schedule
 from leadline_agent.aim import Aim, Outcome
+from leadline_agent.ceiling import Ceiling
 from leadline_agent.echo import Departure, EchoSocket, Lane, Rejection, Reply
 from leadline_agent.flight import LATE_WAIT_MS, Flight, Flights
 from leadline_agent.health import Health
@@ -53,12 +54,16 @@ class Prober:
         on_outcome: Callable[[Outcome], None],
         on_duplicate: Callable[[Aim, int], None] | None = None,
         may_send: Callable[[str], bool] = policy.may_send,
+        packets_per_s: int = policy.PACKETS_PER_S_MAX,
         open_lane: Callable[[Lane, bytes], EchoSocket] = icmp.open_socket,
     ) -> None:
-        """``may_send`` can only narrow the compiled policy. ``open_lane`` opens a socket for packets with a cookie."""
+        """``may_send`` and ``packets_per_s`` only narrow the compiled policy. ``open_lane`` opens a socket for packets
+        with a cookie.
+        """
         self._clock, self._on_outcome, self._on_duplicate, self._may_send = clock, on_outcome, on_duplicate, may_send
         cookie = secrets.token_bytes(icmp.COOKIE_BYTES)
         self._lanes = Lanes(lambda lane: open_lane(lane, cookie))
+        self._ceiling = Ceiling(min(packets_per_s, policy.PACKETS_PER_S_MAX), clock.monotonic_ns())
         self._agenda = Agenda(rng)
         self._flights = Flights()
         self._open_count = 0
@@ -288,6 +293,10 @@ class Prober:
         sock = self._lanes.socket(stream.lane)
         if isinstance(sock, int):
             self._refused(stream, sock)
+            return
+        if not self._ceiling.take(now_ns):
+            self.health.withheld += 1
+            self._on_outcome(Outcome(stream.aim, stream.slot, failure=Failure.NOT_SENT))
             return
         index = self._next_index
         self._next_index += 1

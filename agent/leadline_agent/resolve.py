@@ -46,6 +46,7 @@ def resolve(address: str) -> str | None:
         return address
     try:
         found = socket.getaddrinfo(address, None, type=socket.SOCK_DGRAM)
-    except OSError:
+    except (OSError, UnicodeError):
+        # UnicodeError: no name at all, such as one with an empty label; a plan is data from elsewhere.
         return None
     return str(found[0][4][0]) if found else None

@@ -12,11 +12,16 @@ CAP_S = 300.0
 
 
 def backoff_s(failures: int, rng: Random, retry_after_s: float | None = None) -> float:
-    """Seconds to wait after ``failures`` >= 1 in a row: uniform in [0, min(cap, base * 2^(failures-1))].
+    """``spread_s`` with a share that is drawn here."""
+    return spread_s(failures, rng.random(), retry_after_s)
+
+
+def spread_s(failures: int, share: float, retry_after_s: float | None = None) -> float:
+    """Seconds to wait after ``failures`` >= 1 in a row: ``share`` in [0, 1) of min(cap, base * 2^(failures-1)).
 
     What the collector asked for (``Retry-After``) comes on top, so that its answer is honoured and the return still
     spread.
     """
     ceiling_s = min(CAP_S, BASE_S * 2.0 ** min(failures - 1, 30))
     asked_s = min(retry_after_s, CAP_S) if retry_after_s else 0.0
-    return asked_s + rng.uniform(0.0, ceiling_s)
+    return asked_s + share * ceiling_s

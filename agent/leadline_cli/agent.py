@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import secrets
 import signal
 import sys
 from pathlib import Path
 
 from leadline.errors import ConfigError
 from leadline.places import state_directory
+from leadline_cli import agents, doctor, status
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -20,11 +22,17 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "enroll",
         help="exchange a one-time token for this agent's key",
         description="Exchange a one-time token for this agent's own key and keep it in the state directory.",
-        epilog="example: leadline agent enroll https://leadline.example.net --token-file fra.token --name fra-a1",
+        epilog="example: leadline agent enroll https://leadline.example.net --token-file fra.token --agent fra-a1",
     )
     enroll.add_argument("url", metavar="URL", help="the collector's address")
     enroll.add_argument("--token-file", required=True, metavar="FILE", help="file with the token, - for standard input")
-    enroll.add_argument("--name", help="which agent of the site this is; not needed where the site has one")
+    enroll.add_argument(
+        "--agent", metavar="NAME", help="which agent of the site this is; not needed where the site has one"
+    )
+    enroll.add_argument(
+        "--also", action="append", default=[], metavar="URL",
+        help="another address of the same collector, tried in this order when the first does not answer",
+    )  # fmt: skip
     enroll.add_argument("--ca-file", metavar="FILE", help="certificate authority of the collector (PEM)")
     enroll.set_defaults(run=run_enroll)
     run = actions.add_parser(
@@ -33,9 +41,18 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Measure what the mesh asks of this agent and report it until SIGTERM or Ctrl-C.",
         epilog="example: leadline agent run --state-dir /var/lib/leadline",
     )
+    run.add_argument(
+        "--spool-mib", type=int, default=512, metavar="N",
+        help="disk space for what is not yet delivered and for the last two days (default %(default)s)",
+    )  # fmt: skip
+    run.add_argument(
+        "--policy-file", type=Path, metavar="FILE",
+        help="what this host allows the agent to probe (default $LEADLINE_POLICY_FILE, or /etc/leadline/policy.toml)",
+    )  # fmt: skip
     run.add_argument("--verbose", action="store_true", help="log every detail")
     run.set_defaults(run=run_agent)
-    for action in (enroll, run):
+    agents.add_administration(actions)
+    for action in (enroll, run, agents.add_rotate(actions), doctor.add_parser(actions), status.add_parser(actions)):
         action.add_argument(
             "--state-dir", metavar="DIR", type=Path, default=state_directory(os.environ),
             help="where credential and plan are kept (default %(default)s)",
@@ -47,9 +64,14 @@ def run_enroll(args: argparse.Namespace) -> int:
     from leadline_agent.push import enrol
     from leadline_agent.state import AgentState, Credential
 
-    answer = enrol(args.url, _token(args.token_file), args.name, args.ca_file)
+    answer = enrol(args.url, _token(args.token_file), args.agent, args.ca_file)
     credential = Credential(
-        collector=args.url, agent=answer.agent, site=answer.site, key=answer.key, ca_file=args.ca_file
+        collector=args.url,
+        also=tuple(args.also),
+        agent=answer.agent,
+        site=answer.site,
+        key=answer.key,
+        ca_file=args.ca_file,
     )
     AgentState(args.state_dir).save_credential(credential)
     print(f"enrolled as agent {answer.agent} of site {answer.site}; start it with: leadline agent run")
@@ -69,22 +91,44 @@ def _token(source: str) -> str:
 def run_agent(args: argparse.Namespace) -> int:
     """Run the agent until a signal ends it."""
     from leadline.clock import SystemClock, seeded
-    from leadline_agent.batches import BatchQueue
-    from leadline_agent.loop import AgentLoop
+    from leadline_agent.files import DirectoryFiles
+    from leadline_agent.local_policy import load_policy, policy_file
+    from leadline_agent.loop import PROBE_COMMAND, AgentLoop
     from leadline_agent.push import CollectorClient
+    from leadline_agent.sealing import Sealer
+    from leadline_agent.sender import Sender
+    from leadline_agent.spool import Spool
+    from leadline_agent.spool_limits import SpoolLimits
     from leadline_agent.state import AgentState
     from leadline_cli.logs import log_to_stderr
 
     log_to_stderr(verbose=args.verbose)
     state = AgentState(args.state_dir)
     credential = state.load_credential()
+    path, required = policy_file(os.environ, args.policy_file)
+    load_policy(path, required=required)  # the probing process reads it again; a bad one is said at once
+    clock, rng = SystemClock(), seeded()
+    spool = Spool(
+        files=DirectoryFiles(args.state_dir / "spool"),
+        clock=clock,
+        make_epoch=lambda: secrets.token_hex(16),
+        limits=SpoolLimits(bytes_max=args.spool_mib << 20),
+    )
+    sealer = Sealer(credential.agent, spool, clock)
+    clients = [
+        CollectorClient(url, credential.key, credential.ca_file, lambda: state.load_credential().key)
+        for url in (credential.collector, *credential.also)
+    ]
     loop = AgentLoop(
         agent=credential.agent,
-        client=CollectorClient(credential.collector, credential.key, credential.ca_file),
+        site=credential.site,
+        sender=Sender(clients=clients, spool=spool, sealer=sealer, clock=clock, rng=rng),
+        sealer=sealer,
+        spool=spool,
         state=state,
-        clock=SystemClock(),
-        rng=seeded(),
-        queue=BatchQueue(),
+        clock=clock,
+        rng=rng,
+        probe_command=(*PROBE_COMMAND, *([str(args.policy_file)] if args.policy_file else [])),
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.stop())

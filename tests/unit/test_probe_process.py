@@ -12,6 +12,7 @@ import pytest
 from leadline import wire
 from leadline.model import Failure
 from leadline_agent.frames import ProbePlan, ProbeTarget, Sealed, read_frame, write_frame
+from leadline_agent.local_policy import LocalPolicy
 from leadline_agent.probe_process import UNRESOLVED, ProbeProcess
 from tests.fakes import FakeClock
 from tests.unit.fake_echo import FakeNetwork, Fate
@@ -47,7 +48,7 @@ def lived(*plans: tuple[int, ProbePlan], end_s: int, fate: Callable[[int], Fate]
         for at_s, plan in plans[1:]:
             clock.script.append((at_s * 10**9, partial(write_frame, plans_out, plan)))
         clock.script.append((end_s * 10**9, plans_out.close))
-        ProbeProcess(plans_in, written, clock, open_lane=FakeNetwork(clock, fate).open).run()
+        ProbeProcess(plans_in, written, clock, LocalPolicy(), open_lane=FakeNetwork(clock, fate).open).run()
     written.seek(0)
     frames = []
     while (frame := read_frame(written, Sealed)) is not None:

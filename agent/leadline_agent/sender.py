@@ -1,0 +1,139 @@
+"""Does what ``upload`` decides: takes a batch from the spool, posts it, and does to it what the answer asks for.
+
+It decides nothing itself; the spool keeps the batches, ``upload`` the state of sending.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from random import Random
+
+from leadline.clock import Clock
+from leadline_agent import upload
+from leadline_agent.clockstate import clock_offset, stamp
+from leadline_agent.push import CollectorClient
+from leadline_agent.sealing import Sealer
+from leadline_agent.shelf import BatchId, Spooled
+from leadline_agent.spool import Committed, Spool
+
+log = logging.getLogger(__name__)
+
+NS_PER_S = 1_000_000_000
+
+
+class Sender:
+    """One agent's sending. Belongs to one thread."""
+
+    def __init__(
+        self, *, clients: Sequence[CollectorClient], spool: Spool, sealer: Sealer, clock: Clock, rng: Random
+    ) -> None:
+        self._clients, self._spool, self._sealer, self._clock, self._rng = clients, spool, sealer, clock, rng
+        self._state = upload.started(len(clients), spool.epoch, clock.monotonic_ns(), rng.random())
+        #: Acknowledged before this start, and sent once more: the database may have been restored while we were down.
+        self._check = _check_head(spool.newest_acked())
+        #: The version of the mesh the collector named last; None before the first acknowledgement.
+        self.mesh_version: int | None = None
+        self.last_ack_at_s: int | None = None
+        self.last_error: str | None = None
+        self.last_error_at_s: int | None = None
+
+    @property
+    def client(self) -> CollectorClient:
+        """The collector in use."""
+        return self._clients[self._state.active]
+
+    @property
+    def failures(self) -> int:
+        """Posts that failed in a row."""
+        return self._state.failures
+
+    def hurry(self) -> None:
+        """Forget every wait: the agent is about to end."""
+        self._state = upload.hurried(self._state, self._clock.monotonic_ns())
+
+    def step(self) -> int | None:
+        """Send one batch if one is due; when the next may be, monotonic, or None when nothing waits."""
+        newest, oldest = self._check or _head(self._spool.newest()), self._check or _head(self._spool.oldest())
+        choice = upload.choose(self._state, newest, oldest, self._clock.monotonic_ns())
+        if isinstance(choice, upload.Idle):
+            return choice.until_ns
+        name = BatchId(choice.head.epoch, choice.head.seq)
+        body = self._spool.body(name)
+        if body is None:
+            self._check = None
+            # Dropped or damaged, and noted by the spool; or unreadable for the moment.
+            return self._clock.monotonic_ns() + NS_PER_S
+        self._send(choice, name, body)
+        return self._clock.monotonic_ns()
+
+    def _send(self, choice: upload.Send, name: BatchId, body: bytes) -> None:
+        sent = stamp(self._clock)
+        answer = self._clients[choice.collector].push(body)
+        received = stamp(self._clock)
+        self._state, action = upload.after(self._state, choice, answer, received.monotonic_ns, self._rng.random())
+        if isinstance(action, upload.Acknowledge):
+            self._sealer.offset = clock_offset(sent, received, action.ack.received_at_us) or self._sealer.offset
+            self._acknowledge(name, choice.head, action)
+            return
+        self.last_error, self.last_error_at_s = action.reason, received.wall_ns // NS_PER_S
+        self._react(name, body, action)
+
+    def _acknowledge(self, name: BatchId, head: upload.Head, action: upload.Acknowledge) -> None:
+        self._check = None
+        self._spool.ack(name)
+        self._sealer.acknowledged(name)
+        self.mesh_version = action.ack.mesh_version
+        self.last_ack_at_s = self._clock.wall_ns() // NS_PER_S
+        log.info("batch accepted", extra={"seq": name.seq, "windows": head.windows})
+        if action.rewind:
+            log.error("the collector lost batches it had: sending again what is kept")
+            self._spool.rewind()
+
+    def _react(self, name: BatchId, body: bytes, action: upload.Action) -> None:
+        match action:
+            case upload.PutAside(reason=reason) | upload.Split(reason=reason) | upload.Rename(reason=reason) if (
+                self._check
+            ):
+                # It was stored once: this was a question, and its answer is not about the batch.
+                log.error("a stored batch is refused when it is sent again", extra=_facts(name, reason))
+                self._check = None
+            case upload.Keep(reason=reason, loud=loud):
+                log.log(logging.ERROR if loud else logging.WARNING, "batch kept", extra=_facts(name, reason))
+            case upload.PutAside(reason=reason):
+                self._spool.refuse(name, reason)
+                log.error("batch refused for ever, put aside", extra=_facts(name, reason))
+            case upload.Split(reason=reason):
+                self._sealer.split(body)
+                self._replaced(name, reason)
+            case upload.BeginEpoch(reason=reason):
+                log.error("another agent uses this identity: enrol one of them anew", extra=_facts(name, reason))
+                self._spool.renew_epoch()
+                self._state = upload.begun(self._state, self._spool.epoch)
+                self._rename(name, body, reason)
+            case upload.Rename(reason=reason):
+                self._rename(name, body, reason)
+
+    def _rename(self, name: BatchId, body: bytes, reason: str) -> None:
+        self._sealer.rename(body)
+        self._replaced(name, reason)
+
+    def _replaced(self, name: BatchId, reason: str) -> None:
+        """The old name goes once its windows are in the spool under others, durably."""
+        if isinstance(self._spool.commit(), Committed):
+            self._spool.ack(name)
+        log.warning("batch sealed anew", extra=_facts(name, reason))
+
+
+def _facts(name: BatchId, reason: str) -> dict[str, object]:
+    return {"seq": name.seq, "reason": reason}
+
+
+def _head(batch: Spooled | None) -> upload.Head | None:
+    return None if batch is None else upload.Head(epoch=batch.id.epoch, seq=batch.id.seq, windows=batch.windows)
+
+
+def _check_head(batch: Spooled | None) -> upload.Head | None:
+    head = _head(batch)
+    return None if head is None else dataclasses.replace(head, is_check=True)

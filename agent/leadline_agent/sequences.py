@@ -1,0 +1,68 @@
+"""Sets of sequence numbers, held as ranges: what is found, acknowledged, lost. Pure.
+
+A spool has long runs and few holes, so 100,000 numbers are a handful of ranges.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+
+
+class SeqSet:
+    """A set of whole numbers. Ranges are closed, disjoint, sorted, and never touch."""
+
+    __slots__ = ("_firsts", "_lasts")
+
+    def __init__(self) -> None:
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._firsts)
+
+    @property
+    def first(self) -> int:
+        """The smallest number; there must be one."""
+        return self._firsts[0]
+
+    @property
+    def last(self) -> int:
+        """The largest number; -1 when there is none."""
+        return self._lasts[-1] if self._lasts else -1
+
+    def __contains__(self, seq: int) -> bool:
+        index = bisect_right(self._firsts, seq) - 1
+        return index >= 0 and seq <= self._lasts[index]
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """Its ranges as (first, last), ascending."""
+        return zip(self._firsts, self._lasts, strict=True)
+
+    def add(self, first: int, last: int) -> None:
+        """Put in every number from ``first`` to ``last``; nothing when ``last`` is smaller."""
+        if last < first:
+            return
+        low = bisect_left(self._lasts, first - 1)
+        high = bisect_right(self._firsts, last + 1)
+        if low < high:
+            first = min(first, self._firsts[low])
+            last = max(last, self._lasts[high - 1])
+        self._firsts[low:high] = [first]
+        self._lasts[low:high] = [last]
+
+    def without(self, other: SeqSet) -> SeqSet:
+        """What is here and not there."""
+        rest = SeqSet()
+        for first, last in self:
+            at = first
+            for other_first, other_last in other.overlapping(first, last):
+                rest.add(at, other_first - 1)
+                at = other_last + 1
+            rest.add(at, last)
+        return rest
+
+    def overlapping(self, first: int, last: int) -> Iterator[tuple[int, int]]:
+        """The ranges that have a number from ``first`` to ``last``, whole, ascending."""
+        for index in range(bisect_left(self._lasts, first), bisect_right(self._firsts, last)):
+            yield self._firsts[index], self._lasts[index]

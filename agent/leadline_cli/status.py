@@ -1,0 +1,177 @@
+"""``leadline agent status``: what the running agent wrote about itself, as text, JSON or Prometheus text.
+
+The agent serves no HTTP: ``--prometheus`` is made for the textfile collector of node_exporter, written by a timer.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import msgspec
+
+from leadline_agent.status import AgentStatus, age_s, is_stale, read_status
+
+EXIT_STALE = 1
+
+
+def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    """Add ``status``; the caller adds the state directory."""
+    parser = actions.add_parser(
+        "status",
+        help="say how the agent of this host is",
+        description="Print what the running agent wrote about itself within the last minute. "
+        "Exit status 1 when that is older than two and a half minutes: the agent is down or hangs.",
+        epilog="example: leadline agent status --prometheus > /var/lib/node_exporter/leadline.prom",
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print it as JSON")
+    form.add_argument("--prometheus", action="store_true", help="print it for the textfile collector of node_exporter")
+    parser.set_defaults(run=run_status)
+    return parser
+
+
+def run_status(args: argparse.Namespace) -> int:
+    """Print the status; 1 when it is stale."""
+    from leadline.clock import SystemClock
+
+    status, now_s = read_status(args.state_dir), SystemClock().wall_ns() // 1_000_000_000
+    if args.json:
+        print(json_text(status, now_s))
+    else:
+        print("\n".join(prometheus_lines(status) if args.prometheus else text_lines(status, now_s)))
+    return EXIT_STALE if is_stale(status, now_s) else 0
+
+
+def json_text(status: AgentStatus, now_s: int) -> str:
+    """The status, its age in seconds and whether it is stale."""
+    judged = {"age_s": age_s(status, now_s), "stale": is_stale(status, now_s)}
+    document = msgspec.to_builtins(status) | judged
+    return msgspec.json.format(msgspec.json.encode(document)).decode()
+
+
+def text_lines(status: AgentStatus, now_s: int) -> Iterator[str]:
+    """The status for a person."""
+    age = f"written {age_s(status, now_s)} s ago"
+    yield f"agent {status.agent} of site {status.site}, leadline {status.version}, process {status.process_id}: {age}"
+    if is_stale(status, now_s):
+        yield "  STALE: nothing was written for too long; is it running? see its log"
+    plan = "none yet" if status.plan_version is None else f"version {status.plan_version}, {status.targets} targets"
+    refused = f", {status.targets_refused} left out by the local policy" if status.targets_refused else ""
+    yield f"  running    since {_time(status.started_at_s)}"
+    yield f"  plan       {plan}{refused}"
+    yield f"  sealed     until {_time(status.sealed_until_s)}"
+    yield f"  collector  {status.collector}; last acknowledgement {_time(status.last_ack_at_s)}"
+    if status.last_error is not None:
+        yield f"  last error {_time(status.last_error_at_s)}: {status.last_error}; {status.failures} failures in a row"
+    yield from _spool_lines(status)
+    yield from _host_lines(status)
+
+
+def _spool_lines(status: AgentStatus) -> Iterator[str]:
+    spool = status.spool
+    yield (
+        f"  spool      {spool.unacked} batches wait, {spool.acked} kept, {spool.dead} refused; "
+        f"{spool.bytes / 1e6:.1f} of {spool.bytes_max / 1e6:.1f} MB"
+    )
+    if spool.oldest_unacked_s is not None:
+        left = "unknown" if spool.days_left is None else f"{spool.days_left:.1f} days"
+        yield f"             the oldest waits for {spool.oldest_unacked_s} s; room for {left} more"
+    if spool.degraded is not None:
+        yield f"             IN MEMORY ONLY: {spool.degraded}"
+
+
+def _host_lines(status: AgentStatus) -> Iterator[str]:
+    prober, clock = status.prober, status.clock
+    yield (
+        f"  probes     {prober.sent} sent, {prober.received} received, {prober.duplicates} duplicates, "
+        f"{prober.strays} strays"
+    )
+    yield (
+        f"  this host  {prober.stalls} standstills, {prober.clock_steps} clock steps, {prober.dropped} packets "
+        f"dropped, {prober.withheld} withheld, {prober.lag_ns_max / 1e6:.1f} ms late at most"
+    )
+    if clock is None:
+        yield "  clock      the kernel does not say"
+    else:
+        state = "synchronised" if clock.synchronised else "NOT SYNCHRONISED"
+        yield f"  clock      {state}, error at most {clock.max_error_us / 1e3:.1f} ms"
+    if status.clock_offset_us is not None:
+        error_ms = (status.clock_offset_error_us or 0) / 1e3
+        yield f"             {status.clock_offset_us / 1e3:+.1f} ± {error_ms:.1f} ms from the collector's"
+
+
+def _time(at_s: int | None) -> str:
+    return "never" if at_s is None else datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+class _Metric(NamedTuple):
+    name: str
+    kind: str
+    help: str
+    value: float | None
+
+
+def prometheus_lines(status: AgentStatus) -> Iterator[str]:
+    """The status in Prometheus' text format 0.0.4; what is unknown is left out, never 0."""
+    labels = ",".join(f"{name}={_quoted(value)}" for name, value in (("agent", status.agent), ("site", status.site)))
+    for metric in _metrics(status):
+        if metric.value is not None:
+            name = f"leadline_agent_{metric.name}"
+            yield f"# HELP {name} {metric.help}"
+            yield f"# TYPE {name} {metric.kind}"
+            yield f"{name}{{{labels}}} {metric.value}"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def _metrics(status: AgentStatus) -> list[_Metric]:
+    spool, prober, clock = status.spool, status.prober, status.clock
+    offset_us = status.clock_offset_us
+    return [
+        _Metric("status_time_seconds", "gauge", "When this was written.", status.written_at_s),
+        _Metric("start_time_seconds", "gauge", "When the agent started.", status.started_at_s),
+        _Metric("plan_version", "gauge", "Version of the mesh that is measured.", status.plan_version),
+        _Metric("targets", "gauge", "Targets of the plan.", status.targets),
+        _Metric("targets_refused", "gauge", "Targets left out by the local policy.", status.targets_refused),
+        _Metric("sealed_until_seconds", "gauge", "End of the last window sealed.", status.sealed_until_s),
+        _Metric("last_ack_time_seconds", "gauge", "When a batch was last acknowledged.", status.last_ack_at_s),
+        _Metric("upload_failures", "gauge", "Posts that failed in a row.", status.failures),
+        _Metric("spool_bytes", "gauge", "Size of the spool.", spool.bytes),
+        _Metric("spool_bytes_max", "gauge", "Budget of the spool.", spool.bytes_max),
+        _Metric("spool_batches_waiting", "gauge", "Batches not acknowledged.", spool.unacked),
+        _Metric("spool_batches_in_memory", "gauge", "Batches not on disk yet.", spool.pending),
+        _Metric("spool_batches_refused", "gauge", "Dead letters.", spool.dead),
+        _Metric("spool_oldest_waiting_seconds", "gauge", "Age of the oldest window waiting.", spool.oldest_unacked_s),
+        _Metric("spool_days_left", "gauge", "Days that fit before something is given up.", spool.days_left),
+        _Metric("spool_degraded", "gauge", "1 while batches are held in memory only.", int(spool.degraded is not None)),
+        _Metric("probes_sent_total", "counter", "Probes sent.", prober.sent),
+        _Metric("probes_received_total", "counter", "Replies that fit a probe.", prober.received),
+        _Metric("duplicates_total", "counter", "Replies beyond the first.", prober.duplicates),
+        _Metric("strays_total", "counter", "Replies that fit no probe.", prober.strays),
+        _Metric("packets_dropped_total", "counter", "Packets lost to a full receive queue.", prober.dropped),
+        _Metric("packets_withheld_total", "counter", "Slots not sent for the ceiling.", prober.withheld),
+        _Metric("stalls_total", "counter", "Standstills of this host.", prober.stalls),
+        _Metric("clock_steps_total", "counter", "Steps of the wall clock.", prober.clock_steps),
+        _Metric("send_lag_seconds_max", "gauge", "The latest send behind schedule.", prober.lag_ns_max / 1e9),
+        _Metric(
+            "clock_synchronised",
+            "gauge",
+            "1 when NTP disciplines the clock.",
+            None if clock is None else int(clock.synchronised),
+        ),
+        _Metric(
+            "clock_error_seconds_max",
+            "gauge",
+            "The kernel's bound.",
+            None if clock is None else clock.max_error_us / 1e6,
+        ),
+        _Metric(
+            "clock_offset_seconds", "gauge", "Agent minus collector.", None if offset_us is None else offset_us / 1e6
+        ),
+    ]

@@ -1,0 +1,281 @@
+"""The benchmark of the agent: ``make bench-agent``, or ``python -m tests.bench.agent``. Needs root.
+
+Memory and CPU of both processes of an agent at several numbers of targets, one probe a second to each, with a real
+collector on SQLite; the time from its start to its first probe; the bytes of a sample on the wire and in the spool. All
+on loopback, with the programs as they are installed. It prints a table, says which goals are met, and writes JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import msgspec
+
+from leadline import wire
+from leadline.model import window_of
+from leadline_agent.sealing import pack
+from leadline_agent.segment import HEADER_BYTES
+from tests.bench.agent_process import (
+    AgentBenchError,
+    Collector,
+    Use,
+    agent,
+    child_of,
+    collector,
+    seconds_to_first_probe,
+    use,
+)
+
+#: Imports, the first plan, the first probes.
+SETTLE_S = 5
+RSS_KB_MAX = 35 << 10
+CPU_RATIO_MAX = 0.02
+START_S_MAX = 0.4
+BYTES_MAX = 8.0
+#: Where the goals for memory and CPU are set.
+GOAL_TARGETS = 50
+FIRST = "127.0.1.1"
+#: Name: base RTT and the mean of an exponential jitter on top, microseconds.
+PATHS = {
+    "loopback": (14, 3.0),
+    "metro, 1 ms": (1_000, 15.0),
+    "region, 10 ms": (9_800, 40.0),
+    "continent, 80 ms": (80_000, 400.0),
+    "world, 250 ms": (250_000, 5_000.0),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What an agent used at a number of targets."""
+
+    targets: int
+    seconds: float
+    #: The process that sends batches, and the one that probes; CPU is that of the measured time.
+    loop: Use
+    prober: Use
+
+    @property
+    def cpu_ratio(self) -> float:
+        return (self.loop.cpu_s + self.prober.cpu_s) / self.seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bytes:
+    """What a sample of a path takes in a batch of one minute and ``GOAL_TARGETS`` targets."""
+
+    path: str
+    on_the_wire: float
+    in_the_spool: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """What is to be reached."""
+
+    text: str
+    figure: str
+    met: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """Everything, as the JSON file has it."""
+
+    version: int
+    machine: dict[str, str]
+    runs: list[Run]
+    starts_s: list[float]
+    bytes_per_sample: list[Bytes]
+    goals: list[Goal]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run it; 0 when it ran, whatever it found, 2 when it cannot run here."""
+    options = _options(arguments)
+    if os.geteuid() != 0:
+        print("the benchmark cannot run here: it listens for the first probe as root", file=sys.stderr)
+        return 2
+    try:
+        with tempfile.TemporaryDirectory(prefix="leadline-bench-") as directory, collector(Path(directory)) as server:
+            runs = [_run(server, targets, options.seconds) for targets in options.targets]
+            starts_s = list(_starts(server, options.starts))
+    except AgentBenchError as error:
+        print(f"the benchmark ends without a result: {error}", file=sys.stderr)
+        return 2
+    found = bytes_per_sample()
+    findings = Findings(
+        version=1,
+        machine={"cores": str(os.cpu_count()), "kernel": platform.release(), "python": platform.python_version()},
+        runs=runs,
+        starts_s=starts_s,
+        bytes_per_sample=found,
+        goals=goals(runs, starts_s, found),
+    )
+    print(*table(findings), sep="\n")
+    options.json.write_bytes(msgspec.json.format(msgspec.json.encode(findings)))
+    print(f"\nall figures: {options.json}")
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.agent", description=__doc__)
+    parser.add_argument("--targets", type=_numbers, default=[10, 50, 200], help="default: 10,50,200")
+    parser.add_argument("--seconds", type=int, default=60, help="of each run; a whole minute holds one sealing")
+    parser.add_argument("--starts", type=int, default=5, help="how often the start is timed (default: 5)")
+    parser.add_argument("--json", type=Path, default=Path("bench-agent.json"), metavar="FILE")
+    return parser.parse_args(arguments)
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
+
+
+def mesh(targets: int, interval: str) -> str:
+    """One agent and so many addresses of the own loopback as hosts of another site."""
+    site = '[[site]]\nname = "{}"\nlatitude = 50.0\nlongitude = 8.0\nuncertainty_km = 100\n'
+    hosts = (
+        f'[[host]]\nname = "h{number}"\nsite = "far"\naddress = "127.0.{1 + number // 256}.{number % 256}"\n'
+        for number in range(1, targets + 1)
+    )
+    return "\n".join(
+        [
+            'profiles = ["vcf9-stretched-cluster"]',
+            site.format("near"),
+            site.format("far"),
+            '[[agent]]\nname = "near-a1"\nsite = "near"\naddress = "127.0.0.1"\n',
+            *hosts,
+            '[[group]]\nname = "all"\nkind = "full-mesh"\nsites = ["near", "far"]\n',
+            f'[group.probe]\ninterval = "{interval}"\ntimeout = "1s"\n',
+        ]
+    )
+
+
+def _run(server: Collector, targets: int, seconds: int) -> Run:
+    _say(f"{targets} targets, {seconds} s")
+    with agent(server.enrolled(mesh(targets, "1s"))) as loop_id:
+        prober_id = child_of(loop_id)
+        time.sleep(SETTLE_S)
+        began, before = time.monotonic(), [use(loop_id), use(prober_id)]
+        time.sleep(seconds)
+        took_s, after = time.monotonic() - began, [use(loop_id), use(prober_id)]
+    loop, prober = (_during(first, last) for first, last in zip(before, after, strict=True))
+    return Run(targets=targets, seconds=took_s, loop=loop, prober=prober)
+
+
+def _during(before: Use, after: Use) -> Use:
+    return Use(
+        rss_kb=after.rss_kb,
+        rss_peak_kb=after.rss_peak_kb,
+        pss_kb=after.pss_kb,
+        private_kb=after.private_kb,
+        cpu_s=after.cpu_s - before.cpu_s,
+    )
+
+
+def _starts(server: Collector, count: int) -> Iterator[float]:
+    """Slots of 10 ms, so that the wait for the first whole slot does not count; the first start, uncounted, gets the
+    plan and warms the disk.
+    """
+    state = server.enrolled(mesh(1, "10ms"))
+    for number in range(count + 1):
+        _say(f"start {number} of {count}")
+        took_s = seconds_to_first_probe(state, FIRST)
+        if number:
+            yield took_s
+
+
+def bytes_per_sample() -> list[Bytes]:
+    """Of made-up minutes, for on loopback RTTs are short and compress too well."""
+    return [_bytes(path, base_us, jitter_us) for path, (base_us, jitter_us) in PATHS.items()]
+
+
+def _bytes(path: str, base_us: int, jitter_us: float) -> Bytes:
+    rng = random.Random(1)
+    windows = [
+        window_of(1_795_327_200, 1_000, {slot: base_us + int(rng.expovariate(1 / jitter_us)) for slot in range(60)}, [])
+        for _ in range(GOAL_TARGETS)
+    ]
+    batch = wire.Batch(
+        v=wire.WIRE_VERSION, agent="fra-a1", epoch=f"{rng.getrandbits(128):032x}", seq=12_345, mesh_version=3,
+        sealed_at_us=1_795_327_269_123_456, monotonic_us=123_456_789_012, boottime_us=123_456_789_012,
+        boot_id="0a8e2d2a-6c62-4bb1-a43f-1c57f1b5dd1b", clock_offset_us=-1_234, clock_offset_error_us=456,
+        clock=wire.ClockState(synchronised=True, offset_us=12, max_error_us=16_000, estimated_error_us=345),
+        series=[wire.series(f"site{nth:02}-a1", f"192.0.2.{nth}", window) for nth, window in enumerate(windows)],
+    )  # fmt: skip
+    size, samples = len(pack(batch)), GOAL_TARGETS * 60
+    return Bytes(path=path, on_the_wire=size / samples, in_the_spool=(size + HEADER_BYTES) / samples)
+
+
+def goals(runs: Iterable[Run], starts_s: Sequence[float], found: Sequence[Bytes]) -> list[Goal]:
+    """Which goals are met. Memory is judged three ways, the strictest first, for two processes share pages."""
+    at_goal = next((run for run in runs if run.targets == GOAL_TARGETS), None)
+    judged = [] if at_goal is None else [*_memory(at_goal), _cpu(at_goal)]
+    if starts_s:
+        middle_s = median(starts_s)
+        judged.append(
+            Goal(
+                text=f"start to first probe <= {START_S_MAX} s", figure=f"{middle_s:.2f} s", met=middle_s <= START_S_MAX
+            )
+        )
+    worst = max(one.in_the_spool for one in found)
+    judged.append(
+        Goal(text=f"bytes a sample <= {BYTES_MAX:.0f}", figure=f"{worst:.2f} at worst", met=worst <= BYTES_MAX)
+    )
+    return judged
+
+
+def _memory(run: Run) -> Iterator[Goal]:
+    for text, kb in (
+        ("RSS of both processes added, shared pages counted twice", run.loop.rss_kb + run.prober.rss_kb),
+        ("PSS of both processes added", run.loop.pss_kb + run.prober.pss_kb),
+        ("RSS of the larger process", max(run.loop.rss_kb, run.prober.rss_kb)),
+    ):
+        yield Goal(text=f"{text} <= {_mb(RSS_KB_MAX)} MB", figure=f"{_mb(kb)} MB", met=kb <= RSS_KB_MAX)
+
+
+def _cpu(run: Run) -> Goal:
+    text = f"CPU at {run.targets} targets/s <= {CPU_RATIO_MAX:.0%} of a core"
+    return Goal(text=text, figure=f"{run.cpu_ratio:.1%}", met=run.cpu_ratio <= CPU_RATIO_MAX)
+
+
+def table(findings: Findings) -> Iterator[str]:
+    """The figures as Markdown, and a line a goal."""
+    yield "| targets | process | RSS MB | peak | PSS | private | CPU of a core |"
+    yield "|---:|---|---:|---:|---:|---:|---:|"
+    for run in findings.runs:
+        for name, one in (("loop", run.loop), ("prober", run.prober)):
+            memory = " | ".join(map(_mb, (one.rss_kb, one.rss_peak_kb, one.pss_kb, one.private_kb)))
+            yield f"| {run.targets} | {name} | {memory} | {one.cpu_s / run.seconds:.2%} |"
+    yield ""
+    yield "| path | bytes a sample on the wire | in the spool |"
+    yield "|---|---:|---:|"
+    for found in findings.bytes_per_sample:
+        yield f"| {found.path} | {found.on_the_wire:.2f} | {found.in_the_spool:.2f} |"
+    yield ""
+    yield "start to first probe, s: " + ", ".join(f"{took_s:.3f}" for took_s in findings.starts_s)
+    for goal in findings.goals:
+        yield f"{'met' if goal.met else 'NOT MET'}: {goal.text}: {goal.figure}"
+
+
+def _mb(kb: int) -> str:
+    return f"{kb / 1_024:.1f}"
+
+
+def _say(text: str) -> None:
+    """Progress goes to stderr, results to stdout."""
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""A collector and an agent as processes on loopback, and what the kernel says they use."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+LEADLINE = (sys.executable, "-m", "leadline_cli")
+STARTING_S = 30
+STOPPING_S = 15
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_ECHO_REQUEST = 8
+
+
+class AgentBenchError(Exception):
+    """A process did not do what it had to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """What one process uses; memory in kB as the kernel counts."""
+
+    rss_kb: int
+    #: The most it has been.
+    rss_peak_kb: int
+    #: Shared pages by their share.
+    pss_kb: int
+    #: What would be free if it ended: no page of it is shared.
+    private_kb: int
+    cpu_s: float
+
+
+def use(process_id: int) -> Use:
+    """What a process uses now."""
+    status = Path(f"/proc/{process_id}/status").read_text()
+    rollup = Path(f"/proc/{process_id}/smaps_rollup").read_text()
+    ticks = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return Use(
+        rss_kb=_kb(status, "VmRSS"),
+        rss_peak_kb=_kb(status, "VmHWM"),
+        pss_kb=_kb(rollup, "Pss"),
+        private_kb=_kb(rollup, "Private_Clean") + _kb(rollup, "Private_Dirty"),
+        cpu_s=sum(map(int, ticks)) / _TICKS_PER_S,
+    )
+
+
+def _kb(text: str, name: str) -> int:
+    found = re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)
+    assert found is not None, name
+    return int(found[1])
+
+
+def child_of(process_id: int) -> int:
+    """The one child of a process; AgentBenchError when it does not come."""
+    deadline = time.monotonic() + STARTING_S
+    while time.monotonic() < deadline:
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal() and _parent(entry) == process_id:
+                return int(entry.name)
+        time.sleep(0.05)
+    raise AgentBenchError("the agent has no probing process")
+
+
+def _parent(entry: Path) -> int | None:
+    try:
+        return int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collector:
+    """A collector on SQLite, as an administrator sees it."""
+
+    url: str
+    directory: Path
+
+    def leadline(self, *arguments: str, said: str = "") -> str:
+        """Run one command against it."""
+        environment = os.environ | {
+            "LEADLINE_COLLECTOR_URL": self.url,
+            "LEADLINE_ADMIN_KEY_FILE": str(self.directory / "data" / "admin.key"),
+        }
+        done = subprocess.run(
+            [*LEADLINE, *arguments], env=environment, input=said, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise AgentBenchError(f"leadline {' '.join(arguments)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def enrolled(self, mesh: str) -> Path:
+        """The state directory of an agent freshly enrolled under a mesh."""
+        state = self.directory / f"state{time.monotonic_ns()}"
+        file = self.directory / "mesh.toml"
+        file.write_text(mesh)
+        self.leadline("mesh", "apply", str(file))
+        token = self.leadline("token", "create", "--site", "near")
+        self.leadline(
+            "agent",
+            "enroll",
+            self.url,
+            "--token-file",
+            "-",
+            "--agent",
+            "near-a1",
+            "--state-dir",
+            str(state),
+            said=token,
+        )
+        return state
+
+
+@contextmanager
+def collector(directory: Path) -> Iterator[Collector]:
+    """A collector that accepts connections."""
+    command = [*LEADLINE, "collector", "serve", "--port", "0", "--data-dir", str(directory / "data")]
+    with (directory / "collector.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    try:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        if not said.startswith("listening on "):
+            raise AgentBenchError("the collector does not start: " + (directory / "collector.log").read_text()[-500:])
+        yield Collector(url=said.removeprefix("listening on ").strip(), directory=directory)
+    finally:
+        _end(process)
+
+
+@contextmanager
+def agent(state: Path) -> Iterator[int]:
+    """An agent that runs; its process id."""
+    with (state / "agent.log").open("ab") as log:
+        process = subprocess.Popen(
+            [*LEADLINE, "agent", "run", "--state-dir", str(state)], stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        yield process.pid
+        if process.poll() is not None:
+            raise AgentBenchError("the agent ended")
+    except AgentBenchError as error:
+        raise AgentBenchError(f"{error}: {(state / 'agent.log').read_text()[-500:]}") from error
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOPPING_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+def seconds_to_first_probe(state: Path, address: str) -> float:
+    """From the start of the agent's process to its first echo request to ``address``, as a raw socket sees it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as listener:
+        listener.settimeout(STARTING_S)
+        began = time.monotonic()
+        with agent(state):
+            while True:
+                packet, _ = listener.recvfrom(256)
+                header_bytes = (packet[0] & 0xF) * 4
+                if packet[header_bytes] == _ECHO_REQUEST and socket.inet_ntoa(packet[16:20]) == address:
+                    return time.monotonic() - began

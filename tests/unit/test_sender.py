@@ -1,0 +1,286 @@
+"""Sealing and sending: what becomes of a batch for every answer, on a real spool and with a collector on paper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from leadline import wire
+from leadline.clock import seeded
+from leadline.model import window_of
+from leadline_agent.answers import Answer, Kind
+from leadline_agent.files import DirectoryFiles
+from leadline_agent.frames import Sealed
+from leadline_agent.sealing import Sealer, pack, unpack
+from leadline_agent.sender import Sender
+from leadline_agent.shelf import BatchId
+from leadline_agent.spool import Committed, Spool
+from leadline_agent.spool_limits import SpoolLimits
+from leadline_agent.tombstones import Loss
+from tests.fakes import FakeClock
+
+START_S = 1_700_000_040
+
+
+class Collector:
+    """Answers as it is told, and remembers what it got."""
+
+    url = "http://collector.test"
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.got: list[wire.Batch] = []
+        self.answer: Callable[[wire.Batch], Answer] = self.stores
+        self.stored: set[tuple[str, int]] = set()
+
+    def push(self, body: bytes) -> Answer:
+        self.clock.advance(1_000_000)
+        batch = unpack(body)
+        self.got.append(batch)
+        return self.answer(batch)
+
+    def stores(self, batch: wire.Batch) -> Answer:
+        duplicate = (batch.epoch, batch.seq) in self.stored
+        self.stored.add((batch.epoch, batch.seq))
+        count = sum(epoch == batch.epoch for epoch, _ in self.stored)
+        ack = wire.Ack(
+            digest="0" * 64,
+            duplicate=duplicate,
+            mesh_version=7,
+            batches=count,
+            received_at_us=self.clock.wall_ns() // 1_000,
+        )
+        return Answer(kind=Kind.STORED, reason="stored", status=200, ack=ack)
+
+
+def says(kind: Kind, status: int) -> Callable[[wire.Batch], Answer]:
+    return lambda _: Answer(kind=kind, reason=f"{status} said", status=status, is_problem=True)
+
+
+class Bench:
+    """An agent's spool, sealer and sender in a directory, with a clock that jumps."""
+
+    def __init__(self, directory: Path, clock: FakeClock | None = None, epoch: int = 0) -> None:
+        self.clock = clock or FakeClock()
+        self.collector = Collector(self.clock)
+        epochs = iter(range(epoch, epoch + 100))
+        self.spool = Spool(
+            files=DirectoryFiles(directory),
+            clock=self.clock,
+            make_epoch=lambda: f"{next(epochs):032x}",
+            limits=SpoolLimits(),
+        )
+        self.sealer = Sealer("fra-a1", self.spool, self.clock)
+        self.sender = Sender(
+            clients=[self.collector],  # type: ignore[list-item]  # the port, not the class
+            spool=self.spool,
+            sealer=self.sealer,
+            clock=self.clock,
+            rng=seeded(1),
+        )
+
+    def seal(self, minute: int, targets: int = 2) -> None:
+        """Spool a minute of some targets, durably."""
+        start_s = START_S + 60 * minute
+        series = [
+            wire.series(f"t{number}", "192.0.2.1", window_of(start_s, 1_000, {0: 5_000 + minute}, []))
+            for number in range(targets)
+        ]
+        self.sealer.seal(Sealed(3, series))
+        assert isinstance(self.spool.commit(), Committed)
+
+    def run(self, seconds: int = 1_000) -> None:
+        """Send what is due for so long."""
+        end_ns = self.clock.monotonic_ns() + seconds * 10**9
+        while self.clock.monotonic_ns() < end_ns:
+            due_ns = self.sender.step()
+            if due_ns is None:
+                return
+            self.clock.sleep_until(min(due_ns, end_ns))
+
+
+@pytest.fixture(name="bench")
+def _bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    bench.spool.close()
+
+
+def test_a_packed_batch_is_the_same_bytes_again(bench: Bench) -> None:
+    """A retry is byte-identical: gzip carries no time of packing."""
+    bench.seal(0)
+    bench.run()
+
+    assert pack(bench.collector.got[0]) == pack(unpack(pack(bench.collector.got[0])))
+    assert bench.collector.got[0].series[0].rtt_us[0] == 5_000
+
+
+def test_a_batch_carries_its_anchors(bench: Bench) -> None:
+    """Three clocks, the boot, the kernel's word on NTP, and after the first answer the offset to the collector."""
+    bench.seal(0)
+    bench.run()
+    bench.seal(1)
+    bench.run()
+    first, second = bench.collector.got
+
+    assert (first.v, first.agent, first.mesh_version, first.seq, second.seq) == (2, "fra-a1", 3, 0, 1)
+    assert first.boottime_us is not None
+    assert first.boot_id
+    assert (first.clock_offset_us, first.clock_offset_error_us) == (None, None)
+    assert second.clock_offset_us is not None
+    assert abs(second.clock_offset_us) <= (second.clock_offset_error_us or 0)
+
+
+def test_an_acknowledged_batch_leaves_the_queue_and_stays_on_disk(bench: Bench) -> None:
+    """For the rewind after a restored backup."""
+    bench.seal(0)
+    bench.run()
+
+    assert (bench.spool.usage().unacked, bench.spool.usage().acked) == (0, 1)
+    assert bench.sender.mesh_version == 7
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [(Kind.AWAY, 503), (Kind.STRANGER, 200), (Kind.DENIED, 401), (Kind.SKEWED, 426)],
+)
+def test_what_is_not_an_acknowledgement_keeps_the_batch(bench: Bench, kind: Kind, status: int) -> None:
+    """However often; and when the collector is well again it gets the very same batch."""
+    bench.collector.answer = says(kind, status)
+    bench.seal(0)
+    bench.run(3_600)
+    assert bench.spool.usage().unacked == 1
+    assert bench.sender.last_error == f"{status} said"
+
+    bench.collector.answer = bench.collector.stores
+    bench.run(3_600)
+
+    assert bench.spool.usage().unacked == 0
+    assert len({pack(batch) for batch in bench.collector.got}) == 1
+
+
+def test_what_is_refused_for_ever_becomes_a_dead_letter_and_a_gap(bench: Bench) -> None:
+    """The next batch tells of it, until one that does is acknowledged."""
+    bench.collector.answer = says(Kind.REFUSED, 422)
+    bench.seal(0)
+    bench.run()
+    assert (bench.spool.usage().unacked, bench.spool.usage().dead) == (0, 1)
+
+    bench.spool.commit()
+    bench.collector.answer = says(Kind.AWAY, 503)
+    bench.seal(1)
+    bench.run(10)
+    bench.collector.answer = bench.collector.stores
+    bench.seal(2)
+    bench.run()
+    bench.seal(3)
+    bench.run()
+
+    told = {batch.seq: [(gap.reason, gap.first_seq) for gap in batch.gaps] for batch in bench.collector.got[1:]}
+    assert told == {1: [(wire.GapReason.REFUSED, 0)], 2: [(wire.GapReason.REFUSED, 0)], 3: []}
+
+
+def test_a_batch_that_is_too_large_is_split(bench: Bench) -> None:
+    """Into halves, under new numbers, until they pass; every window arrives once."""
+
+    def small(batch: wire.Batch) -> Answer:
+        return bench.collector.stores(batch) if len(batch.series) <= 2 else says(Kind.TOO_LARGE, 413)(batch)
+
+    bench.collector.answer = small
+    bench.seal(0, targets=5)
+    bench.run()
+
+    stored = [batch for batch in bench.collector.got if (batch.epoch, batch.seq) in bench.collector.stored]
+    assert sorted(one.target for batch in stored for one in batch.series) == ["t0", "t1", "t2", "t3", "t4"]
+    assert bench.spool.usage().unacked == 0
+
+
+def test_a_cloned_identity_goes_on_in_a_new_epoch(bench: Bench) -> None:
+    """The name is taken by other bytes: the windows arrive under another."""
+    answers = iter([says(Kind.CLONED, 409)])
+    bench.collector.answer = lambda batch: next(answers, bench.collector.stores)(batch)
+    bench.seal(0)
+    bench.run()
+
+    first, second = bench.collector.got
+    assert (first.epoch, second.epoch) == (f"{0:032x}", f"{1:032x}")
+    assert first.series == second.series
+    assert second.sealed_at_us == first.sealed_at_us
+
+
+def test_a_restored_backup_is_refilled(bench: Bench) -> None:
+    """The store has fewer batches than it acknowledged: the agent sends again what it keeps."""
+    for minute in range(5):
+        bench.seal(minute)
+        bench.run()
+    bench.collector.stored = {name for name in bench.collector.stored if name[1] < 2}
+
+    bench.seal(5)
+    bench.run()
+
+    assert {seq for _, seq in bench.collector.stored} == {0, 1, 2, 3, 4, 5}
+
+
+def test_after_a_restart_what_was_kept_is_sent(bench: Bench, tmp_path: Path) -> None:
+    """From disk, newest first, and nothing twice under two names."""
+    bench.collector.answer = says(Kind.AWAY, 503)
+    for minute in range(3):
+        bench.seal(minute)
+    bench.spool.close()
+    again = Bench(tmp_path, bench.clock, epoch=50)
+    again.seal(3)
+    again.run()
+
+    assert [(batch.epoch[-2:], batch.seq) for batch in again.collector.got] == [
+        ("32", 0),
+        ("00", 0),
+        ("00", 1),
+        ("00", 2),
+    ]
+    again.spool.close()
+
+
+@pytest.mark.parametrize(("lost", "sent"), [(False, 2), (True, 7)])
+def test_a_backup_restored_while_the_agent_was_down_is_refilled(
+    bench: Bench, tmp_path: Path, lost: bool, sent: int
+) -> None:
+    """After a start the last acknowledged batch is sent once more; if it is news to the collector, so is the rest."""
+    for minute in range(5):
+        bench.seal(minute)
+        bench.run()
+    bench.spool.close()
+    again = Bench(tmp_path, bench.clock, epoch=50)
+    again.collector.stored = set() if lost else bench.collector.stored
+    again.seal(5)
+    again.run()
+
+    assert len(again.collector.got) == sent
+    assert {(epoch[-2:], seq) for epoch, seq in again.collector.stored} == {
+        ("32", 0),
+        *(("00", seq) for seq in range(5)),
+    }
+    again.spool.close()
+
+
+def test_a_loss_of_unknown_time_is_told_from_the_beginning(bench: Bench) -> None:
+    """Half open, in the words of the wire."""
+    bench.collector.answer = says(Kind.REFUSED, 422)
+    bench.seal(4)
+    bench.run()
+    (stone,) = bench.spool.tombstones()
+    bench.collector.answer = bench.collector.stores
+    bench.seal(5)
+    bench.run()
+    (gap,) = bench.collector.got[-1].gaps
+
+    assert stone.reason is Loss.REFUSED
+    assert (gap.from_s, gap.to_s, gap.windows, gap.epoch) == (START_S + 240, START_S + 300, 2, f"{0:032x}")
+
+
+def test_a_batch_name_is_never_given_twice(bench: Bench) -> None:
+    """Numbers go up by one."""
+    names = [bench.spool.reserve() for _ in range(3)]
+
+    assert names == [BatchId(f"{0:032x}", seq) for seq in range(3)]

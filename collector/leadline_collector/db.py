@@ -14,7 +14,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,7 +58,6 @@ class Database:
         self._lock_fd = lock(Path(url.database or "")) if self.is_sqlite else None
         self._writers = _sqlite_writer(url) if self.is_sqlite else _postgresql(url, WRITERS_MAX, "READ COMMITTED")
         self._readers = _sqlite_readers(url) if self.is_sqlite else _postgresql(url, READERS_MAX, "REPEATABLE READ")
-        self._turns = _Turns() if self.is_sqlite else None
         self._group = GroupCommit(self.write) if self.is_sqlite else None
         self._room = threading.BoundedSemaphore(TRANSACTIONS_MAX)
 
@@ -71,8 +70,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that is durable when the ``with`` ends, and leaves nothing when it raises."""
-        turn = self._turns.mine() if self._turns else nullcontext()
-        with turn, _translated(), self._writers.begin() as connection:
+        with _translated(), self._writers.begin() as connection:
             yield connection
 
     def transact(self, work: Callable[[Connection], Result]) -> Result:
@@ -100,34 +98,6 @@ class Database:
         if self._lock_fd is not None:
             os.close(self._lock_fd)
             self._lock_fd = None
-
-
-class _Turns:
-    """A fair lock: who waits has it before its holder has it again. The writer thread would starve all others.
-
-    Whoever wants the room holds the door meanwhile, and the holder, back from the room, finds the door shut.
-    """
-
-    def __init__(self) -> None:
-        self._door, self._room = threading.Lock(), threading.Lock()
-
-    @contextmanager
-    def mine(self) -> Iterator[None]:
-        """Hold it; StoreUnavailableError after ``POOL_TIMEOUT_S``."""
-        _take(self._door)
-        try:
-            _take(self._room)
-        finally:
-            self._door.release()
-        try:
-            yield
-        finally:
-            self._room.release()
-
-
-def _take(lock: threading.Lock) -> None:
-    if not lock.acquire(timeout=POOL_TIMEOUT_S):
-        raise StoreUnavailableError("the database is busy; try again in a few seconds")
 
 
 @contextmanager

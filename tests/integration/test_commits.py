@@ -169,6 +169,8 @@ def test_closing_does_what_is_waiting(table: Database) -> None:
     with behind(table, insert(1), insert(2)) as futures:
         closing = threading.Thread(target=table.close)
         closing.start()
+        closing.join(0.2)
+        assert closing.is_alive()
 
     closing.join(WAIT_S)
     assert {future.result(WAIT_S) for future in futures} == {1, 2}
@@ -190,8 +192,8 @@ def test_the_writer_thread_does_not_starve_others(table: Database) -> None:
             table.transact(insert(n))
             n += 1
 
-    with ThreadPoolExecutor(3) as pool:
-        futures = [pool.submit(press, start) for start in (1_000_000, 2_000_000, 3_000_000)]
+    with ThreadPoolExecutor(20) as pool:
+        futures = [pool.submit(press, 1_000_000 * start) for start in range(1, 21)]
         try:
             for n in range(20):
                 with table.write() as connection:

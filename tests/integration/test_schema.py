@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 from sqlalchemy.engine import URL
 
 from leadline.errors import ConfigError, UnavailableError
@@ -68,6 +68,29 @@ def test_drift_is_seen(empty: Database) -> None:
         connection.exec_driver_sql("ALTER TABLE site ADD COLUMN colour INTEGER")
 
     assert {found[0] for found in schema.drift(empty)} == {"add_index", "remove_column"}
+
+
+def test_what_is_stored_already_is_counted(empty: Database) -> None:
+    """The ledger begins with the batches of the journal, by agent and epoch."""
+    schema.upgrade(empty, "0001")
+    with empty.write() as connection:
+        connection.exec_driver_sql("INSERT INTO site (id, name) VALUES (1, 'fra')")
+        connection.exec_driver_sql("INSERT INTO agent (id, name, site_id) VALUES (1, 'fra1', 1)")
+        for epoch, seq in ((b"a" * 16, 3), (b"a" * 16, 7), (b"b" * 16, 1)):
+            row = {"epoch": epoch, "seq": seq, "sha256": bytes(32)}
+            connection.execute(
+                text(
+                    "INSERT INTO batch (src_id, epoch, seq, received_at, sha256, mesh_version, body) "
+                    "VALUES (1, :epoch, :seq, 1, :sha256, 1, :sha256)"
+                ),
+                row,
+            )
+
+    schema.upgrade(empty)
+
+    with empty.read() as connection:
+        ledger = connection.execute(text("SELECT epoch, batches, seq_max FROM ledger ORDER BY epoch")).all()
+    assert [(bytes(row[0]), row[1], row[2]) for row in ledger] == [(b"a" * 16, 2, 7), (b"b" * 16, 1, 1)]
 
 
 def test_up_twice_does_nothing(empty: Database) -> None:

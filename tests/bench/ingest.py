@@ -1,0 +1,203 @@
+"""The benchmark of ingest: ``make bench-ingest``, or ``python -m tests.bench.ingest``; docs/benchmarks.md.
+
+A collector on SQLite and on PostgreSQL, both with durable commits, and VictoriaMetrics from the distribution's packages
+with its defaults: the same samples over HTTP on loopback, first as fast as they are taken, then 500 simulated sites at
+their own pace. It prints tables, says which goals are met, and writes JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+from leadline.model import Window
+from tests.bench import ingest_load as load
+from tests.bench.ingest_load import Post, Sent
+from tests.bench.ingest_servers import Server, collector, has_victoria, victoria
+
+SITES = 500
+#: Windows of an agent's six POSTs a minute: 499 targets.
+PARTS = (83, 83, 83, 83, 83, 84)
+POSTS_PER_S = 50
+#: Agents in the run at full speed; each POST is one agent's minute with 499 targets.
+AGENTS = 20
+CONNECTIONS = 8
+OPEN_CONNECTIONS = 64
+TARGETS = 499
+
+Body: TypeAlias = Callable[[Post, Sequence[Window]], bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One run against one server."""
+
+    server: str
+    run: str
+    posts: int
+    samples: int
+    refused: int
+    seconds: float
+    samples_per_s: float
+    #: Per second of CPU time of the server, its database included.
+    samples_per_core: float
+    #: CPU seconds per second.
+    cores: float
+    p50_ms: float
+    p99_ms: float
+    max_ms: float
+    bytes_sent_per_sample: float
+    bytes_on_disk_per_sample: float
+    #: What the server says it has afterwards; must be ``samples``.
+    samples_stored: int
+
+
+def main() -> None:
+    """Run, print, write."""
+    options = _options()
+    sites = [f"s{n:03}" for n in range(SITES)]
+    pool = load.rtts()
+    fast = load.minute_posts(sites[:AGENTS], TARGETS, options.minutes)
+    # In a mesh of 20 agents there are no 499 others: an agent of the fast run probes the first 499 of all.
+    fast = [_with_targets(post, sites) for post in fast]
+    paced = load.open_posts(sites, POSTS_PER_S * options.seconds, PARTS)
+    print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores", flush=True)
+    results = []
+    for open_server, body in _servers(sites, options.servers):
+        results += [
+            _run(open_server, body, "full speed", fast, pool),
+            _run(open_server, body, "500 sites", paced, pool),
+        ]
+    print("\n".join(_goals(results)))
+    document = {"machine": _machine(), "results": [asdict(result) for result in results]}
+    options.json.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="samples a second, per core, and p99 of a POST")
+    parser.add_argument(
+        "--minutes", type=int, default=20, help="minutes of 20 agents at full speed (600,000 samples each)"
+    )
+    parser.add_argument("--seconds", type=int, default=20, help="seconds of 500 sites at their own pace, at most 60")
+    parser.add_argument("--servers", default="sqlite,postgresql,victoria")
+    parser.add_argument("--json", type=Path, default=Path("bench-ingest.json"))
+    return parser.parse_args()
+
+
+def _servers(sites: Sequence[str], chosen: str) -> Iterator[tuple[Callable[[], AbstractContextManager[Server]], Body]]:
+    for name in chosen.split(","):
+        if name == "victoria":
+            if has_victoria():
+                yield victoria, load.victoria_body
+            else:
+                print("no VictoriaMetrics here: apt-get install victoria-metrics")
+        else:
+            yield partial(collector, name, sites), load.leadline_body
+
+
+def _with_targets(post: Post, sites: Sequence[str]) -> Post:
+    targets = [site for site in sites if site != post.agent][:TARGETS]
+    return Post(agent=post.agent, targets=targets, seq=post.seq, start_s=post.start_s, seed=post.seed)
+
+
+def _run(
+    open_server: Callable[[], AbstractContextManager[Server]],
+    body: Body,
+    run: str,
+    posts: Sequence[Post],
+    pool: Sequence[Window],
+) -> Result:
+    bodies = [body(post, pool) for post in posts]
+    with open_server() as server:
+        requests = [
+            load.request(server.path, data, server.keys.get(post.agent))
+            for post, data in zip(posts, bodies, strict=True)
+        ]
+        disk, cpu_s = server.disk_bytes(), server.cpu_s()
+        if run == "full speed":
+            sent = load.closed_loop(server.port, requests, CONNECTIONS)
+        else:
+            sent = load.open_loop(server.port, requests, POSTS_PER_S, OPEN_CONNECTIONS)
+        cpu_s = server.cpu_s() - cpu_s
+        result = _result(server, run, posts, sent, cpu_s, sum(map(len, bodies)), server.disk_bytes() - disk)
+    print(_line(result), flush=True)
+    return result
+
+
+def _result(
+    server: Server, run: str, posts: Sequence[Post], sent: Sent, cpu_s: float, sent_bytes: int, disk_bytes: int
+) -> Result:
+    samples = sum(post.samples for post in posts)
+    return Result(
+        server=server.name,
+        run=run,
+        posts=len(posts),
+        samples=samples,
+        refused=sent.refused,
+        seconds=sent.seconds,
+        samples_per_s=samples / sent.seconds,
+        samples_per_core=samples / cpu_s,
+        cores=cpu_s / sent.seconds,
+        p50_ms=_quantile_ms(sent.latencies_s, 0.5),
+        p99_ms=_quantile_ms(sent.latencies_s, 0.99),
+        max_ms=sent.latencies_s[-1] * 1_000,
+        bytes_sent_per_sample=sent_bytes / samples,
+        bytes_on_disk_per_sample=disk_bytes / samples,
+        samples_stored=server.stored(),
+    )
+
+
+def _quantile_ms(latencies_s: Sequence[float], q: float) -> float:
+    return latencies_s[max(0, -(-int(q * 1_000) * len(latencies_s) // 1_000) - 1)] * 1_000
+
+
+def _line(result: Result) -> str:
+    return (
+        f"{result.server:22} {result.run:10} {result.posts:5} POSTs {result.samples_per_s / 1e6:6.2f} M/s "
+        f"{result.samples_per_core / 1e6:6.2f} M/core {result.cores:5.2f} cores  p50 {result.p50_ms:7.1f} "
+        f"p99 {result.p99_ms:7.1f} max {result.max_ms:7.1f} ms  {result.bytes_sent_per_sample:4.2f} B sent "
+        f"{result.bytes_on_disk_per_sample:5.2f} B on disk  refused {result.refused}"
+    )
+
+
+def _goals(results: Sequence[Result]) -> Iterator[str]:
+    of = {(result.server, result.run): result for result in results}
+    peer = of.get(("VictoriaMetrics", "full speed"))
+    for kind, goal in (("sqlite", 3e6), ("postgresql", 2e6)):
+        fast, paced = of.get((f"leadline, {kind}", "full speed")), of.get((f"leadline, {kind}", "500 sites"))
+        if fast is None or paced is None:
+            continue
+        yield _goal(f"{kind}: every sample stored", all(one.samples_stored == one.samples for one in (fast, paced)))
+        yield _goal(f"{kind}: {goal / 1e6:.0f} M samples/s", fast.samples_per_s >= goal)
+        yield _goal(f"{kind}: 500 sites under half a core", paced.cores <= 0.5)
+        yield _goal(f"{kind}: 500 sites, p99 of a POST at most 100 ms", paced.p99_ms <= 100 and not paced.refused)
+        if peer is not None:
+            better = fast.samples_per_core >= peer.samples_per_core
+            yield _goal(f"{kind}: samples per core at least VictoriaMetrics'", better)
+
+
+def _goal(text: str, met: bool) -> str:
+    return f"{'met    ' if met else 'NOT MET'} {text}"
+
+
+def _machine() -> dict[str, str]:
+    found = subprocess.run(["dpkg-query", "-W", "victoria-metrics"], capture_output=True, text=True, check=False)
+    return {
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "cores": str(os.cpu_count()),
+        "victoria_metrics": found.stdout.strip(),
+    }
+
+
+if __name__ == "__main__":
+    main()

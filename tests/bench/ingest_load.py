@@ -1,0 +1,208 @@
+"""What the ingest benchmark sends and how: the same samples for everybody, ready-made bodies, plain sockets.
+
+The sender shares the machine with what it measures, so everything is made before the clock starts.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from random import Random
+
+from leadline import wire
+from leadline.model import ErrorBound, Window
+from leadline_agent.sealing import GZIP_LEVEL
+
+PROBES = 60
+#: Windows to choose from: enough that gzip finds nothing to repeat within its 32 KiB.
+POOL = 2_000
+EPOCH = "0123456789abcdef" * 2
+START_S = 1_795_327_200
+TIMEOUT_S = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post:
+    """Windows of one agent in one minute: what one POST carries."""
+
+    agent: str
+    targets: Sequence[str]
+    seq: int
+    start_s: int
+    seed: int
+
+    @property
+    def samples(self) -> int:
+        return PROBES * len(self.targets)
+
+
+def rtts(seed: int = 8_427) -> list[Window]:
+    """Windows as a quiet path has them: a floor, some queueing, now and then a spike."""
+    rng = Random(seed)
+    return [
+        Window(
+            start_s=START_S,
+            interval_ms=1_000,
+            rtt_us=tuple(
+                floor + int(rng.expovariate(1 / 40)) + (rng.random() < 0.01) * 3_000 for floor in [base] * PROBES
+            ),
+            error_bound=ErrorBound(p50_us=3, p99_us=17),
+        )
+        for base in (rng.randrange(800, 90_000) for _ in range(POOL))
+    ]
+
+
+def minute_posts(agents: Sequence[str], targets: int, minutes: int) -> list[Post]:
+    """A POST per agent and minute, each with windows of all its targets."""
+    return [
+        Post(agent=agent, targets=_others(agents, agent, targets), seq=minute, start_s=START_S + 60 * minute, seed=seed)
+        for minute in range(minutes)
+        for seed, agent in enumerate(agents)
+    ]
+
+
+def open_posts(agents: Sequence[str], count: int, windows: Sequence[int]) -> list[Post]:
+    """``count`` POSTs of the agents in turn; an agent's targets are spread over its POSTs of a minute."""
+    posts = []
+    for n in range(count):
+        agent, part = agents[n % len(agents)], n // len(agents)
+        others = _others(agents, agent, len(agents) - 1)
+        first = sum(windows[:part])
+        chosen = others[first : first + windows[part]]
+        posts.append(Post(agent=agent, targets=chosen, seq=part, start_s=START_S, seed=n))
+    return posts
+
+
+def _others(agents: Sequence[str], agent: str, count: int) -> list[str]:
+    return [other for other in agents if other != agent][:count]
+
+
+def leadline_body(post: Post, pool: Sequence[Window]) -> bytes:
+    """The batch an agent would send."""
+    template = [wire.series(target, "192.0.2.1", window) for target, window in _windows(post, pool)]
+    series = [
+        wire.Series(
+            target=one.target,
+            address=one.address,
+            start_s=post.start_s,
+            interval_ms=one.interval_ms,
+            rtt_us=one.rtt_us,
+            error_us=one.error_us,
+        )
+        for one in template
+    ]
+    batch = wire.Batch(
+        v=wire.WIRE_VERSION,
+        agent=post.agent,
+        epoch=EPOCH,
+        seq=post.seq,
+        mesh_version=1,
+        sealed_at_us=(post.start_s + 70) * 1_000_000,
+        monotonic_us=1,
+        series=series,
+    )
+    return gzip.compress(wire.encode(batch), compresslevel=GZIP_LEVEL, mtime=0)
+
+
+def victoria_body(post: Post, pool: Sequence[Window]) -> bytes:
+    """The same samples as lines of VictoriaMetrics' /api/v1/import: one series each."""
+    times = [(post.start_s + second) * 1_000 for second in range(PROBES)]
+    lines = (
+        json.dumps(
+            {
+                "metric": {"__name__": "rtt_us", "src": post.agent, "dst": target},
+                "values": window.rtt_us,
+                "timestamps": times,
+            },
+            separators=(",", ":"),
+        )
+        for target, window in _windows(post, pool)
+    )
+    return gzip.compress("\n".join(lines).encode(), compresslevel=GZIP_LEVEL, mtime=0)
+
+
+def _windows(post: Post, pool: Sequence[Window]) -> Iterator[tuple[str, Window]]:
+    rng = Random(post.seed * 100_003 + post.seq)
+    for target in post.targets:
+        yield target, pool[rng.randrange(len(pool))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """What a run was like, seen from outside."""
+
+    seconds: float
+    #: Of every POST, from the moment it was due to the end of its answer.
+    latencies_s: Sequence[float]
+    refused: int
+
+
+def closed_loop(port: int, requests: Sequence[bytes], connections: int) -> Sent:
+    """Send everything as fast as it is answered, on so many connections."""
+    begun = time.monotonic()
+    return _run(port, [(begun, request) for request in requests], connections, due_matters=False)
+
+
+def open_loop(port: int, requests: Sequence[bytes], per_second: float, connections: int) -> Sent:
+    """Send at a fixed rate whatever the answers; a POST that had to wait for its turn waited in its latency."""
+    begun = time.monotonic() + 0.1
+    due = [(begun + n / per_second, request) for n, request in enumerate(requests)]
+    return _run(port, due, connections, due_matters=True)
+
+
+def _run(port: int, requests: Sequence[tuple[float, bytes]], connections: int, *, due_matters: bool) -> Sent:
+    queue = iter(requests)
+
+    def work() -> tuple[list[float], int]:
+        latencies, refused = [], 0
+        with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as stream:
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for due, request in queue:  # next() of a list's iterator is atomic: each request goes to one thread
+                time.sleep(max(0.0, due - time.monotonic()))
+                since = due if due_matters else time.monotonic()
+                refused += exchange(stream, request) >= 300
+                latencies.append(time.monotonic() - since)
+        return latencies, refused
+
+    begun = time.monotonic()
+    with ThreadPoolExecutor(connections) as pool:
+        results = [future.result() for future in [pool.submit(work) for _ in range(connections)]]
+    return Sent(
+        seconds=time.monotonic() - begun,
+        latencies_s=sorted(latency for latencies, _ in results for latency in latencies),
+        refused=sum(refused for _, refused in results),
+    )
+
+
+def exchange(stream: socket.socket, request: bytes) -> int:
+    """Send one request, read its whole answer; the status."""
+    stream.sendall(request)
+    answer = b""
+    while (end := answer.find(b"\r\n\r\n")) < 0:
+        answer += _piece(stream)
+    head = answer[:end].decode().lower()
+    length = int(head.partition("content-length:")[2].partition("\r\n")[0] or 0)
+    missing = length - (len(answer) - end - 4)
+    while missing > 0:
+        missing -= len(_piece(stream))
+    return int(head.split(" ", 2)[1])
+
+
+def _piece(stream: socket.socket) -> bytes:
+    piece = stream.recv(65_536)
+    if not piece:
+        raise ConnectionError("the server closed the connection")
+    return piece
+
+
+def request(path: str, body: bytes, key: str | None = None) -> bytes:
+    """A POST as it goes out."""
+    lines = [f"POST {path} HTTP/1.1", "Host: bench", "Content-Encoding: gzip", f"Content-Length: {len(body)}"]
+    if key is not None:
+        lines.append(f"Authorization: Bearer {key}")
+    return "\r\n".join([*lines, "", ""]).encode() + body

@@ -1,0 +1,219 @@
+"""What the ingest benchmark measures: a collector on either database, and VictoriaMetrics, each in its own process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from urllib.request import urlopen
+
+from sqlalchemy import create_engine, func, select
+from sqlalchemy.engine import URL
+from sqlalchemy.pool import NullPool
+
+from leadline.clock import SystemClock
+from leadline_collector import credentials, meshes, schema, tables
+from leadline_collector.db import Database
+from leadline_collector.secret import Kind, new_secret, sha256_of
+from leadline_collector.store import Store
+from tests import postgres
+
+START_S_MAX = 60
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(slots=True, kw_only=True)
+class Server:
+    """Something that takes POSTs."""
+
+    name: str
+    port: int
+    path: str
+    #: Its processes, with those they start: their CPU time is what the samples cost.
+    pids: Sequence[int]
+    #: What it keeps on disk.
+    data: Path
+    #: By agent; empty where none is asked for.
+    keys: Mapping[str, str]
+    #: How many samples it says it has.
+    stored: Callable[[], int]
+
+    def cpu_s(self) -> float:
+        """User and system time so far."""
+        return sum(_cpu_s(pid) for root in self.pids for pid in _tree(root))
+
+    def disk_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self.data.rglob("*") if path.is_file())
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return 0.0
+    return sum(int(value) for value in fields[11:15]) / TICKS
+
+
+def _tree(root: int) -> list[int]:
+    try:
+        children = Path(f"/proc/{root}/task/{root}/children").read_text().split()
+    except FileNotFoundError:
+        return []
+    return [root, *(pid for child in children for pid in _tree(int(child)))]
+
+
+@contextmanager
+def collector(kind: str, agents: Sequence[str]) -> Iterator[Server]:
+    """A collector on a fresh, durable database of that kind, with a mesh of these agents, one a site, all enrolled."""
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"leadline-bench-{kind}-")))
+        if kind == "sqlite":
+            url, pids, data = URL.create("sqlite", database=str(home / "leadline.sqlite")), [], home
+        else:
+            server = stack.enter_context(postgres.server(durable=True))
+            url = postgres.create_database(server, "bench")
+            socket_dir = Path(str(server.query["host"]))
+            pids, data = [int((socket_dir / "data" / "postmaster.pid").read_text().split()[0])], socket_dir / "data"
+        keys = _prepare(url, agents)
+        process = stack.enter_context(_collector_process(home, url))
+        assert process.stdout is not None
+        port = _announced(process.stdout.readline())
+        yield Server(
+            name=f"leadline, {kind}",
+            port=port,
+            path="/api/v1/batches",
+            pids=[process.pid, *pids],
+            data=data,
+            keys=keys,
+            stored=partial(_received, url),
+        )
+
+
+def _received(url: URL) -> int:
+    # Past ``Database``, which the collector's process holds the lock of.
+    target = url.set(database=f"file:{url.database}?mode=ro", query={"uri": "true"}) if "sqlite" in str(url) else url
+    engine = create_engine(target, poolclass=NullPool)
+    with engine.connect() as connection:
+        return int(connection.execute(select(func.sum(tables.window_stat.c.received))).scalar_one())
+
+
+def _rows_inserted(port: int) -> int:
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=START_S_MAX) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(int(float(line.split()[-1])) for line in lines if line.startswith("vm_rows_inserted_total{"))
+
+
+def _prepare(url: URL, agents: Sequence[str]) -> dict[str, str]:
+    """Schema, mesh and a key for every agent, past the API: enrolling is not what is measured."""
+    database, keys = Database(url), {agent: new_secret(Kind.AGENT_KEY) for agent in agents}
+    try:
+        schema.upgrade(database)
+        store = Store(database)
+        meshes.apply(store, SystemClock(), _mesh(agents).encode())
+        with store.write() as writer:
+            for agent, number in writer.agent_ids(agents).items():
+                credentials.add_key(writer.connection, number, sha256_of(keys[agent]), 1, None, None)
+                # The first use of a key is a transaction of its own, once in its life: not what is measured either.
+                credentials.use_key(writer.connection, sha256_of(keys[agent]), 1)
+    finally:
+        database.close()
+    return keys
+
+
+def _mesh(agents: Sequence[str]) -> str:
+    sites = [
+        f'[[site]]\nname = "{name}"\nlatitude = {40 + n % 20}\nlongitude = {n % 180}\n' for n, name in enumerate(agents)
+    ]
+    hosts = [
+        f'[[agent]]\nname = "{name}"\nsite = "{name}"\naddress = "10.0.{n // 250}.{n % 250 + 1}"\n'
+        for n, name in enumerate(agents)
+    ]
+    group = f'[[group]]\nname = "all"\nkind = "full-mesh"\nsites = [{", ".join(f"{name!r}" for name in agents)}]\n'
+    return 'profiles = ["vcf9-stretched-cluster"]\n' + "\n".join([*sites, *hosts, group])
+
+
+@contextmanager
+def _collector_process(home: Path, url: URL) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "leadline_cli", "collector", "serve", "--port", "0", "--data-dir", str(home)]
+    environment = os.environ | {"LEADLINE_DATABASE_URL": url.render_as_string(hide_password=False)}
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment, text=True)
+    try:
+        yield process
+    finally:
+        _stop(process)
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+def _announced(line: str) -> int:
+    found = [word for word in line.split() if "://" in word]
+    if not found:
+        raise RuntimeError(f"the collector does not start: {line!r}")
+    return int(found[0].rstrip("/").rpartition(":")[2])
+
+
+@contextmanager
+def victoria() -> Iterator[Server]:
+    """VictoriaMetrics as its package installs it, with its defaults, on a fresh data directory."""
+    with tempfile.TemporaryDirectory(prefix="leadline-bench-victoria-") as directory:
+        port = _free_port()
+        command = ["victoria-metrics", f"-storageDataPath={directory}/data", f"-httpListenAddr=127.0.0.1:{port}"]
+        # Its default keeps one month; the samples of the benchmark are from its own calendar.
+        command.append("-retentionPeriod=100y")
+        with Path(directory, "log").open("wb") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, text=True)
+        try:
+            _wait(port)
+            yield Server(
+                name="VictoriaMetrics",
+                port=port,
+                path="/api/v1/import",
+                pids=[process.pid],
+                data=Path(directory, "data"),
+                keys={},
+                stored=partial(_rows_inserted, port),
+            )
+        finally:
+            _stop(process)
+
+
+def has_victoria() -> bool:
+    return shutil.which("victoria-metrics") is not None
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def _wait(port: int) -> None:
+    deadline = time.monotonic() + START_S_MAX
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return

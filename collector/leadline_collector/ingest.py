@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 US_PER_S = 1_000_000
 #: 2020-01-01: before leadline existed.
 TIME_S_MIN = 1_577_836_800
+#: A person has to apply a mesh: seconds would not do.
+MESH_RETRY_S = 60
 #: A wall clock more than a day ahead is broken, not badly set.
 AHEAD_S_MAX = 86_400
 #: Bodies that are inflated and decoded at once: a hostile one takes 70 MB, and the interpreter decodes one at a time
@@ -211,7 +213,7 @@ def _store(writer: Writer, found: Prepared) -> tuple[int, bool, int]:
     batches = journal.add_batch(writer.connection, entry)
     if batches is None:
         return _known(writer, entry), False, mesh_version
-    _check_targets(found.targets, dst_ids)
+    _check_targets(found, dst_ids, mesh_version)
     if found.quarantine is not None:
         gap_records.add_quarantine(writer.connection, entry, found.quarantine)
     gap_records.add_gaps(writer.connection, entry.src_id, entry.key, found.gaps)
@@ -236,11 +238,21 @@ def _known(writer: Writer, entry: JournalEntry) -> int:
     )
 
 
-def _check_targets(targets: Mapping[str, int], dst_ids: Mapping[str, int]) -> None:
-    for target, index in targets.items():
-        if target not in dst_ids:
-            path = f"series[{index}].target"
-            raise ProblemError(422, f"{path}: no mesh ever had a target {target!r}", path=path)
+def _check_targets(found: Prepared, dst_ids: Mapping[str, int], mesh_version: int) -> None:
+    for target, index in found.targets.items():
+        if target in dst_ids:
+            continue
+        path = f"series[{index}].target"
+        if found.entry.mesh_version > mesh_version:
+            # The database was restored from before that mesh: the agent must keep what it measured until it is back.
+            raise ProblemError(
+                503,
+                f"{path}: {target!r} is of mesh version {found.entry.mesh_version}, and {mesh_version} is in force: "
+                "was the database restored? Apply the mesh file again",
+                {"Retry-After": str(MESH_RETRY_S)},
+                path=path,
+            )
+        raise ProblemError(422, f"{path}: no mesh ever had a target {target!r}", path=path)
 
 
 def _store_windows(writer: Writer, found: Prepared, dst_ids: Mapping[str, int]) -> None:

@@ -6,6 +6,7 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import func, select
 
@@ -206,6 +207,16 @@ def test_an_unknown_target_is_named_and_nothing_is_stored(client: Client, store:
 
     assert (answer.status, answer.json()["path"]) == (422, "series[1].target")
     assert (rows(store), batches(store)) == ([], 0)
+
+
+def test_a_target_of_a_mesh_that_was_restored_away_is_waited_for(client: Client, fra1: str) -> None:
+    """The batch is of a later mesh than the one in force: 503, so that the agent keeps it until the mesh is back."""
+    document = msgspec.structs.replace(batch(("nowhere1", steady(5_000))), mesh_version=2)
+
+    answer = client.post(document, fra1)
+
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "60")
+    assert "mesh version 2" in answer.json()["detail"]
 
 
 def test_a_target_of_an_older_mesh_is_still_welcome(client: Client, store: Store, fra1: str) -> None:

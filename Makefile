@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test test-fast lint format types bench-probe bench-ingest bench-agent lock clean
+.PHONY: help demo test test-fast chaos test-chaos lint format types bench-probe bench-ingest bench-agent lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -25,10 +25,16 @@ demo: $(STAMP) ## a collector, four agents and 28 simulated days on this machine
 	@$(BIN)/leadline demo $(ARGS)
 
 test: $(STAMP) ## every test; those of the network need root and say so when they are skipped
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -m "not chaos" $(ARGS)
 
 test-fast: $(STAMP) ## all but the tests that take minutes
-	$(BIN)/pytest -m "not slow" $(ARGS)
+	$(BIN)/pytest -m "not slow and not chaos" $(ARGS)
+
+chaos: $(STAMP) ## kill, cut and lie for SECONDS=60 from SEED=1 on DATABASE=sqlite, and count (needs root)
+	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),60) --seed $(or $(SEED),1) --database $(or $(DATABASE),sqlite)
+
+test-chaos: $(STAMP) ## short chaos runs on both databases, and the broken variants that must be caught
+	$(BIN)/pytest -m chaos tests/chaos $(ARGS)
 
 lint: $(STAMP) ## ruff: format and rules
 	$(BIN)/ruff format --check .

@@ -149,10 +149,8 @@ class Contents:
         self.pending.failed()
         return tuple(record.batch.id for record in records if record.batch is not None)
 
-    def ledger(self, without: Collection[SegmentIndex]) -> Ledger | None:
-        """What the ledger has to say, but for some segments; None while a loss is not durable (ledger.py)."""
-        if self.pending.tombstones:
-            return None
+    def ledger(self, without: Collection[SegmentIndex]) -> Ledger:
+        """What the ledger has to say, but for some segments."""
         segments = [segment for segment in self.shelf if segment not in without]
         self._forget_delivered()
         return Ledger(

@@ -3,7 +3,7 @@
 One small file, written anew and put in place of the old one. Losing it, or reading an old one, means that batches are
 sent again (the collector knows them by their digest) and that damage is found by the segments alone.
 
-Rule: it is not written while a loss is known and not yet durable, because it would forget what ought to be there.
+Rule: a number leaves it only when it stands in a tombstone of it, or when nobody needs it any more.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Ledger(Struct, frozen=True, kw_only=True):
 
     rows: list[Row] = []
     dead: list[DeadLetter] = []
-    #: Tombstones that the collector does not have yet, once more: the page they stand on may be damaged.
+    #: Tombstones that the collector does not have yet: some are in no segment so far, and a segment may be damaged.
     undelivered: list[Tombstone] = []
     #: Tombstones that the collector has, as long as a segment of their epoch is on disk: damage is found at each start.
     delivered: list[Tombstone] = []

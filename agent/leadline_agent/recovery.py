@@ -60,7 +60,8 @@ def recover(files: Files) -> Recovered:
     ledger = load(files)
     numbers = sorted(number for name in files.names() if (number := segment_number(name)) is not None)
     found: dict[str, SeqSet] = defaultdict(SeqSet)
-    reads = [_read_segment(files, number, found) for number in numbers]
+    # Newest first: of two copies the later one was accepted, the earlier may never have left the page cache.
+    reads = [_read_segment(files, number, found) for number in reversed(numbers)][::-1]
     _mark(reads, ledger)
     lost = list(_losses(reads, ledger, found))
     if lost:
@@ -130,7 +131,7 @@ def _tombstones_only(number: int, data: bytes, opening: tuple[Header, bytes]) ->
 
 
 def _index_batch(read: _Read, item: Found, found: SeqSet) -> None:
-    """Take a batch in. A second copy, from a write that was tried again, is passed over: the bytes are the same."""
+    """Take a batch in. A copy that is known from a later segment, after a write that was tried again, is passed over."""
     header = item.header
     read.known.add(header.seq, header.seq)
     if not item.intact:
@@ -157,11 +158,11 @@ def _mark(reads: list[_Read], ledger: Ledger) -> None:
     dead = {BatchId(letter.epoch, letter.seq) for letter in ledger.dead}
     for index in (read.index for read in reads):
         index.acked_at_s = acked_at_s.get(index.number, 0)
-        for row, (batch, _) in enumerate(index.batches()):
-            if batch.id in dead:
-                index.set_state(row, State.DEAD)
-            elif batch.id.seq in acked[index.epoch]:
+        for row, seq in index.rows():
+            if seq in acked[index.epoch]:
                 index.set_state(row, State.ACKED)
+            if dead and BatchId(index.epoch, seq) in dead:
+                index.set_state(row, State.DEAD)
 
 
 def _losses(reads: list[_Read], ledger: Ledger, found: dict[str, SeqSet]) -> Iterator[Tombstone]:

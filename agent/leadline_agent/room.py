@@ -57,7 +57,11 @@ class Room:
     def give_up_on_full_disk(self) -> bool:
         """The disk has no room: give up a segment, if need be before its note is durable; False when there is none."""
         condemned = self._contents.shelf.condemned()
-        return self._remove(condemned) if condemned is not None else self.give_up_next()
+        if condemned is None:
+            return self.give_up_next()
+        # The ledger carries the note as well, and may find the room that a segment does not.
+        self.save_ledger(without=[condemned])
+        return self._remove(condemned)
 
     def give_up_next(self) -> bool:
         """Give up the segment that matters least; False when there is none to be had."""
@@ -96,9 +100,7 @@ class Room:
         """Write the ledger; False when it cannot be written now, which costs only repetition."""
         with self._contents.changed:
             written = self._contents.ledger(without)
-            self._contents.marked = written is None
-        if written is None:
-            return False
+            self._contents.marked = False
         try:
             ledger.save(self._files, written)
         except OSError as error:

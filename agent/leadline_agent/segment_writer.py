@@ -117,8 +117,10 @@ def entomb(
     try:
         files.write(handle, page)
         files.fdatasync(handle)
-        files.truncate(handle, BLOCK_BYTES)
-        files.fdatasync(handle)
+        # From here on it is a tombstone, whatever happens. What is not cut off now is cut off at the next start.
+        with suppress(OSError):
+            files.truncate(handle, BLOCK_BYTES)
+            files.fdatasync(handle)
     finally:
         files.close(handle)
     return note

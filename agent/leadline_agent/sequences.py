@@ -43,6 +43,10 @@ class SeqSet:
         """Put in every number from ``first`` to ``last``; nothing when ``last`` is smaller."""
         if last < first:
             return
+        if self._lasts and self._lasts[-1] == first - 1:
+            # Numbers come in order: this is nearly every call.
+            self._lasts[-1] = last
+            return
         low = bisect_left(self._lasts, first - 1)
         high = bisect_right(self._firsts, last + 1)
         if low < high:

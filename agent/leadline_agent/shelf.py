@@ -83,7 +83,7 @@ class SegmentIndex:
     """One segment: a row for each batch, in order of writing, and the tombstones it holds."""
 
     __slots__ = (
-        "_lengths", "_offsets", "_seqs", "_states", "_t_firsts_s", "_t_lasts_s", "_windows",
+        "_in_order", "_lengths", "_offsets", "_seqs", "_states", "_t_firsts_s", "_t_lasts_s", "_windows",
         "acked_at_s", "condemned", "entombed", "epoch", "first_seq", "keep", "number", "size", "tombstones",
     )  # fmt: skip
 
@@ -102,6 +102,8 @@ class SegmentIndex:
         #: It goes as soon as the note of what it held, which it had no room for itself, is durable elsewhere.
         self.condemned = False
         self.tombstones: list[Tombstone] = []
+        #: Numbers ascend, unless threads overtook each other between reserving and appending.
+        self._in_order = True
         self._seqs = array("Q")
         self._offsets, self._lengths, self._windows = array("I"), array("I"), array("I")
         self._t_firsts_s, self._t_lasts_s = array("I"), array("I")
@@ -112,6 +114,7 @@ class SegmentIndex:
 
     def add(self, batch: Spooled, offset: int, state: State = State.UNACKED) -> None:
         """Put a batch behind the others; ``offset`` is that of its record."""
+        self._in_order = self._in_order and (not self._seqs or self._seqs[-1] < batch.id.seq)
         self._seqs.append(batch.id.seq)
         self._offsets.append(offset)
         self._lengths.append(batch.size)
@@ -136,14 +139,15 @@ class SegmentIndex:
             yield self.batch(row), State(state)
 
     def row_of(self, seq: int) -> int | None:
-        """The row of a number; None when it is not here. Numbers are written in order, or nearly so."""
-        row = bisect_left(self._seqs, seq)
-        if row < len(self._seqs) and self._seqs[row] == seq:
-            return row
-        try:
-            return self._seqs.index(seq)
-        except ValueError:
-            return None
+        """The row of a number; None when it is not here."""
+        if self._in_order:
+            row = bisect_left(self._seqs, seq)
+            return row if row < len(self._seqs) and self._seqs[row] == seq else None
+        return next((row for row, found in enumerate(self._seqs) if found == seq), None)
+
+    def rows(self) -> Iterator[tuple[int, int]]:
+        """Every row with its number."""
+        return enumerate(self._seqs)
 
     def offset(self, row: int) -> int:
         """Where the record of a row begins."""

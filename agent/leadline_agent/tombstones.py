@@ -6,7 +6,7 @@ way round. Who has the batch in the store lets the batch win.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -97,14 +97,19 @@ def _touch(one: Tombstone, behind: Tombstone) -> bool:
 
 def _sum(one: Tombstone, other: Tombstone) -> Tombstone:
     """Both in one. Windows are added: ranges that overlap are counted twice, which ``joined`` never does."""
-    known_s = [at_s for at_s in (one.t_first_s, one.t_last_s, other.t_first_s, other.t_last_s) if at_s is not None]
-    open_ended = one.last_seq is None or other.last_seq is None
+    first_s, last_s = (one.t_first_s, other.t_first_s), (one.t_last_s, other.t_last_s)
     return Tombstone(
         epoch=one.epoch,
         first_seq=min(one.first_seq, other.first_seq),
-        last_seq=None if open_ended else max(one.last_seq or 0, other.last_seq or 0),
-        t_first_s=min(known_s, default=None),
-        t_last_s=max(known_s, default=None),
-        windows=None if one.windows is None or other.windows is None else one.windows + other.windows,
+        last_seq=_unless_unknown(max, (one.last_seq, other.last_seq)),
+        t_first_s=_unless_unknown(min, first_s),
+        t_last_s=_unless_unknown(max, last_s),
+        windows=_unless_unknown(sum, (one.windows, other.windows)),
         reason=one.reason,
     )
+
+
+def _unless_unknown(combine: Callable[[Iterable[int]], int], values: Iterable[int | None]) -> int | None:
+    """What is unknown in one is unknown in both."""
+    known = list(values)
+    return None if None in known else combine(value for value in known if value is not None)

@@ -1,0 +1,1 @@
+"""Faults on purpose, and what has to hold all the same."""

@@ -1,0 +1,102 @@
+"""An agent of a chaos run: put together as ``leadline agent run`` does, with three things of the test's own.
+
+The clock is fast, the spool's promises are witnessed, and the probing process is ``tests.chaos.source``. A collector
+that says nothing is given up after a second of real time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import signal
+import sys
+from pathlib import Path
+
+import urllib3
+
+from leadline.clock import seeded
+from leadline_agent import push
+from leadline_agent.files import DirectoryFiles
+from leadline_agent.loop import AgentLoop
+from leadline_agent.push import CollectorClient
+from leadline_agent.sealing import Sealer
+from leadline_agent.spool_limits import SpoolLimits
+from leadline_agent.state import AgentState
+from leadline_cli.logs import log_to_stderr
+from tests.chaos.fast_clock import FastClock
+from tests.chaos.oracle import OracleFile, WitnessedSpool
+from tests.chaos.variants import Variant, break_agent, sender_class
+
+TIMEOUT = urllib3.Timeout(connect=1.0, read=1.0)
+#: Small, so that a run has many of them.
+SEGMENT_BYTES = 64 << 10
+
+
+def main() -> int:
+    """Run until SIGTERM."""
+    args = _parser().parse_args()
+    log_to_stderr()
+    push.TIMEOUT = TIMEOUT
+    break_agent(args.variant)
+    loop = _loop(args)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: loop.stop())
+    loop.run()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--state-dir", type=Path, required=True)
+    parser.add_argument("--oracle", type=Path, required=True)
+    parser.add_argument("--origin-ns", type=int, required=True)
+    parser.add_argument("--quiet-file", type=Path, required=True)
+    parser.add_argument("--spool-bytes", type=int, default=512 << 20)
+    parser.add_argument("--variant", type=Variant, default=Variant.NONE)
+    return parser
+
+
+def _loop(args: argparse.Namespace) -> AgentLoop:
+    state = AgentState(args.state_dir)
+    credential = state.load_credential()
+    clock, rng = FastClock(args.origin_ns), seeded()
+    spool = WitnessedSpool(
+        oracle=OracleFile(args.oracle),
+        files=DirectoryFiles(args.state_dir / "spool"),
+        clock=clock,
+        make_epoch=lambda: secrets.token_hex(16),
+        limits=_limits(args.spool_bytes),
+    )
+    sealer = Sealer(credential.agent, spool, clock)
+    clients = [
+        CollectorClient(url, credential.key, credential.ca_file, lambda: state.load_credential().key)
+        for url in (credential.collector, *credential.also)
+    ]
+    source = [sys.executable, "-m", "tests.chaos.source", "--agent", credential.agent]
+    source += ["--origin-ns", str(args.origin_ns), "--quiet-file", str(args.quiet_file)]
+    sender = sender_class(args.variant)(clients=clients, spool=spool, sealer=sealer, clock=clock, rng=rng)
+    return AgentLoop(
+        agent=credential.agent,
+        site=credential.site,
+        sender=sender,
+        sealer=sealer,
+        spool=spool,
+        state=state,
+        clock=clock,
+        rng=rng,
+        probe_command=source,
+    )
+
+
+def _limits(bytes_max: int) -> SpoolLimits:
+    return SpoolLimits(
+        bytes_max=bytes_max,
+        segment_bytes=SEGMENT_BYTES,
+        free_bytes_min=0,
+        memory_bytes_max=min(8 << 20, bytes_max // 8),
+        dead_bytes_max=bytes_max // 32,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,278 @@
+"""The processes of a chaos run: agents, the collector, PostgreSQL; started, killed and started again by their ids."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import urllib3
+from sqlalchemy.engine import URL
+
+from leadline import wire
+from leadline_agent.push import enrol
+from leadline_agent.state import AgentState, Credential
+from tests import postgres
+from tests.chaos.proxy import Proxy
+from tests.chaos.variants import Variant
+
+ROOT = Path(__file__).parents[2]
+START_S_MAX = 15.0
+STOP_S_MAX = 20.0
+#: A slot every 5 s: twelve in a window, so that a minute costs little.
+MESH_TAIL = '[[group]]\nname = "all"\nkind = "full-mesh"\nsites = [{sites}]\n[probe]\ninterval = "5s"\n'
+
+
+def wait_until(what: str, true: Any, seconds: float = START_S_MAX) -> None:
+    """Return when ``true()`` is; RuntimeError if that does not come."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{what} did not come within {seconds:g} s")
+        time.sleep(0.02)
+
+
+class Process:
+    """A program that can be killed and started again."""
+
+    def __init__(self, command: Sequence[str], log: Path) -> None:
+        self._command, self.log = list(command), log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; it must not run."""
+        assert self._process is None
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, cwd=ROOT, stdout=log, stderr=log)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """kill -9, also one that was stopped."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def terminate(self) -> int:
+        """SIGTERM and its exit status; killed if it hangs."""
+        assert self._process is not None
+        self._process.terminate()
+        try:
+            status = self._process.wait(STOP_S_MAX)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return -signal.SIGKILL
+        self._process = None
+        return status
+
+    @property
+    def ended(self) -> int | None:
+        """The exit status of one that ended by itself; None while it runs or is down on purpose."""
+        return None if self._process is None else self._process.poll()
+
+
+@dataclass(slots=True, kw_only=True)
+class Agent:
+    """An agent, its proxy and where its things are."""
+
+    name: str
+    process: Process
+    proxy: Proxy
+    state_dir: Path
+    oracle: Path
+    #: Its spool is a small file system of its own.
+    is_small: bool
+
+    @property
+    def spool(self) -> Path:
+        return self.state_dir / "spool"
+
+
+class Collector:
+    """The collector on a port that stays its own."""
+
+    def __init__(self, home: Path, database: URL | None, variant: Variant, origin_ns: int) -> None:
+        self.port, self.data_dir = free_port(), home / "collector"
+        self.data_dir.mkdir()
+        self.database = database or URL.create("sqlite", database=str(self.data_dir / "leadline.sqlite"))
+        url = [] if database is None else ["--database-url", postgres.conninfo(database)]
+        self.process = Process(
+            [
+                sys.executable, "-m", "tests.chaos.collector_process", "--data-dir", str(self.data_dir), *url,
+                "--port", str(self.port), "--origin-ns", str(origin_ns), "--variant", variant,
+            ],
+            home / "collector.log",
+        )  # fmt: skip
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it and wait until it accepts."""
+        self.process.start()
+        wait_until("the collector", self._accepts)
+
+    def _accepts(self) -> bool:
+        if self.process.ended is not None:
+            raise RuntimeError(f"the collector ended:\n{self.process.log.read_text()[-2000:]}")
+        # It listens before it is ready to answer.
+        with suppress(urllib3.exceptions.HTTPError):
+            return urllib3.request("GET", f"{self.url}/healthz", timeout=1.0, retries=False).status == 200
+        return False
+
+    def ask(self, method: str, path: str, body: bytes = b"") -> bytes:
+        """As the administrator."""
+        key = (self.data_dir / "admin.key").read_text().strip()
+        kind = "application/json" if body.startswith(b"{") else "application/toml"
+        headers = {"Authorization": f"Bearer {key}", "Content-Type": kind}
+        answer = urllib3.request(method, self.url + path, body=body or None, headers=headers, retries=False)
+        assert answer.status == 200, answer.data
+        return answer.data
+
+
+class Postgres:
+    """A durable PostgreSQL server that can lose all its processes at once."""
+
+    def __init__(self, home: Path) -> None:
+        self._identity = postgres._identity(home)
+        self._home, self._data = home, home / "data"
+        self._binaries = postgres._binaries(home, self._identity)
+        initdb: list[str | Path] = [
+            self._binaries / "initdb",
+            "-D",
+            self._data,
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+        ]
+        subprocess.run(
+            [*initdb, "--locale=C", "--no-sync"], check=True, cwd=home, stdout=subprocess.DEVNULL, **self._identity
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+        self.server = URL.create(
+            "postgresql+psycopg", username="postgres", database="postgres", query={"host": str(home)}
+        )
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        settings = [*postgres.DURABLE, "wal_writer_delay=10s"]
+        options = [word for setting in settings for word in ("-c", setting)]
+        command: list[str | Path] = [self._binaries / "postgres", "-D", self._data, "-k", self._home, *options]
+        with (self._home / "log").open("ab") as log:
+            process = subprocess.Popen(command, cwd=self._home, stdout=log, stderr=log, **self._identity)
+        self._process = process
+        postgres._wait(self.server, process, self._home / "log")
+
+    def kill(self) -> None:
+        """kill -9 for the server and every process of its own, so that nobody writes what was not written yet."""
+        assert self._process is not None
+        children = _children(self._process.pid)
+        self._process.send_signal(signal.SIGSTOP)
+        for pid in children:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+        wait_until(
+            "the end of PostgreSQL's processes", lambda: not any(Path(f"/proc/{pid}").exists() for pid in children)
+        )
+
+    def checkpoint(self) -> None:
+        """Make everything so far durable, also what a broken variant committed."""
+        postgres._command(self.server, "CHECKPOINT")
+
+    def stop(self) -> None:
+        """End it for good."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(STOP_S_MAX)
+            self._process = None
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def mesh(agents: Sequence[str]) -> str:
+    """A full mesh of sites of one agent each."""
+    sites = [
+        f'[[site]]\nname = "{name}"\nlatitude = {40 + n}\nlongitude = 8\n'
+        f'[[agent]]\nname = "{name}-a1"\nsite = "{name}"\naddress = "192.0.2.{n + 1}"\n'
+        for n, name in enumerate(agents)
+    ]
+    tail = MESH_TAIL.format(sites=", ".join(f'"{name}"' for name in agents))
+    return 'profiles = ["vcf9-stretched-cluster"]\n' + "".join(sites) + tail
+
+
+def enrolled(collector: Collector, site: str, proxy: Proxy, state_dir: Path) -> None:
+    """Enrol the agent of a site, who will know the collector by its proxy."""
+    answer = collector.ask("POST", "/api/v1/tokens", wire.encode(wire.TokenRequest(site=site)))
+    token = wire.decode(answer, wire.TokenAnswer).token
+    found = enrol(collector.url, token, None)
+    state_dir.mkdir()
+    credential = Credential(
+        collector=f"http://127.0.0.1:{proxy.port}", agent=found.agent, site=found.site, key=found.key
+    )
+    AgentState(state_dir).save_credential(credential)
+
+
+@dataclass(slots=True)
+class SmallDisk:
+    """A file system of a few hundred kilobytes on a directory; needs root."""
+
+    path: Path
+    kib: int
+    mounted: bool = field(default=False)
+
+    def mount(self) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={self.kib}k", "leadline-chaos", self.path], check=True)
+        self.mounted = True
+
+    def unmount(self) -> None:
+        if self.mounted:
+            subprocess.run(["umount", "-l", self.path], check=True)
+            self.mounted = False
+
+    def fill(self) -> None:
+        """Leave nothing."""
+        with suppress(OSError), (self.path / "ballast").open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4_096))
+
+    def empty(self) -> None:
+        """Give it back."""
+        (self.path / "ballast").unlink(missing_ok=True)
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """A SQLite database with its log, as it lies there; nobody may have it open for writing."""
+    for ending in ("", "-wal", "-shm"):
+        to = target.with_name(target.name + ending)
+        to.unlink(missing_ok=True)
+        if (found := source.with_name(source.name + ending)).exists():
+            shutil.copyfile(found, to)

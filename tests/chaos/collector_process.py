@@ -1,0 +1,36 @@
+"""The collector of a chaos run: the real one, with the fast clock, and broken where a variant is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import os
+import sys
+from pathlib import Path
+
+from leadline_cli.logs import log_to_stderr
+from leadline_collector.config import read_config
+from leadline_collector.serve import serve
+from tests.chaos.fast_clock import FastClock
+from tests.chaos.variants import Variant, break_collector
+
+
+def main() -> int:
+    """Serve until SIGTERM."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--database-url")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--origin-ns", type=int, required=True)
+    parser.add_argument("--variant", type=Variant, default=Variant.NONE)
+    args = parser.parse_args()
+    # A crash of the interpreter itself should say where.
+    faulthandler.enable()
+    log_to_stderr()
+    break_collector(args.variant)
+    serve(read_config(vars(args), os.environ), FastClock(args.origin_ns), print)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

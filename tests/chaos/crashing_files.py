@@ -1,0 +1,290 @@
+"""A file system that loses power: the spool's ``Files`` port, with page cache and disk kept apart.
+
+What POSIX lets a crash do, and no kill -9 can show:
+* Bytes written since the last sync: each 512-byte sector of them is on disk or not, in any combination. A file that
+  grew may have its new size and zeros, or its old size.
+* Names made, renamed or removed since the last sync of the directory: each is on disk or not. Syncing a file says
+  nothing about its name.
+* After a failed sync the kernel calls the pages clean: the next sync succeeds and writes nothing of them (as Linux
+  does; see the PostgreSQL community's "fsyncgate" of 2018). They may be on disk or not, whatever is synced later.
+
+Within one process everything looks as it was written.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, field
+from random import Random
+
+SECTOR_BYTES = 512
+
+
+class PowerLossError(Exception):
+    """The power went at this operation, before it had any effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    size: int
+
+
+_Change = _Write | _Cut
+
+
+@dataclass(slots=True)
+class _File:
+    """One inode: what everybody sees, what a crash keeps for certain, and what it may keep."""
+
+    seen: bytearray = field(default_factory=bytearray)
+    durable: bytearray = field(default_factory=bytearray)
+    unsynced: list[_Change] = field(default_factory=list)
+    #: Offered to a sync that failed: no sync will write it any more.
+    doomed: list[_Change] = field(default_factory=list)
+
+    def change(self, change: _Change) -> None:
+        _apply(self.seen, change)
+        self.unsynced.append(change)
+
+    def sync(self) -> None:
+        for change in self.unsynced:
+            _apply(self.durable, change)
+        self.unsynced = []
+
+    def fail_sync(self) -> None:
+        self.doomed += self.unsynced
+        self.unsynced = []
+
+    def after_crash(self, rng: Random) -> _File:
+        """One of the states that a crash may leave."""
+        data = bytearray(self.durable)
+        mode = rng.choice(("none", "all", "prefix", "any"))
+        changes = [*self.doomed, *self.unsynced]
+        if mode == "none":
+            changes = []
+        elif mode == "prefix":
+            changes = changes[: rng.randint(0, len(changes))]
+        elif mode == "any":
+            changes = [change for change in changes if rng.random() < 0.7]
+        for index, change in enumerate(changes):
+            torn = mode == "any" or (mode == "prefix" and index == len(changes) - 1)
+            _apply(data, change) if not torn else _tear(data, change, rng)
+        return _File(seen=data, durable=bytearray(data))
+
+
+def _apply(data: bytearray, change: _Change) -> None:
+    if isinstance(change, _Cut):
+        del data[change.size :]
+        return
+    end = change.offset + len(change.data)
+    if len(data) < end:
+        data.extend(bytes(end - len(data)))
+    data[change.offset : end] = change.data
+
+
+def _tear(data: bytearray, change: _Change, rng: Random) -> None:
+    """Let a change reach the disk sector by sector, or only as a size."""
+    if isinstance(change, _Cut):
+        _apply(data, change)
+        return
+    end = change.offset + len(change.data)
+    if len(data) < end and rng.random() < 0.8:
+        data.extend(bytes(end - len(data)))
+    likely = rng.choice((0.0, 0.5, 0.9))
+    for sector in range(change.offset // SECTOR_BYTES * SECTOR_BYTES, end, SECTOR_BYTES):
+        first, last = max(sector, change.offset), min(sector + SECTOR_BYTES, end, len(data))
+        if first < last and rng.random() < likely:
+            data[first:last] = change.data[first - change.offset : last - change.offset]
+
+
+_Names = dict[str, _File]
+#: (name, the file it means from then on; None when it was removed)
+_Renaming = tuple[tuple[str, _File | None], ...]
+
+
+class CrashingFiles:
+    """The port in memory. Faults are attributes that a test sets."""
+
+    def __init__(self, names: _Names | None = None) -> None:
+        self._names: _Names = dict(names or {})
+        self._durable_names: _Names = dict(names or {})
+        self._unsynced_names: list[_Renaming] = []
+        self._open: dict[int, tuple[_File, int]] = {}
+        self._next_handle = 3
+        self._locked = False
+        #: Operations that touched the disk so far.
+        self.operations = 0
+        #: The power goes at the operation with this number; None for never.
+        self.power_loss_at: int | None = None
+        #: Operation number: errno it fails with, instead of having its effect.
+        self.failures: dict[int, int] = {}
+        #: Bytes of all files together; None for no limit.
+        self.capacity: int | None = None
+        self.read_only = False
+        #: Called before each operation: the moment to look at what a crash would leave.
+        self.watch: Callable[[], None] | None = None
+
+    # -- what a test does to it --
+
+    def after_crash(self, rng: Random) -> CrashingFiles:
+        """One of the disks that a crash at this moment may leave."""
+        names = dict(self._durable_names)
+        mode = rng.choice(("none", "all", "prefix", "any"))
+        keep = rng.randint(0, len(self._unsynced_names))
+        for index, renaming in enumerate(self._unsynced_names):
+            if mode == "all" or (mode == "prefix" and index < keep) or (mode == "any" and rng.random() < 0.5):
+                _rename(names, renaming)
+        files = {id(file): file.after_crash(rng) for file in names.values()}
+        crashed = type(self)({name: files[id(file)] for name, file in names.items()})
+        crashed.capacity = self.capacity
+        return crashed
+
+    def after_kill(self) -> CrashingFiles:
+        """What the next process finds after a kill -9: everything as it was written, synced or not."""
+        watch, self.watch = self.watch, None
+        survivor = deepcopy(self)
+        self.watch = watch
+        survivor._open, survivor._locked = {}, False
+        survivor.power_loss_at, survivor.failures, survivor.operations = None, {}, 0
+        return survivor
+
+    def content(self, name: str) -> bytearray:
+        """A file's bytes, to be read or damaged in place; the damage is durable."""
+        file = self._names[name]
+        file.durable = file.seen
+        return file.seen
+
+    def remove_directory(self) -> None:
+        """What ``rm -rf`` does: names go, open files live on."""
+        self._names, self._durable_names, self._unsynced_names = {}, {}, []
+        self._locked = False
+
+    @property
+    def used_bytes(self) -> int:
+        """What all files take."""
+        return sum(len(file.seen) for file in self._names.values())
+
+    # -- the port --
+
+    def acquire(self) -> bool:
+        if self._locked:
+            return False
+        if self.read_only:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        self._locked = True
+        return True
+
+    def release(self) -> None:
+        self._locked = False
+
+    def names(self) -> list[str]:
+        return list(self._names)
+
+    def size(self, name: str) -> int:
+        return len(self._file(name).seen)
+
+    def read(self, name: str, offset: int, size: int) -> bytes:
+        return bytes(self._file(name).seen[offset : offset + size])
+
+    def create(self, name: str) -> int:
+        self._operate(changes=True)
+        if name in self._names:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
+        return self._handle(self._renamed(((name, _File()),)))
+
+    def modify(self, name: str) -> int:
+        self._operate(changes=True)
+        return self._handle(self._file(name))
+
+    def write(self, handle: int, data: bytes) -> None:
+        self._operate(changes=True)
+        file, position = self._open[handle]
+        fits = len(data)
+        if self.capacity is not None:
+            growth = max(0, position + len(data) - len(file.seen))
+            fits -= max(0, growth - max(0, self.capacity - self.used_bytes))
+        if fits:
+            file.change(_Write(position, data[:fits]))
+            self._open[handle] = (file, position + fits)
+        if fits < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def truncate(self, handle: int, size: int) -> None:
+        self._operate(changes=True)
+        self._open[handle][0].change(_Cut(size))
+
+    def fdatasync(self, handle: int) -> None:
+        file = self._open[handle][0]
+        try:
+            self._operate()
+        except OSError:
+            file.fail_sync()
+            raise
+        file.sync()
+
+    def close(self, handle: int) -> None:
+        del self._open[handle]
+
+    def leads_to(self, name: str, handle: int) -> bool:
+        return self._names.get(name) is self._open[handle][0]
+
+    def rename(self, old: str, new: str) -> None:
+        self._operate(changes=True)
+        self._renamed(((new, self._file(old)), (old, None)))
+
+    def unlink(self, name: str) -> None:
+        self._operate(changes=True)
+        self._file(name)
+        self._renamed(((name, None),))
+
+    def fsync_dir(self) -> None:
+        self._operate()
+        self._durable_names, self._unsynced_names = dict(self._names), []
+
+    def free_bytes(self) -> int:
+        return 1 << 40 if self.capacity is None else max(0, self.capacity - self.used_bytes)
+
+    def _operate(self, *, changes: bool = False) -> None:
+        self.operations += 1
+        if self.power_loss_at is not None and self.operations >= self.power_loss_at:
+            raise PowerLossError
+        if self.watch is not None:
+            self.watch()
+        code = self.failures.get(self.operations)
+        if changes and self.read_only:
+            code = errno.EROFS
+        if code is not None:
+            raise OSError(code, os.strerror(code))
+
+    def _file(self, name: str) -> _File:
+        if name not in self._names:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        return self._names[name]
+
+    def _handle(self, file: _File) -> int:
+        self._next_handle += 1
+        self._open[self._next_handle] = (file, 0)
+        return self._next_handle
+
+    def _renamed(self, renaming: _Renaming) -> _File:
+        _rename(self._names, renaming)
+        self._unsynced_names.append(renaming)
+        file = renaming[0][1]
+        return file if file is not None else _File()
+
+
+def _rename(names: _Names, renaming: _Renaming) -> None:
+    for name, file in renaming:
+        if file is None:
+            names.pop(name, None)
+        else:
+            names[name] = file

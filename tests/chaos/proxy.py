@@ -1,0 +1,224 @@
+"""A proxy between one agent and the collector that understands HTTP well enough to lie.
+
+It also is the witness of the truth: ``acknowledged`` holds the digest of every batch for which the collector itself
+gave an acknowledgement, whether or not that reached the agent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import socket
+import struct
+import threading
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from random import Random
+
+import msgspec
+
+#: The share of requests that a fault touches: the others go through, so that lies and truth are mixed.
+SHARE = 0.6
+#: Longer than the agent waits.
+HALF_OPEN_S = 1.5
+SLOW_PIECES = 8
+SLOW_PAUSE_S = 0.05
+CONNECT_S = 3.0
+
+HTML = b"<html><body>Please accept the terms of this network.</body></html>"
+
+
+class Lie(StrEnum):
+    """What the proxy does to a request. CALM: nothing."""
+
+    CALM = "calm"
+    #: Closes the connection before anything is forwarded.
+    CUT = "cut"
+    #: Forwards, and closes before the answer.
+    CUT_ANSWER = "cut_answer"
+    #: Forwards, and resets in the middle of the answer.
+    RESET = "reset"
+    #: Takes the request and never says anything.
+    HALF_OPEN = "half_open"
+    #: The answer comes in pieces.
+    SLOW = "slow"
+    #: Answers with bytes that are no HTTP.
+    GARBAGE = "garbage"
+    #: 200 with a page.
+    PORTAL = "portal"
+    #: 200 with JSON that has no digest.
+    EMPTY_200 = "empty_200"
+    #: 200 with the acknowledgement of an earlier batch.
+    REPLAY = "replay"
+    #: Sends the request to the collector twice.
+    DUPLICATE = "duplicate"
+    #: 503 with Retry-After.
+    BUSY = "busy"
+    REDIRECT = "redirect"
+    #: 401, 404, 409, 422 as a proxy's page.
+    STRANGER = "stranger"
+    #: Nobody gets through. Not a fault of the schedule: others use it to build up a backlog.
+    BLOCKED = "blocked"
+
+
+#: What the schedule fires.
+LIES = tuple(lie for lie in Lie if lie not in {Lie.CALM, Lie.BLOCKED})
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Proxy:
+    """Listens on a free port of the loopback; ``lie`` may be set at any time."""
+
+    def __init__(self, collector_port: int, rng: Random) -> None:
+        self._collector_port, self._rng = collector_port, rng
+        self.lie = Lie.CALM
+        #: How often each lie touched a request.
+        self.fired: Counter[Lie] = Counter()
+        #: Digests of batches that the collector acknowledged; the agents are told nothing else.
+        self.acknowledged: set[str] = set()
+        self._last_ack: bytes | None = None
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Take no more connections."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, client.makefile("rb") as stream, suppress(OSError, http.client.HTTPException):
+            while (request := _read(stream.readline, stream.read)) is not None:
+                if not self._answer(client, request):
+                    return
+
+    def _answer(self, client: socket.socket, request: _Request) -> bool:
+        """Whether the connection lives on."""
+        lie = self.lie
+        if lie is Lie.BLOCKED:
+            return False
+        if lie is Lie.CALM or self._rng.random() > SHARE:
+            client.sendall(self._forward(request))
+            return True
+        if lie is Lie.REPLAY and (request.method != "POST" or self._last_ack is None):
+            client.sendall(self._forward(request))
+            return True
+        self.fired[lie] += 1
+        return self._tell(client, request, lie)
+
+    def _tell(self, client: socket.socket, request: _Request, lie: Lie) -> bool:
+        if lie is Lie.CUT:
+            return False
+        if lie is Lie.HALF_OPEN:
+            threading.Event().wait(HALF_OPEN_S)
+            return False
+        if lie in _INVENTED:
+            client.sendall(_INVENTED[lie](self))
+            return lie is not Lie.GARBAGE
+        answer = self._forward(request)
+        if lie is Lie.CUT_ANSWER:
+            return False
+        if lie is Lie.RESET:
+            client.sendall(answer[: len(answer) // 2])
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            return False
+        if lie is Lie.DUPLICATE:
+            answer = self._forward(request)
+        if lie is Lie.SLOW:
+            _send_slowly(client, answer)
+        else:
+            client.sendall(answer)
+        return True
+
+    def _forward(self, request: _Request) -> bytes:
+        """The collector's answer as bytes; OSError when it is away."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._collector_port, timeout=CONNECT_S)
+        try:
+            connection.request(request.method, request.path, request.body or None, request.headers)
+            answer = connection.getresponse()
+            body = answer.read()
+        finally:
+            connection.close()
+        self._witness(request, answer.status, body)
+        return _response(answer.status, body, dict(answer.getheaders()))
+
+    def _witness(self, request: _Request, status: int, body: bytes) -> None:
+        digest = hashlib.sha256(request.body).hexdigest()
+        if request.method == "POST" and status == 200 and _digest_in(body) == digest:
+            self.acknowledged.add(digest)
+            self._last_ack = body
+
+    def stranger(self) -> bytes:
+        """A refusal that no collector wrote."""
+        return _response(self._rng.choice((401, 404, 409, 422)), HTML, {"Content-Type": "text/html"})
+
+    def replay(self) -> bytes:
+        """The last acknowledgement once more."""
+        assert self._last_ack is not None
+        return _response(200, self._last_ack, {"Content-Type": "application/json"})
+
+
+_INVENTED: dict[Lie, Callable[[Proxy], bytes]] = {
+    Lie.GARBAGE: lambda _: b"\x16\x03\x01\x00\xff" * 40,
+    Lie.PORTAL: lambda _: _response(200, HTML, {"Content-Type": "text/html"}),
+    Lie.EMPTY_200: lambda _: _response(200, b'{"status":"ok"}', {"Content-Type": "application/json"}),
+    Lie.BUSY: lambda _: _response(503, b"", {"Retry-After": "2"}),
+    Lie.REDIRECT: lambda _: _response(302, b"", {"Location": "http://127.0.0.1:1/"}),
+    Lie.STRANGER: Proxy.stranger,
+    Lie.REPLAY: Proxy.replay,
+}
+
+
+def _read(readline: Callable[[], bytes], read: Callable[[int], bytes]) -> _Request | None:
+    """The next request of a connection; None at its end."""
+    words = readline().split()
+    if len(words) != 3:
+        return None
+    headers: dict[str, str] = {}
+    while line := readline().strip():
+        name, _, value = line.decode("latin-1").partition(":")
+        headers[name.strip().lower()] = value.strip()
+    body = read(int(headers.get("content-length", "0")))
+    kept = {name: value for name, value in headers.items() if name not in {"connection", "content-length", "host"}}
+    return _Request(words[0].decode(), words[1].decode(), kept, body)
+
+
+def _response(status: int, body: bytes, headers: dict[str, str]) -> bytes:
+    skipped = {"connection", "content-length", "transfer-encoding"}
+    lines = [f"HTTP/1.1 {status} {http.client.responses.get(status, 'Unknown')}"]
+    lines += [f"{name}: {value}" for name, value in headers.items() if name.lower() not in skipped]
+    length = [] if status == 304 else [f"Content-Length: {len(body)}"]
+    return "\r\n".join([*lines, *length, "", ""]).encode("latin-1") + body
+
+
+def _send_slowly(client: socket.socket, answer: bytes) -> None:
+    size = -(-len(answer) // SLOW_PIECES)
+    for first in range(0, len(answer), size):
+        client.sendall(answer[first : first + size])
+        threading.Event().wait(SLOW_PAUSE_S)
+
+
+def _digest_in(body: bytes) -> str | None:
+    try:
+        return str(msgspec.json.decode(body, type=dict[str, object]).get("digest"))
+    except msgspec.DecodeError:
+        return None

@@ -1,0 +1,253 @@
+"""One chaos run: set up, harm, drain, check."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from sqlalchemy.engine import URL
+
+from leadline.clock import SystemClock, seeded
+from leadline_collector.agent_gaps import LIMIT_MAX
+from leadline_collector.answers import GapsAnswer
+from tests import postgres
+from tests.chaos import checker, oracle, source
+from tests.chaos.checker import Check, Verdict
+from tests.chaos.cluster import Agent, Collector, Postgres, Process, SmallDisk, enrolled, mesh, wait_until
+from tests.chaos.nemesis import Fault, Nemesis
+from tests.chaos.proxy import LIES, Lie, Proxy
+from tests.chaos.variants import Variant
+
+SITES = ("fra", "ams", "tiny")
+#: Whose spool is a small disk: it fills.
+SMALL = "tiny"
+SMALL_DISK_KIB = 512
+SMALL_SPOOL_BYTES = 320 << 10
+CHECK_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What to run."""
+
+    seconds: float
+    seed: int
+    database: str = "sqlite"
+    variant: Variant = Variant.NONE
+    #: Once the faults have stopped: how long it may take until one batch more of what was accepted has arrived. An
+    #: hour of the fast clocks is 15 s, and a rewind may have to wait for it.
+    drain_s: float = 30.0
+    #: What may happen; a short run for a variant needs little.
+    faults: Sequence[Fault] = tuple(Fault)
+    lies: Sequence[Lie] = LIES
+    #: Where logs, oracles and the SQLite file stay; None has them removed.
+    keep: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What came of it."""
+
+    verdict: Verdict
+    fired: Counter[str]
+    #: Kinds of fault that never fired: the run proves nothing about them.
+    silent: list[str]
+    drained_s: float
+
+    @property
+    def good(self) -> bool:
+        return self.verdict.good and not self.silent
+
+    def text(self) -> str:
+        """For a person."""
+        fired = ", ".join(f"{kind} {count}" for kind, count in sorted(self.fired.items()))
+        figures = ", ".join(f"{count:,} {what}" for what, count in self.verdict.figures.items())
+        problems = [*self.verdict.wrong.lines(), *self.verdict.missing.lines()]
+        problems += [f"never fired: {', '.join(self.silent)}"] if self.silent else []
+        said = "nothing lost, nothing twice" if self.good else "\n".join(["BROKEN", *problems])
+        return f"faults: {fired}\n{figures}; drained in {self.drained_s:.1f} s\n{said}"
+
+
+def run(options: Options, say: Callable[[str], None]) -> Report:
+    """Everything; processes and mounts are gone at the end."""
+    home = Path(tempfile.mkdtemp(prefix="leadline-chaos-", dir="/tmp"))
+    with ExitStack() as stack:
+        stack.callback(_put_away, home, options.keep)
+        started = time.monotonic()
+        say(f"seed {options.seed}, {options.seconds:g} s on {options.database}, variant {options.variant}, in {home}")
+        world = stack.enter_context(_world(home, options))
+        nemesis = world.nemesis(options, lambda text: say(f"{time.monotonic() - started:6.1f} s  {text}"))
+        nemesis.run(options.seconds)
+        say(f"{time.monotonic() - started:6.1f} s  the faults stop")
+        return world.drained(nemesis, options)
+
+
+def _put_away(home: Path, keep: Path | None) -> None:
+    if keep is not None:
+        shutil.copytree(home, keep, dirs_exist_ok=True)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@dataclass(slots=True, kw_only=True)
+class World:
+    """All that runs."""
+
+    agents: list[Agent]
+    collector: Collector
+    postgres: Postgres | None
+    disk: SmallDisk | None
+    quiet_file: Path
+    origin_ns: int
+
+    def nemesis(self, options: Options, say: Callable[[str], None]) -> Nemesis:
+        return Nemesis(
+            agents=self.agents,
+            collector=self.collector,
+            postgres=self.postgres,
+            disk=self.disk,
+            journal=lambda: checker.journal_digests(self.collector.database),
+            rng=seeded(options.seed),
+            say=say,
+            faults=options.faults,
+            lies=options.lies,
+        )
+
+    def drained(self, nemesis: Nemesis, options: Options) -> Report:
+        """Check until nothing is missing, something is wrong for ever, or nothing arrives any more."""
+        self.quiet_file.touch()
+        due = self._told().accepted
+        started = progress_at = time.monotonic()
+        fewest: float = math.inf
+        while True:
+            self._assert_up()
+            verdict = self._check(due, nemesis)
+            now, missing = time.monotonic(), verdict.missing.counts.total()
+            if missing < fewest:
+                fewest, progress_at = missing, now
+            if verdict.good or verdict.wrong.counts or now - progress_at > options.drain_s:
+                break
+            time.sleep(CHECK_EVERY_S)
+        took_s = time.monotonic() - started
+        fired = sum((agent.proxy.fired for agent in self.agents), Counter()) + nemesis.harm.fired
+        kinds = [*nemesis.kinds, *nemesis.lies]
+        return Report(
+            verdict=verdict, fired=fired, silent=[kind for kind in kinds if not fired[kind]], drained_s=took_s
+        )
+
+    def _told(self) -> oracle.Told:
+        return oracle.read({agent.name: agent.oracle for agent in self.agents})
+
+    def _check(self, due: set[oracle.Name], nemesis: Nemesis) -> Verdict:
+        # The store first: what it holds was sealed, and what an agent took for delivered acknowledged, before.
+        stored = checker.read_store(self.collector.database)
+        told = self._told()
+        return Check(
+            told=told,
+            due=due,
+            stored=stored,
+            holes={agent.name: self._holes(agent.name) for agent in self.agents},
+            harm=nemesis.harm,
+            acknowledged=nemesis.acknowledged(),
+            small={agent.name for agent in self.agents if agent.is_small},
+        ).run()
+
+    def _holes(self, agent: str) -> list[tuple[int, int]]:
+        """What the collector lists as missing of all the minutes of the run."""
+        first_s = source.base_s(self.origin_ns)
+        path = f"/api/v1/agents/{agent}/gaps?from={first_s}&to={first_s + source.BACK_S}&limit={LIMIT_MAX}"
+        answer = msgspec.json.decode(self.collector.ask("GET", path), type=GapsAnswer)
+        assert answer.next_from is None, "more gaps than one answer holds"
+        return [(gap.start_s, gap.end_s) for gap in answer.gaps]
+
+    def _assert_up(self) -> None:
+        """Every process that was not ended on purpose runs."""
+        for process in (self.collector.process, *(agent.process for agent in self.agents)):
+            if process.ended is not None:
+                raise RuntimeError(f"ended by itself with {process.ended}:\n{process.log.read_text()[-3000:]}")
+
+
+@contextmanager
+def _world(home: Path, options: Options) -> Iterator[World]:
+    origin_ns = SystemClock().wall_ns()
+    with ExitStack() as stack:
+        server = stack.enter_context(_postgres(options))
+        database = postgres.create_database(server.server, "chaos") if server else None
+        if database is not None:
+            _migrate(database)
+        collector = Collector(home, database, options.variant, origin_ns)
+        stack.callback(collector.process.kill)
+        collector.start()
+        collector.ask("PUT", "/api/v1/mesh", mesh(SITES).encode())
+        disk = SmallDisk(home / SMALL / "spool", SMALL_DISK_KIB) if os.geteuid() == 0 else None
+        quiet_file = home / "quiet"
+        agents = [_agent(home, site, collector, options, origin_ns, quiet_file) for site in SITES]
+        if server is not None:
+            server.checkpoint()
+        if disk is not None:
+            disk.mount()
+            stack.callback(disk.unmount)
+        for agent in agents:
+            stack.callback(agent.proxy.close)
+            stack.callback(agent.process.kill)
+            agent.process.start()
+        for agent in agents:
+            wait_until("the first window", lambda agent=agent: agent.oracle.exists() and agent.oracle.stat().st_size)
+        yield World(
+            agents=agents, collector=collector, postgres=server, disk=disk, quiet_file=quiet_file, origin_ns=origin_ns
+        )
+
+
+@contextmanager
+def _postgres(options: Options) -> Iterator[Postgres | None]:
+    if options.database == "sqlite":
+        yield None
+        return
+    home = Path(tempfile.mkdtemp(prefix="leadline-pg-", dir="/tmp"))
+    server = Postgres(home)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _migrate(database: URL) -> None:
+    from leadline_collector import schema
+    from leadline_collector.db import Database
+
+    opened = Database(database)
+    try:
+        schema.upgrade(opened)
+    finally:
+        opened.close()
+
+
+def _agent(home: Path, site: str, collector: Collector, options: Options, origin_ns: int, quiet_file: Path) -> Agent:
+    proxy = Proxy(collector.port, seeded(f"{options.seed} {site}"))
+    state_dir, oracle_file = home / site, home / f"{site}.oracle"
+    enrolled(collector, site, proxy, state_dir)
+    command = [
+        sys.executable, "-m", "tests.chaos.agent_process", "--state-dir", str(state_dir), "--oracle", str(oracle_file),
+        "--origin-ns", str(origin_ns), "--quiet-file", str(quiet_file), "--variant", options.variant,
+    ]  # fmt: skip
+    if site == SMALL:
+        command += ["--spool-bytes", str(SMALL_SPOOL_BYTES)]
+    return Agent(
+        name=f"{site}-a1",
+        process=Process(command, home / f"{site}.log"),
+        proxy=proxy,
+        state_dir=state_dir,
+        oracle=oracle_file,
+        is_small=site == SMALL,
+    )

@@ -1,0 +1,136 @@
+"""Who knows, outside of the spool, what the spool promised; and a life of a spool to try it on.
+
+The oracle's one question, asked of any disk: is every accepted batch there as it was appended, or in a tombstone, or
+in the hands of the collector?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from random import Random
+
+from leadline_agent.files import Files
+from leadline_agent.shelf import BatchId, PackedBatch, Spooled
+from leadline_agent.spool import Committed, NotDurable, Spool
+from leadline_agent.spool_limits import SpoolLimits
+from leadline_agent.tombstones import Tombstone
+from tests.chaos.crashing_files import CrashingFiles, PowerLossError
+from tests.fakes import FakeClock
+
+#: Segments of a few batches, and a budget of a few segments: everything happens within a hundred batches.
+SMALL = SpoolLimits(
+    bytes_max=64 << 10,
+    free_bytes_min=0,
+    segment_bytes=10 << 10,
+    memory_bytes_max=12 << 10,
+    dead_bytes_max=24 << 10,
+    keep_acked_s=3_600,
+)
+MINUTE_NS = 60_000_000_000
+
+
+class Oracle:
+    """Everything that was ever promised and told, over all lives of one spool."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.bodies: dict[BatchId, bytes] = {}
+        self.accepted: set[BatchId] = set()
+        #: In the hands of the collector.
+        self.acked: set[BatchId] = set()
+        self.told: list[Tombstone] = []
+        self._epochs = count(1)
+
+    def open(self, files: Files, limits: SpoolLimits = SMALL) -> Spool:
+        """A new life of the spool."""
+        return Spool(files=files, clock=self.clock, make_epoch=self._epoch, limits=limits)
+
+    def _epoch(self) -> str:
+        return f"{next(self._epochs):032x}"
+
+    def batch(self, spool: Spool, size: int) -> PackedBatch:
+        """A new batch whose bytes follow from its name."""
+        name = spool.reserve()
+        assert name not in self.bodies, f"{name} was given out twice"
+        self.bodies[name] = Random(f"{name.epoch}/{name.seq}").randbytes(size)
+        minute_s = self.clock.wall_ns() // MINUTE_NS * 60
+        return PackedBatch(id=name, body=self.bodies[name], windows=2, t_first_s=minute_s, t_last_s=minute_s)
+
+    def commit(self, spool: Spool) -> Committed | NotDurable:
+        """Commit, and write down what was promised."""
+        result = spool.commit()
+        if isinstance(result, Committed):
+            self.accepted.update(result.accepted)
+        return result
+
+    def ack(self, spool: Spool, batch: BatchId) -> None:
+        """The collector stores it; then the agent learns of it."""
+        self.acked.add(batch)
+        spool.ack(batch)
+
+    def deliver(self, spool: Spool) -> None:
+        """The collector takes the tombstones; then the agent learns of it."""
+        tombstones = spool.tombstones()
+        self.told += tombstones
+        spool.delivered(tombstones)
+
+    def broken_promises(self, spool: Spool) -> list[str]:
+        """What is neither there nor explained, and what is there and was never appended."""
+        told = [*self.told, *spool.tombstones()]
+        return [
+            *(
+                f"{name} is lost without a word"
+                for name in sorted(self.accepted - self.acked)
+                if spool.body(name) != self.bodies[name] and not any(covers(one, name) for one in told)
+            ),
+            *(
+                f"{one.id} has other bytes"
+                for one in waiting(spool)
+                if spool.body(one.id) not in {None, self.bodies.get(one.id)}
+            ),
+        ]
+
+
+def covers(tombstone: Tombstone, batch: BatchId) -> bool:
+    """Whether a tombstone names a batch."""
+    last = batch.seq if tombstone.last_seq is None else tombstone.last_seq
+    return tombstone.epoch == batch.epoch and tombstone.first_seq <= batch.seq <= last
+
+
+def waiting(spool: Spool) -> Iterator[Spooled]:
+    """Every batch that waits, oldest first, as the backfill lane would send them."""
+    seen: set[BatchId] = set()
+    while (one := spool.oldest(seen)) is not None:
+        seen.add(one.id)
+        yield one
+
+
+def live(files: CrashingFiles, oracle: Oracle, rng: Random, *, steps: int) -> None:
+    """A life of a spool with everything in it; ends early when the power goes or the disk is in use no more."""
+    try:
+        spool = oracle.open(files)
+        for _ in range(steps):
+            spool = _step(spool, files, oracle, rng)
+    except PowerLossError:
+        return
+
+
+def _step(spool: Spool, files: CrashingFiles, oracle: Oracle, rng: Random) -> Spool:
+    oracle.clock.advance(MINUTE_NS)
+    for _ in range(rng.randint(0, 3)):
+        spool.append(oracle.batch(spool, rng.randint(100, 3_000)))
+    oracle.commit(spool)
+    for lane in (spool.newest, spool.oldest):
+        if rng.random() < 0.4 and (found := lane()) is not None:
+            oracle.ack(spool, found.id)
+    if rng.random() < 0.1 and (found := spool.oldest()) is not None:
+        spool.refuse(found.id, "422 no such target")
+    if rng.random() < 0.2:
+        oracle.deliver(spool)
+    if rng.random() < 0.05:
+        spool.rewind()
+    if rng.random() < 0.05:
+        spool.close()
+        return oracle.open(files)
+    return spool

@@ -1,0 +1,115 @@
+"""Broken products: each does one thing that delivery forbids, and the checker has to notice.
+
+They are patched into the processes of a chaos run here and exist nowhere else.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, event, text
+from sqlalchemy.engine import Engine
+
+from leadline import wire
+from leadline_agent import push, upload
+from leadline_agent.answers import Answer, Kind, read_answer
+from leadline_agent.sender import Sender
+from leadline_agent.shelf import BatchId
+from leadline_collector import journal
+from leadline_collector.journal import JournalEntry
+from leadline_collector.store import Store, Writer
+
+#: How much later than its acknowledgement a batch is committed (ACK_BEFORE_COMMIT).
+COMMIT_LATE_S = 0.5
+
+
+class Variant(StrEnum):
+    """What is broken."""
+
+    NONE = "none"
+    #: The agent takes every 200 for an acknowledgement.
+    ANY_200 = "any-200"
+    #: The agent forgets a batch before it has an answer.
+    DELETE_BEFORE_SEND = "delete-before-send"
+    #: The collector answers, then commits.
+    ACK_BEFORE_COMMIT = "ack-before-commit"
+    #: The collector counts a batch each time it comes.
+    NO_DEDUP = "no-dedup"
+    #: PostgreSQL answers a commit before its log is written. (SQLite's ``synchronous=OFF`` loses nothing to a kill -9:
+    #: what was written is in the page cache. The file-system crash simulator is the place for that.)
+    ASYNC_COMMIT = "async-commit"
+
+
+def sender_class(variant: Variant) -> type[Sender]:
+    """The sender of an agent."""
+    return _ForgettingSender if variant is Variant.DELETE_BEFORE_SEND else Sender
+
+
+def break_agent(variant: Variant) -> None:
+    """Patch the agent's process."""
+    if variant is Variant.ANY_200:
+        vars(push)["read_answer"] = _any_200
+
+
+def break_collector(variant: Variant) -> None:
+    """Patch the collector's process."""
+    if variant is Variant.ACK_BEFORE_COMMIT:
+        Store.transact = _transact_later  # type: ignore[method-assign]
+    elif variant is Variant.NO_DEDUP:
+        journal.add_batch = _add_batch_again
+    elif variant is Variant.ASYNC_COMMIT:
+        event.listen(Engine, "begin", _commit_lazily)
+
+
+class _ForgettingSender(Sender):
+    def _send(self, choice: upload.Send, name: BatchId, body: bytes) -> None:
+        self._spool.ack(name)
+        super()._send(choice, name, body)
+
+
+def _any_200(status: int, retry_after: str, body: bytes, digest: str) -> Answer:
+    found = read_answer(status, retry_after, body, digest)
+    if status != 200 or found.kind is Kind.STORED:
+        return found
+    return Answer(kind=Kind.STORED, reason="200", status=200, ack=wire.Ack(digest=digest))
+
+
+class _NotYetError(Exception):
+    """Rolls a transaction back once its result is known."""
+
+
+def _transact_later(self: Store, work: Callable[[Writer], Any]) -> Any:
+    results = []
+    try:
+        with self.write() as writer:
+            results.append(work(writer))
+            raise _NotYetError
+    except _NotYetError:
+        threading.Timer(COMMIT_LATE_S, _commit, (self, work)).start()
+    return results[0]
+
+
+def _commit(store: Store, work: Callable[[Writer], Any]) -> None:
+    with store.write() as writer:
+        work(writer)
+
+
+_add_batch = journal.add_batch
+
+
+def _add_batch_again(connection: Connection, entry: JournalEntry) -> int | None:
+    batches = _add_batch(connection, entry)
+    if batches is not None:
+        return batches
+    row = {"src_id": entry.src_id, "epoch": entry.key.epoch}
+    found = connection.execute(
+        text("UPDATE ledger SET batches = batches + 1 WHERE src_id = :src_id AND epoch = :epoch RETURNING batches"), row
+    )
+    return int(found.scalar_one())
+
+
+def _commit_lazily(connection: Connection) -> None:
+    connection.exec_driver_sql("SET LOCAL synchronous_commit = off")

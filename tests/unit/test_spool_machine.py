@@ -1,0 +1,167 @@
+"""The spool against every order of events that hypothesis can think of."""
+
+from __future__ import annotations
+
+import errno
+from random import Random
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from leadline_agent.spool import Committed, Spool
+from tests.chaos.crashing_files import CrashingFiles, PowerLossError
+from tests.chaos.spool_oracle import MINUTE_NS, SMALL, Oracle, waiting
+
+SEEDS = st.integers(0, 1 << 30)
+
+
+class SpoolMachine(RuleBasedStateMachine):
+    """Whatever happens to the process, the power and the disk, every accepted batch is there or explained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.files = CrashingFiles()
+        self.oracle = Oracle()
+        self.spool: Spool
+
+    @initialize()
+    def begin(self) -> None:
+        self.spool = self.oracle.open(self.files)
+
+    @rule(sizes=st.lists(st.integers(1, 4_000), min_size=1, max_size=6))
+    def append(self, sizes: list[int]) -> None:
+        """Group commit: several come before one commit."""
+        self.oracle.clock.advance(MINUTE_NS)
+        for size in sizes:
+            self.spool.append(self.oracle.batch(self.spool, size))
+
+    @rule()
+    def commit(self) -> None:
+        self.oracle.commit(self.spool)
+
+    @rule(seed=SEEDS)
+    def ack_any(self, seed: int) -> None:
+        """Acknowledgements come in any order."""
+        everything = list(waiting(self.spool))
+        if everything:
+            self.oracle.ack(self.spool, Random(seed).choice(everything).id)
+
+    @rule()
+    def ack_newest(self) -> None:
+        if (found := self.spool.newest()) is not None:
+            self.oracle.ack(self.spool, found.id)
+
+    @rule()
+    def refuse(self) -> None:
+        if (found := self.spool.oldest()) is not None:
+            self.spool.refuse(found.id, "400 damaged")
+
+    @rule()
+    def deliver_tombstones(self) -> None:
+        self.oracle.deliver(self.spool)
+
+    @rule(minutes=st.integers(1, 120))
+    def time_passes(self, minutes: int) -> None:
+        self.oracle.clock.advance(minutes * MINUTE_NS)
+
+    @rule()
+    def rewind(self) -> None:
+        """Everything acknowledged that is still here waits again."""
+        usage = self.spool.usage()
+        assert self.spool.rewind() == usage.acked
+        assert self.spool.usage().unacked == usage.unacked + usage.acked
+
+    @rule()
+    def restart(self) -> None:
+        if isinstance(self.spool.close(), Committed):
+            self.oracle.accepted.update(name for name in self.oracle.bodies if self.spool.body(name) is not None)
+        self.spool = self.oracle.open(self.files)
+
+    @rule()
+    def kill(self) -> None:
+        self.files = self.files.after_kill()
+        self.spool = self.oracle.open(self.files)
+
+    @rule(seed=SEEDS)
+    def power_loss(self, seed: int) -> None:
+        self.files = self.files.after_crash(Random(seed))
+        self.spool = self.oracle.open(self.files)
+
+    @rule(seed=SEEDS, operations=st.integers(1, 12))
+    def power_loss_in_commit(self, seed: int, operations: int) -> None:
+        self.files.power_loss_at = self.files.operations + operations
+        try:
+            self.oracle.commit(self.spool)
+        except PowerLossError:
+            self.files = self.files.after_crash(Random(seed))
+            self.spool = self.oracle.open(self.files)
+        self.files.power_loss_at = None
+
+    @rule(operations=st.integers(1, 12), code=st.sampled_from((errno.EIO, errno.ENOSPC, errno.EMFILE)))
+    def disk_error(self, operations: int, code: int) -> None:
+        self.files.failures[self.files.operations + operations] = code
+
+    @rule(room=st.integers(0, 6_000))
+    def disk_full(self, room: int) -> None:
+        self.files.capacity = self.files.used_bytes + room
+
+    @rule()
+    def disk_free(self) -> None:
+        self.files.capacity = None
+
+    @rule()
+    def read_only(self) -> None:
+        self.files.read_only = True
+        self.spool.append(self.oracle.batch(self.spool, 10))
+        assert not isinstance(self.oracle.commit(self.spool), Committed)
+        self.files.read_only = False
+
+    @precondition(lambda self: any(name.endswith(".seg") for name in self.files.names()))
+    @rule(seed=SEEDS, kind=st.sampled_from(("flip", "zero", "cut", "remove", "ledger")))
+    def damage(self, seed: int, kind: str) -> None:
+        """One file is damaged while the agent is stopped."""
+        rng = Random(seed)
+        self.files.failures, self.files.capacity = {}, None
+        self.restart()
+        names = sorted(name for name in self.files.names() if name.endswith(".seg"))
+        if kind == "ledger" or not names:
+            damage(self.files, "ledger", "flip", rng)
+        else:
+            damage(self.files, rng.choice(names), kind, rng)
+        self.files = self.files.after_kill()
+        self.spool = self.oracle.open(self.files)
+        self.oracle.commit(self.spool)
+
+    @invariant()
+    def promises_are_kept(self) -> None:
+        assert self.oracle.broken_promises(self.spool) == []
+
+    @invariant()
+    def the_budget_is_kept(self) -> None:
+        usage = self.spool.usage()
+        assert usage.bytes <= SMALL.bytes_max
+
+
+def damage(files: CrashingFiles, name: str, kind: str, rng: Random) -> None:
+    """Flip a byte, zero a sector, cut the end off, or remove the file."""
+    if kind == "remove":
+        files.unlink(name)
+        return
+    content = files.content(name)
+    if not content:
+        return
+    at = rng.randrange(len(content))
+    if kind == "flip":
+        content[at] ^= rng.randint(1, 255)
+    elif kind == "zero":
+        first = at // 512 * 512
+        content[first : first + 512] = bytes(len(content[first : first + 512]))
+    elif kind == "cut":
+        del content[at:]
+
+
+TestSpoolMachine = SpoolMachine.TestCase
+TestSpoolMachine.settings = settings(
+    max_examples=int(__import__("os").environ.get("N", "60")), stateful_step_count=40, deadline=None
+)

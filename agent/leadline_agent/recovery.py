@@ -131,7 +131,7 @@ def _tombstones_only(number: int, data: bytes, opening: tuple[Header, bytes]) ->
 
 
 def _index_batch(read: _Read, item: Found, found: SeqSet) -> None:
-    """Take a batch in. A copy that is known from a later segment, after a write that was tried again, is passed over."""
+    """Take a batch in; a copy known from a later segment, after a write that was tried again, is passed over."""
     header = item.header
     read.known.add(header.seq, header.seq)
     if not item.intact:

@@ -83,6 +83,10 @@ class Contents:
     def rewind(self, since_seq: int, epoch: str | None) -> int:
         """Let acknowledged batches wait again; how many."""
         self.marked = True
+        # The store that lost batches lost what they told as well, and the batch that told it may be gone by now.
+        on_disk = {one for segment in self.shelf for one in segment.tombstones}
+        self.pending.bury(self._delivered - on_disk)
+        self._delivered.clear()
         segments = [segment for segment in self.shelf if epoch in {None, segment.epoch}]
         return sum(segment.rewind(since_seq) for segment in segments) + self.pending.rewind(epoch, since_seq)
 

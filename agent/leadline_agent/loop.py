@@ -104,14 +104,15 @@ class AgentLoop:
         self._plan = self._state.load_plan()
         try:
             while not self._stopping.is_set():
-                self._turn(self._clock.monotonic_ns())
-                self._spool.wait(TURN_S)
+                due_ns = self._turn(self._clock.monotonic_ns())
+                self._spool.wait(_pause_s(due_ns, self._clock.monotonic_ns()))
         finally:
             self._stop_probing()
             self._push_the_rest()
             self._spool.close()
 
-    def _turn(self, now_ns: int) -> None:
+    def _turn(self, now_ns: int) -> int | None:
+        """Do what is due; when the next batch is, monotonic, or None."""
         if self._plan is not None and self._resolve_timer.is_due(now_ns):
             self._resolve_timer.in_s(now_ns, RESOLVE_EVERY_S)
             self._hand_over(self._plan)
@@ -121,7 +122,7 @@ class AgentLoop:
         if self._commit_timer.is_due(now_ns):
             self._commit_timer.in_s(now_ns, COMMIT_EVERY_S)
             self._spool.commit()
-        self._sender.step()
+        due_ns = self._sender.step()
         if self._plan is not None and self._sender.mesh_version not in {None, self._plan.mesh_version}:
             self._plan_timer.due_ns = min(self._plan_timer.due_ns, now_ns + NS_PER_S)
         if self._status_timer.is_due(now_ns):
@@ -129,6 +130,7 @@ class AgentLoop:
             self._write_status()
         if self._process is not None and self._process.poll() is not None:
             raise UnavailableError(f"the probing process ended with status {self._process.returncode}; see above")
+        return due_ns
 
     def _refresh_plan(self, now_ns: int) -> None:
         answer = self._sender.client.plan(self._plan.mesh_version if self._plan else None)
@@ -251,3 +253,8 @@ class AgentLoop:
             write_status(self._state.directory, status)
         except OSError as error:
             log.warning("status not written", extra={"reason": error.strerror})
+
+
+def _pause_s(due_ns: int | None, now_ns: int) -> float:
+    """How long a turn may sleep: until the next batch is due, and TURN_S at most."""
+    return TURN_S if due_ns is None else min(TURN_S, max(0.0, (due_ns - now_ns) / NS_PER_S))

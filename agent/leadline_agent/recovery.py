@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from leadline_agent.files import Files
 from leadline_agent.ledger import DeadLetter, Ledger, load
 from leadline_agent.segment import (
+    HEADER_BYTES,
     Damage,
     Found,
     Header,
@@ -114,7 +115,8 @@ def _indexed(number: int, data: bytes, found: dict[str, SeqSet]) -> _Read:
         if isinstance(item, Damage):
             read.ragged_end = not item.blank
         elif item.header.kind == Kind.BATCH and item.header.epoch == read.index.epoch:
-            read.ragged_end = False
+            # A body that the file ends in: what was written behind it is gone, however much that was.
+            read.ragged_end = item.offset + HEADER_BYTES + item.header.payload_bytes > len(data)
             _index_batch(read, item, found[item.header.epoch])
         elif item.header.kind == Kind.TOMBSTONES and item.intact:
             payload = payload_at(data, item.offset, item.header)

@@ -14,7 +14,7 @@ from leadline_agent.files import Files
 from leadline_agent.shelf import BatchId, PackedBatch, Spooled
 from leadline_agent.spool import Committed, NotDurable, Spool
 from leadline_agent.spool_limits import SpoolLimits
-from leadline_agent.tombstones import Tombstone
+from leadline_agent.tombstones import Loss, Tombstone
 from tests.chaos.crashing_files import CrashingFiles, PowerLossError
 from tests.fakes import FakeClock
 
@@ -40,6 +40,8 @@ class Oracle:
         #: In the hands of the collector.
         self.acked: set[BatchId] = set()
         self.told: list[Tombstone] = []
+        #: Somebody damaged the disk: only then is damage an explanation. A crash alone must cost nothing accepted.
+        self.damaged = False
         self._epochs = count(1)
 
     def open(self, files: Files, limits: SpoolLimits = SMALL) -> Spool:
@@ -77,7 +79,7 @@ class Oracle:
 
     def broken_promises(self, spool: Spool) -> list[str]:
         """What is neither there nor explained, and what is there and was never appended."""
-        told = [*self.told, *spool.tombstones()]
+        told = [one for one in (*self.told, *spool.tombstones()) if self.damaged or one.reason is not Loss.CORRUPT]
         return [
             *(
                 f"{name} is lost without a word"

@@ -79,6 +79,7 @@ def test_a_removed_directory_is_made_and_locked_again(tmp_path: Path) -> None:
     spool = oracle.open(DirectoryFiles(directory))
     commit_one(spool, oracle)
     shutil.rmtree(directory)
+    oracle.damaged = True
 
     assert isinstance(commit_one(spool, oracle), Committed)
 
@@ -94,6 +95,7 @@ def test_a_directory_that_cannot_be_made_is_told_and_used_when_it_can(tmp_path: 
     spool = oracle.open(DirectoryFiles(directory))
     commit_one(spool, oracle)
     shutil.rmtree(directory)
+    oracle.damaged = True
     directory.write_text("in the way")
 
     assert isinstance(commit_one(spool, oracle), NotDurable)

@@ -122,6 +122,7 @@ class SpoolMachine(RuleBasedStateMachine):
     def damage(self, seed: int, kind: str) -> None:
         """One file is damaged while the agent is stopped."""
         rng = Random(seed)
+        self.oracle.damaged = True
         self.files.failures, self.files.capacity = {}, None
         self.restart()
         names = sorted(name for name in self.files.names() if name.endswith(".seg"))

@@ -86,7 +86,7 @@ def _read_segment(files: Files, number: int, found: dict[str, SeqSet]) -> _Read:
     except OSError as error:
         log.error("segment cannot be read", extra={"segment": name, "reason": error.strerror})
         read = _Read(SegmentIndex(number, "", 0))
-        read.index.keep = True
+        read.index.unreadable = True
         return read
 
 

@@ -69,7 +69,10 @@ class Room:
         if not victims and self._writer.active is not None and len(self._writer.active):
             self._writer.close()
             victims = self._victims()
-        return any(self._give_up(victim) for victim in victims)
+        if not any(self._give_up(victim) for victim in victims):
+            self._contents.shelf.unstick()
+            return False
+        return True
 
     def _victims(self) -> list[SegmentIndex]:
         return self._contents.shelf.victims(self._writer.active)
@@ -91,7 +94,7 @@ class Room:
     def _is_done(self, segment: SegmentIndex, now_s: int) -> bool:
         if segment.condemned:
             return True
-        if segment is self._writer.active or segment.keep or self._contents.undelivered(segment):
+        if segment is self._writer.active or segment.unreadable or self._contents.undelivered(segment):
             return False
         kept = segment.count(State.ACKED) and now_s - segment.acked_at_s <= self._limits.keep_acked_s
         return segment.rank is Rank.ACKED and not kept
@@ -166,13 +169,15 @@ class Room:
         """A file system that copies on write needs room even to write over a page, and has none when it is full.
 
         Then the note goes into the next segment, and this one goes when that is durable. Only where even that has no
-        room it goes first (``give_up_on_full_disk``): the one moment in which a power loss could take both. Any other
-        error leaves the segment as it is.
+        room it goes first (``give_up_on_full_disk``): the one moment in which a power loss could take both. A segment
+        on a bad spot of the disk stays, and another one goes. Any other error is for the commit.
         """
         log.error("segment cannot be given up", extra={"segment": segment.number, "reason": error.strerror})
-        if error.errno not in FULL:
-            segment.keep = True
+        if error.errno == errno.EIO:
+            segment.stuck = True
             return False
+        if error.errno not in FULL:
+            raise error
         with self._contents.changed:
             self._contents.pending.bury(note)
             segment.condemned = True

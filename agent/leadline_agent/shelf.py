@@ -84,7 +84,8 @@ class SegmentIndex:
 
     __slots__ = (
         "_in_order", "_lengths", "_offsets", "_seqs", "_states", "_t_firsts_s", "_t_lasts_s", "_windows",
-        "acked_at_s", "condemned", "entombed", "epoch", "first_seq", "keep", "number", "size", "tombstones",
+        "acked_at_s", "condemned", "entombed", "epoch", "first_seq", "number", "size", "stuck", "tombstones",
+        "unreadable",
     )  # fmt: skip
 
     def __init__(self, number: int, epoch: str, first_seq: int) -> None:
@@ -97,8 +98,10 @@ class SegmentIndex:
         self.acked_at_s = 0
         #: Its batches were given up: only tombstones are left.
         self.entombed = False
-        #: It cannot be read or given up at present: leave it alone.
-        self.keep = False
+        #: It could not be read at the start: left alone until the next one.
+        self.unreadable = False
+        #: The disk refused to give it up: others go first.
+        self.stuck = False
         #: It goes as soon as the note of what it held, which it had no room for itself, is durable elsewhere.
         self.condemned = False
         self.tombstones: list[Tombstone] = []
@@ -285,9 +288,14 @@ class Shelf:
 
     def victims(self, active: SegmentIndex | None) -> list[SegmentIndex]:
         """Segments that can be given up for room, the first to go first."""
-        kept = (one for one in self if one is active or one.entombed or one.keep or one.condemned)
+        kept = (one for one in self if one is active or one.entombed or one.condemned or one.unreadable or one.stuck)
         closed = set(self).difference(kept)
         return sorted(closed, key=lambda segment: (segment.rank, segment.number))
+
+    def unstick(self) -> None:
+        """What the disk refused once it may allow the next time."""
+        for segment in self:
+            segment.stuck = False
 
     def condemned(self) -> SegmentIndex | None:
         """The first segment that waits for its note to become durable."""

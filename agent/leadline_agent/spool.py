@@ -116,8 +116,7 @@ class Spool:
         with self._disk:
             result = self._commit()
             if isinstance(result, Committed):
-                self._room.expire(self._now_s())
-                self._save_ledger_when_due()
+                self._tidy()
             return result
 
     def close(self) -> Committed | NotDurable:
@@ -199,7 +198,12 @@ class Spool:
             self._degraded = reason
         return NotDurable(reason=reason, pending=waiting)
 
-    def _save_ledger_when_due(self) -> None:
+    def _tidy(self) -> None:
+        """Remove what is not needed any more, and write the ledger; trouble with that is for the next commit."""
+        try:
+            self._room.expire(self._now_s())
+        except OSError as error:
+            log.warning("spool not tidied", extra={"reason": error.strerror})
         now_ns = self._clock.monotonic_ns()
         if self._contents.marked and now_ns >= self._ledger_due_ns and self._room.save_ledger():
             self._ledger_due_ns = now_ns + LEDGER_EVERY_NS

@@ -255,6 +255,45 @@ def test_a_failed_sync_promises_nothing_and_is_tried_again_in_a_new_segment(benc
     assert bench.spool.usage().unacked == 3
 
 
+class BadSpot(CrashingFiles):
+    """A disk on which one file cannot be opened for writing."""
+
+    bad = "0000000001.seg"
+
+    def modify(self, name: str) -> int:
+        if name == self.bad:
+            raise OSError(errno.EIO, "bad spot")
+        return super().modify(name)
+
+
+def test_a_segment_on_a_bad_spot_stays_and_another_one_goes() -> None:
+    """When the disk has recovered it is its turn."""
+    bench = Bench()
+    bench.files = disk = BadSpot()
+    bench.spool = bench.oracle.open(disk)
+    bench.keep(60)
+    assert [one.id.seq for one in waiting(bench.spool)][:6] == [0, 1, 2, 3, 4, 35]
+
+    disk.bad = ""
+    bench.restart()
+    bench.keep(60)
+    assert bench.losses()[0][:1] == (0,)
+
+
+def test_a_disk_that_was_read_only_for_a_while_is_kept_to_the_budget_afterwards(bench: Bench) -> None:
+    """What could not be given up then can be given up now."""
+    bench.keep(34)
+    bench.files.read_only = True
+    bench.append(6)
+    assert isinstance(bench.spool.commit(), NotDurable)
+    bench.files.read_only = False
+
+    bench.append(10)
+    assert isinstance(bench.spool.commit(), Committed)
+
+    assert bench.spool.usage().bytes <= SMALL.bytes_max
+
+
 def test_a_read_only_disk_is_told_as_a_value_and_batches_wait_in_memory(bench: Bench) -> None:
     """They can be sent from there; when the disk is back they become durable."""
     bench.files.read_only = True

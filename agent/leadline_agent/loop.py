@@ -28,7 +28,7 @@ from leadline_agent.resolve import resolved
 from leadline_agent.retry import backoff_s
 from leadline_agent.sealing import Sealer
 from leadline_agent.sender import Sender
-from leadline_agent.spool import Spool
+from leadline_agent.spool.spool import Spool
 from leadline_agent.state import AgentState
 from leadline_agent.status import WRITE_EVERY_S, AgentStatus, SpoolFigures, write_status
 

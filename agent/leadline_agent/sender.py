@@ -15,8 +15,8 @@ from leadline_agent import upload
 from leadline_agent.clockstate import clock_offset, stamp
 from leadline_agent.push import CollectorClient
 from leadline_agent.sealing import Sealer
-from leadline_agent.shelf import BatchId, Spooled
-from leadline_agent.spool import Committed, Spool
+from leadline_agent.spool.shelf import BatchId, Spooled
+from leadline_agent.spool.spool import Committed, Spool
 
 log = logging.getLogger(__name__)
 

@@ -91,14 +91,14 @@ def _token(source: str) -> str:
 def run_agent(args: argparse.Namespace) -> int:
     """Run the agent until a signal ends it."""
     from leadline.clock import SystemClock, seeded
-    from leadline_agent.files import DirectoryFiles
     from leadline_agent.local_policy import load_policy, policy_file
     from leadline_agent.loop import PROBE_COMMAND, AgentLoop
     from leadline_agent.push import CollectorClient
     from leadline_agent.sealing import Sealer
     from leadline_agent.sender import Sender
-    from leadline_agent.spool import Spool
-    from leadline_agent.spool_limits import SpoolLimits
+    from leadline_agent.spool.files import DirectoryFiles
+    from leadline_agent.spool.limits import SpoolLimits
+    from leadline_agent.spool.spool import Spool
     from leadline_agent.state import AgentState
     from leadline_cli.logs import log_to_stderr
 

@@ -24,7 +24,7 @@ import msgspec
 from leadline import wire
 from leadline.model import window_of
 from leadline_agent.sealing import pack
-from leadline_agent.segment import HEADER_BYTES
+from leadline_agent.spool.segment import HEADER_BYTES
 from tests.bench.agent_process import (
     AgentBenchError,
     Collector,

@@ -16,11 +16,11 @@ import urllib3
 
 from leadline.clock import seeded
 from leadline_agent import push
-from leadline_agent.files import DirectoryFiles
 from leadline_agent.loop import AgentLoop
 from leadline_agent.push import CollectorClient
 from leadline_agent.sealing import Sealer
-from leadline_agent.spool_limits import SpoolLimits
+from leadline_agent.spool.files import DirectoryFiles
+from leadline_agent.spool.limits import SpoolLimits
 from leadline_agent.state import AgentState
 from leadline_cli.logs import log_to_stderr
 from tests.chaos.fast_clock import FastClock

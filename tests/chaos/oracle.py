@@ -17,8 +17,8 @@ from typing import Any
 import msgspec
 
 from leadline_agent.sealing import unpack
-from leadline_agent.shelf import BatchId, PackedBatch
-from leadline_agent.spool import Committed, NotDurable, Spool
+from leadline_agent.spool.shelf import BatchId, PackedBatch
+from leadline_agent.spool.spool import Committed, NotDurable, Spool
 from tests.chaos.fast_clock import SPEED
 
 #: A turn of the agent's loop lasts no less: hours in seconds must not become a busy loop.

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from itertools import count
 from random import Random
 
-from leadline_agent.files import Files
-from leadline_agent.shelf import BatchId, PackedBatch, Spooled
-from leadline_agent.spool import Committed, NotDurable, Spool
-from leadline_agent.spool_limits import SpoolLimits
-from leadline_agent.tombstones import Loss, Tombstone
+from leadline_agent.spool.files import Files
+from leadline_agent.spool.limits import SpoolLimits
+from leadline_agent.spool.shelf import BatchId, PackedBatch, Spooled
+from leadline_agent.spool.spool import Committed, NotDurable, Spool
+from leadline_agent.spool.tombstones import Loss, Tombstone
 from tests.chaos.crashing_files import CrashingFiles, PowerLossError
 from tests.fakes import FakeClock
 

@@ -17,7 +17,7 @@ from leadline import wire
 from leadline_agent import push, upload
 from leadline_agent.answers import Answer, Kind, read_answer
 from leadline_agent.sender import Sender
-from leadline_agent.shelf import BatchId
+from leadline_agent.spool.shelf import BatchId
 from leadline_collector import journal
 from leadline_collector.journal import JournalEntry
 from leadline_collector.store import Store, Writer

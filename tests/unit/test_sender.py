@@ -11,14 +11,14 @@ from leadline import wire
 from leadline.clock import seeded
 from leadline.model import window_of
 from leadline_agent.answers import Answer, Kind
-from leadline_agent.files import DirectoryFiles
 from leadline_agent.frames import Sealed
 from leadline_agent.sealing import Sealer, pack, unpack
 from leadline_agent.sender import Sender
-from leadline_agent.shelf import BatchId
-from leadline_agent.spool import Committed, Spool
-from leadline_agent.spool_limits import SpoolLimits
-from leadline_agent.tombstones import Loss
+from leadline_agent.spool.files import DirectoryFiles
+from leadline_agent.spool.limits import SpoolLimits
+from leadline_agent.spool.shelf import BatchId
+from leadline_agent.spool.spool import Committed, Spool
+from leadline_agent.spool.tombstones import Loss
 from tests.fakes import FakeClock
 
 START_S = 1_700_000_040

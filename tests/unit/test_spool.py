@@ -9,10 +9,10 @@ from threading import Event, Thread
 import pytest
 
 from leadline.wire import BODY_BYTES_MAX
-from leadline_agent.shelf import BatchId, PackedBatch
-from leadline_agent.spool import Committed, NotDurable, Spool
-from leadline_agent.spool_limits import SpoolLimits
-from leadline_agent.tombstones import Loss, Tombstone
+from leadline_agent.spool.limits import SpoolLimits
+from leadline_agent.spool.shelf import BatchId, PackedBatch
+from leadline_agent.spool.spool import Committed, NotDurable, Spool
+from leadline_agent.spool.tombstones import Loss, Tombstone
 from tests.chaos.crashing_files import CrashingFiles
 from tests.chaos.spool_oracle import MINUTE_NS, SMALL, Oracle, waiting
 

@@ -12,7 +12,7 @@ from random import Random
 
 import pytest
 
-from leadline_agent.spool import Committed
+from leadline_agent.spool.spool import Committed
 from tests.chaos.crashing_files import CrashingFiles, PowerLossError
 from tests.chaos.spool_oracle import MINUTE_NS, Oracle, live, waiting
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from leadline.errors import UnavailableError
-from leadline_agent.files import DirectoryFiles
-from leadline_agent.spool import Committed, NotDurable, Spool
+from leadline_agent.spool.files import DirectoryFiles
+from leadline_agent.spool.spool import Committed, NotDurable, Spool
 from tests.chaos.spool_oracle import Oracle, waiting
 
 
@@ -63,7 +63,7 @@ def test_a_second_agent_is_refused_and_told_who_has_the_spool(tmp_path: Path) ->
         oracle.open(DirectoryFiles(tmp_path))
 
     code = (
-        "import sys; from pathlib import Path; from leadline_agent.files import DirectoryFiles\n"
+        "import sys; from pathlib import Path; from leadline_agent.spool.files import DirectoryFiles\n"
         "DirectoryFiles(Path(sys.argv[1])).acquire()"
     )
     other = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
@@ -118,8 +118,8 @@ def test_a_killed_agent_leaves_what_it_accepted(tmp_path: Path) -> None:
     code = """
 import sys
 from pathlib import Path
-from leadline_agent.files import DirectoryFiles
-from leadline_agent.spool import Committed
+from leadline_agent.spool.files import DirectoryFiles
+from leadline_agent.spool.spool import Committed
 from tests.chaos.spool_oracle import Oracle
 oracle = Oracle()
 spool = oracle.open(DirectoryFiles(Path(sys.argv[1])))

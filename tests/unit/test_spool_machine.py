@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from leadline_agent.spool import Committed, Spool
+from leadline_agent.spool.spool import Committed, Spool
 from tests.chaos.crashing_files import CrashingFiles, PowerLossError
 from tests.chaos.spool_oracle import MINUTE_NS, SMALL, Oracle, waiting
 

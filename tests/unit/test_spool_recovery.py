@@ -6,10 +6,10 @@ import errno
 
 import pytest
 
-from leadline_agent.segment import BLOCK_BYTES, HEADER_BYTES, segment_name, segment_number
-from leadline_agent.shelf import BatchId
-from leadline_agent.spool import NotDurable
-from leadline_agent.tombstones import Loss, Tombstone
+from leadline_agent.spool.segment import BLOCK_BYTES, HEADER_BYTES, segment_name, segment_number
+from leadline_agent.spool.shelf import BatchId
+from leadline_agent.spool.spool import NotDurable
+from leadline_agent.spool.tombstones import Loss, Tombstone
 from tests.chaos.crashing_files import CrashingFiles
 from tests.chaos.spool_oracle import MINUTE_NS, Oracle, waiting
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leadline_agent.sequences import SeqSet
-from leadline_agent.tombstones import Loss, Tombstone, covers, joined, spanned
+from leadline_agent.spool.sequences import SeqSet
+from leadline_agent.spool.tombstones import Loss, Tombstone, covers, joined, spanned
 
 RANGES = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=12)
 EPOCH = "a" * 32

@@ -13,8 +13,8 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from leadline.wire import BODY_BYTES_MAX
-from leadline_agent.sequences import SeqSet
-from leadline_agent.tombstones import Loss, Tombstone
+from leadline_agent.spool.sequences import SeqSet
+from leadline_agent.spool.tombstones import Loss, Tombstone
 
 
 class BatchId(NamedTuple):

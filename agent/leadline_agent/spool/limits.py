@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leadline_agent.segment import BLOCK_BYTES
+from leadline_agent.spool.segment import BLOCK_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,18 +20,18 @@ from dataclasses import dataclass
 
 from leadline.clock import Clock
 from leadline.errors import UnavailableError
-from leadline_agent import usage
-from leadline_agent.contents import Contents
-from leadline_agent.files import Files
-from leadline_agent.ledger import DeadLetter
-from leadline_agent.pending import Record
-from leadline_agent.recovery import Recovered, recover
-from leadline_agent.room import FULL, Room
-from leadline_agent.segment import BLOCK_BYTES, HEADER_BYTES, record_at, segment_name
-from leadline_agent.segment_writer import SegmentWriter
-from leadline_agent.shelf import BatchId, PackedBatch, SegmentIndex, Spooled, State
-from leadline_agent.spool_limits import SpoolLimits
-from leadline_agent.tombstones import Tombstone
+from leadline_agent.spool import usage
+from leadline_agent.spool.contents import Contents
+from leadline_agent.spool.files import Files
+from leadline_agent.spool.ledger import DeadLetter
+from leadline_agent.spool.limits import SpoolLimits
+from leadline_agent.spool.pending import Record
+from leadline_agent.spool.recovery import Recovered, recover
+from leadline_agent.spool.room import FULL, Room
+from leadline_agent.spool.segment import BLOCK_BYTES, HEADER_BYTES, record_at, segment_name
+from leadline_agent.spool.segment_writer import SegmentWriter
+from leadline_agent.spool.shelf import BatchId, PackedBatch, SegmentIndex, Spooled, State
+from leadline_agent.spool.tombstones import Tombstone
 
 log = logging.getLogger(__name__)
 

@@ -11,14 +11,14 @@ import errno
 import logging
 from collections.abc import Collection
 
-from leadline_agent import ledger
-from leadline_agent.contents import Contents
-from leadline_agent.files import Files
-from leadline_agent.segment import BLOCK_BYTES, segment_name
-from leadline_agent.segment_writer import SegmentWriter, entomb
-from leadline_agent.shelf import Rank, SegmentIndex, State
-from leadline_agent.spool_limits import SpoolLimits
-from leadline_agent.tombstones import Tombstone
+from leadline_agent.spool import ledger
+from leadline_agent.spool.contents import Contents
+from leadline_agent.spool.files import Files
+from leadline_agent.spool.limits import SpoolLimits
+from leadline_agent.spool.segment import BLOCK_BYTES, segment_name
+from leadline_agent.spool.segment_writer import SegmentWriter, entomb
+from leadline_agent.spool.shelf import Rank, SegmentIndex, State
+from leadline_agent.spool.tombstones import Tombstone
 
 log = logging.getLogger(__name__)
 

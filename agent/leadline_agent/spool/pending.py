@@ -9,9 +9,9 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from leadline_agent.segment import Frame, Kind
-from leadline_agent.shelf import BatchId, PackedBatch, Spooled, State, lost
-from leadline_agent.tombstones import Loss, Tombstone, joined, tombstone_frame
+from leadline_agent.spool.segment import Frame, Kind
+from leadline_agent.spool.shelf import BatchId, PackedBatch, Spooled, State, lost
+from leadline_agent.spool.tombstones import Loss, Tombstone, joined, tombstone_frame
 
 #: Tombstones in one record: 50 kB of JSON.
 TOMBSTONES_MAX = 500

@@ -11,9 +11,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from leadline_agent.files import Files
-from leadline_agent.ledger import DeadLetter, Ledger, load
-from leadline_agent.segment import (
+from leadline_agent.spool.files import Files
+from leadline_agent.spool.ledger import DeadLetter, Ledger, load
+from leadline_agent.spool.segment import (
     HEADER_BYTES,
     Damage,
     Found,
@@ -25,9 +25,9 @@ from leadline_agent.segment import (
     segment_name,
     segment_number,
 )
-from leadline_agent.sequences import SeqSet
-from leadline_agent.shelf import BatchId, SegmentIndex, Shelf, Spooled, State
-from leadline_agent.tombstones import Loss, Tombstone, covers, read_tombstones
+from leadline_agent.spool.sequences import SeqSet
+from leadline_agent.spool.shelf import BatchId, SegmentIndex, Shelf, Spooled, State
+from leadline_agent.spool.tombstones import Loss, Tombstone, covers, read_tombstones
 
 log = logging.getLogger(__name__)
 

@@ -13,11 +13,11 @@ from contextlib import suppress
 import msgspec
 from msgspec import Struct
 
-from leadline_agent.files import Files
-from leadline_agent.segment import PAYLOAD_BYTES_MAX, Frame, Kind, encode, record_at
-from leadline_agent.sequences import SeqSet
-from leadline_agent.shelf import SegmentIndex, State
-from leadline_agent.tombstones import Tombstone
+from leadline_agent.spool.files import Files
+from leadline_agent.spool.segment import PAYLOAD_BYTES_MAX, Frame, Kind, encode, record_at
+from leadline_agent.spool.sequences import SeqSet
+from leadline_agent.spool.shelf import SegmentIndex, State
+from leadline_agent.spool.tombstones import Tombstone
 
 LEDGER_NAME = "ledger"
 _NEW_NAME = "ledger.new"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leadline_agent.segment import (
+from leadline_agent.spool.segment import (
     BLOCK_BYTES,
     HEADER_BYTES,
     MAGIC,

@@ -9,13 +9,13 @@ import logging
 import threading
 from collections.abc import Collection, Container, Iterable, Sequence
 
-from leadline_agent import ledger
-from leadline_agent.ledger import DeadLetter, Ledger
-from leadline_agent.pending import Pending, Record
-from leadline_agent.recovery import Recovered
-from leadline_agent.segment import BLOCK_BYTES
-from leadline_agent.shelf import BatchId, Place, SegmentIndex, Shelf, Spooled, State, lost
-from leadline_agent.tombstones import Loss, Tombstone
+from leadline_agent.spool import ledger
+from leadline_agent.spool.ledger import DeadLetter, Ledger
+from leadline_agent.spool.pending import Pending, Record
+from leadline_agent.spool.recovery import Recovered
+from leadline_agent.spool.segment import BLOCK_BYTES
+from leadline_agent.spool.shelf import BatchId, Place, SegmentIndex, Shelf, Spooled, State, lost
+from leadline_agent.spool.tombstones import Loss, Tombstone
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 import msgspec
 from msgspec import Struct
 
-from leadline_agent.segment import Frame, Kind
+from leadline_agent.spool.segment import Frame, Kind
 
 
 class Loss(StrEnum):

@@ -56,6 +56,8 @@ class Measure(StrEnum):
 
     #: Over the replies received; loss speaks through ``unavailable`` only.
     MEAN = "mean"
+    #: For the sensitivity of a verdict only: no vendor names it.
+    P50 = "p50"
     P95 = "p95"
     P99 = "p99"
     #: Over the probes sent: one lost probe makes it +infinity.
@@ -250,6 +252,8 @@ def observed_us(stats: WindowStats, measure: Measure) -> int | None:
     match measure:
         case Measure.MEAN:
             return stats.mean_us
+        case Measure.P50:
+            return stats.p50_us
         case Measure.P95:
             return stats.p95_us
         case Measure.P99:
@@ -264,14 +268,14 @@ def observed_us(stats: WindowStats, measure: Measure) -> int | None:
 
 #: How often the error bound comes off for the low reading and is added for the high one. A difference can also be
 #: too small: the error may sit in the minimum.
-_ERRORS_OFF_AND_ON = {Measure.PDV: (1, 1), Measure.P95_PLUS_PDV: (2, 1)}
+ERRORS_OFF_AND_ON = {Measure.PDV: (1, 1), Measure.P95_PLUS_PDV: (2, 1)}
 
 
 def _bounds_us(stats: WindowStats, measure: Measure, error_us: int) -> tuple[int | None, int | None]:
     value_us = observed_us(stats, measure)
     if value_us is None:
         return None, None
-    off, on = _ERRORS_OFF_AND_ON.get(measure, (1, 0))
+    off, on = ERRORS_OFF_AND_ON.get(measure, (1, 0))
     return max(0, value_us - off * error_us), value_us + on * error_us
 
 

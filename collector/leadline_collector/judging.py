@@ -19,6 +19,7 @@ Facts: TypeAlias = tuple[int | None, ...]
 #: What each measure looks at.
 _COLUMNS = {
     Measure.MEAN: ("mean_us",),
+    Measure.P50: ("p50_us",),
     Measure.P95: ("p95_us",),
     Measure.P99: ("p99_us",),
     Measure.MAX: ("max_us",),
@@ -73,7 +74,7 @@ def _stats(values: dict[str, int | None]) -> WindowStats:
         received=received,
         min_us=None,
         mean_us=values.get("mean_us"),
-        p50_us=None,
+        p50_us=values.get("p50_us"),
         p95_us=values.get("p95_us"),
         p99_us=values.get("p99_us"),
         max_us=values.get("max_us"),

@@ -14,12 +14,14 @@ import leadline
 import leadline_agent
 import leadline_cli
 import leadline_collector
+import leadline_verdict
 
 #: Package: what it must not import, and the reason.
 FORBIDDEN = {
     leadline: {
         "leadline_agent": "the core is imported by both sides and imports neither",
         "leadline_collector": "the core is imported by both sides and imports neither",
+        "leadline_verdict": "the core is imported by both sides and imports neither",
         "leadline_cli": "the core knows no command line",
         "socket": "the core is pure: it touches no network",
         "sqlalchemy": "the core is pure: it touches no database",
@@ -28,11 +30,19 @@ FORBIDDEN = {
     },
     leadline_agent: {
         "leadline_collector": "an agent host has no collector",
+        "leadline_verdict": "an agent measures and does not judge",
         "leadline_cli": "a library does not know who calls it",
         "fastapi": "an agent host carries no web server",
         "pydantic": "msgspec is the one contract of the wire",
         "sqlalchemy": "an agent has no database",
         "rich": "the agent draws nothing",
+    },
+    leadline_verdict: {
+        "leadline_collector": "verdicts are arithmetic: they are computed offline as well",
+        "leadline_agent": "verdicts measure nothing",
+        "leadline_cli": "a library does not know who calls it",
+        "sqlalchemy": "verdicts touch no database",
+        "fastapi": "verdicts touch no network",
     },
     leadline_collector: {
         "leadline_agent": "the collector measures nothing",
@@ -53,7 +63,7 @@ HEAVY = ("fastapi", "starlette", "pydantic", "sqlalchemy", "alembic", "jinja2", 
 
 
 def modules() -> Iterator[tuple[str, Path]]:
-    for package in (leadline, leadline_agent, leadline_cli, leadline_collector):
+    for package in (leadline, leadline_agent, leadline_cli, leadline_collector, leadline_verdict):
         root = Path(package.__path__[0])
         for path in sorted(root.rglob("*.py")):
             yield ".".join((package.__name__, *path.relative_to(root).with_suffix("").parts)), path

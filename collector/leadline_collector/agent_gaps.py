@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from leadline.wire import GapReason
 from leadline_collector import gap_records, journal
@@ -29,33 +31,46 @@ def agent_gaps(store: Store, name: str, period: Period, limit: int = LIMIT_DEFAU
         src_id = reader.agent_ids([name]).get(name)
         if src_id is None:
             raise ProblemError(404, f"no mesh ever had an agent {name!r}")
-        span = (period.start_s, period.end_s)
-        found = sorted(_gaps(reader, src_id, span), key=lambda gap: (gap.start_s, gap.end_s, gap.source))
-    cut = found[limit].start_s if len(found) > limit else None
+        found = sorted(_found(reader, src_id, (period.start_s, period.end_s)), key=lambda gap: (gap.span, gap.source))
+        cut = found[limit].span[0] if len(found) > limit else None
+        gaps = [gap.answer() for gap in found[:limit]]
     return GapsAnswer(
         agent=name,
         start_s=period.start_s,
         start_iso=iso(period.start_s),
         end_s=period.end_s,
         end_iso=iso(period.end_s),
-        gaps=found[:limit],
+        gaps=gaps,
         next_from=cut,
     )
 
 
-def _gaps(reader: Reader, src_id: int, period: Span) -> Iterator[GapAnswer]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """A gap whose explanation may still cost some questions: asked only of those that are shown."""
+
+    span: Span
+    source: str
+    answer: Callable[[], GapAnswer]
+
+
+def _found(reader: Reader, src_id: int, period: Span) -> Iterator[_Found]:
     islands = reader.path_islands(src_id, *period)
     told = gap_records.told_gaps(reader.connection, src_id, *period)
     quarantined = list(_in_quarantine(reader, src_id, period))
     known = union([*((gap.from_s, gap.to_s) for gap in told), *(span for span, _ in quarantined)])
-    yield from (_told_answer(gap) for gap in told)
-    yield from (_quarantine_answer(*item) for item in quarantined)
+    for gap in told:
+        yield _Found(span=(gap.from_s, gap.to_s), source=gap.source, answer=partial(_told_answer, gap))
+    for span, item in quarantined:
+        yield _Found(span=span, source=SOURCE_COLLECTOR, answer=partial(_quarantine_answer, span, item))
     for hole in minus(agent_holes(islands, period), known):
-        yield _found_answer(hole, explained(hole, _neighbours(reader, src_id, hole)))
+        yield _Found(span=hole, source=SOURCE_COLLECTOR, answer=partial(_explained_answer, reader, src_id, hole))
     names = {target.id: target.name for target in reader.targets()}
     for (span, reason), dst_ids in path_holes(islands, period).items():
+        targets = [names[dst_id] for dst_id in dst_ids]
         for hole in minus([span], known):
-            yield _found_answer(hole, Explanation(reason=reason), [names[dst_id] for dst_id in dst_ids])
+            answer = partial(_found_answer, hole, Explanation(reason=reason), targets)
+            yield _Found(span=hole, source=SOURCE_COLLECTOR, answer=answer)
 
 
 def _in_quarantine(reader: Reader, src_id: int, period: Span) -> Iterator[tuple[Span, Quarantined]]:
@@ -90,6 +105,10 @@ def _neighbours(reader: Reader, src_id: int, hole: Span) -> Neighbours:
         empty=empty - in_quarantine,
         quarantined=in_quarantine,
     )
+
+
+def _explained_answer(reader: Reader, src_id: int, hole: Span) -> GapAnswer:
+    return _found_answer(hole, explained(hole, _neighbours(reader, src_id, hole)))
 
 
 def _found_answer(hole: Span, why: Explanation, targets: Sequence[str] | None = None) -> GapAnswer:

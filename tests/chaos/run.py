@@ -163,11 +163,15 @@ class World:
 
     def _holes(self, agent: str) -> list[tuple[int, int]]:
         """What the collector lists as missing of all the minutes of the run."""
-        first_s = source.base_s(self.origin_ns)
-        path = f"/api/v1/agents/{agent}/gaps?from={first_s}&to={first_s + source.BACK_S}&limit={LIMIT_MAX}"
-        answer = msgspec.json.decode(self.collector.ask("GET", path), type=GapsAnswer)
-        assert answer.next_from is None, "more gaps than one answer holds"
-        return [(gap.start_s, gap.end_s) for gap in answer.gaps]
+        from_s: int | None = source.base_s(self.origin_ns)
+        end_s = source.base_s(self.origin_ns) + source.BACK_S
+        holes: list[tuple[int, int]] = []
+        while from_s is not None:
+            path = f"/api/v1/agents/{agent}/gaps?from={from_s}&to={end_s}&limit={LIMIT_MAX}"
+            answer = msgspec.json.decode(self.collector.ask("GET", path), type=GapsAnswer)
+            holes += [(gap.start_s, gap.end_s) for gap in answer.gaps]
+            from_s = answer.next_from
+        return holes
 
     def _assert_up(self) -> None:
         """Every process that was not ended on purpose runs."""

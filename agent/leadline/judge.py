@@ -76,6 +76,9 @@ class Criterion:
     measure: Measure
     comparison: Comparison
     limit_us: int
+    #: Replies above the limit and up to this are allowed for a while: the readings differ then (``_peak_bounds_us``).
+    #: None where the vendor allows none.
+    peak_us: int | None = None
     #: The stricter measure printed beside the headline, where the vendor names no statistic; None elsewhere.
     sensitivity: Measure | None = None
     #: What had to be assumed; None when the limit is judged as it is written.
@@ -89,7 +92,8 @@ class Criterion:
     @property
     def rule(self) -> str:
         """The comparison in words: ``p95 of each 60 s window < 5 ms``."""
-        return f"{self.measure} of each {WINDOW_S} s window {self.comparison} {self.limit_us / 1_000:g} ms"
+        rule = f"{self.measure} of each {WINDOW_S} s window {self.comparison} {self.limit_us / 1_000:g} ms"
+        return rule if self.peak_us is None else f"{rule}, max <= {self.peak_us / 1_000:g} ms"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,12 +139,13 @@ def criterion(limit: Limit) -> Criterion | NotJudged:
     if reason is not None or limit_us is None:
         return NotJudged(limit_id=limit.id, reason=reason or f"{limit.unit} is no unit of time")
     measure = Measure.PDV if limit.metric is Metric.JITTER else _MEASURES.get(limit.statistic, Measure.P95)
-    named = measure is not Measure.P95 or limit.statistic is Statistic.P95
+    named = measure is not Measure.P95 or limit.statistic in (Statistic.P95, Statistic.SUSTAINED_BOUNDED_PEAKS)
     return Criterion(
         limit_id=limit.id,
         measure=measure,
         comparison=limit.comparison,
         limit_us=2 * limit_us if limit.one_way else limit_us,
+        peak_us=_peak_us(limit),
         sensitivity=None if named else Measure.MAX,
         approximation=_approximation(limit),
     )
@@ -166,9 +171,27 @@ _METRIC_REASONS = {
 
 _STATISTIC_REASONS = {
     Statistic.DIFFERENCE_OF_TWO_PATHS: "it limits the difference between two paths, and a window has one",
-    Statistic.SUSTAINED_BOUNDED_PEAKS: "the vendor allows peaks of a certain length, which a window's numbers hide",
     Statistic.ETCD_END_TO_END: "it includes the disk and the software of etcd, of which a ping sees only the network",
 }
+
+
+#: Peaks that p95 forgives for certain and that p50 does not, in seconds of a window: 3 of 60, and half of them.
+_PEAK_S_MIN, _PEAK_S_MAX = 3, 30
+
+
+def _peak_us(limit: Limit) -> int | None:
+    if limit.statistic is not Statistic.SUSTAINED_BOUNDED_PEAKS or limit.time_window is None:
+        return None
+    peak = limit.time_window.peak_limit
+    return None if peak is None else int(peak * 1_000)
+
+
+def _has_no_bounded_peaks(limit: Limit) -> bool:
+    """True where peaks are allowed and the vendor does not say how high and long, or longer than a window tells."""
+    lasting_s = limit.time_window.peak_duration_s if limit.time_window else None
+    return limit.statistic is Statistic.SUSTAINED_BOUNDED_PEAKS and (
+        _peak_us(limit) is None or lasting_s is None or not _PEAK_S_MIN <= lasting_s <= _PEAK_S_MAX
+    )
 
 
 def _reason_against(limit: Limit) -> str | None:
@@ -176,6 +199,8 @@ def _reason_against(limit: Limit) -> str | None:
         probes = f"{limit.probes_to_demonstrate:,}"
         return f"loss is judged over a period: to show {limit.text} takes {probes} probes without a single loss"
     reason = _METRIC_REASONS.get(limit.metric) or _STATISTIC_REASONS.get(limit.statistic)
+    if reason is None and _has_no_bounded_peaks(limit):
+        return "the vendor allows peaks, and not of a height and length that a window shows"
     if reason is None and limit.icmp_evaluable is Evaluable.NO:
         return "it is not a limit on the network's round trip alone"
     return reason
@@ -192,6 +217,10 @@ def _approximation(limit: Limit) -> str | None:
         assumed.append("the vendor's maximum plus jitter is judged as p95 plus p95 - min")
     elif _MEASURES.get(limit.statistic) is Measure.MEAN:
         assumed.append("the vendor names no period for its average, so that of each window is judged")
+    if _peak_us(limit) is not None:
+        assumed.append(
+            "a peak is too long for certain when half of a window is above the limit, and short enough when p95 is not"
+        )
     if limit.metric is Metric.JITTER and limit.time_window is not None:
         assumed.append("the vendor looks at a longer time, so a good window shows less than the vendor asks")
     return "; ".join(assumed) or None
@@ -206,23 +235,16 @@ def judged(limits: Iterable[Limit]) -> Judged:
     )
 
 
-def window_state(stats: WindowStats, criterion: Criterion) -> State:
-    """The state of a window by its statistic as measured."""
-    return _state(stats, criterion, observed_us(stats, criterion.measure))
-
-
 def window_judgement(stats: WindowStats, criterion: Criterion, error: ErrorBound | None = None) -> WindowJudgement:
     """Both readings of a window; without an error bound they are the same."""
-    low_us, high_us = _bounds_us(stats, criterion.measure, error.p99_us if error else 0)
+    error_us = error.p99_us if error else 0
+    low_us, high_us = _bounds_us(stats, criterion.measure, error_us)
+    if criterion.peak_us is not None:
+        low_us, high_us = _peak_bounds_us(stats, criterion, error_us)
     return WindowJudgement(
         pessimistic=_state(stats, criterion, high_us),
         optimistic=_state(stats, criterion, low_us),
     )
-
-
-def profile_state(stats: WindowStats, criteria: Iterable[Criterion]) -> State:
-    """The worst state over the criteria of a profile; unknown when there are none (``Judged.reason`` says why)."""
-    return _worst(window_state(stats, criterion) for criterion in criteria)
 
 
 def profile_judgement(
@@ -277,6 +299,18 @@ def _bounds_us(stats: WindowStats, measure: Measure, error_us: int) -> tuple[int
         return None, None
     off, on = ERRORS_OFF_AND_ON.get(measure, (1, 0))
     return max(0, value_us - off * error_us), value_us + on * error_us
+
+
+def _peak_bounds_us(stats: WindowStats, criterion: Criterion, error_us: int) -> tuple[int | None, int | None]:
+    """What to compare where peaks are allowed: p50 for the optimist, p95 for the pessimist; None above the peak limit.
+
+    3 of 60 probes above the limit are a short peak, 30 of 60 are none any more. Loss is no peak of a round trip.
+    """
+    assert criterion.peak_us is not None
+    p50_us, max_us = stats.p50_us, stats.max_us
+    is_low = p50_us is not None and max_us is not None and max_us - error_us <= criterion.peak_us
+    is_high = max_us is not None and max_us <= criterion.peak_us
+    return max(0, p50_us - error_us) if is_low and p50_us is not None else None, stats.p95_us if is_high else None
 
 
 def _state(stats: WindowStats, criterion: Criterion, value_us: int | None) -> State:

@@ -34,6 +34,8 @@ class Judge:
     def __init__(self, judged: Judged) -> None:
         self._criteria = judged.criteria
         needed = {name for criterion in judged.criteria for name in _COLUMNS[criterion.measure]}
+        if any(criterion.peak_us is not None for criterion in judged.criteria):
+            needed |= {"p50_us", "max_us"}
         #: What to read of every window.
         self.columns = ("expected", "sent", "received", "error_p99_us", *sorted(needed))
         self._known: dict[Facts, WindowJudgement] = {}

@@ -82,13 +82,30 @@ def unavailable(series: PathSeries) -> Minutes:
 
 
 def _by_criterion(series: PathSeries, criterion: Criterion, with_error: bool) -> Readings:
+    if criterion.peak_us is not None:
+        return _by_peaks(series, criterion, criterion.peak_us, with_error)
     value = _observed(series, criterion.measure)
     off, on = ERRORS_OFF_AND_ON.get(criterion.measure, (1, 0))
-    error = np.where(with_error & (series.error_p99_us != NONE), series.error_p99_us, 0)
+    error = _error(series, with_error)
     low, high = np.maximum(0, value - off * error), value + on * error
     return Readings(
         pessimistic=_states(series, criterion, value, high), optimistic=_states(series, criterion, value, low)
     )
+
+
+def _by_peaks(series: PathSeries, criterion: Criterion, peak_us: int, with_error: bool) -> Readings:
+    """As ``leadline.judge._peak_bounds_us``: p95 for the pessimist, p50 for the optimist, no reply above the peak."""
+    error = _error(series, with_error)
+    high = np.where(series.max_us <= peak_us, series.p95_us, NONE)
+    low = np.where(series.max_us - error <= peak_us, series.p50_us, NONE)
+    return Readings(
+        pessimistic=_states(series, criterion, high, high),
+        optimistic=_states(series, criterion, low, np.maximum(0, low - error)),
+    )
+
+
+def _error(series: PathSeries, with_error: bool) -> IntColumn:
+    return np.where(with_error & (series.error_p99_us != NONE), series.error_p99_us, 0)
 
 
 def _observed(series: PathSeries, measure: Measure) -> IntColumn:

@@ -23,10 +23,8 @@ from leadline.judge import (
     merge_paths,
     observed_us,
     profile_judgement,
-    profile_state,
     tally,
     window_judgement,
-    window_state,
 )
 from leadline.limits import (
     Comparison,
@@ -70,6 +68,15 @@ def window(*slots: Slot) -> WindowStats:
         [slot if isinstance(slot, int) else None for slot in slots],
         [slot for slot in slots if isinstance(slot, Failure)],
     )
+
+
+def window_state(stats: WindowStats, criterion: Criterion) -> State:
+    """As measured, which is the pessimistic reading of anything but a difference."""
+    return window_judgement(stats, criterion).pessimistic
+
+
+def profile_state(stats: WindowStats, criteria: list[Criterion]) -> State:
+    return profile_judgement(stats, criteria).pessimistic
 
 
 def repeated(count: int, slot: Slot) -> list[Slot]:
@@ -449,7 +456,6 @@ class TestCriterion:
             ("microsoft-wsfc-cross-subnet-heartbeat", "bursts of loss"),
             ("kubevirt-max-downtime", "while it migrates"),
             ("netapp-metrocluster-ip-fabric-skew", "two paths"),
-            ("vmware-vcf-9.0-operations-ca-rtt", "peaks"),
             ("redhat-openshift-etcd-peer-rtt", "etcd"),
             ("redhat-openshift-etcd-peer-rtt-p99", "round trip alone"),
             ("vmware-vsan-9.0-packet-loss", "3,000,000 probes"),
@@ -462,6 +468,27 @@ class TestCriterion:
 
         assert isinstance(answer, NotJudged)
         assert reason in answer.reason
+
+    def test_short_peaks_are_allowed_where_the_vendor_allows_them(self) -> None:
+        """Below 10 ms, up to 20 ms for 20 s: p95 is the pessimist's, p50 the optimist's, and none may exceed 20 ms."""
+        judged = criterion_of(catalogue().limit("vmware-vcf-9.0-operations-ca-rtt"))
+
+        def both(*slots: Slot) -> tuple[State, State]:
+            found = window_judgement(window(*slots), judged)
+            return found.pessimistic, found.optimistic
+
+        assert judged.rule == "p95 of each 60 s window < 10 ms, max <= 20 ms"
+        assert both(*repeated(57, 9_000), *repeated(3, 20_000)) == (State.GOOD, State.GOOD)
+        assert both(*repeated(50, 9_000), *repeated(10, 20_000)) == (State.BAD, State.GOOD)
+        assert both(*repeated(29, 9_000), *repeated(31, 20_000)) == (State.BAD, State.BAD)
+        assert both(*repeated(59, 9_000), 20_001) == (State.BAD, State.BAD)
+
+    def test_peaks_without_a_height_are_not_judged(self) -> None:
+        """A vendor who allows peaks and does not say which cannot be held to them."""
+        answer = criterion(limit(statistic=Statistic.SUSTAINED_BOUNDED_PEAKS))
+
+        assert isinstance(answer, NotJudged)
+        assert "peaks" in answer.reason
 
     def test_the_rule_reads_as_a_sentence(self) -> None:
         """The comparison in words keeps operator, unit and fraction."""

@@ -34,6 +34,7 @@ criteria = st.lists(
         measure=st.sampled_from(Measure),
         comparison=st.sampled_from([Comparison.LESS, Comparison.LESS_EQUAL]),
         limit_us=st.integers(4_995, 5_015) | st.integers(0, 20),
+        peak_us=st.none() | st.integers(5_000, 5_012),
     ),
     max_size=3,
 )

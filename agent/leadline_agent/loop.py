@@ -9,8 +9,6 @@ is kept as a dead letter, or by a drop that is told: for no other reason.
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,13 +16,14 @@ from random import Random
 
 from leadline import __version__, wire
 from leadline.clock import Clock
-from leadline.errors import UnavailableError
+from leadline.errors import ConfigError
 from leadline.model import WINDOW_S
 from leadline_agent.clockstate import clock_state
-from leadline_agent.frames import ProbePlan, Sealed, read_frame, write_frame
+from leadline_agent.frames import ProbePlan, Sealed
 from leadline_agent.health import Health
+from leadline_agent.probing import COMMAND, Probing
 from leadline_agent.push import Unanswered
-from leadline_agent.resolve import resolved
+from leadline_agent.resolve import Resolver, resolved
 from leadline_agent.retry import backoff_s
 from leadline_agent.sealing import Sealer
 from leadline_agent.sender import Sender
@@ -39,16 +38,18 @@ NS_PER_S = 1_000_000_000
 PLAN_EVERY_S = 60.0
 #: A name that moves is followed within five minutes.
 RESOLVE_EVERY_S = 300.0
+#: One that had no address is asked for again when a new minute could begin with it.
+RESOLVE_AGAIN_S = 60.0
+#: A name server that is well answers at once; for others neither the targets with addresses nor the sending wait.
+RESOLVE_PATIENCE_S = 1.0
+#: A probing process that could not be started (no descriptor, no memory) is tried again so often.
+START_AGAIN_S = 10.0
 #: The spool is tidied, and what the disk refused before is tried again (group commit, docs/spool.md).
 COMMIT_EVERY_S = 5.0
 #: What is left to send when the agent is told to stop gets this long; the rest is on disk and goes at the next start.
 STOP_PUSH_S = 5.0
-#: The probing process seals its windows within a second (probe_process.STOP_WAIT_NS); more means it hangs.
-STOP_PROBER_S = 5.0
 #: How long a turn may sleep: what was spooled meanwhile wakes it.
 TURN_S = 0.5
-
-PROBE_COMMAND = (sys.executable, "-m", "leadline_agent.probe_process")
 
 
 @dataclass(slots=True)
@@ -78,16 +79,17 @@ class AgentLoop:
         state: AgentState,
         clock: Clock,
         rng: Random,
-        probe_command: Sequence[str] = PROBE_COMMAND,
+        probe_command: Sequence[str] = COMMAND,
+        resolver: Resolver | None = None,
     ) -> None:
         self._agent, self._site = agent, site
         self._sender, self._sealer, self._spool, self._state = sender, sealer, spool, state
         self._clock, self._rng, self._probe_command = clock, rng, probe_command
+        self._resolver = resolver or Resolver()
         self._stopping = threading.Event()
         self._plan: wire.Plan | None = None
         self._plan_failures = 0
-        self._process: subprocess.Popen[bytes] | None = None
-        self._reader: threading.Thread | None = None
+        self._probing: Probing | None = None
         self._handed_over: ProbePlan | None = None
         self._plan_timer, self._resolve_timer, self._commit_timer = _Timer(), _Timer(), _Timer()
         self._status_timer = _Timer()
@@ -102,20 +104,29 @@ class AgentLoop:
     def run(self) -> None:
         """Measure and send until ``stop``; UnavailableError when the probing process cannot probe."""
         self._plan = self._state.load_plan()
+        threading.Thread(target=self._end_probing_in_time, daemon=True, name="end").start()
         try:
             while not self._stopping.is_set():
                 due_ns = self._turn(self._clock.monotonic_ns())
                 self._spool.wait(_pause_s(due_ns, self._clock.monotonic_ns()))
         finally:
-            self._stop_probing()
+            self.stop()
+            if self._probing is not None:
+                self._probing.end()
+                self._probing.wait()
             self._push_the_rest()
             self._spool.close()
 
+    def _end_probing_in_time(self) -> None:
+        """The last windows are sealed and on disk soon after ``stop``, whatever collector the loop still waits for."""
+        self._stopping.wait()
+        if self._probing is not None:
+            self._probing.end()
+
     def _turn(self, now_ns: int) -> int | None:
         """Do what is due; when the next batch is, monotonic, or None."""
-        if self._plan is not None and self._resolve_timer.is_due(now_ns):
-            self._resolve_timer.in_s(now_ns, RESOLVE_EVERY_S)
-            self._hand_over(self._plan)
+        if self._plan is not None:
+            self._keep_probing(self._plan, now_ns)
         # After it: at a start the plan of last time is measured while the collector is asked for a newer one.
         if self._plan_timer.is_due(now_ns):
             self._refresh_plan(now_ns)
@@ -128,8 +139,8 @@ class AgentLoop:
         if self._status_timer.is_due(now_ns):
             self._status_timer.in_s(now_ns, WRITE_EVERY_S)
             self._write_status()
-        if self._process is not None and self._process.poll() is not None:
-            raise UnavailableError(f"the probing process ended with status {self._process.returncode}; see above")
+        if self._probing is not None and not self._stopping.is_set():
+            self._probing.check()
         return due_ns
 
     def _refresh_plan(self, now_ns: int) -> None:
@@ -154,56 +165,54 @@ class AgentLoop:
             return
         self._plan = plan
         self._resolve_timer.due_ns = 0
-        self._state.save_plan(plan)
+        try:
+            self._state.save_plan(plan)
+        except ConfigError as error:
+            log.error("plan not kept for the next start", extra={"reason": error.problem})
         log.info("plan received", extra={"mesh_version": plan.mesh_version, "targets": len(plan.targets)})
 
-    def _hand_over(self, plan: wire.Plan) -> None:
-        """Resolve the plan's names and give it to the probing process, if anything changed."""
-        probe_plan = resolved(plan)
-        if probe_plan != self._handed_over:
-            stream = self._probing().stdin
-            assert stream is not None
-            write_frame(stream, probe_plan)
-            self._handed_over = probe_plan
-
-    def _probing(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            self._process = subprocess.Popen(
-                self._probe_command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                # Ctrl-C at a terminal goes to the whole group; this process ends its child itself, in order.
-                start_new_session=True,
-            )
-            self._reader = threading.Thread(
-                target=self._read_windows, args=(self._process,), daemon=True, name="windows"
-            )
-            self._reader.start()
-        return self._process
-
-    def _read_windows(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdout is not None
-        while (sealed := read_frame(process.stdout, Sealed)) is not None:
-            self._sealer.seal(sealed)
-            self._spool.commit()
-            self._health, self._refused = sealed.prober, sealed.targets_refused
-            last_s = max((one.start_s for one in sealed.windows), default=None)
-            self._sealed_until_s = self._sealed_until_s if last_s is None else last_s + WINDOW_S
-        self._spool.wake()
-
-    def _stop_probing(self) -> None:
-        if self._process is None:
+    def _keep_probing(self, plan: wire.Plan, now_ns: int) -> None:
+        """Ask for the plan's names when it is time to, and hand it over with what is known; again when more is."""
+        if self._resolve_timer.is_due(now_ns):
+            self._resolve_timer.in_s(now_ns, RESOLVE_EVERY_S)
+            self._resolver.ask(plan)
+            self._resolver.wait(RESOLVE_PATIENCE_S)
+        elif not self._resolver.has_news:
             return
-        assert self._process.stdin is not None
-        assert self._reader is not None
-        self._process.stdin.close()
+        self._hand_over(resolved(plan, self._resolver.known()), now_ns)
+
+    def _hand_over(self, plan: ProbePlan, now_ns: int) -> None:
+        """Give the plan to the probing process, if anything changed."""
+        nameless = [target.name for target in plan.targets if target.address is None]
+        if nameless:
+            self._resolve_timer.due_ns = min(self._resolve_timer.due_ns, now_ns + int(RESOLVE_AGAIN_S * NS_PER_S))
+        if plan == self._handed_over:
+            return
+        if nameless:
+            log.warning("names without an address are not measured", extra={"targets": " ".join(nameless[:10])})
+        if self._probing is None and not self._started(now_ns):
+            return
+        assert self._probing is not None
+        self._probing.hand_over(plan)
+        self._handed_over = plan
+
+    def _started(self, now_ns: int) -> bool:
+        """Start the probing process; False when this host cannot do that now."""
         try:
-            self._process.wait(STOP_PROBER_S)
-        except subprocess.TimeoutExpired:
-            log.error("the probing process hangs and is killed")
-            self._process.kill()
-            self._process.wait()
-        self._reader.join(STOP_PROBER_S)
+            self._probing = Probing(self._probe_command, self._take_windows, self._spool.wake)
+        except OSError as error:
+            log.error("the probing process cannot be started", extra={"reason": error.strerror})
+            self._resolve_timer.in_s(now_ns, START_AGAIN_S)
+            return False
+        return True
+
+    def _take_windows(self, sealed: Sealed) -> None:
+        """Called in the thread that reads what the probing process writes."""
+        self._sealer.seal(sealed)
+        self._spool.commit()
+        self._health, self._refused = sealed.prober, sealed.targets_refused
+        last_s = max((one.start_s for one in sealed.windows), default=None)
+        self._sealed_until_s = self._sealed_until_s if last_s is None else last_s + WINDOW_S
 
     def _push_the_rest(self) -> None:
         """One last try; what stays is on disk."""
@@ -224,7 +233,7 @@ class AgentLoop:
             agent=self._agent,
             site=self._site,
             collector=self._sender.client.url,
-            process_id=self._process.pid if self._process else 0,
+            process_id=self._probing.pid if self._probing else 0,
             plan_version=self._plan.mesh_version if self._plan else None,
             targets=len(self._plan.targets) if self._plan else 0,
             targets_refused=self._refused,
@@ -233,6 +242,7 @@ class AgentLoop:
             last_error=self._sender.last_error,
             last_error_at_s=self._sender.last_error_at_s,
             failures=self._sender.failures,
+            cloned_at_s=self._sender.cloned_at_s,
             spool=SpoolFigures(
                 bytes=usage.bytes,
                 bytes_max=usage.bytes_max,
@@ -240,6 +250,7 @@ class AgentLoop:
                 unacked=usage.unacked,
                 acked=usage.acked,
                 dead=usage.dead,
+                unreadable=usage.unreadable,
                 oldest_unacked_s=usage.oldest_unacked_s,
                 days_left=usage.days_left,
                 degraded=usage.degraded,

@@ -5,7 +5,9 @@
 It reads plans from standard input and ends when that ends. JSON, HTTP and DNS are the other process's business, so
 that nothing here ever waits for them.
 
-Rule: a new plan starts at a whole UTC minute, so that every window was measured under exactly one mesh version.
+Rule 1: a new plan starts at a whole UTC minute, so that every window was measured under exactly one mesh version.
+Rule 2: when the wall clock goes back so far that minutes begin anew (stream.py), what was open is sealed by itself, and
+the newest plan is in force from that moment on.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import IO
 
 from leadline.clock import Clock, SystemClock, seeded
 from leadline.errors import LeadlineError
-from leadline.model import WINDOW_S, ProbeSettings
+from leadline.model import WINDOW_S, ProbeSettings, Window
 from leadline.wire import Series, series
 from leadline_agent import icmp
 from leadline_agent.aim import Aim, Outcome
@@ -48,7 +50,7 @@ class _Plan:
     """A plan in force from a whole minute on."""
 
     def __init__(self, plan: ProbePlan, start_s: int) -> None:
-        self.start_s = start_s
+        self.plan, self.start_s = plan, start_s
         self.mesh_version = plan.mesh_version
         self.aims = {target.name: _aim(target) for target in plan.targets}
 
@@ -77,6 +79,7 @@ class ProbeProcess:
             rng=seeded(),
             on_outcome=self._on_outcome,
             on_duplicate=self._on_duplicate,
+            on_went_back=self._part,
             may_send=local.may_send,
             packets_per_s=local.packets_per_s,
             open_lane=open_lane,
@@ -85,6 +88,13 @@ class ProbeProcess:
         #: Plans that windows not yet sealed may belong to, in order of time.
         self._plans: list[_Plan] = []
         self._sealed_until_s = 0
+        #: The plans of windows from before the wall clock went back, and when those are sealed, monotonic.
+        self._parted_plans: list[_Plan] = []
+        self._parted_due_ns = 0
+        self._has_parted = False
+        #: Wall minus monotonic at the last look, and when sealing may go on after a step forward, monotonic.
+        self._offset_ns = clock.wall_ns() - clock.monotonic_ns()
+        self._seal_not_before_ns = 0
 
     def run(self) -> None:
         """Probe until the input ends, then give the last probes a moment and seal what there is."""
@@ -93,9 +103,13 @@ class ProbeProcess:
             self._begin(_Plan(first, self._now_s() // WINDOW_S * WINDOW_S), self._clock.wall_ns())
             while self._read_plan():
                 self._prober.run(self._clock.monotonic_ns() + SLICE_NS)
-                self._seal(self._now_s() - self._hold_s())
+                self._begin_anew()
+                if self._may_seal():
+                    self._seal(self._now_s() - self._hold_s())
             self._prober.drain(self._clock.monotonic_ns() + STOP_WAIT_NS)
-            self._seal(self._now_s() + WINDOW_S)
+            # Whatever minutes the wall clock says they are of.
+            self._part()
+            self._seal_parted()
         self._prober.close()
 
     def _now_s(self) -> int:
@@ -119,9 +133,36 @@ class ProbeProcess:
         self._refused = len(complaints)
         self._prober.aim(aims, first_slot_at_ns=at_wall_ns)
 
-    def _plan_at(self, start_s: int) -> _Plan:
-        """The plan in force at a minute; the oldest known for what lies before it."""
-        return next((plan for plan in reversed(self._plans) if plan.start_s <= start_s), self._plans[0])
+    def _part(self) -> None:
+        """The wall clock went back, and the prober is about to begin anew: so do the windows (rule 2)."""
+        self._seal_parted()
+        now_s = self._now_s() // WINDOW_S * WINDOW_S
+        self._builder.part(now_s)
+        self._sealed_until_s = now_s
+        self._has_parted = True
+        self._parted_due_ns = self._clock.monotonic_ns() + self._hold_s() * 1_000_000_000
+        self._parted_plans, self._plans = self._plans, [_Plan(self._plans[-1].plan, now_s)]
+
+    def _begin_anew(self) -> None:
+        """What ``_part`` leaves to do outside of the prober: aim by the newest plan, and seal when nothing is out."""
+        if self._has_parted:
+            self._has_parted = False
+            self._prober.aim(permitted(self._plans[-1].all_aims(), self._local)[0])
+        if self._parted_plans and self._clock.monotonic_ns() >= self._parted_due_ns:
+            self._seal_parted()
+
+    def _may_seal(self) -> bool:
+        """False while probes are out that left before the wall clock went forward: their minutes seem long past."""
+        now_ns = self._clock.monotonic_ns()
+        offset_ns = self._clock.wall_ns() - now_ns
+        if offset_ns - self._offset_ns > SEAL_MARGIN_S * 1_000_000_000:
+            self._seal_not_before_ns = now_ns + self._hold_s() * 1_000_000_000
+        self._offset_ns = offset_ns
+        return now_ns >= self._seal_not_before_ns
+
+    def _seal_parted(self) -> None:
+        self._write(self._builder.seal_parted(), self._parted_plans)
+        self._parted_plans = []
 
     def _hold_s(self) -> int:
         """How long after its last slot a window may still get an outcome."""
@@ -144,14 +185,22 @@ class ProbeProcess:
         if until_s <= self._sealed_until_s:
             return
         self._sealed_until_s = until_s
+        self._write(self._builder.seal(until_s), self._plans)
+        in_force = _in_force(self._plans, until_s)
+        self._plans = [plan for plan in self._plans if plan.start_s >= in_force.start_s]
+
+    def _write(self, sealed: list[tuple[Aim, Window]], plans: list[_Plan]) -> None:
         by_version: dict[int, list[Series]] = {}
-        for aim, window in self._builder.seal(until_s):
-            version = self._plan_at(window.start_s).mesh_version
+        for aim, window in sealed:
+            version = _in_force(plans, window.start_s).mesh_version
             by_version.setdefault(version, []).append(series(aim.name, aim.address or UNRESOLVED, window))
         for version, windows in by_version.items():
             write_frame(self._output, Sealed(version, windows, self._prober.health, self._refused))
-        in_force = self._plan_at(until_s)
-        self._plans = [plan for plan in self._plans if plan.start_s >= in_force.start_s]
+
+
+def _in_force(plans: list[_Plan], start_s: int) -> _Plan:
+    """The plan in force at a minute; the oldest known for what lies before it."""
+    return next((plan for plan in reversed(plans) if plan.start_s <= start_s), plans[0])
 
 
 def _say(text: str) -> None:

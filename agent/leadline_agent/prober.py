@@ -53,14 +53,16 @@ class Prober:
         rng: Random,
         on_outcome: Callable[[Outcome], None],
         on_duplicate: Callable[[Aim, int], None] | None = None,
+        on_went_back: Callable[[], None] | None = None,
         may_send: Callable[[str], bool] = policy.may_send,
         packets_per_s: int = policy.PACKETS_PER_S_MAX,
         open_lane: Callable[[Lane, bytes], EchoSocket] = icmp.open_socket,
     ) -> None:
         """``may_send`` and ``packets_per_s`` only narrow the compiled policy. ``open_lane`` opens a socket for packets
-        with a cookie.
+        with a cookie. ``on_went_back`` is told when the wall clock went back so far that slots begin anew (stream.py).
         """
         self._clock, self._on_outcome, self._on_duplicate, self._may_send = clock, on_outcome, on_duplicate, may_send
+        self._on_went_back = on_went_back
         cookie = secrets.token_bytes(icmp.COOKIE_BYTES)
         self._lanes = Lanes(lambda lane: open_lane(lane, cookie))
         self._ceiling = Ceiling(min(packets_per_s, policy.PACKETS_PER_S_MAX), clock.monotonic_ns())
@@ -193,7 +195,9 @@ class Prober:
         if finding.stepped:
             self.health.clock_steps += 1
             self._void(finding)
-            self._agenda.anchor(self._watch.offset_ns, finding.now_ns + self._watch.offset_ns)
+            went_back = self._agenda.anchor(self._watch.offset_ns, finding.now_ns + self._watch.offset_ns)
+            if went_back and self._on_went_back is not None:
+                self._on_went_back()
         if finding.stalled:
             self.health.stalls += 1
             for flight in self._within_reach(finding):

@@ -13,6 +13,8 @@ from leadline.errors import ConfigError, UnavailableError, WireError
 from leadline_agent.answers import Answer, no_answer, read_answer
 
 TIMEOUT = urllib3.Timeout(connect=5.0, read=30.0)
+#: Of an agent that ends: its service manager does not wait for ever, and what is not sent waits in the spool.
+LAST_TIMEOUT = urllib3.Timeout(connect=1.0, read=3.0)
 #: Answers are small: a plan of 10,000 targets is 2 MB.
 ANSWER_BYTES_MAX = 8 << 20
 
@@ -42,6 +44,7 @@ class CollectorClient:
         self._url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {key}"}
         self._pool = _pool(ca_file)
+        self._timeout = TIMEOUT
         #: `leadline agent rotate` replaced the key on disk while this process ran with the old one.
         self._reread_key = reread_key
 
@@ -49,6 +52,10 @@ class CollectorClient:
     def url(self) -> str:
         """Where it is."""
         return self._url
+
+    def hurry(self) -> None:
+        """Do not wait for long from now on: the agent is about to end."""
+        self._timeout = LAST_TIMEOUT
 
     def push(self, body: bytes) -> Answer:
         """Send one packed batch."""
@@ -95,7 +102,13 @@ class CollectorClient:
     def _send(self, method: str, path: str, headers: dict[str, str], body: bytes | None) -> _Answer | Unanswered:
         try:
             answer = self._pool.request(
-                method, self._url + path, body=body, headers=headers, redirect=False, preload_content=False
+                method,
+                self._url + path,
+                body=body,
+                headers=headers,
+                redirect=False,
+                preload_content=False,
+                timeout=self._timeout,
             )
             try:
                 data = answer.read(ANSWER_BYTES_MAX + 1)

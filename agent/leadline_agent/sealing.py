@@ -106,7 +106,8 @@ class Sealer:
         if told:
             with self._lock:
                 self._told[name] = told
-        times = [one.start_s for one in series]
+        # A wall clock beyond what the spool can index: such a batch is refused, and that must not end the agent.
+        times = [min(one.start_s, wire.TIME_S_MAX) for one in series]
         self._spool.append(
             PackedBatch(id=name, body=pack(batch), windows=len(series), t_first_s=min(times), t_last_s=max(times))
         )
@@ -125,9 +126,12 @@ _ANCHORS = (
 
 
 def _gap(tombstone: Tombstone) -> wire.Gap:
-    """A loss as it travels: half open, and from the epoch's beginning where damage hides when it was."""
-    first_s = tombstone.t_first_s or 0
-    last_s = first_s if tombstone.t_last_s is None else tombstone.t_last_s
+    """A loss as it travels: half open, and from the epoch's beginning where damage hides when it was.
+
+    Its times are always ones that travel: a gap that a collector refuses would take every batch with it that tells it.
+    """
+    first_s = min(tombstone.t_first_s or 0, wire.TIME_S_MAX - WINDOW_S)
+    last_s = first_s if tombstone.t_last_s is None else min(tombstone.t_last_s, wire.TIME_S_MAX - WINDOW_S)
     return wire.Gap(
         reason=wire.GapReason(tombstone.reason),
         from_s=first_s,

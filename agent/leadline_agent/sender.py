@@ -21,6 +21,8 @@ from leadline_agent.spool.spool import Committed, Spool
 log = logging.getLogger(__name__)
 
 NS_PER_S = 1_000_000_000
+#: A batch that could not be read is tried again so often: a disk that is back is noticed, one that is not costs little.
+UNREADABLE_NS = 60 * NS_PER_S
 
 
 class Sender:
@@ -33,11 +35,15 @@ class Sender:
         self._state = upload.started(len(clients), spool.epoch, clock.monotonic_ns(), rng.random())
         #: Acknowledged before this start, and sent once more: the database may have been restored while we were down.
         self._check = _check_head(spool.newest_acked())
+        #: Batches that had no bytes when they were to be sent, and until when they are passed over, monotonic.
+        self._passed_over: dict[BatchId, int] = {}
         #: The version of the mesh the collector named last; None before the first acknowledgement.
         self.mesh_version: int | None = None
         self.last_ack_at_s: int | None = None
         self.last_error: str | None = None
         self.last_error_at_s: int | None = None
+        #: When another agent was last found to use this identity; None: never since the start.
+        self.cloned_at_s: int | None = None
 
     @property
     def client(self) -> CollectorClient:
@@ -50,21 +56,27 @@ class Sender:
         return self._state.failures
 
     def hurry(self) -> None:
-        """Forget every wait: the agent is about to end."""
+        """Forget every wait, and wait for no answer for long: the agent is about to end."""
         self._state = upload.hurried(self._state, self._clock.monotonic_ns())
+        for client in self._clients:
+            client.hurry()
 
     def step(self) -> int | None:
         """Send one batch if one is due; when the next may be, monotonic, or None when nothing waits."""
-        newest, oldest = self._check or _head(self._spool.newest()), self._check or _head(self._spool.oldest())
-        choice = upload.choose(self._state, newest, oldest, self._clock.monotonic_ns())
+        now_ns = self._clock.monotonic_ns()
+        self._passed_over = {name: until_ns for name, until_ns in self._passed_over.items() if now_ns < until_ns}
+        newest = self._check or _head(self._spool.newest(self._passed_over))
+        oldest = self._check or _head(self._spool.oldest(self._passed_over))
+        choice = upload.choose(self._state, newest, oldest, now_ns)
         if isinstance(choice, upload.Idle):
-            return choice.until_ns
+            return min(self._passed_over.values(), default=None) if choice.until_ns is None else choice.until_ns
         name = BatchId(choice.head.epoch, choice.head.seq)
         body = self._spool.body(name)
         if body is None:
             self._check = None
-            # Dropped or damaged, and noted by the spool; or unreadable for the moment.
-            return self._clock.monotonic_ns() + NS_PER_S
+            # Dropped or damaged, and noted by the spool; or unreadable for the moment: the others go meanwhile.
+            self._passed_over[name] = now_ns + UNREADABLE_NS
+            return now_ns
         self._send(choice, name, body)
         return self._clock.monotonic_ns()
 
@@ -109,6 +121,7 @@ class Sender:
                 self._replaced(name, reason)
             case upload.BeginEpoch(reason=reason):
                 log.error("another agent uses this identity: enrol one of them anew", extra=_facts(name, reason))
+                self.cloned_at_s = self._clock.wall_ns() // NS_PER_S
                 self._spool.renew_epoch()
                 self._state = upload.begun(self._state, self._spool.epoch)
                 self._rename(name, body, reason)

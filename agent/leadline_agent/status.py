@@ -31,6 +31,8 @@ class SpoolFigures(Struct, frozen=True, kw_only=True):
     unacked: int = 0
     acked: int = 0
     dead: int = 0
+    #: Waiting batches that the disk does not read for the moment.
+    unreadable: int = 0
     oldest_unacked_s: int | None = None
     days_left: float | None = None
     #: Why batches are held in memory only; None when the disk works.
@@ -60,6 +62,8 @@ class AgentStatus(Struct, frozen=True, kw_only=True):
     last_error_at_s: int | None = None
     #: Posts that failed since the last one that did not.
     failures: int = 0
+    #: When the collector last said that another agent uses this identity.
+    cloned_at_s: int | None = None
     spool: SpoolFigures = SpoolFigures()
     #: Counted up since the probing process began.
     prober: Health = field(default_factory=Health)

@@ -161,15 +161,21 @@ class Agenda:
         """When it is due, monotonic."""
         return stream.due_wall_ns - self._offset_ns
 
-    def anchor(self, offset_ns: int, now_wall_ns: int) -> None:
-        """Follow a step of the wall clock: slots keep their wall times (rules 1 and 2)."""
+    def anchor(self, offset_ns: int, now_wall_ns: int) -> bool:
+        """Follow a step of the wall clock: slots keep their wall times (rules 1 and 2).
+
+        True when a stream went back to begin anew: its slots come (again) from now on.
+        """
         self._offset_ns = offset_ns
+        went_back = False
         for stream in self.streams():
             slot = schedule.slot_at(now_wall_ns, stream.interval_ms) + 1
             if (stream.slot - slot) * stream.interval_ms > CATCH_UP_MS:
                 stream.begin_anew(slot)
                 self._place(stream)
+                went_back = True
         self._rebuild(list(self.streams()))
+        return went_back
 
     def clear(self) -> None:
         """Nothing is due any more."""

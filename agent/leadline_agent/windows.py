@@ -2,10 +2,12 @@
 
 Rule 1: a window is sealed once, when no outcome for it can come any more; what comes later is counted, not stored.
 Rule 2: a slot nobody spoke of was not sent.
+Rule 3: when the wall clock went far back, minutes begin anew. What is open then gets what is still out, and no more.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -30,6 +32,8 @@ class WindowBuilder:
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, int], _Open] = {}
+        #: Of before the wall clock went back (rule 3).
+        self._parted: dict[tuple[str, int], _Open] = {}
         self._loopback_ns: dict[int, list[int]] = {}
         self._sealed_until_s = 0
         #: Outcomes that came for a window already sealed.
@@ -62,19 +66,39 @@ class WindowBuilder:
     def seal(self, until_s: int) -> list[tuple[Aim, Window]]:
         """Take out every window that starts before ``until_s``, in order of time and target."""
         self._sealed_until_s = max(self._sealed_until_s, until_s)
-        keys = sorted((start_s, target) for target, start_s in self._open if start_s < until_s)
-        sealed = [self._sealed(target, start_s) for start_s, target in keys]
+        sealed = self._sealed(self._open, [key for key in self._open if key[1] < until_s])
         self._loopback_ns = {start_s: rtts for start_s, rtts in self._loopback_ns.items() if start_s >= until_s}
         return sealed
 
+    def part(self, start_s: int) -> None:
+        """Begin anew at a minute that may be sealed already: the wall clock went back (rule 3)."""
+        assert not self._parted, "what was parted before is sealed first"
+        self._parted, self._open = self._open, {}
+        self._sealed_until_s = start_s
+
+    def seal_parted(self) -> list[tuple[Aim, Window]]:
+        """Take out every window of before the wall clock went back."""
+        sealed = self._sealed(self._parted, list(self._parted))
+        minutes = {start_s for _, start_s in self._open}
+        self._loopback_ns = {start_s: rtts for start_s, rtts in self._loopback_ns.items() if start_s in minutes}
+        return sealed
+
     def _window(self, aim: Aim, start_s: int) -> _Open | None:
+        if (parted := self._parted.get((aim.name, start_s))) is not None:
+            return parted
         if start_s < self._sealed_until_s:
             self.too_late += 1
             return None
         return self._open.setdefault((aim.name, start_s), _Open(aim))
 
-    def _sealed(self, target: str, start_s: int) -> tuple[Aim, Window]:
-        window = self._open.pop((target, start_s))
+    def _sealed(
+        self, windows: dict[tuple[str, int], _Open], keys: Iterable[tuple[str, int]]
+    ) -> list[tuple[Aim, Window]]:
+        """Take these out, in order of time and target."""
+        ordered = sorted(keys, key=lambda key: (key[1], key[0]))
+        return [self._whole(windows.pop(key), key[1]) for key in ordered]
+
+    def _whole(self, window: _Open, start_s: int) -> tuple[Aim, Window]:
         return window.aim, window_of(
             start_s,
             window.aim.settings.interval_ms,

@@ -92,7 +92,8 @@ def run_agent(args: argparse.Namespace) -> int:
     """Run the agent until a signal ends it."""
     from leadline.clock import SystemClock, seeded
     from leadline_agent.local_policy import load_policy, policy_file
-    from leadline_agent.loop import PROBE_COMMAND, AgentLoop
+    from leadline_agent.loop import AgentLoop
+    from leadline_agent.probing import COMMAND
     from leadline_agent.push import CollectorClient
     from leadline_agent.sealing import Sealer
     from leadline_agent.sender import Sender
@@ -128,7 +129,7 @@ def run_agent(args: argparse.Namespace) -> int:
         state=state,
         clock=clock,
         rng=rng,
-        probe_command=(*PROBE_COMMAND, *([str(args.policy_file)] if args.policy_file else [])),
+        probe_command=(*COMMAND, *([str(args.policy_file)] if args.policy_file else [])),
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.stop())

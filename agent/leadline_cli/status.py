@@ -66,6 +66,8 @@ def text_lines(status: AgentStatus, now_s: int) -> Iterator[str]:
     yield f"  collector  {status.collector}; last acknowledgement {_time(status.last_ack_at_s)}"
     if status.last_error is not None:
         yield f"  last error {_time(status.last_error_at_s)}: {status.last_error}; {status.failures} failures in a row"
+    if status.cloned_at_s is not None:
+        yield f"  IDENTITY IN USE TWICE, seen {_time(status.cloned_at_s)}: enrol this agent or its copy anew"
     yield from _spool_lines(status)
     yield from _host_lines(status)
 
@@ -79,6 +81,8 @@ def _spool_lines(status: AgentStatus) -> Iterator[str]:
     if spool.oldest_unacked_s is not None:
         left = "unknown" if spool.days_left is None else f"{spool.days_left:.1f} days"
         yield f"             the oldest waits for {spool.oldest_unacked_s} s; room for {left} more"
+    if spool.unreadable:
+        yield f"             {spool.unreadable} of them CANNOT BE READ: look after the disk; tried every minute"
     if spool.degraded is not None:
         yield f"             IN MEMORY ONLY: {spool.degraded}"
 
@@ -142,11 +146,13 @@ def _metrics(status: AgentStatus) -> list[_Metric]:
         _Metric("sealed_until_seconds", "gauge", "End of the last window sealed.", status.sealed_until_s),
         _Metric("last_ack_time_seconds", "gauge", "When a batch was last acknowledged.", status.last_ack_at_s),
         _Metric("upload_failures", "gauge", "Posts that failed in a row.", status.failures),
+        _Metric("identity_conflict_time_seconds", "gauge", "When a copy of this agent was seen.", status.cloned_at_s),
         _Metric("spool_bytes", "gauge", "Size of the spool.", spool.bytes),
         _Metric("spool_bytes_max", "gauge", "Budget of the spool.", spool.bytes_max),
         _Metric("spool_batches_waiting", "gauge", "Batches not acknowledged.", spool.unacked),
         _Metric("spool_batches_in_memory", "gauge", "Batches not on disk yet.", spool.pending),
         _Metric("spool_batches_refused", "gauge", "Dead letters.", spool.dead),
+        _Metric("spool_batches_unreadable", "gauge", "Batches waiting that the disk does not read.", spool.unreadable),
         _Metric("spool_oldest_waiting_seconds", "gauge", "Age of the oldest window waiting.", spool.oldest_unacked_s),
         _Metric("spool_days_left", "gauge", "Days that fit before something is given up.", spool.days_left),
         _Metric("spool_degraded", "gauge", "1 while batches are held in memory only.", int(spool.degraded is not None)),

@@ -2,63 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import os
-from collections.abc import Callable
-from functools import partial
-
 import pytest
 
-from leadline import wire
 from leadline.model import Failure
-from leadline_agent.frames import ProbePlan, ProbeTarget, Sealed, read_frame, write_frame
-from leadline_agent.local_policy import LocalPolicy
-from leadline_agent.probe_process import UNRESOLVED, ProbeProcess
-from tests.fakes import FakeClock
-from tests.unit.fake_echo import FakeNetwork, Fate
-
-#: A whole UTC minute.
-START_S = 1_700_000_040
-ANSWERED = Fate(replies_ns=(5_000_000,))
-
-
-class ScriptedClock(FakeClock):
-    """Does things when it comes to their time."""
-
-    def __init__(self) -> None:
-        super().__init__(wall_ns=START_S * 1_000_000_000)
-        self.script: list[tuple[int, Callable[[], None]]] = []
-
-    def sleep_until(self, monotonic_ns: int) -> None:
-        super().sleep_until(monotonic_ns)
-        while self.script and self.script[0][0] <= self.monotonic_ns():
-            self.script.pop(0)[1]()
-
-
-def target(name: str = "zrh-a1", address: str | None = "192.0.2.1", dscp: int = 0) -> ProbeTarget:
-    return ProbeTarget(name, address, None, 1_000, 2_000, 56, dscp, False)
-
-
-def lived(*plans: tuple[int, ProbePlan], end_s: int, fate: Callable[[int], Fate] = lambda _: ANSWERED) -> list[Sealed]:
-    """What a process writes that gets these plans at these seconds after the start, and is ended at ``end_s``."""
-    reading, writing = os.pipe()
-    clock, written = ScriptedClock(), io.BytesIO()
-    with os.fdopen(reading, "rb", buffering=0) as plans_in, os.fdopen(writing, "wb") as plans_out:
-        write_frame(plans_out, plans[0][1])
-        for at_s, plan in plans[1:]:
-            clock.script.append((at_s * 10**9, partial(write_frame, plans_out, plan)))
-        clock.script.append((end_s * 10**9, plans_out.close))
-        ProbeProcess(plans_in, written, clock, LocalPolicy(), open_lane=FakeNetwork(clock, fate).open).run()
-    written.seek(0)
-    frames = []
-    while (frame := read_frame(written, Sealed)) is not None:
-        frames.append(frame)
-    return frames
-
-
-def windows(frames: list[Sealed]) -> list[tuple[int, int, wire.Series]]:
-    """(minute, mesh version, window), minutes counted from the start."""
-    return [((one.start_s - START_S) // 60, frame.mesh_version, one) for frame in frames for one in frame.windows]
+from leadline_agent.frames import ProbePlan
+from leadline_agent.probe_process import UNRESOLVED
+from tests.unit.fake_echo import Fate
+from tests.unit.paper_process import lived, target, windows
 
 
 def test_every_minute_of_every_target_is_one_window() -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from leadline import wire
 from leadline.clock import seeded
+from leadline.errors import WireError
 from leadline.model import window_of
 from leadline_agent.answers import Answer, Kind
 from leadline_agent.frames import Sealed
 from leadline_agent.sealing import Sealer, pack, unpack
-from leadline_agent.sender import Sender
+from leadline_agent.sender import UNREADABLE_NS, Sender
 from leadline_agent.spool.files import DirectoryFiles
 from leadline_agent.spool.limits import SpoolLimits
 from leadline_agent.spool.shelf import BatchId
@@ -35,9 +40,15 @@ class Collector:
         self.answer: Callable[[wire.Batch], Answer] = self.stores
         self.stored: set[tuple[str, int]] = set()
 
+    def hurry(self) -> None:
+        """It never lets anybody wait."""
+
     def push(self, body: bytes) -> Answer:
         self.clock.advance(1_000_000)
-        batch = unpack(body)
+        try:
+            batch = unpack(body)
+        except WireError as error:
+            return Answer(kind=Kind.REFUSED, reason=f"422 {error}", status=422, is_problem=True)
         self.got.append(batch)
         return self.answer(batch)
 
@@ -62,12 +73,14 @@ def says(kind: Kind, status: int) -> Callable[[wire.Batch], Answer]:
 class Bench:
     """An agent's spool, sealer and sender in a directory, with a clock that jumps."""
 
-    def __init__(self, directory: Path, clock: FakeClock | None = None, epoch: int = 0) -> None:
+    def __init__(
+        self, directory: Path, clock: FakeClock | None = None, epoch: int = 0, files: DirectoryFiles | None = None
+    ) -> None:
         self.clock = clock or FakeClock()
         self.collector = Collector(self.clock)
         epochs = iter(range(epoch, epoch + 100))
         self.spool = Spool(
-            files=DirectoryFiles(directory),
+            files=files or DirectoryFiles(directory),
             clock=self.clock,
             make_epoch=lambda: f"{next(epochs):032x}",
             limits=SpoolLimits(),
@@ -284,3 +297,143 @@ def test_a_batch_name_is_never_given_twice(bench: Bench) -> None:
     names = [bench.spool.reserve() for _ in range(3)]
 
     assert names == [BatchId(f"{0:032x}", seq) for seq in range(3)]
+
+
+class BadSpot(DirectoryFiles):
+    """A disk that does not read some segments."""
+
+    bad: frozenset[str] = frozenset()
+
+    def read(self, name: str, offset: int, size: int) -> bytes:
+        if name in self.bad:
+            raise OSError(errno.EIO, "Input/output error")
+        return super().read(name, offset, size)
+
+
+@pytest.mark.parametrize("bad_first", [True, False])
+def test_what_the_disk_does_not_read_is_passed_over_and_sent_when_it_does(
+    tmp_path: Path, bad_first: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At either end of the lanes: the others go meanwhile, it is said once and shown, and nothing is written off."""
+    files = BadSpot(tmp_path)
+    Bench(tmp_path, files=files).spool.close()
+    bench = Bench(tmp_path, epoch=10, files=files)
+    for minute in range(3):
+        bench.seal(minute)
+    bench.spool.close()
+    again = Bench(tmp_path, bench.clock, epoch=50, files=files)
+    for minute in range(3, 6):
+        again.seal(minute)
+    (first, second) = sorted(path.name for path in tmp_path.glob("*.seg"))
+    files.bad = frozenset({first if bad_first else second})
+
+    with caplog.at_level(logging.WARNING):
+        again.run(600)
+    stored = {one.start_s for batch in again.collector.got for one in batch.series}
+    usage = again.spool.usage()
+    assert stored == {START_S + 60 * minute for minute in (range(3, 6) if bad_first else range(3))}
+    assert (usage.unreadable, usage.unacked, usage.tombstones) == (3, 3, 0)
+    assert [record.message for record in caplog.records] == ["batches cannot be read: they stay, and others are sent"]
+
+    files.bad = frozenset()
+    again.run(600)
+    assert {one.start_s for batch in again.collector.got for one in batch.series} == {
+        START_S + 60 * minute for minute in range(6)
+    }
+    assert (again.spool.usage().unreadable, again.spool.usage().unacked) == (0, 0)
+    again.spool.close()
+
+
+def test_an_unreadable_batch_that_stands_alone_is_tried_again(tmp_path: Path) -> None:
+    """The loop is told when, and does not spin until then."""
+    files = BadSpot(tmp_path)
+    bench = Bench(tmp_path, files=files)
+    bench.seal(0)
+    files.bad = frozenset({"0000000001.seg"})
+    bench.sender.hurry()
+
+    assert bench.sender.step() == bench.clock.monotonic_ns()
+    assert bench.sender.step() == bench.clock.monotonic_ns() + UNREADABLE_NS
+    assert bench.collector.got == []
+    bench.spool.close()
+
+
+class FastClock500(FakeClock):
+    """A host whose crystal runs 500 ppm fast, on both of its clocks, and that nobody disciplines."""
+
+    @property
+    def true_us(self) -> int:
+        """The time of the collector."""
+        return (FakeClock().wall_ns() + self.monotonic_ns() * 1_000_000 // 1_000_500) // 1_000
+
+
+def test_the_drift_of_the_clock_is_measured_at_each_post_and_carried_by_the_next(tmp_path: Path) -> None:
+    """500 ppm, 43 s in a day: what a batch carries is the truth at the post before it, within its error."""
+    clock = FastClock500()
+    bench = Bench(tmp_path, clock)
+    true_offsets_us: list[int] = []
+
+    def stores(batch: wire.Batch) -> Answer:
+        answer = bench.collector.stores(batch)
+        assert answer.ack is not None
+        true_offsets_us.append(clock.wall_ns() // 1_000 - clock.true_us)
+        ack = msgspec.structs.replace(answer.ack, received_at_us=clock.true_us)
+        return dataclasses.replace(answer, ack=ack)
+
+    bench.collector.answer = stores
+    for minute in range(0, 1_440, 60):
+        bench.seal(minute)
+        bench.run()
+        clock.advance(3_600 * 10**9)
+
+    carried = [(batch.clock_offset_us, batch.clock_offset_error_us) for batch in bench.collector.got[1:]]
+    assert len(carried) == 23
+    for (offset_us, error_us), true_us in zip(carried, true_offsets_us, strict=False):
+        assert offset_us is not None
+        assert error_us is not None
+        assert abs(offset_us - true_us) <= error_us <= 1_000
+    assert carried[-1][0] == pytest.approx(22 * 3_600 * 500, rel=0.01)
+    bench.spool.close()
+
+
+@pytest.mark.parametrize("step_s", [-37, 3_600, -1_699_999_000])
+def test_a_step_of_the_wall_clock_is_told_by_the_anchors(bench: Bench, step_s: int) -> None:
+    """Wall minus monotonic differs by the step from one batch to the next, and so does wall minus time since boot."""
+    bench.seal(0)
+    bench.run()
+    bench.clock.step(step_s * 10**9)
+    bench.seal(1)
+    bench.run()
+    first, second = bench.collector.got
+
+    assert (second.sealed_at_us - second.monotonic_us) - (first.sealed_at_us - first.monotonic_us) == step_s * 10**6
+    assert first.boottime_us is not None
+    assert second.boottime_us is not None
+    assert (second.sealed_at_us - second.boottime_us) - (first.sealed_at_us - first.boottime_us) == step_s * 10**6
+    assert second.boot_id == first.boot_id
+
+
+def test_a_wall_clock_of_another_century_costs_its_own_minutes_only(bench: Bench) -> None:
+    """No collector takes a window of 2150; that it was refused is told in a gap that one does take."""
+    century_s = 120 * 365 * 86_400
+    bench.clock.step(century_s * 10**9)
+    bench.seal(century_s // 60)
+    bench.run()
+    bench.clock.step(-century_s * 10**9)
+    bench.seal(1)
+    bench.run()
+    (only,) = bench.collector.got
+
+    assert [(gap.reason, gap.windows, gap.to_s) for gap in only.gaps] == [(wire.GapReason.REFUSED, 2, wire.TIME_S_MAX)]
+    assert wire.decode_batch(wire.encode(only)) == only
+
+
+def test_a_clone_is_remembered_for_the_status(bench: Bench) -> None:
+    """Until the next start; a log line scrolls away."""
+    answers = iter([says(Kind.CLONED, 409)])
+    bench.collector.answer = lambda batch: next(answers, bench.collector.stores)(batch)
+    bench.seal(0)
+    assert bench.sender.cloned_at_s is None
+    bench.run()
+
+    assert bench.sender.cloned_at_s is not None

@@ -87,6 +87,20 @@ def test_what_never_happened_is_said_so() -> None:
         assert said in text
 
 
+def test_what_a_person_must_look_after_stands_out() -> None:
+    """A disk that does not read, and an identity that is used twice."""
+    spool = msgspec.structs.replace(FULL.spool, unreadable=3)
+    status = msgspec.structs.replace(FULL, spool=spool, cloned_at_s=NOW_S - 60)
+    text, lines = "\n".join(text_lines(status, NOW_S)), "\n".join(prometheus_lines(status))
+
+    assert "3 of them CANNOT BE READ" in text
+    assert "IDENTITY IN USE TWICE, seen 2026-11-22 05:59:00Z" in text
+    assert 'spool_batches_unreadable{agent="fra-a1",site="fra"} 3' in lines
+    assert f'identity_conflict_time_seconds{{agent="fra-a1",site="fra"}} {NOW_S - 60}' in lines
+    assert "CANNOT" not in "\n".join(text_lines(FULL, NOW_S))
+    assert "TWICE" not in "\n".join(text_lines(FULL, NOW_S))
+
+
 def test_the_json_says_whether_it_is_stale() -> None:
     """A script does not need to know the limit."""
     document = msgspec.json.decode(json_text(FULL, NOW_S + 200))

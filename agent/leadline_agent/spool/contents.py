@@ -46,6 +46,12 @@ class Contents:
         acked = (batch for segment in self.shelf for batch, state in segment.batches() if state is State.ACKED)
         return max(acked, key=lambda batch: batch.t_last_s, default=None)
 
+    def waits(self, batch: BatchId) -> bool:
+        """Whether it is here and not acknowledged, refused or lost."""
+        if (state := self.pending.state(batch)) is None and (found := self.shelf.find(batch)) is not None:
+            state = found[0].state(found[1])
+        return state is State.UNACKED
+
     def count(self, state: State) -> int:
         """Batches in a state."""
         return self.shelf.count(state) + self.pending.count(state)

@@ -32,6 +32,7 @@ from leadline_agent.spool.segment import BLOCK_BYTES, HEADER_BYTES, record_at, s
 from leadline_agent.spool.segment_writer import SegmentWriter
 from leadline_agent.spool.shelf import BatchId, PackedBatch, SegmentIndex, Spooled, State
 from leadline_agent.spool.tombstones import Tombstone
+from leadline_agent.spool.unreadable import Unreadable
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ class Spool:
         self._disk = threading.Lock()
         self._ledger_due_ns = 0
         self._degraded: str | None = None
+        self._unreadable = Unreadable()
         self._next_id = BatchId(self._fresh_epoch(), 0)
 
     @property
@@ -224,7 +226,9 @@ class Spool:
             return self._contents.newest_acked()
 
     def body(self, batch: BatchId) -> bytes | None:
-        """The bytes as they were appended. None when it was dropped or is damaged, which a tombstone tells."""
+        """The bytes as they were appended. None when it was dropped or is damaged, which a tombstone tells; or when the
+        disk cannot read it for the moment, and then it waits on.
+        """
         with self._changed:
             if (waiting := self._contents.pending.find(batch)) is not None:
                 return waiting.body
@@ -239,8 +243,11 @@ class Spool:
             data = b""
         except OSError as error:
             # It may be readable tomorrow: nothing is written off.
-            log.error("batch cannot be read", extra={"seq": one.id.seq, "reason": error.strerror})
+            with self._changed:
+                self._unreadable.add(one.id, error)
             return None
+        with self._changed:
+            self._unreadable.discard(one.id)
         record = record_at(data, 0)
         if record is not None and (record[0].epoch, record[0].seq) == one.id:
             return record[1]
@@ -308,6 +315,7 @@ class Spool:
                 acked=contents.count(State.ACKED),
                 dead=contents.count(State.DEAD),
                 tombstones=len(contents.tombstones()),
+                unreadable=self._unreadable.count(contents.waits),
                 oldest_unacked_s=None if oldest is None else self._now_s() - oldest.t_first_s,
                 days_left=usage.days_left(contents.shelf, room_bytes),
                 degraded=self._degraded,

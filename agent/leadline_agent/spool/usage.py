@@ -25,6 +25,8 @@ class Usage:
     dead: int
     #: Tombstones that the collector does not have yet.
     tombstones: int
+    #: Waiting batches that the disk did not read when they were to be sent; they are tried again.
+    unreadable: int
     #: Age of the oldest window that waits, by the wall clock; None when nothing waits.
     oldest_unacked_s: int | None
     #: Days of measuring that fit before the oldest waiting batch goes; None while the rate is unknown.

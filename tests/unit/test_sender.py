@@ -378,6 +378,7 @@ def test_the_drift_of_the_clock_is_measured_at_each_post_and_carried_by_the_next
         assert answer.ack is not None
         true_offsets_us.append(clock.wall_ns() // 1_000 - clock.true_us)
         ack = msgspec.structs.replace(answer.ack, received_at_us=clock.true_us)
+        clock.advance(3_000_000)  # The way back takes longer than the way there.
         return dataclasses.replace(answer, ack=ack)
 
     bench.collector.answer = stores
@@ -391,7 +392,7 @@ def test_the_drift_of_the_clock_is_measured_at_each_post_and_carried_by_the_next
     for (offset_us, error_us), true_us in zip(carried, true_offsets_us, strict=False):
         assert offset_us is not None
         assert error_us is not None
-        assert abs(offset_us - true_us) <= error_us <= 1_000
+        assert abs(offset_us - true_us) <= error_us <= 2_100
     assert carried[-1][0] == pytest.approx(22 * 3_600 * 500, rel=0.01)
     bench.spool.close()
 

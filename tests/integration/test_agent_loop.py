@@ -1,0 +1,454 @@
+"""The agent's loop against a real collector: what is measured arrives, whatever happens around it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from leadline import wire
+from leadline.clock import SystemClock, seeded
+from leadline.errors import UnavailableError
+from leadline.model import Failure
+from leadline_agent.push import CollectorClient, Unanswered
+from leadline_agent.sealing import unpack
+from leadline_agent.spool.files import DirectoryFiles
+from leadline_agent.status import read_status
+from leadline_collector.store import Store
+from tests.chaos.fast_clock import FastClock
+from tests.chaos.oracle import read
+from tests.chaos.proxy import Lie, Proxy
+from tests.chaos.spool_oracle import waiting
+from tests.integration.conftest import Client
+from tests.integration.documents import MESH
+from tests.integration.live_agent import LiveAgent, journal, until
+from tests.integration.paper_prober import RTT_US
+from tests.integration.test_ingest import rows
+
+ROOT = Path(__file__).parents[2]
+MINUTES = 3
+PLAN = wire.Plan(
+    mesh_version=1,
+    agent="fra1",
+    site="fra",
+    targets=[
+        wire.PlanTarget(
+            name="ams1",
+            site="ams",
+            address="192.0.2.3",
+            interval_ms=1_000,
+            timeout_ms=2_000,
+            payload_bytes=56,
+            dscp=0,
+            dont_fragment=False,
+        )
+    ],
+)
+
+
+@pytest.fixture(name="clock")
+def _clock() -> FastClock:
+    """Of agent and collector alike."""
+    return FastClock(SystemClock().wall_ns())
+
+
+@contextmanager
+def proxy_of(client: Client) -> Iterator[Proxy]:
+    """A proxy before the collector."""
+    proxy = Proxy(int(client.url.rpartition(":")[2]), seeded(1))
+    try:
+        yield proxy
+    finally:
+        proxy.lie = Lie.BLOCKED
+        proxy.close()
+
+
+def prober(start_s: int, rtt_us: int = RTT_US) -> list[str]:
+    """A probing process on paper whose clock begins there."""
+    return [sys.executable, "-m", "tests.integration.paper_prober", str(start_s), str(rtt_us)]
+
+
+Agents = Callable[..., LiveAgent]
+
+
+@pytest.fixture(name="agents")
+def _agents(client: Client, fra1: str, clock: FastClock, tmp_path: Path) -> Iterator[Agents]:
+    """Makes agents of one identity; those still running at the end are stopped."""
+    made: list[LiveAgent] = []
+
+    def make(name: str = "agent", url: str = client.url, **parts: object) -> LiveAgent:
+        (tmp_path / name).mkdir(exist_ok=True)
+        made.append(LiveAgent(tmp_path / name, url, fra1, clock, **parts))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for agent in made:
+        agent.loop.stop()
+        if agent.runs:
+            agent.wait()
+
+
+def whole_minutes(store: Store, target: str = "ams1") -> int:
+    """Windows of the target in which every probe was answered."""
+    return sum(row["received"] == 60 for row in rows(store, target=target))
+
+
+def test_what_is_measured_is_stored(agents: Agents, store: Store) -> None:
+    """The plan is fetched and handed over, minutes are sealed, committed and delivered, and the end loses nothing."""
+    agent = agents().start()
+    until(lambda: whole_minutes(store) >= MINUTES, "three minutes")
+    agent.stop()
+
+    batches = journal(store)
+    assert agent.accepted()
+    assert agent.accepted() <= set(batches)
+    found = [one for batch in batches.values() for one in batch.series]
+    assert {one.target for one in found} == {"ams1"}
+    assert {rtt for one in found for rtt in one.rtt_us} - {None} == {RTT_US}
+    starts = sorted(one.start_s for one in found)
+    assert starts == list(range(starts[0], starts[-1] + 60, 60))
+    status = read_status(agent.directory)
+    assert (status.agent, status.plan_version, status.targets) == ("fra1", 1, 1)
+
+
+def test_an_agent_goes_on_with_the_plan_of_last_time_while_its_collector_is_away(
+    agents: Agents, client: Client, store: Store
+) -> None:
+    """And delivers when it is back; the next life begins with what this one left."""
+    first = agents().start()
+    until(lambda: whole_minutes(store) >= 1, "a minute")
+    first.stop()
+    with proxy_of(client) as proxy:
+        proxy.lie = Lie.BLOCKED
+        # A directory has one credential: the second life is the first one's with another way to the collector.
+        second = agents(url=f"http://127.0.0.1:{proxy.port}").start()
+        before = len(first.accepted())
+        until(lambda: len(second.accepted()) >= before + MINUTES, "three minutes without a collector")
+        assert second.accepted() - set(journal(store))
+        proxy.lie = Lie.CALM
+        until(lambda: not second.accepted() - set(journal(store)), "the backlog")
+        second.stop()
+
+    assert second.lost(store) == set()
+
+
+class Meddled(CollectorClient):
+    """A collector whose plans somebody spoils on the way."""
+
+    spoils: Callable[[wire.Plan], wire.Plan] = staticmethod(lambda plan: plan)
+    known: int | None = 0
+
+    def plan(self, known_version: int | None) -> wire.Plan | Unanswered | None:
+        found = super().plan(self.known)
+        return type(self).spoils(found) if isinstance(found, wire.Plan) else found
+
+
+def test_a_plan_that_cannot_be_is_refused_and_the_old_one_goes_on(
+    agents: Agents, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An interval that does not divide a minute: said loudly, and the measuring does not stop."""
+
+    class Spoilt(Meddled):
+        pass
+
+    agent = agents(client=Spoilt).start()
+    until(lambda: whole_minutes(store) >= 1, "a minute")
+    wrong = [msgspec.structs.replace(PLAN.targets[0], interval_ms=7)]
+    Spoilt.spoils = staticmethod(lambda plan: msgspec.structs.replace(plan, mesh_version=9, targets=wrong))
+    until(lambda: "plan refused" in caplog.text, "the refusal")
+    before = whole_minutes(store)
+    until(lambda: whole_minutes(store) >= before + 2, "two minutes more")
+    agent.stop()
+
+    assert {batch.mesh_version for batch in journal(store).values()} == {1}
+
+
+def test_a_new_mesh_is_measured_within_minutes(agents: Agents, client: Client, store: Store) -> None:
+    """The acknowledgement names it, the plan is fetched, the probing process is handed the change."""
+    agent = agents().start()
+    until(lambda: whole_minutes(store) >= 1, "a minute")
+    more = MESH.replace("[[group]]", '[[agent]]\nname = "ams2"\nsite = "ams"\naddress = "192.0.2.4"\n\n[[group]]')
+    assert client.apply(more).status == 200
+    until(lambda: whole_minutes(store, "ams2") >= 1, "a minute of the new target")
+    agent.stop()
+
+    assert agent.lost(store) == set()
+
+
+@pytest.mark.parametrize(("program", "status"), [("import sys; sys.exit(3)", 3), ("import os; os.close(1)", 0)])
+def test_an_agent_whose_probing_process_ends_says_so_and_ends(agents: Agents, program: str, status: int) -> None:
+    """Its service manager starts it again; the spool is free for that."""
+    agent = agents(command=[sys.executable, "-c", program]).start()
+    agent.wait()
+
+    assert isinstance(agent.error, UnavailableError)
+    assert f"ended with status {status}" in str(agent.error)
+    agent.reopened().close()
+
+
+def test_a_probing_process_that_cannot_be_started_is_tried_again(
+    agents: Agents, store: Store, tmp_path: Path, clock: FastClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A host without a free descriptor or process has them again some time."""
+    program = tmp_path / "prober"
+    agent = agents(command=[str(program)]).start()
+    until(lambda: "cannot be started" in caplog.text, "the complaint")
+    start_s = clock.wall_ns() // 10**9
+    ready = tmp_path / "ready"
+    ready.write_text(f"#!/bin/sh\nexec {sys.executable} -m tests.integration.paper_prober {start_s}\n")
+    ready.chmod(0o755)
+    ready.rename(program)
+    until(lambda: whole_minutes(store) >= 1, "a minute")
+    agent.stop()
+
+
+NAMED = MESH.replace('address = "192.0.2.3"', 'address = "ams1.test"').replace(
+    "[[group]]", '[[agent]]\nname = "ams2"\nsite = "ams"\naddress = "192.0.2.4"\n\n[[group]]'
+)
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_a_name_that_does_not_resolve_is_not_measured_until_it_does(
+    agents: Agents, client: Client, store: Store, hangs: bool
+) -> None:
+    """Its slots say why and are no loss, the other targets go on; a name server that hangs is no different."""
+    assert client.apply(NAMED).status == 200
+    is_well, let_go = threading.Event(), threading.Event()
+
+    def look_up(name: str) -> str | None:
+        if hangs and not is_well.is_set():
+            let_go.wait(30)
+        return "192.0.2.3" if is_well.is_set() else None
+
+    agent = agents(look_up=look_up).start()
+    until(lambda: len(rows(store)) >= 2 and whole_minutes(store, "ams2") >= 2, "two minutes of both")
+    unresolved = rows(store)
+    is_well.set()
+    let_go.set()
+    until(lambda: whole_minutes(store) >= 2, "two minutes of the name")
+    agent.stop()
+
+    assert {(row["sent"], row["received"]) for row in unresolved} == {(0, 0)}
+    found = [one for batch in journal(store).values() for one in batch.series if one.target == "ams1"]
+    reasons = {miss.failure for one in found if one.address == "unresolved" for miss in one.misses}
+    assert Failure.RESOLVE_ERROR in reasons
+    assert not any(failure.is_loss for failure in reasons)
+    assert agent.lost(store) == set()
+
+
+class SickDisk(DirectoryFiles):
+    """A disk on which every change fails with an errno, until it is well."""
+
+    errno: int | None = None
+
+    def _check(self) -> None:
+        if self.errno is not None:
+            raise OSError(self.errno, os.strerror(self.errno))
+
+    def create(self, name: str) -> int:
+        self._check()
+        return super().create(name)
+
+    def write(self, handle: int, data: bytes) -> None:
+        self._check()
+        super().write(handle, data)
+
+    def fdatasync(self, handle: int) -> None:
+        self._check()
+        super().fdatasync(handle)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EROFS])
+def test_a_loop_whose_disk_is_sick_goes_on_and_heals_with_it(
+    agents: Agents, store: Store, tmp_path: Path, number: int
+) -> None:
+    """Spool, plan and status cannot be written: batches are sent from memory, and nothing ends."""
+    (tmp_path / "agent").mkdir()
+    files = SickDisk(tmp_path / "agent" / "spool")
+    # Neither the plan nor the status can be written: their new files are in the way.
+    in_the_way = [tmp_path / "agent" / name for name in ("plan.new", "status.new")]
+    for path in in_the_way:
+        path.mkdir()
+    agent = agents(files=files)
+    files.errno = number
+    agent.start()
+    until(lambda: whole_minutes(store) >= 2, "two minutes, from memory")
+    assert agent.accepted() == set()
+    assert agent.spool.usage().degraded == os.strerror(number)
+
+    files.errno = None
+    for path in in_the_way:
+        path.rmdir()
+    until(agent.accepted, "the disk")
+    until((tmp_path / "agent" / "status.json").exists, "the status")
+    agent.stop()
+    assert agent.lost(store) == set()
+    assert agent.spool.usage().degraded is None
+
+
+def test_the_last_windows_are_on_disk_while_the_collector_still_keeps_us_waiting(
+    agents: Agents, clock: FastClock
+) -> None:
+    """Told to stop in the middle of a POST that nobody answers: what is measured is safe long before that ends."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        agent = agents(url=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        agent.state.save_plan(PLAN)
+        agent.start()
+        caller, _ = silent.accept()
+        with caller:
+            until(agent.accepted, "a minute")
+            before = len(agent.accepted())
+            agent.loop.stop()
+            until(lambda: len(agent.accepted()) > before, "the last minute")
+            assert agent.runs
+    agent.wait()
+
+
+class AgentProcess:
+    """The whole agent as a process, its probing process the checker's: twenty minutes a second."""
+
+    def __init__(self, directory: Path, url: str, key: str, origin_ns: int) -> None:
+        self.agent = LiveAgent(directory, url, key, FastClock(origin_ns))
+        self.agent.spool.close()
+        self.log = directory / "log"
+        command = [
+            sys.executable, "-m", "tests.chaos.agent_process", "--state-dir", str(directory),
+            "--oracle", str(directory / "oracle"), "--origin-ns", str(origin_ns), "--quiet-file", str(directory / "no"),
+        ]  # fmt: skip
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+
+    def __enter__(self) -> AgentProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+    def says(self, text: str) -> bool:
+        return text in self.log.read_text()
+
+    def limit_descriptors(self, most: int) -> None:
+        """From now on it gets no number from ``most`` on; those it has it keeps."""
+        hard = resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE)[1]
+        resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (most, hard))
+
+
+#: SIGTERM to the end: the windows within five seconds, the sending in five more, and a busy machine.
+STOP_S = 15
+
+
+@pytest.mark.parametrize("lie", [Lie.CALM, Lie.BUSY, Lie.SLOW, Lie.HALF_OPEN])
+def test_sigterm_under_load_loses_nothing(client: Client, fra1: str, store: Store, tmp_path: Path, lie: Lie) -> None:
+    """Twenty batches a second, a collector in any mood: it ends with status 0 and every promise is kept."""
+    with proxy_of(client) as proxy:
+        url = f"http://127.0.0.1:{proxy.port}"
+        with AgentProcess(tmp_path, url, fra1, SystemClock().wall_ns()) as running:
+            until(lambda: len(running.agent.accepted()) >= 20, "twenty batches")
+            proxy.lie = lie
+            before = len(running.agent.accepted())
+            until(lambda: len(running.agent.accepted()) >= before + 20, "twenty more")
+            running.process.send_signal(signal.SIGTERM)
+            status = running.process.wait(STOP_S)
+
+    assert status == 0, running.log.read_text()[-2_000:]
+    assert running.agent.lost(store) == set()
+
+
+def test_an_agent_without_descriptors_loses_nothing_and_recovers(
+    client: Client, fra1: str, store: Store, tmp_path: Path
+) -> None:
+    """Posts fail as the network would, the spool keeps batches in memory, nothing ends; then all is made up for."""
+    with (
+        proxy_of(client) as proxy,
+        AgentProcess(tmp_path, f"http://127.0.0.1:{proxy.port}", fra1, SystemClock().wall_ns()) as running,
+    ):
+        until(lambda: len(running.agent.accepted()) >= 20, "twenty batches")
+        running.limit_descriptors(0)
+        # Connections that are open work on: they are cut, and a new one needs a descriptor.
+        proxy.lie = Lie.BLOCKED
+        until(lambda: running.says("[Errno 24] Too many open files"), "a post that fails")
+        proxy.lie = Lie.CALM
+        until(lambda: running.says("the spool does not work"), "a segment that cannot be made")
+        in_doubt = len(running.agent.accepted())
+        assert running.process.poll() is None
+
+        running.limit_descriptors(1_024)
+        until(lambda: running.says("the spool works again"), "the spool")
+        until(lambda: len(running.agent.accepted()) > in_doubt, "new promises")
+        running.process.terminate()
+        assert running.process.wait(STOP_S) == 0
+
+    assert running.agent.lost(store) == set()
+
+
+def test_two_agents_cannot_share_a_spool(agents: Agents, store: Store) -> None:
+    """The second says who has it and what to do, and the first does not notice."""
+    first = agents().start()
+    with pytest.raises(UnavailableError, match=r"is in use by process .*two agents cannot share one; stop the other"):
+        agents()
+    until(lambda: whole_minutes(store) >= 1, "a minute")
+    first.stop()
+
+
+def promised(agent: LiveAgent) -> set[int]:
+    """The minutes it accepted, under whatever name."""
+    told = read({"fra1": agent.directory / "oracle"})
+    return {place.start_s for name in told.accepted for place in told.windows[name]}
+
+
+def kept(agent: LiveAgent, store: Store, rtt_us: int) -> set[int]:
+    """The minutes of an RTT that are in the journal, or still in the spool of the agent, which has ended."""
+    spool = agent.reopened()
+    left = [unpack(body) for one in waiting(spool) if (body := spool.body(one.id)) is not None]
+    spool.close()
+    return {one.start_s for batch in [*journal(store).values(), *left] for one in batch.series if rtt_us in one.rtt_us}
+
+
+def test_a_cloned_identity_loses_nothing_and_is_told(
+    agents: Agents, client: Client, store: Store, clock: FastClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A machine copied while its agent ran: the same key, spool and epoch. Both go on, the second under a new epoch."""
+    common, *own = (secrets.token_hex(16) for _ in range(3))
+    first_s = clock.wall_ns() // 10**9
+    with proxy_of(client) as proxy:
+        proxy.lie = Lie.BLOCKED
+        before = agents("original", url=f"http://127.0.0.1:{proxy.port}", command=prober(first_s, 4_000))
+        before.state.save_plan(PLAN)
+        before.start()
+        until(lambda: len(before.accepted()) >= 2, "two batches in the spool")
+        before.stop()
+    shutil.copytree(tmp_path / "original", tmp_path / "copy")
+
+    original, copy = (
+        agents(name, make_epoch=iter([common, mine]).__next__, command=prober(first_s + 7_200, rtt_us))
+        for name, mine, rtt_us in (("original", own[0], 4_000), ("copy", own[1], 6_000))
+    )
+    original.start()
+    copy.start()
+    until(lambda: original.sender.cloned_at_s or copy.sender.cloned_at_s, "the conflict")
+    until(lambda: {batch.epoch for batch in journal(store).values()} & set(own), "a batch of the new epoch")
+    noticed = original if original.sender.cloned_at_s else copy
+    until(lambda: read_status(noticed.directory).cloned_at_s, "the status")
+    original.stop()
+    copy.stop()
+
+    assert promised(original) <= kept(original, store, 4_000)
+    assert promised(copy) - promised(before) <= kept(copy, store, 6_000)
+    assert "another agent uses this identity" in caplog.text
+    audit = client.send("GET", "/api/v1/audit", key=client.admin_key).json()["entries"]
+    assert {"batch conflict"} <= {entry["what"] for entry in audit if entry["subject"] == "fra1"}

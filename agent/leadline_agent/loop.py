@@ -99,6 +99,7 @@ class AgentLoop:
 
     def stop(self) -> None:
         """Ask the loop to end; safe from a signal handler."""
+        self._sender.wait_briefly()
         self._stopping.set()
 
     def run(self) -> None:

@@ -56,8 +56,11 @@ class Sender:
         return self._state.failures
 
     def hurry(self) -> None:
-        """Forget every wait, and wait for no answer for long: the agent is about to end."""
+        """Forget every wait: the agent is about to end."""
         self._state = upload.hurried(self._state, self._clock.monotonic_ns())
+
+    def wait_briefly(self) -> None:
+        """Wait for no answer for long from the next request on. Safe from any thread and from a signal handler."""
         for client in self._clients:
             client.hurry()
 

@@ -74,16 +74,22 @@ class Bench:
     """An agent's spool, sealer and sender in a directory, with a clock that jumps."""
 
     def __init__(
-        self, directory: Path, clock: FakeClock | None = None, epoch: int = 0, files: DirectoryFiles | None = None
+        self,
+        directory: Path,
+        clock: FakeClock | None = None,
+        epoch: int = 0,
+        files: DirectoryFiles | None = None,
+        limits: SpoolLimits | None = None,
+        collector: Collector | None = None,
     ) -> None:
         self.clock = clock or FakeClock()
-        self.collector = Collector(self.clock)
+        self.collector = collector or Collector(self.clock)
         epochs = iter(range(epoch, epoch + 100))
         self.spool = Spool(
             files=files or DirectoryFiles(directory),
             clock=self.clock,
             make_epoch=lambda: f"{next(epochs):032x}",
-            limits=SpoolLimits(),
+            limits=limits or SpoolLimits(),
         )
         self.sealer = Sealer("fra-a1", self.spool, self.clock)
         self.sender = Sender(

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from sqlalchemy.engine import URL
 
 from leadline import wire
 from leadline.clock import SystemClock, seeded
@@ -65,6 +66,14 @@ PLAN = wire.Plan(
 def _clock() -> FastClock:
     """Of agent and collector alike."""
     return FastClock(SystemClock().wall_ns())
+
+
+@pytest.fixture(name="url")
+def _url(sqlite_template: Path, tmp_path: Path) -> URL:
+    """On SQLite only: an agent cannot tell, and what the databases do is tested elsewhere on both."""
+    path = tmp_path / "leadline.sqlite"
+    shutil.copy(sqlite_template, path)
+    return URL.create("sqlite", database=str(path))
 
 
 @contextmanager

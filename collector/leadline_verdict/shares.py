@@ -228,20 +228,21 @@ def korn_graubard(good_by_day: Counts, windows_by_day: Counts) -> DayBounds:
     if days < DAYS_FOR_VARIANCE:
         raise ValueError(f"{days} days have no variance between days")
     windows, good = int(windows_by_day.sum()), int(good_by_day.sum())
-    residuals = good_by_day[clusters] * windows - good * windows_by_day[clusters]
-    n_eff, n_star = _effective(windows, good, days, float((residuals.astype(np.float64) ** 2).sum()))
+    residuals = (good_by_day[clusters] * windows - good * windows_by_day[clusters]).tolist()
+    n_eff, n_star = _effective(windows, good, days, sum(residual**2 for residual in residuals))
     # At p = 0 and p = 1 the products are exact, so that Clopper-Pearson sees its edges.
     bounds = clopper_pearson(good / windows * n_star, n_star)
     return DayBounds(low=bounds.low, high=bounds.high, n_eff=n_eff)
 
 
-def _effective(windows: int, good: int, days: int, squares: float) -> tuple[float, float]:
-    """n_eff and n* from the sum of (g_d N - G n_d)^2.
+def _effective(windows: int, good: int, days: int, squares: int) -> tuple[float, float]:
+    """n_eff and n* from the sum of (g_d N - G n_d)^2, which is N^4 times the sum of e_d^2.
 
-    The residuals are kept in whole numbers times N, so that days that are all alike have a variance of exactly 0.
+    In whole numbers (too large for 64 bits), so that days that are all alike have a variance of exactly 0, and the
+    order of days changes no digit.
     """
     p = good / windows
-    variance = days / (days - 1) * squares / float(windows) ** 4
+    variance = days * squares / ((days - 1) * windows**4)
     n_eff = p * (1 - p) / variance if variance else float(windows)
     fewer = special.stdtrit(windows - 1, _UPPER) / special.stdtrit(days - 1, _UPPER)
     return n_eff, min(float(windows), n_eff * float(fewer) ** 2)

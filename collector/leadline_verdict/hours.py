@@ -86,23 +86,24 @@ class Validity:
 
 def hours_of_week(good: Minutes, known: Minutes, start_s: int) -> tuple[HourOfWeek, ...]:
     """The 168 cells from Monday 00:00 UTC on; ``start_s`` is the epoch second of the first window."""
-    hour = (start_s // WINDOW_S + np.arange(len(known))) // WINDOWS_PER_HOUR
-    cell = (hour + _EPOCH_HOUR) % HOURS_PER_WEEK
-    columns = zip(
-        _per_cell(cell).tolist(),
-        _per_cell(cell[known]).tolist(),
-        _per_cell(cell[known & good]).tolist(),
-        _per_cell((np.unique(hour[known]) + _EPOCH_HOUR) % HOURS_PER_WEEK).tolist(),
-        strict=True,
-    )
+    minute = start_s // WINDOW_S + np.arange(len(known))
+    visit = minute // WINDOWS_PER_HOUR - start_s // WINDOW_S // WINDOWS_PER_HOUR
+    every = np.ones_like(known)
+    counts: list[Counts] = [np.bincount(visit, chosen).astype(np.int64) for chosen in (every, known, known & good)]
+    visits: Counts = (counts[1] > 0).astype(np.int64)
+    cell = (start_s // WINDOW_S // WINDOWS_PER_HOUR + np.arange(len(counts[0])) + _EPOCH_HOUR) % HOURS_PER_WEEK
+    columns = zip(*(_per_cell(cell, count).tolist() for count in (*counts, visits)), strict=True)
     return tuple(
-        HourOfWeek(index=index, windows=windows, known=seen, good=fine, visits=visits)
-        for index, (windows, seen, fine, visits) in enumerate(columns)
+        HourOfWeek(index=index, windows=windows, known=seen, good=fine, visits=came)
+        for index, (windows, seen, fine, came) in enumerate(columns)
     )
 
 
-def _per_cell(cell: Counts) -> Counts:
-    return np.bincount(cell, minlength=HOURS_PER_WEEK)
+def _per_cell(cell: Counts, per_visit: Counts) -> Counts:
+    """The sum over all visits of each cell."""
+    sums = np.zeros(HOURS_PER_WEEK, dtype=np.int64)
+    np.add.at(sums, cell, per_visit)
+    return sums
 
 
 def worst_hour(grid: tuple[HourOfWeek, ...]) -> HourOfWeek | None:

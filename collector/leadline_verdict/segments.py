@@ -77,7 +77,7 @@ def segments(min_us: IntColumn) -> tuple[Segment, ...]:
     if not len(present):
         return ()
     values = bins[present].astype(np.float64)
-    pieces = _merged(values, [0, *_change_points(values), len(values)])
+    pieces = _merged(values, [0, *candidates(values), len(values)])
     starts = [0, *(int(present[piece.start]) * BIN_WINDOWS for piece in pieces[1:])]
     ends = [*starts[1:], len(min_us)]
     before = [None, *(piece.median for piece in pieces)]
@@ -110,8 +110,8 @@ def whole_days(segment: Segment) -> slice | None:
     return slice(first, last) if first < last else None
 
 
-def _change_points(values: _Floats) -> list[int]:
-    """Where a candidate segment starts, without 0; none when there are too few bins for two segments."""
+def candidates(values: _Floats) -> list[int]:
+    """Where the fit alone starts a segment, before merging, without 0; none where two segments do not fit."""
     if len(values) < 2 * SEGMENT_BINS_MIN:
         return []
     penalty = _PENALTY_FACTOR * _noise_us(values) ** 2 * log(len(values))

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from leadline_verdict.segments import Segment, five_minute_minima, segments, whole_days
+from leadline_verdict.segments import Segment, candidates, five_minute_minima, segments, whole_days
 from leadline_verdict.series import NONE, IntColumn
 
 #: 28 days of 5-minute bins.
@@ -56,6 +56,20 @@ def test_every_step_is_found_at_its_bin(rho: float, seeds: int) -> None:
         changes = [segment.change_us for segment in found[1:]]
         assert changes == pytest.approx([200, 500, -500], abs=40)
         assert found[0].median_us == pytest.approx(BASE_US, abs=10)
+
+
+def test_the_penalty_is_right_for_white_noise_only() -> None:
+    """The fit alone finds nothing in white noise and dozens of points in noise that hangs together: hence the merge."""
+    assert candidates(np.rint(BASE_US + noise(1, 0.0))) == []
+    assert 24 < len(candidates(np.rint(BASE_US + noise(1, 0.9)))) < 600
+
+
+def test_a_short_small_step_is_found() -> None:
+    """0.2 ms for half an hour stands out of white noise of 0.02 ms."""
+    path = BASE_US + noise(3, 0.0, bins=2_000)
+    path[1_000:1_006] += 200
+
+    assert steps(segments(windows(path))) == [1_000, 1_006]
 
 
 def test_a_route_has_to_hold_for_half_an_hour() -> None:

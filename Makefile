@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test test-fast chaos test-chaos lint format types bench-probe bench-ingest bench-agent lock clean
+.PHONY: help demo test test-fast chaos test-chaos lint format types bench-probe bench-ingest bench-agent simulate lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -55,6 +55,9 @@ bench-agent: $(STAMP) ## memory, CPU, start and bytes of an agent with its colle
 
 bench-ingest: $(STAMP) ## samples a second, per core, and p99 of a POST, beside VictoriaMetrics (if installed)
 	$(BIN)/python -m tests.bench.ingest $(ARGS)
+
+simulate: $(STAMP) ## verdicts on paths of known truth: coverage of the intervals, false verdicts (RUNS=400 SEED=1)
+	$(BIN)/python -m tests.simulate --runs $(or $(RUNS),400) --seed $(or $(SEED),1) $(ARGS)
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url pyproject.toml

@@ -1,0 +1,1 @@
+"""Paths of known truth against the verdict's statistics: ``make simulate``; docs/simulation.md has the results."""

@@ -1,0 +1,62 @@
+"""Change points in simulated minima: how many are found in noise, and how many of the true ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.signal import lfilter
+
+from leadline_verdict.segments import BIN_WINDOWS, candidates, segments
+from tests.simulate.paths import Floats
+
+BINS = 28 * 288
+NOISE_US = 20.0
+#: White noise first; then correlations of neighbouring 5-minute minima.
+RHOS = (0.0, 0.5, 0.8, 0.9, 0.95)
+#: A step of 0.2 ms that stays, and one of 0.5 ms for four hours.
+STEPS = ((3_000, BINS, 200.0), (5_000, 5_048, 500.0))
+TRUE_BINS = (3_000, 5_000, 5_048)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeRow:
+    """What was found in so many months of noise, without and with true steps."""
+
+    rho: float
+    months: int
+    #: Points the fit alone finds in noise, and those left after merging.
+    unmerged: int
+    false: int
+    #: True steps found at their very bin, out of three a month; points elsewhere.
+    found: int
+    extra: int
+
+
+def noise(rho: float, rng: np.random.Generator, bins: int = BINS) -> Floats:
+    """AR(1) with a standard deviation of 0.02 ms from its first value on."""
+    shocks = rng.normal(0, NOISE_US, bins)
+    shocks[1:] *= np.sqrt(1 - rho**2)
+    level: Floats = lfilter([1], [1, -rho], shocks)
+    return level
+
+
+def change_row(rho: float, months: int, seed: int) -> ChangeRow:
+    """So many months of noise, each looked at as it is and with the steps."""
+    rng = np.random.default_rng([seed, int(rho * 1_000)])
+    unmerged = false = found = extra = 0
+    for _ in range(months):
+        level = np.rint(5_000 + noise(rho, rng))
+        unmerged += len(candidates(level))
+        false += len(_points(level))
+        for start, end, height in STEPS:
+            level[start:end] += height
+        points = _points(level)
+        found += len(points & set(TRUE_BINS))
+        extra += len(points - set(TRUE_BINS))
+    return ChangeRow(rho=rho, months=months, unmerged=unmerged, false=false, found=found, extra=extra)
+
+
+def _points(level: Floats) -> set[int]:
+    found = segments(np.repeat(level.astype(np.int32), BIN_WINDOWS))
+    return {segment.start // BIN_WINDOWS for segment in found[1:]}

@@ -1,0 +1,157 @@
+"""What the simulation showed: goals, tables in Markdown, and the same as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from tests.simulate.campaign import TARGET, Row
+from tests.simulate.changes import TRUE_BINS, ChangeRow
+
+LOW_COVERAGE_GOAL = 0.90
+FALSE_VERDICTS_GOAL = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """One promise, and the row that is nearest to breaking it."""
+
+    text: str
+    worst: str
+    met: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """All rows of a simulation."""
+
+    runs: int
+    seed: int
+    rows: tuple[Row, ...]
+    changes: tuple[ChangeRow, ...]
+
+    @property
+    def goals(self) -> tuple[Goal, ...]:
+        """Held against the scenarios within the assumptions of §4.3."""
+        rows = [row for row in self.rows if row.scenario.within_assumptions]
+        return (_coverage(rows), _false_verdicts(rows), *_change_points(self.changes))
+
+    @property
+    def good(self) -> bool:
+        """All goals are met."""
+        return all(goal.met for goal in self.goals)
+
+    def text(self) -> str:
+        """Markdown."""
+        return "\n".join(
+            [
+                f"{self.runs} campaigns for each row, seed {self.seed}, target {TARGET:.1%}. Columns count campaigns.",
+                "",
+                *_table(_COLUMNS, (_cells(row) for row in self.rows)),
+                "",
+                *_table(_CHANGE_COLUMNS, (_change_cells(row) for row in self.changes)),
+                "",
+                *_table(("goal", "worst", ""), ((g.text, g.worst, "met" if g.met else "missed") for g in self.goals)),
+            ]
+        )
+
+    def json(self) -> str:
+        """The same, one object."""
+        return json.dumps(
+            {
+                "runs": self.runs,
+                "seed": self.seed,
+                "target_ratio": TARGET,
+                "scenarios": [_document(row) for row in self.rows],
+                "change_points": [asdict(row) for row in self.changes],
+                "goals": [asdict(goal) for goal in self.goals],
+            },
+            indent=2,
+        )
+
+
+def _coverage(rows: Iterable[Row]) -> Goal:
+    worst = min(rows, key=lambda row: row.counts["low"] / row.runs)
+    ratio = worst.counts["low"] / worst.runs
+    return Goal(
+        text=f"the lower bound of the chosen rule holds in at least {LOW_COVERAGE_GOAL:.0%}",
+        worst=f"{ratio:.1%}: {worst.scenario.key}",
+        met=ratio >= LOW_COVERAGE_GOAL,
+    )
+
+
+def _false_verdicts(rows: Iterable[Row]) -> Goal:
+    judged = [(row.false_verdicts / row.runs, row) for row in rows if row.false_verdicts is not None]
+    ratio, worst = max(judged, key=lambda pair: pair[0])
+    return Goal(
+        text=f"false beyond or within in at most {FALSE_VERDICTS_GOAL:.0%} where the truth is not on the line",
+        worst=f"{ratio:.1%}: {worst.scenario.key}",
+        met=ratio <= FALSE_VERDICTS_GOAL,
+    )
+
+
+def _change_points(changes: Iterable[ChangeRow]) -> Iterable[Goal]:
+    rows = tuple(changes)
+    false = sum(row.false + row.extra for row in rows)
+    months = sum(row.months for row in rows)
+    found = sum(row.found for row in rows)
+    yield Goal(text="no false change point", worst=f"{false} in {2 * months} months", met=false == 0)
+    true = len(TRUE_BINS) * months
+    yield Goal(text="every true step at its bin", worst=f"{found} of {true}", met=found == true)
+
+
+_COLUMNS = (
+    "path",
+    "true share",
+    "days",
+    "binomial holds",
+    "day bootstrap holds",
+    "Korn-Graubard holds",
+    "chosen: lower holds",
+    "chosen: upper holds",
+    "by episodes",
+    "hi < Y: beyond",
+    "lo >= Y: within",
+    "false",
+)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    counts = row.counts
+    mark = "" if row.scenario.within_assumptions else " *"
+    return (
+        row.scenario.name + mark,
+        f"{row.scenario.path.truth:.1%}",
+        str(row.scenario.days),
+        *(str(counts[name]) for name in ("binomial", "bootstrap", "korn_graubard", "low", "high", "by_episodes")),
+        str(counts["beyond"]),
+        str(counts["within"]),
+        "on the line" if row.false_verdicts is None else str(row.false_verdicts),
+    )
+
+
+def _document(row: Row) -> dict[str, object]:
+    return {
+        "name": row.scenario.name,
+        "true_ratio": row.scenario.path.truth,
+        "days": row.scenario.days,
+        "within_assumptions": row.scenario.within_assumptions,
+        "runs": row.runs,
+        **row.counts,
+        "false_verdicts": row.false_verdicts,
+    }
+
+
+_CHANGE_COLUMNS = ("noise of the minima", "months", "fit alone, points", "false points", "true steps found", "extra")
+
+
+def _change_cells(row: ChangeRow) -> tuple[str, ...]:
+    name = f"AR({row.rho:g})" if row.rho else "white"
+    found = f"{row.found} of {len(TRUE_BINS) * row.months}"
+    return name, str(row.months), str(row.unmerged), str(row.false), found, str(row.extra)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return ["| " + " | ".join(line) + " |" for line in lines]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import time
+from datetime import UTC, datetime
 from typing import Protocol
 
 
@@ -55,3 +56,8 @@ def seeded(seed: int | str | None = None) -> random.Random:
     For schedules, jitter of retries and simulation; keys and tokens come from ``secrets``.
     """
     return random.Random(seed)  # noqa: S311 - not for secrets, see above
+
+
+def iso(second: int) -> str:
+    """An epoch second in ISO 8601, UTC: ``2026-11-22T06:00:00Z``."""
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -81,6 +81,13 @@ def unavailable(series: PathSeries) -> Minutes:
     return (series.sent > 0) & (UNAVAILABLE_WHOLE * lost >= UNAVAILABLE_PARTS * series.sent)
 
 
+def observed_high_us(series: PathSeries, measure: Measure) -> IntColumn:
+    """The number of each window that the pessimistic reading compares; NONE where it is +infinity or nothing came."""
+    value = _observed(series, measure)
+    _, on = ERRORS_OFF_AND_ON.get(measure, (1, 0))
+    return np.where(value == NONE, np.int32(NONE), value + on * _error(series, with_error=True))
+
+
 def _by_criterion(series: PathSeries, criterion: Criterion, with_error: bool) -> Readings:
     if criterion.peak_us is not None:
         return _by_peaks(series, criterion, criterion.peak_us, with_error)

@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test test-fast chaos test-chaos lint format types bench-probe bench-ingest bench-agent simulate lock clean
+.PHONY: help demo test test-fast chaos test-chaos lint format types bench-probe bench-ingest bench-agent simulate schema \
+	lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -69,6 +70,11 @@ lock: $(STAMP) ## resolve the requirements files anew
 	$(COMPILE) -c requirements/dev.txt --extra collector -o requirements/collector.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url -c requirements/dev.txt --group build -o requirements/build.txt
+
+schema: $(STAMP) ## write docs/verdict.schema.json from the document's types
+	$(BIN)/python -c "import msgspec; from leadline_verdict.document import VerdictDocument; \
+		print(msgspec.json.format(msgspec.json.encode(msgspec.json.schema(VerdictDocument)), indent=2).decode())" \
+		> docs/verdict.schema.json
 
 clean: ## remove the environment and what builds leave
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

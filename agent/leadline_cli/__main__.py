@@ -15,7 +15,7 @@ from leadline import __version__
 from leadline.errors import LeadlineError
 
 #: A module of this package each, in the order of the help. Only the one that runs is imported: the agent stays light.
-COMMANDS = ("check", "demo", "agent", "collector", "mesh", "token", "limits")
+COMMANDS = ("check", "verdict", "demo", "agent", "collector", "mesh", "token", "limits")
 EXIT_USAGE = 2
 #: 128 + SIGINT, as shells report it.
 EXIT_INTERRUPTED = 130

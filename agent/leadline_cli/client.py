@@ -18,6 +18,9 @@ URL_DEFAULT = "http://127.0.0.1:8427"
 URL_VARIABLE = "LEADLINE_COLLECTOR_URL"
 KEY_VARIABLE = "LEADLINE_ADMIN_KEY_FILE"
 
+#: Three hundred verdicts in one answer.
+READ_S = 300
+
 Answer = TypeVar("Answer")
 
 
@@ -48,16 +51,25 @@ def _admin_key(args: argparse.Namespace) -> str:
 
 def administrate(args: argparse.Namespace, method: str, path: str, body: bytes, kind: type[Answer]) -> Answer:
     """Send one request as the administrator and read the answer; every failure is one line."""
+    return wire.decode(_data(args, method, path, body), kind)
+
+
+def fetch(args: argparse.Namespace, path: str) -> bytes:
+    """Read a file from the collector as the administrator."""
+    return _data(args, "GET", path, b"")
+
+
+def _data(args: argparse.Namespace, method: str, path: str, body: bytes) -> bytes:
     headers = {"Authorization": f"Bearer {_admin_key(args)}", "Content-Type": _content_type(body)}
     url = args.collector.rstrip("/") + path
-    pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=5, read=60), retries=False)
+    pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=5, read=READ_S), retries=False)
     try:
         response = pool.request(method, url, body=body, headers=headers, redirect=False)
     except urllib3.exceptions.HTTPError as error:
         raise UnavailableError(f"no answer from {url}: {error}; is the collector running there?") from error
     if response.status != 200:
         raise UnavailableError(problem_text(url, response.status, response.data))
-    return wire.decode(response.data, kind)
+    return response.data
 
 
 def _content_type(body: bytes) -> str:

@@ -28,10 +28,7 @@ DELIVERY_S_MAX = 400 * 86_400
 def agent_gaps(store: Store, name: str, period: Period, limit: int = LIMIT_DEFAULT) -> GapsAnswer:
     """Every hole in what an agent delivered of a period, in order of time; 404 for no agent."""
     with store.read() as reader:
-        src_id = reader.agent_ids([name]).get(name)
-        if src_id is None:
-            raise ProblemError(404, f"no mesh ever had an agent {name!r}")
-        found = sorted(_found(reader, src_id, (period.start_s, period.end_s)), key=lambda gap: (gap.span, gap.source))
+        found = _in_order(reader, name, period)
         cut = found[limit].span[0] if len(found) > limit else None
         gaps = [gap.answer() for gap in found[:limit]]
     return GapsAnswer(
@@ -43,6 +40,18 @@ def agent_gaps(store: Store, name: str, period: Period, limit: int = LIMIT_DEFAU
         gaps=gaps,
         next_from=cut,
     )
+
+
+def all_gaps(reader: Reader, name: str, period: Period) -> list[GapAnswer]:
+    """The same without a limit."""
+    return [gap.answer() for gap in _in_order(reader, name, period)]
+
+
+def _in_order(reader: Reader, name: str, period: Period) -> list[_Found]:
+    src_id = reader.agent_ids([name]).get(name)
+    if src_id is None:
+        raise ProblemError(404, f"no mesh ever had an agent {name!r}")
+    return sorted(_found(reader, src_id, (period.start_s, period.end_s)), key=lambda gap: (gap.span, gap.source))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

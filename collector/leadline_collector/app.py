@@ -8,7 +8,7 @@ from fastapi import Depends, FastAPI
 from starlette.responses import JSONResponse, Response
 
 from leadline.clock import Clock
-from leadline_collector import api, api_access, api_health, auth, openapi, problems, web
+from leadline_collector import api, api_access, api_health, api_verdicts, auth, openapi, problems, web
 from leadline_collector.config import CollectorConfig, key_digest
 from leadline_collector.door import Door
 from leadline_collector.enrolment import REFUSALS_RECORDED_MAX, prepare_admin_key
@@ -43,6 +43,7 @@ def create_app(config: CollectorConfig, store: Store, clock: Clock) -> FastAPI:
     openapi.install(app)
     app.include_router(api.router)
     app.include_router(api_access.router)
+    app.include_router(api_verdicts.router)
     app.include_router(api_health.router)
     app.include_router(web.router)
 

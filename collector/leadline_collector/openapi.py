@@ -16,6 +16,7 @@ from starlette.responses import Response
 from leadline import __version__, administration, wire
 from leadline_collector import answers
 from leadline_collector.problems import MEDIA_TYPE
+from leadline_verdict.document import VerdictDocument
 
 _REFERENCE = "#/components/schemas/{name}"
 
@@ -25,7 +26,7 @@ DOCUMENTS: tuple[type[Struct], ...] = (
     wire.MeshAnswer, answers.MatrixAnswer, answers.WindowsAnswer, answers.GapsAnswer, answers.ProfilesAnswer,
     answers.HealthAnswer,
     answers.MeshText, administration.TokensAnswer, administration.AgentsAnswer, administration.RevokedAnswer,
-    administration.AuditAnswer,
+    administration.AuditAnswer, VerdictDocument,
 )  # fmt: skip
 
 _PROBLEM = {
@@ -56,11 +57,19 @@ class JsonAnswer(Response):
 
 def answers_with(kind: type[Struct], *problems: int) -> dict[int | str, dict[str, Any]]:
     """The ``responses`` of a route that answers with ``kind`` or with one of these problems."""
+    answer = {"description": _summary(kind), "content": {"application/json": {"schema": _reference(kind)}}}
+    return {200: answer, **_problems(*problems)}
+
+
+def csv_or(description: str, *problems: int) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route that answers with a CSV file or with one of these problems."""
+    answer = {"description": description, "content": {"text/csv": {"schema": {"type": "string"}}}}
+    return {200: answer, **_problems(*problems)}
+
+
+def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     problem = {"content": {MEDIA_TYPE: {"schema": {"$ref": _REFERENCE.format(name="Problem")}}}}
-    return {
-        200: {"description": _summary(kind), "content": {"application/json": {"schema": _reference(kind)}}},
-        **{status: {"description": "problem (RFC 9457)", **problem} for status in problems},
-    }
+    return {status: {"description": "problem (RFC 9457)", **problem} for status in statuses}
 
 
 def takes(kind: type[Struct]) -> dict[str, Any]:

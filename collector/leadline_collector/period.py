@@ -49,6 +49,31 @@ def period_of(start: str | None, end: str | None, now_s: int) -> Period:
     return Period(start_s=start_s, end_s=end_s)
 
 
+#: Every hour of the week four times.
+VERDICT_DAYS_DEFAULT = 28
+DAY_S = 86_400
+
+
+def days_of(start: str | None, end: str | None, now_s: int) -> Period:
+    """Whole UTC days, both ends taken down to midnight; the default is the last 28 that are over. 422 if it is none.
+
+    A day without a time, such as 2026-11-01, is its midnight.
+    """
+    end_s = _midnight(instant_s("to", end, now_s)) if end else _midnight(now_s)
+    start_s = _midnight(instant_s("from", start, now_s)) if start else end_s - VERDICT_DAYS_DEFAULT * DAY_S
+    if start_s >= end_s:
+        raise ProblemError(422, f"from: no whole UTC day lies between {iso(start_s)} and {iso(end_s)}", path="from")
+    if end_s - start_s > PERIOD_S_MAX:
+        raise ProblemError(422, f"from: the period is longer than {PERIOD_S_MAX // DAY_S} days", path="from")
+    if end_s > _midnight(now_s):
+        raise ProblemError(422, f"to: {iso(end_s)} is not over yet; a verdict takes whole UTC days", path="to")
+    return Period(start_s=start_s, end_s=end_s)
+
+
+def _midnight(second: int) -> int:
+    return second - second % DAY_S
+
+
 def instant_s(name: str, text: str, now_s: int) -> int:
     """The epoch second ``text`` means: a number, ``now``, ``-24h``, or ISO 8601 with a zone. 422 naming ``name``."""
     try:
@@ -65,6 +90,8 @@ def _instant_s(text: str, now_s: int) -> int:
         return now_s
     if re.fullmatch(r"\d{1,12}", text, re.ASCII):
         return int(text)
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII):
+        return _iso_s(f"{text}T00:00:00Z")
     if re.match(r"-\d", text):
         return now_s - duration_ms(text[1:]) // 1_000
     return _iso_s(text)

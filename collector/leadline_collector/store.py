@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
+import numpy as np
 import psycopg
 from sqlalchemy import (
     Column,
@@ -37,6 +38,8 @@ from leadline_collector.credentials import Holder
 from leadline_collector.db import Database, StoreUnavailableError
 from leadline_collector.tables import PARTITION_S, window_stat
 from leadline_collector.windows import COLUMNS, BatchKey, WindowRow
+from leadline_verdict.series import COLUMNS as SERIES_COLUMNS
+from leadline_verdict.series import NONE, PathSeries, empty_columns
 
 #: First key of the advisory locks that let one agent's batches take turns; the second is the agent's id.
 AGENT_LOCK = 53235464
@@ -217,6 +220,17 @@ class Reader:
             .limit(limit)
         )
         return _plain(self._connection.execute(query))
+
+    def series(self, path: PathIds, start_s: int, end_s: int) -> PathSeries:
+        """The windows of a path in [start_s, end_s), whole minutes, as columns."""
+        columns = empty_columns((end_s - start_s) // WINDOW_S)
+        rows = self.path_windows(path, ("t", "epoch", *SERIES_COLUMNS), start_s, end_s)
+        if rows:
+            t, epochs, *values = zip(*rows, strict=True)
+            places = (np.array(t) - start_s) // WINDOW_S
+            for name, column in zip(SERIES_COLUMNS, values, strict=True):
+                columns[name][places] = [NONE if value is None else value for value in column]
+        return PathSeries.of(start_s, columns, simulated=bool(rows) and None in epochs)
 
     def path_counts(self, path: PathIds, columns: Sequence[str], start_s: int, end_s: int) -> Sequence[tuple[Any, ...]]:
         """How often each combination of the named columns occurs in [start_s, end_s): the columns, then the count."""

@@ -1,0 +1,185 @@
+"""What ``leadline verdict`` shows: the report as text, and progress on a terminal."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from leadline_verdict.document import (
+        AskedProfile,
+        PairVerdict,
+        PhysicsAnswer,
+        RequirementAnswer,
+        RoundTrips,
+        SharesAnswer,
+        SitesVerdict,
+        VerdictDocument,
+    )
+
+_WIDTH = 110
+#: Episodes in the text; --json has more.
+_EPISODES = 5
+
+
+def text(document: VerdictDocument) -> str:
+    """The report: what was asked, then each pair, then sites."""
+    rule = document.rule
+    head = (
+        f"{document.start_iso} to {document.end_iso}, {document.days} days. Asked: "
+        f"{_percent(rule.target_share)} of the minutes within the limit, at {rule.confidence:.0%} confidence "
+        f"(rule {rule.id}; an episode nobody saw may last {rule.unseen_windows} min; unknown minutes: {rule.missing})"
+    )
+    blocks = ["\n".join(_wrapped(head, ""))]
+    blocks += [_profile_text(profile) for profile in document.profiles]
+    blocks += [_pair_text(pair) for pair in document.pairs]
+    together = [*document.site_pairs, *document.sets]
+    if len(document.pairs) > 1:
+        blocks.append("\n".join(_sites_line(sites) for sites in together))
+    return "\n\n".join(blocks)
+
+
+def _profile_text(profile: AskedProfile) -> str:
+    lines = [f"{profile.title} [{profile.id}]"]
+    if profile.note:
+        lines += _wrapped(f"note: {profile.note}", "  ")
+    for item in profile.requirements:
+        lines += _wrapped(_requirement(item), "  ")
+    return "\n".join(lines)
+
+
+def _requirement(item: RequirementAnswer) -> str:
+    origin = {"overridden": f", overridden (the catalogue has {item.was})", "user": ", your own"}.get(item.origin, "")
+    how = item.rule or item.reason or {"loss": "by the loss of the period", "declared": "declared"}.get(item.how, "")
+    if item.how == "declared":
+        how = "not declared" if item.declared is None else f"declared {item.declared}"
+    source = f"; {item.source.title}, {item.source.url or 'no address'}" if item.source else ""
+    assumed = f" ({item.approximation})" if item.approximation else ""
+    return f"{item.id} {item.text}{origin}: {how}{assumed}{source}"
+
+
+def _pair_text(pair: PairVerdict) -> str:
+    labels = f" ({', '.join(label.replace('_', ' ') for label in pair.labels)})" if pair.labels else ""
+    confidence = f", {pair.confidence}" if pair.confidence else ""
+    lines = [f"{pair.source} -> {pair.destination}: {_word(pair.verdict)}{labels}{confidence} [{pair.profile}]"]
+    for reason in pair.reasons:
+        lines += _wrapped(reason.text, "  because ")
+    lines += [*_share_lines(pair.shares, pair.coverage), *_rtt_lines(pair.rtt)]
+    if pair.physics:
+        lines += _wrapped(_physics(pair.physics), "  light    ")
+    for episode in sorted(pair.episodes, key=lambda one: -one.minutes)[:_EPISODES]:
+        worst = "lost" if episode.p95_us_worst is None else _ms(episode.p95_us_worst)
+        lines.append(
+            f"  episode  {episode.start_iso}, {episode.minutes} min, worst p95 {worst}, "
+            f"{episode.lost:,} of {episode.sent:,} lost"
+        )
+    if pair.episodes_total > _EPISODES:
+        lines.append(f"  episodes {pair.episodes_total:,} in all; the longest are shown")
+    usable = ", ".join(
+        f"{one.minutes} min {_percent(one.pessimistic)}" for one in pair.migration if one.pessimistic is not None
+    )
+    lines.append(f"  migrate  start times from which all stays within: {usable or 'not defined'}")
+    for row in pair.sensitivity:
+        if row.verdict != pair.verdict and not row.chosen:
+            lines.append(f"  if       {row.what} {row.value}: {_word(row.verdict)}")
+    for flip in pair.flips:
+        lines += _wrapped(flip.text, "  to flip  ")
+    return "\n".join(lines)
+
+
+def _share_lines(shares: SharesAnswer, coverage: float) -> Iterator[str]:
+    counts = shares.pessimistic.states
+    known = counts.good + counts.bad + counts.unavailable
+    observed = "not defined" if shares.observed is None else f"{_percent(shares.observed)} of {known:,} known minutes"
+    yield (
+        f"  share    {observed} within; {counts.bad:,} bad, {counts.unavailable:,} unavailable, "
+        f"{counts.unknown:,} unknown; coverage {_percent(coverage)}"
+    )
+    low, high = shares.pessimistic.interval, shares.optimistic.interval
+    if low and high:
+        yield (
+            f"  interval {_percent(low.low)} to {_percent(high.high)} over both readings; "
+            f"by {low.rule.replace('_', ' ')}, {low.episodes} episodes"
+        )
+    if shares.days_needed:
+        yield f"  needed   {shares.days_needed} further days without a bad minute for the target"
+
+
+def _rtt_lines(rtt: RoundTrips) -> Iterator[str]:
+    figures = (
+        ("min", rtt.min_us), ("p50", rtt.p95_p50_us), ("p95", rtt.p95_p95_us), ("p99", rtt.p95_p99_us),
+        ("max", rtt.p95_max_us),
+    )  # fmt: skip
+    shown = "  ".join(f"{name} {'lost' if us is None else f'{us / 1_000:.3f}'}" for name, us in figures)
+    lost = f"{rtt.lost:,} of {rtt.sent:,} probes lost"
+    yield f"  RTT      {shown} ms (min of all; p50 to max of the windows' p95), {lost}"
+    if rtt.error_max_us is not None:
+        yield f"  error    the agents' own delay was at most {_ms(rtt.error_max_us)}"
+
+
+def _physics(light: PhysicsAnswer) -> str:
+    inflation = "" if light.inflation is None else f"; measured {light.inflation:.2f} times the floor on glass"
+    return (
+        f"{light.distance_km:.0f} km, floor {light.floor_glass_us / 1_000:.3f} ms on glass, "
+        f"{light.floor_vacuum_us / 1_000:.3f} ms in a vacuum{inflation}"
+    )
+
+
+def _sites_line(sites: SitesVerdict) -> str:
+    by = f", decided by {' -> '.join(sites.decided_by)}" if sites.decided_by else ""
+    return f"{', '.join(sites.sites)}: {_word(sites.verdict)}{by} [{sites.profile}]"
+
+
+def _word(word: str) -> str:
+    return str(word).replace("_", " ").upper()
+
+
+def _percent(ratio: float | None) -> str:
+    return "not defined" if ratio is None else f"{100 * ratio:.3f} %"
+
+
+def _ms(us: int) -> str:
+    return f"{us / 1_000:.3f} ms"
+
+
+def _wrapped(paragraph: str, head: str) -> list[str]:
+    return textwrap.wrap(
+        paragraph,
+        width=_WIDTH,
+        initial_indent=head,
+        subsequent_indent=" " * len(head) + ("  " if not head.strip() else ""),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """A spinner on a terminal, nothing elsewhere."""
+    with _spinner(what) if sys.stderr.isatty() else nullcontext():
+        yield
+
+
+@contextmanager
+def _spinner(what: str) -> Iterator[None]:
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield
+
+
+@contextmanager
+def counting(total: int) -> Iterator[Callable[[], None]]:
+    """A bar on a terminal, to be called after each of ``total`` verdicts; nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("judging", total=total)
+        yield lambda: bar.advance(task)

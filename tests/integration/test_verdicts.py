@@ -1,0 +1,220 @@
+"""Verdicts over days: the collector's document, the file behind it, and what cannot be asked."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from leadline.model import ErrorBound
+from leadline.stats import WindowStats
+from leadline_collector.store import Store
+from leadline_collector.windows import BatchKey, window_row
+from tests.integration.conftest import Client
+from tests.integration.documents import NOW_S
+
+DAY_S = 86_400
+#: The tests' day is over: midnight after NOW_S.
+END_S = NOW_S // DAY_S * DAY_S
+PROFILE = "vcf9-stretched-cluster"
+
+
+def whole(p95_us: int, lost: int = 0) -> WindowStats:
+    """A window of 60 probes with so many lost at the end."""
+    received = 60 - lost
+    return WindowStats(
+        expected=60, sent=60, received=received,
+        min_us=p95_us - 200 if received else None, mean_us=p95_us - 100 if received else None,
+        p50_us=p95_us - 100 if received >= 30 else None, p95_us=p95_us if lost <= 3 else None,
+        p99_us=p95_us + 50 if not lost else None, max_us=p95_us + 60 if received else None,
+        pdv_us=200 if lost <= 3 else None, mean_step_us=None, failures={},
+    )  # fmt: skip
+
+
+def measured(store: Store, source: str, target: str, days: int, at: Mapping[int, WindowStats | None]) -> None:
+    """``days`` days of a path up to END_S, good but for the minutes of ``at``, counted from the start."""
+    with store.read() as reader:
+        src, dst = reader.agent_ids([source])[source], reader.target_ids([target])[target]
+    start_s = END_S - days * DAY_S
+    store.make_partitions(range(start_s, END_S, DAY_S))
+    good = whole(5_000)
+    key = BatchKey(epoch=bytes(16), seq=0)
+    with store.write() as writer:
+        writer.add_windows(
+            [
+                window_row(
+                    src, dst, start_s + 60 * minute, 1_000, stats,
+                    mesh_version=1, batch=key, error_bound=ErrorBound(p50_us=5, p99_us=20),
+                )
+                for minute in range(days * 1_440)
+                if (stats := at.get(minute, good)) is not None
+            ]
+        )  # fmt: skip
+
+
+def ask(client: Client, **query: Any) -> Any:
+    parameters = {"pair": "fra,ams", "profile": PROFILE, "from": END_S - 28 * DAY_S, "to": END_S} | query
+    return client.get("/api/v1/verdicts?" + urlencode(parameters, doseq=True))
+
+
+def direction(document: Any, source: str) -> Any:
+    (found,) = [pair for pair in document["pairs"] if pair["source"] == source]
+    return found
+
+
+def codes(pair: Any) -> list[str]:
+    return [reason["code"] for reason in pair["reasons"]]
+
+
+def test_four_good_weeks_are_within(client: Client, fra1: str, store: Store) -> None:
+    """28 days without a bad minute show 99.777 %; the other direction was not measured, and two sites need both."""
+    measured(store, "fra1", "ams1", 28, {})
+
+    document = ask(client)
+
+    pair = direction(document, "fra")
+    assert (pair["verdict"], codes(pair)) == ("within", ["share_demonstrated"])
+    assert round(pair["shares"]["demonstrated"], 5) == 0.99777
+    assert (pair["confidence"], pair["coverage"], pair["simulated"]) == ("adequate", 1.0, False)
+    assert codes(direction(document, "ams")) == ["not_measured"]
+    assert [(both["sites"], both["verdict"]) for both in document["site_pairs"]] == [
+        (["ams", "fra"], "insufficient_data")
+    ]
+
+
+def test_an_hour_a_day_out_of_limit_is_beyond(client: Client, fra1: str, store: Store) -> None:
+    """4 % of the minutes, each day: the favourable reading cannot reach 99.5 % either, and the hours are named."""
+    bad = {day * 1_440 + 600 + minute: whole(11_000) for day in range(28) for minute in range(60)}
+    measured(store, "fra1", "ams1", 28, bad)
+
+    pair = direction(ask(client), "fra")
+
+    assert (pair["verdict"], codes(pair)) == ("beyond", ["share_below_target"])
+    assert pair["episodes_total"] == 28
+    assert pair["episodes"][0]["minutes"] == 60
+    assert {(hour["hour"], hour["good"]) for hour in pair["hours"] if hour["good"] < hour["known"]} == {(10, 0)}
+    assert pair["flips"][0]["numbers"]["reached_us"] == 11_000
+    rows = {(row["what"], row["value"]): row["verdict"] for row in pair["sensitivity"]}
+    assert rows["limit", "+10%"] == "within"
+    assert rows["limit", "as published"] == "beyond"
+
+
+def test_two_weeks_are_provisional_and_one_is_too_short(client: Client, fra1: str, store: Store) -> None:
+    """14 days see each hour of the week twice, 28 four times; a week says nothing final."""
+    measured(store, "fra1", "ams1", 28, {})
+
+    fortnight = direction(ask(client, **{"from": END_S - 14 * DAY_S}), "fra")
+    week = direction(ask(client, **{"from": END_S - 7 * DAY_S}), "fra")
+
+    assert (fortnight["verdict"], codes(fortnight)) == (
+        "within_provisional",
+        ["share_demonstrated", "campaign_short"],
+    )
+    assert (week["verdict"], codes(week)) == ("insufficient_data", ["too_short"])
+
+
+def test_a_reboot_of_the_peer_is_no_loss_and_a_cut_is(client: Client, fra1: str, store: Store) -> None:
+    """Ten hours of silence: if the peer's own agent was silent too, one reading excuses it and nobody says beyond."""
+    cut = {minute: whole(5_000, lost=60) for minute in range(20_000, 20_600)}
+    measured(store, "fra1", "ams1", 28, cut)
+    alone = direction(ask(client), "fra")
+
+    measured(store, "ams1", "fra1", 28, dict.fromkeys(range(20000, 20600)))
+    silent = direction(ask(client), "fra")
+
+    assert alone["shares"]["optimistic"]["states"]["unavailable"] == 0
+    assert silent["shares"]["optimistic"]["states"]["unavailable"] == 0
+    assert silent["shares"]["pessimistic"]["states"]["unavailable"] == 600
+    measured_again = {minute: None for minute in range(40_320) if not 20_000 <= minute < 20_600}
+    measured(store, "ams1", "fra2", 28, measured_again)
+    assert direction(ask(client), "fra")["shares"]["optimistic"]["states"]["unavailable"] == 600
+
+
+def test_the_users_own_numbers_are_printed_as_such(client: Client, fra1: str, store: Store) -> None:
+    """An override with what it replaces, a limit of his own, and what he vouches for."""
+    measured(store, "fra1", "ams1", 28, {})
+    limit_id = "vmware-vsphere-8.0-long-distance-vmotion-rtt"
+
+    document = ask(
+        client,
+        profile="vsphere-long-distance-vmotion",
+        override=f"{limit_id}=4.9",
+        limit="loss < 0.1 %",
+        declare="vmware-vsphere-6.5-vmotion-bandwidth=1000",
+    )
+
+    (profile,) = document["profiles"]
+    assert [(item["id"], item["origin"], item["was"], item["holds"]) for item in profile["requirements"]] == [
+        (limit_id, "overridden", "<= 150 ms", None),
+        ("vmware-vsphere-6.5-vmotion-bandwidth", "catalogue", None, True),
+        ("loss < 0.1 %", "user", None, None),
+    ]
+    assert direction(document, "fra")["verdict"] == "beyond"
+    assert direction(document, "fra")["labels"] == ["never", "outside_more_than_half"]
+
+
+def test_what_nobody_vouches_for_keeps_the_verdict_provisional(client: Client, fra1: str, store: Store) -> None:
+    """A bandwidth is shown as missing, never as passed; one that is too small is beyond."""
+    measured(store, "fra1", "ams1", 28, {})
+    asked = {"profile": "vsphere-long-distance-vmotion"}
+    bandwidth = "vmware-vsphere-6.5-vmotion-bandwidth"
+
+    missing = direction(ask(client, **asked), "fra")
+    enough = direction(ask(client, **asked, declare=f"{bandwidth}=250"), "fra")
+    small = direction(ask(client, **asked, declare=f"{bandwidth}=100"), "fra")
+
+    assert (missing["verdict"], codes(missing)) == ("within_provisional", ["share_demonstrated", "not_vouched_for"])
+    assert enough["verdict"] == "within"
+    assert (small["verdict"], codes(small)) == ("beyond", ["declared_unmet"])
+
+
+def test_the_file_gives_the_same_verdict_to_the_last_digit(
+    client: Client, fra1: str, store: Store, tmp_path: Path
+) -> None:
+    """Exported windows, judged by the command without a collector: the same document but for the mesh."""
+    bad = {minute: whole(11_000) for minute in [*range(600, 660), *range(9_000, 9_020), *range(30_000, 30_045)]}
+    gone = dict.fromkeys(range(15000, 15030))
+    lost = {minute: whole(5_000, lost=20) for minute in range(20_000, 20_005)}
+    measured(store, "fra1", "ams1", 28, {**bad, **gone, **lost})
+    query = urlencode({"pair": "fra,ams", "profile": PROFILE, "from": END_S - 28 * DAY_S, "to": END_S})
+    file = tmp_path / "windows.csv"
+    file.write_bytes(client.send("GET", f"/api/v1/verdicts/windows?{query}").body)
+
+    found = subprocess.run(
+        [sys.executable, "-m", "leadline_cli", "verdict", "--input", str(file), "--profile", PROFILE, "--json"],
+        capture_output=True, check=False,
+    )  # fmt: skip
+
+    assert found.stderr == b""
+    assert found.returncode == 1
+    assert json.loads(found.stdout) == ask(client) | {"mesh_version": None}
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "said"),
+    [
+        ({"pair": "fra"}, 422, "two different sites"),
+        ({"pair": "fra,xyz"}, 404, "'xyz' is no site of the mesh"),
+        ({"profile": "nonsense"}, 422, "'nonsense' is not known"),
+        ({"override": "nonsense=3"}, 422, "'nonsense' is no limit of what is judged"),
+        ({"declare": "x"}, 422, "'x' is not ID=NUMBER"),
+        ({"limit": "p95 <= 8"}, 422, "write one like"),
+        ({"from": END_S, "to": END_S}, 422, "no whole UTC day"),
+        ({"to": END_S + DAY_S}, 422, "is not over yet"),
+        ({"target_share": 0.4}, 422, "target_share"),
+    ],
+)
+def test_what_cannot_be_asked_is_said(client: Client, fra1: str, query: dict[str, Any], status: int, said: str) -> None:
+    """The parameter, its value, and what there is instead."""
+    parameters = {"pair": "fra,ams", "profile": PROFILE} | query
+
+    answer = client.send("GET", "/api/v1/verdicts?" + urlencode(parameters))
+
+    assert answer.status == status
+    assert said in answer.body.decode()

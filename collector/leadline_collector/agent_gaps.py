@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from leadline.clock import iso
 from leadline.wire import GapReason
 from leadline_collector import gap_records, journal
 from leadline_collector.answers import GapAnswer, GapsAnswer
 from leadline_collector.gap_records import Quarantined, ToldGap
 from leadline_collector.gaps import Explanation, Neighbours, agent_holes, explained, path_holes, true_span
 from leadline_collector.journal import Seal
-from leadline_collector.period import Period, iso
+from leadline_collector.period import Period
 from leadline_collector.problems import ProblemError
 from leadline_collector.spans import Span, minus, union
 from leadline_collector.store import Reader, Store

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from starlette.status import HTTP_304_NOT_MODIFIED
 
 from leadline import wire
+from leadline.clock import iso
 from leadline.model import Pair
 from leadline_collector import agent_gaps, auth, bodies, meshes
 from leadline_collector.answers import GapsAnswer, MatrixAnswer, MeshText, ProfilesAnswer, WindowsAnswer
@@ -19,7 +20,7 @@ from leadline_collector.intake import take
 from leadline_collector.matrix import matrix
 from leadline_collector.openapi import JsonAnswer, answers_with, takes, takes_toml
 from leadline_collector.pair_windows import LIMIT_DEFAULT, LIMIT_MAX, pair_windows
-from leadline_collector.period import iso, period_of
+from leadline_collector.period import period_of
 from leadline_collector.problems import ProblemError
 from leadline_collector.profiles import profiles
 from leadline_collector.service import Serving

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from leadline import judge
+from leadline.clock import iso
 from leadline.judge import State, Tally, WindowJudgement
 from leadline.limits import catalogue
 from leadline.mesh import Mesh, PairSettings
@@ -15,7 +16,7 @@ from leadline_collector import meshes
 from leadline_collector.answers import MatrixAnswer, PairAnswer, RttAnswer, TallyAnswer
 from leadline_collector.judging import Facts, Judge
 from leadline_collector.paths import paths_by_pair
-from leadline_collector.period import Period, iso
+from leadline_collector.period import Period
 from leadline_collector.problems import ProblemError
 from leadline_collector.profiles import profile_answer
 from leadline_collector.store import PathIds, PathSummary, Reader, Store

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from leadline import judge
+from leadline.clock import iso
 from leadline.limits import catalogue
 from leadline.model import WINDOW_S, Pair
 from leadline_collector.answers import PathWindowAnswer, WindowAnswer, WindowsAnswer
 from leadline_collector.judging import Facts, Judge
-from leadline_collector.period import Period, iso
+from leadline_collector.period import Period
 from leadline_collector.problems import ProblemError
 from leadline_collector.store import Numbered, PathIds, Reader, Store
 from leadline_collector.tables import FAILURE_COLUMNS

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
+from leadline.clock import iso
 from leadline.durations import duration_ms
 from leadline.model import WINDOW_S
 from leadline.wire import TIME_S_MAX
@@ -113,8 +114,3 @@ def _iso_s(text: str) -> int:
 
 def _minute(second: int) -> int:
     return second - second % WINDOW_S
-
-
-def iso(second: int) -> str:
-    """ISO 8601 in UTC: ``2026-11-22T06:00:00Z``."""
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,37 @@
+"""Times as people and programs write them, without a guess at the zone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def moment_us(text: str) -> int:
+    """Microseconds since 1970 of seconds since 1970 or of ISO 8601 with a zone; ValueError otherwise."""
+    try:
+        seconds = Decimal(text)
+    except InvalidOperation:
+        return _iso_us(text)
+    if not seconds.is_finite() or abs(seconds) > 10**15:
+        raise ValueError(f"{text!r} is not a time")
+    return int(seconds * 1_000_000)
+
+
+def _iso_us(text: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is not a time: write seconds since 1970, or ISO 8601 as 2026-11-22T06:00:00Z"
+        ) from None
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} does not say its zone: write {text}Z if it is UTC, or {text}+01:00")
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def moment_text(at_us: int) -> str:
+    """A time as people read it, to the millisecond."""
+    at = _EPOCH + timedelta(microseconds=at_us)
+    return f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1_000:03d} UTC"

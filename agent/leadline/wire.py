@@ -53,6 +53,9 @@ RTT_US_MAX = 60_000_000
 #: 2100-01-01, in seconds: keeps every stored time far from overflow.
 TIME_S_MAX = 4_102_444_800
 INT63_MAX = (1 << 63) - 1
+#: Begins the name of a source whose measurements were imported: ``import:`` and a site or agent. No mesh can have such
+#: a name, so nothing imported is ever taken for what an agent measured.
+IMPORT_PREFIX = "import:"
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH_MAX)]
 Address = Annotated[str, Meta(min_length=1, max_length=253)]
@@ -293,7 +296,7 @@ def decode_batch(data: bytes) -> Batch:
     for index, gap in enumerate(batch.gaps):
         _check_gap(f"gaps[{index}]", gap)
     try:
-        check_name("agent", batch.agent)
+        check_name("agent", batch.agent.removeprefix(IMPORT_PREFIX))
     except ValueError as error:
         raise WireError("agent", str(error)) from error
     return batch
@@ -405,6 +408,11 @@ def windows(batch: Batch) -> Iterator[tuple[Series, Window]]:
 def digest(body: bytes) -> str:
     """SHA-256 of the bytes as they travel, compressed: what an acknowledgement must repeat."""
     return hashlib.sha256(body).hexdigest()
+
+
+def is_imported(source: str) -> bool:
+    """True if a source of windows is no agent: its windows were brought in from a file."""
+    return source.startswith(IMPORT_PREFIX)
 
 
 def schema() -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from leadline.clock import iso
-from leadline.wire import GapReason
+from leadline.wire import GapReason, is_imported
 from leadline_collector import gap_records, journal
 from leadline_collector.answers import GapAnswer, GapsAnswer
 from leadline_collector.gap_records import Quarantined, ToldGap
@@ -49,7 +49,7 @@ def all_gaps(reader: Reader, name: str, period: Period) -> list[GapAnswer]:
 
 
 def _in_order(reader: Reader, name: str, period: Period) -> list[_Found]:
-    src_id = reader.agent_ids([name]).get(name)
+    src_id = None if is_imported(name) else reader.agent_ids([name]).get(name)
     if src_id is None:
         raise ProblemError(404, f"no mesh ever had an agent {name!r}")
     return sorted(_found(reader, src_id, (period.start_s, period.end_s)), key=lambda gap: (gap.span, gap.source))

@@ -99,6 +99,8 @@ class PairAnswer(Answer, frozen=True, kw_only=True):
     profiles: list[str]
     #: Some of what is shown was generated and not measured.
     simulated: bool
+    #: Some of it was imported: no agent measured it.
+    imported: bool
     #: State of the latest window as measured; unknown if that is older than three minutes before the period's end.
     state: State
     #: Start of the latest window of the period; null if there is none.
@@ -128,6 +130,7 @@ class MatrixAnswer(Answer, frozen=True, kw_only=True):
     end_iso: str = field(name="to_iso")
     mesh_version: int
     simulated: bool
+    imported: bool
     pairs: list[PairAnswer]
 
 
@@ -139,6 +142,8 @@ class PathWindowAnswer(Answer, frozen=True, kw_only=True):
     #: By the profile asked for; null without one.
     state: State | None
     simulated: bool
+    #: True if ``agent`` is no agent: the window came out of a file (docs/import.md).
+    imported: bool
     interval_ms: int
     expected: int
     sent: int
@@ -186,6 +191,7 @@ class WindowsAnswer(Answer, frozen=True, kw_only=True):
     end_s: int = field(name="to")
     end_iso: str = field(name="to_iso")
     simulated: bool
+    imported: bool
     windows: list[WindowAnswer]
     #: Where to go on if ``limit`` cut the answer; null if it is complete.
     next_from: int | None

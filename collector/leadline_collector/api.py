@@ -9,13 +9,15 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import Path as PathPart
 from starlette.status import HTTP_304_NOT_MODIFIED
 
 from leadline import wire
 from leadline.clock import iso
-from leadline.model import Pair
-from leadline_collector import agent_gaps, auth, bodies, meshes
+from leadline.model import NAME_LENGTH_MAX, Pair
+from leadline_collector import agent_gaps, auth, bodies, imports, meshes
 from leadline_collector.answers import GapsAnswer, MatrixAnswer, MeshText, ProfilesAnswer, WindowsAnswer
+from leadline_collector.imports import Origin
 from leadline_collector.intake import take
 from leadline_collector.matrix import matrix
 from leadline_collector.openapi import JsonAnswer, answers_with, takes, takes_toml
@@ -28,6 +30,8 @@ from leadline_collector.service import Serving
 router = APIRouter()
 
 Body = Annotated[bytes, Depends(bodies.receive)]
+#: What ``import:`` leaves of a name.
+SOURCE_LENGTH_MAX = NAME_LENGTH_MAX - len(wire.IMPORT_PREFIX)
 Viewer, Admin = Depends(auth.viewer), Depends(auth.admin)
 From = Annotated[str | None, Query(alias="from", description="epoch second, ISO 8601 with zone, or -24h; default -24h")]
 To = Annotated[str | None, Query(alias="to", description="like from; default now")]
@@ -55,6 +59,31 @@ async def batches(
     """Store a batch; the answer's digest says that it is durable."""
     received_at_us = service.clock.wall_ns() // 1_000
     work = partial(take, service, agent, body, content_encoding, received_at_us)
+    return JsonAnswer(await service.door.run(work))
+
+
+@router.post(
+    "/api/v1/imports/{source}",
+    dependencies=[Admin],
+    responses=answers_with(wire.Ack, 400, 401, 403, 408, 409, 413, 415, 422, 426, 503),
+    openapi_extra=takes(wire.Batch),
+)
+async def import_batch(
+    service: Serving,
+    body: Body,
+    source: Annotated[str, PathPart(min_length=1, max_length=SOURCE_LENGTH_MAX)],
+    file: Annotated[str, Query(min_length=1, max_length=255, description="name of the file")],
+    sha256: Annotated[str, Query(pattern="^[0-9a-f]{64}$", description="SHA-256 of the file")],
+    format_: Annotated[str, Query(alias="format", min_length=1, max_length=32, description="what wrote the file")],
+    resolution_us: Annotated[int | None, Query(ge=1, le=wire.RTT_US_MAX, description="step of its RTTs")] = None,
+    check: Annotated[bool, Query(description="try it and undo it")] = False,
+    content_encoding: Annotated[str, Header()] = "",
+) -> Response:
+    """Store measurements out of a file, marked as imported; ``source`` is the site or agent they are from."""
+    name = f"{wire.IMPORT_PREFIX}{source}"
+    origin = Origin(source=name, file=file, sha256=sha256, format=format_, resolution_us=resolution_us)
+    received_at_us = service.clock.wall_ns() // 1_000
+    work = partial(imports.take, service, received_at_us, body, content_encoding, origin, check=check)
     return JsonAnswer(await service.door.run(work))
 
 

@@ -37,6 +37,7 @@ class Event(StrEnum):
     ADMIN_KEY_CHANGED = "admin key changed"
     MESH_APPLIED = "mesh applied"
     BATCH_CONFLICT = "batch conflict"
+    DATA_IMPORTED = "data imported"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

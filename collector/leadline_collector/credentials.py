@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, delete, fu
 
 from leadline.administration import AgentEntry, KeyEntry, TokenEntry
 from leadline.model import WINDOW_S
+from leadline.wire import IMPORT_PREFIX
 from leadline_collector import tables
 from leadline_collector.secret import secret_id
 
@@ -62,9 +63,13 @@ def tokens(connection: Connection) -> list[TokenEntry]:
     ]
 
 
+#: Sources of imports stand among the agents, for windows need a source; they have no key and never fall silent.
+_IS_AGENT = tables.agent.c.name.not_like(f"{IMPORT_PREFIX}%")
+
+
 def latest_windows(connection: Connection, agents_max: int) -> dict[str, int]:
     """End of the latest window of each agent that delivered any, of the first ``agents_max`` agents of all."""
-    query = select(tables.agent.c.name, _latest()).order_by(tables.agent.c.id).limit(agents_max)
+    query = select(tables.agent.c.name, _latest()).where(_IS_AGENT).order_by(tables.agent.c.id).limit(agents_max)
     return {row[0]: row[1] + WINDOW_S for row in connection.execute(query) if row[1] is not None}
 
 
@@ -78,7 +83,7 @@ def agents(connection: Connection, now_s: int) -> list[AgentEntry]:
     keys = _live_keys(connection, now_s)
     columns = (tables.agent.c.id, tables.agent.c.name, tables.site.c.name, _latest())
     query = select(*columns).select_from(tables.agent.join(tables.site))
-    rows = connection.execute(query.order_by(tables.agent.c.name).limit(LISTED_MAX))
+    rows = connection.execute(query.where(_IS_AGENT).order_by(tables.agent.c.name).limit(LISTED_MAX))
     return [
         AgentEntry(name=row[1], site=row[2], keys=keys[row[0]], latest_s=None if row[3] is None else row[3] + WINDOW_S)
         for row in rows

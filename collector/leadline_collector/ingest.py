@@ -89,7 +89,7 @@ def ingest(store: Store, agent: Numbered, body: bytes, encoding: str, received_a
     """Store a batch and acknowledge it; ProblemError says why not. ``received_at_us`` is when the body was there."""
     found = prepared(agent, body, encoding, received_at_us // US_PER_S)
     store.make_partitions({row[0] for _, row in found.rows})  # type: ignore[misc]  # the first column is the time
-    batches, is_new, mesh_version = store.transact(lambda writer: _store(writer, found))
+    batches, is_new, mesh_version = store.transact(lambda writer: store_prepared(writer, found))
     log.info(
         "batch stored",
         extra={"agent": agent.name, "seq": found.entry.key.seq, "windows": found.windows, "duplicate": not is_new},
@@ -205,8 +205,8 @@ def _key(batch: wire.Batch) -> BatchKey:
     return BatchKey(epoch=bytes.fromhex(batch.epoch), seq=batch.seq)
 
 
-def _store(writer: Writer, found: Prepared) -> tuple[int, bool, int]:
-    """Batches of the epoch afterwards, whether this one is new, and the mesh in force."""
+def store_prepared(writer: Writer, found: Prepared) -> tuple[int, bool, int]:
+    """Store a batch: batches of its epoch afterwards, whether this one is new, and the mesh in force."""
     entry = found.entry
     writer.take_turn(entry.src_id)
     mesh_version, dst_ids = writer.targets_in_force()
@@ -261,12 +261,12 @@ def _store_windows(writer: Writer, found: Prepared, dst_ids: Mapping[str, int]) 
     rows = [(entry.src_id, dst_ids[target], *columns, *last) for target, columns in found.rows]
     taken = writer.add_free_windows(entry.src_id, entry.key, rows)
     if taken:
-        claims = _claims_of(writer, entry.src_id, taken, dst_ids)
+        claims = claims_of(writer, entry.src_id, taken, dst_ids)
         writer.remove_windows(entry.src_id, taken)
         writer.add_windows([_row(entry.src_id, place, of_place) for place, of_place in claims.items()])
 
 
-def _claims_of(
+def claims_of(
     writer: Writer, src_id: int, taken: Set[Place], dst_ids: Mapping[str, int]
 ) -> Mapping[Place, Sequence[Claim]]:
     """What the journal says of these windows, the batch that is being stored included."""

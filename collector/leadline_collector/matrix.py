@@ -43,6 +43,7 @@ def matrix(store: Store, profile_id: str, period: Period, group: str | None = No
         end_iso=iso(period.end_s),
         mesh_version=version,
         simulated=any(pair.simulated for pair in pairs),
+        imported=any(pair.imported for pair in pairs),
         pairs=pairs,
     )
 
@@ -81,6 +82,7 @@ def _pair(
         groups=list(settings.groups),
         profiles=list(settings.profiles),
         simulated=is_marked or any(summary.simulated for summary in summaries),
+        imported=any(summary.path.imported for summary in summaries),
         state=latest.state,
         state_at=latest.t,
         state_at_iso=None if latest.t is None else iso(latest.t),

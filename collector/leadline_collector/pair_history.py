@@ -69,6 +69,8 @@ class History:
     judgements: tuple[Judgements, ...]
     min_us: int | None
     simulated: bool
+    #: Some of the windows came out of files.
+    imported: bool
     #: Paths with windows in the period.
     paths: int
     #: Starts of the windows that have a row, oldest first.
@@ -89,6 +91,7 @@ def history(reader: Reader, pair: Pair, period: Period, profiles: Sequence[Judge
         judgements=tuple(_judgements(one, columns, minutes, period, bin_s) for one in judges),
         min_us=min((one.min_us for one in summaries if one.min_us is not None), default=None),
         simulated=any(one.simulated for one in summaries),
+        imported=any(one.path.imported for one in summaries),
         paths=len(summaries),
         times=list(minutes),
     )

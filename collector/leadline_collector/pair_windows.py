@@ -10,6 +10,7 @@ from leadline import judge
 from leadline.clock import iso
 from leadline.limits import catalogue
 from leadline.model import WINDOW_S, Pair
+from leadline.wire import is_imported
 from leadline_collector.answers import PathWindowAnswer, WindowAnswer, WindowsAnswer
 from leadline_collector.judging import Facts, Judge
 from leadline_collector.period import Period
@@ -41,6 +42,7 @@ def pair_windows(store: Store, pair: Pair, period: Period, profile_id: str | Non
         end_s=period.end_s,
         end_iso=iso(period.end_s),
         simulated=any(path.simulated for window in windows for path in window.paths),
+        imported=any(path.imported for window in windows for path in window.paths),
         windows=windows,
         next_from=windows[-1].t + WINDOW_S if len(minutes) > limit else None,
     )
@@ -92,6 +94,7 @@ def _path_window(row: dict[str, Any], asked: Judge | None) -> PathWindowAnswer:
         target=row["target"],
         state=None if asked is None else asked.state([_facts(row, asked)]),
         simulated=row["epoch"] is None,
+        imported=is_imported(row["agent"]),
         failures={failure.value: row[name] for failure, name in FAILURE_COLUMNS.items() if row[name]},
         epoch=None if row["epoch"] is None else row["epoch"].hex(),
         **{name: row[name] for name in _SAME},

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from leadline.model import Pair
+from leadline.wire import is_imported
 from leadline_collector.store import PathIds, Reader
 
 
@@ -17,8 +18,9 @@ def paths_by_pair(reader: Reader) -> dict[Pair, list[PathIds]]:
     targets = reader.targets()
     paths: defaultdict[Pair, list[PathIds]] = defaultdict(list)
     for agent in reader.agents():
+        imported = is_imported(agent.name)
         for target in targets:
             if agent.site != target.site:
                 pair = Pair(source=agent.site, destination=target.site)
-                paths[pair].append(PathIds(src_id=agent.id, dst_id=target.id))
+                paths[pair].append(PathIds(src_id=agent.id, dst_id=target.id, imported=imported))
     return dict(paths)

@@ -80,6 +80,8 @@ class PathIds:
 
     src_id: int
     dst_id: int
+    #: The source is no agent: its windows came out of a file.
+    imported: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

@@ -31,6 +31,7 @@ class Cell:
     look: str
     word: str
     simulated: bool
+    imported: bool
     #: "99.31 % of 1,412"; None if no window is known.
     share: str | None
     #: "coverage 87 %"; None if every window is known, or none.
@@ -84,6 +85,8 @@ class MatrixPage:
     tables: list[Table]
     #: Names of the groups that show generated data.
     simulated: list[str]
+    #: Some of the windows came out of files.
+    imported: bool
     json: str
 
 
@@ -111,6 +114,7 @@ def matrix_page(store: Store, asked: Asked, now_s: int) -> MatrixPage:
         periods=asked.periods(),
         tables=tables,
         simulated=[table.name for table in tables if table.simulated],
+        imported=answer.imported,
         json=matrix_json(profile_id, period, asked.group),
     )
 
@@ -204,7 +208,8 @@ def _cell(pair: Pair, answer: PairAnswer, wording: _Wording) -> Cell:
         look=word.replace(" ", "-"),
         word=word,
         simulated=answer.simulated,
-        label=_label(pair, word, answer.simulated, texts),
+        imported=answer.imported,
+        label=_label(pair, word, answer, texts),
         **texts,
     )
 
@@ -219,11 +224,12 @@ def _latest(answer: PairAnswer) -> str | None:
     return "no p95" if answer.rtt_us.p95 is None else f"p95 {figures.ms(answer.rtt_us.p95)}"
 
 
-def _label(pair: Pair, word: str, is_simulated: bool, texts: Mapping[str, str | None]) -> str:
+def _label(pair: Pair, word: str, answer: PairAnswer, texts: Mapping[str, str | None]) -> str:
     parts = [f"{pair.source} to {pair.destination}: {word}"]
     parts.append(f"{texts['share']} windows good" if texts["share"] else "no data in this period")
     if texts["coverage"]:
         parts.append(texts["coverage"])
     if texts["latest"]:
         parts.append(f"latest window {texts['latest_at']} UTC, {texts['latest']}")
-    return "; ".join([*parts, "simulated"] if is_simulated else parts)
+    marks = [name for name, is_so in (("simulated", answer.simulated), ("imported", answer.imported)) if is_so]
+    return "; ".join([*parts, *marks])

@@ -84,6 +84,7 @@ class PairPage:
     periods: list[Choice]
     json: str
     simulated: bool
+    imported: bool
     paths: int
     zones: str
     profiles: list[ProfileView]
@@ -117,6 +118,7 @@ def pair_page(store: Store, source: str, destination: str, asked: Asked, now_s: 
         periods=asked.periods(pair),
         json=windows_json(pair, period, asked.profile),
         simulated=past.simulated or mesh.site(source).simulated or mesh.site(destination).simulated,
+        imported=past.imported,
         paths=past.paths,
         zones=_zones(mesh, pair, period.end_s),
         profiles=[_profile(name, judged[name], past.judgements[number], mesh, pair) for number, name in enumerate(ids)],

@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
+from leadline import wire
 from leadline_collector import auth
 from leadline_collector.app import create_app
 from leadline_collector.config import CollectorConfig
@@ -62,6 +63,9 @@ def test_every_route_has_one_role(config: CollectorConfig, store: Store, clock: 
     assert {route.path for route in found if roles(route) == ["public"]} <= PUBLIC.keys()
 
 
+#: Tries an import of another host than the one that delivers here, and undoes it.
+IMPORT = f"/api/v1/imports/fra2?file=a.log&sha256={'0' * 64}&format=ping&check=true"
+
 #: role: (method, path) of its routes; {body} is whatever is well-formed there.
 ROUTES = {
     "public": [("GET", "/healthz"), ("GET", "/readyz"), ("POST", "/api/v1/enroll")],
@@ -75,6 +79,7 @@ ROUTES = {
         ("GET", "/api/v1/agents"),
         ("DELETE", "/api/v1/agents/ams1/keys"),
         ("GET", "/api/v1/audit"),
+        ("POST", IMPORT),
     ],
     "viewer": [
         ("GET", "/api/v1/mesh"),
@@ -91,6 +96,7 @@ ROUTES = {
 BODIES = {
     "/api/v1/batches": body(batch(("ams1", steady(4_900)))),
     "/api/v1/tokens": b'{"site": "fra"}',
+    IMPORT: wire.encode(batch(("ams1", steady(4_900)), agent="import:fra2")),
 }
 
 

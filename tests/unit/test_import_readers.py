@@ -189,6 +189,22 @@ def test_what_was_said_to_be_late_may_still_come() -> None:
     assert [(one.at_us - START, one.rtt_us) for one in found] == [(0, 4_000), (1_000_000, 1_200_000)]
 
 
+def test_an_icmp_error_says_more_than_no_answer() -> None:
+    """In whichever order they come."""
+    found = samples_of(
+        iputils,
+        HEAD,
+        "[1795327200] 64 bytes from 192.0.2.3: icmp_seq=1 ttl=64 time=0 ms",
+        "[1795327202] no answer yet for icmp_seq=2",
+        "[1795327202] From 192.0.2.1 icmp_seq=2 Packet filtered",
+        "[1795327203] From 192.0.2.1 icmp_seq=3 Time to live exceeded",
+        "[1795327204] no answer yet for icmp_seq=3",
+        "[1795327203] 64 bytes from 192.0.2.3: icmp_seq=4 ttl=64 time=0 ms",
+    )
+
+    assert [one.detail for one in found] == [None, 3 * 256 + 13, 11 * 256, None]
+
+
 def test_a_program_that_stood_still_lost_nothing_meanwhile() -> None:
     """A lost number is placed a period after the one before, not in the middle of an hour of suspension."""
     found = samples_of(

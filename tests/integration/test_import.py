@@ -1,0 +1,293 @@
+"""Importing files: the same journal as agents use, marked for ever, and never over what an agent measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leadline import wire
+from leadline_cli.__main__ import main
+from leadline_collector.store import Store
+from tests.integration.conftest import Client
+from tests.integration.documents import EPOCH, MESH, NOW_S, batch, body, steady
+
+HOST = """
+[[host]]
+name = "ams-ups"
+site = "ams"
+address = "192.0.2.9"
+"""
+FILE_SHA256 = "ab" * 32
+
+
+def csv(path: Path, first: int, count: int, rtt_ms: float = 4.9) -> Path:
+    """A CSV of one probe a second from second ``first`` after NOW_S."""
+    path.write_text("t,rtt_ms\n" + "".join(f"{NOW_S + number},{rtt_ms}\n" for number in range(first, first + count)))
+    return path
+
+
+@pytest.fixture(name="key_file")
+def _key_file(client: Client, tmp_path: Path) -> Path:
+    """The administrator's key in a file."""
+    path = tmp_path / "the.key"
+    path.write_text(client.admin_key)
+    return path
+
+
+def run(client: Client, key_file: Path, *words: str | Path) -> int:
+    """``leadline import`` against the collector."""
+    access = ("--collector", client.url, "--admin-key-file", str(key_file))
+    return main(["import", *map(str, words), *access])
+
+
+def windows(client: Client, source: str = "fra", destination: str = "ams") -> Any:
+    """What the collector has of a pair in the hour of the tests."""
+    return client.get(f"/api/v1/pairs/{source}/{destination}/windows?from={NOW_S}&to={NOW_S + 3_600}")
+
+
+def audited(client: Client) -> list[dict[str, Any]]:
+    """The rows of imports in the audit, newest first."""
+    entries = client.get("/api/v1/audit", Authorization=f"Bearer {client.admin_key}")["entries"]
+    return [entry for entry in entries if entry["what"] == "data imported"]
+
+
+def imported(*series: tuple[str, Any], source: str = "fra1", **members: Any) -> bytes:
+    """A batch as the command sends it."""
+    return wire.encode(batch(*series, agent=f"import:{source}", mesh_version=0, **members))
+
+
+def post(client: Client, data: bytes, source: str = "fra1", query: str = "", key: str | None = None) -> Any:
+    """Send it."""
+    path = f"/api/v1/imports/{source}?file=a.log&sha256={FILE_SHA256}&format=ping{query}"
+    return client.send("POST", path, data, key or client.admin_key)
+
+
+def test_a_file_is_imported_once(
+    client: Client, fra1: str, key_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its windows are there and marked, the audit names the file, and the second time changes nothing."""
+    file = csv(tmp_path / "old.csv", 30, 120)
+
+    assert run(client, key_file, "csv", file, "--src", "fra1", "--dst", "ams", "--json") == 0
+    first, before = json.loads(capsys.readouterr().out), windows(client)
+    assert run(client, key_file, "csv", file, "--src", "fra1", "--dst", "ams", "--json") == 0
+    second = json.loads(capsys.readouterr().out)
+
+    assert before["imported"] is True
+    assert [(one["t"] - NOW_S, one["paths"][0]["received"]) for one in before["windows"]] == [
+        (0, 30),
+        (60, 60),
+        (120, 30),
+    ]
+    path = before["windows"][1]["paths"][0]
+    assert (path["agent"], path["target"], path["imported"], path["simulated"]) == ("import:fra1", "ams1", True, False)
+    assert (path["p95_us"], path["error_p99_us"], path["mesh_version"]) == (4_900, None, 0)
+    assert windows(client) == before
+    assert (first["stored"]["duplicates"], second["stored"]["duplicates"]) == (0, 1)
+    assert [(one["subject"], one["detail"]["file"], one["detail"]["file_sha256"]) for one in audited(client)] == [
+        ("import:fra1", "old.csv", first["sha256"])
+    ]
+
+
+def test_the_import_is_the_same_under_another_mesh(client: Client, fra1: str, key_file: Path, tmp_path: Path) -> None:
+    """Nothing out of the mesh is in the bytes."""
+    file = csv(tmp_path / "old.csv", 0, 60)
+    assert run(client, key_file, "csv", file, "--src", "fra", "--dst", "ams1") == 0
+
+    assert client.apply(MESH.replace("192.0.2.3", "192.0.2.33") + HOST).status == 200
+
+    assert run(client, key_file, "csv", file, "--src", "fra", "--dst", "ams1") == 0
+    assert len(audited(client)) == 1
+
+
+def test_the_matrix_and_the_pages_say_imported(client: Client, fra1: str, key_file: Path, tmp_path: Path) -> None:
+    """The pair with imported windows is marked, the other is not."""
+    assert run(client, key_file, "csv", csv(tmp_path / "a.csv", 0, 3_600), "--src", "fra", "--dst", "ams") == 0
+
+    matrix = client.get("/api/v1/matrix?profile=vcf9-stretched-cluster&from=-2h")
+    pages = [client.send("GET", path).body.decode() for path in ("/?from=-2h", "/pairs/fra/ams?from=-2h")]
+    clean = client.send("GET", "/pairs/ams/fra?from=-2h").body.decode()
+
+    assert matrix["imported"] is True
+    assert {(one["source"], one["imported"]) for one in matrix["pairs"]} == {("fra", True), ("ams", False)}
+    assert all("IMPORTED DATA" in page for page in pages)
+    assert "· imported" in pages[0]
+    assert "IMPORTED" not in clean
+
+
+def test_what_an_agent_measured_is_not_imported_over(
+    client: Client, fra1: str, key_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first minute that is taken is named, nothing of the file is stored, and the agent's window is as it was."""
+    assert client.post(batch(("ams1", steady(5_100, NOW_S + 120))), fra1).status == 200
+    before = windows(client)
+
+    for source in ("fra1", "fra"):
+        assert run(client, key_file, "csv", csv(tmp_path / "a.csv", 0, 240), "--src", source, "--dst", "ams1") == 2
+        assert "'fra1' has measured the minute of 2026-11-22T06:02:00Z already" in capsys.readouterr().err
+
+    assert windows(client) == before
+    assert audited(client) == []
+
+
+def test_another_host_of_the_site_may_have_measured_at_the_same_time(
+    client: Client, fra1: str, key_file: Path, tmp_path: Path
+) -> None:
+    """What fra2 is said to have measured is a path of its own."""
+    assert client.post(batch(("ams1", steady(5_100))), fra1).status == 200
+
+    assert run(client, key_file, "csv", csv(tmp_path / "a.csv", 0, 60), "--src", "fra2", "--dst", "ams1") == 0
+
+    assert [path["agent"] for path in windows(client)["windows"][0]["paths"]] == ["fra1", "import:fra2"]
+
+
+def test_a_rotated_log_is_merged_in_the_minute_of_its_cut(
+    client: Client, fra1: str, key_file: Path, tmp_path: Path
+) -> None:
+    """Two files that complete each other make one whole window, and either may be imported again."""
+    files = [csv(tmp_path / "a.csv", 0, 100), csv(tmp_path / "b.csv", 100, 20)]
+
+    for file in (*files, *files):
+        assert run(client, key_file, "csv", file, "--src", "fra", "--dst", "ams1") == 0
+
+    assert [one["paths"][0]["received"] for one in windows(client)["windows"]] == [60, 60]
+    assert len(audited(client)) == 2
+
+
+def test_two_files_that_disagree_are_not_merged(
+    client: Client, fra1: str, key_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A better RTT for a second that was imported already is refused, and so is the same file read otherwise."""
+    assert run(client, key_file, "csv", csv(tmp_path / "a.csv", 0, 100), "--src", "fra", "--dst", "ams1") == 0
+    before = windows(client)
+
+    better = csv(tmp_path / "b.csv", 90, 90, rtt_ms=0.1)
+    assert run(client, key_file, "csv", better, "--src", "fra", "--dst", "ams1") == 2
+    assert "the minute of 2026-11-22T06:01:00Z was imported already" in capsys.readouterr().err
+    assert run(client, key_file, "csv", tmp_path / "a.csv", "--src", "fra", "--dst", "ams1", "--interval", "500ms") == 2
+
+    assert windows(client) == before
+    assert len(audited(client)) == 1
+
+
+def test_a_file_of_several_batches_is_all_or_nothing(
+    client: Client, fra1: str, key_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The conflict is in the last of them: the others are not stored either; without it, all are."""
+    monkeypatch.setattr(wire, "SERIES_MAX", 10)
+    assert client.post(batch(("ams1", steady(5_100, NOW_S + 40 * 60))), fra1).status == 200
+
+    assert run(client, key_file, "csv", csv(tmp_path / "a.csv", 0, 2_460), "--src", "fra1", "--dst", "ams1") == 2
+    assert len(windows(client)["windows"]) == 1
+
+    assert run(client, key_file, "csv", csv(tmp_path / "a.csv", 0, 2_400), "--src", "fra1", "--dst", "ams1") == 0
+    assert len(windows(client)["windows"]) == 41
+    assert [one["detail"]["seq"] for one in audited(client)] == [3, 2, 1, 0]
+
+
+def test_a_check_changes_nothing(client: Client, fra1: str, store: Store) -> None:
+    """Not even the list of sources."""
+    answer = post(client, imported(("ams1", steady(4_900))), query="&check=true")
+
+    assert (answer.status, answer.json()["duplicate"]) == (200, False)
+    assert windows(client)["windows"] == []
+    with store.read() as reader:
+        assert [one.name for one in reader.agents()] == ["fra1", "fra2", "ams1"]
+
+
+def test_a_source_of_imports_is_no_agent(client: Client, fra1: str) -> None:
+    """It is not listed with the agents, never falls silent, and owes no windows."""
+    assert post(client, imported(("ams1", steady(4_900)))).status == 200
+
+    agents = client.get("/api/v1/agents", Authorization=f"Bearer {client.admin_key}")["agents"]
+
+    assert sorted(one["name"] for one in agents) == ["ams1", "fra1", "fra2"]
+    assert b"import:" not in client.send("GET", "/metrics").body
+    assert client.send("GET", "/api/v1/agents/import:fra1/gaps").status == 404
+
+
+def test_an_agent_cannot_import(client: Client, fra1: str) -> None:
+    """Its key does not open the route, and a batch of an imported source is not its own."""
+    assert post(client, imported(("ams1", steady(4_900))), key=fra1).status == 401
+    answer = client.post(batch(("ams1", steady(4_900)), agent="import:fra1"), fra1)
+
+    assert answer.status == 403
+    assert windows(client)["windows"] == []
+
+
+def test_a_batch_of_an_agent_does_not_come_in_by_the_side_door(client: Client, fra1: str) -> None:
+    """The source in the path and in the batch are the same, so both begin with import:."""
+    assert post(client, wire.encode(batch(("ams1", steady(4_900))))).status == 403
+    assert post(client, imported(("ams1", steady(4_900)), source="fra2")).status == 403
+
+
+@pytest.mark.parametrize(
+    ("series", "source", "status", "problem"),
+    [
+        ([("ams1", steady(4_900))], "mars", 422, "no mesh has a site or agent 'mars'; there are ams, ams1, fra, fra1"),
+        ([("nowhere", steady(4_900))], "fra", 422, "no mesh ever had a target 'nowhere'"),
+        ([("fra2", steady(4_900))], "fra", 422, "'fra2' is at site 'fra' too"),
+        ([("ams1", steady(4_900, 946_684_800))], "fra", 422, "2000-01-01T00:00:00Z is before 2020 or in the future"),
+        ([("ams1", steady(4_900, NOW_S + 400 * 86_400))], "fra", 422, "in the future"),
+        ([("ams1", steady(4_900))], "x" * 57, 422, "source"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    client: Client, fra1: str, series: Sequence[Any], source: str, status: int, problem: str
+) -> None:
+    """A name that nobody has, a site to itself, a time that is none: with the reason, and nothing is stored."""
+    answer = post(client, imported(*series, source=source), source=source)
+
+    assert (answer.status, problem in answer.json()["detail"]) == (status, True), answer.body
+    assert audited(client) == []
+
+
+def test_a_name_of_a_batch_that_is_taken_is_a_conflict(client: Client, fra1: str) -> None:
+    """The same epoch and number with other bytes: not stored, as for agents."""
+    assert post(client, imported(("ams1", steady(4_900)))).status == 200
+
+    answer = post(client, imported(("ams1", steady(1_000))))
+
+    assert (answer.status, answer.json()["epoch"]) == (409, EPOCH)
+
+
+def test_a_file_is_imported_while_an_agent_delivers(client: Client, fra1: str) -> None:
+    """Late windows of the agent stand beside what was imported meanwhile; neither changes the other."""
+    assert post(client, imported(("ams1", steady(4_900)))).status == 200
+
+    assert client.post_bytes(body(batch(("ams1", steady(5_100)))), fra1).status == 200
+
+    assert [(path["agent"], path["p95_us"]) for path in windows(client)["windows"][0]["paths"]] == [
+        ("fra1", 5_100),
+        ("import:fra1", 4_900),
+    ]
+
+
+def test_no_mesh_no_import(client: Client, key_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And the remedy."""
+    assert run(client, key_file, "csv", csv(tmp_path / "a.csv", 0, 60), "--src", "fra", "--dst", "ams") == 2
+    assert "leadline mesh apply" in capsys.readouterr().err
+
+
+def test_a_site_with_several_targets_needs_one_named(
+    client: Client, fra1: str, key_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Unless the file says which by its address."""
+    assert client.apply(MESH + HOST).status == 200
+    ping = tmp_path / "ping.log"
+    ping.write_text(
+        f"PING 192.0.2.9 (192.0.2.9) 56(84) bytes of data.\n[{NOW_S}.5] 64 bytes from 192.0.2.9: icmp_seq=1 ttl=64 "
+        f"time=4.90 ms\n[{NOW_S + 1}.5] 64 bytes from 192.0.2.9: icmp_seq=2 ttl=64 time=4.90 ms\n"
+    )
+
+    assert run(client, key_file, "csv", csv(tmp_path / "a.csv", 60, 60), "--src", "fra", "--dst", "ams") == 2
+    assert "name one of ams1 (192.0.2.3), ams-ups (192.0.2.9)" in capsys.readouterr().err
+    assert run(client, key_file, "ping", ping, "--src", "fra", "--dst", "ams") == 0
+    assert windows(client)["windows"][0]["paths"][0]["target"] == "ams-ups"
+    assert audited(client)[0]["detail"]["resolution_us"] == 10
+    assert run(client, key_file, "ping", ping, "--src", "fra", "--dst", "venus") == 2
+    assert "no site, agent or host 'venus'" in capsys.readouterr().err

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
@@ -52,7 +51,11 @@ def run_import(args: argparse.Namespace) -> int:
     from leadline_cli.imports.cut import cut  # readers of files are needed by no other command
     from leadline_cli.imports.document import document, text
 
-    found = cut(args.file, _choices(args))
+    _say(f"reading {args.file}")
+    try:
+        found = cut(args.file, _choices(args))
+    finally:
+        _say("")
     stored = None if args.dry_run else _send(args, found)
     answer = document(found, stored)
     print(wire.encode(answer).decode() if args.json else text(answer))
@@ -119,11 +122,14 @@ def _post(args: argparse.Namespace, path: str, body: bytes) -> wire.Ack:
 
 
 def _shown(what: str, bodies: Sequence[bytes]) -> Iterator[bytes]:
-    """The bodies, with a line of progress where a person looks on."""
+    """The bodies, with a line of progress for each."""
     for number, body in enumerate(bodies, 1):
-        if sys.stderr.isatty() and len(bodies) > 1:
-            print(f"\r{what} batch {number} of {len(bodies)}", end="", file=sys.stderr, flush=True)
+        _say(f"{what} batch {number} of {len(bodies)}")
         yield body
-    if sys.stderr.isatty() and len(bodies) > 1:
-        with suppress(OSError):
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    _say("")
+
+
+def _say(progress: str) -> None:
+    """Replace the line of progress; silence in a pipe."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{progress}", end="", file=sys.stderr, flush=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 
 from leadline_agent.spool.segment import BLOCK_BYTES, Found, Kind, header_at, scan, segment_number
-from tests.chaos.cluster import Agent, Collector, Postgres, SmallDisk, copy_database
+from tests.chaos.cluster import Agent, Collector, Postgres, SmallDisk, copy_database, wait_until
 from tests.chaos.oracle import Name
 from tests.chaos.proxy import LIES, Lie
 
@@ -260,11 +260,14 @@ class Nemesis:
             time.sleep(0.3)
 
     def _spool_removed(self, agent: Agent) -> None:
-        """The directory goes while the agent runs. Moved first, so that it is known what was in it."""
+        """The directory goes while the agent runs. Moved first, so that it is known what was in it.
+
+        Killed before its next commit it could not tell: nobody would know but the collector, which lists the hole.
+        """
         with self._blocked(agent):
             gone = agent.state_dir / "spool.gone"
             agent.spool.rename(gone)
-            time.sleep(1.0)
+            wait_until("the agent to begin a new spool", lambda: any(agent.spool.glob("*.seg")))
             for path in gone.iterdir():
                 if segment_number(path.name) is not None:
                     self.harm.damaged |= _batches(agent.name, path.read_bytes())

@@ -25,9 +25,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="judge site pairs over weeks, with intervals and reasons",
         description="Judge pairs of sites over whole UTC days: which share of the minutes was within the limits, with "
         "a confidence interval that survives bursts, and a verdict with its reasons. A collector answers, or a file "
-        "that --export wrote: both give the same to the last digit.",
-        epilog="example: leadline verdict --from 2026-10-24 --to 2026-11-21 --pair fra,ams --profile vsan-stretched. "
-        "Exit status 0: within (provisionally, too); 1: any other verdict; 2: no verdict.",
+        "that --export wrote: both give the same to the last digit. Exit status 0: within, provisionally too; 1: any "
+        "other verdict; 2: none.",
+        epilog="example: leadline verdict --from 2026-10-24 --to 2026-11-21 --pair fra,ams --profile vsan-stretched",
     )
     parser.add_argument("--from", dest="start", metavar="DAY", help="first UTC day (default 28 days before --to)")
     parser.add_argument("--to", dest="end", metavar="DAY", help="the day after the last (default today)")

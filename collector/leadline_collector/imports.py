@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from leadline import wire
+from leadline.clock import iso
 from leadline.model import Failure, Window
 from leadline_collector import audit, meshes
 from leadline_collector.audit import Act, Event
 from leadline_collector.ingest import US_PER_S, Prepared, claims_of, prepared, store_prepared
-from leadline_collector.period import iso
 from leadline_collector.problems import ProblemError
 from leadline_collector.service import Service
 from leadline_collector.store import Numbered, Place, Reader, Store, Writer

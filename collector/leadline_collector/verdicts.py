@@ -11,7 +11,7 @@ from leadline import physics
 from leadline.limits import catalogue
 from leadline.mesh import Mesh
 from leadline.model import WINDOW_S, Pair
-from leadline.wire import GapReason
+from leadline.wire import GapReason, is_imported
 from leadline_collector import agent_gaps, meshes
 from leadline_collector.paths import paths_by_pair
 from leadline_collector.period import Period
@@ -218,6 +218,9 @@ class _Windows:
 
     def _explained_of(self, agent: str) -> Minutes:
         explained = np.zeros(self._period.windows, dtype=np.bool_)
+        if is_imported(agent):
+            # A file tells no reason for what is not in it.
+            return explained
         for gap in agent_gaps.all_gaps(self._reader, agent, self._period):
             if gap.reason in _NOT_THE_PATH:
                 first, last = (

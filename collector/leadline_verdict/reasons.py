@@ -214,5 +214,14 @@ def segments_disagree(words: list[str]) -> Reason:
     )
 
 
+def is_imported(agents: list[str]) -> Reason:
+    return _reason(
+        "imported",
+        f"windows of {', '.join(agents)} came from a file and not from an agent: nobody vouches for how they were "
+        "taken",
+        agents=len(agents),
+    )
+
+
 def is_simulated() -> Reason:
     return _reason("simulated", "some of these windows were generated and not measured: this is no evidence")

@@ -9,6 +9,7 @@ import numpy as np
 
 from leadline.judge import CAMPAIGN_DAYS
 from leadline.physics import Plausibility
+from leadline.wire import is_imported
 from leadline_verdict import parts, reasons
 from leadline_verdict.decision import Measured, Rule, measured
 from leadline_verdict.document import PairVerdict, Reason, SegmentAnswer, Word
@@ -116,5 +117,7 @@ def _notes(pair: PairWindows, facts: Facts, segments: Sequence[SegmentAnswer]) -
     words = list(parts.words_of(segments))
     if len(set(words)) > 1:
         yield reasons.segments_disagree(words)
+    if imported := sorted({path.agent for path in pair.paths if is_imported(path.agent)}):
+        yield reasons.is_imported(imported)
     if any(series.simulated for series in pair.series):
         yield reasons.is_simulated()

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from leadline.wire import Count, Name
+from leadline.wire import Count, Name, PublicKey
 
 #: Hex digits of a SHA-256 that name a token or key: 64 bits, for telling apart and never for proving.
 ID_LENGTH = 16
@@ -50,6 +50,16 @@ class KeyEntry(Entry, frozen=True):
     expires_at_s: Count | None = None
 
 
+class SigningKeyEntry(Entry, frozen=True):
+    """One live signing key of an agent. Nothing of it is secret."""
+
+    id: SecretId
+    public: PublicKey
+    created_at_s: Count
+    #: None until a batch came that it signed.
+    used_at_s: Count | None = None
+
+
 class AgentEntry(Entry, frozen=True):
     """One agent with the keys that open for it."""
 
@@ -58,6 +68,8 @@ class AgentEntry(Entry, frozen=True):
     keys: list[KeyEntry]
     #: End of the latest window it delivered; None before the first.
     latest_s: Count | None = None
+    #: What its batches must be signed with; empty where it does not sign.
+    signing_keys: list[SigningKeyEntry] = []
 
 
 class AgentsAnswer(Entry, frozen=True):

@@ -2,7 +2,8 @@
 
 History of WIRE_VERSION:
   1  2026-11  batches of whole windows, acknowledgement with digest, plan, enrolment
-  2  2026-11  gaps, time anchors and the state of the clock in a batch; count and time of receipt in an acknowledgement
+  2  2026-11  gaps, time anchors and the state of the clock in a batch; count and time of receipt in an acknowledgement;
+              signatures; the end of the agent's key in enrolment, rotation and acknowledgement
 
 Rule 1: what an agent sends is decoded strictly: an unknown key is an error, so a typing mistake cannot lose data.
 Rule 2: what a collector answers is decoded leniently: an older agent must survive a newer collector's extra keys.
@@ -61,6 +62,9 @@ Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH_MAX)]
 Address = Annotated[str, Meta(min_length=1, max_length=253)]
 Hex128 = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+#: An Ed25519 public key, and a signature (``signature``).
+PublicKey = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+SignatureHex = Annotated[str, Meta(pattern=r"^[0-9a-f]{128}\Z")]
 Count = Annotated[int, Meta(ge=0, le=INT63_MAX)]
 TimeUs = Annotated[int, Meta(ge=0, le=TIME_S_MAX * 1_000_000)]
 RttUs = Annotated[int, Meta(ge=0, le=RTT_US_MAX)]
@@ -178,6 +182,8 @@ class Ack(Struct, frozen=True, kw_only=True):
     batches: Count | None = None
     #: The collector's wall clock when the body was there, microseconds; None from a collector of version 1.
     received_at_us: Count | None = None
+    #: When the key that sent the batch ends; None for a key without an end.
+    key_expires_at_s: Count | None = None
 
 
 class PlanTarget(Struct, frozen=True, kw_only=True):
@@ -215,12 +221,23 @@ class Plan(Struct, frozen=True, kw_only=True):
     targets: Annotated[list[PlanTarget], Meta(max_length=TARGETS_MAX)] = []
 
 
-class EnrolRequest(Strict, frozen=True):
+class EnrolRequest(Strict, frozen=True, omit_defaults=True):
     """A one-time token in exchange for a key."""
 
     token: Annotated[str, Meta(min_length=16, max_length=128)]
     #: Which agent of the token's site; may be left out where the mesh has only one.
     agent: Name | None = None
+    #: With it the agent signs every batch from now on, and the collector takes no other; None: it does not sign.
+    signing_key: PublicKey | None = None
+
+
+class RotateRequest(Strict, frozen=True, omit_defaults=True):
+    """Asks for a new key; the body may be left out where nothing is said in it."""
+
+    #: A new signing key beside the one before, which is good until the new one was used.
+    signing_key: PublicKey | None = None
+    #: Signature of it (``signature.key_message``) by the signing key before; None where the agent has none yet.
+    endorsement: SignatureHex | None = None
 
 
 class EnrolAnswer(Struct, frozen=True, kw_only=True):
@@ -231,6 +248,10 @@ class EnrolAnswer(Struct, frozen=True, kw_only=True):
     key: Annotated[str, Meta(min_length=16, max_length=128)]
     #: When the key stops being good unless it is rotated before; None for a key without an end.
     expires_at_s: Count | None = None
+    #: When it was made, by the collector's clock as the end is; None from a collector that does not say.
+    issued_at_s: Count | None = None
+    #: The signing key that was registered with it; None if there was none, or from a collector that knows of none.
+    signing_key: PublicKey | None = None
 
 
 class TokenRequest(Strict, frozen=True):

@@ -9,14 +9,18 @@ import msgspec
 import urllib3
 
 from leadline import wire
-from leadline.errors import ConfigError, UnavailableError, WireError
+from leadline.errors import ConfigError, LeadlineError, UnavailableError, WireError
 from leadline_agent.answers import Answer, no_answer, read_answer
+from leadline_agent.signing import signer
+from leadline_agent.state import Credential
 
 TIMEOUT = urllib3.Timeout(connect=5.0, read=30.0)
 #: Of an agent that ends: its service manager does not wait for ever, and what is not sent waits in the spool.
 LAST_TIMEOUT = urllib3.Timeout(connect=1.0, read=3.0)
 #: Answers are small: a plan of 10,000 targets is 2 MB.
 ANSWER_BYTES_MAX = 8 << 20
+#: No such key any more; not signed, or signed with a key that another replaced.
+_KEY_REFUSED = frozenset({401, 403})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +42,18 @@ class Unanswered:
 class CollectorClient:
     """One agent's connection to its collector."""
 
-    def __init__(
-        self, url: str, key: str, ca_file: str | None = None, reread_key: Callable[[], str] | None = None
-    ) -> None:
+    def __init__(self, url: str, credential: Credential, reread: Callable[[], Credential] | None = None) -> None:
         self._url = url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {key}"}
-        self._pool = _pool(ca_file)
+        self._pool = _pool(credential.ca_file)
         self._timeout = TIMEOUT
-        #: `leadline agent rotate` replaced the key on disk while this process ran with the old one.
-        self._reread_key = reread_key
+        #: `leadline agent rotate` replaced the keys on disk while this process ran with the old ones.
+        self._reread = reread
+        self.take_up(credential)
+
+    def take_up(self, credential: Credential) -> None:
+        """Use these keys from now on; UnavailableError if they sign and signing is not installed."""
+        self._signer = None if credential.signing_key is None else signer(credential.signing_key)
+        self._credential = credential
 
     @property
     def url(self) -> str:
@@ -59,7 +66,7 @@ class CollectorClient:
 
     def push(self, body: bytes) -> Answer:
         """Send one packed batch."""
-        headers = {**self._headers, "Content-Type": "application/json", "Content-Encoding": "gzip"}
+        headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
         answer = self._request("POST", "/api/v1/batches", headers, body)
         if isinstance(answer, Unanswered):
             return no_answer(answer.reason)
@@ -67,9 +74,7 @@ class CollectorClient:
 
     def plan(self, known_version: int | None) -> wire.Plan | Unanswered | None:
         """The plan in force; None when it is still ``known_version``."""
-        headers = dict(self._headers)
-        if known_version is not None:
-            headers["If-None-Match"] = f'"{known_version}"'
+        headers = {} if known_version is None else {"If-None-Match": f'"{known_version}"'}
         answer = self._request("GET", "/api/v1/plan", headers, None)
         if isinstance(answer, Unanswered):
             return answer
@@ -84,20 +89,25 @@ class CollectorClient:
 
     def _request(self, method: str, path: str, headers: dict[str, str], body: bytes | None) -> _Answer | Unanswered:
         answer = self._send(method, path, headers, body)
-        if not (isinstance(answer, _Answer) and answer.status == 401 and self._has_another_key()):
+        if not (isinstance(answer, _Answer) and answer.status in _KEY_REFUSED and self._has_another_key()):
             return answer
-        return self._send(method, path, headers | self._headers, body)
+        return self._send(method, path, headers, body)
 
     def _has_another_key(self) -> bool:
-        """True if the key was rotated meanwhile; the new one is used from now on."""
-        if self._reread_key is None:
+        """True if a key was rotated meanwhile; the new one is used from now on."""
+        if self._reread is None:
             return False
+        before = self._credential
         try:
-            fresh = {"Authorization": f"Bearer {self._reread_key()}"}
-        except ConfigError:
+            self.take_up(self._reread())
+        except LeadlineError:
             return False
-        before, self._headers = self._headers, fresh
-        return fresh != before
+        return self._credential != before
+
+    def _headers(self, body: bytes | None) -> dict[str, str]:
+        """Who asks, and the signature of a batch."""
+        headers = {"Authorization": f"Bearer {self._credential.key}"}
+        return headers if body is None or self._signer is None else headers | self._signer.headers(body)
 
     def _send(self, method: str, path: str, headers: dict[str, str], body: bytes | None) -> _Answer | Unanswered:
         try:
@@ -105,7 +115,7 @@ class CollectorClient:
                 method,
                 self._url + path,
                 body=body,
-                headers=headers,
+                headers=headers | self._headers(body),
                 redirect=False,
                 preload_content=False,
                 timeout=self._timeout,
@@ -133,10 +143,15 @@ def _reason(status: int, data: bytes) -> str:
     return f"{status} {problem.get('detail') or problem.get('title') or 'without a reason'}"
 
 
-def enrol(url: str, token: str, agent: str | None, ca_file: str | None = None) -> wire.EnrolAnswer:
-    """Exchange a one-time token for the agent's key; ConfigError or UnavailableError says why not."""
+def enrol(
+    url: str, token: str, agent: str | None, ca_file: str | None = None, signing_key: str | None = None
+) -> wire.EnrolAnswer:
+    """Exchange a one-time token for the agent's key; ConfigError or UnavailableError says why not.
+
+    ``signing_key`` is the public half, in hex, of what the agent will sign with.
+    """
     try:
-        body = wire.encode(wire.EnrolRequest(token=token, agent=agent))
+        body = wire.encode(wire.EnrolRequest(token=token, agent=agent, signing_key=signing_key))
         answer = _pool(ca_file).request(
             "POST", url.rstrip("/") + "/api/v1/enroll", body=body, redirect=False,
             headers={"Content-Type": "application/json"},

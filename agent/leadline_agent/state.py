@@ -5,8 +5,12 @@ The plan is kept so that an agent that starts while its collector is away goes o
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -15,7 +19,7 @@ from leadline import wire
 from leadline.errors import ConfigError, WireError
 
 
-class Credential(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Credential(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Who this agent is, and to whom it reports."""
 
     collector: str
@@ -25,6 +29,14 @@ class Credential(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ca_file: str | None = None
     #: Further addresses of the same collector, in order of preference.
     also: tuple[str, ...] = ()
+    #: When the key was made and when it ends, by the collector's clock; None for a key without an end.
+    issued_at_s: int | None = None
+    expires_at_s: int | None = None
+    #: Private half of the key that signs batches, in hex (``signing``); None for an agent that does not sign.
+    signing_key: str | None = None
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("agent", self.agent), ("site", self.site), ("collector", self.collector)]
 
     def __repr__(self) -> str:
         return f"Credential(agent={self.agent!r}, site={self.site!r}, collector={self.collector!r})"
@@ -51,6 +63,20 @@ class AgentState:
     def replace_credential(self, credential: Credential) -> None:
         """Keep the same identity with another key."""
         _write(self._credential, msgspec.json.encode(credential))
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Hold the right to replace the credential: a running agent and a command beside it take turns."""
+        try:
+            # The directory itself: a lock file that root makes could not be opened by the agent's service.
+            descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise ConfigError("--state-dir", f"cannot use {self.directory}: {error.strerror}") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def load_credential(self) -> Credential:
         """The credential; ConfigError names the remedy when there is none."""

@@ -70,6 +70,12 @@ class AgentStatus(Struct, frozen=True, kw_only=True):
     clock: wire.ClockState | None = None
     clock_offset_us: int | None = None
     clock_offset_error_us: int | None = None
+    #: None for a key without an end.
+    key_expires_at_s: int | None = None
+    #: Why the key could not be rotated when it was time, how often in a row, and when last; None: it did not fail.
+    key_error: str | None = None
+    key_failures: int = 0
+    key_failed_at_s: int | None = None
 
 
 def write_status(directory: Path, status: AgentStatus) -> None:

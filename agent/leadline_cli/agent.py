@@ -33,6 +33,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--also", action="append", default=[], metavar="URL",
         help="another address of the same collector, tried in this order when the first does not answer",
     )  # fmt: skip
+    enroll.add_argument(
+        "--sign", action="store_true",
+        help="make an Ed25519 key that stays here and sign every batch with it (needs leadline[signing])",
+    )  # fmt: skip
     enroll.add_argument("--ca-file", metavar="FILE", help="certificate authority of the collector (PEM)")
     enroll.set_defaults(run=run_enroll)
     run = actions.add_parser(
@@ -62,9 +66,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run_enroll(args: argparse.Namespace) -> int:
     """Enrol; the token is read from a file or standard input so that it never stands in a process list."""
     from leadline_agent.push import enrol
+    from leadline_agent.signing import new_seed, signer
     from leadline_agent.state import AgentState, Credential
 
-    answer = enrol(args.url, _token(args.token_file), args.agent, args.ca_file)
+    seed = new_seed() if args.sign else None
+    public = None if seed is None else signer(seed).public.hex()
+    answer = enrol(args.url, _token(args.token_file), args.agent, args.ca_file, public)
     credential = Credential(
         collector=args.url,
         also=tuple(args.also),
@@ -72,9 +79,13 @@ def run_enroll(args: argparse.Namespace) -> int:
         site=answer.site,
         key=answer.key,
         ca_file=args.ca_file,
+        issued_at_s=answer.issued_at_s,
+        expires_at_s=answer.expires_at_s,
+        signing_key=seed,
     )
     AgentState(args.state_dir).save_credential(credential)
     print(f"enrolled as agent {answer.agent} of site {answer.site}; start it with: leadline agent run")
+    agents.print_signing_key(credential)
     return 0
 
 
@@ -117,8 +128,7 @@ def run_agent(args: argparse.Namespace) -> int:
     )
     sealer = Sealer(credential.agent, spool, clock)
     clients = [
-        CollectorClient(url, credential.key, credential.ca_file, lambda: state.load_credential().key)
-        for url in (credential.collector, *credential.also)
+        CollectorClient(url, credential, state.load_credential) for url in (credential.collector, *credential.also)
     ]
     loop = AgentLoop(
         agent=credential.agent,

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from leadline import wire
 from leadline.administration import AgentEntry, AgentsAnswer, RevokedAnswer
+from leadline.signature import key_id
 from leadline_cli import client
+
+if TYPE_CHECKING:
+    from leadline_agent.state import Credential
 
 
 def add_rotate(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -17,9 +22,13 @@ def add_rotate(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "rotate",
         help="exchange this agent's key for a new one",
         description="Get a new key for this agent, keep it and use it once; from then on the old key is refused. "
-        "A running agent takes the new key up by itself.",
+        "A running agent takes the new key up by itself, and asks for one by itself before its key ends.",
         epilog="example: leadline agent rotate --state-dir /var/lib/leadline-agent",
     )
+    rotate.add_argument(
+        "--sign", action="store_true",
+        help="a new signing key too, endorsed by the one before; where there is none, the agent signs from now on",
+    )  # fmt: skip
     rotate.set_defaults(run=run_rotate)
     return rotate
 
@@ -51,12 +60,25 @@ def run_rotate(args: argparse.Namespace) -> int:
     from leadline_agent.rotation import rotate
     from leadline_agent.state import AgentState
 
-    unused = rotate(AgentState(args.state_dir))
+    state = AgentState(args.state_dir)
+    unused = rotate(state, sign=args.sign)
     if unused is None:
         print("this agent has a new key; the old one is refused from now on")
     else:
         print(f"this agent has a new key; the old one is good until the new one is used, which failed now: {unused}")
+    if args.sign:
+        print_signing_key(state.load_credential())
     return 0
+
+
+def print_signing_key(credential: Credential) -> None:
+    """The line with which somebody who trusts no database can check this agent's batches."""
+    from leadline_agent.signing import signer
+
+    if credential.signing_key is not None:
+        public = signer(credential.signing_key).public
+        print(f"it signs with key {key_id(public)}; for `leadline collector verify --trusted-keys`:")
+        print(f"{credential.agent} {public.hex()}")
 
 
 def run_list(args: argparse.Namespace) -> int:
@@ -74,7 +96,9 @@ def _line(entry: AgentEntry) -> str:
     keys = "1 key" if len(entry.keys) == 1 else f"{len(entry.keys)} keys" if entry.keys else "no key"
     latest = "never delivered" if entry.latest_s is None else f"delivered until {moment(entry.latest_s)}"
     ends = [key.expires_at_s for key in entry.keys if key.expires_at_s is not None]
-    return f"{entry.name:<24} {entry.site:<16} {keys:<7} {latest}" + (f", key ends {moment(max(ends))}" if ends else "")
+    signs = ", signs" if entry.signing_keys else ""
+    end = f", key ends {moment(max(ends))}" if ends else ""
+    return f"{entry.name:<24} {entry.site:<16} {keys:<7} {latest}{end}{signs}"
 
 
 def run_revoke(args: argparse.Namespace) -> int:

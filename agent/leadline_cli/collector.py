@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from leadline import wire
 from leadline.administration import AuditAnswer
-from leadline.durations import duration_ms
-from leadline.errors import ConfigError, UnavailableError
-from leadline_cli import client
+from leadline_cli import client, verify
 from leadline_cli.agents import moment
-
-if TYPE_CHECKING:
-    from leadline_collector.config import CollectorConfig
+from leadline_cli.storage import add_storage, config_of
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -28,7 +22,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Run the collector until SIGTERM or Ctrl-C. Prints its address once it accepts connections.",
         epilog="example: leadline collector serve --port 8427",
     )
-    _add_storage(serve)
+    add_storage(serve)
     _add_network(serve)
     serve.set_defaults(run=run_serve)
     migrate = actions.add_parser(
@@ -37,7 +31,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Bring the database to this version's schema. SQLite files are migrated at start by themselves.",
         epilog="example: LEADLINE_DATABASE_URL=postgresql://leadline@db/leadline leadline collector migrate",
     )
-    _add_storage(migrate)
+    add_storage(migrate)
     migrate.set_defaults(run=run_migrate)
     backup = actions.add_parser(
         "backup",
@@ -47,7 +41,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog="example: leadline collector backup /var/backups/leadline.sqlite",
     )
     backup.add_argument("file", metavar="FILE", type=Path, help="the file to make")
-    _add_storage(backup)
+    add_storage(backup)
     backup.set_defaults(run=run_backup)
     restore = actions.add_parser(
         "restore",
@@ -57,8 +51,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog="example: leadline collector restore /var/backups/leadline.sqlite",
     )
     restore.add_argument("file", metavar="FILE", type=Path, help="what `leadline collector backup` made")
-    _add_storage(restore)
+    add_storage(restore)
     restore.set_defaults(run=run_restore)
+    add_storage(verify.add_parser(actions))
     audit = actions.add_parser(
         "audit",
         help="show who did what",
@@ -70,18 +65,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     audit.add_argument("--json", action="store_true", help="print the entries as JSON")
     client.add_options(audit)
     audit.set_defaults(run=run_audit)
-
-
-def _add_storage(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--data-dir", type=Path, metavar="DIR",
-        help="database and admin key (default $LEADLINE_DATA_DIR, or leadline in $XDG_DATA_HOME or ~/.local/share)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--database-url", metavar="URL",
-        help="postgresql://… or sqlite:///FILE (default $LEADLINE_DATABASE_URL, or leadline.sqlite in the data "
-        "directory); a password belongs into the variable or a password file, not on the command line",
-    )  # fmt: skip
 
 
 def _add_network(parser: argparse.ArgumentParser) -> None:
@@ -101,7 +84,7 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
 
 def run_serve(args: argparse.Namespace) -> int:
     """Serve until told to stop."""
-    config = _config(args)
+    config = config_of(args)
     from leadline.clock import SystemClock
     from leadline_cli.logs import log_to_stderr
     from leadline_collector.serve import serve
@@ -113,7 +96,7 @@ def run_serve(args: argparse.Namespace) -> int:
 
 def run_migrate(args: argparse.Namespace) -> int:
     """Migrate, and say from where to where."""
-    config = _config(args)
+    config = config_of(args)
     from leadline_collector import schema
     from leadline_collector.db import Database
 
@@ -130,7 +113,7 @@ def run_migrate(args: argparse.Namespace) -> int:
 
 def run_backup(args: argparse.Namespace) -> int:
     """Back up, and say how much that was."""
-    config = _config(args)
+    config = config_of(args)
     from leadline_collector.backup import backup
 
     size = backup(config.database, args.file)
@@ -140,7 +123,7 @@ def run_backup(args: argparse.Namespace) -> int:
 
 def run_restore(args: argparse.Namespace) -> int:
     """Restore, and say where the replaced database is."""
-    config = _config(args)
+    config = config_of(args)
     from leadline.clock import SystemClock
     from leadline_collector.backup import restore
 
@@ -160,22 +143,3 @@ def run_audit(args: argparse.Namespace) -> int:
         said = " ".join(f"{name}={value}" for name, value in entry.detail.items())
         print(f"{entry.id:>6} {moment(entry.at_s)} {entry.who}: {entry.what} {entry.subject} {said}".rstrip())
     return 0
-
-
-def _config(args: argparse.Namespace) -> CollectorConfig:
-    try:
-        from leadline_collector.config import read_config
-    except ModuleNotFoundError as error:
-        raise UnavailableError(
-            f"the collector needs {error.name}, which is not installed: pip install 'leadline[collector]'"
-        ) from error
-    return read_config(vars(args) | _key_ttl(args), os.environ)
-
-
-def _key_ttl(args: argparse.Namespace) -> dict[str, int]:
-    if getattr(args, "key_ttl", None) is None:
-        return {}
-    try:
-        return {"key_ttl_s": duration_ms(args.key_ttl) // 1_000}
-    except ValueError as error:
-        raise ConfigError("--key-ttl", str(error)) from error

@@ -13,6 +13,7 @@ from leadline_cli.findings import Finding, Level, fail, warn
 if TYPE_CHECKING:
     from leadline_agent.local_policy import LocalPolicy
     from leadline_agent.state import AgentState
+    from leadline_agent.status import AgentStatus
 
 
 def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -58,27 +59,26 @@ def examine(directory: Path, policy_option: Path | None) -> Iterator[Finding]:
     about_policy, policy = doctor_host.local_policy(*policy_file(os.environ, policy_option))
     yield about_policy
     yield from doctor_host.state_directory(directory)
-    yield from _running(directory, clock.wall_ns() // 1_000_000_000)
+    status = _status(directory)
+    yield from doctor_host.running_agent(status, clock.wall_ns() // 1_000_000_000)
     yield doctor_host.host_clock(clock_state())
-    yield from _beyond(AgentState(directory), policy)
+    yield from _beyond(AgentState(directory), policy, status)
 
 
-def _running(directory: Path, now_s: int) -> Iterator[Finding]:
+def _status(directory: Path) -> AgentStatus | None:
     from leadline.errors import ConfigError
     from leadline_agent.status import read_status
-    from leadline_cli import doctor_host
 
     try:
-        status = read_status(directory)
+        return read_status(directory)
     except ConfigError:
-        status = None
-    yield from doctor_host.running_agent(status, now_s)
+        return None
 
 
-def _beyond(state: AgentState, policy: LocalPolicy | None) -> Iterator[Finding]:
+def _beyond(state: AgentState, policy: LocalPolicy | None, status: AgentStatus | None) -> Iterator[Finding]:
     from leadline.clock import SystemClock, seeded
     from leadline.errors import ConfigError
-    from leadline_cli import doctor_network
+    from leadline_cli import doctor_keys, doctor_network
 
     clock = SystemClock()
     try:
@@ -86,8 +86,11 @@ def _beyond(state: AgentState, policy: LocalPolicy | None) -> Iterator[Finding]:
     except ConfigError as error:
         yield fail("credential", str(error), "leadline token create --site SITE, then leadline agent enroll")
         return
+    about_signing, signer = doctor_keys.signing(credential)
+    yield from about_signing
+    yield from doctor_keys.key_end(credential, status, clock.wall_ns() // 1_000_000_000)
     yield from doctor_network.connection(credential, clock)
-    asking = doctor_network.Asking(credential, clock)
+    asking = doctor_network.Asking(credential, clock, signer)
     about_credential, plan = asking.plan()
     yield about_credential
     if plan is not None:

@@ -22,6 +22,7 @@ from leadline.model import ProbeSettings
 from leadline_agent.answers import Answer, Kind, read_answer
 from leadline_agent.local_policy import LocalPolicy
 from leadline_agent.resolve import resolve
+from leadline_agent.signing import Signer
 from leadline_agent.state import Credential
 from leadline_cli.check_measure import measure
 from leadline_cli.findings import Finding, fail, ok, warn
@@ -75,8 +76,8 @@ def _tls(version: str | None, certificate: object, now_s: int) -> Finding:
 class Asking:
     """One agent's requests to its collector, with its key."""
 
-    def __init__(self, credential: Credential, clock: Clock) -> None:
-        self._url, self._clock = credential.collector.rstrip("/"), clock
+    def __init__(self, credential: Credential, clock: Clock, signer: Signer | None = None) -> None:
+        self._url, self._clock, self._signer = credential.collector.rstrip("/"), clock, signer
         self._headers = {"Authorization": f"Bearer {credential.key}"}
         self._pool = urllib3.PoolManager(timeout=TIMEOUT_S, retries=False, maxsize=1, ca_certs=credential.ca_file)
 
@@ -101,6 +102,7 @@ class Asking:
     def dry_post(self) -> Finding:
         """Whether a POST arrives; nothing is stored."""
         headers = self._headers | {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+        headers |= {} if self._signer is None else self._signer.headers(_DRY_BODY)
         before_ns = self._clock.monotonic_ns()
         try:
             answer = self._pool.request(
@@ -119,6 +121,8 @@ def judged_post(answer: Answer, took_ns: int) -> Finding:
         return ok("dry POST", f"arrives in {took_ns / 1e6:.0f} ms, and is refused as it must be")
     if answer.kind is Kind.AWAY:
         return warn("dry POST", answer.reason, "the collector is busy or restarts; batches wait in the spool")
+    if answer.kind is Kind.DENIED and answer.is_problem:
+        return fail("dry POST", answer.reason, "enrol again, with --sign if this agent signs")
     return fail("dry POST", answer.reason, "is something between this host and the collector that answers for it?")
 
 

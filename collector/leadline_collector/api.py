@@ -54,11 +54,15 @@ def plan(agent: auth.Agent, service: Serving, if_none_match: Annotated[str | Non
     openapi_extra=takes(wire.Batch),
 )
 async def batches(
-    agent: auth.Agent, service: Serving, body: Body, content_encoding: Annotated[str, Header()] = ""
+    agent: auth.Agent,
+    service: Serving,
+    body: Body,
+    content_encoding: Annotated[str, Header()] = "",
+    leadline_signature: Annotated[str, Header(description="of an agent that signs: ed25519 KEY-ID SIGNATURE")] = "",
 ) -> Response:
     """Store a batch; the answer's digest says that it is durable."""
     received_at_us = service.clock.wall_ns() // 1_000
-    work = partial(take, service, agent, body, content_encoding, received_at_us)
+    work = partial(take, service, agent, body, content_encoding, leadline_signature, received_at_us)
     return JsonAnswer(await service.door.run(work))
 
 

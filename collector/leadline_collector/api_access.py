@@ -42,10 +42,15 @@ def enroll(request: Request, service: Serving, body: Body) -> Response:
     return JsonAnswer(answer)
 
 
-@router.post("/api/v1/rotate", responses=answers_with(wire.EnrolAnswer, 401, 503))
-def rotate(agent: auth.Agent, sha256: auth.Presented, service: Serving) -> Response:
+@router.post(
+    "/api/v1/rotate",
+    responses=answers_with(wire.EnrolAnswer, 400, 401, 403, 408, 413, 422, 503),
+    openapi_extra=takes(wire.RotateRequest, required=False),
+)
+def rotate(agent: auth.Agent, sha256: auth.Presented, service: Serving, body: Body) -> Response:
     """A new key for the agent; the one it asked with is good until the new one was used once."""
-    return JsonAnswer(rotation.rotate(service.store, service.clock, agent, sha256, service.config.key_ttl_s))
+    request = bodies.document(body, wire.RotateRequest) if body else wire.RotateRequest()
+    return JsonAnswer(rotation.rotate(service, agent, sha256, request))
 
 
 @router.get("/api/v1/tokens", dependencies=[Admin], responses=answers_with(TokensAnswer, 401, 503))

@@ -36,6 +36,8 @@ class Event(StrEnum):
     KEYS_REVOKED = "keys revoked"
     ADMIN_KEY_CHANGED = "admin key changed"
     MESH_APPLIED = "mesh applied"
+    SIGNING_KEY_REPLACED = "signing key replaced"
+    SIGNATURE_REFUSED = "signature refused"
     BATCH_CONFLICT = "batch conflict"
     DATA_IMPORTED = "data imported"
 

@@ -11,6 +11,7 @@ import base64
 import binascii
 import hmac
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -20,6 +21,16 @@ from leadline_collector.problems import ProblemError
 from leadline_collector.secret import sha256_of
 from leadline_collector.service import Service, service_of
 from leadline_collector.store import Numbered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enrolled(Numbered):
+    """The agent that asks."""
+
+    #: Its batches are taken signed only.
+    signs: bool
+    #: When the key it asks with ends; None for a key without an end.
+    key_expires_at_s: int | None
 
 
 def public(request: Request) -> None:
@@ -42,7 +53,7 @@ def metrics(request: Request) -> None:
         raise _unauthorised("Bearer")
 
 
-def agent(request: Request) -> Numbered:
+def agent(request: Request) -> Enrolled:
     """An enrolled agent."""
     given = _given(request)
     service = service_of(request)
@@ -50,10 +61,16 @@ def agent(request: Request) -> Numbered:
         with service.store.read() as reader:
             found = reader.agent_of_key(given, service.now_s())
         if found is not None:
-            numbered = Numbered(id=found.agent_id, name=found.name, site=found.site)
+            enrolled = Enrolled(
+                id=found.agent_id,
+                name=found.name,
+                site=found.site,
+                signs=found.signs,
+                key_expires_at_s=found.expires_at_s,
+            )
             if found.is_new:
-                rotation.confirm(service.store, service.clock, numbered, given)
-            return numbered
+                rotation.confirm(service.store, service.clock, enrolled, given)
+            return enrolled
     raise _unauthorised("Bearer")
 
 
@@ -74,7 +91,7 @@ def admin(request: Request) -> None:
 #: The roles; a route without one of them is a bug.
 ROLES: tuple[Callable[..., object], ...] = (public, viewer, metrics, agent, admin)
 
-Agent = Annotated[Numbered, Depends(agent)]
+Agent = Annotated[Enrolled, Depends(agent)]
 Presented = Annotated[bytes, Depends(presented)]
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, delete, fu
 from leadline.administration import AgentEntry, KeyEntry, TokenEntry
 from leadline.model import WINDOW_S
 from leadline.wire import IMPORT_PREFIX
-from leadline_collector import tables
+from leadline_collector import signing_keys, tables
 from leadline_collector.secret import secret_id
 
 #: Two, so that a key can be changed without a moment in which none works.
@@ -32,18 +32,32 @@ class Holder:
     site: str
     #: The key was never used: its first use ends the one it replaces.
     is_new: bool
+    #: It has a live signing key: its batches are taken signed only.
+    signs: bool
+    #: None for a key without an end.
+    expires_at_s: int | None
 
 
 def holder(connection: Connection, sha256: bytes, now_s: int) -> Holder | None:
     """The agent whose live key has this digest."""
+    columns = (tables.agent.c.id, tables.agent.c.name, tables.site.c.name, _key.used_at.is_(None), _key.expires_at)
     found = connection.execute(
-        select(tables.agent.c.id, tables.agent.c.name, tables.site.c.name, _key.used_at.is_(None))
+        select(*columns, signing_keys.is_signing())
         .select_from(tables.agent_key)
         .join(tables.agent)
         .join(tables.site)
         .where(_key.sha256 == sha256, _is_live(now_s))
     ).one_or_none()
-    return Holder(agent_id=found[0], name=found[1], site=found[2], is_new=bool(found[3])) if found else None
+    if found is None:
+        return None
+    return Holder(
+        agent_id=found[0],
+        name=found[1],
+        site=found[2],
+        is_new=bool(found[3]),
+        expires_at_s=found[4],
+        signs=bool(found[5]),
+    )
 
 
 def tokens(connection: Connection) -> list[TokenEntry]:
@@ -80,12 +94,18 @@ def _latest() -> ScalarSelect[int | None]:
 
 def agents(connection: Connection, now_s: int) -> list[AgentEntry]:
     """The first ``LISTED_MAX`` agents by name, each with its live keys."""
-    keys = _live_keys(connection, now_s)
+    keys, signing = _live_keys(connection, now_s), signing_keys.listed(connection)
     columns = (tables.agent.c.id, tables.agent.c.name, tables.site.c.name, _latest())
     query = select(*columns).select_from(tables.agent.join(tables.site))
     rows = connection.execute(query.where(_IS_AGENT).order_by(tables.agent.c.name).limit(LISTED_MAX))
     return [
-        AgentEntry(name=row[1], site=row[2], keys=keys[row[0]], latest_s=None if row[3] is None else row[3] + WINDOW_S)
+        AgentEntry(
+            name=row[1],
+            site=row[2],
+            keys=keys[row[0]],
+            latest_s=None if row[3] is None else row[3] + WINDOW_S,
+            signing_keys=signing.get(row[0], []),
+        )
         for row in rows
     ]
 

@@ -14,7 +14,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -98,6 +98,27 @@ class Database:
         if self._lock_fd is not None:
             os.close(self._lock_fd)
             self._lock_fd = None
+
+
+@contextmanager
+def reading(url: URL) -> Iterator[Callable[[], AbstractContextManager[Connection]]]:
+    """What opens transactions that see one moment each and change nothing, also beside a collector that uses the
+    database: no lock is taken. UnavailableError for a SQLite file that is not there.
+    """
+    is_sqlite = url.get_backend_name() == "sqlite"
+    if is_sqlite and not Path(url.database or "").is_file():
+        raise UnavailableError(f"there is no database {url.database}")
+    engine = _sqlite_readers(url) if is_sqlite else _postgresql(url, 1, "REPEATABLE READ")
+
+    @contextmanager
+    def read() -> Iterator[Connection]:
+        with _translated(), engine.begin() as connection:
+            yield connection
+
+    try:
+        yield read
+    finally:
+        engine.dispose()
 
 
 @contextmanager

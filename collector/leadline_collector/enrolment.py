@@ -11,7 +11,7 @@ from leadline import wire
 from leadline.administration import RevokedAnswer
 from leadline.clock import Clock
 from leadline.errors import ConfigError
-from leadline_collector import audit, credentials, meshes
+from leadline_collector import audit, credentials, meshes, signatures
 from leadline_collector.audit import Act, Event
 from leadline_collector.config import ADMIN_KEY_VARIABLE, CollectorConfig, key_digest
 from leadline_collector.problems import ProblemError
@@ -85,14 +85,19 @@ def _enrolled(service: Service, request: wire.EnrolRequest, peer: str) -> wire.E
             raise ProblemError(401, "this token is not valid: unknown, used, revoked or expired")
         name = _agent_of(writer, site, request.agent)
         agent_id = writer.agent_ids([name])[name]
+        signatures.register_first(writer, agent_id, name, request.signing_key, now_s)
         credentials.add_key(writer.connection, agent_id, sha256_of(key), now_s, expires_at_s, None)
-        detail = {"token": secret_id(token), "key": secret_id(sha256_of(key)), "peer": peer}
-        writer.record(
-            Act(
-                at_s=now_s, who=f"agent {name}", what=Event.AGENT_ENROLLED, subject=name, detail=detail | {"site": site}
-            )
-        )
-    return wire.EnrolAnswer(agent=name, site=site, key=key, expires_at_s=expires_at_s)
+        detail = {"token": secret_id(token), "key": secret_id(sha256_of(key)), "peer": peer, "site": site}
+        detail |= signatures.named(request.signing_key)
+        writer.record(Act(at_s=now_s, who=f"agent {name}", what=Event.AGENT_ENROLLED, subject=name, detail=detail))
+    return wire.EnrolAnswer(
+        agent=name,
+        site=site,
+        key=key,
+        expires_at_s=expires_at_s,
+        issued_at_s=now_s,
+        signing_key=request.signing_key,
+    )
 
 
 def _record_refusal(service: Service, refused: ProblemError, request: wire.EnrolRequest, peer: str) -> None:

@@ -13,14 +13,14 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from leadline import wire
 from leadline.model import Window
 from leadline.stats import window_statistics
 from leadline_collector import bodies, gap_records, journal
 from leadline_collector.gap_records import Quarantine, ToldGap
-from leadline_collector.journal import Anchors, JournalEntry
+from leadline_collector.journal import Anchors, BatchSignature, JournalEntry
 from leadline_collector.merge import merged
 from leadline_collector.problems import ProblemError
 from leadline_collector.store import Numbered, Place, Store, Writer
@@ -85,9 +85,16 @@ class Claim:
         return self.sealed_at_us, self.key.epoch, self.key.seq
 
 
-def ingest(store: Store, agent: Numbered, body: bytes, encoding: str, received_at_us: int) -> Ingested:
+def ingest(
+    store: Store,
+    agent: Numbered,
+    body: bytes,
+    encoding: str,
+    received_at_us: int,
+    signature: BatchSignature | None = None,
+) -> Ingested:
     """Store a batch and acknowledge it; ProblemError says why not. ``received_at_us`` is when the body was there."""
-    found = prepared(agent, body, encoding, received_at_us // US_PER_S)
+    found = prepared(agent, body, encoding, received_at_us // US_PER_S, signature)
     store.make_partitions({row[0] for _, row in found.rows})  # type: ignore[misc]  # the first column is the time
     batches, is_new, mesh_version = store.transact(lambda writer: store_prepared(writer, found))
     log.info(
@@ -104,12 +111,14 @@ def ingest(store: Store, agent: Numbered, body: bytes, encoding: str, received_a
     return Ingested(ack=ack, windows=found.windows, samples=found.samples)
 
 
-def prepared(agent: Numbered, body: bytes, encoding: str, now_s: int) -> Prepared:
+def prepared(
+    agent: Numbered, body: bytes, encoding: str, now_s: int, signature: BatchSignature | None = None
+) -> Prepared:
     """Everything about a body that no database is needed for; ProblemError if it is not to be stored."""
     found = _decoders.submit(_prepared_or_refused, agent, body, encoding, now_s).result()
     if isinstance(found, ProblemError):
         raise found
-    return found
+    return found if signature is None else replace(found, entry=replace(found.entry, signature=signature))
 
 
 def _prepared_or_refused(agent: Numbered, body: bytes, encoding: str, now_s: int) -> Prepared | ProblemError:
@@ -129,7 +138,7 @@ def _prepared(agent: Numbered, batch: wire.Batch, body: bytes, now_s: int) -> Pr
     for index, one in enumerate(batch.series):
         targets.setdefault(one.target, index)
     return Prepared(
-        entry=_journal_entry(agent, batch, [one.start_s for one in believed], body, now_s),
+        entry=journal_entry(agent, batch, body, now_s),
         targets=targets,
         rows=[(one.target, series_row(one)) for one in believed],
         quarantine=None if len(believed) == len(batch.series) else _quarantine(batch, now_s),
@@ -169,9 +178,9 @@ def _told(gap: wire.Gap, now_s: int) -> ToldGap:
     )
 
 
-def _journal_entry(
-    agent: Numbered, batch: wire.Batch, times: Sequence[int], body: bytes, received_at_s: int
-) -> JournalEntry:
+def journal_entry(agent: Numbered, batch: wire.Batch, body: bytes, received_at_s: int) -> JournalEntry:
+    """The row of the journal for a body, without its signature."""
+    times = [one.start_s for one in batch.series if _is_believable(one.start_s, received_at_s)]
     return JournalEntry(
         src_id=agent.id,
         key=_key(batch),

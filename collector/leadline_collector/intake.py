@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from leadline import wire
+from leadline_collector import signatures
 from leadline_collector.audit import Act, Event
+from leadline_collector.auth import Enrolled
 from leadline_collector.ingest import ingest
 from leadline_collector.problems import ProblemError
 from leadline_collector.service import Service
-from leadline_collector.store import Numbered
 
 
-def take(service: Service, agent: Numbered, body: bytes, encoding: str, received_at_us: int) -> wire.Ack:
+def take(
+    service: Service, agent: Enrolled, body: bytes, encoding: str, signature: str, received_at_us: int
+) -> wire.Ack:
     """Store a batch and acknowledge it; ProblemError says why not. ``received_at_us`` is when the body was there."""
     try:
-        done = ingest(service.store, agent, body, encoding, received_at_us)
+        signed = signatures.check(service, agent, body, signature) if agent.signs else None
+        done = ingest(service.store, agent, body, encoding, received_at_us, signed)
     except ProblemError as refused:
         if refused.status == 409:
             _record_conflict(service, agent, refused)
         raise
     service.metrics.acknowledged(done.windows, done.samples, size=len(body), duplicate=done.ack.duplicate)
-    return done.ack
+    return msgspec.structs.replace(done.ack, key_expires_at_s=agent.key_expires_at_s)
 
 
-def _record_conflict(service: Service, agent: Numbered, refused: ProblemError) -> None:
+def _record_conflict(service: Service, agent: Enrolled, refused: ProblemError) -> None:
     """Its own transaction: the one that found the conflict changed nothing and is gone."""
     act = Act(
         at_s=service.now_s(),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, select, text
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select, text, tuple_
 
 from leadline_collector import tables
 from leadline_collector.windows import BatchKey
@@ -23,10 +23,12 @@ EMPTY_MAX = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anchors:
-    """The agent's clocks when it sealed a batch, as ``wire.Batch`` has them; None where it did not say."""
+    """The agent's clocks when it sealed a batch, as ``wire.Batch`` has them; None where it did not say, and all of them
+    in a row older than migration 0002.
+    """
 
-    sealed_at_us: int
-    monotonic_us: int
+    sealed_at_us: int | None
+    monotonic_us: int | None
     boottime_us: int | None = None
     boot_id: str | None = None
     ntp_synchronised: bool | None = None
@@ -35,6 +37,15 @@ class Anchors:
     ntp_estimated_error_us: int | None = None
     clock_offset_us: int | None = None
     clock_offset_error_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchSignature:
+    """An agent's signature of a body (``leadline.signature.batch_message``)."""
+
+    #: Of ``signing_key``.
+    key_id: int
+    signature: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +62,8 @@ class JournalEntry:
     t_last: int | None
     body: bytes
     anchors: Anchors
+    #: None of an agent that does not sign.
+    signature: BatchSignature | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +84,7 @@ class Seal:
 
 def add_batch(connection: Connection, entry: JournalEntry) -> int | None:
     """Write journal and ledger; the batches of its epoch so far, or None, and nothing done, if it is there already."""
-    anchors = entry.anchors
+    anchors, signed = entry.anchors, entry.signature
     row = {
         "src_id": entry.src_id,
         "epoch": entry.key.epoch,
@@ -83,6 +96,8 @@ def add_batch(connection: Connection, entry: JournalEntry) -> int | None:
         "t_last": entry.t_last,
         "body": entry.body,
         **{name: getattr(anchors, name) for name in _ANCHORS},
+        "signature": signed.signature if signed else None,
+        "signing_key_id": signed.key_id if signed else None,
     }
     # RETURNING instead of a row count: psycopg reports -1 for INSERT … ON CONFLICT.
     if connection.execute(_ADD_BATCH, row).first() is None:
@@ -123,6 +138,46 @@ def bodies(connection: Connection, src_id: int, t: int) -> Iterator[tuple[BatchK
     query = select(batch.epoch, batch.seq, batch.received_at, batch.body).where(*overlap).order_by(batch.t_last)
     with connection.execute(query.execution_options(yield_per=BODIES_AT_ONCE)) as rows:
         yield from ((BatchKey(epoch=row[0], seq=row[1]), row[2], row[3]) for row in rows)
+
+
+def count(connection: Connection, src_id: int | None) -> int:
+    """Batches of the journal, of one agent or of all."""
+    query = select(func.count()).select_from(tables.batch)
+    found: int = connection.execute(
+        query if src_id is None else query.where(tables.batch.c.src_id == src_id)
+    ).scalar_one()
+    return found
+
+
+def entries(
+    connection: Connection, src_id: int | None, after: tuple[int, BatchKey] | None, limit: int
+) -> Iterator[JournalEntry]:
+    """Up to ``limit`` batches as they stand in the journal, in the order of its key, behind agent and key ``after``."""
+    batch = tables.batch.c
+    place = tuple_(batch.src_id, batch.epoch, batch.seq)
+    query = select(tables.batch).order_by(batch.src_id, batch.epoch, batch.seq).limit(limit)
+    if src_id is not None:
+        query = query.where(batch.src_id == src_id)
+    if after is not None:
+        query = query.where(place > tuple_(after[0], after[1].epoch, after[1].seq))
+    with connection.execute(query.execution_options(yield_per=BODIES_AT_ONCE)) as rows:
+        yield from (_entry(row) for row in rows)
+
+
+def _entry(row: Row[Any]) -> JournalEntry:
+    is_signed = row.signature is not None and row.signing_key_id is not None
+    return JournalEntry(
+        src_id=row.src_id,
+        key=BatchKey(epoch=row.epoch, seq=row.seq),
+        received_at_s=row.received_at,
+        sha256=row.sha256,
+        mesh_version=row.mesh_version,
+        t_first=row.t_first,
+        t_last=row.t_last,
+        body=row.body,
+        anchors=Anchors(**{name: getattr(row, name) for name in _ANCHORS}),
+        signature=BatchSignature(key_id=row.signing_key_id, signature=row.signature) if is_signed else None,
+    )
 
 
 def seal_before(connection: Connection, src_id: int, t: int) -> Seal | None:

@@ -22,11 +22,11 @@ _REFERENCE = "#/components/schemas/{name}"
 
 #: Every document that goes over the API.
 DOCUMENTS: tuple[type[Struct], ...] = (
-    wire.Batch, wire.Ack, wire.Plan, wire.EnrolRequest, wire.EnrolAnswer, wire.TokenRequest, wire.TokenAnswer,
-    wire.MeshAnswer, answers.MatrixAnswer, answers.WindowsAnswer, answers.GapsAnswer, answers.ProfilesAnswer,
-    answers.HealthAnswer,
-    answers.MeshText, administration.TokensAnswer, administration.AgentsAnswer, administration.RevokedAnswer,
-    administration.AuditAnswer, VerdictDocument,
+    wire.Batch, wire.Ack, wire.Plan, wire.EnrolRequest, wire.EnrolAnswer, wire.RotateRequest, wire.TokenRequest,
+    wire.TokenAnswer, wire.MeshAnswer, answers.MatrixAnswer, answers.WindowsAnswer, answers.GapsAnswer,
+    answers.ProfilesAnswer, answers.HealthAnswer, answers.MeshText, administration.TokensAnswer,
+    administration.AgentsAnswer, administration.RevokedAnswer, administration.AuditAnswer,
+    VerdictDocument,
 )  # fmt: skip
 
 _PROBLEM = {
@@ -72,9 +72,9 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": "problem (RFC 9457)", **problem} for status in statuses}
 
 
-def takes(kind: type[Struct]) -> dict[str, Any]:
+def takes(kind: type[Struct], *, required: bool = True) -> dict[str, Any]:
     """The ``openapi_extra`` of a route whose body is a ``kind`` as JSON."""
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": _reference(kind)}}}}
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": _reference(kind)}}}}
 
 
 def takes_toml() -> dict[str, Any]:

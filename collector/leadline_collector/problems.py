@@ -1,8 +1,9 @@
 """Every error answer of the collector: one exception, its status codes, and RFC 9457 problem documents.
 
 The agent acts on the status (delivery.md §Upload), so the meaning of each is fixed here:
-400 the bytes are damaged · 401 no valid key · 403 a valid key for something else · 404, 405 no such thing ·
-408 the body came too slowly · 409 the batch's name is taken by other bytes · 413 too large · 415 unknown encoding ·
+400 the bytes are damaged · 401 no valid key · 403 a valid key for something else, or no good signature ·
+404, 405 no such thing · 408 the body came too slowly · 409 the batch's name is taken by other bytes ·
+413 too large · 415 unknown encoding ·
 422 well-formed and wrong · 426 of a newer version of the wire: keep it · 500 a bug, with an id that is in the log ·
 503 the database did not do it, or too many ask: send again.
 """

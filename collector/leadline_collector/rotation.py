@@ -11,28 +11,48 @@ import logging
 from leadline import wire
 from leadline.administration import RevokedAnswer
 from leadline.clock import Clock
-from leadline_collector import audit, credentials
+from leadline_collector import audit, credentials, signatures, signing_keys
 from leadline_collector.audit import Act, Event
 from leadline_collector.problems import ProblemError
 from leadline_collector.secret import Kind, new_secret, secret_id, sha256_of
+from leadline_collector.service import Service
 from leadline_collector.store import Numbered, Store
 
 log = logging.getLogger(__name__)
 
 NS_PER_S = 1_000_000_000
+FORBIDDEN = 403
 
 
-def rotate(store: Store, clock: Clock, agent: Numbered, sha256: bytes, ttl_s: int | None) -> wire.EnrolAnswer:
-    """A new key for the agent that asks with the key of this digest."""
+def rotate(service: Service, agent: Numbered, sha256: bytes, request: wire.RotateRequest) -> wire.EnrolAnswer:
+    """A new key for the agent that asks with the key of this digest, and the signing key it brings."""
+    try:
+        return _rotated(service, agent, sha256, request)
+    except ProblemError as problem:
+        if problem.status == FORBIDDEN:
+            signatures.record_refusal(service, agent, problem.detail)
+        raise
+
+
+def _rotated(service: Service, agent: Numbered, sha256: bytes, request: wire.RotateRequest) -> wire.EnrolAnswer:
     key = new_secret(Kind.AGENT_KEY)
-    now_s = clock.wall_ns() // NS_PER_S
+    now_s, ttl_s = service.now_s(), service.config.key_ttl_s
     expires_at_s = None if ttl_s is None else now_s + ttl_s
     detail = {"key": secret_id(sha256_of(key)), "replaces": secret_id(sha256)}
-    with store.write() as writer:
+    detail |= signatures.named(request.signing_key)
+    with service.store.write() as writer:
+        signatures.register(writer, agent.id, agent.name, request, now_s)
         credentials.add_key(writer.connection, agent.id, sha256_of(key), now_s, expires_at_s, sha256)
         writer.record(_by_agent(agent, now_s, Event.KEY_ROTATED, detail))
     log.info("key rotated", extra={"agent": agent.name} | detail)
-    return wire.EnrolAnswer(agent=agent.name, site=agent.site, key=key, expires_at_s=expires_at_s)
+    return wire.EnrolAnswer(
+        agent=agent.name,
+        site=agent.site,
+        key=key,
+        expires_at_s=expires_at_s,
+        issued_at_s=now_s,
+        signing_key=request.signing_key,
+    )
 
 
 def confirm(store: Store, clock: Clock, agent: Numbered, sha256: bytes) -> None:
@@ -46,16 +66,17 @@ def confirm(store: Store, clock: Clock, agent: Numbered, sha256: bytes) -> None:
 
 
 def revoke(store: Store, clock: Clock, name: str) -> RevokedAnswer:
-    """End every key of an agent; 404 for a name that never was one."""
+    """End every key of an agent, those it signs with too; 404 for a name that never was one."""
     now_s = clock.wall_ns() // NS_PER_S
     with store.write() as writer:
         agent_id = writer.agent_ids([name]).get(name)
         if agent_id is None:
             raise ProblemError(404, f"no mesh ever had an agent {name!r}")
         revoked = credentials.revoke_keys(writer.connection, agent_id, now_s)
-        act = Act(at_s=now_s, who=audit.ADMIN, what=Event.KEYS_REVOKED, subject=name, detail={"keys": revoked})
-        writer.record(act)
-    log.warning("keys revoked", extra={"agent": name, "keys": revoked})
+        signing = signing_keys.retire_all(writer.connection, agent_id, now_s)
+        detail = {"keys": revoked, "signing_keys": signing}
+        writer.record(Act(at_s=now_s, who=audit.ADMIN, what=Event.KEYS_REVOKED, subject=name, detail=detail))
+    log.warning("keys revoked", extra={"agent": name, "keys": revoked, "signing_keys": signing})
     return RevokedAnswer(revoked=revoked)
 
 

@@ -1,5 +1,6 @@
-"""The only SQL, with ``journal``, ``gap_records``, ``credentials`` and ``audit``. ``Store.read()`` and
-``Store.write()`` open a transaction and give out what can be done in it.
+"""The only SQL, with ``journal``, ``gap_records``, ``credentials``, ``signing_keys`` and ``audit``.
+
+``Store.read()`` and ``Store.write()`` open a transaction and give out what can be done in it.
 
 Rule 1: a ``Reader`` changes nothing, a ``Writer`` can do both; neither commits, the ``with`` does (``db``).
 Rule 2: statements run on both databases; where they differ, the difference stands here and nowhere else.

@@ -23,6 +23,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 from leadline.model import NAME_LENGTH_MAX, Failure
@@ -99,6 +100,23 @@ agent_key = Table(
     Column("replaces", LargeBinary(32)),
 )
 
+#: The public half of every key an agent signs or signed with.
+signing_key = Table(
+    "signing_key",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("agent_id", Integer, ForeignKey("agent.id"), nullable=False),
+    Column("public", LargeBinary(32), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    #: First batch signed with it, which retired the others; None before it.
+    Column("used_at", BigInteger),
+    Column("retired_at", BigInteger),
+    #: ``id`` of the key that vouched for this one, and its signature; None for a key that came by enrolment.
+    Column("endorsed_by", Integer),
+    Column("endorsement", LargeBinary(64)),
+    UniqueConstraint("agent_id", "public"),
+)
+
 admin_key = Table(
     "admin_key",
     metadata,
@@ -147,6 +165,10 @@ batch = Table(
     Column("clock_offset_error_us", BigInteger),
     Column("boot_id", String(36)),
     Column("ntp_synchronised", Boolean),
+    #: The agent's signature of the body, and the key; None of an agent that did not sign. No foreign key: SQLite would
+    #: copy the journal to add one, and rows of ``signing_key`` are never deleted.
+    Column("signature", LargeBinary(64)),
+    Column("signing_key_id", Integer),
     PrimaryKeyConstraint("src_id", "epoch", "seq"),
     Index(None, "src_id", "t_last"),
 )

@@ -69,8 +69,7 @@ def _loop(args: argparse.Namespace) -> AgentLoop:
     )
     sealer = Sealer(credential.agent, spool, clock)
     clients = [
-        CollectorClient(url, credential.key, credential.ca_file, lambda: state.load_credential().key)
-        for url in (credential.collector, *credential.also)
+        CollectorClient(url, credential, state.load_credential) for url in (credential.collector, *credential.also)
     ]
     source = [sys.executable, "-m", "tests.chaos.source", "--agent", credential.agent]
     source += ["--origin-ns", str(args.origin_ns), "--quiet-file", str(args.quiet_file)]

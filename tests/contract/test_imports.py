@@ -27,6 +27,7 @@ FORBIDDEN = {
         "sqlalchemy": "the core is pure: it touches no database",
         "urllib3": "the core is pure: it touches no network",
         "icmplib": "only leadline_agent.icmp speaks ICMP",
+        "cryptography": "the core says what is signed, and signs nothing",
     },
     leadline_agent: {
         "leadline_collector": "an agent host has no collector",
@@ -55,11 +56,18 @@ ONLY = {
     "icmplib": ({"leadline_agent.icmp"}, "its ping functions are no evidence; one module keeps them out"),
     "time": ({"leadline.clock"}, "time comes in through a Clock, so that tests can hold it"),
     "random": ({"leadline.clock"}, "randomness comes in by a parameter, so that tests can seed it"),
+    "cryptography": (
+        {"leadline_agent.signing", "leadline_collector.signatures"},
+        "an extra on the agent; what is signed and how is decided in one place",
+    ),
     "psycopg": ({"leadline_collector.db", "leadline_collector.store"}, "the database is behind the store"),
 }
 #: Types may be named anywhere: ``from random import Random`` draws nothing.
 TYPES = {("random", "Random")}
-HEAVY = ("fastapi", "starlette", "pydantic", "sqlalchemy", "alembic", "jinja2", "numpy", "scipy", "rich", "httpx")
+HEAVY = (
+    "fastapi", "starlette", "pydantic", "sqlalchemy", "alembic", "jinja2", "numpy", "scipy", "rich", "httpx",
+    "cryptography",
+)  # fmt: skip
 
 
 def modules() -> Iterator[tuple[str, Path]]:

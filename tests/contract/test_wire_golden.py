@@ -27,6 +27,7 @@ KINDS = {
         wire.Plan,
         wire.EnrolRequest,
         wire.EnrolAnswer,
+        wire.RotateRequest,
         wire.TokenRequest,
         wire.TokenAnswer,
         wire.MeshAnswer,

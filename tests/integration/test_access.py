@@ -97,6 +97,7 @@ BODIES = {
     "/api/v1/batches": body(batch(("ams1", steady(4_900)))),
     "/api/v1/tokens": b'{"site": "fra"}',
     IMPORT: wire.encode(batch(("ams1", steady(4_900)), agent="import:fra2")),
+    "/api/v1/rotate": b"{}",
 }
 
 

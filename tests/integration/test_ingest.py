@@ -46,6 +46,7 @@ def test_a_batch_is_acknowledged_with_the_digest_of_its_bytes(client: Client, fr
         "mesh_version": 1,
         "batches": 1,
         "received_at_us": (NOW_S + 3_600) * 1_000_000,
+        "key_expires_at_s": None,
     }
 
 

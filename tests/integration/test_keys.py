@@ -201,7 +201,7 @@ def test_a_refused_rotation_leaves_the_credential(client: Client, fra1: str, enr
 
 def test_a_running_agent_takes_the_new_key_up(client: Client, fra1: str, enrolled: AgentState) -> None:
     """Rotated beside it, it is refused once, reads the file again and goes on; without a new key it stays refused."""
-    agent = CollectorClient(client.url, fra1, None, lambda: enrolled.load_credential().key)
+    agent = CollectorClient(client.url, enrolled.load_credential(), enrolled.load_credential)
     main(["agent", "rotate", "--state-dir", str(enrolled.directory)])
 
     plan = agent.plan(None)

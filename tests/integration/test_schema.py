@@ -93,6 +93,35 @@ def test_what_is_stored_already_is_counted(empty: Database) -> None:
     assert [(bytes(row[0]), row[1], row[2]) for row in ledger] == [(b"a" * 16, 2, 7), (b"b" * 16, 1, 1)]
 
 
+def test_signatures_go_and_batches_stay(empty: Database) -> None:
+    """Down from signatures and up again: batches of before and of since are there, unsigned then."""
+    schema.upgrade(empty, "0003")
+    rows = "(src_id, epoch, seq, received_at, sha256, mesh_version, body"
+    values = {"epoch": b"a" * 16, "sha256": bytes(32), "signature": bytes(64)}
+    with empty.write() as connection:
+        connection.exec_driver_sql("INSERT INTO site (id, name) VALUES (1, 'fra')")
+        connection.exec_driver_sql("INSERT INTO agent (id, name, site_id) VALUES (1, 'fra1', 1)")
+        connection.execute(text(f"INSERT INTO batch {rows}) VALUES (1, :epoch, 1, 1, :sha256, 1, :sha256)"), values)
+
+    schema.upgrade(empty)
+    with empty.write() as connection:
+        key = "INSERT INTO signing_key (id, agent_id, public, created_at) VALUES (1, 1, :sha256, 1)"
+        batch = (
+            f"INSERT INTO batch {rows}, signature, signing_key_id) "
+            "VALUES (1, :epoch, 2, 1, :sha256, 1, :sha256, :signature, 1)"
+        )
+        for statement in (key, batch):
+            connection.execute(text(statement), values)
+    schema.downgrade(empty, "0003")
+    schema.upgrade(empty)
+
+    with empty.read() as connection:
+        found = connection.execute(text("SELECT seq, signature, signing_key_id FROM batch ORDER BY seq")).all()
+        keys = connection.execute(text("SELECT count(*) FROM signing_key")).scalar()
+    assert ([tuple(row) for row in found], keys) == ([(1, None, None), (2, None, None)], 0)
+    assert schema.drift(empty) == []
+
+
 def test_up_twice_does_nothing(empty: Database) -> None:
     """A database at the head stays as it is."""
     schema.upgrade(empty)

@@ -17,7 +17,7 @@ from leadline.clock import SystemClock
 from leadline_agent.local_policy import parse_policy
 from leadline_agent.state import AgentState, Credential
 from leadline_agent.status import AgentStatus, SpoolFigures
-from leadline_cli import doctor_host, doctor_network
+from leadline_cli import doctor_host, doctor_keys, doctor_network
 from leadline_cli.__main__ import main
 from leadline_cli.doctor_host import Echo
 from leadline_cli.findings import Finding, Level
@@ -205,6 +205,34 @@ def test_the_credential(plan: tuple[int, bytes], level: Level) -> None:
         finding, found = doctor_network.Asking(credential(url), SystemClock()).plan()
 
     assert (finding.level, found is not None) == (level, level is Level.OK)
+
+
+@pytest.mark.parametrize(
+    ("days_left", "error", "found"),
+    [
+        (None, None, []),
+        (46, None, [("ok", "key")]),
+        (46, "503 busy", [("warn", "key")]),
+        (23, None, [("ok", "key")]),
+        (22, None, [("warn", "key")]),
+        (0, None, [("fail", "key")]),
+    ],
+)
+def test_the_end_of_the_key(days_left: int | None, error: str | None, found: list[tuple[str, str]]) -> None:
+    """Of one that is good for 90 days: a warning where rotating fails or is overdue, a failure at its end."""
+    end_s = None if days_left is None else NOW_S + days_left * 86_400
+    begin_s = None if end_s is None else end_s - 90 * 86_400
+    mine = msgspec.structs.replace(credential("http://h"), expires_at_s=end_s, issued_at_s=begin_s)
+
+    assert levels(doctor_keys.key_end(mine, msgspec.structs.replace(STATUS, key_error=error), NOW_S)) == found
+
+
+def test_a_signing_key_that_is_none() -> None:
+    """The agent would not start: a failure; without one there is nothing to say."""
+    mine = msgspec.structs.replace(credential("http://h"), signing_key="00")
+
+    assert levels(iter(doctor_keys.signing(mine)[0])) == [("fail", "signing")]
+    assert doctor_keys.signing(credential("http://h")) == ([], None)
 
 
 @pytest.mark.parametrize(

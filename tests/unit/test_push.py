@@ -13,8 +13,10 @@ from leadline import wire
 from leadline.errors import UnavailableError
 from leadline_agent.answers import Answer, Kind
 from leadline_agent.push import CollectorClient, Unanswered, enrol
+from leadline_agent.state import Credential
 
 BODY = b"a packed batch"
+CREDENTIAL = Credential(collector="", agent="fra-a1", site="fra", key="key")
 ACK = wire.encode(wire.Ack(digest=wire.digest(BODY), mesh_version=4))
 
 
@@ -50,7 +52,7 @@ def answering(status: int, body: bytes = b"", **headers: str) -> Iterator[str]:
 
 def push(status: int, body: bytes = b"", **headers: str) -> Answer:
     with answering(status, body, **headers) as url:
-        return CollectorClient(url, "key").push(BODY)
+        return CollectorClient(url, CREDENTIAL).push(BODY)
 
 
 def test_an_acknowledgement_repeats_the_digest() -> None:
@@ -81,19 +83,19 @@ def test_the_collector_says_when_to_come_back() -> None:
 
 def test_nobody_there() -> None:
     """A refused connection is an answer too, not an exception."""
-    assert CollectorClient("http://127.0.0.1:9", "key").push(BODY).kind is Kind.AWAY
+    assert CollectorClient("http://127.0.0.1:9", CREDENTIAL).push(BODY).kind is Kind.AWAY
 
 
 def test_an_unchanged_plan() -> None:
     """304: the known one stays in force."""
     with answering(304) as url:
-        assert CollectorClient(url, "key").plan(3) is None
+        assert CollectorClient(url, CREDENTIAL).plan(3) is None
 
 
 def test_a_plan_that_is_none() -> None:
     """200 without a plan keeps the one in force."""
     with answering(200, b"<html>") as url:
-        assert isinstance(CollectorClient(url, "key").plan(None), Unanswered)
+        assert isinstance(CollectorClient(url, CREDENTIAL).plan(None), Unanswered)
 
 
 def test_an_enrolment_that_is_refused_says_why() -> None:

@@ -23,6 +23,7 @@ from leadline_agent.frames import ProbePlan, Sealed
 from leadline_agent.health import Health
 from leadline_agent.probing import COMMAND, Probing
 from leadline_agent.push import Unanswered
+from leadline_agent.renewal import KeyRenewal
 from leadline_agent.resolve import Resolver, resolved
 from leadline_agent.retry import backoff_s
 from leadline_agent.sealing import Sealer
@@ -34,8 +35,11 @@ from leadline_agent.status import WRITE_EVERY_S, AgentStatus, SpoolFigures, writ
 log = logging.getLogger(__name__)
 
 NS_PER_S = 1_000_000_000
+US_PER_S = 1_000_000
 #: A new mesh is in force at the next minute after it is known; asking once a minute matches that.
 PLAN_EVERY_S = 60.0
+#: The shortest life of a key is an hour.
+KEY_EVERY_S = 60.0
 #: A name that moves is followed within five minutes.
 RESOLVE_EVERY_S = 300.0
 #: One that had no address is asked for again when a new minute could begin with it.
@@ -92,7 +96,8 @@ class AgentLoop:
         self._probing: Probing | None = None
         self._handed_over: ProbePlan | None = None
         self._plan_timer, self._resolve_timer, self._commit_timer = _Timer(), _Timer(), _Timer()
-        self._status_timer = _Timer()
+        self._status_timer, self._key_timer = _Timer(), _Timer()
+        self._renewal = KeyRenewal(state, rng)
         self._started_at_s = clock.wall_ns() // NS_PER_S
         self._sealed_until_s: int | None = None
         self._health, self._refused = Health(), 0
@@ -134,6 +139,9 @@ class AgentLoop:
         if self._commit_timer.is_due(now_ns):
             self._commit_timer.in_s(now_ns, COMMIT_EVERY_S)
             self._spool.commit()
+        if self._key_timer.is_due(now_ns):
+            self._key_timer.in_s(now_ns, KEY_EVERY_S)
+            self._renew_key()
         due_ns = self._sender.step()
         if self._plan is not None and self._sender.mesh_version not in {None, self._plan.mesh_version}:
             self._plan_timer.due_ns = min(self._plan_timer.due_ns, now_ns + NS_PER_S)
@@ -143,6 +151,14 @@ class AgentLoop:
         if self._probing is not None and not self._stopping.is_set():
             self._probing.check()
         return due_ns
+
+    def _renew_key(self) -> None:
+        """See to the key's end, by the collector's clock as far as it is known."""
+        offset = self._sealer.offset
+        now_s = (self._clock.wall_ns() // 1_000 - (offset.offset_us if offset else 0)) // US_PER_S
+        renewed = self._renewal.step(self._sender.client.url, now_s, self._sender.key_expires_at_s)
+        if renewed is not None:
+            self._sender.take_up(renewed)
 
     def _refresh_plan(self, now_ns: int) -> None:
         answer = self._sender.client.plan(self._plan.mesh_version if self._plan else None)
@@ -260,6 +276,10 @@ class AgentLoop:
             clock=clock_state(),
             clock_offset_us=offset.offset_us if offset else None,
             clock_offset_error_us=offset.error_us if offset else None,
+            key_expires_at_s=self._renewal.key.expires_at_s,
+            key_error=self._renewal.key.error,
+            key_failures=self._renewal.key.failures,
+            key_failed_at_s=self._renewal.key.failed_at_s,
         )
         try:
             write_status(self._state.directory, status)

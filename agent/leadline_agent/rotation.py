@@ -14,7 +14,8 @@ from leadline.errors import UnavailableError
 from leadline_agent.signing import Signer, new_seed, signer
 from leadline_agent.state import AgentState, Credential
 
-TIMEOUT = urllib3.Timeout(connect=5.0, read=30.0)
+#: Two requests in a row, while a running agent sends nothing: together within the patience of one batch.
+TIMEOUT = urllib3.Timeout(connect=5.0, read=10.0)
 
 
 def rotate(state: AgentState, *, sign: bool = False, url: str | None = None) -> str | None:

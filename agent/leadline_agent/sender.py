@@ -17,6 +17,7 @@ from leadline_agent.push import CollectorClient
 from leadline_agent.sealing import Sealer
 from leadline_agent.spool.shelf import BatchId, Spooled
 from leadline_agent.spool.spool import Committed, Spool
+from leadline_agent.state import Credential
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ class Sender:
         self._passed_over: dict[BatchId, int] = {}
         #: The version of the mesh the collector named last; None before the first acknowledgement.
         self.mesh_version: int | None = None
+        #: End of the key in use as the collector told it last; None for a key without one, or before it was told.
+        self.key_expires_at_s: int | None = None
         self.last_ack_at_s: int | None = None
         self.last_error: str | None = None
         self.last_error_at_s: int | None = None
@@ -54,6 +57,12 @@ class Sender:
     def failures(self) -> int:
         """Posts that failed in a row."""
         return self._state.failures
+
+    def take_up(self, credential: Credential) -> None:
+        """Use other keys from now on."""
+        self.key_expires_at_s = None
+        for client in self._clients:
+            client.take_up(credential)
 
     def hurry(self) -> None:
         """Forget every wait: the agent is about to end."""
@@ -100,6 +109,7 @@ class Sender:
         self._spool.ack(name)
         self._sealer.acknowledged(name)
         self.mesh_version = action.ack.mesh_version
+        self.key_expires_at_s = action.ack.key_expires_at_s
         self.last_ack_at_s = self._clock.wall_ns() // NS_PER_S
         log.info("batch accepted", extra={"seq": name.seq, "windows": head.windows})
         if action.rewind:

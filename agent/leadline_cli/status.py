@@ -68,8 +68,17 @@ def text_lines(status: AgentStatus, now_s: int) -> Iterator[str]:
         yield f"  last error {_time(status.last_error_at_s)}: {status.last_error}; {status.failures} failures in a row"
     if status.cloned_at_s is not None:
         yield f"  IDENTITY IN USE TWICE, seen {_time(status.cloned_at_s)}: enrol this agent or its copy anew"
+    yield from _key_lines(status)
     yield from _spool_lines(status)
     yield from _host_lines(status)
+
+
+def _key_lines(status: AgentStatus) -> Iterator[str]:
+    if status.key_expires_at_s is not None:
+        yield f"  key        ends {_time(status.key_expires_at_s)}"
+    if status.key_error is not None:
+        tries = f"{status.key_failures} tries, the last {_time(status.key_failed_at_s)}"
+        yield f"             NOT ROTATED after {tries}: {status.key_error}"
 
 
 def _spool_lines(status: AgentStatus) -> Iterator[str]:
@@ -147,6 +156,8 @@ def _metrics(status: AgentStatus) -> list[_Metric]:
         _Metric("last_ack_time_seconds", "gauge", "When a batch was last acknowledged.", status.last_ack_at_s),
         _Metric("upload_failures", "gauge", "Posts that failed in a row.", status.failures),
         _Metric("identity_conflict_time_seconds", "gauge", "When a copy of this agent was seen.", status.cloned_at_s),
+        _Metric("key_expires_time_seconds", "gauge", "When the agent's key ends.", status.key_expires_at_s),
+        _Metric("key_rotation_failures", "gauge", "Rotations of the key that failed in a row.", status.key_failures),
         _Metric("spool_bytes", "gauge", "Size of the spool.", spool.bytes),
         _Metric("spool_bytes_max", "gauge", "Budget of the spool.", spool.bytes_max),
         _Metric("spool_batches_waiting", "gauge", "Batches not acknowledged.", spool.unacked),

@@ -64,7 +64,9 @@ class LiveAgent:
         )
         rng = seeded(1)
         sealer = Sealer("fra1", self.spool, clock)
-        self.sender = Sender(clients=[client(url, key)], spool=self.spool, sealer=sealer, clock=clock, rng=rng)
+        self.sender = Sender(
+            clients=[client(url, self.state.load_credential())], spool=self.spool, sealer=sealer, clock=clock, rng=rng
+        )
         start_s = clock.wall_ns() // 10**9
         self.loop = AgentLoop(
             agent="fra1",

@@ -303,6 +303,18 @@ def test_an_untouched_journal_is_good(url: URL, journal: list[int], capsys: pyte
     assert (status, found["batches"], found["signed"], found["bad"], found["findings"]) == (0, 4, 3, 0, [])
 
 
+def test_imported_files_are_checked_like_batches(url: URL, client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    """The administrator's, unsigned; a source of its own, whether the agent of that name signs or not."""
+    client.apply()
+    data = wire.encode(batch(("ams1", steady(4_900)), agent="import:fra2"))
+    path = f"/api/v1/imports/fra2?file=a.log&sha256={'0' * 64}&format=ping"
+    assert client.send("POST", path, data, client.admin_key).status == 200
+
+    status, found = verify(url, capsys, "--agent", "import:fra2")
+
+    assert (status, found["batches"], found["signed"]) == (0, 1, 0)
+
+
 def test_one_changed_byte_is_named(
     url: URL, store: Store, journal: list[int], capsys: pytest.CaptureFixture[str]
 ) -> None:

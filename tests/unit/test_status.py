@@ -79,6 +79,20 @@ def test_the_text_names_what_matters() -> None:
     assert "STALE" not in text
 
 
+def test_the_end_of_the_key_is_said() -> None:
+    """And loudly when nobody could rotate it; nothing of a key without an end."""
+    ending = msgspec.structs.replace(BARE, key_expires_at_s=NOW_S + 86_400)
+    failing = msgspec.structs.replace(ending, key_error="503 busy", key_failures=3, key_failed_at_s=NOW_S)
+
+    assert "key " not in "\n".join(text_lines(BARE, NOW_S))
+    assert "key        ends 2026-11-23 06:00:00Z" in "\n".join(text_lines(ending, NOW_S))
+    assert "NOT ROTATED after 3 tries, the last 2026-11-22 06:00:00Z: 503 busy" in "\n".join(text_lines(failing, NOW_S))
+    assert f'leadline_agent_key_expires_time_seconds{{agent="fra-a1",site="fra"}} {NOW_S + 86_400}' in list(
+        prometheus_lines(failing)
+    )
+    assert 'leadline_agent_key_rotation_failures{agent="fra-a1",site="fra"} 3' in list(prometheus_lines(failing))
+
+
 def test_what_never_happened_is_said_so() -> None:
     """An agent in its first minute, and one that is gone."""
     text = "\n".join(text_lines(BARE, NOW_S + 1_000))

@@ -18,7 +18,7 @@ from leadline_collector.service import Serving
 
 router = APIRouter()
 
-Body = Annotated[bytes, Depends(bodies.receive)]
+Body = Annotated[bytes, Depends(bodies.receive_small)]
 Public, Admin = Depends(auth.public), Depends(auth.admin)
 TokenId = Annotated[str, PathPart(pattern="^[0-9a-f]{16}$")]
 AgentName = Annotated[str, PathPart(min_length=1, max_length=NAME_LENGTH_MAX)]

@@ -22,12 +22,14 @@ def healthz() -> Response:
 
 @router.get("/readyz", dependencies=[Depends(auth.public)], responses=answers_with(HealthAnswer, 503))
 def readyz(service: Serving) -> Response:
-    """The database answers, and its schema is the one this collector is made for."""
+    """The database answers, its schema is the one this collector is made for, and it took the last batch."""
     with service.store.read() as reader:
         version = reader.schema_version()
     if version != schema.head():
         problem = f"the database has schema version {version} and this collector needs {schema.head()}"
         raise ProblemError(503, problem, {"Retry-After": str(RETRY_AFTER_S)})
+    if trouble := service.storing.trouble():
+        raise ProblemError(503, f"the last batch was not stored: {trouble}", {"Retry-After": str(RETRY_AFTER_S)})
     return JsonAnswer(HealthAnswer(status="ok", version=__version__))
 
 

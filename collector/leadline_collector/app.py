@@ -16,6 +16,7 @@ from leadline_collector.metrics import Metrics, Observed
 from leadline_collector.peers import FailureLimit
 from leadline_collector.service import Service
 from leadline_collector.store import Store
+from leadline_collector.storing import Storing
 
 DESCRIPTION = "Stores what agents measure and judges pairs of sites by published limits."
 
@@ -37,6 +38,7 @@ def create_app(config: CollectorConfig, store: Store, clock: Clock) -> FastAPI:
         enrolment_limit=FailureLimit(clock),
         refusal_limit=FailureLimit(clock, REFUSALS_RECORDED_MAX),
         metrics=figures,
+        storing=Storing(clock),
     )
     problems.install(app)
     app.add_middleware(Observed, metrics=figures, clock=clock)

@@ -1,8 +1,9 @@
 """Request bodies: counted while they arrive, inflated without trust, decoded strictly.
 
 Rule 1: nothing is read before the sender is known to be allowed to send it.
-Rule 2: memory is bounded whatever bodies claim to be and however many come: each by ``BODY_BYTES_MAX`` as it travels
-and ``INFLATED_BYTES_MAX`` inflated, all of them together by ``door.ROOM_BYTES`` and ``ingest.DECODING_MAX``.
+Rule 2: memory is bounded whatever bodies claim to be and however many come: each by ``BODY_BYTES_MAX`` or
+``SMALL_BYTES_MAX`` as it travels and ``INFLATED_BYTES_MAX`` inflated, all of them together by ``door.ROOM_BYTES`` and
+``ingest.DECODING_MAX``.
 Rule 3: damaged bytes are 400, a sound document that says something wrong is 422 with the path.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import msgspec
@@ -22,9 +24,11 @@ from leadline.wire import BODY_BYTES_MAX, INFLATED_BYTES_MAX, Batch
 from leadline_collector.problems import ProblemError
 from leadline_collector.service import service_of
 
-#: How much of a body that is too large is read and thrown away: a client that is still sending would see a reset
-#: connection instead of the 413 (RFC 9112 §9.6).
-DRAIN_BYTES_MAX = 8 * BODY_BYTES_MAX
+#: Of a request for a token or with one: its names and secrets are a few hundred bytes, and strangers may send it.
+SMALL_BYTES_MAX = 16 << 10
+#: How many times its limit of a body that is too large is read and thrown away: a client that is still sending would
+#: see a reset connection instead of the 413 (RFC 9112 §9.6).
+DRAIN_FACTOR = 8
 #: zlib: a gzip wrapper and nothing else (zlib.h, inflateInit2).
 _GZIP = 16 + zlib.MAX_WBITS
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -33,7 +37,20 @@ Document = TypeVar("Document")
 
 
 async def receive(request: Request) -> AsyncIterator[bytes]:
-    """The body as transferred; 413 if it is larger than ``BODY_BYTES_MAX``, announced or not, 408 if it takes too long.
+    """A body of measurements or a mesh: at most ``BODY_BYTES_MAX`` as transferred."""
+    async with _received(request, BODY_BYTES_MAX) as body:
+        yield body
+
+
+async def receive_small(request: Request) -> AsyncIterator[bytes]:
+    """The body of any other request: at most ``SMALL_BYTES_MAX``."""
+    async with _received(request, SMALL_BYTES_MAX) as body:
+        yield body
+
+
+@asynccontextmanager
+async def _received(request: Request, bytes_max: int) -> AsyncIterator[bytes]:
+    """The body; 413 if it is larger than ``bytes_max``, announced or not, 408 if it takes too long.
 
     The framework's own limit answers with plain text and before the sender's key was looked at.
     """
@@ -41,25 +58,25 @@ async def receive(request: Request) -> AsyncIterator[bytes]:
     with service.door.held() as keep:
         try:
             async with asyncio.timeout(service.config.body_s_max):
-                body = await _all_of(request, keep)
+                body = await _all_of(request, bytes_max, keep)
         except TimeoutError:
             detail = f"the body took longer than {service.config.body_s_max:g} s: send it again"
             raise ProblemError(408, detail, {"Connection": "close"}) from None
         yield body
 
 
-async def _all_of(request: Request, keep: Callable[[int], None]) -> bytes:
+async def _all_of(request: Request, bytes_max: int, keep: Callable[[int], None]) -> bytes:
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
-        if size <= BODY_BYTES_MAX:
+        if size <= bytes_max:
             keep(len(chunk))
             chunks.append(chunk)
-        elif size > DRAIN_BYTES_MAX:
+        elif size > DRAIN_FACTOR * bytes_max:
             break
-    if size > BODY_BYTES_MAX:
-        raise ProblemError(413, f"the body is larger than {BODY_BYTES_MAX} bytes: send less at once")
+    if size > bytes_max:
+        raise ProblemError(413, f"the body is larger than {bytes_max} bytes: send less at once")
     return b"".join(chunks)
 
 

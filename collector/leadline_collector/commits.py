@@ -38,6 +38,10 @@ class StoreUnavailableError(UnavailableError):
     """The database did not do it, or we cannot know whether it did: the same request may be sent again."""
 
 
+class StoreBusyError(StoreUnavailableError):
+    """Too many at once, or two at the same rows: the database itself is well."""
+
+
 #: What a transaction does; it neither commits nor rolls back.
 Work: TypeAlias = Callable[[Connection], Any]
 
@@ -90,7 +94,7 @@ class GroupCommit:
             try:
                 self._jobs.put_nowait(job)
             except queue.Full:
-                raise StoreUnavailableError(
+                raise StoreBusyError(
                     f"{QUEUE_MAX} transactions are waiting already; try again in a few seconds"
                 ) from None
 

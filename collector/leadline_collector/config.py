@@ -25,6 +25,8 @@ KEY_TTL_S_MIN = 3_600
 
 #: The largest body at 35 kB/s.
 BODY_S_MAX = 30.0
+#: A head is a few hundred bytes: whoever needs longer does not want to ask.
+HEAD_S_MAX = 10.0
 
 DATABASE_VARIABLE = "LEADLINE_DATABASE_URL"
 ADMIN_KEY_VARIABLE = "LEADLINE_ADMIN_KEY_FILE"
@@ -57,6 +59,8 @@ class CollectorConfig:
 
     #: Seconds a body may take to arrive; no option: an agent on a line that slow could not keep up.
     body_s_max: float = BODY_S_MAX
+    #: Seconds the head of a request may take (``connections``); no option either.
+    head_s_max: float = HEAD_S_MAX
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:

@@ -22,15 +22,15 @@ import psycopg
 import sqlalchemy
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL
-from sqlalchemy.engine.interfaces import IsolationLevel
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.engine.interfaces import ExceptionContext, IsolationLevel
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
 from leadline.errors import ConfigError, UnavailableError
-from leadline_collector.commits import GroupCommit, StoreUnavailableError
+from leadline_collector.commits import GroupCommit, StoreBusyError, StoreUnavailableError
 
-__all__ = ["Database", "StoreUnavailableError"]
+__all__ = ["Database", "StoreBusyError", "StoreUnavailableError", "sqlstate"]
 
 #: Threads of the web server read at once; more connections than threads would idle.
 READERS_MAX = 16
@@ -82,7 +82,7 @@ class Database:
             with _translated():
                 return self._group.run(work)
         if not self._room.acquire(blocking=False):
-            raise StoreUnavailableError("too many transactions are waiting; try again in a few seconds")
+            raise StoreBusyError("too many transactions are waiting; try again in a few seconds")
         try:
             with self.write() as connection:
                 return work(connection)
@@ -127,21 +127,28 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except PoolTimeoutError as error:
-        raise StoreUnavailableError("the database is busy; try again in a few seconds") from error
+        raise StoreBusyError("the database is busy; try again in a few seconds") from error
     except (IntegrityError, psycopg.IntegrityError) as error:
-        if _sqlstate(error) not in _SEND_AGAIN:
+        if sqlstate(error) not in _SEND_AGAIN:
             raise
-        raise StoreUnavailableError("another request changed the same rows at the same time; send it again") from error
+        raise StoreBusyError("another request changed the same rows at the same time; send it again") from error
     except (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise StoreUnavailableError(f"the database refused: {_first_line(error)}") from error
+    except (InternalError, psycopg.InternalError) as error:
+        if sqlstate(error) != _READ_ONLY:
+            raise
+        raise StoreUnavailableError(f"the database may only be read: {_first_line(error)}") from error
 
 
 #: unique_violation: two writers met on one key, and whoever sends again finds the row of the other.
 #: check_violation: a partition was dropped under us; it is made anew. (PostgreSQL, appendix A.)
 _SEND_AGAIN = frozenset({"23505", "23514"})
+#: read_only_sql_transaction: a standby, or a server whose keeper stopped writing before its disk was full.
+_READ_ONLY = "25006"
 
 
-def _sqlstate(error: DBAPIError | psycopg.Error) -> str | None:
+def sqlstate(error: BaseException | None) -> str | None:
+    """The code PostgreSQL gave an error of the driver, as it is or as SQLAlchemy wraps it; None for any other."""
     return getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None)
 
 
@@ -235,5 +242,11 @@ def _postgresql(url: URL, pool_size: int, isolation: IsolationLevel) -> Engine:
                 f"PostgreSQL has synchronous_commit={level}: a commit could be lost after its acknowledgement. "
                 "Set it to 'on' for this role or database"
             )
+
+    @event.listens_for(engine, "handle_error")
+    def read_only(context: ExceptionContext) -> None:
+        # A session keeps what it began with: only a new one, on whatever server is the primary by then, can write.
+        if sqlstate(context.original_exception) == _READ_ONLY:
+            context.is_disconnect = True
 
     return engine

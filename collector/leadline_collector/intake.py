@@ -8,6 +8,7 @@ from leadline import wire
 from leadline_collector import signatures
 from leadline_collector.audit import Act, Event
 from leadline_collector.auth import Enrolled
+from leadline_collector.db import StoreBusyError, StoreUnavailableError
 from leadline_collector.ingest import ingest
 from leadline_collector.problems import ProblemError
 from leadline_collector.service import Service
@@ -24,6 +25,12 @@ def take(
         if refused.status == 409:
             _record_conflict(service, agent, refused)
         raise
+    except StoreBusyError:
+        raise
+    except StoreUnavailableError as error:
+        service.storing.failed(str(error))
+        raise
+    service.storing.worked()
     service.metrics.acknowledged(done.windows, done.samples, size=len(body), duplicate=done.ack.duplicate)
     return msgspec.structs.replace(done.ack, key_expires_at_s=agent.key_expires_at_s)
 

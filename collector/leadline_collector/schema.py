@@ -6,6 +6,8 @@ databases, and on PostgreSQL one process at a time.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,13 +21,15 @@ from sqlalchemy import Connection, text
 
 import leadline_migrations
 from leadline.errors import UnavailableError
-from leadline_collector.db import Database
+from leadline_collector.db import Database, StoreUnavailableError, sqlstate
 from leadline_collector.tables import metadata, window_stat
 
 #: Any number that nobody else takes: "leadline" on a telephone keypad.
 MIGRATION_LOCK = 53235463
 #: A migration that cannot get a table within this time gives up instead of queueing every other request behind it.
 LOCK_TIMEOUT = "10s"
+#: lock_not_available (PostgreSQL, appendix A).
+_LOCK_NOT_AVAILABLE = "55P03"
 
 
 @cache
@@ -50,16 +54,30 @@ def current(database: Database) -> str | None:
 
 def upgrade(database: Database, revision: str = "head") -> None:
     """Bring the database to ``revision``; nothing happens if it is there."""
-    with database.write() as connection:
+    with _patience_named(), database.write() as connection:
         _take_turns(connection)
         command.upgrade(_config(connection), revision)
 
 
 def downgrade(database: Database, revision: str) -> None:
     """Take the database back to ``revision``; ``base`` removes every table and all data."""
-    with database.write() as connection:
+    with _patience_named(), database.write() as connection:
         _take_turns(connection)
         command.downgrade(_config(connection), revision)
+
+
+@contextmanager
+def _patience_named() -> Iterator[None]:
+    """Say what to do where another transaction was in the way for too long."""
+    try:
+        yield
+    except StoreUnavailableError as error:
+        if sqlstate(error.__cause__) != _LOCK_NOT_AVAILABLE:
+            raise
+        raise UnavailableError(
+            f"another transaction holds a table or another migration runs, for more than {LOCK_TIMEOUT}: nothing was "
+            "changed; end it (pg_stat_activity names it) and run the migration again"
+        ) from error
 
 
 def drift(database: Database) -> list[Any]:

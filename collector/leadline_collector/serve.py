@@ -17,6 +17,7 @@ from leadline.errors import UnavailableError
 from leadline_collector import schema
 from leadline_collector.app import create_app
 from leadline_collector.config import CollectorConfig
+from leadline_collector.connections import Guard, Room, descriptors, room
 from leadline_collector.db import Database
 from leadline_collector.store import Store
 
@@ -24,9 +25,8 @@ from leadline_collector.store import Store
 GRACE_S = 10
 #: Agents send once a minute: a connection that is kept longer than that costs less than a new one.
 KEEP_ALIVE_S = 75
+#: Connections the kernel keeps until they are accepted: all agents of 500 sites may come back in the same second.
 BACKLOG = 1_024
-#: Requests under way at once; the next is told 503 and comes again.
-CONCURRENCY_MAX = 512
 
 
 @contextmanager
@@ -42,17 +42,18 @@ def opened(config: CollectorConfig) -> Iterator[Store]:
 
 def serve(config: CollectorConfig, clock: Clock, announce: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT. ``announce`` gets the address as soon as connections are accepted."""
+    space = room(descriptors())
     with opened(config) as store, _listening(config) as listener, _signals_ignored_after():
-        server = _Server(_options(config, create_app(config, store, clock)), lambda: announce(_url(config, listener)))
-        server.run(sockets=[listener])
+        options = _options(config, create_app(config, store, clock), space)
+        _Server(options, lambda: announce(_url(config, listener))).run(sockets=[listener])
 
 
 @contextmanager
 def running(config: CollectorConfig, store: Store, clock: Clock) -> Iterator[str]:
     """A collector in a thread of this process; the value is its address. For the demo and for tests."""
-    accepting = threading.Event()
+    accepting, space = threading.Event(), room(descriptors())
     with _listening(config) as listener:
-        server = _Server(_options(config, create_app(config, store, clock)), accepting.set)
+        server = _Server(_options(config, create_app(config, store, clock), space), accepting.set)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="collector")
         thread.start()
         try:
@@ -73,13 +74,16 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
+        for listener in sockets or ():
+            # asyncio's one number for both is how many it accepts in one go; the kernel may keep more than that.
+            listener.listen(BACKLOG)
         self._accepting()
 
 
-def _options(config: CollectorConfig, app: FastAPI) -> uvicorn.Config:
+def _options(config: CollectorConfig, app: FastAPI, space: Room) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="h11",
+        http=Guard(space.connections_max, config.head_s_max).protocol(),
         ws="none",
         loop="asyncio",
         lifespan="off",
@@ -88,8 +92,9 @@ def _options(config: CollectorConfig, app: FastAPI) -> uvicorn.Config:
         server_header=False,
         proxy_headers=config.behind_proxy,
         forwarded_allow_ips="*" if config.behind_proxy else None,
-        backlog=BACKLOG,
-        limit_concurrency=CONCURRENCY_MAX,
+        backlog=space.burst,
+        # It counts idle connections too: 500 agents that keep theirs would be the limit. ``connections`` bounds them.
+        limit_concurrency=None,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
         ssl_certfile=config.tls_cert,

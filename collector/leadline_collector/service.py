@@ -13,6 +13,7 @@ from leadline_collector.door import Door
 from leadline_collector.metrics import Metrics
 from leadline_collector.peers import FailureLimit
 from leadline_collector.store import Store
+from leadline_collector.storing import Storing
 
 NS_PER_S = 1_000_000_000
 
@@ -34,6 +35,7 @@ class Service:
     #: Refused enrolments of all peers together: no stranger fills the disk by way of the audit.
     refusal_limit: FailureLimit
     metrics: Metrics
+    storing: Storing
 
     def now_s(self) -> int:
         """Whole seconds since 1970-01-01 UTC."""

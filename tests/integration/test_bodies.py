@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import socket
 import tracemalloc
 import zlib
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 
 from leadline import wire
 from leadline.wire import BODY_BYTES_MAX, INFLATED_BYTES_MAX
-from leadline_collector.bodies import inflate
+from leadline_collector.bodies import DRAIN_FACTOR, SMALL_BYTES_MAX, inflate
 from leadline_collector.problems import ProblemError
 from tests.integration.conftest import Client
 from tests.integration.documents import batch, body, steady
@@ -121,3 +122,31 @@ def test_inflation_stops_at_its_limit() -> None:
     with pytest.raises(ProblemError) as refused:
         inflate(gzip.compress(bytes(INFLATED_BYTES_MAX + 1)))
     assert refused.value.status == 413
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("path", ["/api/v1/enroll", "/api/v1/tokens"])
+def test_small_requests_have_a_small_limit(client: Client, fra1: str, path: str) -> None:
+    """16 KiB are read, a byte more is 413, announced or not: whoever has no key fills no memory with a megabyte."""
+
+    def chunks() -> Iterator[bytes]:
+        for _ in range(4):
+            yield b" " * (SMALL_BYTES_MAX // 2)
+
+    answers = [
+        client.send("POST", path, sent, client.admin_key)
+        for sent in (b" " * SMALL_BYTES_MAX, b" " * (SMALL_BYTES_MAX + 1), chunks())
+    ]
+
+    assert [answer.status for answer in answers] == [400, 413, 413]
+    assert str(SMALL_BYTES_MAX) in answers[1].json()["detail"]
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_a_stranger_is_not_listened_to_for_long(client: Client) -> None:
+    """Of a body of many megabytes for a token, 128 KiB are thrown away; then he has his answer and no connection."""
+    with socket.create_connection(("127.0.0.1", int(client.url.rpartition(":")[2])), timeout=10) as stream:
+        stream.sendall(b"POST /api/v1/enroll HTTP/1.1\r\nHost: x\r\nContent-Length: 99000000\r\n\r\n")
+        stream.sendall(b" " * (DRAIN_FACTOR * SMALL_BYTES_MAX + 1))
+
+        assert stream.recv(12) == b"HTTP/1.1 413"

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,10 +37,14 @@ START = "import sys; from leadline_cli.__main__ import main; sys.exit(main())"
 
 
 @contextmanager
-def serving(env: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A collector on a free port, and its address."""
+def serving(
+    env: dict[str, str], prepare: Callable[[], None] | None = None
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A collector on a free port, and its address; ``prepare`` is what the process does before it becomes one."""
     command = [sys.executable, "-c", START, "collector", "serve", "--port", "0"]
-    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=prepare
+    ) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         try:

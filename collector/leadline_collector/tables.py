@@ -171,6 +171,7 @@ batch = Table(
     Column("signing_key_id", Integer),
     PrimaryKeyConstraint("src_id", "epoch", "seq"),
     Index(None, "src_id", "t_last"),
+    Index(None, "src_id", "boot_id", "t_last"),
 )
 
 #: How many batches of an epoch were ever stored: outlives the journal, and goes back when a backup is restored.

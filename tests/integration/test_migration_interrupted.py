@@ -50,10 +50,10 @@ sys.exit(main())
 MOMENTS = (
     "ADD COLUMN sealed_at_us",
     "INSERT INTO ledger",
-    "CREATE INDEX ix_quarantine",
+    "CREATE TABLE quarantine",
     "ADD COLUMN revoked_at",
     "audit_no",
-    "version_num='0003'",
+    "CREATE INDEX ix_batch_src_id_boot_id",
     "COMMIT",
 )
 BATCHES = 40

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import inspect, text
+from sqlalchemy import event, inspect, text
 from sqlalchemy.engine import URL
 
 from leadline.errors import ConfigError, UnavailableError
-from leadline_collector import schema
+from leadline_collector import journal, schema
 from leadline_collector.db import Database
 from leadline_collector.store import Store
 from leadline_collector.tables import metadata
@@ -183,6 +184,25 @@ def test_sqlite_is_durable_and_readers_cannot_write(empty: Database) -> None:
     assert found == ["wal", 2, 1]
     with pytest.raises(UnavailableError, match="readonly"), empty.read() as connection:
         connection.exec_driver_sql("DELETE FROM site")
+
+
+def test_the_last_batch_of_a_boot_is_found_by_an_index(empty: Database) -> None:
+    """Whatever an agent has delivered in years, one entry is read for it."""
+    schema.upgrade(empty)
+    asked: list[Any] = []
+
+    with empty.read() as connection:
+        event.listen(connection, "before_cursor_execute", lambda *call: asked.append(call[2:4]))
+        journal.seal_of_boot(connection, 1, "a-boot")
+        ((statement, values),) = asked
+        if empty.is_sqlite:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
+        else:
+            # An empty table is read whole whatever indexes it has, unless that is forbidden.
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+            plan = connection.exec_driver_sql(f"EXPLAIN {statement}", values).all()
+
+    assert "ix_batch_src_id_boot_id_t_last" in str(plan)
 
 
 PRAGMAS = ("journal_mode", "synchronous", "foreign_keys")

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from leadline import wire
 from leadline.errors import WireError, WireVersionError
@@ -50,7 +50,7 @@ async def receive_small(request: Request) -> AsyncIterator[bytes]:
 
 @asynccontextmanager
 async def _received(request: Request, bytes_max: int) -> AsyncIterator[bytes]:
-    """The body; 413 if it is larger than ``bytes_max``, announced or not, 408 if it takes too long.
+    """The body; 413 if it is larger than ``bytes_max``, announced or not, 408 if it takes too long, 400 if it ends early.
 
     The framework's own limit answers with plain text and before the sender's key was looked at.
     """
@@ -62,6 +62,9 @@ async def _received(request: Request, bytes_max: int) -> AsyncIterator[bytes]:
         except TimeoutError:
             detail = f"the body took longer than {service.config.body_s_max:g} s: send it again"
             raise ProblemError(408, detail, {"Connection": "close"}) from None
+        except ClientDisconnect:
+            # Nobody hears it, but it is counted: lines are cut, and that is no bug of the collector.
+            raise ProblemError(400, "the connection ended within the body") from None
         yield body
 
 

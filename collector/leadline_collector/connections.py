@@ -13,6 +13,7 @@ Everything here runs on the event loop, which is one thread.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import resource
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ class Guard:
         self.head_s_max = head_s_max
         self._connections_max = connections_max
         self._waiting: dict[Guarded, None] = {}
-        self._warned_at_s: float | None = None
+        self._is_full = _SeldomWarning("connections are full: those that wait longest are closed")
 
     def protocol(self) -> type[asyncio.Protocol]:
         """What uvicorn makes for every connection."""
@@ -97,12 +98,44 @@ class Guard:
         """Make room if these are too many with the one that has just come: it is the last of those that wait."""
         if count <= self._connections_max:
             return
-        if self._warned_at_s is None or now_s - self._warned_at_s >= WARN_EVERY_S:
-            self._warned_at_s = now_s
-            log.warning("connections are full: those that wait longest are closed", extra={"connections": count})
+        self._is_full.say(now_s, {"connections": count})
         longest = next(iter(self._waiting))
         self.works(longest)
         longest.cut()
+
+
+class _SeldomWarning:
+    """A line of the log that may be due many times a second."""
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+        self._said_at_s: float | None = None
+
+    def say(self, now_s: float, facts: dict[str, object]) -> None:
+        """Write it, unless it was written within ``WARN_EVERY_S``."""
+        if self._said_at_s is None or now_s - self._said_at_s >= WARN_EVERY_S:
+            self._said_at_s = now_s
+            log.warning(self._message, extra=facts)
+
+
+def report_exhaustion_seldom(loop: asyncio.AbstractEventLoop) -> None:
+    """Have the loop say in one line that it cannot accept: it tries once a second, and fails for a whole burst."""
+    warning = _SeldomWarning(
+        "no connection can be accepted: the process or the machine is out of descriptors or memory"
+    )
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+            warning.say(loop.time(), {"error": error.strerror})
+        else:
+            loop.default_exception_handler(context)
+
+    loop.set_exception_handler(handle)
+
+
+#: What asyncio waits a second for before it accepts again.
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Guarded(H11Protocol):

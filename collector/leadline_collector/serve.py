@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import threading
@@ -17,7 +18,7 @@ from leadline.errors import UnavailableError
 from leadline_collector import schema
 from leadline_collector.app import create_app
 from leadline_collector.config import CollectorConfig
-from leadline_collector.connections import Guard, Room, descriptors, room
+from leadline_collector.connections import Guard, Room, descriptors, report_exhaustion_seldom, room
 from leadline_collector.db import Database
 from leadline_collector.store import Store
 
@@ -73,6 +74,7 @@ class _Server(uvicorn.Server):
         self._accepting = accepting
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        report_exhaustion_seldom(asyncio.get_running_loop())
         await super().startup(sockets=sockets)
         for listener in sockets or ():
             # asyncio's one number for both is how many it accepts in one go; the kernel may keep more than that.

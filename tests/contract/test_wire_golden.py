@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from leadline import wire
 from leadline.errors import WireError
 from leadline.model import Failure
+from tests.contract.agent_v1 import AgentV1
 
 FOLDER = Path(__file__).parent / "wire"
 EXPECTED_PATHS: dict[str, str] = json.loads((FOLDER / "expected-paths.json").read_text())
@@ -87,6 +89,16 @@ def test_what_version_1_did_not_say_is_unknown() -> None:
         1, None, None, None, None, [],
     )  # fmt: skip
     assert (ack.batches, ack.received_at_us) == (None, None)
+
+
+def test_the_frozen_agent_of_version_1_writes_the_golden_document() -> None:
+    """Two witnesses of version 1 that share no code say the same."""
+    golden = json.loads((FOLDER / "good-batch-v1-every-key.json").read_text())
+    agent = AgentV1(port=0, name=golden["agent"], epoch=golden["epoch"], seq=golden["seq"], mesh_version=3)
+
+    agent.seal(golden["sealed_at_us"], golden["monotonic_us"], golden["series"])
+
+    assert json.loads(gzip.decompress(agent.unsent[0])) == golden
 
 
 @pytest.mark.parametrize("kind", [*KINDS.values(), wire.Series, wire.Gap, wire.ClockState, wire.PlanTarget])

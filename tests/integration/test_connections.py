@@ -7,15 +7,17 @@ import resource
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import urllib3
 from sqlalchemy.engine import URL
 
 from leadline_collector.config import CollectorConfig
 from leadline_collector.connections import CONNECTIONS_MAX, DESCRIPTORS_WANTED, Room, room
+from leadline_collector.db import Database
 from leadline_collector.store import Store
 from tests.integration.conftest import Client
 from tests.integration.documents import NOW_S, batch, body, steady
@@ -158,6 +160,57 @@ def test_who_waits_longest_makes_room(url: URL, tmp_path: Path) -> None:
     assert (during.status, after.status, len(streams)) == (200, 200, 400)
     assert waited_s < 5
     assert descriptors < 200
+
+
+def test_a_process_without_descriptors_recovers(url: URL, tmp_path: Path) -> None:
+    """Not one descriptor is left: connections wait or fail and nothing is acknowledged that is not stored; when there
+    are some again, it serves by itself.
+    """
+    data_dir = tmp_path / "data"
+    with serving(environment(url, data_dir)) as (process, address):
+        client = Client(url=address, admin_key=(data_dir / "admin.key").read_text().strip())
+        client.apply()
+        key = client.key("fra1", "fra")
+        limits = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (8, limits[1]))  # fewer than it has open
+        with silent(address, 20):
+            hurried = Client(url=address, admin_key="", pool=urllib3.PoolManager(retries=False, timeout=1))
+            with pytest.raises(urllib3.exceptions.HTTPError):
+                hurried.post(batch(("ams1", steady(4_900)), seq=1), key)
+            during = client.post(batch(("ams1", steady(4_900)), seq=1), key).status
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, limits)
+        after = [hurried_post(client, key, seq) for seq in (1, 2)]
+        client.pool.clear()
+        hurried.pool.clear()
+        assert process.poll() is None
+        process.terminate()
+        said = process.communicate(timeout=20)[1]
+
+    assert said.count("no connection can be accepted") == 1
+    assert "Traceback" not in said
+    assert during in {200, 503}  # by the connection that was open already
+    assert after == [200, 200]
+    database = Database(url)
+    assert batches(Store(database)) == 2
+    database.close()
+
+
+def hurried_post(client: Client, key: str, seq: int) -> int:
+    """By a connection of its own; asyncio looks for new ones a second later."""
+    client.pool.clear()
+    return client.post(batch(("ams1", steady(4_900, NOW_S + 60 * seq - 60)), seq=seq), key).status
+
+
+@only_sqlite
+def test_bytes_that_are_no_http_are_answered_and_let_go(client: Client, fra1: str) -> None:
+    """A TLS hello to a plain port, and noise: 400, closed, and nobody else notices."""
+    for noise in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", bytes(range(256)) * 300, b"\r\n" * 40_000):
+        with opened(client.url) as stream:
+            with suppress(ConnectionError):
+                stream.sendall(noise)
+            assert is_closed(stream)
+
+    assert client.post(batch(("ams1", steady(4_900))), fra1).status == 200
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,31 @@ def test_others_are_served_while_bodies_trickle(client: Client, fra1: str) -> No
         stream.close()
 
 
+def test_a_body_that_is_cut_off_is_no_bug(client: Client, fra1: str, store: Store) -> None:
+    """The connection ends in the midst of a batch: nothing is stored, and it is counted as damaged, not as a bug."""
+    with connected(client) as stream:
+        stream.sendall(HEAD.format(key=fra1, length=1_000).encode() + b"x")
+        settled(client)
+
+    for _ in range(100):
+        if refused(client, "damaged"):
+            break
+        threading.Event().wait(0.02)
+    assert (refused(client, "damaged"), refused(client, "bug"), batches(store)) == (1, 0, 0)
+
+
+def settled(client: Client) -> None:
+    """Return when the collector has begun what came before."""
+    assert client.send("GET", "/healthz").status == 200
+
+
+def refused(client: Client, reason: str) -> int:
+    """How many batches were refused for that reason."""
+    text = client.send("GET", "/metrics").body.decode()
+    line = next(line for line in text.splitlines() if f'refused_total{{reason="{reason}"}}' in line)
+    return int(float(line.split()[-1]))
+
+
 def test_ten_thousand_targets_are_refused(client: Client, fra1: str, store: Store) -> None:
     """More windows than a batch may have is 422 at ``series``, whatever stands behind it."""
     one = msgspec.json.decode(wire.encode(batch(("ams1", steady(4_900)))))

@@ -1,0 +1,80 @@
+"""A collector that ends under load, by kill -9 or when told to: what it acknowledged is stored, and nothing twice."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import urllib3
+from sqlalchemy.engine import URL
+
+from leadline_collector.db import Database
+from leadline_collector.store import Store
+from tests.integration.conftest import Client
+from tests.integration.documents import NOW_S, batch, body, steady
+from tests.integration.test_ingest import batches, rows
+from tests.integration.test_serve import environment, serving
+
+BATCHES = 120
+#: So many are acknowledged when the collector ends: in the midst of the others.
+ACKNOWLEDGED = 30
+SENDERS = 8
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_what_was_acknowledged_is_stored_when_the_collector_ends(
+    url: URL, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Eight connections carry 120 batches; after the end, the journal has every one that was acknowledged, and the next
+    collector takes all of them again, each once.
+    """
+    env = environment(url, tmp_path / "data")
+    sent = [body(batch(("ams1", steady(4_900, NOW_S + 60 * seq)), seq=seq)) for seq in range(BATCHES)]
+    acknowledged: list[int] = []
+    enough = threading.Event()
+
+    def post(client: Client, key: str, seq: int) -> None:
+        try:
+            answer = client.post_bytes(sent[seq], key)
+        except urllib3.exceptions.HTTPError:
+            return
+        if answer.status == 200:
+            acknowledged.append(seq)
+        if len(acknowledged) >= ACKNOWLEDGED:
+            enough.set()
+
+    with serving(env) as (process, address), ThreadPoolExecutor(SENDERS) as pool:
+        client = Client(url=address, admin_key=(tmp_path / "data" / "admin.key").read_text().strip())
+        client.apply()
+        key = client.key("fra1", "fra")
+        futures = [pool.submit(post, client, key, seq) for seq in range(BATCHES)]
+        assert enough.wait(30)
+        process.send_signal(number)
+        process.communicate(timeout=30)
+        for future in futures:
+            future.result(30)
+        client.pool.clear()
+
+    assert ACKNOWLEDGED <= len(acknowledged) < BATCHES
+    assert set(acknowledged) <= journal(url)
+    with serving(env) as (_, address):
+        client = Client(url=address, admin_key="")
+        answers = [client.post_bytes(data, key) for data in sent]
+        client.pool.clear()
+    assert {answer.status for answer in answers} == {200}
+    assert {seq for seq in acknowledged if not answers[seq].json()["duplicate"]} == set()
+    database = Database(url)
+    assert (len(rows(Store(database))), batches(Store(database))) == (BATCHES, BATCHES)
+    database.close()
+
+
+def journal(url: URL) -> set[int]:
+    """The numbers of the batches that are there."""
+    database = Database(url)
+    with database.read() as connection:
+        found = set(connection.exec_driver_sql("SELECT seq FROM batch").scalars())
+    database.close()
+    return found

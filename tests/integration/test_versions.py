@@ -1,0 +1,178 @@
+"""Agents that are older and newer than their collector: the one is served, the other keeps what it has."""
+
+from __future__ import annotations
+
+import gzip
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from leadline import wire
+from leadline.clock import seeded
+from leadline_agent.answers import Answer, Kind
+from leadline_agent.push import CollectorClient
+from leadline_agent.sealing import Sealer
+from leadline_agent.sender import Sender
+from leadline_agent.spool.files import DirectoryFiles
+from leadline_agent.spool.limits import SpoolLimits
+from leadline_agent.spool.shelf import PackedBatch
+from leadline_agent.spool.spool import Committed, Spool
+from leadline_collector.store import Store
+from tests.contract.agent_v1 import AgentV1
+from tests.fakes import FakeClock
+from tests.integration.conftest import Client
+from tests.integration.documents import NOW_S, batch, steady
+from tests.integration.test_ingest import batches, rows
+
+#: The slots of a minute at one probe in 5 s, every way of missing in them.
+SERIES_V1: dict[str, Any] = {
+    "target": "ams1",
+    "address": "192.0.2.3",
+    "start_s": NOW_S,
+    "interval_ms": 5_000,
+    "rtt_us": [4_900, 4_900, 5_100, 5_300, None, None, None, None, None, None, None, None],
+    "misses": [
+        [4, "timeout"],
+        [5, "late", 10_000_001],
+        [6, "unreachable", 769],
+        [7, "send_error", 1],
+        [8, "local_drop"],
+        [9, "local_stall"],
+        [10, "not_sent"],
+        [11, "resolve_error", None],
+    ],
+    "duplicates": 2,
+    "error_us": [3, 17],
+}
+
+
+@pytest.fixture(name="old")
+def _old(client: Client) -> AgentV1:
+    """An agent of version 1, enrolled, with its plan."""
+    assert client.apply().status == 200
+    agent = AgentV1(port=int(client.url.rpartition(":")[2]))
+    agent.enrol(client.token("fra"), "fra1")
+    return agent
+
+
+def test_an_agent_of_version_1_gets_its_plan(old: AgentV1) -> None:
+    """Every key it knows is there, and means what it meant."""
+    plan = old.plan()
+
+    assert old.mesh_version == 1
+    assert plan == [
+        {
+            "name": "ams1",
+            "site": "ams",
+            "address": "192.0.2.3",
+            "interval_ms": 1_000,
+            "timeout_ms": 10_000,
+            "payload_bytes": 56,
+            "dscp": 0,
+            "dont_fragment": False,
+        }
+    ]
+
+
+def test_what_an_agent_of_version_1_measured_is_stored_right(client: Client, store: Store, old: AgentV1) -> None:
+    """A window with every way of missing, and one without any: acknowledged, and each column says what they say."""
+    old.plan()
+    old.seal((NOW_S + 70) * 1_000_000, 86_400_000_000, [SERIES_V1])
+    full = {"rtt_us": list(range(4_900, 4_912)), "start_s": NOW_S + 60, "misses": [], "error_us": None}
+    old.seal((NOW_S + 130) * 1_000_000, 86_460_000_000, [SERIES_V1 | full])
+    old.seal((NOW_S + 190) * 1_000_000, 86_520_000_000, [])
+
+    assert old.send() == [200, 200, 200]
+
+    assert (old.unsent, batches(store)) == ([], 3)
+    first, second = rows(store)
+    assert (first["expected"], first["sent"], first["received"]) == (12, 7, 4)
+    # The median of seven that were sent: a loss is slower than any reply.
+    assert (first["min_us"], first["p50_us"], first["max_us"], first["mean_us"]) == (4_900, 5_300, 5_300, 5_050)
+    assert {name: first[name] for name in first if name.endswith("_count")} == {
+        f"{failure}_count": 1 for failure in (miss[1] for miss in SERIES_V1["misses"])
+    }
+    assert (first["duplicates"], first["error_p50_us"], first["error_p99_us"], first["seq"]) == (2, 3, 17, 0)
+    assert (second["received"], second["min_us"], second["max_us"], second["error_p99_us"]) == (12, 4_900, 4_911, None)
+    assert client.get(f"/api/v1/agents/fra1/gaps?from={NOW_S}&to={NOW_S + 120}")["gaps"] == []
+
+
+def test_what_an_agent_of_version_1_repeats_is_known(store: Store, old: AgentV1) -> None:
+    """The same bytes again are acknowledged and add nothing."""
+    old.plan()
+    old.seal((NOW_S + 70) * 1_000_000, 1, [SERIES_V1])
+    again = list(old.unsent)
+    old.send()
+
+    old.unsent = again
+    assert old.send() == [200]
+
+    assert (old.unsent, batches(store), len(rows(store))) == ([], 1, 1)
+
+
+class Upgraded:
+    """The collector, which somebody upgrades: the new one is on paper and stores what the old one could not read."""
+
+    url = "http://collector.test"
+
+    def __init__(self, old: CollectorClient, clock: FakeClock) -> None:
+        self.old: CollectorClient | None = old
+        self.clock = clock
+        #: When, in monotonic seconds, and what.
+        self.posts: list[tuple[float, bytes]] = []
+
+    def push(self, body: bytes) -> Answer:
+        """Send one packed batch."""
+        self.posts.append((self.clock.monotonic_ns() / 1e9, body))
+        if self.old is not None:
+            return self.old.push(body)
+        ack = wire.Ack(digest=wire.digest(body), batches=1)
+        return Answer(kind=Kind.STORED, reason="stored", status=200, ack=ack)
+
+
+def test_an_agent_newer_than_its_collector_keeps_its_batches(
+    client: Client, store: Store, fra1: str, tmp_path: Path
+) -> None:
+    """426 for a version that is not known here: nothing is put aside; every few minutes the same bytes are sent again,
+    and the collector that understands them gets them.
+    """
+    clock = FakeClock()
+    spool = Spool(
+        files=DirectoryFiles(tmp_path / "spool"), clock=clock, make_epoch=lambda: "1" * 32, limits=SpoolLimits()
+    )
+    collector = Upgraded(CollectorClient(client.url, fra1), clock)
+    sender = Sender(
+        clients=[collector],  # type: ignore[list-item]  # the port, not the class
+        spool=spool,
+        sealer=Sealer("fra1", spool, clock),
+        clock=clock,
+        rng=seeded(1),
+    )
+    newer = msgspec.json.decode(wire.encode(batch(("ams1", steady(4_900))))) | {
+        "v": wire.WIRE_VERSION + 1,
+        "mood": "good",
+    }
+    sent = gzip.compress(msgspec.json.encode(newer))
+    spool.append(PackedBatch(id=spool.reserve(), body=sent, windows=1, t_first_s=NOW_S, t_last_s=NOW_S))
+    assert isinstance(spool.commit(), Committed)
+
+    def try_again() -> None:
+        clock.sleep_until(sender.step() or 0)  # it says when it is due
+        sender.step()
+
+    for _ in range(3):
+        try_again()
+    kept = (spool.usage().unacked, spool.usage().dead, batches(store))
+    said = sender.last_error or ""
+    collector.old = None
+    try_again()
+
+    assert kept == (1, 0, 0)
+    assert said.startswith("426")
+    assert [body for _, body in collector.posts] == [sent] * 4
+    assert all(150 <= later - earlier <= 300 for (earlier, _), (later, _) in pairwise(collector.posts))
+    assert (spool.usage().unacked, spool.usage().acked) == (0, 1)
+    spool.close()

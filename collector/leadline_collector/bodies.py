@@ -50,7 +50,7 @@ async def receive_small(request: Request) -> AsyncIterator[bytes]:
 
 @asynccontextmanager
 async def _received(request: Request, bytes_max: int) -> AsyncIterator[bytes]:
-    """The body; 413 if it is larger than ``bytes_max``, announced or not, 408 if it takes too long, 400 if it ends early.
+    """The body; 413 if it is larger than ``bytes_max``, announced or not, 408 if it is too slow, 400 if it ends early.
 
     The framework's own limit answers with plain text and before the sender's key was looked at.
     """

@@ -18,6 +18,7 @@ from leadline_agent.sender import Sender
 from leadline_agent.spool.limits import SpoolLimits
 from leadline_agent.spool.spool import Committed, Spool
 from leadline_agent.spool.usage import Usage
+from leadline_agent.state import Credential
 from leadline_collector import credentials, meshes
 from leadline_collector.db import Database
 from leadline_collector.store import Store
@@ -77,7 +78,7 @@ class WatchedClient(CollectorClient):
     """The product's client; what came back is remembered."""
 
     def __init__(self, url: str, key: str) -> None:
-        super().__init__(url, key)
+        super().__init__(url, Credential(collector=url, agent="herd", site="fra", key=key))
         self.answers: list[Answer] = []
 
     def push(self, body: bytes) -> Answer:

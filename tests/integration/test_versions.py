@@ -20,6 +20,7 @@ from leadline_agent.spool.files import DirectoryFiles
 from leadline_agent.spool.limits import SpoolLimits
 from leadline_agent.spool.shelf import PackedBatch
 from leadline_agent.spool.spool import Committed, Spool
+from leadline_agent.state import Credential
 from leadline_collector.store import Store
 from tests.contract.agent_v1 import AgentV1
 from tests.fakes import FakeClock
@@ -143,7 +144,9 @@ def test_an_agent_newer_than_its_collector_keeps_its_batches(
     spool = Spool(
         files=DirectoryFiles(tmp_path / "spool"), clock=clock, make_epoch=lambda: "1" * 32, limits=SpoolLimits()
     )
-    collector = Upgraded(CollectorClient(client.url, fra1), clock)
+    collector = Upgraded(
+        CollectorClient(client.url, Credential(collector=client.url, agent="fra1", site="fra", key=fra1)), clock
+    )
     sender = Sender(
         clients=[collector],  # type: ignore[list-item]  # the port, not the class
         spool=spool,

@@ -24,6 +24,7 @@ from leadline_verdict.document import (
 )
 from leadline_verdict.multiplicity import wrong_claims_expected
 from leadline_verdict.pair import PairWindows
+from leadline_verdict.parts import routes_of
 from leadline_verdict.requirements import Requirement, Requirements
 from leadline_verdict.verdict import pair_verdict
 
@@ -54,8 +55,9 @@ def answer(
     """Judge each pair by its profiles; ``progress`` is called after each verdict."""
     verdicts = []
     for pair, profiles in pairs:
+        routes = routes_of(pair)
         for profile in profiles:
-            verdicts.append(pair_verdict(pair, profile, asked.rule))
+            verdicts.append(pair_verdict(pair, profile, asked.rule, routes))
             progress()
     return VerdictDocument(
         version=VERDICT_VERSION,

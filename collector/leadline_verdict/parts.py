@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import reduce
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,6 +33,9 @@ from leadline_verdict.readings import known
 from leadline_verdict.series import NONE, IntColumn
 from leadline_verdict.shares import Interval, tally
 from leadline_verdict.states import BAD, GOOD, UNAVAILABLE, Minutes, Readings, States
+
+if TYPE_CHECKING:
+    from leadline_verdict.segments import Segment
 
 #: Episodes in one document; the longest are shown.
 EPISODES_MAX = 100
@@ -181,26 +185,32 @@ def hour_answers(grid: Sequence[HourOfWeek]) -> list[HourAnswer]:
     ]
 
 
-def segment_answers(pair: PairWindows, readings: Readings, rule: Rule) -> list[SegmentAnswer] | None:
-    """The stretches between changes of the shortest round trip; None where change points cannot be looked for."""
+def routes_of(pair: PairWindows) -> Sequence[Segment] | None:
+    """The stretches between changes of the shortest round trip of any path; None where ruptures is not installed."""
     try:
         from leadline_verdict.segments import segments
     except ModuleNotFoundError:
         return None
-    smallest = reduce(_smaller, [series.min_us for series in pair.series], np.full(pair.minutes, NONE, dtype=np.int32))
-    found = segments(smallest)
+    nothing = np.full(pair.minutes, NONE, dtype=np.int32)
+    return segments(reduce(_smaller, [series.min_us for series in pair.series], nothing))
+
+
+def segment_answers(
+    pair: PairWindows, readings: Readings, rule: Rule, routes: Sequence[Segment]
+) -> list[SegmentAnswer]:
+    """Each stretch with what its own windows say."""
     return [
         SegmentAnswer(
-            start_s=pair.start_s + segment.start * WINDOW_S,
-            start_iso=iso(pair.start_s + segment.start * WINDOW_S),
-            end_s=pair.start_s + segment.end * WINDOW_S,
-            end_iso=iso(pair.start_s + segment.end * WINDOW_S),
-            median_us=round(segment.median_us),
-            change_us=None if segment.change_us is None else round(segment.change_us),
-            share=tally(readings.between(segment.start, segment.end).pessimistic).good_ratio,
-            verdict=_word_of(readings, segment.start, segment.end, rule),
+            start_s=pair.start_s + route.start * WINDOW_S,
+            start_iso=iso(pair.start_s + route.start * WINDOW_S),
+            end_s=pair.start_s + route.end * WINDOW_S,
+            end_iso=iso(pair.start_s + route.end * WINDOW_S),
+            median_us=round(route.median_us),
+            change_us=None if route.change_us is None else round(route.change_us),
+            share=tally(readings.between(route.start, route.end).pessimistic).good_ratio,
+            verdict=_word_of(readings, route.start, route.end, rule),
         )
-        for segment in found
+        for route in routes
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,17 +25,22 @@ from leadline_verdict.sensitivity import sensitivity
 from leadline_verdict.shares import Rule as IntervalRule
 from leadline_verdict.states import GOOD
 
+if TYPE_CHECKING:
+    from leadline_verdict.segments import Segment
+
 #: A claim on so many days of clustered days is strong (method.md §6.5).
 STRONG_DAYS = 63
 
 
-def pair_verdict(pair: PairWindows, asked: Requirements, rule: Rule) -> PairVerdict:
-    """Judge one pair by everything that is asked."""
+def pair_verdict(
+    pair: PairWindows, asked: Requirements, rule: Rule, routes: Sequence[Segment] | None = None
+) -> PairVerdict:
+    """Judge one pair by everything that is asked. ``routes``: between changes of the path (``parts.routes_of``)."""
     facts, grid = _facts(pair, asked, rule)
     word, why = decide(facts)
     shares = parts.shares_answer(facts.readings, facts.found, rule)
     episodes, episodes_total = parts.episodes_answer(pair, facts.readings.pessimistic)
-    segments = parts.segment_answers(pair, facts.readings, rule)
+    segments = parts.segment_answers(pair, facts.readings, rule, routes or ())
     return PairVerdict(
         source=pair.source,
         destination=pair.destination,
@@ -42,7 +48,7 @@ def pair_verdict(pair: PairWindows, asked: Requirements, rule: Rule) -> PairVerd
         verdict=word,
         labels=list(_labels(word, facts.found)),
         confidence=_confidence(word, facts.found),
-        reasons=[*why, *_notes(pair, facts, segments or [])],
+        reasons=[*why, *_notes(pair, facts, segments)],
         flips=flips(word, pair, facts, shares),
         simulated=any(series.simulated for series in pair.series),
         paths=[f"{path.agent} to {path.target}" for path in pair.paths],
@@ -56,7 +62,7 @@ def pair_verdict(pair: PairWindows, asked: Requirements, rule: Rule) -> PairVerd
         episodes_total=episodes_total,
         migration=parts.migration_answers(facts.readings),
         hours=parts.hour_answers(grid),
-        segments=segments or [],
+        segments=segments,
         segments_agree=len(set(parts.words_of(segments))) <= 1 if segments else None,
         sensitivity=sensitivity(pair, asked, rule, facts.found, lambda found: _settled(facts, found)),
     )

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from leadline.errors import ConfigError
 from leadline.judge import TARGET_SHARE_DEFAULT, UNSEEN_EPISODE_WINDOWS
 from leadline_collector import auth
-from leadline_collector.openapi import JsonAnswer, answers_with, csv_or
+from leadline_collector.openapi import CsvAnswer, JsonAnswer, answers_with, csv_or
 from leadline_collector.period import days_of
 from leadline_collector.problems import ProblemError
 from leadline_collector.service import Serving
@@ -81,6 +81,7 @@ def get_verdicts(service: Serving, asked: Asked) -> Response:
 @router.get(
     "/api/v1/verdicts/windows",
     dependencies=[Viewer],
+    response_class=CsvAnswer,
     responses=csv_or("the windows of each pair", 401, 404, 422, 503),
 )
 def get_verdict_windows(service: Serving, asked: Asked) -> Response:
@@ -89,4 +90,4 @@ def get_verdict_windows(service: Serving, asked: Asked) -> Response:
     file = io.StringIO()
     ends = {site for pair in pairs for site in (pair.source, pair.destination)}
     exchange.write(file, pairs, [site for site in mesh.sites if site.name in ends])
-    return Response(file.getvalue(), media_type="text/csv; charset=utf-8")
+    return CsvAnswer(file.getvalue())

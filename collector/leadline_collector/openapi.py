@@ -55,6 +55,12 @@ class JsonAnswer(Response):
         super().__init__(wire.encode(document), headers=headers)
 
 
+class CsvAnswer(Response):
+    """A file of columns."""
+
+    media_type = "text/csv"
+
+
 def answers_with(kind: type[Struct], *problems: int) -> dict[int | str, dict[str, Any]]:
     """The ``responses`` of a route that answers with ``kind`` or with one of these problems."""
     answer = {"description": _summary(kind), "content": {"application/json": {"schema": _reference(kind)}}}

@@ -86,6 +86,8 @@ ROUTES = {
         ("GET", "/api/v1/profiles"),
         ("GET", "/api/v1/matrix?profile=vcf9-stretched-cluster"),
         ("GET", "/api/v1/pairs/fra/ams/windows"),
+        ("GET", "/api/v1/verdicts?pair=fra,ams&profile=vsan-stretched"),
+        ("GET", "/api/v1/verdicts/windows?pair=fra,ams&profile=vsan-stretched"),
         ("GET", "/api/v1/agents/fra1/gaps"),
         ("GET", "/openapi.json"),
         ("GET", "/"),
@@ -295,7 +297,10 @@ def test_the_openapi_document_describes_every_answer(client: Client) -> None:
 
     for path, operations in document["paths"].items():
         for operation in operations.values():
-            reference = operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"]
+            content = operation["responses"]["200"]["content"]
+            if "text/csv" in content:
+                continue
+            reference = content["application/json"]["schema"]["$ref"]
             assert reference.rpartition("/")[2] in schemas, path
     assert set(references(document)) <= {f"#/components/schemas/{name}" for name in schemas}
 

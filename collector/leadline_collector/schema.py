@@ -22,7 +22,7 @@ from sqlalchemy import Connection, text
 import leadline_migrations
 from leadline.errors import UnavailableError
 from leadline_collector.db import Database, StoreUnavailableError, sqlstate
-from leadline_collector.tables import metadata, window_stat
+from leadline_collector.tables import PARTITIONED, metadata
 
 #: Any number that nobody else takes: "leadline" on a telephone keypad.
 MIGRATION_LOCK = 53235463
@@ -118,4 +118,4 @@ def _take_turns(connection: Connection) -> None:
 
 def _is_ours(name: str | None, kind: str, parents: Any) -> bool:
     """Partitions are made while the collector runs and are no drift."""
-    return not (kind == "table" and str(name).startswith(f"{window_stat.name}_p"))
+    return kind != "table" or not str(name).startswith(tuple(f"{table.name}_p" for table in PARTITIONED))

@@ -344,16 +344,18 @@ class Writer(Reader):
     def make_partitions(self, numbers: Iterable[int]) -> None:
         """Make the partitions of these numbers that are missing (PostgreSQL)."""
         for number in numbers:
-            name = f"{window_stat.name}_p{number}"
-            start_s = number * PARTITION_S
+            for table in tables.PARTITIONED:
+                self._make_partition(table.name, number)
+
+    def _make_partition(self, table: str, number: int) -> None:
+        name, start_s = f"{table}_p{number}", number * PARTITION_S
+        if self._connection.execute(select(func.to_regclass(name))).scalar() is None:
             # Attached, not created in place: ATTACH lets others read and write the table meanwhile.
-            if self._connection.execute(select(func.to_regclass(name))).scalar() is None:
-                for statement in (
-                    f"CREATE TABLE {name} (LIKE {window_stat.name} INCLUDING ALL)",
-                    f"ALTER TABLE {window_stat.name} ATTACH PARTITION {name} "
-                    f"FOR VALUES FROM ({start_s}) TO ({start_s + PARTITION_S})",
-                ):
-                    self._connection.execute(text(statement))
+            for statement in (
+                f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL)",
+                f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ({start_s}) TO ({start_s + PARTITION_S})",
+            ):
+                self._connection.execute(text(statement))
 
     def take_partitions(self) -> None:
         """Wait until no other transaction makes partitions."""

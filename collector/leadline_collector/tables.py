@@ -2,8 +2,8 @@
 
 Rule 1: names become small integers here: ``src_id`` is the agent, ``dst_id`` the target.
 Rule 2: times are epoch seconds in BIGINT, RTTs whole microseconds rounded up, digests raw SHA-256 bytes.
-Rule 3: the big tables (``batch``, ``window_stat``) have no sequence, their keys begin with ``src_id``, and foreign keys
-point only to small reference tables: so they can be distributed by ``src_id``.
+Rule 3: the big tables have no sequence, their keys begin with ``src_id`` (or, where they are of pairs of sites, with
+``source_id``), and foreign keys point only to small reference tables: so they can be distributed by their first column.
 Rule 4: migrations/ says the same; a test compares.
 """
 
@@ -25,6 +25,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
+from sqlalchemy.schema import SchemaItem
 
 from leadline.model import NAME_LENGTH_MAX, Failure
 
@@ -36,7 +37,7 @@ NAMING = {
 }
 metadata = MetaData(naming_convention=NAMING)
 
-#: PostgreSQL keeps windows in partitions of this length, so that retention drops files instead of deleting rows.
+#: PostgreSQL keeps big tables in partitions of this length, so that retention drops files instead of deleting rows.
 PARTITION_S = 30 * 86_400
 
 site = Table(
@@ -264,3 +265,139 @@ window_stat = Table(
     sqlite_with_rowid=False,
     postgresql_partition_by="RANGE (t)",
 )
+
+#: Hours of an agent whose rollups may be behind ``window_stat``: written by whoever writes windows, in the same
+#: transaction, and taken away by compaction.
+mark_hour = Table(
+    "mark_hour",
+    metadata,
+    Column("src_id", Integer, nullable=False),
+    Column("t", BigInteger, nullable=False),
+    #: Grows by one with every transaction that writes windows of the hour.
+    Column("version", BigInteger, nullable=False),
+    #: Windows that start before this are in the rollup as they are in ``window_stat``.
+    Column("since", BigInteger, nullable=False),
+    PrimaryKeyConstraint("src_id", "t"),
+    sqlite_with_rowid=False,
+)
+
+#: Days of a source site with hours that were compacted after the day was: its rollups and tallies are behind.
+mark_day = Table(
+    "mark_day",
+    metadata,
+    Column("source_id", Integer, nullable=False),
+    Column("t", BigInteger, nullable=False),
+    PrimaryKeyConstraint("source_id", "t"),
+    sqlite_with_rowid=False,
+)
+
+#: One hour of raw round trips of a path (``chunks``). A row for every hour in which an agent measured.
+chunk = Table(
+    "chunk",
+    metadata,
+    Column("src_id", Integer, nullable=False),
+    Column("dst_id", Integer, nullable=False),
+    Column("t", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("src_id", "dst_id", "t"),
+    postgresql_partition_by="RANGE (t)",
+)
+
+
+def _rollup() -> list[SchemaItem]:
+    """The columns of a path's sums over some time; RTTs in microseconds."""
+    return [
+        Column("src_id", Integer, nullable=False),
+        Column("dst_id", Integer, nullable=False),
+        Column("t", BigInteger, nullable=False),
+        Column("windows", SmallInteger, nullable=False),
+        Column("expected", Integer, nullable=False),
+        Column("sent", Integer, nullable=False),
+        Column("received", Integer, nullable=False),
+        Column("duplicates", BigInteger, nullable=False),
+        *(Column(name, Integer, nullable=False) for name in FAILURE_COLUMNS.values()),
+        #: None without a reply.
+        Column("min_us", Integer),
+        Column("max_us", Integer),
+        #: Of all replies; None where their round trips are not known one by one (simulated windows).
+        Column("sum_us", BigInteger),
+        Column("rtt_histogram", LargeBinary),
+        #: Of the p95 of each window; windows whose p95 is infinite, or that sent nothing, are in neither.
+        Column("p95_histogram", LargeBinary, nullable=False),
+        #: Windows that sent something and whose p95 is infinite.
+        Column("p95_infinite", SmallInteger, nullable=False),
+        #: Some of the windows came from no agent.
+        Column("simulated", Boolean, nullable=False),
+    ]
+
+
+rollup_hour = Table(
+    "rollup_hour",
+    metadata,
+    *_rollup(),
+    #: The statistics of the windows (``hour_windows``).
+    Column("packed", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("src_id", "dst_id", "t"),
+    postgresql_partition_by="RANGE (t)",
+)
+
+rollup_day = Table("rollup_day", metadata, *_rollup(), PrimaryKeyConstraint("src_id", "dst_id", "t"))
+
+#: A profile as windows were judged by it when they were counted. Numbers are not used twice.
+rule = Table(
+    "rule",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("profile", String(NAME_LENGTH_MAX), nullable=False),
+    #: Of what is compared, how, and with what.
+    Column("sha256", LargeBinary(32), nullable=False, unique=True),
+    #: Every hour and day that is compacted is counted by it.
+    Column("complete", Boolean, nullable=False),
+)
+
+#: Both readings of a window, as ``leadline.judge`` has them; what is in none of these is unknown in both.
+COUNT_COLUMNS = ("good", "bad", "unavailable", "good_best", "bad_best", "unavailable_best")
+
+
+def _tally() -> list[SchemaItem]:
+    """The columns of the windows of a pair of sites counted by their states."""
+    return [
+        Column("source_id", Integer, nullable=False),
+        Column("rule_id", Integer, nullable=False),
+        Column("t", BigInteger, nullable=False),
+        Column("destination_id", Integer, nullable=False),
+        *(Column(name, SmallInteger, nullable=False) for name in COUNT_COLUMNS),
+        Column("min_us", Integer),
+        Column("simulated", Boolean, nullable=False),
+    ]
+
+
+tally_hour = Table(
+    "tally_hour",
+    metadata,
+    *_tally(),
+    PrimaryKeyConstraint("source_id", "rule_id", "t", "destination_id"),
+    sqlite_with_rowid=False,
+    postgresql_partition_by="RANGE (t)",
+)
+
+#: Episodes of a day in one reading, unknown counted as the reading has it: how many, and how many windows lie before
+#: the first and after the last (all 1,440 if there is none), so that those of neighbouring days can be joined.
+EPISODE_COLUMNS = tuple(
+    f"{state}_{name}{reading}"
+    for reading in ("", "_best")
+    for state in ("bad", "good")
+    for name in ("episodes", "lead", "trail")
+)
+
+tally_day = Table(
+    "tally_day",
+    metadata,
+    *_tally(),
+    *(Column(name, SmallInteger, nullable=False) for name in EPISODE_COLUMNS),
+    PrimaryKeyConstraint("source_id", "rule_id", "t", "destination_id"),
+    sqlite_with_rowid=False,
+)
+
+#: Tables that PostgreSQL keeps in partitions.
+PARTITIONED = (window_stat, chunk, rollup_hour, tally_hour)

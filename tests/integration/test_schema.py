@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, inspect, text
+from sqlalchemy import event, func, insert, inspect, select, text
 from sqlalchemy.engine import URL
 
 from leadline.errors import ConfigError, UnavailableError
 from leadline_collector import journal, schema
 from leadline_collector.db import Database
 from leadline_collector.store import Store
-from leadline_collector.tables import metadata
+from leadline_collector.tables import mark_hour, metadata, window_stat
 
 
 @pytest.fixture(name="empty")
@@ -121,6 +121,33 @@ def test_signatures_go_and_batches_stay(empty: Database) -> None:
         keys = connection.execute(text("SELECT count(*) FROM signing_key")).scalar()
     assert ([tuple(row) for row in found], keys) == ([(1, None, None), (2, None, None)], 0)
     assert schema.drift(empty) == []
+
+
+def test_windows_that_are_stored_already_wait_for_compaction(empty: Database) -> None:
+    """Every hour of every agent with windows is marked; down again leaves the windows as they were."""
+    schema.upgrade(empty)
+    schema.downgrade(empty, "0003")
+    places = [(1, 2, 7_200), (1, 2, 7_260), (1, 3, 7_260), (1, 2, 10_860), (4, 2, 0)]
+    with empty.write() as connection:
+        if not empty.is_sqlite:
+            connection.exec_driver_sql(
+                "CREATE TABLE window_stat_p0 PARTITION OF window_stat FOR VALUES FROM (0) TO (9999999)"
+            )
+        columns = [column for column in window_stat.columns if not column.nullable]
+        rows = [
+            {column.name: 0 for column in columns} | dict(zip(("src_id", "dst_id", "t"), place, strict=True))
+            for place in places
+        ]
+        connection.execute(insert(window_stat), rows)
+
+    schema.upgrade(empty)
+
+    with empty.read() as connection:
+        marks = connection.execute(select(mark_hour).order_by(mark_hour.c.src_id, mark_hour.c.t)).all()
+    assert [tuple(mark) for mark in marks] == [(1, 7_200, 1, 7_200), (1, 10_800, 1, 10_800), (4, 0, 1, 0)]
+    schema.downgrade(empty, "0003")
+    with empty.read() as connection:
+        assert connection.execute(select(func.count()).select_from(window_stat)).scalar_one() == len(places)
 
 
 def test_up_twice_does_nothing(empty: Database) -> None:

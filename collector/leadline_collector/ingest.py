@@ -272,7 +272,7 @@ def _store_windows(writer: Writer, found: Prepared, dst_ids: Mapping[str, int]) 
     if taken:
         claims = claims_of(writer, entry.src_id, taken, dst_ids)
         writer.remove_windows(entry.src_id, taken)
-        writer.add_windows([_row(entry.src_id, place, of_place) for place, of_place in claims.items()])
+        writer.add_windows(entry.src_id, [_row(entry.src_id, place, of_place) for place, of_place in claims.items()])
 
 
 def claims_of(

@@ -65,7 +65,7 @@ def simulate(
         rows = list(_rows(route, mesh, ids, version, (start_s, end_s), gaps[route.pair.source], seed))
         for first in range(0, len(rows), _ROWS_MAX):
             with store.write() as writer:
-                writer.add_windows(rows[first : first + _ROWS_MAX])
+                writer.add_windows(ids[0], rows[first : first + _ROWS_MAX])
         total += len(rows)
         progress(len(rows))
     return total

@@ -33,7 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from leadline.model import WINDOW_S
-from leadline_collector import audit, credentials, tables
+from leadline_collector import audit, credentials, marks, tables
 from leadline_collector.audit import Act
 from leadline_collector.credentials import Holder
 from leadline_collector.db import Database, StoreUnavailableError
@@ -263,19 +263,27 @@ class Writer(Reader):
         """The version of the mesh in force, and the number of every name that was a target in any version."""
         return self._targets.of(self)
 
-    def add_windows(self, rows: Sequence[WindowRow]) -> None:
-        """Write rows of windows that have none; their partitions must be there (``Store.make_partitions``)."""
+    def add_windows(self, src_id: int, rows: Sequence[WindowRow]) -> None:
+        """Write rows of an agent's windows that have none, and mark their hours.
+
+        Their partitions must be there (``Store.make_partitions``).
+        """
         if not rows:
             return
+        marks.mark(self._connection, src_id, _times(rows))
         if self._is_postgresql:
             self._copy_windows(rows)
         else:
             self._connection.exec_driver_sql(_INSERT_WINDOW, list(rows))
 
     def add_free_windows(self, src_id: int, key: BatchKey, rows: Sequence[WindowRow]) -> set[Place]:
-        """Write the rows of a batch whose windows have none yet; the places of the others, which stay as they are."""
+        """Write the rows of a batch whose windows have none yet; the places of the others, which stay as they are.
+
+        The hours of all of them are marked.
+        """
         if not rows:
             return set()
+        marks.mark(self._connection, src_id, _times(rows))
         if not self._is_postgresql:
             return self._insert_free_windows(src_id, key, rows)
         try:
@@ -381,6 +389,10 @@ def _place(row: WindowRow) -> Place:
     assert isinstance(dst_id, int)
     assert isinstance(t, int)
     return dst_id, t
+
+
+def _times(rows: Sequence[WindowRow]) -> set[int]:
+    return {row[2] for row in rows}  # type: ignore[misc]  # the third column is the time
 
 
 def _key(epoch: bytes | None, seq: int | None) -> BatchKey | None:

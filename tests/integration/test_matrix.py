@@ -212,7 +212,7 @@ def test_rows_no_agent_sent_are_marked_whatever_the_mesh_says(client: Client, st
     stats = window_statistics(steady(2_000))
     store.make_partitions([NOW_S])
     with store.write() as writer:
-        writer.add_windows([window_row(src_id, dst_id, NOW_S, 1_000, stats, mesh_version=1, batch=None)])
+        writer.add_windows(src_id, [window_row(src_id, dst_id, NOW_S, 1_000, stats, mesh_version=1, batch=None)])
 
     answer = client.get(MATRIX + HOUR)
 

@@ -252,7 +252,7 @@ def test_a_generated_row_marks_cell_page_and_pair(client: Client, store: Store, 
     store.make_partitions([LAST_S])
     with store.write() as writer:
         stats = window_statistics(steady(2_000))
-        writer.add_windows([window_row(*ids, LAST_S, 1_000, stats, mesh_version=1, batch=None)])
+        writer.add_windows(ids[0], [window_row(*ids, LAST_S, 1_000, stats, mesh_version=1, batch=None)])
 
     page = page_at(client, "/")
 

@@ -123,6 +123,11 @@ class Chunk:
         counted[~counted] = np.isin(self.failures, _LOSSES)
         return _sums(counted, self.slots)
 
+    def counters(self) -> tuple[int, ...]:
+        """Duplicates, then how often each failure happened, in the order of ``Failure``."""
+        counted = np.bincount(self.failures, minlength=len(FAILURE_CODES) + 1).tolist()
+        return int(self.duplicates.sum(dtype=np.int64)), *(counted[FAILURE_CODES[failure]] for failure in Failure)
+
     def at_or_below(self, limit_us: int) -> IntColumn:
         """How many replies of each window took at most ``limit_us``: exact for every limit."""
         return _sums((self.rtt_us != NONE) & (self.rtt_us <= limit_us), self.slots)

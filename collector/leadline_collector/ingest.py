@@ -133,7 +133,7 @@ def _prepared_or_refused(agent: Numbered, body: bytes, encoding: str, now_s: int
 def _prepared(agent: Numbered, batch: wire.Batch, body: bytes, now_s: int) -> Prepared:
     if batch.agent != agent.name:
         raise ProblemError(403, f"the key belongs to agent {agent.name!r} and the batch to {batch.agent!r}")
-    believed = [one for one in batch.series if _is_believable(one.start_s, now_s)]
+    believed = [one for one in batch.series if is_believable(one.start_s, now_s)]
     targets: dict[str, int] = {}
     for index, one in enumerate(batch.series):
         targets.setdefault(one.target, index)
@@ -147,13 +147,13 @@ def _prepared(agent: Numbered, batch: wire.Batch, body: bytes, now_s: int) -> Pr
     )
 
 
-def _is_believable(start_s: int, received_at_s: int) -> bool:
+def is_believable(start_s: int, received_at_s: int) -> bool:
     """False for the minutes of an absurd wall clock. Late is normal: an agent may have been cut off for a week."""
     return TIME_S_MIN <= start_s <= received_at_s + AHEAD_S_MAX
 
 
 def _quarantine(batch: wire.Batch, now_s: int) -> Quarantine:
-    absurd = [index for index, one in enumerate(batch.series) if not _is_believable(one.start_s, now_s)]
+    absurd = [index for index, one in enumerate(batch.series) if not is_believable(one.start_s, now_s)]
     times = [batch.series[index].start_s for index in absurd]
     log.warning("windows in quarantine", extra={"agent": batch.agent, "seq": batch.seq, "windows": len(absurd)})
     return Quarantine(
@@ -294,7 +294,7 @@ def claims_of(
 def _claims(batch: wire.Batch, received_at_s: int, dst_ids: Mapping[str, int]) -> Iterator[tuple[Place, Claim]]:
     key = _key(batch)
     for series, window in wire.windows(batch):
-        if series.target in dst_ids and _is_believable(series.start_s, received_at_s):
+        if series.target in dst_ids and is_believable(series.start_s, received_at_s):
             claim = Claim(sealed_at_us=batch.sealed_at_us, mesh_version=batch.mesh_version, key=key, window=window)
             yield (dst_ids[series.target], series.start_s), claim
 

@@ -132,9 +132,12 @@ def _is_batch(src_id: int, key: BatchKey) -> ColumnElement[bool]:
 
 
 def bodies(connection: Connection, src_id: int, t: int) -> Iterator[tuple[BatchKey, int, bytes]]:
-    """The batches of an agent that may hold windows of minute ``t``: key, second of receipt, body."""
+    """The batches of an agent that may hold windows of minute ``t``: key, second of receipt, body.
+
+    Without those whose body retention took.
+    """
     batch = tables.batch.c
-    overlap = (batch.src_id == src_id, batch.t_last >= t, batch.t_first <= t)
+    overlap = (batch.src_id == src_id, batch.t_last >= t, batch.t_first <= t, func.length(batch.body) > 0)
     query = select(batch.epoch, batch.seq, batch.received_at, batch.body).where(*overlap).order_by(batch.t_last)
     with connection.execute(query.execution_options(yield_per=BODIES_AT_ONCE)) as rows:
         yield from ((BatchKey(epoch=row[0], seq=row[1]), row[2], row[3]) for row in rows)
@@ -178,6 +181,16 @@ def _entry(row: Row[Any]) -> JournalEntry:
         anchors=Anchors(**{name: getattr(row, name) for name in _ANCHORS}),
         signature=BatchSignature(key_id=row.signing_key_id, signature=row.signature) if is_signed else None,
     )
+
+
+def bodies_between(connection: Connection, src_id: int, start_s: int, end_s: int) -> Iterator[tuple[int, bytes]]:
+    """The batches of an agent that may hold windows in [start_s, end_s): second of receipt, body (empty if gone)."""
+    batch = tables.batch.c
+    query = select(batch.received_at, batch.body).where(
+        batch.src_id == src_id, batch.t_last >= start_s, batch.t_first < end_s
+    )
+    with connection.execute(query.execution_options(yield_per=BODIES_AT_ONCE)) as rows:
+        yield from ((row[0], row[1]) for row in rows)
 
 
 def seal_before(connection: Connection, src_id: int, t: int) -> Seal | None:

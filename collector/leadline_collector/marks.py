@@ -47,31 +47,30 @@ _MARK = text(
 )
 
 
-def of_hours(connection: Connection, start_s: int, end_s: int, src_ids: Iterable[int] | None = None) -> list[Mark]:
-    """The marks of hours that begin in [start_s, end_s), by time; of these agents, or of all."""
+def of_hours(
+    connection: Connection, start_s: int, end_s: int, src_ids: Iterable[int] | None = None, limit: int | None = None
+) -> list[Mark]:
+    """The marks of hours that begin in [start_s, end_s), by time, at most ``limit``; of these agents, or of all."""
     query = select(_mark.t, _mark.src_id, _mark.version, _mark.since).where(_mark.t >= start_s, _mark.t < end_s)
     if src_ids is not None:
         query = query.where(_mark.src_id.in_(src_ids))
-    return sorted(_marks(connection, query))
+    return _marks(connection, query.order_by(_mark.t, _mark.src_id).limit(limit))
 
 
-def of_site(connection: Connection, source_id: int, hour_s: int) -> list[Mark]:
-    """The marks of one hour of the agents of a site."""
+def of_site(connection: Connection, source_id: int, hours_s: Collection[int]) -> list[Mark]:
+    """The marks of these hours of the agents of a site."""
     src_ids = select(_agent.id).where(_agent.site_id == source_id)
-    query = select(_mark.t, _mark.src_id, _mark.version, _mark.since).where(
-        _mark.src_id.in_(src_ids), _mark.t == hour_s
-    )
-    return sorted(_marks(connection, query))
+    query = select(_mark.t, _mark.src_id, _mark.version, _mark.since)
+    return sorted(_marks(connection, query.where(_mark.src_id.in_(src_ids), _mark.t.in_(hours_s))))
 
 
 def still(connection: Connection, marks: Collection[Mark]) -> bool:
-    """True if none of the marks, all of one hour, has changed; none can from here to the end of the transaction."""
-    hour = [_mark.t == one.hour_s for one in marks][:1]
-    query = select(_mark.t, _mark.src_id, _mark.version, _mark.since).where(
-        *hour, _mark.src_id.in_([one.src_id for one in marks])
-    )
-    # Nothing is added here: FOR UPDATE does not exist in SQLite, whose transaction is alone anyway.
-    return set(_marks(connection, query.order_by(_mark.src_id).with_for_update())) == set(marks)
+    """True if none of the marks has changed; none can from here to the end of the transaction."""
+    hours_s, src_ids = {one.hour_s for one in marks}, {one.src_id for one in marks}
+    query = select(_mark.t, _mark.src_id, _mark.version, _mark.since)
+    query = query.where(_mark.t.in_(hours_s), _mark.src_id.in_(src_ids)).order_by(_mark.src_id, _mark.t)
+    # An ingest marks the hours of its agent in the same order. SQLite leaves the lock out: its writer is alone.
+    return set(_marks(connection, query.with_for_update())) >= set(marks)
 
 
 def _marks(connection: Connection, query: Select[Any]) -> list[Mark]:
@@ -81,14 +80,16 @@ def _marks(connection: Connection, query: Select[Any]) -> list[Mark]:
 def remove(connection: Connection, marks: Collection[Mark]) -> None:
     """Take the marks away: their hours are compacted and over."""
     statement = delete(tables.mark_hour).where(_mark.src_id == bindparam("src"), _mark.t == bindparam("hour"))
-    connection.execute(statement, [{"src": one.src_id, "hour": one.hour_s} for one in marks])
+    if marks:
+        connection.execute(statement, [{"src": one.src_id, "hour": one.hour_s} for one in marks])
 
 
 def advance(connection: Connection, marks: Collection[Mark]) -> None:
     """Say that everything in these hours is in their rollups so far; they stay marked, because they are not over."""
     statement = update(tables.mark_hour).where(_mark.src_id == bindparam("src"), _mark.t == bindparam("hour"))
     rows = [{"src": one.src_id, "hour": one.hour_s, "until": one.hour_s + HOUR_S} for one in marks]
-    connection.execute(statement.values(since=bindparam("until")), rows)
+    if rows:
+        connection.execute(statement.values(since=bindparam("until")), rows)
 
 
 def mark_day(connection: Connection, source_id: int, day_s: int) -> None:

@@ -17,6 +17,7 @@ from leadline.clock import Clock
 from leadline.errors import UnavailableError
 from leadline_collector import schema
 from leadline_collector.app import create_app
+from leadline_collector.compactor import compacting
 from leadline_collector.config import CollectorConfig
 from leadline_collector.connections import Guard, Room, descriptors, report_exhaustion_seldom, room
 from leadline_collector.db import Database
@@ -44,7 +45,12 @@ def opened(config: CollectorConfig) -> Iterator[Store]:
 def serve(config: CollectorConfig, clock: Clock, announce: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT. ``announce`` gets the address as soon as connections are accepted."""
     space = room(descriptors())
-    with opened(config) as store, _listening(config) as listener, _signals_ignored_after():
+    with (
+        opened(config) as store,
+        _listening(config) as listener,
+        _signals_ignored_after(),
+        compacting(store, clock),
+    ):
         options = _options(config, create_app(config, store, clock), space)
         _Server(options, lambda: announce(_url(config, listener))).run(sockets=[listener])
 
@@ -53,7 +59,7 @@ def serve(config: CollectorConfig, clock: Clock, announce: Callable[[str], None]
 def running(config: CollectorConfig, store: Store, clock: Clock) -> Iterator[str]:
     """A collector in a thread of this process; the value is its address. For the demo and for tests."""
     accepting, space = threading.Event(), room(descriptors())
-    with _listening(config) as listener:
+    with _listening(config) as listener, compacting(store, clock):
         server = _Server(_options(config, create_app(config, store, clock), space), accepting.set)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="collector")
         thread.start()

@@ -9,18 +9,23 @@ Rule 3: every query goes over a key or an index, or has a LIMIT.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
-import numpy as np
 import psycopg
 from sqlalchemy import (
+    BigInteger,
+    Boolean,
     Column,
     ColumnElement,
     Connection,
     CursorResult,
+    Integer,
+    LargeBinary,
+    SmallInteger,
     Table,
     and_,
     bindparam,
@@ -33,14 +38,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from leadline.model import WINDOW_S
-from leadline_collector import audit, credentials, marks, tables
+from leadline_collector import audit, blocks, credentials, marks, tables
 from leadline_collector.audit import Act
 from leadline_collector.credentials import Holder
 from leadline_collector.db import Database, StoreUnavailableError
 from leadline_collector.tables import PARTITION_S, window_stat
 from leadline_collector.windows import COLUMNS, BatchKey, WindowRow
-from leadline_verdict.series import COLUMNS as SERIES_COLUMNS
-from leadline_verdict.series import NONE, PathSeries, empty_columns
+from leadline_verdict.series import PathSeries
 
 #: First key of the advisory locks that let one agent's batches take turns; the second is the agent's id.
 AGENT_LOCK = 53235464
@@ -224,22 +228,15 @@ class Reader:
         )
         return _plain(self._connection.execute(query))
 
-    def series(self, path: PathIds, start_s: int, end_s: int) -> PathSeries:
-        """The windows of a path in [start_s, end_s), whole minutes, as columns."""
-        columns = empty_columns((end_s - start_s) // WINDOW_S)
-        rows = self.path_windows(path, ("t", "epoch", *SERIES_COLUMNS), start_s, end_s)
-        if rows:
-            t, epochs, *values = zip(*rows, strict=True)
-            places = (np.array(t) - start_s) // WINDOW_S
-            for name, column in zip(SERIES_COLUMNS, values, strict=True):
-                columns[name][places] = [NONE if value is None else value for value in column]
-        return PathSeries.of(start_s, columns, simulated=bool(rows) and None in epochs)
-
     def path_counts(self, path: PathIds, columns: Sequence[str], start_s: int, end_s: int) -> Sequence[tuple[Any, ...]]:
         """How often each combination of the named columns occurs in [start_s, end_s): the columns, then the count."""
         chosen = [window_stat.c[name] for name in columns]
         query = select(*chosen, func.count()).where(_of_path(path, start_s, end_s)).group_by(*chosen)
         return _plain(self._connection.execute(query))
+
+    def series(self, path: PathIds, start_s: int, end_s: int) -> PathSeries:
+        """The windows of a path in [start_s, end_s), whole minutes: exact, also where ``window_stat`` is gone."""
+        return blocks.series(self._connection, path.src_id, path.dst_id, start_s, end_s)
 
 
 class Writer(Reader):
@@ -311,6 +308,32 @@ class Writer(Reader):
         with driver.cursor() as cursor, cursor.copy(_COPY_WINDOWS) as copy:
             copy.write("".join([_COPY_ROW % (*row[:_EPOCH], _bytea(row[_EPOCH]), row[_SEQ]) for row in rows]))
 
+    def replace(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Write rows, full and in the order of the columns, in place of those with the same key."""
+        if not rows:
+            return
+        names = table.columns.keys()
+        if not self._is_postgresql:
+            places = ", ".join("?" * len(names))
+            statement = f"INSERT OR REPLACE INTO {table.name} VALUES ({places})"  # noqa: S608
+            self._connection.exec_driver_sql(statement, list(rows))
+            return
+        driver = self._connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        keys = [(column.name, names.index(column.name), _TYPES[type(column.type)]) for column in table.primary_key]
+        same = " AND ".join(f"old.{name} = new.{name}" for name, _, _ in keys)
+        lists = ", ".join(f"%s::{kind}[]" for _, _, kind in keys)
+        with driver.cursor() as cursor:
+            cursor.execute(
+                f"DELETE FROM {table.name} old USING unnest({lists}) new ({', '.join(key[0] for key in keys)}) "  # noqa: S608
+                f"WHERE {same}",
+                [[row[place] for row in rows] for _, place, _ in keys],
+            )
+            with cursor.copy(f"COPY {table.name} ({', '.join(names)}) FROM STDIN (FORMAT binary)") as copy:
+                copy.set_types([_TYPES[type(column.type)] for column in table.columns])
+                for row in rows:
+                    copy.write_row(row)
+
     def remove_windows(self, src_id: int, windows: Collection[Place]) -> None:
         """Make room for rows that replace those of these (dst_id, t)."""
         column = window_stat.c
@@ -379,6 +402,10 @@ _EPOCH, _SEQ = COLUMNS.index("epoch"), COLUMNS.index("seq")
 assert (len(COLUMNS) - 2, len(COLUMNS) - 1) == (_EPOCH, _SEQ)  # as ``_copy_windows`` takes a row apart
 
 
+#: PostgreSQL's words for the types of columns that ``Writer.replace`` writes.
+_TYPES = {Integer: "int4", SmallInteger: "int2", BigInteger: "int8", Boolean: "bool", LargeBinary: "bytea"}
+
+
 def _bytea(data: object) -> str | None:
     """Bytes as PostgreSQL reads them in a COPY, where a backslash has to be doubled."""
     return f"\\\\x{data.hex()}" if isinstance(data, bytes) else None
@@ -444,6 +471,9 @@ class Store:
         #: Partitions known to exist. A process that drops one makes its next insert fail once (``db``).
         self._partitions: set[int] = set()
         self._targets = _Targets()
+        #: Turns that threads of this process have (``turn``).
+        self._turns: set[tuple[int, int]] = set()
+        self._guard = threading.Lock()
 
     @contextmanager
     def read(self) -> Iterator[Reader]:
@@ -468,6 +498,24 @@ class Store:
         except StoreUnavailableError:
             self._partitions = set()
             raise
+
+    @contextmanager
+    def turn(self, lock: int, key: int) -> Iterator[bool]:
+        """True if nobody else has this turn until the ``with`` ends. Waits for nobody."""
+        with self._guard:
+            is_ours = (lock, key) not in self._turns
+            self._turns.add((lock, key))
+        try:
+            if self._database.is_sqlite or not is_ours:
+                yield is_ours
+                return
+            # A transaction of its own, in which nothing else is done: it ends with the process, whatever happens.
+            with self.write() as writer:
+                yield writer.connection.execute(select(func.pg_try_advisory_xact_lock(lock, key))).scalar_one()
+        finally:
+            if is_ours:
+                with self._guard:
+                    self._turns.discard((lock, key))
 
     def make_partitions(self, times: Iterable[int]) -> None:
         """Make sure that windows of these times have a place; before the transaction that writes them.

@@ -343,7 +343,7 @@ rollup_hour = Table(
 
 rollup_day = Table("rollup_day", metadata, *_rollup(), PrimaryKeyConstraint("src_id", "dst_id", "t"))
 
-#: A profile as windows were judged by it when they were counted. Numbers are not used twice.
+#: A profile as windows are judged by it when they are counted.
 rule = Table(
     "rule",
     metadata,

@@ -59,13 +59,15 @@ def test_every_slot_comes_back(before: list[Window]) -> None:
 
 @given(windows(), st.integers(0, wire.RTT_US_MAX))
 def test_counts_are_those_of_the_windows(before: list[Window], limit_us: int) -> None:
-    """Probes sent, and replies at or below any limit, window by window."""
+    """Probes sent, replies at or below any limit, window by window; duplicates and failures of the hour."""
     found = Chunk.decode(chunk(before).encode())
 
     assert found.sent().tolist() == [window_statistics(one).sent for one in before]
     assert found.at_or_below(limit_us).tolist() == [
         sum(rtt is not None and rtt <= limit_us for rtt in one.rtt_us) for one in before
     ]
+    failures = [miss.failure for one in before for miss in one.misses]
+    assert found.counters() == (sum(one.duplicates for one in before), *(failures.count(one) for one in Failure))
 
 
 def test_every_failure_has_a_code_of_its_own() -> None:

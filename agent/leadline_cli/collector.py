@@ -7,9 +7,9 @@ from pathlib import Path
 
 from leadline import wire
 from leadline.administration import AuditAnswer
-from leadline_cli import client, verify
+from leadline_cli import client, months, verify
 from leadline_cli.agents import moment
-from leadline_cli.storage import add_storage, config_of
+from leadline_cli.storage import add_retention, add_storage, config_of
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -24,6 +24,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add_storage(serve)
     _add_network(serve)
+    add_retention(serve)
     serve.set_defaults(run=run_serve)
     migrate = actions.add_parser(
         "migrate",
@@ -54,6 +55,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add_storage(restore)
     restore.set_defaults(run=run_restore)
     add_storage(verify.add_parser(actions))
+    for parser in months.add_parsers(actions):
+        add_storage(parser)
     audit = actions.add_parser(
         "audit",
         help="show who did what",

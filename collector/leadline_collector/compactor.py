@@ -20,6 +20,7 @@ from leadline_collector import compaction, directory, marks, recount
 from leadline_collector.compaction import SETTLE_S
 from leadline_collector.directory import Directory
 from leadline_collector.marks import DAY_S, HOUR_S, Mark
+from leadline_collector.retention import Retention, retain
 from leadline_collector.store import Store
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 NS_PER_S = 1_000_000_000
 #: An hour is compacted two minutes after its end at the latest a minute later: nobody waits for it.
 ROUND_S = 60.0
+#: How often what is past its time is removed.
+RETAIN_S = 3_600
 #: An hour that is not over is brought up to date when this much of it would be read from windows. The matrix of 50
 #: sites reads 2,450 of them a minute.
 OPEN_S = 300
@@ -113,10 +116,10 @@ def _tried(work: Callable[[], bool], source_id: int, start_s: int) -> bool | Non
 
 
 @contextmanager
-def compacting(store: Store, clock: Clock) -> Iterator[None]:
+def compacting(store: Store, clock: Clock, retention: Retention) -> Iterator[None]:
     """Rounds in a thread, a minute apart, until the ``with`` ends; it waits for the hours that are under way."""
     stopping = threading.Event()
-    thread = threading.Thread(target=_rounds, args=(store, clock, stopping), name="compactor", daemon=True)
+    thread = threading.Thread(target=_rounds, args=(store, clock, retention, stopping), name="compactor", daemon=True)
     thread.start()
     try:
         yield
@@ -125,10 +128,14 @@ def compacting(store: Store, clock: Clock) -> Iterator[None]:
         thread.join()
 
 
-def _rounds(store: Store, clock: Clock, stopping: threading.Event) -> None:
+def _rounds(store: Store, clock: Clock, retention: Retention, stopping: threading.Event) -> None:
+    retained_ns = None
     while not stopping.wait(ROUND_S):
         try:
             found = compact(store, clock, stopping.is_set)
+            if retained_ns is None or clock.monotonic_ns() - retained_ns >= RETAIN_S * NS_PER_S:
+                retain(store, retention, clock.wall_ns() // NS_PER_S)
+                retained_ns = clock.monotonic_ns()
         except Exception:
             log.exception("compaction failed")
             continue

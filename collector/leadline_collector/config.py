@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError
 
 from leadline.errors import ConfigError
 from leadline.places import data_directory
+from leadline_collector.retention import Retention
 
 HOST_DEFAULT = "127.0.0.1"
 #: Below the ephemeral range of every system, and free of well-known services.
@@ -56,6 +57,9 @@ class CollectorConfig:
     admin_key_file: Path | None = None
     #: How long a key of an agent is good; None for ever.
     key_ttl_s: int | None = None
+
+    #: What is kept for how long.
+    retention: Retention = field(default_factory=Retention)
 
     #: Seconds a body may take to arrive; no option: an agent on a line that slow could not keep up.
     body_s_max: float = BODY_S_MAX
@@ -103,7 +107,7 @@ def read_config(options: Mapping[str, Any], environ: Mapping[str, str]) -> Colle
 
 _OPTIONS = (
     "host", "port", "tls_cert", "tls_key", "behind_proxy", "viewer_key_file", "open_reading", "metrics_key_file",
-    "key_ttl_s",
+    "key_ttl_s", "retention",
 )  # fmt: skip
 
 

@@ -18,9 +18,10 @@ from dataclasses import dataclass, replace
 from leadline import wire
 from leadline.model import Window
 from leadline.stats import window_statistics
-from leadline_collector import bodies, gap_records, journal
+from leadline_collector import bodies, gap_records, journal, stored_chunks
 from leadline_collector.gap_records import Quarantine, ToldGap
 from leadline_collector.journal import Anchors, BatchSignature, JournalEntry
+from leadline_collector.marks import HOUR_S
 from leadline_collector.merge import merged
 from leadline_collector.problems import ProblemError
 from leadline_collector.store import Numbered, Place, Store, Writer
@@ -180,7 +181,7 @@ def _told(gap: wire.Gap, now_s: int) -> ToldGap:
 
 def journal_entry(agent: Numbered, batch: wire.Batch, body: bytes, received_at_s: int) -> JournalEntry:
     """The row of the journal for a body, without its signature."""
-    times = [one.start_s for one in batch.series if _is_believable(one.start_s, received_at_s)]
+    times = [one.start_s for one in batch.series if is_believable(one.start_s, received_at_s)]
     return JournalEntry(
         src_id=agent.id,
         key=_key(batch),
@@ -288,7 +289,22 @@ def claims_of(
                 for place, claim in _claims(bodies.stored_batch(body), received_at_s, dst_ids):
                     if place in taken:
                         claims[place].append(claim)
+    _add_stored(writer, src_id, taken, dst_ids, claims)
     return claims
+
+
+def _add_stored(
+    writer: Writer, src_id: int, taken: Set[Place], dst_ids: Mapping[str, int], claims: Mapping[Place, list[Claim]]
+) -> None:
+    """What batches said whose bodies retention took: their windows are in chunks, and were sealed before the others."""
+    rows = writer.stored_windows(src_id, taken)
+    gone = {place: key for place, key in rows.items() if key and key not in [claim.key for claim in claims[place]]}
+    for hour_s in sorted({t - t % HOUR_S for _, t in gone}):
+        for target, windows in stored_chunks.windows_of_hour(writer.connection, src_id, hour_s, dst_ids):
+            for window in windows:
+                place = (dst_ids[target], window.start_s)
+                if place in gone:
+                    claims[place].append(Claim(sealed_at_us=0, mesh_version=0, key=gone[place], window=window))
 
 
 def _claims(batch: wire.Batch, received_at_s: int, dst_ids: Mapping[str, int]) -> Iterator[tuple[Place, Claim]]:

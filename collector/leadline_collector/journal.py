@@ -137,7 +137,7 @@ def bodies(connection: Connection, src_id: int, t: int) -> Iterator[tuple[BatchK
     Without those whose body retention took.
     """
     batch = tables.batch.c
-    overlap = (batch.src_id == src_id, batch.t_last >= t, batch.t_first <= t, func.length(batch.body) > 0)
+    overlap = (batch.src_id == src_id, batch.t_last >= t, batch.t_first <= t, tables.HAS_BODY)
     query = select(batch.epoch, batch.seq, batch.received_at, batch.body).where(*overlap).order_by(batch.t_last)
     with connection.execute(query.execution_options(yield_per=BODIES_AT_ONCE)) as rows:
         yield from ((BatchKey(epoch=row[0], seq=row[1]), row[2], row[3]) for row in rows)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from leadline import wire
-from leadline.model import Window
 from leadline.wire import Series
-from leadline_collector import bodies, journal
+from leadline_collector import bodies, journal, stored_chunks
 from leadline_collector.chunks import Chunk
 from leadline_collector.ingest import is_believable
 from leadline_collector.marks import HOUR_S
 from leadline_collector.merge import merged
-from leadline_collector.tables import chunk
 
 #: Address of a window that comes from a chunk, which does not keep it.
 _UNKNOWN_ADDRESS = "0.0.0.0"  # noqa: S104 - nothing listens here
@@ -53,21 +51,9 @@ def _collect_stored(
     claims: _Claims, connection: Connection, src_id: int, hour_s: int, dst_ids: Mapping[str, int]
 ) -> None:
     """What the chunks of the hour say: batches whose bodies are gone were sealed before those that are still there."""
-    for name, windows in stored_windows(connection, src_id, hour_s, dst_ids):
+    for name, windows in stored_chunks.windows_of_hour(connection, src_id, hour_s, dst_ids):
         for window in windows:
             claims[name, window.start_s].append(((0, "", 0), wire.series(name, _UNKNOWN_ADDRESS, window)))
-
-
-def stored_windows(
-    connection: Connection, src_id: int, hour_s: int, dst_ids: Mapping[str, int]
-) -> Iterator[tuple[str, list[Window]]]:
-    """The windows in the chunks of an agent's hour, by target."""
-    names = {number: name for name, number in dst_ids.items()}
-    column = chunk.c
-    query = select(column.dst_id, column.body).where(
-        column.src_id == src_id, column.dst_id.in_(names), column.t == hour_s
-    )
-    yield from ((names[row[0]], Chunk.decode(row[1]).windows(hour_s)) for row in connection.execute(query))
 
 
 def _window(claims: Sequence[tuple[tuple[int, str, int], Series]]) -> Series:

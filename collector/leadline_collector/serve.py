@@ -49,7 +49,7 @@ def serve(config: CollectorConfig, clock: Clock, announce: Callable[[str], None]
         opened(config) as store,
         _listening(config) as listener,
         _signals_ignored_after(),
-        compacting(store, clock),
+        compacting(store, clock, config.retention),
     ):
         options = _options(config, create_app(config, store, clock), space)
         _Server(options, lambda: announce(_url(config, listener))).run(sockets=[listener])
@@ -59,7 +59,7 @@ def serve(config: CollectorConfig, clock: Clock, announce: Callable[[str], None]
 def running(config: CollectorConfig, store: Store, clock: Clock) -> Iterator[str]:
     """A collector in a thread of this process; the value is its address. For the demo and for tests."""
     accepting, space = threading.Event(), room(descriptors())
-    with _listening(config) as listener, compacting(store, clock):
+    with _listening(config) as listener, compacting(store, clock, config.retention):
         server = _Server(_options(config, create_app(config, store, clock), space), accepting.set)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="collector")
         thread.start()

@@ -499,6 +499,15 @@ class Store:
             self._partitions = set()
             raise
 
+    @property
+    def is_sqlite(self) -> bool:
+        """True for the embedded database."""
+        return self._database.is_sqlite
+
+    def forget_partitions(self) -> None:
+        """Look again for what is there: some were dropped."""
+        self._partitions = set()
+
     @contextmanager
     def turn(self, lock: int, key: int) -> Iterator[bool]:
         """True if nobody else has this turn until the ``with`` ends. Waits for nobody."""

@@ -47,6 +47,7 @@ def measured(store: Store, source: str, target: str, days: int, at: Mapping[int,
     key = BatchKey(epoch=bytes(16), seq=0)
     with store.write() as writer:
         writer.add_windows(
+            src,
             [
                 window_row(
                     src, dst, start_s + 60 * minute, 1_000, stats,

@@ -46,6 +46,8 @@ def upgrade() -> None:
     )
     _tally("tally_hour", postgresql_partition_by="RANGE (t)")
     _tally("tally_day", *(sa.Column(name, sa.SmallInteger, nullable=False) for name in EPISODES))
+    has_body = sa.text("length(body) > 0")
+    op.create_index("ix_batch_body", "batch", ["src_id", "t_last"], sqlite_where=has_body, postgresql_where=has_body)
     op.execute(MARK_ALL)
 
 
@@ -129,5 +131,6 @@ def _tally(name: str, *more: sa.Column[int], **options: Any) -> None:
 
 def downgrade() -> None:
     """Remove them: what retention took from ``window_stat`` and the journal is lost with them."""
+    op.drop_index("ix_batch_body", "batch")
     for table in ("tally_day", "tally_hour", "rule", "rollup_day", "rollup_hour", "chunk", "mark_day", "mark_hour"):
         op.drop_table(table)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
+from leadline.wire import is_imported
 from leadline_collector import tables
 
 
@@ -23,13 +24,15 @@ class Directory:
     target_ids: Mapping[str, int]
     #: Agents of every site that has some.
     agents_of: Mapping[int, Sequence[int]]
+    #: Agents that are files somebody brought in.
+    imported: frozenset[int]
 
 
 def read(connection: Connection) -> Directory:
     """As of the transaction."""
     agent, target = tables.agent.c, tables.target.c
     sites = connection.execute(select(tables.site.c.name, tables.site.c.id)).all()
-    agents = connection.execute(select(agent.id, agent.site_id).order_by(agent.id)).all()
+    agents = connection.execute(select(agent.id, agent.site_id, agent.name).order_by(agent.id)).all()
     targets = connection.execute(select(target.id, target.site_id, target.name)).all()
     agents_of: defaultdict[int, list[int]] = defaultdict(list)
     for row in agents:
@@ -40,4 +43,5 @@ def read(connection: Connection) -> Directory:
         destination_of={row[0]: row[1] for row in targets},
         target_ids={row[2]: row[0] for row in targets},
         agents_of=dict(agents_of),
+        imported=frozenset(row[0] for row in agents if is_imported(row[2])),
     )

@@ -40,7 +40,9 @@ class Site:
         return PathIds(src_id=self.agents[agent].id, dst_id=self.targets[target])
 
     def send(self, *windows: Window, agent: str = "fra1", target: str = "ams1", received_s: int | None = None) -> None:
-        """Store windows of a path in one batch."""
+        """Store windows of a path in one batch, if there are any."""
+        if not windows:
+            return
         self._seq += 1
         last_s = max(window.start_s for window in windows)
         document = batch(

@@ -228,12 +228,6 @@ class Reader:
         )
         return _plain(self._connection.execute(query))
 
-    def path_counts(self, path: PathIds, columns: Sequence[str], start_s: int, end_s: int) -> Sequence[tuple[Any, ...]]:
-        """How often each combination of the named columns occurs in [start_s, end_s): the columns, then the count."""
-        chosen = [window_stat.c[name] for name in columns]
-        query = select(*chosen, func.count()).where(_of_path(path, start_s, end_s)).group_by(*chosen)
-        return _plain(self._connection.execute(query))
-
     def series(self, path: PathIds, start_s: int, end_s: int) -> PathSeries:
         """The windows of a path in [start_s, end_s), whole minutes: exact, also where ``window_stat`` is gone."""
         return blocks.series(self._connection, path.src_id, path.dst_id, start_s, end_s)

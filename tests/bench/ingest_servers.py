@@ -119,7 +119,7 @@ def _prepare(url: URL, agents: Sequence[str]) -> dict[str, str]:
     try:
         schema.upgrade(database)
         store = Store(database)
-        meshes.apply(store, SystemClock(), _mesh(agents).encode())
+        meshes.apply(store, SystemClock(), mesh_of(agents).encode())
         with store.write() as writer:
             for agent, number in writer.agent_ids(agents).items():
                 credentials.add_key(writer.connection, number, sha256_of(keys[agent]), 1, None, None)
@@ -130,7 +130,7 @@ def _prepare(url: URL, agents: Sequence[str]) -> dict[str, str]:
     return keys
 
 
-def _mesh(agents: Sequence[str]) -> str:
+def mesh_of(agents: Sequence[str]) -> str:
     sites = [
         f'[[site]]\nname = "{name}"\nlatitude = {40 + n % 20}\nlongitude = {n % 180}\n' for n, name in enumerate(agents)
     ]

@@ -1,0 +1,197 @@
+"""The benchmark of months: ``make bench-query``, or ``python -m tests.bench.query``; docs/benchmarks.md.
+
+50 sites, 2,450 directed pairs, 30 days of rollups and tallies, 100 pairs of raw chunks, on SQLite and PostgreSQL: the
+questions people ask, the compaction of an hour, and the bytes of a probe on disk. It prints a table with the goals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from sqlalchemy import text
+from sqlalchemy.engine import URL
+
+from leadline_collector import day_sums, directory, period_counts, raw_counts, rules, schema
+from leadline_collector.compactor import compact
+from leadline_collector.db import Database
+from leadline_collector.ingest import ingest
+from leadline_collector.matrix import matrix
+from leadline_collector.period import Period
+from leadline_collector.store import PathIds, Store
+from tests import postgres
+from tests.bench import ingest_load as load
+from tests.bench import query_data as data
+from tests.bench.ingest_servers import mesh_of
+from tests.bench.query_data import DAY_S, HOUR_S
+from tests.fakes import FakeClock
+
+PROFILE = "vcf9-stretched-cluster"
+#: Midnight; 30 days from here are compacted, and the hour after them is what compaction is measured on.
+START_S = load.START_S - load.START_S % DAY_S
+LIMIT_US = 8_437
+REPEATS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One line of the table."""
+
+    what: str
+    value: float
+    unit: str
+    goal: float | None = None
+
+    def line(self, kind: str) -> str:
+        """As printed."""
+        goal = "" if self.goal is None else f"  goal {self.goal:g}: {'met' if self.value <= self.goal else 'NOT MET'}"
+        return f"{kind:10} {self.what:52} {self.value:9.2f} {self.unit:8}{goal}"
+
+
+def main() -> None:
+    """Fill, ask, print."""
+    parser = argparse.ArgumentParser(description="matrices, series, exact counts and compaction of months")
+    parser.add_argument("--sites", type=int, default=50)
+    parser.add_argument("--days", type=int, default=30)
+    parser.add_argument("--databases", default="sqlite,postgresql")
+    options = parser.parse_args()
+    print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores", flush=True)
+    for kind in options.databases.split(","):
+        with _store(kind) as (store, size):
+            for figure in _figures(store, size, options.sites, options.days):
+                print(figure.line(kind), flush=True)
+
+
+@contextmanager
+def _store(kind: str) -> Iterator[tuple[Store, Callable[[Store], int]]]:
+    """An empty store with durable commits, and what says how many bytes its chunks have."""
+    with tempfile.TemporaryDirectory(prefix="leadline-bench-query-") as home, postgres.server(durable=True) as server:
+        path = Path(home) / "leadline.sqlite"
+        url = URL.create("sqlite", database=str(path))
+        if kind == "postgresql":
+            url = postgres.create_database(server, "bench")
+        database = Database(url)
+        try:
+            schema.upgrade(database)
+            yield Store(database), _sqlite_bytes if kind == "sqlite" else _postgresql_bytes
+        finally:
+            database.close()
+
+
+def _sqlite_bytes(store: Store) -> int:
+    with store.read() as reader:
+        pages, free, size = (
+            int(reader.connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+    return (pages - free) * size
+
+
+def _postgresql_bytes(store: Store) -> int:
+    query = "SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = 'chunk'::regclass"
+    with store.read() as reader:
+        return int(reader.connection.execute(text(query)).scalar_one())
+
+
+def _figures(store: Store, size: Callable[[Store], int], sites: int, days: int) -> Iterator[Figure]:
+    begun = time.perf_counter()
+    names = [f"s{n:02}" for n in range(sites)]
+    data.fill(store, mesh_of(names), PROFILE, START_S, days)
+    before = size(store)
+    probes = data.fill_chunks(store, START_S, days)
+    yield Figure(what="bytes a probe in chunks, on disk", value=(size(store) - before) / probes, unit="B", goal=1.7)
+    if not store.is_sqlite:
+        with store.write() as writer:  # what autovacuum does within minutes
+            writer.connection.execute(text("ANALYZE"))
+    yield Figure(what="(filling took", value=time.perf_counter() - begun, unit="s)")
+    yield from _questions(store, days)
+    yield from _compaction(store, names, START_S + days * DAY_S)
+
+
+def _questions(store: Store, days: int) -> Iterator[Figure]:
+    end_s = START_S + days * DAY_S
+    day, month = Period(start_s=end_s - DAY_S, end_s=end_s), Period(start_s=START_S, end_s=end_s)
+    ragged = Period(start_s=end_s - DAY_S - 1_500, end_s=end_s - 1_500)
+    with store.read() as reader:
+        known, rule = directory.read(reader.connection), rules.complete(reader.connection, PROFILE)
+        sources = sorted(known.agents_of)
+        path = PathIds(src_id=reader.agents()[0].id, dst_id=reader.targets()[5].id)
+        assert rule is not None
+        connection = reader.connection
+        yield _timed(
+            "counts of 24 h, every pair", lambda: period_counts.count(connection, known, sources, PROFILE, day), 100
+        )
+        yield _timed(
+            "counts of the days, every pair",
+            lambda: period_counts.count(connection, known, sources, PROFILE, month),
+            100,
+        )
+        yield _timed(
+            "day sums for intervals, every pair",
+            lambda: day_sums.of_pairs(connection, rule.id, sources, START_S, end_s),
+            100,
+        )
+        yield _timed("one path's series of the days", lambda: reader.series(path, START_S, end_s), 150)
+        exact = _timed(
+            "the same path from every probe, at an odd limit",
+            lambda: raw_counts.of_path(connection, path.src_id, path.dst_id, START_S, end_s, LIMIT_US),
+            150,
+        )
+        yield exact
+        assert (
+            raw_counts.of_path(connection, path.src_id, path.dst_id, START_S, end_s, LIMIT_US).windows == days * 1_440
+        )
+    yield _timed("matrix of 24 h as the API answers it", lambda: matrix(store, PROFILE, day), 100)
+    yield _timed("matrix of 24 h that begin within an hour", lambda: matrix(store, PROFILE, ragged), None)
+    yield _timed("matrix of the days as the API answers it", lambda: matrix(store, PROFILE, month), 100)
+
+
+def _timed(what: str, ask: Callable[[], object], goal_ms: float | None) -> Figure:
+    ask()
+    times = []
+    for _ in range(REPEATS):
+        begun = time.perf_counter()
+        ask()
+        times.append(time.perf_counter() - begun)
+    return Figure(what=what, value=median(times) * 1_000, unit="ms", goal=goal_ms)
+
+
+def _compaction(store: Store, names: list[str], hour_s: int) -> Iterator[Figure]:
+    """An hour of every site, as it came in, a batch a minute."""
+    pool = load.rtts()
+    with store.read() as reader:
+        agents = {agent.name: agent for agent in reader.agents()}
+    for minute in range(60):
+        for seed, name in enumerate(names):
+            t = hour_s + 60 * minute
+            others = [other for other in names if other != name]
+            post = load.Post(agent=name, targets=others, seq=minute, start_s=t, seed=seed + 7 * minute)
+            ingest(store, agents[name], load.leadline_body(post, pool), "gzip", (t + 80) * 1_000_000)
+        if minute == 29:
+            yield from _half_hour(store, hour_s)
+    clock = FakeClock(wall_ns=(hour_s + HOUR_S + 300) * 1_000_000_000)
+    cpu_s, begun = time.process_time(), time.perf_counter()
+    done = compact(store, clock)
+    seconds, cpu_s = time.perf_counter() - begun, time.process_time() - cpu_s
+    assert (done.hours, done.failed, done.left) == (len(names), 0, 0)
+    yield Figure(what="compaction of an hour of every site", value=seconds, unit="s", goal=2)
+    yield Figure(what="… CPU time of it in this process", value=cpu_s, unit="s")
+
+
+def _half_hour(store: Store, hour_s: int) -> Iterator[Figure]:
+    now = Period(start_s=hour_s + 1_800 - DAY_S, end_s=hour_s + 1_800)
+    yield _timed("matrix of 24 h to now, half an hour not compacted", lambda: matrix(store, PROFILE, now), None)
+    compact(store, FakeClock(wall_ns=(hour_s + 1_830) * 1_000_000_000))
+    yield _timed("matrix of 24 h to now, brought up to date", lambda: matrix(store, PROFILE, now), None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""What the query benchmark asks about: a full mesh of sites with months of rollups, made inside the database.
+
+A few hundred different hours are made as compaction makes them and dealt to all paths and hours by SQL: what matters is
+how many rows there are and how large they are, and a database does not look for repetition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, insert, text
+
+from leadline import wire
+from leadline.clock import SystemClock
+from leadline_collector import hour_windows, meshes, rollups, rules, tables
+from leadline_collector.chunks import Chunk
+from leadline_collector.rollups import PathHour
+from leadline_collector.store import Store
+from leadline_verdict.series import COLUMNS
+
+HOUR_S = 3_600
+DAY_S = 86_400
+PROBES = 60
+#: Different hours; a prime, so that hours and paths are dealt evenly.
+POOL = 499
+#: Paths with raw chunks.
+RAW_PAIRS = 100
+
+_scratch = MetaData()
+_pool = Table(
+    "bench_pool",
+    _scratch,
+    Column("n", Integer, primary_key=True),
+    *(Column(name, LargeBinary) for name in ("packed", "rtt_histogram", "p95_histogram", "body")),
+)
+_hours = Table("bench_hour", _scratch, Column("t", Integer, primary_key=True), Column("n", Integer))
+
+
+def fill(store: Store, mesh: str, profile: str, start_s: int, days: int) -> None:
+    """Rollups and tallies of every path over the days from ``start_s``, midnight, and chunks of some."""
+    meshes.apply(store, SystemClock(), mesh.encode())
+    store.make_partitions(range(start_s, start_s + days * DAY_S, HOUR_S))
+    with store.write() as writer:
+        rules.add(writer.connection, {rules.digest(profile): profile})
+        rules.set_complete(writer.connection, rules.known(writer.connection).values())
+        _scratch.create_all(writer.connection)
+        writer.connection.execute(insert(_pool), _made(np.random.default_rng(8_427)))
+        hours = range(start_s, start_s + days * DAY_S, HOUR_S)
+        writer.connection.execute(insert(_hours), [{"t": t, "n": n} for n, t in enumerate(hours)])
+    for statement in _statements():
+        with store.write() as writer:
+            writer.connection.execute(text(statement))
+    with store.write() as writer:
+        _scratch.drop_all(writer.connection)
+
+
+def fill_chunks(store: Store, start_s: int, days: int) -> int:
+    """Chunks of ``RAW_PAIRS`` paths; how many probes they hold."""
+    made = _made(np.random.default_rng(8_427))
+    with store.read() as reader:
+        agents, targets = reader.agents(), reader.targets()
+    paths = [(agent.id, target.id) for agent in agents[:2] for target in targets[2 : 2 + RAW_PAIRS // 2]]
+    for src_id, dst_id in paths:
+        hours = range(start_s, start_s + days * DAY_S, HOUR_S)
+        rows = [(src_id, dst_id, t, made[(dst_id * 7 + n) % POOL]["body"]) for n, t in enumerate(hours)]
+        with store.write() as writer:
+            writer.replace(tables.chunk, rows)
+    return len(paths) * days * DAY_S
+
+
+def _made(rng: np.random.Generator) -> list[dict[str, Any]]:
+    made = []
+    for number in range(POOL):
+        hour = _hour(rng, number)
+        row = dict(zip(tables.rollup_hour.columns.keys(), rollups.hour_row(hour), strict=True))
+        assert hour.chunk is not None
+        made.append(
+            {"n": number, "body": hour.chunk.encode()}
+            | {name: row[name] for name in ("packed", "rtt_histogram", "p95_histogram")}
+        )
+    return made
+
+
+def _hour(rng: np.random.Generator, number: int) -> PathHour:
+    """Some 10 bits of information a probe: queueing of 150 µs or so, one spike in 200, a loss now and then."""
+    base_us = 2_000 + 150 * number
+    rtts = (
+        base_us
+        + rng.gamma(2, 75, (60, PROBES))
+        + (rng.random((60, PROBES)) < 0.005) * rng.exponential(5_000, (60, PROBES))
+    )
+    slots = rtts.astype(np.int32)
+    ordered = np.sort(slots, axis=1)
+    values = {
+        "expected": PROBES, "sent": PROBES, "received": PROBES, "min_us": ordered[:, 0],
+        "mean_us": -(-ordered.sum(1) // PROBES), "p50_us": ordered[:, 29], "p95_us": ordered[:, 56],
+        "p99_us": ordered[:, 59], "max_us": ordered[:, 59], "pdv_us": ordered[:, 56] - ordered[:, 0],
+        "error_p99_us": rng.integers(20, 30, 60),
+    }  # fmt: skip
+    block = hour_windows.empty(1)
+    for place, name in enumerate(COLUMNS):
+        block[0, place] = values[name]
+    series = [
+        wire.Series(
+            target="x", address="192.0.2.1", start_s=60 * minute, interval_ms=1_000, rtt_us=row,
+            error_us=wire.Bound(5, int(values["error_p99_us"][minute])),
+        )
+        for minute, row in enumerate(slots.tolist())
+    ]  # fmt: skip
+    chunk = Chunk.of(0, series)
+    return PathHour(
+        key=(0, 0, 0), windows=block[0], packed=hour_windows.pack(block)[0], counters=chunk.counters(),
+        simulated=False, chunk=chunk,
+    )  # fmt: skip
+
+
+#: States that differ between pairs and hours: most hours good, some with a few bad windows, a rare one lost.
+_BAD = "CASE WHEN (a.id * 31 + b.id * 17 + {n} * 7) % 41 = 0 THEN 9 ELSE 0 END"
+_LOST = "CASE WHEN (a.id * 5 + b.id * 3 + {n}) % 997 = 0 THEN 20 ELSE 0 END"
+_PATHS = "FROM agent a JOIN target b ON a.site_id <> b.site_id CROSS JOIN bench_hour h"
+
+
+def _statements() -> Sequence[str]:
+    zeros = ", ".join("0" for _ in range(8))
+    bad, lost = _BAD.format(n="h.n"), _LOST.format(n="h.n")
+    day_bad, day_lost = f"6 * ({_BAD.format(n='(h.n / 24)')})", _LOST.format(n="(h.n / 24)")
+    episodes = "6, 100, 200, 7, 0, 0, 6, 100, 200, 7, 0, 0"
+    false = "(1 = 0)"
+    rollup = (
+        f"INSERT INTO rollup_hour SELECT a.id, b.id, h.t, 60, 3600, 3600, 3600, 0, {zeros}, 2000, 9000, 9000000, "
+        f"p.rtt_histogram, p.p95_histogram, 0, {false}, p.packed {_PATHS} "
+        f"JOIN bench_pool p ON p.n = (a.id * 7 + b.id * 13 + h.n) % {POOL}"
+    )
+    tally = (
+        "INSERT INTO tally_hour SELECT a.site_id, r.id, h.t, b.site_id, "
+        f"60 - ({bad}) - ({lost}), {bad}, {lost}, 60 - ({bad}) - ({lost}), {bad}, {lost}, 2000 + a.id, {false} "
+        f"{_PATHS} CROSS JOIN rule r"
+    )
+    day = (
+        "INSERT INTO tally_day SELECT a.site_id, r.id, h.t, b.site_id, "
+        f"1440 - ({day_bad}) - ({day_lost}), {day_bad}, {day_lost}, 1440 - ({day_bad}) - ({day_lost}), {day_bad}, "
+        f"{day_lost}, 2000 + a.id, {false}, {episodes} {_PATHS} CROSS JOIN rule r WHERE h.n % 24 = 0"
+    )
+    return rollup, tally, day

@@ -65,7 +65,7 @@ def hours(
     In one transaction, so that marks and windows are of one moment.
     """
     found = marks.of_hours(connection, start_s, end_s, src_ids)
-    packed = _packed(connection, of_paths(rollup_hour.c, src_ids, dst_ids, start_s, end_s))
+    packed = packed_hours(connection, src_ids, start_s, end_s, dst_ids)
     spans = _spans(found)
     rows = [window_rows(connection, among, dst_ids, first, last) for (first, last), among in spans.items()]
     return overlaid(packed, np.concatenate(rows)) if rows else packed
@@ -80,10 +80,17 @@ def of_paths(
     return and_(column.src_id.in_(src_ids), column.dst_id.in_(to), column.t >= start_s, column.t < end_s)
 
 
-def _packed(connection: Connection, condition: ColumnElement[bool]) -> Hours:
+def packed_hours(
+    connection: Connection,
+    src_ids: Collection[int],
+    start_s: int,
+    end_s: int,
+    dst_ids: Collection[int] | None = None,
+) -> Hours:
+    """As ``hours``, with every hour as it was compacted, marked or not."""
     column = rollup_hour.c
-    query = select(column.src_id, column.dst_id, column.t, column.simulated, column.packed).where(condition)
-    result = connection.execute(query)
+    query = select(column.src_id, column.dst_id, column.t, column.simulated, column.packed)
+    result = connection.execute(query.where(of_paths(column, src_ids, dst_ids, start_s, end_s)))
     found = result.cursor.fetchall()
     result.close()
     return Hours(
@@ -132,13 +139,19 @@ def overlaid(base: Hours, rows: Rows) -> Hours:
     if not len(rows):
         return base
     hour_s = rows[:, 2] - rows[:, 2] % HOUR_S
-    keys, places = np.unique(np.column_stack([rows[:, :2], hour_s]), axis=0, return_inverse=True)
+    # One number for each hour of a path: numpy finds the different ones of a single column much faster. Small ids and
+    # hours of some years leave room in 64 bits.
+    hours_max, dst_ids_max = int(hour_s.max() - hour_s.min()) // HOUR_S + 1, int(rows[:, 1].max()) + 1
+    code = (rows[:, 0] * dst_ids_max + rows[:, 1]) * hours_max + (hour_s - hour_s.min()) // HOUR_S
+    _, firsts, places = np.unique(code, return_index=True, return_inverse=True)
     known = {key: number for number, key in enumerate(base.keys)}
-    wanted: list[Key] = [tuple(key) for key in keys.tolist()]
+    wanted: list[Key] = list(
+        zip(*(column[firsts].tolist() for column in (rows[:, 0], rows[:, 1], hour_s)), strict=True)
+    )
     fresh = [key for key in wanted if key not in known]
     known.update((key, len(base.keys) + number) for number, key in enumerate(fresh))
     block = np.concatenate([base.block, hour_windows.empty(len(fresh))])
-    hour_of = np.array([known[key] for key in wanted])[places.reshape(-1)]
+    hour_of = np.array([known[key] for key in wanted])[places]
     block[hour_of, :, (rows[:, 2] - hour_s) // WINDOW_S] = rows[:, _FACTS:]
     simulated = np.concatenate([base.simulated, np.zeros(len(fresh), bool)])
     np.logical_or.at(simulated, hour_of, rows[:, 3] == 1)

@@ -107,6 +107,11 @@ def stored_batch(body: bytes) -> Batch:
     return batch(body, "gzip" if body.startswith(_GZIP_MAGIC) else "")
 
 
+def stored_text(body: bytes) -> bytes:
+    """The JSON in a body of the journal."""
+    return inflate(body) if body.startswith(_GZIP_MAGIC) else body
+
+
 def inflate(body: bytes) -> bytes:
     """What a gzip member holds; 413 past ``INFLATED_BYTES_MAX``, 400 if it is damaged, cut or followed by anything."""
     inflater = zlib.decompressobj(wbits=_GZIP)

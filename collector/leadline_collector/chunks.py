@@ -13,12 +13,13 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from struct import Struct, error
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from leadline.model import WINDOW_S, ErrorBound, Failure, Miss, Window
-from leadline.wire import Series
+from leadline.wire import Bound, MissEntry
 from leadline_collector import planes
 from leadline_collector.planes import Unsigned
 from leadline_verdict.series import NONE, IntColumn
@@ -46,6 +47,21 @@ _LOSSES = tuple(code for failure, code in FAILURE_CODES.items() if failure.is_lo
 _WINDOW_COLUMNS, _MISS_COLUMNS = 5, 3
 
 
+class Head(Protocol):
+    """A window without its slots: of a batch as it travels, or of one in the journal."""
+
+    @property
+    def start_s(self) -> int: ...
+    @property
+    def interval_ms(self) -> int: ...
+    @property
+    def misses(self) -> Sequence[MissEntry]: ...
+    @property
+    def duplicates(self) -> int: ...
+    @property
+    def error_us(self) -> Bound | None: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
     """Every slot of the windows of a path within an hour, as columns."""
@@ -65,8 +81,10 @@ class Chunk:
     details: IntColumn
 
     @classmethod
-    def of(cls, hour_s: int, series: Sequence[Series]) -> Chunk:
-        """From the valid windows of one path in the hour that begins at ``hour_s``, in order of time."""
+    def of(cls, hour_s: int, series: Sequence[Head], rtt_us: IntColumn) -> Chunk:
+        """From the valid windows of one path in the hour that begins at ``hour_s``, in order of time, and their slots
+        as a column (``rtts``).
+        """
         misses = [miss for one in series for miss in one.misses]
         bounds = [one.error_us for one in series]
         return cls(
@@ -75,7 +93,7 @@ class Chunk:
             duplicates=_ints([one.duplicates for one in series]),
             error_p50_us=_ints([NONE if bound is None else bound.p50_us for bound in bounds]),
             error_p99_us=_ints([NONE if bound is None else bound.p99_us for bound in bounds]),
-            rtt_us=_rtts([rtt for one in series for rtt in one.rtt_us]),
+            rtt_us=rtt_us,
             failures=_ints([FAILURE_CODES[miss.failure] for miss in misses]),
             details=_ints([NONE if miss.detail is None else miss.detail for miss in misses]),
         )
@@ -199,8 +217,8 @@ def _ints(values: Sequence[int]) -> IntColumn:
     return np.array(values, np.int32)
 
 
-def _rtts(slots: list[int | None]) -> IntColumn:
-    """A month is millions of slots: ``array`` takes a third of numpy's time for a list."""
+def rtts(slots: list[int | None]) -> IntColumn:
+    """Slots as a column; ``array`` takes a third of numpy's time for a list."""
     try:
         flat: array[int] = array("i", slots)  # type: ignore[arg-type]  # None is the TypeError below
     except TypeError:

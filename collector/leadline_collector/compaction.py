@@ -97,9 +97,9 @@ def _hours(reader: Reader, source_id: int, found: Sequence[Mark], now_s: int) ->
 
 
 def _windows(connection: Connection, src_ids: Collection[int], found: Sequence[Mark]) -> Hours:
-    """Every path of the site in the marked hours: what a marked agent has in rows is read from them from the start."""
+    """Every path of the site in the marked hours: of agents that are marked from rows, from the start of the hour."""
     hours_s = sorted({mark.hour_s for mark in found})
-    windows = blocks.hours(connection, src_ids, hours_s[0], hours_s[-1] + HOUR_S)
+    windows = blocks.packed_hours(connection, src_ids, hours_s[0], hours_s[-1] + HOUR_S)
     for first_s, end_s in _runs(hours_s):
         marked = {mark.src_id for mark in found if first_s <= mark.hour_s < end_s}
         windows = blocks.overlaid(windows, blocks.window_rows(connection, marked, None, first_s, end_s))
@@ -124,13 +124,14 @@ def _rollups(connection: Connection, paths: Hours, chunks: Mapping[Key, Chunk]) 
     # A chunk of every window has counted what ``window_stat`` has: the rows may be gone already where data is late.
     whole = {key for number, key in enumerate(paths.keys) if _is_whole(chunks.get(key), paths.block[number])}
     counters = _counters(connection, [key for key in paths.keys if key not in whole])
-    packed = hour_windows.pack(paths.block)
+    packed, latest = hour_windows.pack(paths.block), hour_windows.pack_latest(paths.block)
     return [
         rollups.hour_row(
             PathHour(
                 key=key,
                 windows=paths.block[number],
                 packed=packed[number],
+                latest=latest[number],
                 counters=chunks[key].counters() if key in whole else counters.get(key, _NO_COUNTS),
                 simulated=bool(paths.simulated[number]),
                 chunk=chunks.get(key),
@@ -171,7 +172,7 @@ def tally_rows(windows: Hours, rule: Rule, known: Directory) -> list[Row]:
     counted = tallies.counts(pairs.pessimistic, pairs.optimistic).tolist()
     least_us = [None if value == NONE else value for value in pairs.min_us.tolist()]
     return [
-        (source_id, rule.id, hour_s, destination_id, *of_pair, least, simulated)
+        (source_id, rule.id, destination_id, hour_s, *of_pair, least, simulated)
         for (source_id, destination_id, hour_s), of_pair, least, simulated in zip(
             pairs.keys, counted, least_us, pairs.simulated.tolist(), strict=True
         )
@@ -205,7 +206,7 @@ def _day(reader: Reader, known: Directory, source_id: int, day_s: int) -> Rows:
 
 
 def _day_rollups(connection: Connection, src_ids: Sequence[int], day_s: int) -> list[Row]:
-    columns = [column for column in rollup_hour.columns if column.name != "packed"]
+    columns = [column for column in rollup_hour.columns if column.name not in {"packed", "latest"}]
     query = select(*columns).where(blocks.of_paths(rollup_hour.c, src_ids, None, day_s, day_s + DAY_S))
     of_path: defaultdict[tuple[int, int], list[Mapping[str, Any]]] = defaultdict(list)
     for row in connection.execute(query).mappings():
@@ -220,7 +221,7 @@ def day_tally_rows(windows: Hours, rule: Rule, known: Directory, day_s: int) -> 
     counted = tallies.counts(whole.pessimistic, whole.optimistic).tolist()
     runs = tallies.episodes(whole.pessimistic, whole.optimistic).tolist()
     return [
-        (source_id, rule.id, day_s, destination_id, *of_pair, None if least == NONE else least, simulated, *episodes)
+        (source_id, rule.id, destination_id, day_s, *of_pair, None if least == NONE else least, simulated, *episodes)
         for (source_id, destination_id, _), of_pair, least, simulated, episodes in zip(
             whole.keys, counted, whole.min_us.tolist(), whole.simulated.tolist(), runs, strict=True
         )

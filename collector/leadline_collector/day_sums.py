@@ -14,7 +14,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Select, and_, case
 
 from leadline_collector.arrays import whole_numbers
 from leadline_collector.marks import DAY_S
-from leadline_collector.tables import tally_day
+from leadline_collector.tables import site, tally_day
 from leadline_collector.tallies import MERGE_GAP
 
 _day = tally_day.c
@@ -59,6 +59,7 @@ def of_pairs(
 
 def _query(rule_id: int, source_ids: Collection[int], start_s: int, end_s: int) -> Select[Any]:
     days = _days(rule_id, source_ids, start_s, end_s).subquery().c
+    is_next = days.t - DAY_S == days.t_before
     return select(
         days.source_id,
         days.destination_id,
@@ -70,7 +71,7 @@ def _query(rule_id: int, source_ids: Collection[int], start_s: int, end_s: int) 
         func.sum(days.known * days.good),
         func.sum(days.bad_best),
         func.sum(days.bad_best * days.bad_best),
-        *(func.sum(days[name]) for name in _EPISODES),
+        *(func.sum(days[name] - _goes_on(days, name, is_next)) for name in _EPISODES),
     ).group_by(days.source_id, days.destination_id)
 
 
@@ -78,26 +79,36 @@ _EPISODES = ("bad_episodes", "good_episodes", "bad_episodes_best", "good_episode
 
 
 def _days(rule_id: int, source_ids: Collection[int], start_s: int, end_s: int) -> Select[Any]:
-    """A row a day; an episode that goes on over midnight is counted on its first day."""
+    """A row a day, and beside it the time and the trails of the one before."""
+    of_pair: dict[str, Any] = {"partition_by": (_day.source_id, _day.destination_id), "order_by": _day.t}
+    trails = [_day[_place(name, "trail")] for name in _EPISODES]
     return select(
         _day.source_id,
         _day.destination_id,
+        _day.t,
         # Wide before they are squared: 1,440 squared is no SMALLINT.
         cast(_day.good + _day.bad + _day.unavailable, BigInteger).label("known"),
         cast(_day.good, BigInteger).label("good"),
         cast(_day.bad_best + _day.unavailable_best, BigInteger).label("bad_best"),
-        *((_day[name] - _goes_on(name)).label(name) for name in _EPISODES),
-    ).where(_day.source_id.in_(source_ids), _day.rule_id == rule_id, _day.t >= start_s, _day.t < end_s)
-
-
-def _goes_on(name: str) -> ColumnElement[int]:
-    """1 if the first episode of the day is near enough to the last of the day before."""
-    lead, trail = (_day[name.replace("episodes", place)] for place in ("lead", "trail"))
-    of_pair: dict[str, Any] = {
-        "partition_by": (_day.source_id, _day.destination_id),
-        "order_by": (_day.source_id, _day.destination_id, _day.t),
-    }
-    is_near = and_(
-        func.lag(_day.t).over(**of_pair) == _day.t - DAY_S, func.lag(trail).over(**of_pair) + lead <= MERGE_GAP
+        *(_day[name] for name in _EPISODES),
+        *(_day[_place(name, "lead")] for name in _EPISODES),
+        *(func.lag(trail).over(**of_pair).label(f"{trail.name}_before") for trail in trails),
+        func.lag(_day.t).over(**of_pair).label("t_before"),
+    ).where(
+        _day.source_id.in_(source_ids),
+        _day.rule_id == rule_id,
+        # Said so that the key is used to its end, and rows come in the order they are grouped in.
+        _day.destination_id.in_(select(site.c.id)),
+        _day.t >= start_s,
+        _day.t < end_s,
     )
-    return case((is_near, 1), else_=0)
+
+
+def _place(episodes: str, place: str) -> str:
+    return episodes.replace("episodes", place)
+
+
+def _goes_on(days: Any, name: str, is_next: ColumnElement[bool]) -> ColumnElement[int]:
+    """1 if the first episode of a day is near enough to the last of the day before to be the same."""
+    gap = days[_place(name, "lead")] + days[f"{_place(name, 'trail')}_before"]
+    return case((and_(is_next, gap <= MERGE_GAP), 1), else_=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +22,9 @@ class Directory:
     destination_of: Mapping[int, int]
     #: Number of every target by name.
     target_ids: Mapping[str, int]
+    #: How many targets there are, and at each site.
+    targets: int
+    targets_at: Mapping[int, int]
     #: Agents of every site that has some.
     agents_of: Mapping[int, Sequence[int]]
     #: Agents that are files somebody brought in.
@@ -42,6 +45,8 @@ def read(connection: Connection) -> Directory:
         source_of={row[0]: row[1] for row in agents},
         destination_of={row[0]: row[1] for row in targets},
         target_ids={row[2]: row[0] for row in targets},
+        targets=len(targets),
+        targets_at=Counter(row[1] for row in targets),
         agents_of=dict(agents_of),
         imported=frozenset(row[0] for row in agents if is_imported(row[2])),
     )

@@ -87,6 +87,19 @@ def _carried(column: _Integers) -> _Integers:
     return np.where(latest < 0, 0, np.take_along_axis(column, np.maximum(latest, 0), axis=1))
 
 
+def pack_latest(block: Block) -> list[bytes]:
+    """The latest window of each hour, which has one at least: its minute, then the columns, 32 bits each."""
+    minutes = MINUTES - 1 - (block[:, _OF["expected"], ::-1] > 0).argmax(axis=1)
+    windows = np.take_along_axis(block, minutes[:, None, None], axis=2)[:, :, 0]
+    return [bytes(row.data) for row in np.column_stack([minutes, windows]).astype("<i4")]
+
+
+def unpack_latest(stored: Sequence[bytes]) -> tuple[_Integers, Block]:
+    """The minutes, and blocks of that one minute, that ``pack_latest`` was given."""
+    rows = np.frombuffer(b"".join(stored), "<i4").reshape(len(stored), 1 + len(COLUMNS)).astype(np.int32)
+    return rows[:, 0], rows[:, 1:, None]
+
+
 def unpack(stored: Sequence[bytes]) -> Block:
     """The hours ``pack`` was given; ValueError for bytes that are none."""
     if any(data[:1] != bytes([VERSION]) for data in stored):

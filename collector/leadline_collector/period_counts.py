@@ -6,7 +6,7 @@ and after the last, and those that were not compacted yet, are judged on the spo
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -17,19 +17,21 @@ from sqlalchemy import Connection, Select, Table, and_, case, func, or_, select
 
 from leadline.judge import Criterion, State
 from leadline.model import WINDOW_S
-from leadline_collector import blocks, marks, rules, tallies
+from leadline_collector import blocks, hour_windows, marks, rules, tallies
 from leadline_collector.arrays import whole_numbers
 from leadline_collector.blocks import Hours
 from leadline_collector.directory import Directory
 from leadline_collector.hour_windows import MINUTES
 from leadline_collector.marks import DAY_S, HOUR_S
 from leadline_collector.period import Period
-from leadline_collector.tables import COUNT_COLUMNS, agent, rollup_hour, tally_day, tally_hour, target
+from leadline_collector.tables import COUNT_COLUMNS, agent, rollup_hour, site, tally_day, tally_hour, target
 from leadline_verdict.series import NONE
 from leadline_verdict.states import STATES
 
 #: [start, end) in epoch seconds.
 Span: TypeAlias = tuple[int, int]
+#: Agent, target, start of a window, and the window (``hour_windows.pack_latest``).
+_Row: TypeAlias = tuple[int, int, int, bytes]
 #: (source site, destination site).
 PairIds: TypeAlias = tuple[int, int]
 
@@ -170,6 +172,8 @@ def _sums(table: Table, rule_id: int, sites: Collection[int], spans: Sequence[Sp
         .where(
             column.source_id.in_(sites),
             column.rule_id == rule_id,
+            # Said so that the key is used to its end, and rows come in the order they are grouped in.
+            column.destination_id.in_(select(site.c.id)),
             or_(*(and_(column.t >= first_s, column.t < end_s) for first_s, end_s in spans)),
         )
         .group_by(column.source_id, column.destination_id)
@@ -245,32 +249,76 @@ def _add_latest(
     period: Period,
 ) -> None:
     """Paths that have windows in whole hours, and the latest of pairs that had none in what was read so far."""
-    first_s, end_s = _up(period.start_s, HOUR_S), period.end_s - period.end_s % HOUR_S
-    if first_s >= end_s:
+    first_s, last_s = _up(period.start_s, HOUR_S), period.end_s - period.end_s % HOUR_S - HOUR_S
+    if first_s > last_s:
         return
-    wanted: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
-    for src_id, dst_id, hour_s in whole_numbers(connection, _last_hours(source_ids, first_s, end_s)).tolist():
-        if hour_s == NONE:
-            continue
+    found = _latest(connection, _in_hour(source_ids, known, last_s))
+    # Nearly always that was all of them; the silent ones are looked for one by one.
+    silent = {src_id for site in source_ids for src_id in known.agents_of.get(site, ())}
+    silent -= {src_id for src_id, count in Counter(row[0] for row in found).items() if count >= _targets(known, src_id)}
+    if silent:
+        found += _latest(connection, _before_hour(silent, first_s, last_s))
+    fresh = []
+    for number, (src_id, dst_id, t, _) in enumerate(found):
         pair = pairs[known.source_of[src_id], known.destination_of[dst_id]]
         pair.paths.add((src_id, dst_id))
-        if pair.latest_t is None or pair.latest_t < hour_s:
-            wanted[hour_s].append((src_id, dst_id))
-    for hour_s, paths in sorted(wanted.items(), reverse=True):
-        src_ids, dst_ids = {src_id for src_id, _ in paths}, {dst_id for _, dst_id in paths}
-        found = blocks.hours(connection, src_ids, hour_s, hour_s + HOUR_S, dst_ids)
-        judged = tallies.pair_hours(found, criteria, known.source_of, known.destination_of)
-        _see_latest(pairs, known, found, judged, slice(MINUTES))
+        if pair.latest_t is None or pair.latest_t < t:
+            fresh.append(number)
+    _see_windows(pairs, known, [found[number] for number in fresh], criteria)
 
 
-def _last_hours(source_ids: Collection[int], start_s: int, end_s: int) -> Select[Any]:
-    """Of every path: agent, target, and the last hour with a rollup; NONE without any. One look into the key each."""
-    row = rollup_hour.c
+def _targets(known: Directory, src_id: int) -> int:
+    """How many paths an agent can have."""
+    return known.targets - known.targets_at.get(known.source_of[src_id], 0)
+
+
+def _see_windows(
+    pairs: defaultdict[PairIds, PairCounts], known: Directory, rows: Sequence[_Row], criteria: Sequence[Criterion]
+) -> None:
+    """Note the latest of single windows, each as if it were an hour of one minute."""
+    _, block = hour_windows.unpack_latest([row[3] for row in rows])
+    found = Hours(keys=[row[:3] for row in rows], block=block, simulated=np.zeros(len(rows), bool))
+    judged = tallies.pair_hours(found, criteria, known.source_of, known.destination_of, slice(1))
+    _see_latest(pairs, known, found, judged, slice(1))
+
+
+def _latest(connection: Connection, query: Select[Any]) -> list[_Row]:
+    """Agent, target, start of the window, and the window, of rows with the start of the hour."""
+    result = connection.execute(query)
+    rows = result.cursor.fetchall()
+    result.close()
+    minutes, _ = hour_windows.unpack_latest([row[3] for row in rows])
+    return [
+        (row[0], row[1], row[2] + minute * WINDOW_S, row[3]) for row, minute in zip(rows, minutes.tolist(), strict=True)
+    ]
+
+
+_LATEST = select(rollup_hour.c.src_id, rollup_hour.c.dst_id, rollup_hour.c.t, rollup_hour.c.latest)
+
+
+def _in_hour(source_ids: Collection[int], known: Directory, hour_s: int) -> Select[Any]:
+    src_ids = [src_id for site in source_ids for src_id in known.agents_of.get(site, ())]
+    return _LATEST.where(blocks.of_paths(rollup_hour.c, src_ids, None, hour_s, hour_s + 1))
+
+
+def _before_hour(src_ids: Collection[int], start_s: int, end_s: int) -> Select[Any]:
+    """Of every path of these agents the last hour with a rollup in [start_s, end_s): one look into the key each."""
+    row = rollup_hour.alias().c
     last = select(func.max(row.t)).where(
         row.src_id == agent.c.id, row.dst_id == target.c.id, row.t >= start_s, row.t < end_s
     )
-    return (
-        select(agent.c.id, target.c.id, func.coalesce(last.scalar_subquery(), NONE))
+    paths = (
+        select(agent.c.id.label("src_id"), target.c.id.label("dst_id"), last.scalar_subquery().label("t"))
         .select_from(agent.join(target, agent.c.site_id != target.c.site_id))
-        .where(agent.c.site_id.in_(source_ids))
+        .where(agent.c.id.in_(src_ids))
+        .subquery()
+    )
+    return _LATEST.join_from(
+        paths,
+        rollup_hour,
+        and_(
+            rollup_hour.c.src_id == paths.c.src_id,
+            rollup_hour.c.dst_id == paths.c.dst_id,
+            rollup_hour.c.t == paths.c.t,
+        ),
     )

@@ -6,22 +6,50 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
+import msgspec
+import numpy as np
+from msgspec import Raw, Struct
 from sqlalchemy import Connection
 
 from leadline import wire
-from leadline.wire import Series
-from leadline_collector import bodies, journal, stored_chunks
+from leadline.model import Window
+from leadline.wire import Bound, MissEntry
+from leadline_collector import bodies, chunks, journal, stored_chunks
 from leadline_collector.chunks import Chunk
 from leadline_collector.ingest import is_believable
 from leadline_collector.marks import HOUR_S
 from leadline_collector.merge import merged
-
-#: Address of a window that comes from a chunk, which does not keep it.
-_UNKNOWN_ADDRESS = "0.0.0.0"  # noqa: S104 - nothing listens here
+from leadline_verdict.series import IntColumn
 
 
-#: (target, start of the minute): what batches say of the window, each with the moment and name of its sealing.
-_Claims: TypeAlias = defaultdict[tuple[str, int], list[tuple[tuple[int, str, int], Series]]]
+class _Stored(Struct):
+    """As much of a window in a journaled batch as its chunk needs. It was checked when it came in."""
+
+    target: str
+    start_s: int
+    interval_ms: int
+    #: JSON: turned into numbers an hour at once (``_rtts``).
+    rtt_us: Raw
+    misses: list[MissEntry] = []
+    duplicates: int = 0
+    error_us: Bound | None = None
+
+
+class _StoredBatch(Struct):
+    """As much of a journaled batch."""
+
+    epoch: str
+    seq: int
+    sealed_at_us: int
+    series: list[_Stored]
+
+
+#: The order of sealing: moment, epoch, number.
+_Order: TypeAlias = tuple[int, str, int]
+#: (target, start of the minute): what batches say of the window.
+_Claims: TypeAlias = defaultdict[tuple[str, int], list[tuple[_Order, _Stored]]]
+
+_decoder = msgspec.json.Decoder(_StoredBatch)
 
 
 def chunks_of(connection: Connection, src_id: int, hour_s: int, dst_ids: Mapping[str, int]) -> dict[int, Chunk]:
@@ -30,17 +58,30 @@ def chunks_of(connection: Connection, src_id: int, hour_s: int, dst_ids: Mapping
     gone = False
     for received_at_s, body in journal.bodies_between(connection, src_id, hour_s, hour_s + HOUR_S):
         if body:
-            _collect(claims, bodies.stored_batch(body), received_at_s, hour_s)
+            _collect(claims, body, received_at_s, hour_s)
         gone = gone or not body
     if gone:
         _collect_stored(claims, connection, src_id, hour_s, dst_ids)
-    series: defaultdict[str, list[Series]] = defaultdict(list)
+    series: defaultdict[str, list[_Stored]] = defaultdict(list)
     for target, t in sorted(claims):
         series[target].append(_window(claims[target, t]))
-    return {dst_ids[target]: Chunk.of(hour_s, of_target) for target, of_target in series.items() if target in dst_ids}
+    return {
+        dst_ids[target]: Chunk.of(hour_s, windows, _rtts([one.rtt_us for one in windows]))
+        for target, windows in series.items()
+        if target in dst_ids
+    }
 
 
-def _collect(claims: _Claims, batch: wire.Batch, received_at_s: int, hour_s: int) -> None:
+def _rtts(stored: Sequence[Raw]) -> IntColumn:
+    """Lists of numbers and nulls, one after the other. numpy reads text in half of what a list of numbers takes."""
+    text = b",".join([bytes(one)[1:-1] for one in stored])
+    if b"." in text or b"e" in text or b"E" in text:  # JSON may write whole numbers so; no agent of ours does
+        return chunks.rtts([rtt for one in stored for rtt in msgspec.json.decode(one, type=list[int | None])])
+    return np.fromstring(text.replace(b"null", b"-1"), np.int32, sep=",")
+
+
+def _collect(claims: _Claims, body: bytes, received_at_s: int, hour_s: int) -> None:
+    batch = _decoder.decode(bodies.stored_text(body))
     order = (batch.sealed_at_us, batch.epoch, batch.seq)
     for one in batch.series:
         if hour_s <= one.start_s < hour_s + HOUR_S and is_believable(one.start_s, received_at_s):
@@ -53,12 +94,42 @@ def _collect_stored(
     """What the chunks of the hour say: batches whose bodies are gone were sealed before those that are still there."""
     for name, windows in stored_chunks.windows_of_hour(connection, src_id, hour_s, dst_ids):
         for window in windows:
-            claims[name, window.start_s].append(((0, "", 0), wire.series(name, _UNKNOWN_ADDRESS, window)))
+            claims[name, window.start_s].append(((0, "", 0), _stored(name, window)))
 
 
-def _window(claims: Sequence[tuple[tuple[int, str, int], Series]]) -> Series:
+def _window(claims: Sequence[tuple[_Order, _Stored]]) -> _Stored:
     """As ingest merged them."""
     if len(claims) == 1:
         return claims[0][1]
-    ordered = [series for _, series in sorted(claims, key=lambda claim: claim[0])]
-    return wire.series(ordered[0].target, ordered[0].address, merged([wire.window(series) for series in ordered]))
+    ordered = [stored for _, stored in sorted(claims, key=lambda claim: claim[0])]
+    return _stored(ordered[0].target, merged([wire.window(_series(stored)) for stored in ordered]))
+
+
+def _series(stored: _Stored) -> wire.Series:
+    return wire.Series(
+        target=stored.target,
+        address=_UNKNOWN_ADDRESS,
+        start_s=stored.start_s,
+        interval_ms=stored.interval_ms,
+        rtt_us=msgspec.json.decode(stored.rtt_us, type=list[int | None]),
+        misses=stored.misses,
+        duplicates=stored.duplicates,
+        error_us=stored.error_us,
+    )
+
+
+def _stored(target: str, window: Window) -> _Stored:
+    series = wire.series(target, _UNKNOWN_ADDRESS, window)
+    return _Stored(
+        target=target,
+        start_s=series.start_s,
+        interval_ms=series.interval_ms,
+        rtt_us=Raw(msgspec.json.encode(series.rtt_us)),
+        misses=series.misses,
+        duplicates=series.duplicates,
+        error_us=series.error_us,
+    )
+
+
+#: Not kept in chunks, and not asked for where windows are merged.
+_UNKNOWN_ADDRESS = "unknown"

@@ -23,7 +23,7 @@ COUNTERS = ("duplicates", *FAILURE_COLUMNS.values())
 
 _HOUR = tuple(rollup_hour.columns.keys())
 _DAY = tuple(rollup_day.columns.keys())
-assert (*_DAY, "packed") == _HOUR
+assert (*_DAY, "packed", "latest") == _HOUR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +35,7 @@ class PathHour:
     windows: NDArray[np.int32]
     #: As stored.
     packed: bytes
+    latest: bytes
     #: ``COUNTERS`` of its windows.
     counters: Sequence[int]
     simulated: bool
@@ -62,6 +63,7 @@ def hour_row(path: PathHour) -> Row:
         "p95_infinite": int(((p95_us == NONE) & (column["sent"] > 0)).sum()),
         "simulated": path.simulated,
         "packed": path.packed,
+        "latest": path.latest,
     }
     return tuple(values[name] for name in _HOUR)
 

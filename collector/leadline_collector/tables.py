@@ -343,6 +343,8 @@ rollup_hour = Table(
     *_rollup(),
     #: The statistics of the windows (``hour_windows``).
     Column("packed", LargeBinary, nullable=False),
+    #: The latest of them, for whoever asks for nothing else.
+    Column("latest", LargeBinary, nullable=False),
     PrimaryKeyConstraint("src_id", "dst_id", "t"),
     postgresql_partition_by="RANGE (t)",
 )
@@ -370,8 +372,8 @@ def _tally() -> list[SchemaItem]:
     return [
         Column("source_id", Integer, nullable=False),
         Column("rule_id", Integer, nullable=False),
-        Column("t", BigInteger, nullable=False),
         Column("destination_id", Integer, nullable=False),
+        Column("t", BigInteger, nullable=False),
         *(Column(name, SmallInteger, nullable=False) for name in COUNT_COLUMNS),
         Column("min_us", Integer),
         Column("simulated", Boolean, nullable=False),
@@ -382,7 +384,7 @@ tally_hour = Table(
     "tally_hour",
     metadata,
     *_tally(),
-    PrimaryKeyConstraint("source_id", "rule_id", "t", "destination_id"),
+    PrimaryKeyConstraint("source_id", "rule_id", "destination_id", "t"),
     sqlite_with_rowid=False,
     postgresql_partition_by="RANGE (t)",
 )
@@ -401,7 +403,7 @@ tally_day = Table(
     metadata,
     *_tally(),
     *(Column(name, SmallInteger, nullable=False) for name in EPISODE_COLUMNS),
-    PrimaryKeyConstraint("source_id", "rule_id", "t", "destination_id"),
+    PrimaryKeyConstraint("source_id", "rule_id", "destination_id", "t"),
     sqlite_with_rowid=False,
 )
 

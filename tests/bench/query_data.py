@@ -33,7 +33,7 @@ _pool = Table(
     "bench_pool",
     _scratch,
     Column("n", Integer, primary_key=True),
-    *(Column(name, LargeBinary) for name in ("packed", "rtt_histogram", "p95_histogram", "body")),
+    *(Column(name, LargeBinary) for name in ("packed", "latest", "rtt_histogram", "p95_histogram", "body")),
 )
 _hours = Table("bench_hour", _scratch, Column("t", Integer, primary_key=True), Column("n", Integer))
 
@@ -78,7 +78,7 @@ def _made(rng: np.random.Generator) -> list[dict[str, Any]]:
         assert hour.chunk is not None
         made.append(
             {"n": number, "body": hour.chunk.encode()}
-            | {name: row[name] for name in ("packed", "rtt_histogram", "p95_histogram")}
+            | {name: row[name] for name in ("packed", "latest", "rtt_histogram", "p95_histogram")}
         )
     return made
 
@@ -109,10 +109,10 @@ def _hour(rng: np.random.Generator, number: int) -> PathHour:
         )
         for minute, row in enumerate(slots.tolist())
     ]  # fmt: skip
-    chunk = Chunk.of(0, series)
+    chunk = Chunk.of(0, series, slots.reshape(-1))
     return PathHour(
-        key=(0, 0, 0), windows=block[0], packed=hour_windows.pack(block)[0], counters=chunk.counters(),
-        simulated=False, chunk=chunk,
+        key=(0, 0, 0), windows=block[0], packed=hour_windows.pack(block)[0],
+        latest=hour_windows.pack_latest(block)[0], counters=chunk.counters(), simulated=False, chunk=chunk,
     )  # fmt: skip
 
 
@@ -130,16 +130,16 @@ def _statements() -> Sequence[str]:
     false = "(1 = 0)"
     rollup = (
         f"INSERT INTO rollup_hour SELECT a.id, b.id, h.t, 60, 3600, 3600, 3600, 0, {zeros}, 2000, 9000, 9000000, "
-        f"p.rtt_histogram, p.p95_histogram, 0, {false}, p.packed {_PATHS} "
+        f"p.rtt_histogram, p.p95_histogram, 0, {false}, p.packed, p.latest {_PATHS} "
         f"JOIN bench_pool p ON p.n = (a.id * 7 + b.id * 13 + h.n) % {POOL}"
     )
     tally = (
-        "INSERT INTO tally_hour SELECT a.site_id, r.id, h.t, b.site_id, "
+        "INSERT INTO tally_hour SELECT a.site_id, r.id, b.site_id, h.t, "
         f"60 - ({bad}) - ({lost}), {bad}, {lost}, 60 - ({bad}) - ({lost}), {bad}, {lost}, 2000 + a.id, {false} "
         f"{_PATHS} CROSS JOIN rule r"
     )
     day = (
-        "INSERT INTO tally_day SELECT a.site_id, r.id, h.t, b.site_id, "
+        "INSERT INTO tally_day SELECT a.site_id, r.id, b.site_id, h.t, "
         f"1440 - ({day_bad}) - ({day_lost}), {day_bad}, {day_lost}, 1440 - ({day_bad}) - ({day_lost}), {day_bad}, "
         f"{day_lost}, 2000 + a.id, {false}, {episodes} {_PATHS} CROSS JOIN rule r WHERE h.n % 24 = 0"
     )

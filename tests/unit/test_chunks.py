@@ -11,14 +11,15 @@ from leadline import wire
 from leadline.model import NEEDS_DETAIL, ErrorBound, Failure, Miss, Window, window_of
 from leadline.stats import window_statistics
 from leadline_collector import planes
-from leadline_collector.chunks import FAILURE_CODES, HOUR_S, Chunk
+from leadline_collector.chunks import FAILURE_CODES, HOUR_S, Chunk, rtts
 
 HOUR = 1_795_327_200
 
 
 def chunk(windows: list[Window]) -> Chunk:
     """As compaction makes one: from series of the wire."""
-    return Chunk.of(HOUR, [wire.series("a", "192.0.2.1", window) for window in windows])
+    series = [wire.series("a", "192.0.2.1", window) for window in windows]
+    return Chunk.of(HOUR, series, rtts([rtt for one in series for rtt in one.rtt_us]))
 
 
 @st.composite
@@ -31,8 +32,8 @@ def windows(draw: st.DrawFn) -> list[Window]:
 def window(draw: st.DrawFn, start_s: int) -> Window:
     interval_ms = draw(st.sampled_from([5_000, 10_000, 20_000, 60_000]))
     slots = 60_000 // interval_ms
-    rtts = draw(st.dictionaries(st.integers(0, slots - 1), st.integers(0, wire.RTT_US_MAX)))
-    failures = {slot: draw(st.sampled_from(list(Failure))) for slot in range(slots) if slot not in rtts}
+    answered = draw(st.dictionaries(st.integers(0, slots - 1), st.integers(0, wire.RTT_US_MAX)))
+    failures = {slot: draw(st.sampled_from(list(Failure))) for slot in range(slots) if slot not in answered}
     misses = [
         Miss(slot, failure, draw(number if failure in NEEDS_DETAIL else st.none() | number))
         for slot, failure in failures.items()
@@ -41,7 +42,7 @@ def window(draw: st.DrawFn, start_s: int) -> Window:
     return window_of(
         start_s,
         interval_ms,
-        rtts,
+        answered,
         misses,
         duplicates=draw(number),
         error_bound=None if bound is None else ErrorBound(p50_us=bound[0], p99_us=sum(bound)),
@@ -80,8 +81,8 @@ def test_every_failure_has_a_code_of_its_own() -> None:
 def test_an_hour_of_probes_takes_less_than_a_byte_and_a_half_each() -> None:
     """Noise of 150 µs on 8 ms, one spike in 200, two losses an hour: some ten bits of information a probe."""
     rng = np.random.default_rng(7)
-    rtts = (8_000 + rng.gamma(2, 150, HOUR_S) + (rng.random(HOUR_S) < 0.005) * rng.exponential(5_000, HOUR_S)).tolist()
-    slots = [int(rtt) for rtt in rtts]
+    noise = (8_000 + rng.gamma(2, 150, HOUR_S) + (rng.random(HOUR_S) < 0.005) * rng.exponential(5_000, HOUR_S)).tolist()
+    slots = [int(rtt) for rtt in noise]
     hour = [
         window_of(
             HOUR + 60 * minute,

@@ -33,7 +33,8 @@ def upgrade() -> None:
     """Make the tables, and mark every hour that has windows."""
     _marks()
     _chunk()
-    _rollup("rollup_hour", sa.Column("packed", sa.LargeBinary, nullable=False), postgresql_partition_by="RANGE (t)")
+    hour = [sa.Column(name, sa.LargeBinary, nullable=False) for name in ("packed", "latest")]
+    _rollup("rollup_hour", *hour, postgresql_partition_by="RANGE (t)")
     _rollup("rollup_day")
     op.create_table(
         "rule",
@@ -117,13 +118,13 @@ def _tally(name: str, *more: sa.Column[int], **options: Any) -> None:
         name,
         sa.Column("source_id", sa.Integer, nullable=False),
         sa.Column("rule_id", sa.Integer, nullable=False),
-        sa.Column("t", sa.BigInteger, nullable=False),
         sa.Column("destination_id", sa.Integer, nullable=False),
+        sa.Column("t", sa.BigInteger, nullable=False),
         *(sa.Column(one, sa.SmallInteger, nullable=False) for one in STATES),
         sa.Column("min_us", sa.Integer),
         sa.Column("simulated", sa.Boolean, nullable=False),
         *more,
-        sa.PrimaryKeyConstraint("source_id", "rule_id", "t", "destination_id", name=f"pk_{name}"),
+        sa.PrimaryKeyConstraint("source_id", "rule_id", "destination_id", "t", name=f"pk_{name}"),
         sqlite_with_rowid=False,
         **options,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import TypeAlias
 
 import msgspec
@@ -46,15 +47,15 @@ class _StoredBatch(Struct):
 
 #: The order of sealing: moment, epoch, number.
 _Order: TypeAlias = tuple[int, str, int]
-#: (target, start of the minute): what batches say of the window.
-_Claims: TypeAlias = defaultdict[tuple[str, int], list[tuple[_Order, _Stored]]]
+#: By target and start of the minute: what batches say of the window. Nearly always one does: no list for each.
+_Claims: TypeAlias = defaultdict[str, dict[int, tuple[_Order, _Stored] | list[tuple[_Order, _Stored]]]]
 
 _decoder = msgspec.json.Decoder(_StoredBatch)
 
 
 def chunks_of(connection: Connection, src_id: int, hour_s: int, dst_ids: Mapping[str, int]) -> dict[int, Chunk]:
     """The chunk of every path of an agent with raw windows in the hour, by number of the target."""
-    claims: _Claims = defaultdict(list)
+    claims: _Claims = defaultdict(dict)
     gone = False
     for received_at_s, body in journal.bodies_between(connection, src_id, hour_s, hour_s + HOUR_S):
         if body:
@@ -62,14 +63,15 @@ def chunks_of(connection: Connection, src_id: int, hour_s: int, dst_ids: Mapping
         gone = gone or not body
     if gone:
         _collect_stored(claims, connection, src_id, hour_s, dst_ids)
-    series: defaultdict[str, list[_Stored]] = defaultdict(list)
-    for target, t in sorted(claims):
-        series[target].append(_window(claims[target, t]))
     return {
-        dst_ids[target]: Chunk.of(hour_s, windows, _rtts([one.rtt_us for one in windows]))
-        for target, windows in series.items()
+        dst_ids[target]: _chunk(hour_s, [_window(of_target[t]) for t in sorted(of_target)])
+        for target, of_target in claims.items()
         if target in dst_ids
     }
+
+
+def _chunk(hour_s: int, windows: Sequence[_Stored]) -> Chunk:
+    return Chunk.of(hour_s, windows, _rtts([one.rtt_us for one in windows]))
 
 
 def _rtts(stored: Sequence[Raw]) -> IntColumn:
@@ -85,7 +87,18 @@ def _collect(claims: _Claims, body: bytes, received_at_s: int, hour_s: int) -> N
     order = (batch.sealed_at_us, batch.epoch, batch.seq)
     for one in batch.series:
         if hour_s <= one.start_s < hour_s + HOUR_S and is_believable(one.start_s, received_at_s):
-            claims[one.target, one.start_s].append((order, one))
+            _add(claims, order, one)
+
+
+def _add(claims: _Claims, order: _Order, one: _Stored) -> None:
+    of_target = claims[one.target]
+    known = of_target.get(one.start_s)
+    if known is None:
+        of_target[one.start_s] = (order, one)
+    elif isinstance(known, list):
+        known.append((order, one))
+    else:
+        of_target[one.start_s] = [known, (order, one)]
 
 
 def _collect_stored(
@@ -94,14 +107,14 @@ def _collect_stored(
     """What the chunks of the hour say: batches whose bodies are gone were sealed before those that are still there."""
     for name, windows in stored_chunks.windows_of_hour(connection, src_id, hour_s, dst_ids):
         for window in windows:
-            claims[name, window.start_s].append(((0, "", 0), _stored(name, window)))
+            _add(claims, (0, "", 0), _stored(name, window))
 
 
-def _window(claims: Sequence[tuple[_Order, _Stored]]) -> _Stored:
+def _window(claims: tuple[_Order, _Stored] | list[tuple[_Order, _Stored]]) -> _Stored:
     """As ingest merged them."""
-    if len(claims) == 1:
-        return claims[0][1]
-    ordered = [stored for _, stored in sorted(claims, key=lambda claim: claim[0])]
+    if isinstance(claims, tuple):
+        return claims[1]
+    ordered = [stored for _, stored in sorted(claims, key=itemgetter(0))]
     return _stored(ordered[0].target, merged([wire.window(_series(stored)) for stored in ordered]))
 
 

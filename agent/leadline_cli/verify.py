@@ -103,6 +103,7 @@ def json_text(tally: Tally, findings: Sequence[Finding]) -> str:
     document = {
         "batches": tally.batches,
         "bytes": tally.bytes,
+        "gone": tally.gone,
         "signed": tally.signed,
         "bad": tally.bad,
         "faults": {str(fault): count for fault, count in sorted(tally.faults.items())},
@@ -119,3 +120,5 @@ def text_lines(tally: Tally, findings: Sequence[Finding]) -> Iterator[str]:
     if (rest := tally.faults.total() - len(findings)) > 0:
         yield f"and {rest:,} more"
     yield f"{tally.batches:,} batches, {tally.bytes / 1e6:,.1f} MB: {tally.signed:,} signed, {tally.bad:,} bad"
+    if tally.gone:
+        yield f"{tally.gone:,} batches have no body any more (retention) and could not be checked"

@@ -15,9 +15,10 @@ from leadline_cli.__main__ import main
 from leadline_collector import journal, tables
 from leadline_collector.chunks import Chunk
 from leadline_collector.compactor import compact
-from leadline_collector.db import Database
+from leadline_collector.db import Database, reading
 from leadline_collector.retention import Retention, retain
 from leadline_collector.store import Store
+from leadline_collector.verification import verify
 from tests.fakes import FakeClock
 from tests.integration.documents import NOW_S, window
 from tests.integration.months import DAY_S, Site, same, some, table
@@ -137,6 +138,18 @@ def test_a_batch_without_body_is_still_known(site: Site, store: Store, clock: Fa
     retain(store, replace(NOTHING, journal_s=SHORT_S), now_s(clock))
 
     assert (rows(store)["batch"], rows(store)["body"]) == (3, 1)
+
+
+def test_the_check_of_the_journal_says_what_it_could_not_check(
+    url: URL, site: Site, store: Store, clock: FakeClock
+) -> None:
+    """A body that retention took is no fault, and is counted."""
+    retain(store, replace(NOTHING, journal_s=SHORT_S), now_s(clock))
+
+    with reading(url) as read:
+        tally, findings = verify(read, None, {}, lambda tally: None)
+
+    assert (tally.batches, tally.gone, tally.bad, findings) == (3, 2, 0, [])
 
 
 @pytest.mark.parametrize(

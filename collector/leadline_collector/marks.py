@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, ScalarSelect, Select, bindparam, delete, func, select, text, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, select, text, update
 
 from leadline_collector import tables
 
@@ -122,6 +122,7 @@ def mark_all(connection: Connection) -> None:
     )
 
 
-def oldest(src_id: int) -> ScalarSelect[int | None]:
-    """Start of the oldest marked hour of an agent, for use in a query."""
-    return select(func.min(_mark.t)).where(_mark.src_id == src_id).scalar_subquery()
+def lag_s(connection: Connection, now_s: int) -> int:
+    """How long ago the oldest marked hour ended; 0 if none is over."""
+    oldest_s = connection.execute(select(func.min(_mark.t)).where(_mark.t <= now_s - HOUR_S)).scalar_one()
+    return 0 if oldest_s is None else now_s - oldest_s - HOUR_S

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from leadline import __version__
 from leadline.clock import Clock
-from leadline_collector import credentials
+from leadline_collector import credentials, marks
 from leadline_collector.db import StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -117,8 +117,12 @@ class _Stored(Collector):
         with self._store.read() as reader:
             version, mesh_version = reader.schema_version(), reader.mesh_version()
             latest = credentials.latest_windows(reader.connection, AGENTS_MAX)
+            lag_s = marks.lag_s(reader.connection, now_s)
         yield InfoMetricFamily("leadline_schema", "Version of the database's schema.", {"version": version})
         yield GaugeMetricFamily("leadline_mesh_version", "Version of the mesh in force, 0 for none.", mesh_version)
+        yield GaugeMetricFamily(
+            "leadline_compaction_lag_seconds", "Time since the end of the oldest hour that is not compacted.", lag_s
+        )
         age = GaugeMetricFamily(
             "leadline_agent_latest_window_age_seconds",
             "Time since the end of the latest window an agent delivered; 0 for one whose clock is ahead.",

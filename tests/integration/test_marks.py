@@ -82,3 +82,17 @@ def test_an_hour_that_is_not_over_stays_marked(client: Client, store: Store, fra
     client.post(batch(("ams1", steady(2_000, HOUR + 300)), seq=2), fra1)
 
     assert [one.since_s for one in found(store)] == [HOUR + 300]
+
+
+def test_the_lag_of_compaction_is_told(client: Client, store: Store, fra1: str) -> None:
+    """Since the end of the oldest hour that is over and marked; 0 without any."""
+
+    def lag() -> str:
+        lines = client.send("GET", "/metrics").body.decode().splitlines()
+        return next(line for line in lines if line.startswith("leadline_compaction_lag_seconds"))
+
+    assert lag().split()[1] == "0.0"
+
+    client.post(batch(("ams1", steady(2_000, HOUR - 600))), fra1)
+
+    assert lag().split()[1] == "3600.0"

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test test-fast chaos test-chaos lint format types bench-probe bench-ingest bench-agent simulate schema \
+.PHONY: help demo test test-fast chaos test-chaos lint format types bench-probe bench-query bench-ingest bench-agent simulate schema \
 	lock clean
 
 help: ## list the targets
@@ -53,6 +53,9 @@ bench-probe: $(STAMP) ## RTT error and CPU beside fping and icmplib (needs root 
 
 bench-agent: $(STAMP) ## memory, CPU, start and bytes of an agent with its collector on loopback (needs root)
 	$(BIN)/python -m tests.bench.agent $(ARGS)
+
+bench-query: $(STAMP) ## matrices, series and exact counts of months, compaction, bytes a probe, on both databases
+	$(BIN)/python -m tests.bench.query $(ARGS)
 
 bench-ingest: $(STAMP) ## samples a second, per core, and p99 of a POST, beside VictoriaMetrics (if installed)
 	$(BIN)/python -m tests.bench.ingest $(ARGS)

@@ -10,6 +10,7 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -33,6 +34,8 @@ RETAIN_S = 3_600
 #: An hour that is not over is brought up to date when this much of it would be read from windows. The matrix of 50
 #: sites reads 2,450 of them a minute.
 OPEN_S = 300
+#: Sites at once: while one waits for the database or deflates, the other computes.
+THREADS = 2
 #: Marks looked at in one round; the others come next.
 MARKS_MAX = 100_000
 
@@ -65,11 +68,16 @@ def compact(
         known = directory.read(reader.connection)
         hours = due(marks.of_hours(reader.connection, 0, 1 << 62, limit=MARKS_MAX), known, now_s)
     done: list[bool | None] = []
-    for (_, source_id), of_day in hours.items():
+
+    def one(source_id: int, of_day: list[int]) -> bool | None:
         if stopping():
-            break
-        done.append(_tried(partial(compaction.compact_hours, store, source_id, of_day, now_s), source_id, of_day[0]))
-        progress(len(done), len(hours))
+            return False
+        return _tried(partial(compaction.compact_hours, store, source_id, of_day, now_s), source_id, of_day[0])
+
+    with ThreadPoolExecutor(THREADS, "compaction") as pool:
+        for outcome in pool.map(one, [source_id for _, source_id in hours], hours.values()):
+            done.append(outcome)
+            progress(len(done), len(hours))
     days = [] if stopping() else _days(store, now_s, stopping)
     return Round(
         hours=done.count(True),

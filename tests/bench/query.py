@@ -17,16 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.engine import URL
 
-from leadline_collector import day_sums, directory, period_counts, raw_counts, rules, schema
+from leadline_collector import bodies, day_sums, directory, period_counts, raw_counts, rules, schema
 from leadline_collector.compactor import compact
 from leadline_collector.db import Database
 from leadline_collector.ingest import ingest
 from leadline_collector.matrix import matrix
 from leadline_collector.period import Period
 from leadline_collector.store import PathIds, Store
+from leadline_collector.tables import batch
 from tests import postgres
 from tests.bench import ingest_load as load
 from tests.bench import query_data as data
@@ -184,6 +185,17 @@ def _compaction(store: Store, names: list[str], hour_s: int) -> Iterator[Figure]
     assert (done.hours, done.failed, done.left) == (len(names), 0, 0)
     yield Figure(what="compaction of an hour of every site", value=seconds, unit="s", goal=2)
     yield Figure(what="… CPU time of it in this process", value=cpu_s, unit="s")
+    yield Figure(what="… in times of decoding its batches once", value=cpu_s / _decoding_s(store), unit="")
+
+
+def _decoding_s(store: Store) -> float:
+    """CPU time of what ingest does first with every batch of the hour: what the machine can do at the moment."""
+    with store.read() as reader:
+        found = reader.connection.execute(select(batch.c.body)).scalars().all()
+    begun_s = time.process_time()
+    for body in found:
+        bodies.stored_batch(body)
+    return time.process_time() - begun_s
 
 
 def _half_hour(store: Store, hour_s: int) -> Iterator[Figure]:

@@ -27,6 +27,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from leadline.decoding import convert
 from leadline.errors import ConfigError
 
 #: Enough to find a mistyped id, few enough for one line.
@@ -364,7 +365,7 @@ def catalogue() -> Catalogue:
 def decode(data: bytes) -> Catalogue:
     """The catalogue of a data file; ConfigError says what is wrong in it."""
     try:
-        document = msgspec.convert(tomllib.loads(data.decode(), parse_float=Decimal), _Document)
+        document = convert(tomllib.loads(data.decode(), parse_float=Decimal), _Document)
     except (ValueError, msgspec.ValidationError) as error:
         raise ConfigError("limits.toml", str(error)) from error
     for problem in _problems(document):

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Meta, Struct
 
+from leadline.decoding import convert
 from leadline.durations import duration_ms
 from leadline.errors import ConfigError
 from leadline.limits import catalogue
@@ -110,7 +111,7 @@ class _Reader:
 
     def _decoded(self, text: str) -> _File:
         try:
-            return msgspec.convert(tomllib.loads(text), _File, strict=True)
+            return convert(tomllib.loads(text), _File)
         except tomllib.TOMLDecodeError as error:
             raise ConfigError("mesh file", f"is not TOML: {error}") from error
         except msgspec.ValidationError as error:

@@ -21,6 +21,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from leadline.decoding import decoder
 from leadline.errors import WireError, WireVersionError
 from leadline.model import (
     NAME_LENGTH_MAX,
@@ -291,7 +292,7 @@ def encode(document: Struct) -> bytes:
 def decode(data: bytes, kind: type[Document]) -> Document:
     """The document in ``data``; WireError names the path of what is wrong with it."""
     try:
-        return msgspec.json.decode(data, type=kind, strict=True)
+        return decoder(kind).decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise _wire_error(error) from error
 

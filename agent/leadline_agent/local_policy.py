@@ -28,6 +28,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from leadline.decoding import convert
 from leadline.durations import duration_ms, duration_text
 from leadline.errors import ConfigError
 from leadline.model import INTERVAL_MS_MIN, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN
@@ -161,7 +162,7 @@ def load_policy(path: Path, *, required: bool) -> LocalPolicy:
 def parse_policy(text: str) -> LocalPolicy:
     """The policy a file describes; ConfigError names the key."""
     try:
-        file = msgspec.convert(tomllib.loads(text), _File, strict=True)
+        file = convert(tomllib.loads(text), _File)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError("policy", f"is not TOML: {error}") from error
     except msgspec.ValidationError as error:

@@ -7,6 +7,7 @@ that says nothing is given up after a second of real time.
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
 import signal
 import sys
@@ -23,6 +24,7 @@ from leadline_agent.spool.files import DirectoryFiles
 from leadline_agent.spool.limits import SpoolLimits
 from leadline_agent.state import AgentState
 from leadline_cli.logs import log_to_stderr
+from tests.chaos.cluster import OPENED
 from tests.chaos.fast_clock import FastClock
 from tests.chaos.oracle import OracleFile, WitnessedSpool
 from tests.chaos.variants import Variant, break_agent, sender_class
@@ -67,6 +69,8 @@ def _loop(args: argparse.Namespace) -> AgentLoop:
         make_epoch=lambda: secrets.token_hex(16),
         limits=_limits(args.spool_bytes),
     )
+    # It knows now what its spool holds: whatever goes from here on it can tell.
+    (args.state_dir / OPENED).write_text(str(os.getpid()))
     sealer = Sealer(credential.agent, spool, clock)
     clients = [
         CollectorClient(url, credential, state.load_credential) for url in (credential.collector, *credential.also)

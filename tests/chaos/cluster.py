@@ -27,6 +27,8 @@ from tests.chaos.variants import Variant
 
 ROOT = Path(__file__).parents[2]
 START_S_MAX = 15.0
+#: The file in which an agent says that it knows its spool.
+OPENED = "opened"
 STOP_S_MAX = 20.0
 #: A list of ten thousand gaps takes a while on a machine that also runs everything else.
 ASK_S = 60.0
@@ -81,6 +83,11 @@ class Process:
         return status
 
     @property
+    def number(self) -> int | None:
+        """The process id; None while it is down."""
+        return None if self._process is None else self._process.pid
+
+    @property
     def ended(self) -> int | None:
         """The exit status of one that ended by itself; None while it runs or is down on purpose."""
         return None if self._process is None else self._process.poll()
@@ -101,6 +108,12 @@ class Agent:
     @property
     def spool(self) -> Path:
         return self.state_dir / "spool"
+
+    @property
+    def knows_its_spool(self) -> bool:
+        """The process that runs now has read what its spool holds."""
+        opened = self.state_dir / OPENED
+        return opened.exists() and opened.read_text() == str(self.process.number)
 
 
 class Collector:

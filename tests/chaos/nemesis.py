@@ -262,9 +262,11 @@ class Nemesis:
     def _spool_removed(self, agent: Agent) -> None:
         """The directory goes while the agent runs. Moved first, so that it is known what was in it.
 
-        Killed before its next commit it could not tell: nobody would know but the collector, which lists the hole.
+        While it starts, or killed before its next commit, it could not tell: nobody would know but the collector, which
+        lists the hole.
         """
         with self._blocked(agent):
+            wait_until("the agent to know its spool", lambda: agent.knows_its_spool)
             gone = agent.state_dir / "spool.gone"
             agent.spool.rename(gone)
             wait_until("the agent to begin a new spool", lambda: any(agent.spool.glob("*.seg")))

@@ -14,9 +14,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
+import psycopg
 from sqlalchemy import select, text
 from sqlalchemy.engine import URL
 
@@ -66,14 +68,14 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores", flush=True)
     for kind in options.databases.split(","):
-        with _store(kind) as (store, size):
-            for figure in _figures(store, size, options.sites, options.days):
+        with _store(kind) as (store, size, tidy):
+            for figure in _figures(store, size, tidy, options.sites, options.days):
                 print(figure.line(kind), flush=True)
 
 
 @contextmanager
-def _store(kind: str) -> Iterator[tuple[Store, Callable[[Store], int]]]:
-    """An empty store with durable commits, and what says how many bytes its chunks have."""
+def _store(kind: str) -> Iterator[tuple[Store, Callable[[Store], int], Callable[[], None]]]:
+    """An empty store with durable commits, what says how many bytes its chunks have, and what a fill is followed by."""
     with tempfile.TemporaryDirectory(prefix="leadline-bench-query-") as home, postgres.server(durable=True) as server:
         path = Path(home) / "leadline.sqlite"
         url = URL.create("sqlite", database=str(path))
@@ -82,9 +84,20 @@ def _store(kind: str) -> Iterator[tuple[Store, Callable[[Store], int]]]:
         database = Database(url)
         try:
             schema.upgrade(database)
-            yield Store(database), _sqlite_bytes if kind == "sqlite" else _postgresql_bytes
+            store = Store(database)
+            yield (
+                (store, _sqlite_bytes, lambda: None)
+                if kind == "sqlite"
+                else (store, _postgresql_bytes, partial(_vacuum, url))
+            )
         finally:
             database.close()
+
+
+def _vacuum(url: URL) -> None:
+    """What PostgreSQL does by itself within minutes, and else in the middle of the questions."""
+    with psycopg.connect(postgres.conninfo(url), autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE")
 
 
 def _sqlite_bytes(store: Store) -> int:
@@ -102,16 +115,16 @@ def _postgresql_bytes(store: Store) -> int:
         return int(reader.connection.execute(text(query)).scalar_one())
 
 
-def _figures(store: Store, size: Callable[[Store], int], sites: int, days: int) -> Iterator[Figure]:
+def _figures(
+    store: Store, size: Callable[[Store], int], tidy: Callable[[], None], sites: int, days: int
+) -> Iterator[Figure]:
     begun = time.perf_counter()
     names = [f"s{n:02}" for n in range(sites)]
     data.fill(store, mesh_of(names), PROFILE, START_S, days)
     before = size(store)
     probes = data.fill_chunks(store, START_S, days)
     yield Figure(what="bytes a probe in chunks, on disk", value=(size(store) - before) / probes, unit="B", goal=1.7)
-    if not store.is_sqlite:
-        with store.write() as writer:  # what autovacuum does within minutes
-            writer.connection.execute(text("ANALYZE"))
+    tidy()
     yield Figure(what="(filling took", value=time.perf_counter() - begun, unit="s)")
     yield from _questions(store, days)
     yield from _compaction(store, names, START_S + days * DAY_S)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from leadline_collector.store import Store
 
 HISTORY_DAYS = 28
+DAY_S = 86_400
 #: Simulated windows of the next hours are there too and show as time comes to them: the demo does not go stale.
 AHEAD_S = 12 * 3_600
 #: Draws a network in which some pairs are within 5 ms, some within 10, and some just miss.
@@ -115,7 +116,9 @@ def _simulate(store: Store, version: int, stopping: threading.Event) -> None:
         if stopping.is_set():
             raise KeyboardInterrupt
 
-    total = simulate(store, mesh, version, end_s - HISTORY_DAYS * 86_400, end_s + AHEAD_S, SEED, progress)
+    # From a midnight on: a verdict takes whole UTC days.
+    start_s = (end_s // DAY_S - HISTORY_DAYS) * DAY_S
+    total = simulate(store, mesh, version, start_s, end_s + AHEAD_S, SEED, progress)
     if sys.stderr.isatty():
         print("\r", end="", file=sys.stderr)
     print(f"simulated {HISTORY_DAYS} days: {total:,} minutes of {len(_CITIES)} cities")

@@ -28,6 +28,8 @@ _ROUTE_FACTOR = (1.3, 1.9)
 #: Congestion: how many days apart, and how many minutes long.
 _EPISODE_EVERY_DAYS, _EPISODE_MINUTES = 4.0, 25.0
 _OUTAGE_EVERY_DAYS, _OUTAGE_MINUTES = 20.0, 6.0
+#: Most outages of an agent leave a verdict standing; three hours do not, and it says so.
+_DOWN_MINUTES = (4, 4, 12, 180)
 _ERROR = ErrorBound(p50_us=12, p99_us=40)
 #: Rows in one transaction: half a day of the demo's pairs.
 _ROWS_MAX = 20_000
@@ -120,9 +122,10 @@ def _episodes(
 
 
 def _gap(rng: Random, start_s: int, end_s: int) -> tuple[int, int]:
-    """Three hours in which the agent of a site was down: nothing is known of them."""
-    t = rng.randrange(start_s, max(start_s + 1, end_s - 3 * 3_600))
-    return t, t + 3 * 3_600
+    """When the agent of a site was down, for an upgrade or longer: nothing is known of these minutes."""
+    length_s = 60 * rng.choice(_DOWN_MINUTES)
+    t = rng.randrange(start_s, max(start_s + 1, end_s - length_s))
+    return t, t + length_s
 
 
 def _stats(rng: Random, path: _Path, t: int) -> WindowStats:

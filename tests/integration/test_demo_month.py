@@ -1,0 +1,150 @@
+"""The demo's simulated month: the verdict on each of its pairs, before and after compaction, and from a file."""
+
+from __future__ import annotations
+
+import io
+
+import msgspec
+import pytest
+
+from leadline import judge
+from leadline.limits import catalogue
+from leadline.mesh_file import parse_mesh
+from leadline_cli.demo import HISTORY_DAYS, SEED, mesh_text
+from leadline_collector import meshes
+from leadline_collector.compactor import compact
+from leadline_collector.period import Period
+from leadline_collector.simulate import simulate
+from leadline_collector.store import Store
+from leadline_collector.verdicts import Question, pair_windows, verdicts
+from leadline_verdict import exchange
+from leadline_verdict.answer import Asked, answer
+from leadline_verdict.decision import Rule
+from leadline_verdict.document import PairVerdict, VerdictDocument, Word
+from leadline_verdict.requirements import NO_WISHES, requirements
+from tests.fakes import FakeClock
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+#: 2026-10-25 00:00 UTC and 28 days on.
+START_S, END_S = 1_792_886_400, 1_792_886_400 + HISTORY_DAYS * 86_400
+STORAGE, CLUSTER, VMOTION = "vsan-stretched", "vcf9-stretched-cluster", "vsphere-long-distance-vmotion"
+CITIES = ("frankfurt", "zurich", "amsterdam", "london", "new-york", "singapore")
+#: What decides, from the most severe reason on. Both directions share the fibre; only what is not known differs.
+EXPECTED = {
+    ("frankfurt", "zurich", STORAGE): ("beyond", ["share_below_target"]),
+    ("frankfurt", "zurich", CLUSTER): ("within", ["share_demonstrated"]),
+    ("frankfurt", "zurich", VMOTION): ("within_provisional", ["share_demonstrated", "not_vouched_for"]),
+    ("frankfurt", "amsterdam", STORAGE): ("beyond", ["share_below_target"]),
+    ("frankfurt", "amsterdam", CLUSTER): ("within", ["share_demonstrated"]),
+    ("frankfurt", "amsterdam", VMOTION): ("within_provisional", ["share_demonstrated", "not_vouched_for"]),
+    ("frankfurt", "london", STORAGE): ("impossible_on_glass_fibre", ["floor_above_limit", "measured_says"]),
+    ("frankfurt", "london", CLUSTER): ("beyond", ["share_below_target"]),
+    ("frankfurt", "london", VMOTION): ("marginal", ["undecided"]),
+    ("zurich", "frankfurt", STORAGE): ("beyond", ["share_below_target"]),
+    ("zurich", "frankfurt", CLUSTER): ("within", ["share_demonstrated"]),
+    ("zurich", "frankfurt", VMOTION): ("within_provisional", ["share_demonstrated", "not_vouched_for"]),
+    ("zurich", "amsterdam", STORAGE): ("impossible_on_glass_fibre", ["floor_above_limit", "measured_says"]),
+    ("zurich", "amsterdam", CLUSTER): ("beyond", ["share_below_target"]),
+    ("zurich", "amsterdam", VMOTION): ("within_provisional", ["share_demonstrated", "not_vouched_for"]),
+    ("zurich", "london", STORAGE): ("impossible", ["floor_above_limit", "measured_says"]),
+    ("zurich", "london", CLUSTER): ("beyond", ["share_below_target"]),
+    ("zurich", "london", VMOTION): ("marginal", ["undecided"]),
+    ("amsterdam", "frankfurt", STORAGE): ("beyond", ["share_below_target"]),
+    ("amsterdam", "frankfurt", CLUSTER): ("insufficient_data", ["unknown_decides"]),
+    ("amsterdam", "frankfurt", VMOTION): ("insufficient_data", ["unknown_decides"]),
+    ("amsterdam", "zurich", STORAGE): ("impossible_on_glass_fibre", ["floor_above_limit", "measured_says"]),
+    ("amsterdam", "zurich", CLUSTER): ("beyond", ["share_below_target"]),
+    ("amsterdam", "zurich", VMOTION): ("insufficient_data", ["unknown_decides"]),
+    ("amsterdam", "london", STORAGE): ("beyond", ["share_below_target"]),
+    ("amsterdam", "london", CLUSTER): ("marginal", ["undecided"]),
+    ("amsterdam", "london", VMOTION): ("marginal", ["undecided"]),
+    ("london", "frankfurt", STORAGE): ("impossible_on_glass_fibre", ["floor_above_limit", "measured_says"]),
+    ("london", "frankfurt", CLUSTER): ("beyond", ["share_below_target"]),
+    ("london", "frankfurt", VMOTION): ("marginal", ["undecided"]),
+    ("london", "zurich", STORAGE): ("impossible", ["floor_above_limit", "measured_says"]),
+    ("london", "zurich", CLUSTER): ("beyond", ["share_below_target"]),
+    ("london", "zurich", VMOTION): ("marginal", ["undecided"]),
+    ("london", "amsterdam", STORAGE): ("beyond", ["share_below_target"]),
+    ("london", "amsterdam", CLUSTER): ("marginal", ["undecided"]),
+    ("london", "amsterdam", VMOTION): ("marginal", ["undecided"]),
+    ("frankfurt", "new-york", STORAGE): ("impossible", ["floor_above_limit", "measured_says"]),
+    ("frankfurt", "new-york", CLUSTER): ("impossible", ["floor_above_limit", "measured_says"]),
+    ("frankfurt", "new-york", VMOTION): ("within_provisional", ["share_demonstrated", "not_vouched_for"]),
+    ("new-york", "frankfurt", STORAGE): ("impossible", ["floor_above_limit", "measured_says"]),
+    ("new-york", "frankfurt", CLUSTER): ("impossible", ["floor_above_limit", "measured_says"]),
+    ("new-york", "frankfurt", VMOTION): ("insufficient_data", ["unknown_decides"]),
+    ("frankfurt", "singapore", STORAGE): ("impossible", ["floor_above_limit", "measured_says"]),
+    ("frankfurt", "singapore", CLUSTER): ("impossible", ["floor_above_limit", "measured_says"]),
+    ("frankfurt", "singapore", VMOTION): ("beyond", ["share_below_target"]),
+    ("singapore", "frankfurt", STORAGE): ("impossible", ["floor_above_limit", "measured_says"]),
+    ("singapore", "frankfurt", CLUSTER): ("impossible", ["floor_above_limit", "measured_says"]),
+    ("singapore", "frankfurt", VMOTION): ("beyond", ["share_below_target"]),
+}
+
+
+def question(*profiles: str) -> Question:
+    return Question(
+        period=Period(start_s=START_S, end_s=END_S),
+        pair=None,
+        sites=CITIES,
+        profiles=profiles,
+        wishes=NO_WISHES,
+        rule=Rule(),
+    )
+
+
+@pytest.fixture(name="month")
+def _month(store: Store) -> Store:
+    """The demo's cities over a month that does not depend on today."""
+    clock = FakeClock(wall_ns=END_S * 1_000_000_000)
+    version = meshes.apply(store, clock, mesh_text().encode()).version
+    simulate(store, parse_mesh(mesh_text()), version, START_S, END_S, SEED, lambda _: None)
+    return store
+
+
+def said(document: VerdictDocument) -> dict[tuple[str, str, str], tuple[str, list[str]]]:
+    """The verdict on each pair and why, without what is said of all."""
+    return {
+        (one.source, one.destination, one.profile): (
+            one.verdict.value,
+            [reason.code for reason in one.reasons if reason.code != "simulated"],
+        )
+        for one in document.pairs
+    }
+
+
+def test_every_pair_of_the_demo_gets_its_verdict(month: Store) -> None:
+    """The same before and after compaction, the same from the exported file, and none that its minutes deny."""
+    before = verdicts(month, question())
+    assert said(before) == EXPECTED
+    for one in before.pairs:
+        assert_claim_is_true(one)
+
+    compact(month, FakeClock(wall_ns=(END_S + 86_400) * 1_000_000_000))
+    assert verdicts(month, question()) == before
+
+    pairs, mesh = pair_windows(month, question())
+    file = io.StringIO()
+    exchange.write(file, pairs, mesh.sites)
+    file.seek(0)
+    windows = exchange.read(file)
+    profiles = [requirements(catalogue(), catalogue().profile(name)) for name in (STORAGE, CLUSTER, VMOTION)]
+    asked = Asked(
+        start_s=START_S, end_s=END_S, rule=Rule(), profiles=profiles, catalogue=catalogue().digest, mesh_version=1
+    )
+    again = answer(asked, ((pair, profiles) for pair in windows.pairs))
+    assert msgspec.json.encode(again) == msgspec.json.encode(before)
+
+
+def assert_claim_is_true(one: PairVerdict) -> None:
+    """The minutes themselves, all of which are known here but for the agents' outages."""
+    target = judge.TARGET_SHARE_DEFAULT
+    observed = one.shares.observed
+    assert observed is not None
+    if one.verdict in {Word.WITHIN, Word.WITHIN_PROVISIONAL}:
+        assert observed > target
+    if one.verdict is Word.BEYOND:
+        assert observed < target
+    if one.verdict in {Word.IMPOSSIBLE, Word.IMPOSSIBLE_ON_GLASS_FIBRE}:
+        assert observed == 0

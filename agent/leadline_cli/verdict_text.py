@@ -102,7 +102,7 @@ def _share_lines(shares: SharesAnswer, coverage: float) -> Iterator[str]:
     if low and high:
         yield (
             f"  interval {_percent(low.low)} to {_percent(high.high)} over both readings; "
-            f"by {low.rule.replace('_', ' ')}, {low.episodes} episodes"
+            f"by {low.rule.replace('_', ' ')}, {low.episodes} episodes (unknown minutes among them)"
         )
     if shares.days_needed:
         yield f"  needed   {shares.days_needed} further days without a bad minute for the target"
@@ -113,9 +113,9 @@ def _rtt_lines(rtt: RoundTrips) -> Iterator[str]:
         ("min", rtt.min_us), ("p50", rtt.p95_p50_us), ("p95", rtt.p95_p95_us), ("p99", rtt.p95_p99_us),
         ("max", rtt.p95_max_us),
     )  # fmt: skip
-    shown = "  ".join(f"{name} {'lost' if us is None else f'{us / 1_000:.3f}'}" for name, us in figures)
-    lost = f"{rtt.lost:,} of {rtt.sent:,} probes lost"
-    yield f"  RTT      {shown} ms (min of all; p50 to max of the windows' p95), {lost}"
+    shown = ", ".join(f"{name} {'lost' if us is None else _ms(us)}" for name, us in figures)
+    yield f"  RTT      {shown} (of all probes the min, of the windows' p95 the others)"
+    yield f"  loss     {rtt.lost:,} of {rtt.sent:,} probes"
     if rtt.error_max_us is not None:
         yield f"  error    the agents' own delay was at most {_ms(rtt.error_max_us)}"
 

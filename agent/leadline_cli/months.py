@@ -41,8 +41,8 @@ def run_compact(args: argparse.Namespace) -> int:
     """Compact until nothing is due; 1 if something failed."""
     config = config_of(args)
     from leadline.clock import SystemClock
-    from leadline_collector import marks
-    from leadline_collector.compactor import compact
+    from leadline_collector.months import marks
+    from leadline_collector.months.compactor import compact
     from leadline_collector.serve import opened
 
     with opened(config) as store:
@@ -69,7 +69,7 @@ def run_retain(args: argparse.Namespace) -> int:
     """Remove, or say what would go."""
     config = config_of(args)
     from leadline.clock import SystemClock
-    from leadline_collector.retention import retain
+    from leadline_collector.months.retention import retain
     from leadline_collector.serve import opened
 
     with opened(config) as store:

@@ -12,7 +12,7 @@ from leadline.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
     from leadline_collector.config import CollectorConfig
-    from leadline_collector.retention import Retention
+    from leadline_collector.months.retention import Retention
 
 #: What is kept, and what ``--help`` says of it.
 _TIERS = {
@@ -46,7 +46,7 @@ def add_retention(parser: argparse.ArgumentParser) -> None:
 
 def _retention(args: argparse.Namespace) -> Retention:
     """What the options say; ConfigError names the one that is wrong."""
-    from leadline_collector.retention import Retention
+    from leadline_collector.months.retention import Retention
 
     given = {tier: getattr(args, f"keep_{tier}", None) for tier in _TIERS}
     return Retention(**{f"{tier}_s": _seconds(tier, text) for tier, text in given.items() if text is not None})

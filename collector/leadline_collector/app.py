@@ -8,11 +8,12 @@ from fastapi import Depends, FastAPI
 from starlette.responses import JSONResponse, Response
 
 from leadline.clock import Clock
-from leadline_collector import api, api_access, api_health, api_verdicts, auth, openapi, problems, web
+from leadline_collector import api, api_access, api_health, api_verdicts, auth, openapi, problems
 from leadline_collector.config import CollectorConfig, key_digest
 from leadline_collector.door import Door
 from leadline_collector.enrolment import REFUSALS_RECORDED_MAX, prepare_admin_key
 from leadline_collector.metrics import Metrics, Observed
+from leadline_collector.pages import web
 from leadline_collector.peers import FailureLimit
 from leadline_collector.service import Service
 from leadline_collector.store import Store

@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError
 
 from leadline.errors import ConfigError
 from leadline.places import data_directory
-from leadline_collector.retention import Retention
+from leadline_collector.months.retention import Retention
 
 HOST_DEFAULT = "127.0.0.1"
 #: Below the ephemeral range of every system, and free of well-known services.

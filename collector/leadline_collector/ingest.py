@@ -18,11 +18,12 @@ from dataclasses import dataclass, replace
 from leadline import wire
 from leadline.model import Window
 from leadline.stats import window_statistics
-from leadline_collector import bodies, gap_records, journal, stored_chunks
+from leadline_collector import bodies, gap_records, journal
 from leadline_collector.gap_records import Quarantine, ToldGap
 from leadline_collector.journal import Anchors, BatchSignature, JournalEntry
-from leadline_collector.marks import HOUR_S
 from leadline_collector.merge import merged
+from leadline_collector.months import stored_chunks
+from leadline_collector.months.marks import HOUR_S
 from leadline_collector.problems import ProblemError
 from leadline_collector.store import Numbered, Place, Store, Writer
 from leadline_collector.windows import BatchKey, WindowRow, series_row, window_row

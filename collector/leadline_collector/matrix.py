@@ -12,10 +12,11 @@ from leadline.judge import State, Tally
 from leadline.limits import catalogue
 from leadline.mesh import Mesh, PairSettings
 from leadline.model import WINDOW_S, Pair
-from leadline_collector import directory, meshes, period_counts
+from leadline_collector import directory, meshes
 from leadline_collector.answers import MatrixAnswer, PairAnswer, RttAnswer, TallyAnswer
+from leadline_collector.months import period_counts
+from leadline_collector.months.period_counts import PairCounts
 from leadline_collector.period import Period
-from leadline_collector.period_counts import PairCounts
 from leadline_collector.problems import ProblemError
 from leadline_collector.profiles import profile_answer
 from leadline_collector.store import Reader, Store

@@ -16,8 +16,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from leadline import __version__
 from leadline.clock import Clock
-from leadline_collector import credentials, marks
+from leadline_collector import credentials
 from leadline_collector.db import StoreUnavailableError
+from leadline_collector.months import marks
 
 if TYPE_CHECKING:
     from leadline_collector.store import Store

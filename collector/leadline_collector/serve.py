@@ -17,10 +17,10 @@ from leadline.clock import Clock
 from leadline.errors import UnavailableError
 from leadline_collector import schema
 from leadline_collector.app import create_app
-from leadline_collector.compactor import compacting
 from leadline_collector.config import CollectorConfig
 from leadline_collector.connections import Guard, Room, descriptors, report_exhaustion_seldom, room
 from leadline_collector.db import Database
+from leadline_collector.months.compactor import compacting
 from leadline_collector.store import Store
 
 #: A request that takes longer than this is cut off when the collector stops; its agent sends it again.

@@ -38,10 +38,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from leadline.model import WINDOW_S
-from leadline_collector import audit, blocks, credentials, marks, tables
+from leadline_collector import audit, credentials, tables
 from leadline_collector.audit import Act
 from leadline_collector.credentials import Holder
 from leadline_collector.db import Database, StoreUnavailableError
+from leadline_collector.months import blocks, marks
 from leadline_collector.tables import PARTITION_S, window_stat
 from leadline_collector.windows import COLUMNS, BatchKey, WindowRow
 from leadline_verdict.series import PathSeries

@@ -22,11 +22,12 @@ import psycopg
 from sqlalchemy import select, text
 from sqlalchemy.engine import URL
 
-from leadline_collector import bodies, day_sums, directory, period_counts, raw_counts, rules, schema
-from leadline_collector.compactor import compact
+from leadline_collector import bodies, directory, schema
 from leadline_collector.db import Database
 from leadline_collector.ingest import ingest
 from leadline_collector.matrix import matrix
+from leadline_collector.months import day_sums, period_counts, raw_counts, rules
+from leadline_collector.months.compactor import compact
 from leadline_collector.period import Period
 from leadline_collector.store import PathIds, Store
 from leadline_collector.tables import batch

@@ -14,9 +14,10 @@ from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, insert, te
 
 from leadline import wire
 from leadline.clock import SystemClock
-from leadline_collector import hour_windows, meshes, rollups, rules, tables
-from leadline_collector.chunks import Chunk
-from leadline_collector.rollups import PathHour
+from leadline_collector import meshes, tables
+from leadline_collector.months import hour_windows, rollups, rules
+from leadline_collector.months.chunks import Chunk
+from leadline_collector.months.rollups import PathHour
 from leadline_collector.store import Store
 from leadline_verdict.series import COLUMNS
 

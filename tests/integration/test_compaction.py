@@ -13,13 +13,14 @@ from leadline import judge
 from leadline.judge import WindowJudgement, merge_paths
 from leadline.model import Window
 from leadline.stats import window_statistics
-from leadline_collector import marks, tables
-from leadline_collector.chunks import Chunk
-from leadline_collector.compaction import SITE_LOCK
-from leadline_collector.compactor import Round, compact
+from leadline_collector import tables
 from leadline_collector.db import Database
-from leadline_collector.histogram import Histogram
-from leadline_collector.rules import criteria
+from leadline_collector.months import marks
+from leadline_collector.months.chunks import Chunk
+from leadline_collector.months.compaction import SITE_LOCK
+from leadline_collector.months.compactor import Round, compact
+from leadline_collector.months.histogram import Histogram
+from leadline_collector.months.rules import criteria
 from leadline_collector.store import Store
 from leadline_collector.windows import window_row
 from tests.fakes import FakeClock

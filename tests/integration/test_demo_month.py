@@ -12,7 +12,7 @@ from leadline.limits import catalogue
 from leadline.mesh_file import parse_mesh
 from leadline_cli.demo import HISTORY_DAYS, SEED, mesh_text
 from leadline_collector import meshes
-from leadline_collector.compactor import compact
+from leadline_collector.months.compactor import compact
 from leadline_collector.period import Period
 from leadline_collector.simulate import simulate
 from leadline_collector.store import Store

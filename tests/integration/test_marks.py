@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from leadline_collector import marks
-from leadline_collector.marks import Mark
+from leadline_collector.months import marks
+from leadline_collector.months.marks import Mark
 from leadline_collector.store import Store
 from tests.integration.conftest import Client
 from tests.integration.documents import NOW_S, OTHER_EPOCH, batch, body, steady

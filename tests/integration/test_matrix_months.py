@@ -12,11 +12,12 @@ from sqlalchemy import delete
 from leadline import judge
 from leadline.judge import State
 from leadline.limits import catalogue
-from leadline_collector import rules, tables
+from leadline_collector import tables
 from leadline_collector.answers import PairAnswer, TallyAnswer
-from leadline_collector.compactor import compact
 from leadline_collector.judging import Facts, Judge
 from leadline_collector.matrix import RECENT_WINDOWS, matrix
+from leadline_collector.months import rules
+from leadline_collector.months.compactor import compact
 from leadline_collector.period import Period
 from leadline_collector.store import Reader, Store
 from tests.fakes import FakeClock

@@ -13,10 +13,10 @@ from sqlalchemy.engine import URL
 from leadline.errors import ConfigError
 from leadline_cli.__main__ import main
 from leadline_collector import journal, tables
-from leadline_collector.chunks import Chunk
-from leadline_collector.compactor import compact
 from leadline_collector.db import Database, reading
-from leadline_collector.retention import Retention, retain
+from leadline_collector.months.chunks import Chunk
+from leadline_collector.months.compactor import compact
+from leadline_collector.months.retention import Retention, retain
 from leadline_collector.store import Store
 from leadline_collector.verification import verify
 from tests.fakes import FakeClock

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from leadline.judge import Tally
-from leadline_collector.chart import (
+from leadline_collector.pages.chart import (
     LABEL_HEIGHT,
     LEFT,
     PLOT_BOTTOM,
@@ -20,7 +20,7 @@ from leadline_collector.chart import (
     Line,
     chart,
 )
-from leadline_collector.pair_history import BINS_MAX, Bin, bin_length_s
+from leadline_collector.pages.pair_history import BINS_MAX, Bin, bin_length_s
 from leadline_collector.period import PERIOD_S_MAX, Period
 
 START_S = 1_795_327_200

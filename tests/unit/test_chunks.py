@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from leadline import wire
 from leadline.model import NEEDS_DETAIL, ErrorBound, Failure, Miss, Window, window_of
 from leadline.stats import window_statistics
-from leadline_collector import planes
-from leadline_collector.chunks import FAILURE_CODES, HOUR_S, Chunk, rtts
+from leadline_collector.months import planes
+from leadline_collector.months.chunks import FAILURE_CODES, HOUR_S, Chunk, rtts
 
 HOUR = 1_795_327_200
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from leadline.model import Site
-from leadline_collector import figures
+from leadline_collector.pages import figures
 
 NOW_S = 1_795_327_200  # 2026-11-22 06:00 UTC
 

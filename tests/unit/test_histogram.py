@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leadline import wire
-from leadline_collector import varint
-from leadline_collector.histogram import BINS, US_MAX, Histogram, bins_of, edge_us
+from leadline_collector.months import varint
+from leadline_collector.months.histogram import BINS, US_MAX, Histogram, bins_of, edge_us
 
 VALUES = st.lists(st.integers(0, wire.RTT_US_MAX) | st.integers(0, 20_000), max_size=80)
 #: One to three significant digits.

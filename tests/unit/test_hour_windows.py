@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from leadline import wire
-from leadline_collector import hour_windows
-from leadline_collector.hour_windows import MINUTES, Block
+from leadline_collector.months import hour_windows
+from leadline_collector.months.hour_windows import MINUTES, Block
 from leadline_verdict.series import COLUMNS, COUNTS, NONE
 
 

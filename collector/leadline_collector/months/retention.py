@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from leadline.errors import ConfigError
-from leadline_collector import removal, tables
-from leadline_collector.marks import DAY_S
+from leadline_collector import tables
+from leadline_collector.months import removal
+from leadline_collector.months.marks import DAY_S
 from leadline_collector.store import Store
 
 log = logging.getLogger(__name__)

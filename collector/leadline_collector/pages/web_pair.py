@@ -15,12 +15,13 @@ from leadline.limits import catalogue
 from leadline.mesh import Mesh
 from leadline.model import Pair
 from leadline.physics import Floors
-from leadline_collector import figures, meshes
+from leadline_collector import meshes
 from leadline_collector.answers import PathWindowAnswer, ProfileAnswer, WindowAnswer
-from leadline_collector.asked import Asked, Choice, windows_json
-from leadline_collector.chart import Chart, Line, chart
-from leadline_collector.light import REACH_WORDS, Light, light, reach_of, reach_text
-from leadline_collector.pair_history import History, Judgements, history
+from leadline_collector.pages import figures
+from leadline_collector.pages.asked import Asked, Choice, windows_json
+from leadline_collector.pages.chart import Chart, Line, chart
+from leadline_collector.pages.light import REACH_WORDS, Light, light, reach_of, reach_text
+from leadline_collector.pages.pair_history import History, Judgements, history
 from leadline_collector.pair_windows import pair_windows
 from leadline_collector.period import Period, period_of
 from leadline_collector.problems import ProblemError

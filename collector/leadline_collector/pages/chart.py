@@ -14,7 +14,7 @@ from itertools import groupby
 from math import ceil, floor, log10
 
 from leadline.judge import State, Tally
-from leadline_collector.pair_history import Bin
+from leadline_collector.pages.pair_history import Bin
 from leadline_collector.period import Period
 
 #: The drawing's units; a style sheet scales them.

@@ -10,7 +10,7 @@ from leadline.judge import Criterion
 from leadline.mesh import Mesh
 from leadline.model import Pair
 from leadline.physics import Floors, Plausibility, Reach
-from leadline_collector import figures
+from leadline_collector.pages import figures
 
 #: The words for what no route can do; ``State`` has the words for what was measured.
 REACH_WORDS = {Reach.IMPOSSIBLE: "impossible", Reach.IMPOSSIBLE_ON_GLASS_FIBRE: "impossible on glass"}

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from sqlalchemy import Connection, select
 
 from leadline.model import Window
-from leadline_collector.chunks import Chunk
+from leadline_collector.months.chunks import Chunk
 from leadline_collector.tables import chunk
 
 _chunk = chunk.c

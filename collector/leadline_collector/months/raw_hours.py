@@ -15,11 +15,12 @@ from sqlalchemy import Connection
 from leadline import wire
 from leadline.model import Window
 from leadline.wire import Bound, MissEntry
-from leadline_collector import bodies, chunks, journal, stored_chunks
-from leadline_collector.chunks import Chunk
+from leadline_collector import bodies, journal
 from leadline_collector.ingest import is_believable
-from leadline_collector.marks import HOUR_S
 from leadline_collector.merge import merged
+from leadline_collector.months import chunks, stored_chunks
+from leadline_collector.months.chunks import Chunk
+from leadline_collector.months.marks import HOUR_S
 from leadline_verdict.series import IntColumn
 
 

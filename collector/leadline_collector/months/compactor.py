@@ -17,11 +17,12 @@ from functools import partial
 
 from leadline.clock import Clock
 from leadline.errors import LeadlineError
-from leadline_collector import compaction, directory, marks, recount
-from leadline_collector.compaction import SETTLE_S
+from leadline_collector import directory
 from leadline_collector.directory import Directory
-from leadline_collector.marks import DAY_S, HOUR_S, Mark
-from leadline_collector.retention import Retention, retain
+from leadline_collector.months import compaction, marks, recount
+from leadline_collector.months.compaction import SETTLE_S
+from leadline_collector.months.marks import DAY_S, HOUR_S, Mark
+from leadline_collector.months.retention import Retention, retain
 from leadline_collector.store import Store
 
 log = logging.getLogger(__name__)

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from leadline.model import WINDOW_S, ErrorBound, Failure, Miss, Window
 from leadline.wire import Bound, MissEntry
-from leadline_collector import planes
-from leadline_collector.planes import Unsigned
+from leadline_collector.months import planes
+from leadline_collector.months.planes import Unsigned
 from leadline_verdict.series import NONE, IntColumn
 
 VERSION = 1

@@ -6,11 +6,12 @@ from collections.abc import Collection
 
 from sqlalchemy import delete, func, select
 
-from leadline_collector import blocks, compaction, directory, rules
-from leadline_collector.compaction import SITE_LOCK
+from leadline_collector import directory
 from leadline_collector.directory import Directory
-from leadline_collector.marks import DAY_S
-from leadline_collector.rules import Rule
+from leadline_collector.months import blocks, compaction, rules
+from leadline_collector.months.compaction import SITE_LOCK
+from leadline_collector.months.marks import DAY_S
+from leadline_collector.months.rules import Rule
 from leadline_collector.store import Store
 from leadline_collector.tables import rollup_hour, tally_day, tally_hour
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, select
 
 from leadline.model import WINDOW_S
-from leadline_collector import hour_windows, marks
-from leadline_collector.arrays import Rows, whole_numbers
-from leadline_collector.hour_windows import MINUTES, Block
-from leadline_collector.marks import HOUR_S, Mark
+from leadline_collector.months import hour_windows, marks
+from leadline_collector.months.arrays import Rows, whole_numbers
+from leadline_collector.months.hour_windows import MINUTES, Block
+from leadline_collector.months.marks import HOUR_S, Mark
 from leadline_collector.tables import rollup_hour, target, window_stat
 from leadline_verdict.series import COLUMNS, COUNTS, NONE, PathSeries
 

@@ -24,8 +24,9 @@ from starlette.responses import Response
 
 from leadline import __version__, judge
 from leadline.errors import LeadlineError
-from leadline_collector import auth, figures, web_matrix, web_pair
-from leadline_collector.asked import Asked
+from leadline_collector import auth
+from leadline_collector.pages import figures, web_matrix, web_pair
+from leadline_collector.pages.asked import Asked
 from leadline_collector.problems import ProblemError
 from leadline_collector.service import Serving, service_of
 

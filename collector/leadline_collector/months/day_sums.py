@@ -12,10 +12,10 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Select, and_, case, cast, func, select
 
-from leadline_collector.arrays import whole_numbers
-from leadline_collector.marks import DAY_S
+from leadline_collector.months.arrays import whole_numbers
+from leadline_collector.months.marks import DAY_S
+from leadline_collector.months.tallies import MERGE_GAP
 from leadline_collector.tables import site, tally_day
-from leadline_collector.tallies import MERGE_GAP
 
 _day = tally_day.c
 

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Delete, Table, Update, and_, func, select,
 
 from leadline_collector import directory, tables
 from leadline_collector.db import StoreUnavailableError
-from leadline_collector.marks import DAY_S
+from leadline_collector.months.marks import DAY_S
 from leadline_collector.store import Reader, Store
 from leadline_collector.tables import PARTITION_S, batch, mark_hour
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leadline.judge import Criterion
-from leadline_collector import blocks
-from leadline_collector.blocks import Hours
-from leadline_collector.hour_windows import MINUTES
-from leadline_collector.marks import DAY_S, HOUR_S
+from leadline_collector.months import blocks
+from leadline_collector.months.blocks import Hours
+from leadline_collector.months.hour_windows import MINUTES
+from leadline_collector.months.marks import DAY_S, HOUR_S
 from leadline_verdict.readings import merged, path_readings
 from leadline_verdict.series import NONE
 from leadline_verdict.states import BAD, GOOD, UNAVAILABLE, UNKNOWN, Readings

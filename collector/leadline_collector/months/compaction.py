@@ -19,13 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, func, or_, select
 
-from leadline_collector import blocks, directory, hour_windows, marks, raw_hours, rollups, rules, tallies
-from leadline_collector.blocks import Hours, Key
-from leadline_collector.chunks import Chunk
+from leadline_collector import directory
 from leadline_collector.directory import Directory
-from leadline_collector.marks import DAY_S, HOUR_S, Mark
-from leadline_collector.rollups import COUNTERS, PathHour, Row
-from leadline_collector.rules import Rule
+from leadline_collector.months import blocks, hour_windows, marks, raw_hours, rollups, rules, tallies
+from leadline_collector.months.blocks import Hours, Key
+from leadline_collector.months.chunks import Chunk
+from leadline_collector.months.marks import DAY_S, HOUR_S, Mark
+from leadline_collector.months.rollups import COUNTERS, PathHour, Row
+from leadline_collector.months.rules import Rule
 from leadline_collector.store import Reader, Store
 from leadline_collector.tables import chunk, rollup_day, rollup_hour, tally_day, tally_hour, window_stat
 from leadline_verdict.series import COLUMNS, NONE

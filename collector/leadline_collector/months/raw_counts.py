@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy import Connection
 
-from leadline_collector import stored_chunks
-from leadline_collector.chunks import Chunk
-from leadline_collector.marks import HOUR_S
+from leadline_collector.months import stored_chunks
+from leadline_collector.months.chunks import Chunk
+from leadline_collector.months.marks import HOUR_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

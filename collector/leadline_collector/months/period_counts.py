@@ -17,12 +17,12 @@ from sqlalchemy import Connection, Select, Table, and_, case, func, or_, select
 
 from leadline.judge import Criterion, State
 from leadline.model import WINDOW_S
-from leadline_collector import blocks, hour_windows, marks, rules, tallies
-from leadline_collector.arrays import whole_numbers
-from leadline_collector.blocks import Hours
 from leadline_collector.directory import Directory
-from leadline_collector.hour_windows import MINUTES
-from leadline_collector.marks import DAY_S, HOUR_S
+from leadline_collector.months import blocks, hour_windows, marks, rules, tallies
+from leadline_collector.months.arrays import whole_numbers
+from leadline_collector.months.blocks import Hours
+from leadline_collector.months.hour_windows import MINUTES
+from leadline_collector.months.marks import DAY_S, HOUR_S
 from leadline_collector.period import Period
 from leadline_collector.tables import COUNT_COLUMNS, agent, rollup_hour, site, tally_day, tally_hour, target
 from leadline_verdict.series import NONE

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from leadline_collector import planes
+from leadline_collector.months import planes
 from leadline_verdict.series import COLUMNS, COUNTS, NONE
 
 VERSION = 1

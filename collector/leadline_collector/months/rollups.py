@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from leadline_collector.chunks import Chunk
-from leadline_collector.histogram import Histogram
+from leadline_collector.months.chunks import Chunk
+from leadline_collector.months.histogram import Histogram
 from leadline_collector.tables import FAILURE_COLUMNS, rollup_day, rollup_hour
 from leadline_verdict.series import COLUMNS, NONE
 

@@ -16,8 +16,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from leadline_collector import varint
-from leadline_collector.varint import Counts
+from leadline_collector.months import varint
+from leadline_collector.months.varint import Counts
 
 #: Values below this have a bin of their own.
 _EXACT_US = 1_000

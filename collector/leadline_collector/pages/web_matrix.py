@@ -13,11 +13,12 @@ from leadline.judge import Criterion
 from leadline.limits import catalogue
 from leadline.mesh import Mesh
 from leadline.model import Pair, Site
-from leadline_collector import figures, meshes
+from leadline_collector import meshes
 from leadline_collector.answers import MatrixAnswer, PairAnswer, ProfileAnswer
-from leadline_collector.asked import Asked, Choice, matrix_json
-from leadline_collector.light import REACH_WORDS, reach_of
 from leadline_collector.matrix import matrix
+from leadline_collector.pages import figures
+from leadline_collector.pages.asked import Asked, Choice, matrix_json
+from leadline_collector.pages.light import REACH_WORDS, reach_of
 from leadline_collector.period import Period, period_of
 from leadline_collector.store import Store
 

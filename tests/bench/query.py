@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -31,6 +31,9 @@ from leadline_collector.months.compactor import compact
 from leadline_collector.period import Period
 from leadline_collector.store import PathIds, Store
 from leadline_collector.tables import batch
+from leadline_collector.verdicts import Question, verdicts
+from leadline_verdict.decision import Rule
+from leadline_verdict.requirements import NO_WISHES
 from tests import postgres
 from tests.bench import ingest_load as load
 from tests.bench import query_data as data
@@ -167,6 +170,9 @@ def _questions(store: Store, days: int) -> Iterator[Figure]:
     yield _timed("matrix of 24 h as the API answers it", lambda: matrix(store, PROFILE, day), 100)
     yield _timed("matrix of 24 h that begin within an hour", lambda: matrix(store, PROFILE, ragged), None)
     yield _timed("matrix of the days as the API answers it", lambda: matrix(store, PROFILE, month), 100)
+    asked = Question(period=month, pair=("s00", "s05"), sites=(), profiles=(PROFILE,), wishes=NO_WISHES, rule=Rule())
+    both = _timed("the verdict on a pair over the days, a direction", lambda: verdicts(store, asked), 150)
+    yield replace(both, value=both.value / 2)
 
 
 def _timed(what: str, ask: Callable[[], object], goal_ms: float | None) -> Figure:

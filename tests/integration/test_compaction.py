@@ -205,6 +205,18 @@ def test_one_at_a_time_works_on_a_site(database: Database, site: Site, store: St
     assert compact(store, clock).hours == 1
 
 
+def test_one_round_does_every_day_and_site(site: Site, store: Store, clock: FakeClock) -> None:
+    """Five days of two sites: nothing is left because two days of a site, or two sites, came at the same time."""
+    days = [MIDNIGHT_S - number * DAY_S for number in range(1, 6)]
+    for day_s in days:
+        site.send(steady(2_000, day_s))
+        site.send(steady(2_000, day_s), agent="ams1", target="fra1")
+
+    done = compact(store, clock)
+
+    assert (done.hours, done.days, done.left, waiting(store)) == (10, 10, 0, [])
+
+
 def site_id(store: Store, name: str = "fra") -> int:
     """The number of a site."""
     with store.read() as reader:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 
 from leadline.clock import Clock
 from leadline.errors import LeadlineError
@@ -70,15 +71,17 @@ def compact(
         hours = due(marks.of_hours(reader.connection, 0, 1 << 62, limit=MARKS_MAX), known, now_s)
     done: list[bool | None] = []
 
-    def one(source_id: int, of_day: list[int]) -> bool | None:
-        if stopping():
-            return False
-        return _tried(partial(compaction.compact_hours, store, source_id, of_day, now_s), source_id, of_day[0])
+    def of_site(source_id: int) -> None:
+        for hours_s in hours[source_id]:
+            if not stopping():
+                work = partial(compaction.compact_hours, store, source_id, hours_s, now_s)
+                done.append(_tried(work, source_id, hours_s[0]))
+                progress(len(done), total)
 
+    total = sum(map(len, hours.values()))
     with ThreadPoolExecutor(THREADS, "compaction") as pool:
-        for outcome in pool.map(one, [source_id for _, source_id in hours], hours.values()):
-            done.append(outcome)
-            progress(len(done), len(hours))
+        # A site is one thread's: two would only find each other in the way.
+        list(pool.map(of_site, hours))
     days = [] if stopping() else _days(store, now_s, stopping)
     return Round(
         hours=done.count(True),
@@ -88,13 +91,13 @@ def compact(
     )
 
 
-def due(found: Collection[Mark], known: Directory, now_s: int) -> dict[tuple[int, int], list[int]]:
-    """The hours to be compacted now, by day and source site, oldest first: those over, and open ones that lag."""
-    wanted = {(mark.hour_s, known.source_of[mark.src_id]) for mark in found if _is_due(mark, now_s)}
-    days: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-    for hour_s, source_id in sorted(wanted):
-        days[hour_s - hour_s % DAY_S, source_id].append(hour_s)
-    return dict(days)
+def due(found: Collection[Mark], known: Directory, now_s: int) -> dict[int, list[list[int]]]:
+    """The hours of each source site to compact now, day by day, oldest first: those over, and open ones that lag."""
+    wanted = {(known.source_of[mark.src_id], mark.hour_s) for mark in found if _is_due(mark, now_s)}
+    return {
+        source_id: [[hour_s for _, hour_s in of_day] for _, of_day in groupby(of_site, lambda one: one[1] // DAY_S)]
+        for source_id, of_site in groupby(sorted(wanted), itemgetter(0))
+    }
 
 
 def _is_due(mark: Mark, now_s: int) -> bool:

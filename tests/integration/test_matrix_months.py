@@ -12,16 +12,17 @@ from sqlalchemy import delete
 from leadline import judge
 from leadline.judge import State
 from leadline.limits import catalogue
-from leadline_collector import tables
+from leadline.model import Failure
+from leadline_collector import directory, tables
 from leadline_collector.answers import PairAnswer, TallyAnswer
 from leadline_collector.judging import Facts, Judge
 from leadline_collector.matrix import RECENT_WINDOWS, matrix
-from leadline_collector.months import rules
+from leadline_collector.months import compaction, rules
 from leadline_collector.months.compactor import compact
 from leadline_collector.period import Period
 from leadline_collector.store import Reader, Store
 from tests.fakes import FakeClock
-from tests.integration.documents import MESH, NOW_S
+from tests.integration.documents import MESH, NOW_S, steady, window
 from tests.integration.months import DAY_S, MIDNIGHT_S, Site, some
 
 NS_PER_S = 1_000_000_000
@@ -169,3 +170,30 @@ def test_a_pair_nobody_measured_is_in_the_matrix(store: Store, clock: FakeClock)
     answer = matrix(store, PROFILE, Period(start_s=MIDNIGHT_S - DAY_S, end_s=MIDNIGHT_S))
 
     assert [(pair.paths, pair.pessimistic.unknown, pair.state_at) for pair in answer.pairs] == [(0, 1_440, None)] * 2
+
+
+def test_a_day_whose_hours_are_newer_than_itself_is_not_believed(store: Store, clock: FakeClock) -> None:
+    """Killed between the late hour and its day: the day is marked, and counted by its hours."""
+    site = Site(store, clock)
+    day_s = MIDNIGHT_S - DAY_S
+    site.send(steady(2_000, day_s))
+    compact(store, clock)
+    site.send(steady(90_000, day_s + HOUR_S))
+    with store.read() as reader:
+        source_id = directory.read(reader.connection).site_ids["fra"]
+
+    assert compaction.compact_hours(store, source_id, [day_s + HOUR_S], NOW_S)
+
+    _compare(store, site, PROFILE, Period(start_s=day_s, end_s=MIDNIGHT_S))
+
+
+def test_a_latest_window_that_was_completed_is_told_as_it_is_now(store: Store, clock: FakeClock) -> None:
+    """The second half of a minute comes after its hour was compacted: the median falls, and the old one is gone."""
+    site = Site(store, clock)
+    hour_s = NOW_S - 2 * HOUR_S
+    site.send(window([9_000] * 30 + [None] * 30, hour_s, Failure.NOT_SENT))
+    compact(store, clock)
+
+    site.send(window([None] * 30 + [2_000] * 30, hour_s, Failure.NOT_SENT))
+
+    _compare(store, site, PROFILE, Period(start_s=hour_s, end_s=hour_s + HOUR_S))

@@ -103,7 +103,8 @@ def reach_km(rtt_us: int, *, index: Fraction = GLASS_INDEX, route_factor: float 
 def floors(a: Site, b: Site, *, index: Fraction = GLASS_INDEX) -> Floors:
     """The floors between two sites; ``index`` is the group index of the fibre."""
     distance = distance_km(a, b)
-    low = max(0.0, distance - a.uncertainty_km - b.uncertainty_km)
+    # Summed first, so that the order of the sites rounds nothing differently.
+    low = max(0.0, distance - (a.uncertainty_km + b.uncertainty_km))
     return Floors(
         distance_km=distance,
         distance_low_km=low,

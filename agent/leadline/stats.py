@@ -71,6 +71,23 @@ def mean_step_us(rtts_us: Iterable[int | None]) -> int | None:
     return -(-sum(steps) // len(steps)) if steps else None
 
 
+def interarrival_jitter_us(rtts_us: Iterable[int | None]) -> int | None:
+    """The interarrival jitter of RFC 3550 §6.4.1 after the last reply, in the integer form of A.8; for voice people.
+
+    Informational: no limit is judged by it. Round trips stand for the transit times, so both directions are in it, and
+    slots without a reply are skipped: the standard compares a packet with the one received before it. Each step moves
+    the estimate by a sixteenth, so that it speaks of the last few dozen replies only. Rounded down, as in A.8: at most
+    1.5 µs below and 0.5 µs above the recursion in fractions. None with fewer than two replies.
+    """
+    received = [rtt for rtt in rtts_us if rtt is not None]
+    if len(received) < 2:
+        return None
+    sixteenths = 0
+    for before, after in pairwise(received):
+        sixteenths += abs(after - before) - ((sixteenths + 8) >> 4)
+    return sixteenths >> 4
+
+
 class Figures(NamedTuple):
     """The numbers of ``WindowStats`` between ``expected`` and ``failures``, for whoever has 50,000 windows a second."""
 

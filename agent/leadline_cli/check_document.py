@@ -60,10 +60,11 @@ class RttUs(Struct, frozen=True, kw_only=True):
 
 class JitterUs(Struct, frozen=True, kw_only=True):
     """Round-trip delay variation in microseconds: ``pdv`` is p95 - min, ``mean_step`` the mean |difference| of
-    consecutive replies."""
+    consecutive replies. ``rfc3550`` is the running estimate of that standard after the last reply: informational."""
 
     pdv: int | None
     mean_step: int | None
+    rfc3550: int | None
 
 
 class ErrorUs(Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from leadline.judge import Criterion, State, WindowJudgement
 from leadline.limits import Catalogue, Limit, Profile
 from leadline.model import WINDOW_S, ErrorBound, Failure, us_ceil
 from leadline.physics import Floors, Plausibility, Reach
-from leadline.stats import WindowStats, statistics
+from leadline.stats import WindowStats, interarrival_jitter_us, statistics
 from leadline_agent.aim import Outcome
 from leadline_agent.windows import error_bound
 from leadline_cli.check import Question
@@ -123,7 +123,11 @@ def target_answer(
             p99=stats.p99_us,
             max=stats.max_us,
         ),
-        jitter_us=JitterUs(pdv=stats.pdv_us, mean_step=stats.mean_step_us),
+        jitter_us=JitterUs(
+            pdv=stats.pdv_us,
+            mean_step=stats.mean_step_us,
+            rfc3550=interarrival_jitter_us(_rtts_us(measured.outcomes)),
+        ),
         error_bound_us=ErrorUs(p50=whole.error.p50_us, p99=whole.error.p99_us) if whole.error else None,
         profiles=[
             _profile_answer(profile, catalogue, windows, whole, floors, _why_not(measured.outcomes))
@@ -133,10 +137,13 @@ def target_answer(
 
 
 def _window(outcomes: Sequence[Outcome], loopback_ns: Sequence[int]) -> _Window:
-    rtts_us = [None if outcome.rtt_ns is None else us_ceil(outcome.rtt_ns) for outcome in outcomes]
     failures = [outcome.failure for outcome in outcomes if outcome.failure is not None]
     stamps_ns = [outcome.error_ns for outcome in outcomes if outcome.rtt_ns is not None]
-    return _Window(statistics(rtts_us, failures), error_bound(list(loopback_ns), stamps_ns))
+    return _Window(statistics(_rtts_us(outcomes), failures), error_bound(list(loopback_ns), stamps_ns))
+
+
+def _rtts_us(outcomes: Sequence[Outcome]) -> list[int | None]:
+    return [None if outcome.rtt_ns is None else us_ceil(outcome.rtt_ns) for outcome in outcomes]
 
 
 def _parts(measured: Measured) -> list[Sequence[Outcome]]:

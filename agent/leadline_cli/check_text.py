@@ -53,7 +53,8 @@ def _measured_lines(target: TargetAnswer) -> list[str]:
         shown = "  ".join(f"{name} {lost if us is None else f'{us / 1_000:.3f}'}" for name, us in figures.items())
         lines += [
             f"  RTT      {shown}  ms",
-            f"  jitter   p95 - min {_ms(jitter.pdv)}, mean step {_ms(jitter.mean_step)}",
+            f"  jitter   p95 - min {_ms(jitter.pdv)}, mean step {_ms(jitter.mean_step)}, "
+            f"RFC 3550 {_ms(jitter.rfc3550)} (informational)",
         ]
         lines.append(f"  error    {_error_text(target.error_bound_us)}")
     return lines

@@ -198,6 +198,16 @@ def test_the_text_names_limit_source_and_how_long_it_would_take() -> None:
         assert part in said
 
 
+def test_the_jitter_of_voice_people_is_told_and_judges_nothing() -> None:
+    """A step of 3.2 ms as the last of a minute: RFC 3550 says 0.2 ms, whatever PDV and the verdict say."""
+    found = checked([*[4.0] * 59, failed(Failure.TIMEOUT), 7.2], "vsan-stretched")
+
+    jitter = found.targets[0].jitter_us
+    assert (jitter.pdv, jitter.mean_step, jitter.rfc3550) == (0, 0, 200)
+    assert "mean step 0.000 ms, RFC 3550 0.200 ms (informational)" in text(found)
+    assert found.targets[0].profiles[0].verdict is Verdict.WITHIN_SO_FAR
+
+
 def test_the_document_reads_back() -> None:
     """``--json`` is the document, whole."""
     made = checked([*[4.9] * 59, failed(Failure.LATE, 11_000_000)], "vsan-stretched", sites=(FRANKFURT, ZURICH))

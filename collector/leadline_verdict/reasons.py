@@ -206,11 +206,14 @@ def loss_not_demonstrable(loss: LossAnswer) -> Reason:
     )
 
 
-def segments_disagree(words: list[str]) -> Reason:
+def segments_disagree(words: list[str], whole: Word, *, is_last_told: bool) -> Reason:
+    decided = "the last one decides" if is_last_told else "the last one is too short to decide"
     return _reason(
         "segments_disagree",
-        f"the path changed during the period, and its parts say {', then '.join(words)}: the last one speaks for today",
+        f"the path changed during the period, and its parts say {', then '.join(words)}; {decided}, and the whole "
+        f"period says {whole.value.replace('_', ' ')}",
         segments=len(words),
+        whole=whole.value,
     )
 
 

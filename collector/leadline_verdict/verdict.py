@@ -37,10 +37,11 @@ def pair_verdict(
 ) -> PairVerdict:
     """Judge one pair by everything that is asked. ``routes``: between changes of the path (``parts.routes_of``)."""
     facts, grid = _facts(pair, asked, rule)
-    word, why = decide(facts)
+    whole, why = decide(facts)
     shares = parts.shares_answer(facts.readings, facts.found, rule)
     episodes, episodes_total = parts.episodes_answer(pair, facts.readings.pessimistic)
     segments = parts.segment_answers(pair, facts.readings, rule, routes or ())
+    word = _of_today(whole, facts, segments)
     return PairVerdict(
         source=pair.source,
         destination=pair.destination,
@@ -48,7 +49,7 @@ def pair_verdict(
         verdict=word,
         labels=list(_labels(word, facts.found)),
         confidence=_confidence(word, facts.found),
-        reasons=[*why, *_notes(pair, facts, segments)],
+        reasons=[*_of_routes(whole, segments), *why, *_notes(pair, facts)],
         flips=flips(word, pair, facts, shares),
         simulated=any(series.simulated for series in pair.series),
         paths=[f"{path.agent} to {path.target}" for path in pair.paths],
@@ -89,6 +90,27 @@ def _facts(pair: PairWindows, asked: Requirements, rule: Rule) -> tuple[Facts, t
     return facts, grid
 
 
+#: What windows can say, so that what the last route says can stand in its place.
+_MEASURED = {Word.BEYOND, Word.MARGINAL, Word.WITHIN, Word.WITHIN_PROVISIONAL}
+
+
+def _of_today(whole: Word, facts: Facts, segments: Sequence[SegmentAnswer]) -> Word:
+    """Where routes disagree the last one decides, if it lasted long enough to say anything (method.md §4.4)."""
+    if whole not in _MEASURED or len(set(parts.words_of(segments))) < 2 or segments[-1].verdict is None:
+        return whole
+    last = Word(segments[-1].verdict)
+    days = (segments[-1].end_s - segments[-1].start_s) // 86_400
+    if last is Word.WITHIN and (days < CAMPAIGN_DAYS or any(provisos(facts))):
+        return Word.WITHIN_PROVISIONAL
+    return last
+
+
+def _of_routes(whole: Word, segments: Sequence[SegmentAnswer]) -> Iterator[Reason]:
+    words = list(parts.words_of(segments))
+    if len(set(words)) > 1:
+        yield reasons.segments_disagree(words, whole, is_last_told=segments[-1].verdict is not None)
+
+
 def _settled(facts: Facts, found: Measured) -> Word:
     """The word of other windows, with what is open for this pair open as well."""
     if found.word is Word.WITHIN and any(provisos(replace(facts, found=found))):
@@ -115,14 +137,11 @@ def _confidence(word: Word, found: Measured) -> str | None:
     return "adequate" if found.days >= CAMPAIGN_DAYS else "weak"
 
 
-def _notes(pair: PairWindows, facts: Facts, segments: Sequence[SegmentAnswer]) -> Iterator[Reason]:
+def _notes(pair: PairWindows, facts: Facts) -> Iterator[Reason]:
     """What a reader must know besides, whatever the verdict is."""
     light = facts.light
     if light and light.plausibility == Plausibility.CHECK_COORDINATES_OR_MEDIUM and facts.rtt_min_us is not None:
         yield reasons.check_coordinates(facts.rtt_min_us, light)
-    words = list(parts.words_of(segments))
-    if len(set(words)) > 1:
-        yield reasons.segments_disagree(words)
     if imported := sorted({path.agent for path in pair.paths if is_imported(path.agent)}):
         yield reasons.is_imported(imported)
     if any(series.simulated for series in pair.series):

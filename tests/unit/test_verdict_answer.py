@@ -46,7 +46,36 @@ def test_the_last_route_speaks_for_today() -> None:
         (START_S + 14 * 86_400, 2_000, "beyond"),
     ]
     assert found.segments_agree is False
-    assert "segments_disagree" in [reason.code for reason in found.reasons]
+    assert found.verdict is Word.BEYOND
+    assert (found.reasons[0].code, found.reasons[0].numbers) == (
+        "segments_disagree",
+        {"segments": 2, "whole": "beyond"},
+    )
+
+
+def test_a_better_route_is_provisional_until_it_has_lasted() -> None:
+    """A fortnight at 6 ms, then one at 4: within, as far as a fortnight tells."""
+    changed = columns(28, 6_000)
+    for name in ("min_us", "mean_us", "p50_us", "p95_us", "p99_us", "max_us"):
+        changed[name][14 * DAY :] -= 2_000
+
+    (found,) = judged(pair(changed)).pairs
+
+    assert [one.verdict for one in found.segments] == ["beyond", "within"]
+    assert found.verdict is Word.WITHIN_PROVISIONAL
+
+
+def test_a_route_of_some_days_does_not_decide() -> None:
+    """Ten days at 6 ms after eighteen at 4: one word only, so the whole period speaks."""
+    changed = columns(28)
+    slow(changed, range(18 * DAY, 28 * DAY), 2_000)
+    changed["min_us"][18 * DAY :] += 2_000
+
+    (found,) = judged(pair(changed)).pairs
+
+    assert [one.verdict for one in found.segments] == ["within", None]
+    assert found.verdict is Word.BEYOND
+    assert "segments_disagree" not in [reason.code for reason in found.reasons]
 
 
 def test_sites_are_as_good_as_their_worst_pair() -> None:

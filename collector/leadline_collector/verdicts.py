@@ -84,7 +84,9 @@ def pair_windows(store: Store, question: Question) -> tuple[list[PairWindows], M
 def _mesh(reader: Reader) -> tuple[int, Mesh]:
     found = meshes.in_force(reader)
     if found is None:
-        raise ProblemError(404, "no mesh has been applied, so there is no pair to judge")
+        raise ProblemError(
+            404, "no mesh has been applied, so there is no pair to judge; apply one with `leadline mesh apply`"
+        )
     return found
 
 

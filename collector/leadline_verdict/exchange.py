@@ -27,6 +27,8 @@ FORMAT = "leadline windows 1"
 HEADER = ("source", "destination", "agent", "target", "t", *COLUMNS)
 _PLACE = 4
 _DAY_S = 86_400
+#: As a collector answers at most.
+DAYS_MAX = 400
 #: A line of the head names every path; 2,450 pairs with all their marks stay below this.
 _HEAD_CHARACTERS_MAX = 64 << 20
 
@@ -135,6 +137,13 @@ def _rows(pair: PairWindows, path: PathWindows) -> Iterator[tuple[object, ...]]:
 
 def read(file: TextIO) -> Windows:
     """The pairs of a file; ConfigError with the line where it is none."""
+    try:
+        return _read(file)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError("file", f"it is no file of `leadline verdict --export`: {error}") from error
+
+
+def _read(file: TextIO) -> Windows:
     head = _head(file)
     minutes = (head.end_s - head.start_s) // WINDOW_S
     columns: _ColumnsOf = {
@@ -167,6 +176,8 @@ def _head(file: TextIO) -> _Head:
         raise _wrong(1, f"the format is {head.format!r}; this version reads {FORMAT!r}")
     if head.start_s % _DAY_S or head.end_s % _DAY_S or not 0 <= head.start_s < head.end_s:
         raise _wrong(1, f"{head.start_s} to {head.end_s} is no period of whole UTC days")
+    if head.end_s - head.start_s > DAYS_MAX * _DAY_S:
+        raise _wrong(1, f"{head.start_s} to {head.end_s} is more than {DAYS_MAX} days")
     return head
 
 

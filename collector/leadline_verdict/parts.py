@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from leadline.clock import iso
-from leadline.judge import WINDOWS_PER_DAY
 from leadline.model import WINDOW_S
 from leadline_verdict.decision import Measured, Rule, measured
 from leadline_verdict.document import (
@@ -208,7 +207,7 @@ def segment_answers(
             median_us=round(route.median_us),
             change_us=None if route.change_us is None else round(route.change_us),
             share=tally(readings.between(route.start, route.end).pessimistic).good_ratio,
-            verdict=_word_of(readings, route.start, route.end, rule),
+            verdict=_word_of(readings, route, rule),
         )
         for route in routes
     ]
@@ -218,12 +217,12 @@ def _smaller(a: IntColumn, b: IntColumn) -> IntColumn:
     return np.where(a == NONE, b, np.where(b == NONE, a, np.minimum(a, b)))
 
 
-def _word_of(readings: Readings, first: int, last: int, rule: Rule) -> str | None:
+def _word_of(readings: Readings, route: Segment, rule: Rule) -> str | None:
     """What the whole days of a segment say; None if there are too few for any word."""
-    first, last = -(-first // WINDOWS_PER_DAY) * WINDOWS_PER_DAY, last // WINDOWS_PER_DAY * WINDOWS_PER_DAY
-    if last <= first:
+    days = route.whole_days()
+    if days is None:
         return None
-    word = measured(readings.between(first, last), rule).word
+    word = measured(readings.between(days.start, days.stop), rule).word
     return None if word is Word.INSUFFICIENT_DATA else word.value
 
 

@@ -57,6 +57,15 @@ class Segment:
         """Its windows, to index any column or reading of the period."""
         return slice(self.start, self.end)
 
+    def whole_days(self) -> slice | None:
+        """The windows of its whole UTC days, in a period of whole days; None when there is none.
+
+        What intervals by day can be computed from.
+        """
+        first = -(-self.start // WINDOWS_PER_DAY) * WINDOWS_PER_DAY
+        last = self.end // WINDOWS_PER_DAY * WINDOWS_PER_DAY
+        return slice(first, last) if first < last else None
+
 
 @dataclass(slots=True)
 class _Piece:
@@ -98,16 +107,6 @@ def five_minute_minima(min_us: IntColumn) -> IntColumn:
     largest = np.iinfo(np.int32).max
     minima = np.where(padded == NONE, largest, padded).reshape(-1, BIN_WINDOWS).min(axis=1)
     return np.where(minima == largest, np.int32(NONE), minima)
-
-
-def whole_days(segment: Segment) -> slice | None:
-    """The windows of the whole UTC days inside a segment of a period of whole days; None when there is none.
-
-    What intervals by day can be computed from.
-    """
-    first = -(-segment.start // WINDOWS_PER_DAY) * WINDOWS_PER_DAY
-    last = segment.end // WINDOWS_PER_DAY * WINDOWS_PER_DAY
-    return slice(first, last) if first < last else None
 
 
 def candidates(values: _Floats) -> list[int]:

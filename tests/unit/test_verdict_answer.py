@@ -126,12 +126,21 @@ def test_a_file_holds_everything() -> None:
     assert found.floors is None
 
 
+def test_bytes_that_are_no_text_are_refused() -> None:
+    """One line that says what the file is not."""
+    file = io.TextIOWrapper(io.BytesIO(b"\xfe\x00" * 100), encoding="utf-8")
+
+    with pytest.raises(ConfigError, match="file: it is no file of"):
+        exchange.read(file)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
         ("# {", "{", "line 1: it is no file"),
         ("leadline windows 1", "leadline windows 2", "line 1: the format is"),
         (f'"start_s":{START_S}', f'"start_s":{START_S + 60}', "line 1: .* no period of whole UTC days"),
+        (f'"end_s":{START_S + 14 * 86_400}', '"end_s":86400000000000', "line 1: .* is more than 400 days"),
         ("source,destination", "from,to", "line 2: the columns are not"),
         ("fra,ams,fra1,ams1", "fra,ams,fra9,ams1", "line 3: fra ams fra9 ams1 is no path"),
         (f",{START_S},60,60", f",{START_S},60", "line 3: 15 fields instead of 16"),

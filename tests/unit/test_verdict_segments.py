@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from leadline_verdict.segments import Segment, candidates, five_minute_minima, segments, whole_days
+from leadline_verdict.segments import Segment, candidates, five_minute_minima, segments
 from leadline_verdict.series import NONE, IntColumn
 
 #: 28 days of 5-minute bins.
@@ -164,4 +164,4 @@ def test_minima_of_five_windows() -> None:
 )
 def test_whole_days_of_a_segment(start: int, end: int, days: slice | None) -> None:
     """What lies inside it from midnight to midnight, for intervals by day."""
-    assert days == whole_days(Segment(start=start, end=end, median_us=1.0, change_us=None))
+    assert days == Segment(start=start, end=end, median_us=1.0, change_us=None).whole_days()

@@ -35,9 +35,9 @@ def question(
     profile: Annotated[
         _Texts, Query(description="profiles or limits of the catalogue; default: those of each pair")
     ] = [],  # noqa: B006  # FastAPI copies it
-    limit: Annotated[_Texts, Query(description="limits of your own: p95 <= 8 ms, loss < 0.1 %")] = [],  # noqa: B006
-    override: Annotated[_Texts, Query(description="another number for a limit: ID=NUMBER, in its unit")] = [],  # noqa: B006
-    declare: Annotated[_Texts, Query(description="what you vouch for: ID=NUMBER, in the unit of the limit")] = [],  # noqa: B006
+    limit: Annotated[_Texts, Query(description="limits of your own: p95 <= 8 ms, loss < 0.1 %")] = [],  # noqa: B006  # likewise
+    override: Annotated[_Texts, Query(description="another number for a limit: ID=NUMBER, in its unit")] = [],  # noqa: B006  # likewise
+    declare: Annotated[_Texts, Query(description="what you vouch for: ID=NUMBER, in the unit of the limit")] = [],  # noqa: B006  # likewise
     target_share: Annotated[float, Query(gt=0.5, lt=1)] = TARGET_SHARE_DEFAULT,
     unseen_minutes: Annotated[int, Query(ge=1, le=1_440)] = UNSEEN_EPISODE_WINDOWS,
     missing: Missing = Missing.BAD,

@@ -149,6 +149,7 @@ def _rounds(store: Store, clock: Clock, retention: Retention, stopping: threadin
                 retain(store, retention, clock.wall_ns() // NS_PER_S)
                 retained_ns = clock.monotonic_ns()
         except Exception:
+            # The marks stay, so the next round tries again; without the thread nothing would.
             log.exception("compaction failed")
             continue
         if found != Round():

@@ -18,6 +18,7 @@ import select
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import IO
 
 from leadline.clock import Clock, SystemClock, seeded
@@ -71,12 +72,14 @@ class ProbeProcess:
         clock: Clock,
         local: LocalPolicy,
         open_lane: Callable[[Lane, bytes], EchoSocket] = icmp.open_socket,
+        rng: Random | None = None,
     ) -> None:
+        """``rng`` None: the places of probes in their slots cannot be foretold."""
         self._input, self._output, self._clock, self._local = plans, windows, clock, local
         self._builder = WindowBuilder()
         self._prober = Prober(
             clock=clock,
-            rng=seeded(),
+            rng=rng or seeded(),
             on_outcome=self._on_outcome,
             on_duplicate=self._on_duplicate,
             on_went_back=self._part,

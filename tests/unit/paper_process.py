@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from leadline import wire
+from leadline.clock import seeded
 from leadline_agent.frames import ProbePlan, ProbeTarget, Sealed, read_frame, write_frame
 from leadline_agent.local_policy import LocalPolicy
 from leadline_agent.probe_process import ProbeProcess
@@ -48,6 +49,7 @@ def lived(
     fate: Callable[[int], Fate] = lambda _: ANSWERED,
     start_s: int = START_S,
     steps: Sequence[tuple[float, float]] = (),
+    seed: int = 1,
 ) -> list[Sealed]:
     """What a process writes that gets these plans at these seconds after the start, and is ended at ``end_s``.
 
@@ -62,7 +64,8 @@ def lived(
         for step_at_s, step_s in steps:
             clock.at(step_at_s, partial(clock.step, int(step_s * NS_PER_S)))
         clock.at(end_s, plans_out.close)
-        ProbeProcess(plans_in, written, clock, LocalPolicy(), open_lane=FakeNetwork(clock, fate).open).run()
+        network, rng = FakeNetwork(clock, fate), seeded(seed)
+        ProbeProcess(plans_in, written, clock, LocalPolicy(), open_lane=network.open, rng=rng).run()
     written.seek(0)
     frames = []
     while (frame := read_frame(written, Sealed)) is not None:

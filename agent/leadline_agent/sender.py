@@ -5,9 +5,9 @@ It decides nothing itself; the spool keeps the batches, ``upload`` the state of 
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
 from leadline.clock import Clock
@@ -35,7 +35,7 @@ class Sender:
         self._clients, self._spool, self._sealer, self._clock, self._rng = clients, spool, sealer, clock, rng
         self._state = upload.started(len(clients), spool.epoch, clock.monotonic_ns(), rng.random())
         #: Acknowledged before this start, and sent once more: the database may have been restored while we were down.
-        self._check = _check_head(spool.newest_acked())
+        self._checks = [replace(_head(one.batch), stored=one.stored) for one in spool.doubts()]
         #: Batches that had no bytes when they were to be sent, and until when they are passed over, monotonic.
         self._passed_over: dict[BatchId, int] = {}
         #: The version of the mesh the collector named last; None before the first acknowledgement.
@@ -77,20 +77,29 @@ class Sender:
         """Send one batch if one is due; when the next may be, monotonic, or None when nothing waits."""
         now_ns = self._clock.monotonic_ns()
         self._passed_over = {name: until_ns for name, until_ns in self._passed_over.items() if now_ns < until_ns}
-        newest = self._check or _head(self._spool.newest(self._passed_over))
-        oldest = self._check or _head(self._spool.oldest(self._passed_over))
+        newest, oldest = self._heads()
         choice = upload.choose(self._state, newest, oldest, now_ns)
         if isinstance(choice, upload.Idle):
             return min(self._passed_over.values(), default=None) if choice.until_ns is None else choice.until_ns
         name = BatchId(choice.head.epoch, choice.head.seq)
         body = self._spool.body(name)
         if body is None:
-            self._check = None
+            self._settled(choice.head)
             # Dropped or damaged, and noted by the spool; or unreadable for the moment: the others go meanwhile.
             self._passed_over[name] = now_ns + UNREADABLE_NS
             return now_ns
         self._send(choice, name, body)
         return self._clock.monotonic_ns()
+
+    def _heads(self) -> tuple[upload.Head | None, upload.Head | None]:
+        """The newer and the older end of what waits; questions go before the backlog and after what is live."""
+        question = self._checks[0] if self._checks else None
+        newest, oldest = self._spool.newest(self._passed_over), self._spool.oldest(self._passed_over)
+        return question if newest is None else _head(newest), question or (None if oldest is None else _head(oldest))
+
+    def _settled(self, head: upload.Head) -> None:
+        """A question has its answer, or cannot be asked."""
+        self._checks = [one for one in self._checks if one != head]
 
     def _send(self, choice: upload.Send, name: BatchId, body: bytes) -> None:
         sent = stamp(self._clock)
@@ -102,10 +111,10 @@ class Sender:
             self._acknowledge(name, choice.head, action)
             return
         self.last_error, self.last_error_at_s = action.reason, received.wall_ns // NS_PER_S
-        self._react(name, body, action)
+        self._react(name, choice.head, body, action)
 
     def _acknowledge(self, name: BatchId, head: upload.Head, action: upload.Acknowledge) -> None:
-        self._check = None
+        self._settled(head)
         self._spool.ack(name)
         self._sealer.acknowledged(name)
         self.mesh_version = action.ack.mesh_version
@@ -115,15 +124,16 @@ class Sender:
         if action.rewind:
             log.error("the collector lost batches it had: sending again what is kept")
             self._spool.rewind()
+            self._checks = []
 
-    def _react(self, name: BatchId, body: bytes, action: upload.Action) -> None:
+    def _react(self, name: BatchId, head: upload.Head, body: bytes, action: upload.Action) -> None:
         match action:
             case upload.PutAside(reason=reason) | upload.Split(reason=reason) | upload.Rename(reason=reason) if (
-                self._check
+                head.stored is not None
             ):
                 # It was stored once: this was a question, and its answer is not about the batch.
                 log.error("a stored batch is refused when it is sent again", extra=_facts(name, reason))
-                self._check = None
+                self._settled(head)
             case upload.Keep(reason=reason, loud=loud):
                 log.log(logging.ERROR if loud else logging.WARNING, "batch kept", extra=_facts(name, reason))
             case upload.PutAside(reason=reason):
@@ -156,10 +166,5 @@ def _facts(name: BatchId, reason: str) -> dict[str, object]:
     return {"seq": name.seq, "reason": reason}
 
 
-def _head(batch: Spooled | None) -> upload.Head | None:
-    return None if batch is None else upload.Head(epoch=batch.id.epoch, seq=batch.id.seq, windows=batch.windows)
-
-
-def _check_head(batch: Spooled | None) -> upload.Head | None:
-    head = _head(batch)
-    return None if head is None else dataclasses.replace(head, is_check=True)
+def _head(batch: Spooled) -> upload.Head:
+    return upload.Head(epoch=batch.id.epoch, seq=batch.id.seq, windows=batch.windows)

@@ -30,9 +30,9 @@ batch quickens.
 Rule 3: collectors are ordered. ``FAILURES_PER_COLLECTOR`` kept batches in a row and the next is asked; the first is
 tried again every few minutes, with one batch that is kept if it does not answer.
 Rule 4: back-off counts failures across all collectors and begins before the first contact: a start is spread too.
-Rule 5: the store must have one batch of this epoch more after each new one, and must know a batch it acknowledged
-(``Head.is_check``). If not, it was restored from a backup: rewind, at most once in ``REWIND_EVERY_NS``, so that a
-collector that cannot count costs little.
+Rule 5: the store must have one batch of this epoch more after each new one, and must know a batch of each earlier
+epoch and how many it acknowledged of it (``Head.stored``). If not, it was restored from a backup: rewind, at most once
+in ``REWIND_EVERY_NS``, so that a collector that cannot count costs little.
 """
 
 from __future__ import annotations
@@ -107,9 +107,9 @@ class Head:
     epoch: str
     seq: int
     windows: int
-    #: It was acknowledged already and is sent to see whether the store still knows it: one of an earlier epoch, after
-    #: a start, for a database may be restored while the agent is down too.
-    is_check: bool = False
+    #: Of a batch of an earlier epoch that was acknowledged and is sent to see whether the store still knows it, for a
+    #: database may be restored while the agent is down too: how many of its epoch the store must have. None: not asked.
+    stored: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,10 +235,16 @@ def _action(state: UploadState, sent: Send, answer: Answer, now_ns: int) -> Acti
 
 
 def _must_rewind(state: UploadState, head: Head, ack: wire.Ack, now_ns: int) -> bool:
-    is_missing = head.is_check and not ack.duplicate
-    if not (is_missing or _is_short(state, head, ack)):
+    if not (_is_forgotten(head, ack) or _is_short(state, head, ack)):
         return False
     return state.rewound_at_ns is None or now_ns - state.rewound_at_ns >= REWIND_EVERY_NS
+
+
+def _is_forgotten(head: Head, ack: wire.Ack) -> bool:
+    """True when the store did not have the batch it was asked about, or has too few of its epoch."""
+    if head.stored is None:
+        return False
+    return not ack.duplicate or (ack.batches is not None and ack.batches < head.stored)
 
 
 def _is_short(state: UploadState, head: Head, ack: wire.Ack) -> bool:

@@ -261,7 +261,7 @@ def test_after_a_restart_what_was_kept_is_sent(bench: Bench, tmp_path: Path) -> 
     again.spool.close()
 
 
-@pytest.mark.parametrize(("lost", "sent"), [(False, 2), (True, 7)])
+@pytest.mark.parametrize(("lost", "sent"), [(False, 2), (True, 8)])
 def test_a_backup_restored_while_the_agent_was_down_is_refilled(
     bench: Bench, tmp_path: Path, lost: bool, sent: int
 ) -> None:
@@ -281,6 +281,62 @@ def test_a_backup_restored_while_the_agent_was_down_is_refilled(
         *(("00", seq) for seq in range(5)),
     }
     again.spool.close()
+
+
+def test_a_kill_before_the_refill_is_durable_does_not_hide_the_loss(tmp_path: Path) -> None:
+    """The question itself puts the newest lost batch back; the number of its epoch still tells the next start."""
+    files = DirectoryFiles(tmp_path)
+    bench = Bench(tmp_path, files=files)
+    for minute in range(5):
+        bench.seal(minute)
+        bench.run()
+    bench.spool.close()
+    bench.collector.stored = set()
+    again = Bench(tmp_path, bench.clock, 50, files, collector=bench.collector)
+    while not bench.collector.stored:
+        again.sender.step()
+        bench.clock.advance(1_000_000_000)
+    files.release()
+    last = Bench(tmp_path, bench.clock, 80, files, collector=bench.collector)
+    last.run()
+
+    assert {seq for _, seq in bench.collector.stored} == set(range(5))
+    last.spool.close()
+
+
+def test_older_batches_that_a_restored_store_lost_are_noticed_by_their_number(bench: Bench, tmp_path: Path) -> None:
+    """The newest was stored before the copy was taken, the backlog after it: of its epoch too few are there."""
+    bench.collector.answer = says(Kind.AWAY, 503)
+    for minute in range(5):
+        bench.seal(minute)
+    bench.run(10)
+    bench.collector.answer = bench.collector.stores
+    bench.run()
+    bench.spool.close()
+    again = Bench(tmp_path, bench.clock, epoch=50)
+    again.collector.stored = {name for name in bench.collector.stored if name[1] == 4}
+    again.run()
+
+    assert {seq for _, seq in again.collector.stored} == set(range(5))
+    again.spool.close()
+
+
+def test_every_epoch_is_asked_about(tmp_path: Path) -> None:
+    """Only the batches of the first of three lives are lost."""
+    first = Bench(tmp_path)
+    first.seal(0)
+    first.run()
+    first.spool.close()
+    second = Bench(tmp_path, first.clock, epoch=50, collector=first.collector)
+    second.seal(1)
+    second.run()
+    second.spool.close()
+    first.collector.stored = {name for name in first.collector.stored if name[0] != f"{0:032x}"}
+    third = Bench(tmp_path, first.clock, epoch=80, collector=first.collector)
+    third.run()
+
+    assert (f"{0:032x}", 0) in first.collector.stored
+    third.spool.close()
 
 
 def test_a_loss_of_unknown_time_is_told_from_the_beginning(bench: Bench) -> None:

@@ -49,8 +49,8 @@ def status(code: int, retry_after: str = "", is_problem: bool = True) -> Answer:
     return read_answer(code, retry_after, body, DIGEST)
 
 
-def head(seq: int = 1, windows: int = 5, epoch: str = EPOCH, is_check: bool = False) -> Head:
-    return Head(epoch=epoch, seq=seq, windows=windows, is_check=is_check)
+def head(seq: int = 1, windows: int = 5, epoch: str = EPOCH, stored: int | None = None) -> Head:
+    return Head(epoch=epoch, seq=seq, windows=windows, stored=stored)
 
 
 def sent(seq: int = 1, windows: int = 5, collector: int = 0, is_live: bool = True, epoch: str = EPOCH) -> Send:
@@ -264,14 +264,22 @@ def test_other_epochs_are_not_counted() -> None:
     assert (action.rewind, state.stored) == (False, 100)
 
 
-@pytest.mark.parametrize("is_known", [True, False])
-def test_a_store_restored_while_the_agent_was_down_is_noticed(is_known: bool) -> None:
-    """A batch it acknowledged before must be a duplicate now."""
-    check = Send(head=head(9, epoch=EARLIER, is_check=True), collector=0, is_live=False)
-    _, action = after(READY, check, ack(duplicate=is_known), NOW_NS, 0.5)
+@pytest.mark.parametrize(
+    ("answer", "is_lost"),
+    [
+        (ack(duplicate=True), False),
+        (ack(duplicate=True, batches=10), False),
+        (ack(duplicate=True, batches=9), True),
+        (ack(duplicate=False, batches=10), True),
+    ],
+)
+def test_a_store_restored_while_the_agent_was_down_is_noticed(answer: Answer, is_lost: bool) -> None:
+    """A batch it acknowledged before must be a duplicate now, and as many of its epoch must be there."""
+    check = Send(head=head(9, epoch=EARLIER, stored=10), collector=0, is_live=False)
+    _, action = after(READY, check, answer, NOW_NS, 0.5)
 
     assert isinstance(action, Acknowledge)
-    assert action.rewind is not is_known
+    assert action.rewind is is_lost
 
 
 def test_a_collector_that_counts_wrongly_costs_one_rewind_an_hour() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Collection, Container, Iterable, Sequence
+from typing import NamedTuple
 
 from leadline_agent.spool import ledger
 from leadline_agent.spool.ledger import DeadLetter, Ledger
@@ -18,6 +19,17 @@ from leadline_agent.spool.shelf import BatchId, Place, SegmentIndex, Shelf, Spoo
 from leadline_agent.spool.tombstones import Loss, Tombstone
 
 log = logging.getLogger(__name__)
+
+
+#: Each start begins an epoch. An agent that starts more often in two days asks about the last ones only.
+DOUBTS_MAX = 100
+
+
+class Doubt(NamedTuple):
+    """A batch that the collector acknowledged before this start, and how many of its epoch its store must have."""
+
+    batch: Spooled
+    stored: int
 
 
 class Contents:
@@ -41,10 +53,18 @@ class Contents:
         """The oldest batch that waits."""
         return self.shelf.oldest(passing_over) or self.pending.oldest(passing_over)
 
-    def newest_acked(self) -> Spooled | None:
-        """The batch of the latest minute that the collector has; None when nothing acknowledged is kept."""
-        acked = (batch for segment in self.shelf for batch, state in segment.batches() if state is State.ACKED)
-        return max(acked, key=lambda batch: batch.t_last_s, default=None)
+    def doubts(self) -> list[Doubt]:
+        """Of each epoch that has acknowledged batches the newest of them; the newest epoch first."""
+        doubts: dict[str, Doubt] = {}
+        for segment in reversed(tuple(self.shelf)):
+            acked = [row for row, _ in segment.rows() if segment.state(row) is State.ACKED]
+            if not acked:
+                continue
+            if (known := doubts.get(segment.epoch)) is not None:
+                doubts[segment.epoch] = known._replace(stored=known.stored + len(acked))
+            elif len(doubts) < DOUBTS_MAX:
+                doubts[segment.epoch] = Doubt(segment.batch(acked[-1]), len(acked))
+        return list(doubts.values())
 
     def waits(self, batch: BatchId) -> bool:
         """Whether it is here and not acknowledged, refused or lost."""

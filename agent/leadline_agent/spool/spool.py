@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from leadline.clock import Clock
 from leadline.errors import UnavailableError
 from leadline_agent.spool import usage
-from leadline_agent.spool.contents import Contents
+from leadline_agent.spool.contents import Contents, Doubt
 from leadline_agent.spool.files import Files
 from leadline_agent.spool.ledger import DeadLetter
 from leadline_agent.spool.limits import SpoolLimits
@@ -220,10 +220,10 @@ class Spool:
         with self._changed:
             return self._contents.oldest(passing_over)
 
-    def newest_acked(self) -> Spooled | None:
-        """What the collector acknowledged last and must still have; None when nothing acknowledged is kept."""
+    def doubts(self) -> list[Doubt]:
+        """What to ask the collector about after a start: of each epoch its newest acknowledged batch, newest first."""
         with self._changed:
-            return self._contents.newest_acked()
+            return self._contents.doubts()
 
     def body(self, batch: BatchId) -> bytes | None:
         """The bytes as they were appended. None when it was dropped or is damaged, which a tombstone tells; or when the

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -14,11 +15,31 @@ from typing import NoReturn
 
 import pytest
 
+from leadline.clock import SystemClock
+from leadline_agent.timestamping import SO_TIMESTAMPING, STAMP_BOTH
 from tests.network.namespaces import why_not
 from tests.network.wan import Wan
 
 _HERE = Path(__file__).parent
 _why_not = cache(why_not)
+STAMPING_NS_MAX = 5_000_000_000
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stamping() -> Iterator[None]:
+    """The kernel stamps arrivals: it begins a moment after a first socket asks for it, and stops with the last."""
+    with socket.socket(type=socket.SOCK_DGRAM) as asking:
+        asking.bind(("127.0.0.1", 0))
+        asking.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, STAMP_BOTH)
+        deadline_ns = SystemClock().monotonic_ns() + STAMPING_NS_MAX
+        while not _is_stamped(asking):
+            assert SystemClock().monotonic_ns() < deadline_ns, "the kernel stamps no arrivals"
+        yield
+
+
+def _is_stamped(sock: socket.socket) -> bool:
+    sock.sendto(b"", sock.getsockname())
+    return any(kind == SO_TIMESTAMPING for _, kind, _ in sock.recvmsg(0, 1_024)[1])
 
 
 @pytest.fixture(name="wan")

@@ -407,5 +407,58 @@ tally_day = Table(
     sqlite_with_rowid=False,
 )
 
+#: Longest ``state`` and ``version``: what is longer is no word of ``judge.State`` and no version of ours.
+STATE_LENGTH_MAX = 16
+VERSION_LENGTH_MAX = 32
+
+#: The newest window that is due of every pair of sites by every rule in force (``now.pairs``).
+pair_now = Table(
+    "pair_now",
+    metadata,
+    Column("source_id", Integer, nullable=False),
+    Column("rule_id", Integer, nullable=False),
+    Column("destination_id", Integer, nullable=False),
+    #: Start of that window.
+    Column("t", BigInteger, nullable=False),
+    #: ``judge.State`` of it in the pessimistic reading.
+    Column("state", String(STATE_LENGTH_MAX), nullable=False),
+    #: Start of the first window of the unbroken run of that state.
+    Column("since", BigInteger, nullable=False),
+    #: Start of the newest window whose state is known; None if none of the last day is.
+    Column("known_at", BigInteger),
+    #: Of that window, the worst path's; None if it is infinite.
+    Column("p95_us", Integer),
+    #: Windows of the 15 minutes up to and including ``t``; the others are unknown.
+    Column("good_15", SmallInteger, nullable=False),
+    Column("bad_15", SmallInteger, nullable=False),
+    Column("unavailable_15", SmallInteger, nullable=False),
+    Column("simulated", Boolean, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("source_id", "rule_id", "destination_id"),
+    sqlite_with_rowid=False,
+)
+
+#: The newest that is known of every agent (``now.agents``); None where it never said.
+agent_now = Table(
+    "agent_now",
+    metadata,
+    Column("src_id", Integer, primary_key=True, autoincrement=False),
+    #: When its last batch came.
+    Column("heard_at", BigInteger),
+    #: Start of the newest window it delivered.
+    Column("latest_t", BigInteger),
+    #: Of the agent's program, and what waits in its spool, as its last requests had it.
+    Column("version", String(VERSION_LENGTH_MAX)),
+    Column("spool_batches", BigInteger),
+    Column("spool_bytes", BigInteger),
+    Column("spool_bytes_max", BigInteger),
+    #: The clock as the newest batch had it (``wire.Batch``).
+    Column("clock_offset_us", BigInteger),
+    Column("clock_offset_error_us", BigInteger),
+    Column("ntp_synchronised", Boolean),
+    Column("updated_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 #: Tables that PostgreSQL keeps in partitions.
 PARTITIONED = (window_stat, chunk, rollup_hour, tally_hour)

@@ -13,7 +13,7 @@ from leadline_collector.config import CollectorConfig, key_digest
 from leadline_collector.door import Door
 from leadline_collector.enrolment import REFUSALS_RECORDED_MAX, prepare_admin_key
 from leadline_collector.metrics import Metrics, Observed
-from leadline_collector.pages import web
+from leadline_collector.pages import web, web_login
 from leadline_collector.peers import FailureLimit
 from leadline_collector.service import Service
 from leadline_collector.store import Store
@@ -37,6 +37,7 @@ def create_app(config: CollectorConfig, store: Store, clock: Clock) -> FastAPI:
         viewer_sha256=_digest("--viewer-key-file", config.viewer_key_file),
         metrics_sha256=_digest("--metrics-key-file", config.metrics_key_file),
         enrolment_limit=FailureLimit(clock),
+        login_limit=FailureLimit(clock),
         refusal_limit=FailureLimit(clock, REFUSALS_RECORDED_MAX),
         metrics=figures,
         storing=Storing(clock),
@@ -49,6 +50,7 @@ def create_app(config: CollectorConfig, store: Store, clock: Clock) -> FastAPI:
     app.include_router(api_verdicts.router)
     app.include_router(api_health.router)
     app.include_router(web.router)
+    app.include_router(web_login.router)
 
     @app.get("/openapi.json", dependencies=[Depends(auth.viewer)], include_in_schema=False)
     def openapi_json() -> Response:

@@ -16,7 +16,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from leadline_collector import rotation
+from leadline_collector import rotation, sessions
 from leadline_collector.problems import ProblemError
 from leadline_collector.secret import sha256_of
 from leadline_collector.service import Service, service_of
@@ -38,9 +38,13 @@ def public(request: Request) -> None:
 
 
 def viewer(request: Request) -> None:
-    """Who reads: anybody, unless the collector was started with a viewer key. The administrator may read too."""
+    """Who reads: anybody, unless the collector was started with a viewer key; then its holder, a browser that signed in
+    with it, and the administrator.
+    """
     service = service_of(request)
-    if service.viewer_sha256 is not None and not _is_one_of(request, service.viewer_sha256):
+    if service.viewer_sha256 is None or sessions.is_signed_in(request):
+        return
+    if not _is_one_of(request, service.viewer_sha256):
         raise _unauthorised('Basic realm="leadline", charset="UTF-8"')
 
 
@@ -84,7 +88,7 @@ def presented(request: Request) -> bytes:
 def admin(request: Request) -> None:
     """The administrator."""
     given = _given(request)
-    if given is None or not _is_admin(service_of(request), given):
+    if given is None or not is_admin(service_of(request), given):
         raise _unauthorised("Bearer")
 
 
@@ -98,10 +102,11 @@ Presented = Annotated[bytes, Depends(presented)]
 def _is_one_of(request: Request, sha256: bytes) -> bool:
     """True if the key of a request is this one or the administrator's."""
     given = _given(request)
-    return given is not None and (hmac.compare_digest(given, sha256) or _is_admin(service_of(request), given))
+    return given is not None and (hmac.compare_digest(given, sha256) or is_admin(service_of(request), given))
 
 
-def _is_admin(service: Service, sha256: bytes) -> bool:
+def is_admin(service: Service, sha256: bytes) -> bool:
+    """True if this is the digest of the administrator's key."""
     with service.store.read() as reader:
         return reader.is_admin_key(sha256)
 

@@ -32,6 +32,8 @@ class Service:
     metrics_sha256: bytes | None
     #: Failed enrolments of each peer.
     enrolment_limit: FailureLimit
+    #: Wrong keys of each peer at the login page.
+    login_limit: FailureLimit
     #: Refused enrolments of all peers together: no stranger fills the disk by way of the audit.
     refusal_limit: FailureLimit
     metrics: Metrics

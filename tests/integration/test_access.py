@@ -27,11 +27,13 @@ pytestmark = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 VIEWER_KEY = "ll_viewer_0123456789abcdef"
 METRICS_KEY = "ll_metrics_0123456789abcdef"
 
-#: Everything that needs no key, and why. A fifth entry needs a very good reason.
+#: Everything that needs no key, and why. A sixth entry needs a very good reason.
 PUBLIC = {
     "/healthz": "whoever restarts the process asks it",
     "/readyz": "load balancers ask it",
     "/api/v1/enroll": "the token in the body is the credential",
+    "/login": "the key in the form is the credential",
+    "/static/{name}": "the login page's style; no file of it holds data",
 }
 
 
@@ -58,7 +60,7 @@ def test_every_route_has_one_role(config: CollectorConfig, store: Store, clock: 
     found = list(routes(create_app(config, store, clock)))
 
     assert len(found) >= 18
-    assert len(PUBLIC) <= 4
+    assert len(PUBLIC) <= 5
     assert {route.path: len(roles(route)) for route in found} == {route.path: 1 for route in found}
     assert {route.path for route in found if roles(route) == ["public"]} <= PUBLIC.keys()
 
@@ -68,7 +70,14 @@ IMPORT = f"/api/v1/imports/fra2?file=a.log&sha256={'0' * 64}&format=ping&check=t
 
 #: role: (method, path) of its routes; {body} is whatever is well-formed there.
 ROUTES = {
-    "public": [("GET", "/healthz"), ("GET", "/readyz"), ("POST", "/api/v1/enroll")],
+    "public": [
+        ("GET", "/healthz"),
+        ("GET", "/readyz"),
+        ("POST", "/api/v1/enroll"),
+        ("GET", "/login?next=/map"),
+        ("POST", "/login"),
+        ("GET", "/static/leadline.css"),
+    ],
     "metrics": [("GET", "/metrics")],
     "agent": [("GET", "/api/v1/plan"), ("POST", "/api/v1/batches"), ("POST", "/api/v1/rotate")],
     "admin": [
@@ -92,7 +101,7 @@ ROUTES = {
         ("GET", "/openapi.json"),
         ("GET", "/"),
         ("GET", "/pairs/fra/ams"),
-        ("GET", "/static/leadline.css"),
+        ("POST", "/logout"),
     ],
 }
 BODIES = {
@@ -132,7 +141,10 @@ def _guarded(config: CollectorConfig, store: Store, clock: FakeClock, tmp_path: 
 
 @pytest.mark.parametrize("holder", ["nobody", "agent", "admin", "viewer", "metrics"])
 def test_each_key_opens_its_own_routes(guarded: Client, holder: str) -> None:
-    """Every role at every route: 401 everywhere but at home; the administrator may read and scrape too."""
+    """Every role at every route: 401 everywhere but at home; the administrator may read and scrape too.
+
+    Whoever opens a page without any key is shown the login instead.
+    """
     keys = {
         "nobody": None,
         "agent": guarded.key("fra1", "fra"),
@@ -147,12 +159,18 @@ def test_each_key_opens_its_own_routes(guarded: Client, holder: str) -> None:
             data = None if method == "GET" else BODIES.get(path) or mesh_text(guarded)
             headers = {"Content_Encoding": "gzip"} if path.endswith("batches") else {}
             answer = guarded.send(method, path, data, keys[holder], **headers)
-            expected = WRONG_BODY.get(path, 200) if role in opens else 401
+            refused = 303 if holder == "nobody" and method == "GET" and is_page(path) else 401
+            expected = WRONG_BODY.get(path, 200) if role in opens else refused
             assert answer.status == expected, (holder, method, path, answer.body)
 
 
 #: What a request with the right key gets that is not 200: these change nothing, so that the matrix can go on.
-WRONG_BODY = {"/api/v1/enroll": 400, "/api/v1/tokens/0123456789abcdef": 404}
+WRONG_BODY = {"/api/v1/enroll": 400, "/api/v1/tokens/0123456789abcdef": 404, "/login": 401, "/logout": 303}
+
+
+def is_page(path: str) -> bool:
+    """True for what a person opens, False for what a program asks."""
+    return not path.startswith(("/api/", "/openapi", "/metrics"))
 
 
 def mesh_text(client: Client) -> bytes:

@@ -1,7 +1,7 @@
 """The pages: each route parses, has a view made and renders it. They work without JavaScript and load nothing else.
 
 Rule 1: a problem on the way to a page is a page too, with the status and the words the API would answer.
-Rule 2: every page and file needs the role ``viewer``, like the answers they show.
+Rule 2: every page needs the role ``viewer``, like the answers it shows; whoever has no key is shown the login.
 Rule 3: whatever comes from outside reaches HTML through Jinja's escaping; no template switches it off.
 """
 
@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
 from functools import cache
 from importlib.resources import files
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import msgspec
 from fastapi import APIRouter, Depends, Query
@@ -20,11 +22,11 @@ from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from leadline import __version__, judge
 from leadline.errors import LeadlineError
-from leadline_collector import auth
+from leadline_collector import auth, sessions
 from leadline_collector.pages import figures, web_matrix, web_pair
 from leadline_collector.pages.asked import Asked
 from leadline_collector.problems import ProblemError
@@ -34,7 +36,7 @@ from leadline_collector.service import Serving, service_of
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; script-src 'none'; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "private, no-cache",
 }
@@ -42,6 +44,9 @@ HEADERS = {
 STATIC = {"leadline.css": "text/css", "leadline.svg": "image/svg+xml"}
 #: The address of a file changes with its content, so a browser may keep it.
 STATIC_HEADERS = HEADERS | {"Cache-Control": "private, max-age=31536000, immutable"}
+
+#: Whether the request that is being answered came with a session: its page offers to end it.
+SIGNED_IN: ContextVar[bool] = ContextVar("signed_in", default=False)
 
 From = Annotated[str | None, Query(alias="from")]
 To = Annotated[str | None, Query(alias="to")]
@@ -54,12 +59,27 @@ class PageRoute(APIRoute):
         answer = super().get_route_handler()
 
         async def handler(request: Request) -> Response:
+            SIGNED_IN.set(sessions.is_signed_in(request))
             try:
                 return await answer(request)
             except (LeadlineError, HTTPException, RequestValidationError) as error:
+                if _wants_key(request, error):
+                    return RedirectResponse(login_path(request), 303, headers=HEADERS | {"Cache-Control": "no-store"})
                 return await _problem_page(request, error)
 
         return handler
+
+
+def _wants_key(request: Request, error: Exception) -> bool:
+    """True for somebody without a key who asks for a page; a wrong key in the header is answered with 401."""
+    is_refused = isinstance(error, ProblemError) and error.status == 401
+    return is_refused and request.method == "GET" and "authorization" not in request.headers
+
+
+def login_path(request: Request) -> str:
+    """Where a request for a page goes first."""
+    wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return "/login" if wanted == "/" else f"/login?{urlencode({'next': wanted})}"
 
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -72,7 +92,7 @@ def matrix(
 ) -> Response:
     """The matrix."""
     asked = Asked(profile=profile or None, group=group or None, start=start or None, end=end or None)
-    return _page("matrix.html", page=web_matrix.matrix_page(service.store, asked, service.now_s()))
+    return page("matrix.html", page=web_matrix.matrix_page(service.store, asked, service.now_s()))
 
 
 @router.get("/pairs/{source}/{destination}", dependencies=[Viewer])
@@ -87,18 +107,19 @@ def pair(
 ) -> Response:
     """One directed pair."""
     asked = Asked(profile=profile or None, group=group or None, start=start or None, end=end or None)
-    return _page("pair.html", page=web_pair.pair_page(service.store, source, destination, asked, service.now_s()))
+    return page("pair.html", page=web_pair.pair_page(service.store, source, destination, asked, service.now_s()))
 
 
-@router.get("/static/{name}", dependencies=[Viewer])
+@router.get("/static/{name}", dependencies=[Depends(auth.public)])
 def static(name: str) -> Response:
-    """A file the pages use."""
+    """A file the pages use, that of the login too; nothing in it is anybody's."""
     if name not in STATIC:
         raise ProblemError(404, f"there is no file {name!r}")
     return Response(_content(name), headers=STATIC_HEADERS, media_type=STATIC[name])
 
 
-def _page(template: str, status: int = 200, headers: dict[str, str] | None = None, **values: object) -> Response:
+def page(template: str, status: int = 200, headers: dict[str, str] | None = None, **values: object) -> Response:
+    """A rendered page."""
     text = _templates().get_template(template).render(values)
     return Response(text, status, headers=(headers or {}) | HEADERS, media_type="text/html")
 
@@ -110,7 +131,7 @@ async def _problem_page(request: Request, error: Exception) -> Response:
     answer: Response = await handler(request, error)
     kept = {name: value for name in ("WWW-Authenticate", "Retry-After") if (value := answer.headers.get(name))}
     problem = msgspec.json.decode(answer.body)
-    return _page("problem.html", answer.status_code, kept, problem=problem, now_s=service_of(request).now_s())
+    return page("problem.html", answer.status_code, kept, problem=problem, now_s=service_of(request).now_s())
 
 
 @cache
@@ -129,7 +150,12 @@ def _templates() -> Environment:
         "moment": figures.moment,
         "comparison": figures.comparison,
     }
-    environment.globals |= {"static": _address, "version": __version__, "campaign": judge.campaign()}
+    environment.globals |= {
+        "static": _address,
+        "version": __version__,
+        "campaign": judge.campaign(),
+        "signed_in": SIGNED_IN.get,
+    }
     return environment
 
 

@@ -342,7 +342,7 @@ def test_a_problem_is_a_page(client: Client, fra1: str, path: str, status: int, 
 def test_the_pages_need_the_viewer_key_where_one_is_set(
     config: CollectorConfig, store: Store, clock: FakeClock, tmp_path: Path
 ) -> None:
-    """Without a key the login, with a wrong one a page that makes the browser ask, with the right one what was wanted."""
+    """Without a key the login, with a wrong one a 401 that makes the browser ask, with the right one the page."""
     key = tmp_path / "viewer.key"
     key.write_text("ll_viewer_0123456789abcdef")
     with running(replace(config, viewer_key_file=key), store, clock) as url:

@@ -7,15 +7,12 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
-from leadline.judge import NotJudged, criterion
-from leadline.limits import Catalogue, Limit, Metric, Profile, ReadIn, Source, Statistic, TimeWindow
+from leadline import limit_words
+from leadline.limits import Catalogue, Limit, Profile, Source
 
 #: Longer lines are hard to read, however wide the terminal is.
 WIDTH_MAX = 110
 WIDTH_MIN = 60
-
-_NOT_STATED = "not stated"
-_METRICS = {Metric.RTT: "round trip", Metric.ONE_WAY: "latency"}
 
 
 def limit_table(limits: Sequence[Limit]) -> str:
@@ -36,16 +33,16 @@ def limit_page(known: Catalogue, limit: Limit) -> str:
     """All that is known of a limit."""
     profiles = [profile.id for profile in known.profiles.values() if limit.id in (*profile.all_of, *profile.declared)]
     facts = [
-        ("limit", [f"{limit.text} ({_metric(limit)})"]),
-        ("applies to", [_statistic(limit)]),
+        ("limit", [f"{limit.text} ({limit_words.metric(limit)})"]),
+        ("applies to", [limit_words.statistic(limit)]),
         ("leg", [limit.leg.value]),
         ("scope", [limit.scope.value]),
         ("strength", [limit.strength.value]),
-        ("licence", [limit.license or _NOT_STATED]),
-        ("also needs", limit.other_requirements or [_NOT_STATED]),
-        ("judged by", _judged_by(limit)),
+        ("licence", [limit.license or limit_words.NOT_STATED]),
+        ("also needs", limit.other_requirements or [limit_words.NOT_STATED]),
+        ("judged by", limit_words.judged_by(limit)),
         ("source", _source(limit.source)),
-        ("read in", [_read_in(limit)]),
+        ("read in", [limit_words.read_in(limit)]),
         ("see also", list(chain.from_iterable(map(_source, limit.additional_sources)))),
         ("confidence", [limit.confidence.value]),
         ("status", [limit.status.value]),
@@ -69,48 +66,15 @@ def _values(limits: Iterable[Limit]) -> list[str]:
 
 
 def _member(limit: Limit) -> list[str]:
-    read = f"read in: {_read_in(limit)}; confidence: {limit.confidence}; status: {limit.status}"
-    number = f"{limit.id}: {_metric(limit)} {limit.text}; vendor's statistic: {_statistic(limit)}"
-    return [number, *_judged_by(limit), *_source(limit.source), read]
-
-
-def _metric(limit: Limit) -> str:
-    metric = _METRICS.get(limit.metric, limit.metric.value)
-    return f"{metric} of one direction" if limit.one_way else metric
-
-
-def _statistic(limit: Limit) -> str:
-    stated = _NOT_STATED if limit.statistic is Statistic.UNSPECIFIED else limit.statistic.value
-    parts = (stated, limit.statistic_note, limit.jitter_definition, _time_window(limit.time_window, limit.unit))
-    return "; ".join(part for part in parts if part)
-
-
-def _time_window(window: TimeWindow | None, unit: str) -> str | None:
-    if window is None:
-        return None
-    parts = [f"over {window.window_s} s" if window.window_s else None]
-    parts += [f"peaks to {window.peak_limit} {unit}" if window.peak_limit else None]
-    parts += [f"for at most {window.peak_duration_s} s" if window.peak_duration_s else None]
-    parts += [f"in any {window.peak_horizon_s} s" if window.peak_horizon_s else None]
-    return " ".join(part for part in parts if part)
-
-
-def _judged_by(limit: Limit) -> list[str]:
-    answer = criterion(limit)
-    if isinstance(answer, NotJudged):
-        return [f"not judged: {answer.reason}"]
-    beside = f", with {answer.sensitivity} beside it" if answer.sensitivity else ""
-    return [f"{answer.rule}{beside}", *([f"assumed: {answer.approximation}"] if answer.approximation else [])]
+    read = f"read in: {limit_words.read_in(limit)}; confidence: {limit.confidence}; status: {limit.status}"
+    number = f"{limit.id}: {limit_words.metric(limit)} {limit.text}; vendor's statistic: {limit_words.statistic(limit)}"
+    return [number, *limit_words.judged_by(limit), *_source(limit.source), read]
 
 
 def _source(source: Source) -> list[str]:
-    published = f"published: {source.published or _NOT_STATED}"
+    published = f"published: {source.published or limit_words.NOT_STATED}"
     title = f"{source.title} [{source.kb}]" if source.kb else source.title
     return [f"{title}; {published}", source.url or "no address"]
-
-
-def _read_in(limit: Limit) -> str:
-    return "nowhere: unverified, no evidence" if limit.read_in is ReadIn.NO_SOURCE else limit.read_in.value
 
 
 def _facts(facts: Iterable[tuple[str, Sequence[str]]]) -> list[str]:

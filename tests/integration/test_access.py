@@ -101,6 +101,8 @@ ROUTES = {
         ("GET", "/openapi.json"),
         ("GET", "/"),
         ("GET", "/pairs/fra/ams"),
+        ("GET", "/limits"),
+        ("GET", "/limits/vsan-stretched"),
         ("POST", "/logout"),
     ],
 }

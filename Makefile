@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test test-fast chaos test-chaos lint format types bench-probe bench-query bench-ingest bench-agent simulate schema \
+.PHONY: help demo test test-fast test-browser screenshots pictures chaos test-chaos lint format types bench-probe bench-query bench-ingest bench-agent simulate schema \
 	lock clean
 
 help: ## list the targets
@@ -32,6 +32,15 @@ test: $(STAMP) ## every test; those of the network and of chaos need root and sa
 
 test-fast: $(STAMP) ## all but the tests that take minutes
 	$(BIN)/pytest -m "not slow and not chaos" $(ARGS)
+
+test-browser: $(STAMP) ## of the tests, those of the pages in a real Chromium
+	$(BIN)/pytest tests/browser $(ARGS)
+
+screenshots: $(STAMP) ## every page, light and dark, wide and on a phone, into build/screenshots (or LEADLINE_SCREENSHOTS)
+	$(BIN)/python -m tests.browser screenshots
+
+pictures: $(STAMP) ## the README's pictures, from the demo's data, into docs/pictures
+	$(BIN)/python -m tests.browser pictures
 
 chaos: $(STAMP) ## kill, cut and lie for SECONDS=60 from SEED=1 on DATABASE=sqlite, and count (needs root)
 	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),60) --seed $(or $(SEED),1) --database $(or $(DATABASE),sqlite)

@@ -1,0 +1,29 @@
+"""A collector whose clock stands still: the real one, for pictures that are the same from run to run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+
+from leadline_cli.logs import log_to_stderr
+from leadline_collector.config import read_config
+from leadline_collector.serve import serve
+from tests.fakes import FakeClock
+
+
+def main() -> int:
+    """Serve until SIGTERM; the address is the only line of output."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--now-s", type=int, required=True)
+    args = parser.parse_args()
+    log_to_stderr()
+    config = read_config({"data_dir": args.data_dir, "port": 0}, {})
+    serve(config, FakeClock(wall_ns=args.now_s * 1_000_000_000), partial(print, flush=True))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""The browser and the collector of all browser tests. Without Chromium: skipped with the reason, on CI a failure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.browser.chromium import chromium, why_not
+from tests.browser.demo_collector import demo_collector
+from tests.browser.visitor import Visitor
+
+_HERE = Path(__file__).parent
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of this folder, so that ``-m browser`` finds it."""
+    for item in items:
+        if item.path.is_relative_to(_HERE):
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="package", name="chromium")
+def _chromium() -> Iterator[Browser]:
+    # For this folder only: while Playwright runs, no other test of this process could run an event loop.
+    if reason := why_not():
+        if os.environ.get("CI"):
+            pytest.fail(f"browser tests must run on CI: {reason}", pytrace=False)
+        pytest.skip(reason)
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="package", name="collector")
+def _collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with demo_collector(tmp_path_factory.mktemp("demo")) as url:
+        yield url
+
+
+@pytest.fixture(name="visitor")
+def _visitor(chromium: Browser, collector: str) -> Iterator[Visitor]:
+    """Opens pages; at the end of the test nothing may have gone wrong on any of them."""
+    visitor = Visitor(browser=chromium, origin=collector)
+    yield visitor
+    visitor.close()
+    assert visitor.faults == []

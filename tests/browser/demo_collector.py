@@ -1,0 +1,102 @@
+"""A collector with the demo's mesh and simulated month, at a moment that is always the same.
+
+The demo itself lives in the present, so no two of its pages are equal; this one reuses its mesh and its simulation.
+Beside them three of its four local agents have delivered an hour of windows made here: two are heard, one fell silent,
+one never came.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from leadline.clock import seeded
+from leadline.mesh_file import parse_mesh
+from leadline_cli.demo import DAY_S, HISTORY_DAYS, SEED, mesh_text
+from leadline_collector import meshes
+from leadline_collector.config import read_config
+from leadline_collector.months.compactor import compact
+from leadline_collector.serve import opened
+from leadline_collector.simulate import simulate
+from tests.fakes import FakeClock
+from tests.integration.conftest import Client
+from tests.integration.documents import batch, window
+
+#: Thursday, 2026-11-19 10:30:30 UTC: working hours in Europe; half past, so that the minute before is settled.
+NOW_S = 1_795_084_230
+START_S = (NOW_S // DAY_S - HISTORY_DAYS) * DAY_S
+#: The latest window that had time to arrive.
+LAST_S = NOW_S // 60 * 60 - 60
+LOCAL = ("north", "east", "south", "west")
+#: Minutes ago that each local agent was heard last; the fourth never was.
+SILENT_MINUTES = {"north": 0, "east": 0, "south": 25}
+WINDOWS = 60
+STOP_S_MAX = 20.0
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def demo_collector(directory: Path) -> Iterator[str]:
+    """Its address, as soon as everything is in it; it ends with the ``with``."""
+    _fill(directory)
+    with _process(directory) as url:
+        client = Client(url=url, admin_key=(directory / "admin.key").read_text().strip())
+        for site, minutes in SILENT_MINUTES.items():
+            _deliver(client, site, LAST_S - 60 * minutes)
+        client.pool.clear()
+        yield url
+
+
+def _fill(directory: Path) -> None:
+    config, clock = read_config({"data_dir": directory}, {}), FakeClock(wall_ns=NOW_S * 1_000_000_000)
+    with opened(config) as store:
+        version = meshes.apply(store, clock, mesh_text().encode()).version
+        simulate(store, parse_mesh(mesh_text()), version, START_S, LAST_S + 60, SEED, lambda _: None)
+        # Now, and not a minute after the start, somewhere in the middle of the tests.
+        compact(store, clock)
+
+
+@contextmanager
+def _process(directory: Path) -> Iterator[str]:
+    command = [sys.executable, "-m", "tests.browser.collector_process"]
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "--data-dir", str(directory), "--now-s", str(NOW_S)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+    try:
+        yield _address(process.stdout, directory / "log")
+    finally:
+        process.terminate()
+        try:
+            process.communicate(timeout=STOP_S_MAX)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+
+
+def _address(output: IO[str] | None, log: Path) -> str:
+    assert output is not None
+    if said := output.readline().strip():
+        return said
+    raise RuntimeError(f"the collector ended: {log.read_text(encoding='utf-8', errors='replace')}")
+
+
+def _deliver(client: Client, site: str, last_s: int) -> None:
+    """An hour of windows up to ``last_s`` from the agent of a site to the three others."""
+    rng, agent = seeded(f"{SEED} {site}"), f"{site}-a1"
+    windows = [
+        (f"{target}-a1", window([rng.randint(60, 140) for _ in range(60)], start_s))
+        for target in LOCAL
+        if target != site
+        for start_s in range(last_s - 60 * (WINDOWS - 1), last_s + 1, 60)
+    ]
+    answer = client.post(batch(*windows, agent=agent, sealed_at_s=last_s + 76), client.key(agent, site))
+    assert answer.status == 200, answer.body

@@ -1,0 +1,11 @@
+"""The pages there are: what every one of them has to keep is tried on each of these."""
+
+from __future__ import annotations
+
+#: Name of a picture -> address. The week of the pair has windows of every state.
+PAGES = {
+    "matrix": "/",
+    "pair": "/pairs/frankfurt/zurich?from=-7d",
+    "pair-empty": "/pairs/west/north",
+}
+PROBLEM = "/pairs/frankfurt/atlantis"

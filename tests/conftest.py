@@ -1,0 +1,23 @@
+"""How the tests share the cores: a file is one worker's, and so are all files that need the same costly thing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadFileScheduling
+
+#: One worker's as a whole: a second one would start a second Chromium and simulate the demo's month again.
+WHOLE_FOLDERS = ("tests/browser/",)
+
+
+class _Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no type information
+    def _split_scope(self, nodeid: str) -> str:
+        whole = next((folder for folder in WHOLE_FOLDERS if nodeid.startswith(folder)), None)
+        return whole or super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Scheduling | None:
+    """For ``--dist loadfile``; any other way to share keeps its own rules."""
+    return _Scheduling(config, log) if config.getoption("dist") == "loadfile" else None

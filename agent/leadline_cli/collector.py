@@ -7,7 +7,7 @@ from pathlib import Path
 
 from leadline import wire
 from leadline.administration import AuditAnswer
-from leadline_cli import client, months, verify
+from leadline_cli import client, months, reader, ready, simulated, verify
 from leadline_cli.agents import moment
 from leadline_cli.storage import add_retention, add_storage, config_of
 
@@ -55,6 +55,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add_storage(restore)
     restore.set_defaults(run=run_restore)
     add_storage(verify.add_parser(actions))
+    add_storage(simulated.add_parser(actions))
+    add_storage(reader.add_parser(actions))
+    ready.add_parser(actions)
     for parser in months.add_parsers(actions):
         add_storage(parser)
     audit = actions.add_parser(

@@ -30,6 +30,7 @@ BODY_S_MAX = 30.0
 HEAD_S_MAX = 10.0
 
 DATABASE_VARIABLE = "LEADLINE_DATABASE_URL"
+PASSWORD_VARIABLE = "LEADLINE_DATABASE_PASSWORD_FILE"  # noqa: S105 - the name of a variable
 ADMIN_KEY_VARIABLE = "LEADLINE_ADMIN_KEY_FILE"
 
 
@@ -102,7 +103,8 @@ def read_config(options: Mapping[str, Any], environ: Mapping[str, str]) -> Colle
     url = options.get("database_url") or environ.get(DATABASE_VARIABLE)
     if named := environ.get(ADMIN_KEY_VARIABLE):
         given["admin_key_file"] = Path(named)
-    return CollectorConfig(data_dir=data_dir, database=database_url(url, data_dir), **given)
+    database = with_password(database_url(url, data_dir), environ.get(PASSWORD_VARIABLE))
+    return CollectorConfig(data_dir=data_dir, database=database, **given)
 
 
 _OPTIONS = (
@@ -136,12 +138,30 @@ def database_url(text: str | None, data_dir: Path) -> URL:
     raise ConfigError(DATABASE_VARIABLE, f"{url.drivername} is not one of sqlite:///FILE and postgresql://…")
 
 
-def key_digest(option: str, path: Path) -> bytes:
-    """SHA-256 of the key a file holds; ConfigError if it cannot be read or is too short."""
+def with_password(url: URL, file: str | None) -> URL:
+    """The address with the password that a file holds, so that it stands in no variable and no process list.
+
+    An address that has a password keeps it, and one of SQLite needs none; None for no file changes nothing.
+    """
+    if not file or url.password is not None or url.get_backend_name() == "sqlite":
+        return url
+    return url.set(password=secret_text(PASSWORD_VARIABLE, Path(file)))
+
+
+def secret_text(option: str, path: Path) -> str:
+    """What a file with one secret holds, without the white space around it; ConfigError if that is nothing."""
     try:
-        key = path.read_text(encoding="utf-8").strip()
+        secret = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(option, f"cannot read {path}: {error}") from error
+    if not secret:
+        raise ConfigError(option, f"{path} is empty")
+    return secret
+
+
+def key_digest(option: str, path: Path) -> bytes:
+    """SHA-256 of the key a file holds; ConfigError if it cannot be read or is too short."""
+    key = secret_text(option, path)
     if len(key) < KEY_CHARACTERS_MIN:
         raise ConfigError(option, f"the key in {path} is shorter than {KEY_CHARACTERS_MIN} characters")
     return hashlib.sha256(key.encode()).digest()

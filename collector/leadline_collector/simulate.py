@@ -7,10 +7,12 @@ Rule 2: the same seed, mesh and period give the same windows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import pi, sin
 from random import Random
+from types import MappingProxyType
+from typing import TypeAlias
 
 from leadline import physics
 from leadline.clock import seeded
@@ -31,6 +33,9 @@ _OUTAGE_EVERY_DAYS, _OUTAGE_MINUTES = 20.0, 6.0
 #: Most outages of an agent leave a verdict standing; three hours do not, and it says so.
 _DOWN_MINUTES = (4, 4, 12, 180)
 _ERROR = ErrorBound(p50_us=12, p99_us=40)
+#: A path: the numbers of its source and its target.
+Place: TypeAlias = tuple[int, int]
+
 #: Rows in one transaction: half a day of the demo's pairs.
 _ROWS_MAX = 20_000
 
@@ -49,10 +54,17 @@ class _Path:
 
 
 def simulate(
-    store: Store, mesh: Mesh, version: int, start_s: int, end_s: int, seed: int, progress: Callable[[int], None]
+    store: Store,
+    mesh: Mesh,
+    version: int,
+    start_s: int,
+    end_s: int,
+    seed: int,
+    progress: Callable[[int], None],
+    after: Mapping[Place, int] = MappingProxyType({}),
 ) -> int:
     """Store windows for every simulated path over [start_s, end_s), whole minutes; how many. ``progress`` gets each
-    path's count when it is stored.
+    path's count when it is stored; ``after`` has the start of the last window of paths that have some already.
     """
     simulated = {site.name for site in mesh.sites if site.simulated}
     routes = [route for route in mesh.routes() if route.pair.source in simulated]
@@ -64,7 +76,8 @@ def simulate(
     total = 0
     for route in routes:
         ids = (agents[route.source], targets[route.target.name])
-        rows = list(_rows(route, mesh, ids, version, (start_s, end_s), gaps[route.pair.source], seed))
+        gap, last_s = gaps[route.pair.source], after.get(ids, -1)
+        rows = list(_rows(route, mesh, ids, version, (start_s, end_s), gap, last_s, seed))
         for first in range(0, len(rows), _ROWS_MAX):
             with store.write() as writer:
                 writer.add_windows(ids[0], rows[first : first + _ROWS_MAX])
@@ -80,6 +93,7 @@ def _rows(
     version: int,
     period: tuple[int, int],
     gap: tuple[int, int],
+    last_s: int,
     seed: int,
 ) -> Iterator[WindowRow]:
     rng = seeded(f"{seed} {route.source} {route.target.name}")
@@ -87,9 +101,9 @@ def _rows(
     for t in range(*period, WINDOW_S):
         if not gap[0] <= t < gap[1]:
             stats = _stats(rng, path, t)
-            yield window_row(
-                *ids, t, 1_000, stats, mesh_version=version, batch=None, error_bound=_ERROR if stats.received else None
-            )
+            bound = _ERROR if stats.received else None
+            if t > last_s:
+                yield window_row(*ids, t, 1_000, stats, mesh_version=version, batch=None, error_bound=bound)
 
 
 def _path(route: Route, mesh: Mesh, period: tuple[int, int], seed: int) -> _Path:

@@ -84,3 +84,30 @@ def test_a_short_key_is_refused(tmp_path: Path) -> None:
     file.write_text("x" * 15)
     with pytest.raises(ConfigError, match="--viewer-key-file"):
         key_digest("--viewer-key-file", file)
+
+
+def test_the_password_of_the_database_comes_from_a_file(tmp_path: Path) -> None:
+    """It joins the address, without the newline of an editor; one that stands in the address wins."""
+    (tmp_path / "password").write_text("p@ss/word\n")
+    file = {"LEADLINE_DATABASE_PASSWORD_FILE": str(tmp_path / "password"), "HOME": "/h"}
+
+    found = [
+        read_config({}, file | {"LEADLINE_DATABASE_URL": url}).database.password
+        for url in ("postgresql://u@h/n", "postgresql://u:own@h/n", "sqlite:////x.sqlite")
+    ]
+
+    assert found == ["p@ss/word", "own", None]
+
+
+@pytest.mark.parametrize("content", [None, "", "\n"])
+def test_a_password_file_without_a_password_is_named(tmp_path: Path, content: str | None) -> None:
+    """An empty password would be tried, and refused by the server with less help."""
+    if content is not None:
+        (tmp_path / "password").write_text(content)
+
+    with pytest.raises(ConfigError) as refused:
+        read_config(
+            {"database_url": "postgresql://u@h/n"},
+            {"LEADLINE_DATABASE_PASSWORD_FILE": str(tmp_path / "password"), "HOME": "/h"},
+        )
+    assert refused.value.key == "LEADLINE_DATABASE_PASSWORD_FILE"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -59,21 +58,6 @@ def test_a_usage_error_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert caught.value.code == 2
     assert "HOST" in capsys.readouterr().err
-
-
-@pytest.mark.source_tree
-def test_the_commands_of_the_compose_file_parse() -> None:
-    """There is no Docker here to run them; at least they are commands."""
-    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
-    lists = [json.loads(found) for found in re.findall(r"command: (\[.*\])", text)]
-    lines = re.findall(
-        r"^#\s+docker compose (?:exec collector leadline|run --rm --no-TTY agent) (.*)$", text, re.MULTILINE
-    )
-
-    assert len(lists) == 3
-    assert len(lines) == 3
-    for arguments in [*lists, *(shlex.split(line.split(" < ")[0].split(" > ")[0]) for line in lines)]:
-        build_parser().parse_args(arguments)
 
 
 @pytest.mark.source_tree

@@ -1,0 +1,229 @@
+"""What docker-compose.yml starts, run as processes in its order: the same commands, variables, files; no Docker.
+
+Other than in containers are addresses (loopback), the place of the files, and how much history is simulated. Isolation
+and images are not tried here (tests/contract/test_compose.py, test_images.py); an engine runs the file as it is in
+test_containers.py.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg
+import pytest
+import urllib3
+from sqlalchemy.engine import URL
+
+from leadline.errors import LeadlineError
+from leadline_agent.echo import Lane
+from leadline_agent.icmp import Kind, open_socket
+from tests import postgres
+from tests.compose import ROOT, Document, compose, words
+
+pytestmark = [pytest.mark.source_tree, pytest.mark.slow, pytest.mark.timeout(400)]
+
+PLACE = "/srv/leadline"
+#: A minute under way when the agents start, the one they measure, sealing and sending it.
+MEASURED_S = 240
+
+
+def may_send_echoes() -> bool:
+    """True if an agent could measure here."""
+    try:
+        open_socket(Lane(ip_version=4), b"leadline", (Kind.DATAGRAM, Kind.RAW)).close()
+    except LeadlineError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """One place where the services run as processes."""
+
+    directory: Path
+    server: URL
+    port: int
+    document: Document
+
+    def here(self, text: str) -> str:
+        """A word of the file as it is on this machine."""
+        socket_directory = self.server.query["host"]
+        for there, local in (
+            ("./deploy/compose/mesh.toml", f"{self.directory}/mesh.toml"),
+            (f"{PLACE}/mesh.toml", f"{self.directory}/mesh.toml"),
+            (PLACE, str(self.directory)),
+            ("@database/leadline", f"@/leadline?host={socket_directory}"),
+            ("http://collector:8427", f"http://127.0.0.1:{self.port}"),
+        ):
+            text = text.replace(there, local)
+        replaced = {"0.0.0.0": "127.0.0.1", "8427": str(self.port), "28": "2", "3d": "1h"}
+        return replaced.get(text, text)
+
+    def environment(self, name: str) -> dict[str, str]:
+        """The variables of a service."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("LEADLINE_")}
+        own = self.document["services"][name].get("environment", {})
+        path = {"PATH": f"{self.directory / 'bin'}:{os.environ['PATH']}"}
+        return kept | {variable: self.here(value) for variable, value in own.items()} | path
+
+    def command(self, name: str) -> list[str]:
+        """What a service runs."""
+        return [self.here(word) for word in words(self.document["services"][name])]
+
+    def run(self, name: str) -> str:
+        """One service that ends, to its end; what it said."""
+        done = subprocess.run(
+            self.command(name), env=self.environment(name), capture_output=True, text=True, timeout=200, cwd="/"
+        )
+        assert done.returncode == 0, (name, done.stdout, done.stderr)
+        return done.stdout
+
+    @contextmanager
+    def running(self, name: str) -> Iterator[subprocess.Popen[bytes]]:
+        """One that runs on."""
+        with (self.directory / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(
+                self.command(name), env=self.environment(name), stdout=log, stderr=log, cwd="/", start_new_session=True
+            )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def is_healthy(self, name: str) -> bool:
+        """What its health check says."""
+        test = self.document["services"][name]["healthcheck"]["test"]
+        environment = self.environment(name) | {"LEADLINE_COLLECTOR_URL": f"http://127.0.0.1:{self.port}"}
+        return subprocess.run(test[1:], env=environment, capture_output=True, timeout=30).returncode == 0
+
+    def wait_for(self, name: str, seconds: float) -> None:
+        """Until it is healthy."""
+        deadline = time.monotonic() + seconds
+        while not self.is_healthy(name):
+            assert time.monotonic() < deadline, (self.directory / f"{name}.log").read_text()
+            time.sleep(0.5)
+
+    def connect(self, user: str, password: str) -> psycopg.Connection[Any]:
+        """A connection to the database as somebody."""
+        return psycopg.connect(host=str(self.server.query["host"]), dbname="leadline", user=user, password=password)
+
+
+@pytest.fixture(name="machine")
+def _machine(tmp_path: Path) -> Iterator[Machine]:
+    """With the database of the file: its owner has the password that was made, and nobody enters without one."""
+    if os.environ.get(postgres.VARIABLE):
+        pytest.skip(f"{postgres.VARIABLE} names a server; this test changes who may enter one")
+    if not may_send_echoes():
+        pytest.skip("no permission to send ICMP echoes")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with postgres.server() as server:
+        machine = Machine(directory=tmp_path, server=server, port=port, document=compose())
+        prepare(machine)
+        yield machine
+
+
+def prepare(machine: Machine) -> None:
+    """The directories that the image has, the file that is mounted, and ``leadline`` on the path."""
+    for name in ("database", "reader", "grafana", "administration", "left", "right", "bin"):
+        (machine.directory / name).mkdir(mode=0o750)
+    mesh = (ROOT / "deploy/compose/mesh.toml").read_text(encoding="utf-8")
+    addresses = mesh.replace('"agent-left"', '"127.0.1.1"').replace('"agent-right"', '"127.0.2.1"')
+    (machine.directory / "mesh.toml").write_text(addresses, encoding="utf-8")
+    program = machine.directory / "bin" / "leadline"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m leadline_cli "$@"\n')
+    program.chmod(0o755)
+
+
+def set_up_database(machine: Machine) -> None:
+    """What the image of PostgreSQL does with POSTGRES_USER, POSTGRES_DB and POSTGRES_PASSWORD_FILE."""
+    settings = machine.environment("database")
+    password = Path(settings["POSTGRES_PASSWORD_FILE"]).read_text().strip()
+    with psycopg.connect(postgres.conninfo(machine.server), autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {settings['POSTGRES_USER']} SUPERUSER LOGIN PASSWORD '{password}'")
+        connection.execute(f"CREATE DATABASE {settings['POSTGRES_DB']} OWNER {settings['POSTGRES_USER']}")
+        (file,) = connection.execute("SHOW hba_file").fetchone() or ("",)
+        text = Path(file).read_text()
+        Path(file).write_text(f"local all postgres trust\nlocal all all scram-sha-256\n{text}")
+        connection.execute("SELECT pg_reload_conf()")
+
+
+def get(machine: Machine, path: str) -> Any:
+    """A document of the collector."""
+    with urllib3.PoolManager(retries=False, timeout=30) as pool:
+        answer = pool.request("GET", f"http://127.0.0.1:{machine.port}{path}")
+    assert answer.status == 200, answer.data
+    return msgspec.json.decode(answer.data)
+
+
+def test_the_services_do_what_they_are_for_and_may_be_started_again(machine: Machine) -> None:
+    """Secrets, database, schema, login, history, collector, enrolment, agents; a second start changes nothing."""
+    machine.run("secrets")
+    files = {path: path.read_text() for path in machine.directory.glob("*/*") if path.parent.name != "bin"}
+    assert [(len(text), path.stat().st_mode & 0o777) for path, text in files.items()] == [(44, 0o640)] * 4
+    set_up_database(machine)
+    with pytest.raises(psycopg.OperationalError):
+        machine.connect("leadline", "wrong")
+    assert "none ->" in machine.run("migrate")
+    assert "made" in machine.run("reader")
+    assert "simulated" in machine.run("simulate")
+
+    with machine.running("collector"):
+        machine.wait_for("collector", 60)
+        said = machine.run("enrol")
+        assert ("site left" in said, "site right" in said) == (True, True)
+        with machine.running("agent-left"), machine.running("agent-right"):
+            machine.wait_for("agent-left", 90)
+            machine.wait_for("agent-right", 90)
+            filled = get(machine, "/api/v1/matrix?profile=vsan-stretched&group=europe-simulated&from=-1d")
+            assert len(filled["pairs"]) == 12
+            assert all(pair["pessimistic"]["coverage_ratio"] > 0.5 for pair in filled["pairs"])
+            may_read_and_nothing_else(machine)
+            started_again(machine, files)
+            wait_until_measured(machine)
+
+
+def may_read_and_nothing_else(machine: Machine) -> None:
+    """The login with the password of its file."""
+    password = (machine.directory / "reader/password").read_text()
+    with machine.connect("leadline_grafana", password) as connection:
+        assert connection.execute("SHOW default_transaction_read_only").fetchone() == ("on",)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("SELECT * FROM agent_key")
+
+
+def started_again(machine: Machine, files: dict[Path, str]) -> None:
+    """As ``docker compose up`` does with what has ended: no new password, schema, history or agent."""
+    machine.run("secrets")
+    assert {path: path.read_text() for path in files} == files
+    assert "already" in machine.run("migrate")
+    assert "has the password" in machine.run("reader")
+    machine.run("simulate")
+    assert machine.run("enrol") == ""
+
+
+def wait_until_measured(machine: Machine) -> None:
+    """Both directions, by agents that are no simulation."""
+    deadline = time.monotonic() + MEASURED_S
+    while True:
+        matrix = get(machine, "/api/v1/matrix?profile=vsan-stretched&group=this-machine&from=-1h")
+        good = [pair["pessimistic"]["good"] for pair in matrix["pairs"] if not pair["simulated"]]
+        if len(good) == 2 and min(good) > 0:
+            return
+        assert time.monotonic() < deadline, matrix
+        time.sleep(2)

@@ -101,6 +101,8 @@ ROUTES = {
         ("GET", "/openapi.json"),
         ("GET", "/"),
         ("GET", "/pairs/fra/ams"),
+        ("GET", "/agents"),
+        ("GET", "/agents/fra1"),
         ("GET", "/limits"),
         ("GET", "/limits/vsan-stretched"),
         ("POST", "/logout"),

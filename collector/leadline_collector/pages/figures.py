@@ -64,6 +64,24 @@ def length(seconds: int) -> str:
     return " ".join(f"{number}{_SPACE}{name}{'' if number == 1 else 's'}" for number, name in parts if number)
 
 
+def age(seconds: int) -> str:
+    """How long ago, in the largest unit that fits, rounded down: ``40 s ago``, ``3 min ago``, ``2 days ago``."""
+    for unit_s, name in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * unit_s or (name != "days" and seconds >= unit_s):
+            return f"{seconds // unit_s}{_SPACE}{name} ago"
+    return f"{max(0, seconds)}{_SPACE}s ago"
+
+
+def size(number: int) -> str:
+    """A number of bytes with three significant digits, in powers of 1024: ``512 B``, ``1.46 MiB``."""
+    value, unit = float(number), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1_000:
+            break
+        value, unit = value / 1_024, larger
+    return f"{value:.3g}{_SPACE}{unit}"
+
+
 def local_time(site: Site, second: int) -> str:
     """What the clocks at a site show: ``07:52 CET``; empty where they show UTC."""
     if site.time_zone == "UTC":

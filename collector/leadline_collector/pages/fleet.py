@@ -5,11 +5,26 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from leadline_collector.pages import web_limits
+from leadline_collector import agent_standing
+from leadline_collector.pages import web_agents, web_limits
 from leadline_collector.pages.web import PageRoute, Viewer, page
 from leadline_collector.service import Serving
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+@router.get("/agents", dependencies=[Viewer])
+def agents(service: Serving) -> Response:
+    """Every agent."""
+    found = web_agents.agents_page(service.store, service.now_s())
+    return page("agents.html", page=found, rules=agent_standing)
+
+
+@router.get("/agents/{name}", dependencies=[Viewer])
+def agent(service: Serving, name: str) -> Response:
+    """One agent."""
+    found = web_agents.agent_page(service.store, name, service.now_s())
+    return page("agent.html", page=found, rules=agent_standing)
 
 
 @router.get("/limits", dependencies=[Viewer])

@@ -6,11 +6,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
 VARIABLE = "LEADLINE_TEST_CHROMIUM"
 NAMES = ("chromium", "chromium-browser")
+FONTS = Path(__file__).with_name("fonts.conf")
 FLAGS = (
     "--no-sandbox",  # its sandbox does not work for root, which the tests of the network need
     "--disable-gpu",  # one way to draw, with and without a graphics card
@@ -46,7 +48,12 @@ def why_not() -> str | None:
 def chromium() -> Iterator[Browser]:
     """A headless Chromium with an empty profile, which goes when it ends."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable(), headless=True, args=FLAGS)
+        browser = playwright.chromium.launch(
+            executable_path=executable(),
+            headless=True,
+            args=FLAGS,
+            env={**os.environ, "FONTCONFIG_FILE": str(FONTS)},
+        )
         try:
             yield browser
         finally:

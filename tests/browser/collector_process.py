@@ -18,9 +18,10 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--now-s", type=int, required=True)
+    parser.add_argument("--viewer-key-file", type=Path)
     args = parser.parse_args()
     log_to_stderr()
-    config = read_config({"data_dir": args.data_dir, "port": 0}, {})
+    config = read_config(vars(args) | {"port": 0}, {})
     serve(config, FakeClock(wall_ns=args.now_s * 1_000_000_000), partial(print, flush=True))
     return 0
 

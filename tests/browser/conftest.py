@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.browser.chromium import chromium, why_not
-from tests.browser.demo_collector import demo_collector
+from tests.browser.demo_collector import demo_collector, locked_collector
 from tests.browser.visitor import Visitor
 
 _HERE = Path(__file__).parent
@@ -41,10 +41,25 @@ def _collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="package", name="locked")
+def _locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with locked_collector(tmp_path_factory.mktemp("locked")) as url:
+        yield url
+
+
 @pytest.fixture(name="visitor")
 def _visitor(chromium: Browser, collector: str) -> Iterator[Visitor]:
     """Opens pages; at the end of the test nothing may have gone wrong on any of them."""
-    visitor = Visitor(browser=chromium, origin=collector)
+    yield from _watched(Visitor(browser=chromium, origin=collector))
+
+
+@pytest.fixture(name="stranger")
+def _stranger(chromium: Browser, locked: str) -> Iterator[Visitor]:
+    """One who comes to a collector without its viewer key."""
+    yield from _watched(Visitor(browser=chromium, origin=locked))
+
+
+def _watched(visitor: Visitor) -> Iterator[Visitor]:
     yield visitor
     visitor.close()
     assert visitor.faults == []

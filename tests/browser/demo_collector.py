@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -35,6 +35,7 @@ LOCAL = ("north", "east", "south", "west")
 #: Minutes ago that each local agent was heard last; the fourth never was.
 SILENT_MINUTES = {"north": 0, "east": 0, "south": 25}
 WINDOWS = 60
+VIEWER_KEY = "llv_" + "browser" * 6
 STOP_S_MAX = 20.0
 ROOT = Path(__file__).parents[2]
 
@@ -43,11 +44,21 @@ ROOT = Path(__file__).parents[2]
 def demo_collector(directory: Path) -> Iterator[str]:
     """Its address, as soon as everything is in it; it ends with the ``with``."""
     _fill(directory)
-    with _process(directory) as url:
+    with _process(directory, []) as url:
         client = Client(url=url, admin_key=(directory / "admin.key").read_text().strip())
         for site, minutes in SILENT_MINUTES.items():
             _deliver(client, site, LAST_S - 60 * minutes)
         client.pool.clear()
+        yield url
+
+
+@contextmanager
+def locked_collector(directory: Path) -> Iterator[str]:
+    """The address of a collector without any data that shows its pages to holders of ``VIEWER_KEY`` only."""
+    key_file = directory / "viewer.key"
+    key_file.write_text(f"{VIEWER_KEY}\n")
+    key_file.chmod(0o600)
+    with _process(directory, ["--viewer-key-file", str(key_file)]) as url:
         yield url
 
 
@@ -61,8 +72,8 @@ def _fill(directory: Path) -> None:
 
 
 @contextmanager
-def _process(directory: Path) -> Iterator[str]:
-    command = [sys.executable, "-m", "tests.browser.collector_process"]
+def _process(directory: Path, options: Sequence[str]) -> Iterator[str]:
+    command = [sys.executable, "-m", "tests.browser.collector_process", *options]
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(
             [*command, "--data-dir", str(directory), "--now-s", str(NOW_S)],

@@ -7,5 +7,8 @@ PAGES = {
     "matrix": "/",
     "pair": "/pairs/frankfurt/zurich?from=-7d",
     "pair-empty": "/pairs/west/north",
+    "limits": "/limits",
+    "limit": "/limits/vmware-vsan-9.0-stretched-rtt",
+    "profile": "/limits/vsan-stretched",
 }
 PROBLEM = "/pairs/frankfurt/atlantis"

@@ -95,7 +95,7 @@ def test_every_kind_of_fault_is_noticed(visitor: Visitor) -> None:
         route.fulfill(body=BROKEN, content_type="text/html", headers=policy)
 
     page.route("**/broken", answer)
-    visitor.go(page, "/broken")
+    page.goto(f"{visitor.origin}/broken")
     page.evaluate("console.warn('look')")
     with page.expect_event("pageerror"):
         page.evaluate("setTimeout(() => { throw new Error('thrown') })")

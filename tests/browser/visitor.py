@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response, expect
 
 #: The widths the pages are looked at, CSS pixels: a screen with room for a window beside, and a phone.
 WIDE, PHONE = (1_400, 900), (390, 844)
@@ -49,15 +49,12 @@ class Visitor:
     ) -> Page:
         """A page of the collector that has been loaded and drawn. ``script`` False is a browser without JavaScript."""
         page = self.blank(scheme=scheme, size=size, script=script, bypass_csp=bypass_csp, scale=scale)
-        self.go(page, path, status)
-        return page
-
-    def go(self, page: Page, path: str, status: int = 200) -> None:
-        """Follow an address in a page that is open."""
         answer = page.goto(self.origin + path)
         assert answer is not None
         assert answer.status == status, f"{path}: {answer.status}"
-        settled(page)
+        if script:
+            settled(page)
+        return page
 
     def blank(
         self,
@@ -122,5 +119,7 @@ def _tells_of_an_answer(message: ConsoleMessage) -> bool:
 
 
 def settled(page: Page) -> None:
-    """Return when nothing more is loaded and every chart is drawn."""
+    """Return when every chart is drawn and what is fetched later has come; AssertionError if one never does."""
     page.wait_for_load_state("load")
+    for late in ("figure.chart:not(.drawn)", "[aria-busy=true]"):
+        expect(page.locator(late)).to_have_count(0, timeout=TIMEOUT_MS)

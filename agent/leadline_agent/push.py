@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import msgspec
 import urllib3
 
-from leadline import wire
+from leadline import news, wire
 from leadline.errors import ConfigError, LeadlineError, UnavailableError, WireError
+from leadline.news import Backlog
 from leadline_agent.answers import Answer, no_answer, read_answer
 from leadline_agent.signing import signer
 from leadline_agent.state import Credential
@@ -42,12 +43,20 @@ class Unanswered:
 class CollectorClient:
     """One agent's connection to its collector."""
 
-    def __init__(self, url: str, credential: Credential, reread: Callable[[], Credential] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        credential: Credential,
+        reread: Callable[[], Credential] | None = None,
+        backlog: Callable[[], Backlog] | None = None,
+    ) -> None:
         self._url = url.rstrip("/")
         self._pool = _pool(credential.ca_file)
         self._timeout = TIMEOUT
         #: `leadline agent rotate` replaced the keys on disk while this process ran with the old ones.
         self._reread = reread
+        #: What waits at the moment, for who watches the collector; None where nobody asks.
+        self._backlog = backlog
         self.take_up(credential)
 
     def take_up(self, credential: Credential) -> None:
@@ -67,6 +76,8 @@ class CollectorClient:
     def push(self, body: bytes) -> Answer:
         """Send one packed batch."""
         headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+        if self._backlog is not None:
+            headers[news.SPOOL_HEADER] = self._backlog().header()
         answer = self._request("POST", "/api/v1/batches", headers, body)
         if isinstance(answer, Unanswered):
             return no_answer(answer.reason)
@@ -115,7 +126,7 @@ class CollectorClient:
                 method,
                 self._url + path,
                 body=body,
-                headers=headers | self._headers(body),
+                headers={"User-Agent": news.USER_AGENT} | headers | self._headers(body),
                 redirect=False,
                 preload_content=False,
                 timeout=self._timeout,

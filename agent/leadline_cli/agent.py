@@ -128,7 +128,8 @@ def run_agent(args: argparse.Namespace) -> int:
     )
     sealer = Sealer(credential.agent, spool, clock)
     clients = [
-        CollectorClient(url, credential, state.load_credential) for url in (credential.collector, *credential.also)
+        CollectorClient(url, credential, state.load_credential, spool.backlog)
+        for url in (credential.collector, *credential.also)
     ]
     loop = AgentLoop(
         agent=credential.agent,

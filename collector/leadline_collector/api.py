@@ -59,8 +59,11 @@ async def batches(
     body: Body,
     content_encoding: Annotated[str, Header()] = "",
     leadline_signature: Annotated[str, Header(description="of an agent that signs: ed25519 KEY-ID SIGNATURE")] = "",
+    leadline_spool: Annotated[str, Header(description="what waits on the agent: batches=N, bytes=N, max=N")] = "",
+    user_agent: Annotated[str, Header()] = "",
 ) -> Response:
     """Store a batch; the answer's digest says that it is durable."""
+    service.hearing.said(agent.id, service.now_s(), user_agent, leadline_spool)
     received_at_us = service.clock.wall_ns() // 1_000
     work = partial(take, service, agent, body, content_encoding, leadline_signature, received_at_us)
     return JsonAnswer(await service.door.run(work))

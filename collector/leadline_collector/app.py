@@ -13,6 +13,7 @@ from leadline_collector.config import CollectorConfig, key_digest
 from leadline_collector.door import Door
 from leadline_collector.enrolment import REFUSALS_RECORDED_MAX, prepare_admin_key
 from leadline_collector.metrics import Metrics, Observed
+from leadline_collector.now.agents import Hearing
 from leadline_collector.pages import fleet, web, web_login
 from leadline_collector.peers import FailureLimit
 from leadline_collector.service import Service
@@ -41,6 +42,7 @@ def create_app(config: CollectorConfig, store: Store, clock: Clock) -> FastAPI:
         refusal_limit=FailureLimit(clock, REFUSALS_RECORDED_MAX),
         metrics=figures,
         storing=Storing(clock),
+        hearing=Hearing(),
     )
     problems.install(app)
     app.add_middleware(Observed, metrics=figures, clock=clock)

@@ -25,6 +25,7 @@ from leadline_collector.merge import merged
 from leadline_collector.months import stored_chunks
 from leadline_collector.months.marks import HOUR_S
 from leadline_collector.problems import ProblemError
+from leadline_collector.rtt_counts import WindowCounts, window_counts
 from leadline_collector.store import Numbered, Place, Store, Writer
 from leadline_collector.windows import BatchKey, WindowRow, series_row, window_row
 
@@ -56,6 +57,8 @@ class Prepared:
     gaps: Sequence[ToldGap]
     #: Slots of the windows, for the figures.
     samples: int
+    #: Of ``rows``, where they are counted.
+    counts: Sequence[WindowCounts] = ()
 
     @property
     def windows(self) -> int:
@@ -70,6 +73,8 @@ class Ingested:
     ack: wire.Ack
     windows: int
     samples: int
+    #: Of the windows that are believed, where they are counted.
+    counts: Sequence[WindowCounts]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +99,13 @@ def ingest(
     encoding: str,
     received_at_us: int,
     signature: BatchSignature | None = None,
+    edges_us: Sequence[int] | None = None,
 ) -> Ingested:
-    """Store a batch and acknowledge it; ProblemError says why not. ``received_at_us`` is when the body was there."""
-    found = prepared(agent, body, encoding, received_at_us // US_PER_S, signature)
+    """Store a batch and acknowledge it; ProblemError says why not. ``received_at_us`` is when the body was there.
+
+    ``edges_us`` of the histograms its windows are counted for; None where they are not.
+    """
+    found = prepared(agent, body, encoding, received_at_us // US_PER_S, signature, edges_us)
     store.make_partitions({row[0] for _, row in found.rows})  # type: ignore[misc]  # the first column is the time
     batches, is_new, mesh_version = store.transact(lambda writer: store_prepared(writer, found))
     log.info(
@@ -110,42 +119,51 @@ def ingest(
         batches=batches,
         received_at_us=received_at_us,
     )
-    return Ingested(ack=ack, windows=found.windows, samples=found.samples)
+    return Ingested(ack=ack, windows=found.windows, samples=found.samples, counts=found.counts)
 
 
 def prepared(
-    agent: Numbered, body: bytes, encoding: str, now_s: int, signature: BatchSignature | None = None
+    agent: Numbered,
+    body: bytes,
+    encoding: str,
+    now_s: int,
+    signature: BatchSignature | None = None,
+    edges_us: Sequence[int] | None = None,
 ) -> Prepared:
     """Everything about a body that no database is needed for; ProblemError if it is not to be stored."""
-    found = _decoders.submit(_prepared_or_refused, agent, body, encoding, now_s).result()
+    found = _decoders.submit(_prepared_or_refused, agent, body, encoding, now_s, edges_us).result()
     if isinstance(found, ProblemError):
         raise found
     return found if signature is None else replace(found, entry=replace(found.entry, signature=signature))
 
 
-def _prepared_or_refused(agent: Numbered, body: bytes, encoding: str, now_s: int) -> Prepared | ProblemError:
+def _prepared_or_refused(
+    agent: Numbered, body: bytes, encoding: str, now_s: int, edges_us: Sequence[int] | None
+) -> Prepared | ProblemError:
     """A refusal as a value: its traceback would hold the decoded document until the answer is out (60 MB of a bomb)."""
     try:
-        return _prepared(agent, bodies.batch(body, encoding), body, now_s)
+        return _prepared(agent, bodies.batch(body, encoding), body, now_s, edges_us)
     except ProblemError as refusal:
         refusal.__cause__ = refusal.__context__ = None
         return refusal.with_traceback(None)
 
 
-def _prepared(agent: Numbered, batch: wire.Batch, body: bytes, now_s: int) -> Prepared:
+def _prepared(agent: Numbered, batch: wire.Batch, body: bytes, now_s: int, edges_us: Sequence[int] | None) -> Prepared:
     if batch.agent != agent.name:
         raise ProblemError(403, f"the key belongs to agent {agent.name!r} and the batch to {batch.agent!r}")
     believed = [one for one in batch.series if is_believable(one.start_s, now_s)]
     targets: dict[str, int] = {}
     for index, one in enumerate(batch.series):
         targets.setdefault(one.target, index)
+    rows = [series_row(one) for one in believed]
     return Prepared(
         entry=journal_entry(agent, batch, body, now_s),
         targets=targets,
-        rows=[(one.target, series_row(one)) for one in believed],
+        rows=[(one.target, row) for one, row in zip(believed, rows, strict=True)],
         quarantine=None if len(believed) == len(batch.series) else _quarantine(batch, now_s),
         gaps=[_told(gap, now_s) for gap in batch.gaps],
         samples=sum([len(one.rtt_us) for one in batch.series]),
+        counts=() if edges_us is None else [window_counts(*one, edges_us) for one in zip(believed, rows, strict=True)],
     )
 
 

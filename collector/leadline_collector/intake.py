@@ -9,7 +9,7 @@ from leadline_collector import signatures
 from leadline_collector.audit import Act, Event
 from leadline_collector.auth import Enrolled
 from leadline_collector.db import StoreBusyError, StoreUnavailableError
-from leadline_collector.ingest import ingest
+from leadline_collector.ingest import US_PER_S, ingest
 from leadline_collector.problems import ProblemError
 from leadline_collector.service import Service
 
@@ -20,7 +20,8 @@ def take(
     """Store a batch and acknowledge it; ProblemError says why not. ``received_at_us`` is when the body was there."""
     try:
         signed = signatures.check(service, agent, body, signature) if agent.signs else None
-        done = ingest(service.store, agent, body, encoding, received_at_us, signed)
+        edges_us = service.metrics.rtts.edges_us()
+        done = ingest(service.store, agent, body, encoding, received_at_us, signed, edges_us)
     except ProblemError as refused:
         if refused.status == 409:
             _record_conflict(service, agent, refused)
@@ -31,7 +32,10 @@ def take(
         service.storing.failed(str(error))
         raise
     service.storing.worked()
+    service.hearing.delivered(agent.id, received_at_us // US_PER_S)
     service.metrics.acknowledged(done.windows, done.samples, size=len(body), duplicate=done.ack.duplicate)
+    if not done.ack.duplicate:
+        service.metrics.rtts.add(agent.site, done.ack.mesh_version, done.counts, edges_us)
     return msgspec.structs.replace(done.ack, key_expires_at_s=agent.key_expires_at_s)
 
 

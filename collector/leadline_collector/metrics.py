@@ -1,6 +1,7 @@
 """What the collector tells of itself in Prometheus' words: one registry per application, nothing global.
 
-Rule 1: labels are bounded: results and reasons are closed lists, agents at most ``AGENTS_MAX``.
+Rule 1: labels are bounded: results and reasons are closed lists, agents at most ``AGENTS_MAX``, pairs and profiles as
+``rtt_counts`` and ``now.figures`` say.
 Rule 2: a scrape answers while the database does not: ``leadline_database_up`` is 0 then.
 """
 
@@ -19,6 +20,8 @@ from leadline.clock import Clock
 from leadline_collector import credentials
 from leadline_collector.db import StoreUnavailableError
 from leadline_collector.months import marks
+from leadline_collector.now import figures
+from leadline_collector.rtt_counts import RttCounts
 
 if TYPE_CHECKING:
     from leadline_collector.store import Store
@@ -41,9 +44,10 @@ class Metrics:
     """The figures of one application."""
 
     def __init__(self, store: Store, clock: Clock, inside: Callable[[], int]) -> None:
+        self.rtts = RttCounts(store)
         self.registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(registry=self.registry)
-        self.registry.register(_Stored(store, clock))
+        self.registry.register(_Stored(store, clock, self.rtts))
         self._batches = self._counter("batches", "Batches acknowledged.", "result")
         self._refused = self._counter("batches_refused", "Batches not acknowledged.", "reason")
         self._windows = self._counter("windows", "Windows stored.")
@@ -93,8 +97,8 @@ class Metrics:
 class _Stored(Collector):
     """Figures that stand in the database; read when somebody asks."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self._store, self._clock = store, clock
+    def __init__(self, store: Store, clock: Clock, rtts: RttCounts) -> None:
+        self._store, self._clock, self._rtts = store, clock, rtts
 
     def describe(self) -> Iterable[Metric]:
         """Nothing before the first scrape: the database need not be there yet."""
@@ -119,6 +123,7 @@ class _Stored(Collector):
             version, mesh_version = reader.schema_version(), reader.mesh_version()
             latest = credentials.latest_windows(reader.connection, AGENTS_MAX)
             lag_s = marks.lag_s(reader.connection, now_s)
+            now = list(figures.families(reader, now_s, AGENTS_MAX))
         yield InfoMetricFamily("leadline_schema", "Version of the database's schema.", {"version": version})
         yield GaugeMetricFamily("leadline_mesh_version", "Version of the mesh in force, 0 for none.", mesh_version)
         yield GaugeMetricFamily(
@@ -132,6 +137,8 @@ class _Stored(Collector):
         for name, end_s in latest.items():
             age.add_metric([name], max(0, now_s - end_s))
         yield age
+        yield from now
+        yield from self._rtts.families()
 
 
 class Observed:

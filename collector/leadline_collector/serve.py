@@ -21,6 +21,7 @@ from leadline_collector.config import CollectorConfig
 from leadline_collector.connections import Guard, Room, descriptors, report_exhaustion_seldom, room
 from leadline_collector.db import Database
 from leadline_collector.months.compactor import compacting
+from leadline_collector.now.minute import keeping_up
 from leadline_collector.store import Store
 
 #: A request that takes longer than this is cut off when the collector stops; its agent sends it again.
@@ -49,9 +50,9 @@ def serve(config: CollectorConfig, clock: Clock, announce: Callable[[str], None]
         opened(config) as store,
         _listening(config) as listener,
         _signals_ignored_after(),
-        compacting(store, clock, config.retention),
+        _working(config, store, clock) as app,
     ):
-        options = _options(config, create_app(config, store, clock), space)
+        options = _options(config, app, space)
         _Server(options, lambda: announce(_url(config, listener))).run(sockets=[listener])
 
 
@@ -59,8 +60,8 @@ def serve(config: CollectorConfig, clock: Clock, announce: Callable[[str], None]
 def running(config: CollectorConfig, store: Store, clock: Clock) -> Iterator[str]:
     """A collector in a thread of this process; the value is its address. For the demo and for tests."""
     accepting, space = threading.Event(), room(descriptors())
-    with _listening(config) as listener, compacting(store, clock, config.retention):
-        server = _Server(_options(config, create_app(config, store, clock), space), accepting.set)
+    with _listening(config) as listener, _working(config, store, clock) as app:
+        server = _Server(_options(config, app, space), accepting.set)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="collector")
         thread.start()
         try:
@@ -70,6 +71,15 @@ def running(config: CollectorConfig, store: Store, clock: Clock) -> Iterator[str
         finally:
             server.should_exit = True
             thread.join()
+
+
+@contextmanager
+def _working(config: CollectorConfig, store: Store, clock: Clock) -> Iterator[FastAPI]:
+    """The application, and the threads that work beside it."""
+    app = create_app(config, store, clock)
+    hearing = app.state.service.hearing
+    with compacting(store, clock, config.retention), keeping_up(store, clock, hearing):
+        yield app
 
 
 class _Server(uvicorn.Server):

@@ -11,6 +11,7 @@ from leadline.clock import Clock
 from leadline_collector.config import CollectorConfig
 from leadline_collector.door import Door
 from leadline_collector.metrics import Metrics
+from leadline_collector.now.agents import Hearing
 from leadline_collector.peers import FailureLimit
 from leadline_collector.store import Store
 from leadline_collector.storing import Storing
@@ -38,6 +39,7 @@ class Service:
     refusal_limit: FailureLimit
     metrics: Metrics
     storing: Storing
+    hearing: Hearing
 
     def now_s(self) -> int:
         """Whole seconds since 1970-01-01 UTC."""

@@ -73,7 +73,8 @@ def _loop(args: argparse.Namespace) -> AgentLoop:
     (args.state_dir / OPENED).write_text(str(os.getpid()))
     sealer = Sealer(credential.agent, spool, clock)
     clients = [
-        CollectorClient(url, credential, state.load_credential) for url in (credential.collector, *credential.also)
+        CollectorClient(url, credential, state.load_credential, spool.backlog)
+        for url in (credential.collector, *credential.also)
     ]
     source = [sys.executable, "-m", "tests.chaos.source", "--agent", credential.agent]
     source += ["--origin-ns", str(args.origin_ns), "--quiet-file", str(args.quiet_file)]

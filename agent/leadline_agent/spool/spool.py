@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from leadline.clock import Clock
 from leadline.errors import UnavailableError
+from leadline.news import Backlog
 from leadline_agent.spool import usage
 from leadline_agent.spool.contents import Contents, Doubt
 from leadline_agent.spool.files import Files
@@ -319,6 +320,15 @@ class Spool:
                 oldest_unacked_s=None if oldest is None else self._now_s() - oldest.t_first_s,
                 days_left=usage.days_left(contents.shelf, room_bytes),
                 degraded=self._degraded,
+            )
+
+    def backlog(self) -> Backlog:
+        """What waits for its acknowledgement: cheap enough to be asked with every batch."""
+        with self._changed:
+            return Backlog(
+                batches=self._contents.count(State.UNACKED),
+                bytes=usage.needed_bytes(self._contents.shelf),
+                bytes_max=self._limits.bytes_max,
             )
 
     def _now_s(self) -> int:

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from leadline import __version__
 from leadline.clock import Clock
-from leadline_collector import credentials
+from leadline_collector import credentials, rtt_counts
 from leadline_collector.db import StoreUnavailableError
 from leadline_collector.months import marks
 from leadline_collector.now import figures
@@ -43,11 +43,13 @@ NS_PER_S = 1_000_000_000
 class Metrics:
     """The figures of one application."""
 
-    def __init__(self, store: Store, clock: Clock, inside: Callable[[], int]) -> None:
-        self.rtts = RttCounts(store)
+    def __init__(
+        self, store: Store, clock: Clock, inside: Callable[[], int], pairs_max: int = rtt_counts.PAIRS_MAX
+    ) -> None:
+        self.rtts = RttCounts(store, pairs_max)
         self.registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(registry=self.registry)
-        self.registry.register(_Stored(store, clock, self.rtts))
+        self.registry.register(_Stored(store, clock, self.rtts, pairs_max))
         self._batches = self._counter("batches", "Batches acknowledged.", "result")
         self._refused = self._counter("batches_refused", "Batches not acknowledged.", "reason")
         self._windows = self._counter("windows", "Windows stored.")
@@ -97,8 +99,8 @@ class Metrics:
 class _Stored(Collector):
     """Figures that stand in the database; read when somebody asks."""
 
-    def __init__(self, store: Store, clock: Clock, rtts: RttCounts) -> None:
-        self._store, self._clock, self._rtts = store, clock, rtts
+    def __init__(self, store: Store, clock: Clock, rtts: RttCounts, pairs_max: int) -> None:
+        self._store, self._clock, self._rtts, self._pairs_max = store, clock, rtts, pairs_max
 
     def describe(self) -> Iterable[Metric]:
         """Nothing before the first scrape: the database need not be there yet."""
@@ -123,7 +125,7 @@ class _Stored(Collector):
             version, mesh_version = reader.schema_version(), reader.mesh_version()
             latest = credentials.latest_windows(reader.connection, AGENTS_MAX)
             lag_s = marks.lag_s(reader.connection, now_s)
-            now = list(figures.families(reader, now_s, AGENTS_MAX))
+            now = list(figures.families(reader, now_s, pairs_max=self._pairs_max, agents_max=AGENTS_MAX))
         yield InfoMetricFamily("leadline_schema", "Version of the database's schema.", {"version": version})
         yield GaugeMetricFamily("leadline_mesh_version", "Version of the mesh in force, 0 for none.", mesh_version)
         yield GaugeMetricFamily(

@@ -91,7 +91,7 @@ class Scope:
 
     mesh_version: int
     edges_us: tuple[int, ...]
-    #: In the order of their names, at most ``PAIRS_MAX``.
+    #: In the order of their names.
     pairs: tuple[PairNames, ...]
     #: Site of every target.
     site_of: Mapping[str, str]
@@ -100,7 +100,7 @@ class Scope:
     limits_cut: int
 
 
-def scope(reader: Reader) -> Scope:
+def scope(reader: Reader, pairs_max: int) -> Scope:
     """As the mesh in force has it; nothing without one."""
     version, mesh = meshes.in_force(reader) or (0, None)
     names = sorted((pair.source, pair.destination) for pair in mesh.pairs) if mesh else []
@@ -108,9 +108,9 @@ def scope(reader: Reader) -> Scope:
     return Scope(
         mesh_version=version,
         edges_us=tuple(sorted({*SHAPE_US, *limits[:LIMITS_MAX]})),
-        pairs=tuple(names[:PAIRS_MAX]),
+        pairs=tuple(names[:pairs_max]),
         site_of={target.name: target.site for target in reader.targets()},
-        pairs_cut=max(0, len(names) - PAIRS_MAX),
+        pairs_cut=max(0, len(names) - pairs_max),
         limits_cut=max(0, len(limits) - LIMITS_MAX),
     )
 
@@ -144,8 +144,8 @@ class _Counts:
 class RttCounts:
     """The counts of one process. Safe for several threads."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, pairs_max: int) -> None:
+        self._store, self._pairs_max = store, pairs_max
         self._guard = threading.Lock()
         self._scope: Scope | None = None
         self._counts: dict[PairNames, _Counts] = {}
@@ -173,7 +173,7 @@ class RttCounts:
     def _taken_up(self) -> Scope:
         """Read what is to be counted, and go on with the counts of pairs that stay, if their edges do."""
         with self._store.read() as reader:
-            fresh = scope(reader)
+            fresh = scope(reader, self._pairs_max)
         with self._guard:
             if self._scope is not None and self._scope.edges_us != fresh.edges_us:
                 self._counts = {}

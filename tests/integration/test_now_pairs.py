@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import select, text, update
 
 from leadline import judge
 from leadline.judge import State
@@ -24,7 +24,7 @@ from leadline_collector.now.pairs import COUNTED, NOW_LOCK, Seen, due_s
 from leadline_collector.now.stored import PairNow
 from leadline_collector.period import Period
 from leadline_collector.store import Store
-from leadline_collector.tables import pair_now
+from leadline_collector.tables import pair_now, rule
 from tests.fakes import FakeClock
 from tests.integration.documents import MESH, NOW_S, steady, window
 from tests.integration.months import DAY_S, Site, anything
@@ -32,6 +32,14 @@ from tests.integration.months import DAY_S, Site, anything
 NS_PER_S = 1_000_000_000
 PROFILES = ("vcf9-stretched-cluster", "vsan-stretched")
 BOTH = MESH.replace('["vcf9-stretched-cluster"]', '["vcf9-stretched-cluster", "vsan-stretched"]')
+
+#: fra and ams are no pair any more, fra and par are one.
+ELSEWHERE = (
+    MESH.replace('sites = ["fra", "ams"]', 'sites = ["fra", "par"]').replace(
+        "[[agent]]", '[[site]]\nname = "par"\nlatitude = 48.9\nlongitude = 2.4\n\n[[agent]]', 1
+    )
+    + '\n[[agent]]\nname = "par1"\nsite = "par"\naddress = "192.0.2.8"\n'
+)
 
 
 @pytest.fixture(name="site")
@@ -50,9 +58,9 @@ def row(store: Store, profile: str = PROFILES[0], source: str = "fra") -> PairNo
     """What is stored of the pair from this site to the other."""
     with store.read() as reader:
         sites = directory.read(reader.connection).site_ids
-        rules = dict(reader.connection.execute(text("SELECT profile, id FROM rule")).all())
+        number = reader.connection.execute(select(rule.c.id).where(rule.c.profile == profile)).scalar_one()
         destination = "ams" if source == "fra" else "fra"
-        return stored.pairs(reader.connection)[sites[source], rules[profile], sites[destination]]
+        return stored.pairs(reader.connection)[sites[source], number, sites[destination]]
 
 
 def after(site: Site, t: int, profile: str = PROFILES[0], seen: Seen | None = None) -> PairNow:
@@ -193,14 +201,14 @@ def test_a_backlog_changes_the_newest_known_minute_and_nothing_else(site: Site) 
     t, seen = NOW_S + 90 * 60, dict[tuple[int, int], int]()
     before = after(site, t, seen=seen)
 
-    site.send(*(steady(9_000, NOW_S + 60 * n) for n in range(20, 30)))
+    site.send(*(steady(12_000, NOW_S + 60 * n) for n in range(20, 30)))
     first = after(site, t + 60, seen=seen)
-    site.send(*(steady(9_100, NOW_S + 60 * n) for n in range(30, 40)))
+    site.send(*(steady(12_100, NOW_S + 60 * n) for n in range(30, 40)))
     second = after(site, t + 120, seen=seen)
 
     assert (before.known_at, before.p95_us) == (NOW_S + 240, 3_000)
-    assert (first.known_at, first.p95_us) == (NOW_S + 29 * 60, 9_000)
-    assert (second.known_at, second.p95_us) == (NOW_S + 39 * 60, 9_100)
+    assert (first.known_at, first.p95_us) == (NOW_S + 29 * 60, 12_000)
+    assert (second.known_at, second.p95_us) == (NOW_S + 39 * 60, 12_100)
     for one in (first, second):
         assert (one.state, one.since) == (before.state, before.since)
         assert one[8:11] == (0, 0, 0)
@@ -239,10 +247,13 @@ def test_what_is_not_in_force_has_no_row(site: Site, clock: FakeClock) -> None:
     assert pairs.bring_up(site.store, now_s(NOW_S), {}) == 2
     with site.store.read() as reader:
         assert len(stored.pairs(reader.connection)) == 2
-    meshes.apply(site.store, clock, MESH.partition("[[group]]")[0].encode())
-    assert pairs.bring_up(site.store, now_s(NOW_S), {}) == 0
+    meshes.apply(site.store, clock, ELSEWHERE.encode())
+    assert pairs.bring_up(site.store, now_s(NOW_S), {}) == 2
     with site.store.read() as reader:
-        assert stored.pairs(reader.connection) == {}
+        sites = directory.read(reader.connection).site_ids
+        assert {frozenset(key[::2]) for key in stored.pairs(reader.connection)} == {
+            frozenset({sites["fra"], sites["par"]})
+        }
 
 
 def test_of_two_collectors_the_later_minute_stays(site: Site) -> None:
@@ -253,7 +264,9 @@ def test_of_two_collectors_the_later_minute_stays(site: Site) -> None:
     assert after(site, NOW_S + 180) == ahead
 
     with site.store.write() as writer:
-        writer.connection.execute(update(pair_now).values(t=NOW_S + 10 * DAY_S, since=NOW_S + 9 * DAY_S))
+        writer.connection.execute(
+            update(pair_now).values(t=pair_now.c.t + 10 * DAY_S, updated_at=pair_now.c.updated_at + 10 * DAY_S)
+        )
     assert after(site, NOW_S + 240).t == NOW_S + 240
 
 

@@ -472,3 +472,20 @@ def test_limits_that_cannot_work_are_refused(wrong: dict[str, int]) -> None:
     """Fewer than four segments, a segment without room for a record, more memory than disk."""
     with pytest.raises(ValueError):
         replace(SMALL, **wrong)
+
+
+def test_the_backlog_is_what_waits(bench: Bench) -> None:
+    """Batches and their segments; what is acknowledged is not among them, although it is still there."""
+    names = bench.keep(20)
+    waiting_before = bench.spool.backlog()
+    for name in names:
+        bench.spool.ack(name)
+    (last,) = bench.append()
+
+    now = bench.spool.backlog()
+
+    assert (waiting_before.batches, now.batches) == (20, 1)
+    assert 0 < waiting_before.bytes <= bench.spool.usage().bytes
+    assert now.bytes <= waiting_before.bytes
+    assert now.bytes_max == bench.limits.bytes_max
+    assert last in bench.waiting()

@@ -14,7 +14,7 @@ from leadline import news
 from leadline.news import Backlog
 from leadline_collector import meshes
 from leadline_collector.now import stored
-from leadline_collector.now.stored import AgentNow, Sealed
+from leadline_collector.now.stored import AHEAD_S_MAX, AgentNow, Sealed
 from leadline_collector.store import Reader, Store
 
 #: Agents with a row: those of the largest fleet ten times over.
@@ -98,13 +98,13 @@ def _row(src_id: int, before: AgentNow | None, sealed: Sealed | None, heard: Hea
 
 
 def _times(before: AgentNow | None, sealed: Sealed | None, heard: Heard | None, now_s: int) -> Iterator[int]:
-    """When batches came, as everybody knows it; without times to come, of a clock that was wrong."""
+    """When batches came, as everybody knows it; without times of a clock that was far ahead."""
     times = (
         before.heard_at if before else None,
         sealed.received_at if sealed else None,
         heard.batch_at_s if heard else None,
     )
-    return (t for t in times if t is not None and t <= now_s)
+    return (t for t in times if t is not None and t <= now_s + AHEAD_S_MAX)
 
 
 def _said(before: AgentNow | None, heard: Heard | None) -> tuple[str | None, Backlog | None]:

@@ -17,7 +17,7 @@ from leadline_collector.months.rules import Rule
 from leadline_collector.now import stored
 from leadline_collector.now.pairs import COUNTED
 from leadline_collector.now.stored import AgentNow, PairNow
-from leadline_collector.rtt_counts import PAIRS_MAX, PairNames
+from leadline_collector.rtt_counts import PairNames
 from leadline_collector.store import Reader
 from leadline_collector.tables import site, tally_hour
 
@@ -42,11 +42,11 @@ class _Rows:
     updated_at: int | None
 
 
-def families(reader: Reader, now_s: int, agents_max: int) -> Iterator[Metric]:
+def families(reader: Reader, now_s: int, *, pairs_max: int, agents_max: int) -> Iterator[Metric]:
     """Every gauge of now; pairs and agents that nobody computed yet have none."""
     connection = reader.connection
     known, judged_by = directory.read(connection), rules.valid(connection)
-    rows = _named(stored.pairs(connection).values(), known, judged_by)
+    rows = _named(stored.pairs(connection).values(), known, judged_by, pairs_max)
     yield from _states(rows)
     yield _coverage(connection, rows, known, judged_by, now_s)
     yield from _bounds(rows, now_s)
@@ -55,7 +55,7 @@ def families(reader: Reader, now_s: int, agents_max: int) -> Iterator[Metric]:
     yield from _agents({names[row.src_id]: row for row in agents}, now_s)
 
 
-def _named(rows: Collection[PairNow], known: Directory, judged_by: Iterable[Rule]) -> _Rows:
+def _named(rows: Collection[PairNow], known: Directory, judged_by: Iterable[Rule], pairs_max: int) -> _Rows:
     sites = {number: name for name, number in known.site_ids.items()}
     profiles = {rule.id: rule.profile for rule in judged_by}
     shown = sorted({profiles[row.rule_id] for row in rows if row.rule_id in profiles})
@@ -64,7 +64,7 @@ def _named(rows: Collection[PairNow], known: Directory, judged_by: Iterable[Rule
         for row in rows
         if profiles.get(row.rule_id) in shown[:PROFILES_MAX]
     }
-    pairs = set(sorted({pair for pair, _ in named})[:PAIRS_MAX])
+    pairs = set(sorted({pair for pair, _ in named})[:pairs_max])
     return _Rows(
         of={key: named[key] for key in sorted(named) if key[0] in pairs},
         profiles_cut=max(0, len(shown) - PROFILES_MAX),

@@ -1,6 +1,7 @@
 """The SQL of what is true now, beside ``store``.
 
-Rule 1: of several collectors the one that speaks of the later minute has the row; a row of the future is none.
+Rule 1: of several collectors the one that speaks of the later minute has the row; one of a clock that is, or was, far
+ahead of the others does not stay.
 Rule 2: rows are written in the order of their key, so that two transactions wait for each other and never in a circle.
 """
 
@@ -65,9 +66,13 @@ def agents(connection: Connection) -> dict[int, AgentNow]:
     return {row[0]: AgentNow(*row) for row in connection.execute(select(agent_now))}
 
 
+#: Clocks of collectors differ by less.
+AHEAD_S_MAX = 600
 #: What a row that is there has to be for another to take its place.
-_OLDER_PAIR = "excluded.t >= pair_now.t OR pair_now.t > excluded.updated_at"
-_OLDER_AGENT = "excluded.updated_at >= agent_now.updated_at OR agent_now.heard_at > excluded.updated_at"
+_OLDER_PAIR = f"excluded.t >= pair_now.t OR pair_now.updated_at > excluded.updated_at + {AHEAD_S_MAX}"
+_OLDER_AGENT = (
+    f"excluded.updated_at >= agent_now.updated_at OR agent_now.updated_at > excluded.updated_at + {AHEAD_S_MAX}"
+)
 
 
 def put_pairs(connection: Connection, rows: Sequence[PairNow]) -> None:

@@ -1,0 +1,67 @@
+"""The example alert file: promtool takes it, and each rule fires when it should and stays silent when it should."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.source_tree
+
+ROOT = Path(__file__).parents[2]
+ALERTS = ROOT / "deploy" / "prometheus-alerts.yml"
+CASES = Path(__file__).with_name("prometheus_alerts_test.yml")
+
+with_promtool = pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="promtool is not installed (Debian: prometheus)"
+)
+
+
+def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """What promtool says."""
+    return subprocess.run(["promtool", *arguments], capture_output=True, text=True, timeout=60)
+
+
+@with_promtool
+def test_promtool_takes_the_alert_rules() -> None:
+    """Syntax, and expressions that can be evaluated."""
+    done = promtool("check", "rules", ALERTS)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@with_promtool
+def test_every_alert_fires_when_it_should_and_not_else() -> None:
+    """Cases in time, a sample a minute."""
+    done = promtool("test", "rules", CASES)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_has_a_case() -> None:
+    """One in which it fires and one in which it does not."""
+    cases = CASES.read_text(encoding="utf-8")
+    names = re.findall(r"- alert: (\w+)", ALERTS.read_text(encoding="utf-8"))
+
+    assert len(names) == 8
+    for name in names:
+        assert re.search(rf"alertname: {name}\n\s+exp_alerts:", cases), name
+        assert f"alertname: {name}, exp_alerts: []" in cases, name
+
+
+def test_every_alert_waits_and_stays() -> None:
+    """What goes to and fro is one alert: each has a time before and a time after."""
+    rules = ALERTS.read_text(encoding="utf-8").split("- alert: ")[1:]
+
+    assert all("\n        for: " in rule and "\n        keep_firing_for: " in rule for rule in rules)
+
+
+def test_the_page_lists_what_alerts_ask_for() -> None:
+    """docs/operations.md has every metric of the alert file."""
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    expressions = re.findall(r"leadline_[a-z_]+", ALERTS.read_text(encoding="utf-8"))
+
+    assert not {name for name in expressions if f"`{name}" not in page}

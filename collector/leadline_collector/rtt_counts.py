@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import TypeAlias
+from operator import itemgetter
+from typing import Any, NamedTuple, TypeAlias
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
@@ -38,50 +39,45 @@ US_PER_S = 1_000_000
 PairNames: TypeAlias = tuple[str, str]
 
 LOSSES = tuple(failure for failure in Failure if failure.is_loss)
-# ``windows.series_row`` has neither source nor destination.
-_SENT, _RECEIVED, _MIN, _MAX = (COLUMNS.index(name) - 2 for name in ("sent", "received", "min_us", "max_us"))
-_LOST = [COLUMNS.index(FAILURE_COLUMNS[failure]) - 2 for failure in LOSSES]
+_NOTHING_LOST = (0,) * len(LOSSES)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WindowCounts:
-    """One window, counted."""
+def _of_row(*names: str) -> Callable[[WindowRow], Any]:
+    """What takes these columns out of a ``windows.series_row``, which has neither source nor destination."""
+    return itemgetter(*(COLUMNS.index(name) - 2 for name in names))
+
+
+_FIGURES = _of_row("sent", "received", "min_us", "max_us")
+_LOST = _of_row(*(FAILURE_COLUMNS[failure] for failure in LOSSES))
+
+
+class WindowCounts(NamedTuple):
+    """One window, counted; a tuple because there are 50,000 a second."""
 
     target: str
     sent: int
     #: In the order of ``LOSSES``.
-    lost: tuple[int, ...]
+    lost: Sequence[int]
     sum_us: int
     #: Bucket and how many replies it has; those without any are left out.
     buckets: Sequence[tuple[int, int]]
 
 
 def window_counts(series: Series, row: WindowRow, edges_us: Sequence[int]) -> WindowCounts:
-    """Count a window; ``row`` is its ``windows.series_row``. 4 µs where all replies are in one bucket, as most are."""
-    return WindowCounts(
-        target=series.target,
-        sent=_number(row, _SENT),
-        lost=tuple([_number(row, place) for place in _LOST]),
-        sum_us=sum(filter(None, series.rtt_us)),
-        buckets=_buckets(series, row, edges_us),
-    )
-
-
-def _number(row: WindowRow, place: int) -> int:
-    value = row[place]
-    assert isinstance(value, int)
-    return value
-
-
-def _buckets(series: Series, row: WindowRow, edges_us: Sequence[int]) -> Sequence[tuple[int, int]]:
-    received = _number(row, _RECEIVED)
+    """Count a window; ``row`` is its ``windows.series_row``. 2 µs where all replies are in one bucket, as most are."""
+    sent, received, least_us, most_us = _FIGURES(row)
+    lost = _NOTHING_LOST if sent == received else _LOST(row)
     if not received:
-        return ()
-    first, last = bisect_left(edges_us, _number(row, _MIN)), bisect_left(edges_us, _number(row, _MAX))
-    if first == last:
-        return ((first, received),)
+        return WindowCounts(series.target, sent, lost, 0, ())
+    first, last = bisect_left(edges_us, least_us), bisect_left(edges_us, most_us)
+    buckets = ((first, received),) if first == last else _buckets(series, edges_us, first, last)
+    return WindowCounts(series.target, sent, lost, sum(filter(None, series.rtt_us)), buckets)
+
+
+def _buckets(series: Series, edges_us: Sequence[int], first: int, last: int) -> Sequence[tuple[int, int]]:
+    """Where the least reply is in one bucket and the largest in another."""
     ordered = sorted([rtt for rtt in series.rtt_us if rtt is not None])
-    ends = [0, *(bisect_right(ordered, edge_us) for edge_us in edges_us[first:last]), received]
+    ends = [0, *(bisect_right(ordered, edge_us) for edge_us in edges_us[first:last]), len(ordered)]
     return [(first + number, end - ends[number]) for number, end in enumerate(ends[1:]) if end > ends[number]]
 
 
@@ -137,7 +133,7 @@ class _Counts:
         self.sent += window.sent
         for bucket, count in window.buckets:
             self.buckets[bucket] += count
-        if any(window.lost):
+        if window.lost is not _NOTHING_LOST:
             self.lost = [one + more for one, more in zip(self.lost, window.lost, strict=True)]
 
 

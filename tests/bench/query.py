@@ -28,6 +28,8 @@ from leadline_collector.ingest import ingest
 from leadline_collector.matrix import matrix
 from leadline_collector.months import day_sums, period_counts, raw_counts, rules
 from leadline_collector.months.compactor import compact
+from leadline_collector.now import pairs
+from leadline_collector.now.pairs import Seen
 from leadline_collector.period import Period
 from leadline_collector.store import PathIds, Store
 from leadline_collector.tables import batch
@@ -221,6 +223,11 @@ def _decoding_s(store: Store) -> float:
 def _half_hour(store: Store, hour_s: int) -> Iterator[Figure]:
     now = Period(start_s=hour_s + 1_800 - DAY_S, end_s=hour_s + 1_800)
     yield _timed("matrix of 24 h to now, half an hour not compacted", lambda: matrix(store, PROFILE, now), None)
+    seen: Seen = {}
+    pairs.bring_up(store, hour_s + 1_830, seen)
+    yield _timed(
+        "the state of every pair now, once a minute", lambda: pairs.bring_up(store, hour_s + 1_830, seen), 1_000
+    )
     compact(store, FakeClock(wall_ns=(hour_s + 1_830) * 1_000_000_000))
     yield _timed("matrix of 24 h to now, brought up to date", lambda: matrix(store, PROFILE, now), None)
 

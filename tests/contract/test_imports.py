@@ -60,7 +60,10 @@ ONLY = {
         {"leadline_agent.signing", "leadline_collector.signatures"},
         "an extra on the agent; what is signed and how is decided in one place",
     ),
-    "psycopg": ({"leadline_collector.db", "leadline_collector.store"}, "the database is behind the store"),
+    "psycopg": (
+        {"leadline_collector.db", "leadline_collector.store", "leadline_collector.readers"},
+        "the database is behind the store; users of PostgreSQL are made in one place",
+    ),
 }
 #: Types may be named anywhere: ``from random import Random`` draws nothing.
 TYPES = {("random", "Random")}

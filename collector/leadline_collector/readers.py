@@ -1,0 +1,65 @@
+"""Who may read the views on PostgreSQL: the group role that the migrations make, and users in it."""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import Connection, text
+
+from leadline.errors import ConfigError, UnavailableError
+from leadline_collector.db import Database, StoreUnavailableError, sqlstate
+
+#: The group: it may read the views and nothing else. Its name is in the migrations.
+GROUP = "leadline_reader"
+#: Views are known by their names.
+_VIEWS = "SELECT viewname FROM pg_views WHERE schemaname = current_schema() AND viewname LIKE 'grafana\\_%' ORDER BY 1"
+#: insufficient_privilege (PostgreSQL, appendix A).
+_DENIED = "42501"
+
+
+def grant(database: Database, user: str | None = None, password: str | None = None) -> list[str]:
+    """Let the group read every view, and a user with this password be in it; the views. What is so already stays.
+
+    ConfigError on SQLite, which Grafana does not read; UnavailableError if the database's user may not do it.
+    """
+    if database.is_sqlite:
+        raise ConfigError("database", "is SQLite, which has no users and which Grafana does not read: use PostgreSQL")
+    try:
+        with database.write() as connection:
+            return _grant(connection, user, password)
+    except StoreUnavailableError as error:
+        if sqlstate(error.__cause__) != _DENIED:
+            raise
+        raise UnavailableError(
+            f"the database's user may not do that ({str(error.__cause__).splitlines()[0]}): as one who may create "
+            f"roles, run CREATE ROLE {GROUP} NOLOGIN; then this again"
+        ) from error
+
+
+def _grant(connection: Connection, user: str | None, password: str | None) -> list[str]:
+    views = list(connection.execute(text(_VIEWS)).scalars())
+    if not views:
+        raise UnavailableError("there are no views: run `leadline collector migrate` first")
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    group = sql.Identifier(GROUP)
+    if not _is_there(driver, GROUP):
+        driver.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(group))
+    driver.execute(sql.SQL("GRANT SELECT ON {} TO {}").format(sql.SQL(", ").join(map(sql.Identifier, views)), group))
+    if user is not None and password is not None:
+        _make_user(driver, user, password)
+    return views
+
+
+def _make_user(driver: psycopg.Connection, user: str, password: str) -> None:
+    name = sql.Identifier(user)
+    # Only the verifier goes to the server, so that no log of statements has the password.
+    verifier = driver.pgconn.encrypt_password(password.encode(), user.encode(), b"scram-sha-256").decode()
+    verb = sql.SQL("ALTER" if _is_there(driver, user) else "CREATE")
+    driver.execute(sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, name, sql.Literal(verifier)))
+    driver.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(GROUP), name))
+    driver.execute(sql.SQL("ALTER ROLE {} SET default_transaction_read_only = on").format(name))
+
+
+def _is_there(driver: psycopg.Connection, role: str) -> bool:
+    return driver.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone() is not None

@@ -7,14 +7,12 @@ from psycopg import sql
 from sqlalchemy import Connection, text
 
 from leadline.errors import ConfigError, UnavailableError
-from leadline_collector.db import Database, StoreUnavailableError, sqlstate
+from leadline_collector.db import Database
 
 #: The group: it may read the views and nothing else. Its name is in the migrations.
 GROUP = "leadline_reader"
 #: Views are known by their names.
 _VIEWS = "SELECT viewname FROM pg_views WHERE schemaname = current_schema() AND viewname LIKE 'grafana\\_%' ORDER BY 1"
-#: insufficient_privilege (PostgreSQL, appendix A).
-_DENIED = "42501"
 
 
 def grant(database: Database, user: str | None = None, password: str | None = None) -> list[str]:
@@ -27,11 +25,9 @@ def grant(database: Database, user: str | None = None, password: str | None = No
     try:
         with database.write() as connection:
             return _grant(connection, user, password)
-    except StoreUnavailableError as error:
-        if sqlstate(error.__cause__) != _DENIED:
-            raise
+    except psycopg.errors.InsufficientPrivilege as error:
         raise UnavailableError(
-            f"the database's user may not do that ({str(error.__cause__).splitlines()[0]}): as one who may create "
+            f"the database's user may not do that ({error.diag.message_primary}): as one who may create "
             f"roles, run CREATE ROLE {GROUP} NOLOGIN; then this again"
         ) from error
 

@@ -128,12 +128,12 @@ class Asked:
     interval_s: int = 300
 
 
-def expanded(sql: str, asked: Asked, variables: Mapping[str, str]) -> str:
+def expanded(sql: str, asked: Asked, variables: Mapping[str, str | tuple[str, ...]]) -> str:
     """The SQL with variables put in as Grafana's front end does and macros as its PostgreSQL datasource does."""
-    for name, value in variables.items():
-        quoted = "'" + value.replace("'", "''") + "'"
-        sql = sql.replace(f"${{{name}:sqlstring}}", quoted).replace(f"${{{name}:raw}}", value)
-        sql = sql.replace(f"${{{name}}}", value)
+    for name, chosen in variables.items():
+        several = (chosen,) if isinstance(chosen, str) else chosen
+        quoted = ",".join("'" + value.replace("'", "''") + "'" for value in several)
+        sql = sql.replace(f"${{{name}:sqlstring}}", quoted).replace(f"${{{name}:raw}}", ",".join(several))
     sql = sql.replace("$__interval_ms", str(asked.interval_s * 1_000)).replace("$__interval", f"{asked.interval_s}s")
     for pattern, text in _macros(asked).items():
         sql = re.sub(pattern, text, sql)

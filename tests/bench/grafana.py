@@ -22,7 +22,7 @@ from leadline_collector.db import Database
 from leadline_collector.store import Store
 from tests import postgres
 from tests.bench import query_data as data
-from tests.bench.ingest_load import mesh_of
+from tests.bench.ingest_servers import mesh_of
 from tests.bench.query import PROFILE, REPEATS, Figure
 from tests.integration.grafana import Asked, expanded, reader
 from tests.integration.test_grafana_dashboards import QUERIES

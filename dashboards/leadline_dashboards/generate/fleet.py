@@ -24,7 +24,9 @@ from leadline_dashboards.generate.style import (
 )
 
 _SITES = "site IN (${site:sqlstring})"
-_IN_RANGE = "t_last >= $__unixEpochFrom() AND t_last < $__unixEpochTo()"
+#: The journal has a row a minute and agent: more than two days of it would be read for seconds.
+_IN_RANGE = "t_last >= GREATEST($__unixEpochFrom(), $__unixEpochTo() - 172800) AND t_last < $__unixEpochTo()"
+_TWO_DAYS = "At most the last two days of the chosen time."
 _BIN = "$__unixEpochGroupAlias(t_last, $__interval, NULL)"
 
 
@@ -93,7 +95,7 @@ def _ingest() -> timeseries.Panel:
     made = panels.chart(
         "Batches by the minute they are about",
         "How many batches agents delivered, by the time their newest minute began and not by when they came: what was "
-        "delivered late fills its place. One a minute and agent is usual; a dip that stays is missing data.",
+        f"delivered late fills its place. One a minute and agent is usual; a dip that stays is missing data. {_TWO_DAYS}",
         (12, 9),
         Query(
             f"""
@@ -110,7 +112,7 @@ def _delay() -> timeseries.Panel:
     made = panels.chart(
         "Delay of delivery",
         "From the end of a batch's newest minute to its receipt: median and longest of each step. A minute stays "
-        "open for late replies, so some 16 s are usual; more is a spool that was delivered late.",
+        "open for late replies, so some 16 s are usual; more is a spool delivered late. " + _TWO_DAYS,
         (12, 9),
         Query(
             f"""

@@ -31,6 +31,8 @@ _BIN = "$__unixEpochGroupAlias(t, $__interval, NULL)"
 _IN_RANGE = "t >= $__unixEpochFrom() AND t < $__unixEpochTo()"
 #: A limit or floor further off than this many times the highest p95 would squeeze the data; the table names it.
 _DRAWN_UP_TO = 4
+#: What a line of a limit is called.
+_LIMIT = "'limit ' || l.comparison || ' ' || trim_scale(l.limit_us / 1000.0) || ' ms, ' || l.limit_id"
 
 
 def pair() -> build.Dashboard:
@@ -110,7 +112,7 @@ def _rtt() -> timeseries.Panel:
             """,
             series=True,
         ),
-        _lines("B", "'limit ' || l.comparison || ' ' || trim_scale(l.limit_us / 1000.0) || ' ms, ' || l.limit_id", "l.limit_us",
+        _lines("B", _LIMIT, "l.limit_us",
                f"grafana_limit l WHERE l.{OF_PROFILE} AND l.bounds_rtt"),
         _lines("C", "'light in ' || l.medium", "l.light_us",
                "(SELECT 'glass' AS medium, glass_us AS light_us FROM grafana_pair WHERE "
@@ -220,7 +222,7 @@ def _variation() -> timeseries.Panel:
             """,
             series=True,
         ),
-        _lines("B", "'limit ' || l.comparison || ' ' || trim_scale(l.limit_us / 1000.0) || ' ms, ' || l.limit_id", "l.limit_us",
+        _lines("B", _LIMIT, "l.limit_us",
                f"grafana_limit l WHERE l.{OF_PROFILE} AND NOT l.bounds_rtt"),
     )  # fmt: skip
     made.unit(MICROSECONDS).decimals(2).interval("1m")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 from psycopg import sql
 from sqlalchemy import Connection, text
@@ -11,6 +13,12 @@ from leadline_collector.db import Database
 
 #: The group: it may read the views and nothing else. Its name is in the migrations.
 GROUP = "leadline_reader"
+#: Each panel is a query; a few people looking at once must not take the collector's connections.
+CONNECTIONS_MAX = 20
+#: A panel that takes longer is a mistake; nobody waits for it.
+STATEMENT_TIMEOUT = "30s"
+#: Folded to lower case by PostgreSQL and 63 bytes at most: such names need no quotes anywhere.
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 #: Views are known by their names.
 _VIEWS = "SELECT viewname FROM pg_views WHERE schemaname = current_schema() AND viewname LIKE 'grafana\\_%' ORDER BY 1"
 
@@ -20,6 +28,8 @@ def grant(database: Database, user: str | None = None, password: str | None = No
 
     ConfigError on SQLite, which Grafana does not read; UnavailableError if the database's user may not do it.
     """
+    if user is not None and not _NAME.fullmatch(user):
+        raise ConfigError("NAME", f"{user!r}: use lower-case letters, digits and underscores, 63 at most")
     if database.is_sqlite:
         raise ConfigError("database", "is SQLite, which has no users and which Grafana does not read: use PostgreSQL")
     try:
@@ -52,9 +62,11 @@ def _make_user(driver: psycopg.Connection, user: str, password: str) -> None:
     # Only the verifier goes to the server, so that no log of statements has the password.
     verifier = driver.pgconn.encrypt_password(password.encode(), user.encode(), b"scram-sha-256").decode()
     verb = sql.SQL("ALTER" if _is_there(driver, user) else "CREATE")
-    driver.execute(sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, name, sql.Literal(verifier)))
+    may = sql.SQL("NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT {}").format(CONNECTIONS_MAX)
+    driver.execute(sql.SQL("{} ROLE {} LOGIN {} PASSWORD {}").format(verb, name, may, sql.Literal(verifier)))
     driver.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(GROUP), name))
     driver.execute(sql.SQL("ALTER ROLE {} SET default_transaction_read_only = on").format(name))
+    driver.execute(sql.SQL("ALTER ROLE {} SET statement_timeout = {}").format(name, sql.Literal(STATEMENT_TIMEOUT)))
 
 
 def _is_there(driver: psycopg.Connection, role: str) -> bool:

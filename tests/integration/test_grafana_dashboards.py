@@ -58,7 +58,7 @@ QUERIES = dict(queries())
 def rows(connection: psycopg.Connection, sql: str, asked: Asked, **chosen: str) -> list[dict[str, Any]]:
     """What the database answers."""
     cursor = connection.cursor(row_factory=psycopg.rows.dict_row)
-    variables: dict[str, str | tuple[str, ...]] = CHOSEN | {"site": sites(connection, sql)} | chosen
+    variables: dict[str, str | tuple[str, ...]] = {**CHOSEN, "site": sites(connection, sql), **chosen}
     return cursor.execute(expanded(sql, asked, variables)).fetchall()
 
 

@@ -268,6 +268,17 @@ def test_a_user_of_the_role_logs_in_and_reads(filled: Demo) -> None:
         writer.connection.exec_driver_sql("DROP ROLE leadline_test_grafana")
 
 
+@pytest.mark.parametrize("name", ["Grafana", "a-b", "x; DROP TABLE y", "", "a" * 64])
+def test_a_name_that_needs_quotes_is_refused(filled: Demo, name: str) -> None:
+    """It would have to be quoted wherever it is used."""
+    database = Database(filled.url)
+    try:
+        with pytest.raises(ConfigError, match="lower-case"):
+            grant(database, name, "password")
+    finally:
+        database.close()
+
+
 @pytest.mark.skipif(postgres.VARIABLE in os.environ, reason="needs a server that has no such role yet")
 def test_who_may_not_create_the_role_is_told_and_migrates(caplog: pytest.LogCaptureFixture) -> None:
     """The views are made; what is left to do is in the log, and the command that does it says the same."""

@@ -95,7 +95,7 @@ def _ingest() -> timeseries.Panel:
     made = panels.chart(
         "Batches by the minute they are about",
         "How many batches agents delivered, by the time their newest minute began and not by when they came: what was "
-        f"delivered late fills its place. One a minute and agent is usual; a dip that stays is missing data. {_TWO_DAYS}",
+        f"delivered late fills its place. One a minute and agent is usual; a dip that stays is missing. {_TWO_DAYS}",
         (12, 9),
         Query(
             f"""

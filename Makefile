@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test test-fast test-browser screenshots pictures chaos test-chaos lint format types bench-probe bench-query bench-ingest bench-agent simulate schema \
+.PHONY: help demo test test-fast test-browser screenshots pictures chaos test-chaos lint format types bench-probe bench-query bench-grafana bench-ingest bench-agent simulate schema dashboards \
 	lock clean
 
 help: ## list the targets
@@ -68,6 +68,9 @@ bench-agent: $(STAMP) ## memory, CPU, start and bytes of an agent with its colle
 bench-query: $(STAMP) ## matrices, series and exact counts of months, compaction, bytes a probe, on both databases
 	$(BIN)/python -m tests.bench.query $(ARGS)
 
+bench-grafana: $(STAMP) ## every dashboard query of 50 sites over 30 days on PostgreSQL
+	$(BIN)/python -m tests.bench.grafana $(ARGS)
+
 bench-ingest: $(STAMP) ## samples a second, per core, and p99 of a POST, beside VictoriaMetrics (if installed)
 	$(BIN)/python -m tests.bench.ingest $(ARGS)
 
@@ -89,6 +92,9 @@ schema: $(STAMP) ## write docs/verdict.schema.json from the document's types
 	$(BIN)/python -c "import msgspec; from leadline_verdict.document import VerdictDocument; \
 		print(msgspec.json.format(msgspec.json.encode(msgspec.json.schema(VerdictDocument)), indent=2).decode())" \
 		> docs/verdict.schema.json
+
+dashboards: $(STAMP) ## write Grafana's dashboards and alert rules from the Python that makes them
+	$(BIN)/python -m leadline_dashboards.generate
 
 clean: ## remove the environment and what builds leave
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

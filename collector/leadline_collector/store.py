@@ -26,6 +26,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     SmallInteger,
+    String,
     Table,
     and_,
     bindparam,
@@ -398,7 +399,14 @@ assert (len(COLUMNS) - 2, len(COLUMNS) - 1) == (_EPOCH, _SEQ)  # as ``_copy_wind
 
 
 #: PostgreSQL's words for the types of columns that ``Writer.replace`` writes.
-_TYPES = {Integer: "int4", SmallInteger: "int2", BigInteger: "int8", Boolean: "bool", LargeBinary: "bytea"}
+_TYPES = {
+    Integer: "int4",
+    SmallInteger: "int2",
+    BigInteger: "int8",
+    Boolean: "bool",
+    LargeBinary: "bytea",
+    String: "varchar",
+}
 
 
 def _bytea(data: object) -> str | None:

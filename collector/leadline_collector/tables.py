@@ -13,6 +13,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -380,10 +381,15 @@ def _tally() -> list[SchemaItem]:
     ]
 
 
+#: Minutes of an hour, a letter each in ``tally_hour.states``.
+STATES_LENGTH = 60
+
 tally_hour = Table(
     "tally_hour",
     metadata,
     *_tally(),
+    #: The minutes in the pessimistic reading (``tallies.letters``); None where all are good.
+    Column("states", String(STATES_LENGTH)),
     PrimaryKeyConstraint("source_id", "rule_id", "destination_id", "t"),
     sqlite_with_rowid=False,
     postgresql_partition_by="RANGE (t)",
@@ -459,6 +465,38 @@ agent_now = Table(
     Column("updated_at", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
+
+#: What the mesh in force and the catalogue say, for those who read the database and no Python: ``references``.
+pair_floor = Table(
+    "pair_floor",
+    metadata,
+    Column("source_id", Integer, primary_key=True, autoincrement=False),
+    Column("destination_id", Integer, primary_key=True, autoincrement=False),
+    Column("distance_km", Float(53), nullable=False),
+    Column("vacuum_ns", BigInteger, nullable=False),
+    Column("glass_ns", BigInteger, nullable=False),
+    #: One of the sites is simulated.
+    Column("simulated", Boolean, nullable=False),
+)
+
+#: The criteria of every profile of the catalogue, in its order.
+profile_limit = Table(
+    "profile_limit",
+    metadata,
+    Column("profile", String(NAME_LENGTH_MAX), primary_key=True),
+    Column("place", SmallInteger, primary_key=True, autoincrement=False),
+    *(Column(name, Text, nullable=False) for name in ("title", "limit_id", "vendor", "product")),
+    *(Column(name, String(16), nullable=False) for name in ("measure", "comparison")),
+    Column("limit_us", Integer, nullable=False),
+    Column("peak_us", Integer),
+    #: The limit is on the round trip itself, not on its variation.
+    Column("bounds_rtt", Boolean, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("source_url", Text),
+)
+
+#: The agents the mesh in force names.
+mesh_agent = Table("mesh_agent", metadata, Column("agent_id", Integer, primary_key=True, autoincrement=False))
 
 #: Tables that PostgreSQL keeps in partitions.
 PARTITIONED = (window_stat, chunk, rollup_hour, tally_hour)

@@ -120,6 +120,10 @@ def _hour(rng: np.random.Generator, number: int) -> PathHour:
 #: States that differ between pairs and hours: most hours good, some with a few bad windows, a rare one lost.
 _BAD = "CASE WHEN (a.id * 31 + b.id * 17 + {n} * 7) % 41 = 0 THEN 9 ELSE 0 END"
 _LOST = "CASE WHEN (a.id * 5 + b.id * 3 + {n}) % 997 = 0 THEN 20 ELSE 0 END"
+_STATES = (
+    "CASE WHEN ({bad}) + ({lost}) > 0 "
+    "THEN repeat('b', {bad}) || repeat('x', {lost}) || repeat('g', 60 - ({bad}) - ({lost})) END"
+)
 _PATHS = "FROM agent a JOIN target b ON a.site_id <> b.site_id CROSS JOIN bench_hour h"
 
 
@@ -136,8 +140,8 @@ def _statements() -> Sequence[str]:
     )
     tally = (
         "INSERT INTO tally_hour SELECT a.site_id, r.id, b.site_id, h.t, "
-        f"60 - ({bad}) - ({lost}), {bad}, {lost}, 60 - ({bad}) - ({lost}), {bad}, {lost}, 2000 + a.id, {false} "
-        f"{_PATHS} CROSS JOIN rule r"
+        f"60 - ({bad}) - ({lost}), {bad}, {lost}, 60 - ({bad}) - ({lost}), {bad}, {lost}, 2000 + a.id, {false}, "
+        f"{_STATES.format(bad=bad, lost=lost)} {_PATHS} CROSS JOIN rule r"
     )
     day = (
         "INSERT INTO tally_day SELECT a.site_id, r.id, b.site_id, h.t, "

@@ -14,6 +14,7 @@ import leadline
 import leadline_agent
 import leadline_cli
 import leadline_collector
+import leadline_dashboards
 import leadline_verdict
 
 #: Package: what it must not import, and the reason.
@@ -50,6 +51,12 @@ FORBIDDEN = {
         "leadline_cli": "a library does not know who calls it",
         "icmplib": "only leadline_agent.icmp speaks ICMP",
     },
+    leadline_dashboards: {
+        "leadline_collector": "a dashboard knows the views of the database and nothing behind them",
+        "leadline_agent": "a dashboard measures nothing",
+        "leadline_verdict": "a dashboard shows what was judged and judges nothing",
+        "sqlalchemy": "a dashboard is a file",
+    },
 }
 #: What only these modules import, and why.
 ONLY = {
@@ -60,7 +67,10 @@ ONLY = {
         {"leadline_agent.signing", "leadline_collector.signatures"},
         "an extra on the agent; what is signed and how is decided in one place",
     ),
-    "psycopg": ({"leadline_collector.db", "leadline_collector.store"}, "the database is behind the store"),
+    "psycopg": (
+        {"leadline_collector.db", "leadline_collector.store", "leadline_collector.readers"},
+        "the database is behind the store; users of PostgreSQL are made in one place",
+    ),
 }
 #: Types may be named anywhere: ``from random import Random`` draws nothing.
 TYPES = {("random", "Random")}
@@ -71,7 +81,7 @@ HEAVY = (
 
 
 def modules() -> Iterator[tuple[str, Path]]:
-    for package in (leadline, leadline_agent, leadline_cli, leadline_collector, leadline_verdict):
+    for package in (leadline, leadline_agent, leadline_cli, leadline_collector, leadline_dashboards, leadline_verdict):
         root = Path(package.__path__[0])
         for path in sorted(root.rglob("*.py")):
             yield ".".join((package.__name__, *path.relative_to(root).with_suffix("").parts)), path
@@ -105,3 +115,11 @@ def test_the_agent_is_light(module: str) -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
 
     assert not set(HEAVY) & set(loaded)
+
+
+def test_reading_dashboards_needs_no_generator() -> None:
+    """The library that makes them is a development dependency; what Grafana is given are files."""
+    code = "import sys, leadline_dashboards as d; d.documents(), d.alert_rules(); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+    assert not [name for name in loaded if name.startswith("grafana_foundation_sdk")]

@@ -172,10 +172,11 @@ def tally_rows(windows: Hours, rule: Rule, known: Directory) -> list[Row]:
     pairs = tallies.pair_hours(windows, rule.criteria, known.source_of, known.destination_of)
     counted = tallies.counts(pairs.pessimistic, pairs.optimistic).tolist()
     least_us = [None if value == NONE else value for value in pairs.min_us.tolist()]
+    states = tallies.letters(pairs.pessimistic)
     return [
-        (source_id, rule.id, destination_id, hour_s, *of_pair, least, simulated)
-        for (source_id, destination_id, hour_s), of_pair, least, simulated in zip(
-            pairs.keys, counted, least_us, pairs.simulated.tolist(), strict=True
+        (source_id, rule.id, destination_id, hour_s, *of_pair, least, simulated, letters)
+        for (source_id, destination_id, hour_s), of_pair, least, simulated, letters in zip(
+            pairs.keys, counted, least_us, pairs.simulated.tolist(), states, strict=True
         )
     ]
 

@@ -18,7 +18,7 @@ from operator import itemgetter
 
 from leadline.clock import Clock
 from leadline.errors import LeadlineError
-from leadline_collector import directory
+from leadline_collector import directory, references
 from leadline_collector.directory import Directory
 from leadline_collector.months import compaction, marks, recount
 from leadline_collector.months.compaction import SETTLE_S
@@ -65,6 +65,7 @@ def compact(
 ) -> Round:
     """One round over everything that is marked and due."""
     now_s = clock.wall_ns() // NS_PER_S
+    references.bring_up(store)
     recount.bring_up(store)
     with store.read() as reader:
         known = directory.read(reader.connection)

@@ -114,6 +114,17 @@ def counts(pessimistic: NDArray[np.uint8], optimistic: NDArray[np.uint8]) -> NDA
     )
 
 
+#: A letter for each code of a state, as ``tally_hour.states`` has it: good, bad, unavailable, unknown.
+_LETTERS = np.frombuffer(b"gbxu", np.uint8)
+
+
+def letters(reading: NDArray[np.uint8]) -> list[str | None]:
+    """The minutes of each row, a letter each; None where all are good, which nearly all rows are."""
+    texts = np.ascontiguousarray(_LETTERS[reading]).view(f"S{reading.shape[1]}")[:, 0]
+    all_good = (reading == GOOD).all(axis=1)
+    return [None if good else text.decode() for good, text in zip(all_good.tolist(), texts.tolist(), strict=True)]
+
+
 def episodes(pessimistic: NDArray[np.uint8], optimistic: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Episodes of each row, a whole day: ``tables.EPISODE_COLUMNS``. What nobody knows is bad in the pessimistic
     reading and good in the optimistic one; unavailable is as bad as bad.

@@ -1,0 +1,39 @@
+"""Writes the dashboards and alert rules into the package (``make dashboards``)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+
+from leadline_dashboards.generate import alerts, fleet, overview, pair
+
+PACKAGE = Path(__file__).parents[1]
+#: Of the first Grafana they are for, 11.0: newer ones bring them up to date as they load.
+SCHEMA_VERSION = 39
+
+
+def generated() -> dict[str, str]:
+    """Every generated file by its path in the package."""
+    boards = {"overview": overview.overview(), "pair": pair.pair(), "fleet": fleet.fleet()}
+    documents: dict[str, Any] = {"provisioning/alerting/leadline.json": alerts.document()}
+    for name, board in boards.items():
+        made = board.build()
+        made.schema_version = SCHEMA_VERSION
+        documents[f"json/leadline-{name}.json"] = made
+    return {
+        path: json.dumps(document, cls=JSONEncoder, indent=2, ensure_ascii=False) + "\n"
+        for path, document in documents.items()
+    }
+
+
+def main() -> None:
+    """Write what has changed."""
+    for path, text in generated().items():
+        (PACKAGE / path).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

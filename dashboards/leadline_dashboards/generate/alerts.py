@@ -1,0 +1,223 @@
+"""Alert rules as Grafana's provisioning files have them (apiVersion 1; the SDK has those of the HTTP interface).
+
+Rule 1: they read what is true now and never the past, so data that comes late raises nothing.
+Rule 2: hysteresis: a rule fires above one value and recovers below another (``unloadEvaluator``, since Grafana 10.4).
+Rule 3: a query answers a table with one number; its texts become labels, so each pair or agent is an alert of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from leadline_dashboards import DATASOURCE_UID, FOLDER
+from leadline_dashboards.generate.panels import FLEET_UID, OVERVIEW_UID, PAIR_UID
+from leadline_dashboards.generate.queries import Query
+
+#: Of 15 minutes this many are bad or unavailable: an episode forgives two between (method.md §3.2).
+BEYOND_OF_15, WELL_OF_15 = 13, 6
+#: A pair without a known minute: ten of them, while a minute is sealed 16 s after its end and sent at once.
+SILENT_PAIR_S, HEARD_PAIR_S = 600, 300
+#: An agent sends every minute.
+SILENT_AGENT_S, HEARD_AGENT_S = 300, 120
+#: More than 3 of 15 minutes unknown is coverage below 80 %.
+UNKNOWN_OF_15, KNOWN_OF_15 = 3, 2
+#: Certain offset of a clock from which on a minute is labelled wrongly often enough to matter (method.md §3.4).
+CLOCK_S, CLOCK_WELL_S = 0.5, 0.25
+
+INTERVAL = "1m"
+_TEXT = "{{ .Labels.source }} to {{ .Labels.destination }}"
+_VALUE = "{{ .Values.A.Value }}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One rule: fires when ``value`` of the query is above ``above``, recovers when it is below ``below``."""
+
+    uid: str
+    title: str
+    sql: str
+    above: float
+    below: float
+    pending: str
+    severity: str
+    summary: str
+    description: str
+    dashboard: str
+    #: What no rows mean; said in docs/grafana.md for each.
+    no_data: str = "OK"
+    #: A failing query keeps what was; one rule only tells of it, so that a database that is away is one alert.
+    on_error: str = "KeepLast"
+
+
+RULES = (
+    Rule(
+        uid="leadline-pair-beyond",
+        title="Pair beyond its limit",
+        sql="""
+            SELECT source, destination, profile, CASE WHEN simulated THEN 'yes' ELSE 'no' END AS simulated,
+                bad_15 + unavailable_15 AS value
+            FROM grafana_pair_now WHERE is_current
+            """,
+        above=BEYOND_OF_15 - 1,
+        below=WELL_OF_15,
+        pending="1m",
+        severity="critical",
+        summary=f"{_TEXT} is beyond {{{{ .Labels.profile }}}} for 15 minutes",
+        description=f"{_VALUE} of the last 15 minutes were bad or unavailable, in the reading least favourable to it.",
+        dashboard=PAIR_UID,
+    ),
+    Rule(
+        uid="leadline-pair-silent",
+        title="Pair silent",
+        sql="""
+            SELECT source, destination, CASE WHEN bool_or(simulated) THEN 'yes' ELSE 'no' END AS simulated,
+                min(silent_s) AS value
+            FROM grafana_pair_now GROUP BY source, destination
+            """,
+        above=SILENT_PAIR_S,
+        below=HEARD_PAIR_S,
+        pending="2m",
+        severity="warning",
+        summary=f"nothing is known of {_TEXT}",
+        description=f"The last known minute ended {_VALUE} s ago: a defect of the measurement, not of the path.",
+        dashboard=PAIR_UID,
+        no_data="NoData",
+    ),
+    Rule(
+        uid="leadline-agent-silent",
+        title="Agent silent",
+        sql="SELECT agent, site, coalesce(silent_s, 999999) AS value FROM grafana_agent",
+        above=SILENT_AGENT_S,
+        below=HEARD_AGENT_S,
+        pending="2m",
+        severity="warning",
+        summary="agent {{ .Labels.agent }} at {{ .Labels.site }} is silent",
+        description=f"The collector heard nothing for {_VALUE} s (999999: never). What it measured is in its spool.",
+        dashboard=FLEET_UID,
+        no_data="NoData",
+        on_error="Error",
+    ),
+    Rule(
+        uid="leadline-coverage-falling",
+        title="Coverage falling",
+        sql=f"""
+            SELECT source, destination, CASE WHEN bool_or(simulated) THEN 'yes' ELSE 'no' END AS simulated,
+                max(unknown_15) AS value
+            FROM grafana_pair_now WHERE is_current AND silent_s <= {SILENT_PAIR_S} GROUP BY source, destination
+            """,
+        above=UNKNOWN_OF_15,
+        below=KNOWN_OF_15,
+        pending="10m",
+        severity="warning",
+        summary=f"{_TEXT} is measured with gaps",
+        description=f"{_VALUE} of the last 15 minutes are unknown. A verdict on this time may be insufficient data.",
+        dashboard=OVERVIEW_UID,
+    ),
+    Rule(
+        uid="leadline-clock-suspect",
+        title="Clock suspect",
+        sql="""
+            SELECT agent, site,
+                greatest(0, abs(clock_offset_us) - coalesce(clock_offset_error_us, 0)) / 1000000.0 AS value
+            FROM grafana_agent WHERE clock_offset_us IS NOT NULL
+            """,
+        above=CLOCK_S,
+        below=CLOCK_WELL_S,
+        pending="10m",
+        severity="warning",
+        summary="the clock of {{ .Labels.agent }} at {{ .Labels.site }} is off",
+        description=f"By {_VALUE} s at least, against the collector. Round trips are right, their minutes may not be.",
+        dashboard=FLEET_UID,
+    ),
+    Rule(
+        uid="leadline-clock-unsynchronised",
+        title="Clock not synchronised",
+        sql="""
+            SELECT agent, site, CASE WHEN ntp_synchronised THEN 0 ELSE 1 END AS value
+            FROM grafana_agent WHERE ntp_synchronised IS NOT NULL
+            """,
+        above=0.5,
+        below=0.5,
+        pending="15m",
+        severity="info",
+        summary="the clock of {{ .Labels.agent }} at {{ .Labels.site }} is not synchronised",
+        description="Its kernel says so. The clock may be right still; nobody vouches for it.",
+        dashboard=FLEET_UID,
+    ),
+)  # fmt: skip
+
+_LINKS = {
+    PAIR_UID: (
+        "{{ externalURL }}/d/" + PAIR_UID + "?var-source={{ .Labels.source }}&var-destination={{ .Labels.destination }}"
+        "{{ if .Labels.profile }}&var-profile={{ .Labels.profile }}{{ end }}"
+    ),
+    FLEET_UID: "{{ externalURL }}/d/" + FLEET_UID + "?var-site={{ .Labels.site }}",
+    OVERVIEW_UID: (
+        "{{ externalURL }}/d/" + PAIR_UID + "?var-source={{ .Labels.source }}&var-destination={{ .Labels.destination }}"
+    ),
+}
+
+
+def document() -> dict[str, Any]:
+    """The provisioning file."""
+    group = {
+        "orgId": 1,
+        "name": "leadline",
+        "folder": FOLDER,
+        "interval": INTERVAL,
+        "rules": [_rule(one) for one in RULES],
+    }
+    return {"apiVersion": 1, "groups": [group]}
+
+
+def _rule(rule: Rule) -> dict[str, Any]:
+    return {
+        "uid": rule.uid,
+        "title": rule.title,
+        "condition": "B",
+        "data": [_query(rule), _threshold(rule)],
+        "noDataState": rule.no_data,
+        "execErrState": rule.on_error,
+        "for": rule.pending,
+        "annotations": {
+            "summary": rule.summary,
+            "description": rule.description,
+            "dashboard_url": _LINKS[rule.dashboard],
+        },
+        "labels": {"product": "leadline", "severity": rule.severity},
+        "isPaused": False,
+    }
+
+
+def _query(rule: Rule) -> dict[str, Any]:
+    model = Query(rule.sql).to_json() | {"intervalMs": 60_000, "maxDataPoints": 1}
+    # The range is asked for by the file format; no query here has a time in it.
+    return {
+        "refId": "A",
+        "queryType": "",
+        "relativeTimeRange": {"from": 600, "to": 0},
+        "datasourceUid": DATASOURCE_UID,
+        "model": model,
+    }
+
+
+def _threshold(rule: Rule) -> dict[str, Any]:
+    condition = {
+        "type": "query",
+        "evaluator": {"type": "gt", "params": [rule.above]},
+        "unloadEvaluator": {"type": "lt", "params": [rule.below]},
+    }
+    return {
+        "refId": "B",
+        "queryType": "expression",
+        "relativeTimeRange": {"from": 0, "to": 0},
+        "datasourceUid": "__expr__",
+        "model": {
+            "refId": "B",
+            "type": "threshold",
+            "datasource": {"type": "__expr__", "uid": "__expr__"},
+            "expression": "A",
+            "conditions": [condition],
+        },
+    }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from leadline import wire
 from leadline.administration import AuditAnswer
-from leadline_cli import client, months, reader, ready, simulated, verify
+from leadline_cli import client, months, ready, simulated, verify
 from leadline_cli.agents import moment
 from leadline_cli.storage import add_retention, add_storage, config_of
 
@@ -56,7 +56,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     restore.set_defaults(run=run_restore)
     add_storage(verify.add_parser(actions))
     add_storage(simulated.add_parser(actions))
-    add_storage(reader.add_parser(actions))
     ready.add_parser(actions)
     for parser in months.add_parsers(actions):
         add_storage(parser)

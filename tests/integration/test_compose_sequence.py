@@ -200,9 +200,11 @@ def test_the_services_do_what_they_are_for_and_may_be_started_again(machine: Mac
 
 def may_read_and_nothing_else(machine: Machine) -> None:
     """The login with the password of its file."""
-    password = (machine.directory / "reader/password").read_text()
+    password = (machine.directory / "reader/leadline_grafana_database").read_text()
     with machine.connect("grafana", password) as connection:
         assert connection.execute("SHOW default_transaction_read_only").fetchone() == ("on",)
+        (pairs,) = connection.execute("SELECT count(*) FROM grafana_pair_now").fetchone() or (0,)
+        assert pairs > 0
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("SELECT * FROM agent_key")
 

@@ -140,7 +140,8 @@ def test_everything_is_created_in_the_order_of_need(push: Pusher, fake: FakeGraf
         "/api/v1/provisioning/folder/leadline/rule-groups/leadline%20test",
     ]  # fmt: skip
     assert fake.passwords == {"leadline": "reader-password"}
-    assert fake.datasources["leadline"]["jsonData"] == {"database": "leadline", "sslmode": "verify-full"}
+    settings = fake.datasources["leadline"]["jsonData"]
+    assert (settings["database"], settings["sslmode"]) == ("leadline", "verify-full")
     assert all("provenance" not in rule for rule in fake.rules.values())
     assert set(fake.rules) == {"leadline-test-beyond", "leadline-test-silent"}
     assert fake.intervals == {("leadline", "leadline test"): 120}
@@ -406,6 +407,19 @@ def test_a_token_that_others_may_read_is_warned_of(push: Pusher) -> None:
     push.token_file.chmod(0o644)
     command.push(push.args("--dry-run"), DASHBOARDS, GROUPS)
     assert f"chmod 600 {push.token_file}" in push.capsys.readouterr().err
+
+
+def test_what_is_packaged_is_pushed(push: Pusher, fake: FakeGrafana) -> None:
+    """The generated dashboards and rules: three, five and more, and the second time nothing."""
+    arguments = push.args("--json", *push.source())
+    assert arguments.run(arguments) == 0
+    first = json.loads(push.capsys.readouterr().out)["items"]
+    assert arguments.run(arguments) == 0
+    second = json.loads(push.capsys.readouterr().out)["items"]
+
+    assert {item["action"] for item in first[:2]} == {"created"}
+    assert {item["action"] for item in second} == {"unchanged"}
+    assert (len(fake.dashboards) >= 3, len(fake.rules) >= 5) == (True, True)
 
 
 def test_a_dashboard_without_a_uid_is_refused(push: Pusher) -> None:

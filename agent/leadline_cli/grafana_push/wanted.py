@@ -16,6 +16,10 @@ Document = dict[str, Any]
 FOLDER_UID = "leadline"
 DATASOURCE_UID = "leadline"
 DATASOURCE_TYPE = "grafana-postgresql-datasource"
+#: As the provisioning file has them: functions of PostgreSQL 15 may be used, and connections are few.
+_SETTINGS: Document = {
+    "postgresVersion": 1500, "timescaledb": False, "maxOpenConns": 10, "maxIdleConns": 2, "connMaxLifetime": 14_400,
+}  # fmt: skip
 _MS_PER_S = 1_000
 
 
@@ -42,7 +46,7 @@ class Source:
             "access": "proxy",
             "url": self.address,
             "user": self.user,
-            "jsonData": {"database": self.database, "sslmode": self.tls},
+            "jsonData": {"database": self.database, "sslmode": self.tls, **_SETTINGS},
         }
 
 

@@ -282,7 +282,7 @@ def test_the_mesh_of_the_file_names_its_agents() -> None:
 
 
 def test_grafana_is_provisioned_from_what_it_is_given() -> None:
-    """Every variable and every file that the provisioning files name is there, and the dashboards are where they say."""
+    """Every variable and every file that the provisioning files name is there, and so are the dashboards."""
     grafana = compose()["services"]["grafana"]
     mounts = dict(reversed(volume.removesuffix(":ro").rsplit(":", 1)) for volume in grafana["volumes"])
     folder = ROOT / mounts["/etc/grafana/provisioning"]

@@ -196,6 +196,7 @@ def test_the_services_do_what_they_are_for_and_may_be_started_again(machine: Mac
             may_read_and_nothing_else(machine)
             started_again(machine, files)
             wait_until_measured(machine)
+            grafana_sees_now(machine)
 
 
 def may_read_and_nothing_else(machine: Machine) -> None:
@@ -203,8 +204,7 @@ def may_read_and_nothing_else(machine: Machine) -> None:
     password = (machine.directory / "reader/leadline_grafana_database").read_text()
     with machine.connect("grafana", password) as connection:
         assert connection.execute("SHOW default_transaction_read_only").fetchone() == ("on",)
-        (pairs,) = connection.execute("SELECT count(*) FROM grafana_pair_now").fetchone() or (0,)
-        assert pairs > 0
+        assert connection.execute("SELECT count(*) > 0 FROM grafana_pair_hour").fetchone() == (True,)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("SELECT * FROM agent_key")
 
@@ -229,3 +229,17 @@ def wait_until_measured(machine: Machine) -> None:
             return
         assert time.monotonic() < deadline, matrix
         time.sleep(2)
+
+
+def grafana_sees_now(machine: Machine) -> None:
+    """The newest state of every pair, simulated or not, as the overview shows it."""
+    password = (machine.directory / "reader/leadline_grafana_database").read_text()
+    deadline = time.monotonic() + MEASURED_S
+    with machine.connect("grafana", password) as connection:
+        connection.autocommit = True
+        while True:
+            query = "SELECT count(DISTINCT (source, destination)) FROM grafana_pair_now WHERE is_current"
+            if connection.execute(query).fetchone() == (18,):
+                return
+            assert time.monotonic() < deadline, connection.execute("SELECT * FROM grafana_pair_now").fetchall()
+            time.sleep(2)

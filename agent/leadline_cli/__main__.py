@@ -15,7 +15,7 @@ from leadline import __version__
 from leadline.errors import LeadlineError
 
 #: A module of this package each, in the order of the help. Only the one that runs is imported: the agent stays light.
-COMMANDS = ("check", "verdict", "demo", "agent", "collector", "mesh", "token", "limits", "import")
+COMMANDS = ("check", "verdict", "demo", "agent", "collector", "mesh", "token", "limits", "import", "grafana")
 #: Modules with another name than their command: ``import`` is a word of the language.
 _MODULES = {"import": "importing"}
 EXIT_USAGE = 2

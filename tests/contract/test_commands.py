@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from leadline.mesh_file import parse_mesh
 from leadline_cli.__main__ import build_parser, main
 
 ROOT = Path(__file__).parents[2]
@@ -60,13 +62,60 @@ def test_a_usage_error_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert "HOST" in capsys.readouterr().err
 
 
+#: A call of the program: alone, by its path, in a container, or behind a pipe.
+_CALL = re.compile(r"(?:^|\||&&|;| exec \S+ )\s*(?:\$ )?(?:/opt/leadline/bin/)?leadline ([^|&;]*)")
+#: What a container of one of the images runs: the arguments behind its name.
+_IN_IMAGE = re.compile(r"^docker run .* leadline-(?:agent|collector) ((?:agent|collector) .*)$")
+
+
+def documented(text: str) -> Iterator[list[str]]:
+    """The arguments of every call of ``leadline`` in the shell blocks of a page."""
+    for block in re.findall(r"```(?:sh|console)\n(.*?)```", text, re.DOTALL):
+        for line in re.sub(r"\\\n\s*", "", textwrap.dedent(block)).splitlines():
+            for call in [*_CALL.findall(line), *_IN_IMAGE.findall(line)]:
+                yield shlex.split(re.split(r" 2?[>|<#] ?| &$", call)[0])
+
+
+def test_calls_are_found_wherever_they_stand() -> None:
+    """Alone, by path, continued on the next line, in containers, behind a pipe; services of that name are none."""
+    block = """```sh
+leadline a > file
+/opt/leadline/bin/leadline b \\
+  --c d
+docker exec agent leadline e
+docker run --rm leadline-agent agent f - < token
+cat x | leadline g
+systemctl restart leadline-agent
+```"""
+
+    assert list(documented(block)) == [["a"], ["b", "--c", "d"], ["e"], ["agent", "f", "-"], ["g"]]
+
+
 @pytest.mark.source_tree
 @pytest.mark.parametrize("page", ["README.md", *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))])
 def test_the_commands_of_the_documents_parse(page: str) -> None:
     """A command in a shell block is one that exists."""
-    text = (ROOT / page).read_text(encoding="utf-8")
-    for block in re.findall(r"```(?:sh|console)\n(.*?)```", text, re.DOTALL):
-        for line in re.findall(r"^\$? ?leadline (.*)$", block, re.MULTILINE):
-            words = shlex.split(re.split(r" [>|<#] ?| &$", line)[0])
-            if "--help" not in words:
-                build_parser().parse_args(words)
+    for words in documented((ROOT / page).read_text(encoding="utf-8")):
+        if "--help" not in words and "--version" not in words:
+            build_parser().parse_args(words)
+
+
+@pytest.mark.source_tree
+def test_the_guide_to_a_deployment_names_files_that_are_there() -> None:
+    """Units, requirements, and the pages it points to."""
+    text = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
+    files = {*re.findall(r"(?:deploy|requirements)/[\w.-]+\.\w+", text)}
+    pages = {f"docs/{page}" for page in re.findall(r"\]\(([\w/.-]+\.md)", text)}
+
+    assert len(files) >= 4
+    assert [path for path in sorted(files | pages) if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.source_tree
+def test_the_meshes_of_the_guide_are_right() -> None:
+    """The file it shows, with and without the override it proposes, and every key of it."""
+    blocks = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/deploy.md").read_text(encoding="utf-8"), re.DOTALL)
+    mesh, override = (textwrap.dedent(block) for block in blocks)
+
+    assert len(parse_mesh(mesh).pairs) == 2
+    assert len(parse_mesh(mesh + override).pairs) == 2

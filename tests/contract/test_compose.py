@@ -281,6 +281,22 @@ def test_the_mesh_of_the_file_names_its_agents() -> None:
     assert measuring == {name for name in document["services"] if name.startswith("agent-")}
 
 
+def test_grafana_is_provisioned_from_what_it_is_given() -> None:
+    """Every variable and every file that the provisioning files name is there, and so are the dashboards."""
+    grafana = compose()["services"]["grafana"]
+    mounts = dict(reversed(volume.removesuffix(":ro").rsplit(":", 1)) for volume in grafana["volumes"])
+    folder = ROOT / mounts["/etc/grafana/provisioning"]
+    text = "".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*/*.yaml")))
+
+    assert set(re.findall(r"\${(\w+)}", text)) <= grafana["environment"].keys()
+    (secret,) = re.findall(r"\$__file{(.*)}", text)
+    directory, _, file = secret.rpartition("/")
+    made = " ".join(compose()["services"]["secrets"]["command"])
+    assert f"{mounts[directory].removesuffix('-secret')}/{file}" in made
+    (dashboards,) = re.findall(r"path: (\S+)", text)
+    assert list((ROOT / mounts[dashboards]).glob("*.json"))
+
+
 def test_what_is_mounted_from_here_is_here() -> None:
     """A path that is not there would be made as an empty directory that belongs to root."""
     mounted = {

@@ -67,6 +67,8 @@ ONLY = {
         {"leadline_agent.signing", "leadline_collector.signatures"},
         "an extra on the agent; what is signed and how is decided in one place",
     ),
+    "grafana_api": ({"leadline_cli.grafana_push.transport"}, "archived upstream: one module holds it at arm's length"),
+    "requests": ({"leadline_cli.grafana_push.transport"}, "it comes with grafana_api; everything else uses urllib3"),
     "psycopg": (
         {"leadline_collector.db", "leadline_collector.store", "leadline_collector.readers"},
         "the database is behind the store; users of PostgreSQL are made in one place",

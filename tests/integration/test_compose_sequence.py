@@ -180,7 +180,7 @@ def test_the_services_do_what_they_are_for_and_may_be_started_again(machine: Mac
     with pytest.raises(psycopg.OperationalError):
         machine.connect("leadline", "wrong")
     assert "none ->" in machine.run("migrate")
-    assert "made" in machine.run("reader")
+    assert "grafana is one of it" in machine.run("reader")
     assert "simulated" in machine.run("simulate")
 
     with machine.running("collector"):
@@ -196,13 +196,15 @@ def test_the_services_do_what_they_are_for_and_may_be_started_again(machine: Mac
             may_read_and_nothing_else(machine)
             started_again(machine, files)
             wait_until_measured(machine)
+            grafana_sees_now(machine)
 
 
 def may_read_and_nothing_else(machine: Machine) -> None:
     """The login with the password of its file."""
-    password = (machine.directory / "reader/password").read_text()
-    with machine.connect("leadline_grafana", password) as connection:
+    password = (machine.directory / "reader/leadline_grafana_database").read_text()
+    with machine.connect("grafana", password) as connection:
         assert connection.execute("SHOW default_transaction_read_only").fetchone() == ("on",)
+        assert connection.execute("SELECT count(*) > 0 FROM grafana_pair_hour").fetchone() == (True,)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("SELECT * FROM agent_key")
 
@@ -212,7 +214,7 @@ def started_again(machine: Machine, files: dict[Path, str]) -> None:
     machine.run("secrets")
     assert {path: path.read_text() for path in files} == files
     assert "already" in machine.run("migrate")
-    assert "has the password" in machine.run("reader")
+    machine.run("reader")
     machine.run("simulate")
     assert machine.run("enrol") == ""
 
@@ -227,3 +229,17 @@ def wait_until_measured(machine: Machine) -> None:
             return
         assert time.monotonic() < deadline, matrix
         time.sleep(2)
+
+
+def grafana_sees_now(machine: Machine) -> None:
+    """The newest state of every pair, simulated or not, as the overview shows it."""
+    password = (machine.directory / "reader/leadline_grafana_database").read_text()
+    deadline = time.monotonic() + MEASURED_S
+    with machine.connect("grafana", password) as connection:
+        connection.autocommit = True
+        while True:
+            query = "SELECT count(DISTINCT (source, destination)) FROM grafana_pair_now WHERE is_current"
+            if connection.execute(query).fetchone() == (18,):
+                return
+            assert time.monotonic() < deadline, connection.execute("SELECT * FROM grafana_pair_now").fetchall()
+            time.sleep(2)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, func, select
 
 from leadline.errors import UnavailableError
+from leadline_cli.__main__ import main
 from leadline_collector import history, tables
 from leadline_collector.store import Store
 from tests.compose import ROOT
@@ -113,3 +115,35 @@ def test_the_mesh_of_the_containers_is_simulated(store: Store, clock: FakeClock)
     with store.read() as reader:
         sources = reader.connection.execute(select(tables.window_stat.c.src_id).distinct()).scalars().all()
         assert len(sources) == 6
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        (["--days", "0"], "--days"),
+        (["--days", "401"], "--days"),
+        (["--ahead", "soon"], "--ahead"),
+        (["--mesh", "/nowhere/mesh.toml"], "--mesh"),
+    ],
+)
+def test_a_wrong_option_is_named_before_anything_is_made(
+    options: list[str], key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit status 2, and no database."""
+    assert main(["collector", "simulate", "--data-dir", str(tmp_path / "data"), *options]) == 2
+
+    assert f"leadline: {key}: " in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
+
+
+def test_the_command_fills_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On the demo's mesh, where none is named; asked again at once there is little or nothing to add."""
+    command = ["collector", "simulate", "--data-dir", str(tmp_path), "--days", "1", "--ahead", "10m", "--json"]
+    found = []
+    for _ in range(2):
+        assert main(command) == 0
+        found.append(json.loads(capsys.readouterr().out))
+
+    assert found[0]["windows"] > 16 * 1_440 * 0.9
+    assert found[1]["windows"] <= 16 * 3
+    assert [one["failed"] for one in found] == [0, 0]

@@ -14,7 +14,7 @@ from leadline_collector.door import Door
 from leadline_collector.enrolment import REFUSALS_RECORDED_MAX, prepare_admin_key
 from leadline_collector.metrics import Metrics, Observed
 from leadline_collector.now.agents import Hearing
-from leadline_collector.pages import fleet, web, web_login
+from leadline_collector.pages import fleet, web, web_charts, web_login
 from leadline_collector.peers import FailureLimit
 from leadline_collector.service import Service
 from leadline_collector.store import Store
@@ -52,6 +52,7 @@ def create_app(config: CollectorConfig, store: Store, clock: Clock) -> FastAPI:
     app.include_router(api_verdicts.router)
     app.include_router(api_health.router)
     app.include_router(web.router)
+    app.include_router(web_charts.router)
     app.include_router(fleet.router)
     app.include_router(web_login.router)
 

@@ -60,24 +60,35 @@ def verdicts(store: Store, question: Question, progress: Callable[[], None] = la
     """The document; 404 for a site or pair that is not in the mesh, 422 for what cannot be asked."""
     with store.read() as reader:
         version, mesh = _mesh(reader)
-        chosen = _chosen(mesh, question)
-        asked = Asked(
-            start_s=question.period.start_s,
-            end_s=question.period.end_s,
-            rule=question.rule,
-            profiles=_all(profiles for _, profiles in chosen),
-            catalogue=catalogue().digest,
-            mesh_version=version,
-        )
-        windows = _Windows(store, reader, mesh, question)
-        return answer(asked, ((windows.of(pair), profiles) for pair, profiles in chosen), progress)
+        windows = Windows(reader, mesh, question.period, question.rule.missing)
+        return judged(question, version, mesh, windows.of, progress)
+
+
+def judged(
+    question: Question,
+    version: int,
+    mesh: Mesh,
+    windows_of: Callable[[Pair], PairWindows],
+    progress: Callable[[], None] = lambda: None,
+) -> VerdictDocument:
+    """The document from windows over exactly the period of the question; the errors of ``verdicts``."""
+    chosen = _chosen(mesh, question)
+    asked = Asked(
+        start_s=question.period.start_s,
+        end_s=question.period.end_s,
+        rule=question.rule,
+        profiles=_all(profiles for _, profiles in chosen),
+        catalogue=catalogue().digest,
+        mesh_version=version,
+    )
+    return answer(asked, ((windows_of(pair), profiles) for pair, profiles in chosen), progress)
 
 
 def pair_windows(store: Store, question: Question) -> tuple[list[PairWindows], Mesh]:
     """The windows behind the verdicts, for export."""
     with store.read() as reader:
         _, mesh = _mesh(reader)
-        windows = _Windows(store, reader, mesh, question)
+        windows = Windows(reader, mesh, question.period, question.rule.missing)
         return [windows.of(pair) for pair, _ in _chosen(mesh, question)], mesh
 
 
@@ -145,12 +156,12 @@ class _Known:
         return self._found[profile]
 
 
-class _Windows:
-    """Reads the windows of pairs over one period."""
+class Windows:
+    """Reads the windows of pairs over one period; it need not be of whole days."""
 
-    def __init__(self, store: Store, reader: Reader, mesh: Mesh, question: Question) -> None:
-        self._store, self._reader, self._mesh = store, reader, mesh
-        self._period, self._missing = question.period, question.rule.missing
+    def __init__(self, reader: Reader, mesh: Mesh, period: Period, missing: Missing = Missing.BAD) -> None:
+        self._reader, self._mesh = reader, mesh
+        self._period, self._missing = period, missing
         self._paths = paths_by_pair(reader)
         self._agents = {agent.id: agent for agent in reader.agents()}
         self._targets = {target.id: target for target in reader.targets()}

@@ -51,6 +51,17 @@ def moment(second: int) -> str:
     return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%d %H:%M} UTC"
 
 
+def written(second: int) -> str:
+    """As in an address: ``2026-11-22T06:52Z``."""
+    return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%MZ}"
+
+
+def day(second: int) -> str:
+    """``22 Nov 2026``; UTC."""
+    moment_ = datetime.fromtimestamp(second, UTC)
+    return f"{moment_.day} {moment_:%b %Y}"
+
+
 def short_moment(second: int, now_s: int) -> str:
     """``06:52`` on the day of ``now_s``, ``21 Nov 06:52`` on any other; UTC."""
     then, now = (datetime.fromtimestamp(value, UTC) for value in (second, now_s))

@@ -1,12 +1,14 @@
-"""The pages: each route parses, has a view made and renders it. They work without JavaScript and load nothing else.
+"""The pages: each route parses, has a view made and renders it. They work without JavaScript and load only from here.
 
 Rule 1: a problem on the way to a page is a page too, with the status and the words the API would answer.
 Rule 2: every page needs the role ``viewer``, like the answers it shows; whoever has no key is shown the login.
-Rule 3: whatever comes from outside reaches HTML through Jinja's escaping; no template switches it off.
+Rule 3: whatever comes from outside reaches HTML through Jinja's escaping; no template switches it off. A chart's
+specification is JSON in which no element can begin (``_embedded``).
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
@@ -16,10 +18,11 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 
 import msgspec
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Header, Query
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -27,21 +30,26 @@ from starlette.responses import RedirectResponse, Response
 from leadline import __version__, judge
 from leadline.errors import LeadlineError
 from leadline_collector import auth, sessions
+from leadline_collector.charts import render
+from leadline_collector.charts.templates import Spec
 from leadline_collector.pages import figures, web_matrix, web_pair
 from leadline_collector.pages.asked import Asked
 from leadline_collector.problems import ProblemError
 from leadline_collector.service import Serving, service_of
 
-#: Nothing from elsewhere, no script at all, styles from our file only. No address of ours leaks to a vendor's site.
+#: Nothing from elsewhere: scripts and styles from our files only, none in the page, and no text is evaluated (charts.js
+#: has Vega interpret its expressions). No address of ours leaks to a vendor's site.
 HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; script-src 'none'; object-src 'none'; base-uri 'none'; "
+    "Content-Security-Policy": "default-src 'self'; script-src 'self'; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'",
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "private, no-cache",
 }
 #: The files there are; a name outside of this list is looked for nowhere.
-STATIC = {"leadline.css": "text/css", "leadline.svg": "image/svg+xml"}
+STATIC = {"charts.js": "text/javascript", "leadline.css": "text/css", "leadline.svg": "image/svg+xml"}
+#: Made by vl-convert, not a file of ours.
+VEGA = "vega.js"
 #: The address of a file changes with its content, so a browser may keep it.
 STATIC_HEADERS = HEADERS | {"Cache-Control": "private, max-age=31536000, immutable"}
 
@@ -88,10 +96,15 @@ Viewer = Depends(auth.viewer)
 
 @router.get("/", dependencies=[Viewer])
 def matrix(
-    service: Serving, profile: str | None = None, group: str | None = None, start: From = None, end: To = None
+    service: Serving,
+    profile: str | None = None,
+    group: str | None = None,
+    start: From = None,
+    end: To = None,
+    sort: str | None = None,
 ) -> Response:
     """The matrix."""
-    asked = Asked(profile=profile or None, group=group or None, start=start or None, end=end or None)
+    asked = Asked(profile=profile or None, group=group or None, start=start or None, end=end or None, sort=sort or None)
     return page("matrix.html", page=web_matrix.matrix_page(service.store, asked, service.now_s()))
 
 
@@ -108,6 +121,16 @@ def pair(
     """One directed pair."""
     asked = Asked(profile=profile or None, group=group or None, start=start or None, end=end or None)
     return page("pair.html", page=web_pair.pair_page(service.store, source, destination, asked, service.now_s()))
+
+
+@router.get(f"/static/{VEGA}", dependencies=[Depends(auth.public)])
+def vega(accept_encoding: Annotated[str, Header()] = "") -> Response:
+    """What draws charts in a browser; made when it is first asked for."""
+    headers = STATIC_HEADERS | {"Vary": "Accept-Encoding"}
+    if "gzip" in accept_encoding:
+        headers |= {"Content-Encoding": "gzip"}
+        return Response(render.bundle(), headers=headers, media_type="text/javascript")
+    return Response(gzip.decompress(render.bundle()), headers=headers, media_type="text/javascript")
 
 
 @router.get("/static/{name}", dependencies=[Depends(auth.public)])
@@ -149,14 +172,26 @@ def _templates() -> Environment:
         "count": figures.count,
         "moment": figures.moment,
         "comparison": figures.comparison,
+        "embedded": _embedded,
     }
     environment.globals |= {
         "static": _address,
+        "vega_address": _vega_address,
         "version": __version__,
         "campaign": judge.campaign(),
         "signed_in": SIGNED_IN.get,
     }
     return environment
+
+
+def _embedded(spec: Spec) -> Markup:
+    """A specification as the content of a script element, which ends at the first ``</`` that it holds."""
+    text = msgspec.json.encode(spec).decode().replace("<", "\\u003c")
+    return Markup(text)  # noqa: S704  # JSON without "<" is text to HTML
+
+
+def _vega_address() -> str:
+    return f"/static/{VEGA}?v={render.bundle_version()}"
 
 
 def _address(name: str) -> str:

@@ -1,71 +1,47 @@
-"""What the page of a directed pair shows: how it stands with each profile, what light allows, and what was measured.
+"""What the page of a pair shows: the verdict, both directions over time, how often, when, and what is missing.
 
-Rule: numbers come from ``pair_history``, ``pair_windows`` and ``leadline.physics``; here they are only worded.
+Rule: numbers come from the verdict code, ``pair_study`` and ``pair_steps``; here they are only worded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from leadline import judge, physics
-from leadline.judge import Judged, Tally
 from leadline.limits import catalogue
 from leadline.mesh import Mesh
 from leadline.model import Pair
-from leadline.physics import Floors
 from leadline_collector import meshes
-from leadline_collector.answers import PathWindowAnswer, ProfileAnswer, WindowAnswer
-from leadline_collector.pages import figures
-from leadline_collector.pages.asked import Asked, Choice, windows_json
-from leadline_collector.pages.chart import Chart, Line, chart
-from leadline_collector.pages.light import REACH_WORDS, Light, light, reach_of, reach_text
-from leadline_collector.pages.pair_history import History, Judgements, history
-from leadline_collector.pair_windows import pair_windows
-from leadline_collector.period import Period, period_of
+from leadline_collector.charts.templates import Spec
+from leadline_collector.charts.timeline import highest
+from leadline_collector.pages import figures, pair_charts
+from leadline_collector.pages.asked import Asked, Choice, verdict_csv, windows_json
+from leadline_collector.pages.light import Light, light
+from leadline_collector.pages.pair_charts import Name
+from leadline_collector.pages.pair_direction import DirectionView, direction_view
+from leadline_collector.pages.pair_standing import Minute, ProfileView, latest, profile_view
+from leadline_collector.pages.pair_steps import step_length_s
+from leadline_collector.pages.pair_study import Study, failures_of, study, windows_of
+from leadline_collector.pages.verdict_words import VerdictView, view
+from leadline_collector.period import Period
 from leadline_collector.problems import ProblemError
-from leadline_collector.profiles import profile_answer
 from leadline_collector.store import Store
-
-#: An hour, at which one still finds a line by eye.
-LATEST_WINDOWS = 60
+from leadline_verdict.document import SitesVerdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """A tally in words; ``share`` is None if no window is known."""
+class Headline:
+    """The verdict on both sites: that of the direction that decides."""
 
-    share: str | None
-    tally: Tally
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProfileView:
-    """How the pair stands with one profile."""
-
-    profile: ProfileAnswer
-    #: Why nothing can be judged by it; None if something can.
-    reason: str | None
-    #: Name of the symbol.
-    look: str
-    word: str
-    #: What was measured, where light has the first word; None elsewhere.
-    measured: str | None
-    pessimistic: Reading
-    optimistic: Reading
-    coverage: str
-    #: What light says to each limit that bounds the round trip, by its id.
-    physics: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Minute:
-    """A line of the table, or one for each path: the states are the pair's."""
-
-    at: str
-    states: list[str]
-    paths: list[PathWindowAnswer]
+    verdict: VerdictView
+    #: The direction that decides, in print; None where only one is probed.
+    decided_by: str | None
+    days: int
+    first_day: str
+    last_day: str
+    target: str
+    rule: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,28 +59,54 @@ class PairPage:
     reverse: str | None
     back: str
     periods: list[Choice]
+    #: A longer period around this one; None where it is one of the usual.
+    wider: str | None
+    gaps: str
     json: str
+    csv: str
     simulated: bool
     imported: bool
     paths: int
     zones: str
+    profile_choices: list[Choice]
+    #: (id, title) of the catalogue's other profiles.
+    other_profiles: list[tuple[str, str]]
+    headline: Headline
+    #: Words and colour of each class of the week's hours.
+    classes: list[tuple[str, str]]
+    directions: list[DirectionView]
+    distribution: Spec | None
+    distribution_image: str
     profiles: list[ProfileView]
     light: Light
-    chart: Chart | None
-    bin: str
+    has_data: bool
+    step: str
     latest: list[Minute]
 
 
 def pair_page(store: Store, source: str, destination: str, asked: Asked, now_s: int) -> PairPage:
     """The page; 404 if the mesh in force does not probe the pair, or the errors of ``period_of`` and the catalogue."""
-    version, mesh, pair = _found(store, source, destination)
-    period = period_of(asked.start, asked.end, now_s)
+    version, mesh, pair = found_pair(store, source, destination)
+    period = asked.period(now_s)
+    profile = profile_of(mesh, pair, asked)
+    ids = list(dict.fromkeys([*mesh.pairs[pair].profiles, profile]))
     known = catalogue()
-    ids = list(dict.fromkeys([*mesh.pairs[pair].profiles, *([asked.profile] if asked.profile else [])]))
     judged = {name: judge.judged(known.limits_of(known.profile(name))) for name in ids}
     with store.read() as reader:
-        past = history(reader, pair, period, list(judged.values()))
+        found = study(reader, version, mesh, pair, profile, period, now_s)
+        failures = [failures_of(reader, one.pair, period) for one in found.directions]
     floors = physics.floors(mesh.site(source), mesh.site(destination))
+    lines = pair_charts.lines_of({name: one.criteria for name, one in judged.items()}, floors)
+    here = replace(asked, profile=profile)
+    steps = [pair_charts.steps_of(one.shown, judged[profile].criteria) for one in found.directions]
+    top_us = max(map(highest, steps))
+    directions = [
+        direction_view(
+            one, judged[profile].criteria, pair_charts.round_trips(one.shown, own, lines, top_us), failure, here, now_s
+        )
+        for one, own, failure in zip(found.directions, steps, failures, strict=True)
+    ]
+    shown = found.directions[0].shown
     reverse = Pair(source=destination, destination=source)
     return PairPage(
         asked=asked,
@@ -117,20 +119,61 @@ def pair_page(store: Store, source: str, destination: str, asked: Asked, now_s: 
         reverse=asked.pair(reverse) if reverse in mesh.pairs else None,
         back=asked.matrix(),
         periods=asked.periods(pair),
+        wider=_wider(here, pair, period, now_s),
+        gaps=asked.gaps(pair),
         json=windows_json(pair, period, asked.profile),
-        simulated=past.simulated or mesh.site(source).simulated or mesh.site(destination).simulated,
-        imported=past.imported,
-        paths=past.paths,
+        csv=verdict_csv(pair, found.days),
+        simulated=_is_simulated(mesh, pair, found),
+        imported=any(path.agent.startswith("import:") for one in found.directions for path in one.shown.paths),
+        paths=len(shown.paths),
         zones=_zones(mesh, pair, period.end_s),
-        profiles=[_profile(name, judged[name], past.judgements[number], mesh, pair) for number, name in enumerate(ids)],
-        light=light(floors, mesh, pair, past.min_us),
-        chart=chart(period, past.bin_s, past.bins, _strips(ids, past), _lines(judged, floors)) if past.times else None,
-        bin=figures.length(past.bin_s),
-        latest=_latest(store, pair, period, past),
+        profile_choices=[
+            Choice(name=name, href=replace(asked, profile=name).pair(pair), current=name == profile) for name in ids
+        ],
+        other_profiles=[(one.id, one.title) for one in known.profiles.values() if one.id not in ids],
+        headline=_headline(found),
+        classes=pair_charts.classes(),
+        directions=directions,
+        distribution=pair_charts.distribution_of([pair_charts.curve(one.shown) for one in found.directions], lines),
+        distribution_image=here.chart(pair, Name.DISTRIBUTION.value),
+        profiles=[profile_view(judged[name], shown, mesh, here, name) for name in ids],
+        light=light(floors, mesh, pair, shown.smallest_us()),
+        has_data=any(one.shown.paths for one in found.directions),
+        step=figures.length(step_length_s(period)),
+        latest=latest(store, period, shown, list(judged.values())),
     )
 
 
-def _found(store: Store, source: str, destination: str) -> tuple[int, Mesh, Pair]:
+def chart_spec(store: Store, source: str, destination: str, name: Name, asked: Asked, now_s: int) -> Spec:
+    """One chart of the page alone; the errors of ``pair_page``, and 404 where there is nothing to draw."""
+    version, mesh, pair = found_pair(store, source, destination)
+    period, profile = asked.period(now_s), profile_of(mesh, pair, asked)
+    known = catalogue()
+    ids = list(dict.fromkeys([*mesh.pairs[pair].profiles, profile]))
+    criteria = {name: judge.judged(known.limits_of(known.profile(name))).criteria for name in ids}
+    floors = physics.floors(mesh.site(source), mesh.site(destination))
+    lines = pair_charts.lines_of(criteria, floors)
+    with store.read() as reader:
+        if name is Name.WEEK:
+            windows = study(reader, version, mesh, pair, profile, period, now_s).directions[0].judged
+            return pair_charts.week_of(windows, pair_charts.grid_of(windows, criteria[profile]))
+        found = windows_of(reader, mesh, pair, period)
+    if name is Name.ROUND_TRIPS:
+        steps = [pair_charts.steps_of(one, criteria[profile]) for one in found]
+        return pair_charts.round_trips(found[0], steps[0], lines, max(map(highest, steps))).spec
+    spec = pair_charts.distribution_of([pair_charts.curve(one) for one in found], lines)
+    if spec is None:
+        raise ProblemError(404, "no window of this pair is known in this period")
+    return spec
+
+
+def profile_of(mesh: Mesh, pair: Pair, asked: Asked) -> str:
+    """The profile asked for, else the pair's first, else the catalogue's."""
+    return asked.profile or next(iter(mesh.pairs[pair].profiles or catalogue().profiles))
+
+
+def found_pair(store: Store, source: str, destination: str) -> tuple[int, Mesh, Pair]:
+    """The mesh in force and the pair in it; 404 with the nearest name."""
     with store.read() as reader:
         found = meshes.in_force(reader)
     if found is None:
@@ -150,69 +193,37 @@ def _found(store: Store, source: str, destination: str) -> tuple[int, Mesh, Pair
     return version, mesh, pair
 
 
+def _wider(asked: Asked, pair: Pair, period: Period, now_s: int) -> str | None:
+    """Three times as long around the same middle: the way out of a zoom."""
+    if not asked.end:
+        return None
+    length_s = period.end_s - period.start_s
+    end_s = min(period.end_s + length_s, now_s)
+    return replace(asked, start=figures.written(period.start_s - length_s), end=figures.written(end_s)).pair(pair)
+
+
+def _is_simulated(mesh: Mesh, pair: Pair, found: Study) -> bool:
+    marked = mesh.site(pair.source).simulated or mesh.site(pair.destination).simulated
+    return marked or any(series.simulated for one in found.directions for series in one.shown.series)
+
+
 def _zones(mesh: Mesh, pair: Pair, second: int) -> str:
     sites = (mesh.site(pair.source), mesh.site(pair.destination))
     return "; ".join(f"{site.name} keeps {figures.zone(site, second)}" for site in sites)
 
 
-def _profile(name: str, judged: Judged, found: Judgements, mesh: Mesh, pair: Pair) -> ProfileView:
-    known = catalogue()
-    reach = reach_of(mesh, pair, judged.criteria)
-    word = REACH_WORDS.get(reach, found.state.value)
-    windows = found.pessimistic.known + found.pessimistic.unknown
-    floors = physics.floors(mesh.site(pair.source), mesh.site(pair.destination))
-    return ProfileView(
-        profile=profile_answer(known, known.profile(name)),
-        reason=judged.reason,
-        look=word.replace(" ", "-"),
-        word=word,
-        measured=found.state.value if reach in REACH_WORDS else None,
-        pessimistic=_reading(found.pessimistic),
-        optimistic=_reading(found.optimistic),
-        coverage=figures.percent(found.pessimistic.known, windows),
-        physics={one.limit_id: reach_text(floors, one) for one in judged.criteria if one.bounds_rtt},
+def _headline(found: Study) -> Headline:
+    document = found.document
+    both: SitesVerdict = document.site_pairs[0]
+    decided_by = both.decided_by
+    worst = next(one for one in document.pairs if [one.source, one.destination] == decided_by)
+    rule = document.rule
+    return Headline(
+        verdict=view(worst),
+        decided_by=f"{worst.source} → {worst.destination}" if len(document.pairs) > 1 else None,
+        days=document.days,
+        first_day=figures.day(document.start_s),
+        last_day=figures.day(document.end_s - 1),
+        target=f"{100 * rule.target_share:g}\u00a0%",
+        rule=f"rule {rule.id}, {100 * rule.confidence:g}\u00a0% confidence, unknown minutes {rule.missing}",
     )
-
-
-def _reading(tally: Tally) -> Reading:
-    return Reading(share=figures.percent(tally.good, tally.known) if tally.known else None, tally=tally)
-
-
-def _strips(ids: Sequence[str], past: History) -> list[tuple[str, Sequence[Tally]]]:
-    return [(name, found.bins) for name, found in zip(ids, past.judgements, strict=True)]
-
-
-def _lines(judged: dict[str, Judged], floors: Floors) -> list[Line]:
-    """The limits on the round trip, equal ones as one line, and the floor on glass."""
-    names: dict[tuple[int, str], list[str]] = {}
-    for profile_id, one in judged.items():
-        for found in one.criteria:
-            if found.bounds_rtt:
-                names.setdefault((found.limit_us, found.comparison.value), []).append(
-                    f"{found.measure} of {profile_id}"
-                )
-    lines = []
-    for (us, sign), of in names.items():
-        label = figures.comparison(f"{sign} {us / 1_000:g} ms")
-        lines.append(Line(us=us, label=label, text=f"{label} for {', '.join(of)}", look="limit"))
-    if floors.glass_ns:
-        text = figures.ms(floors.glass_ns // 1_000)
-        lines.append(Line(us=floors.glass_ns / 1_000, label="glass", text=f"glass floor {text}", look="floor"))
-    return lines
-
-
-def _latest(store: Store, pair: Pair, period: Period, past: History) -> list[Minute]:
-    """The last windows that have a row, newest first."""
-    if not past.times:
-        return []
-    start_s = past.times[-LATEST_WINDOWS:][0]
-    part = replace(period, start_s=start_s)
-    return list(_minutes(pair_windows(store, pair, part, None, LATEST_WINDOWS).windows, past))
-
-
-def _minutes(windows: Sequence[WindowAnswer], past: History) -> Iterator[Minute]:
-    for window in reversed(windows):
-        # A window that arrived between the two readings is on the next page.
-        if all(window.t in found.states for found in past.judgements):
-            states = [found.states[window.t].value for found in past.judgements]
-            yield Minute(at=figures.moment(window.t).removesuffix(" UTC"), states=states, paths=window.paths)

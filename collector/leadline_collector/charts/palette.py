@@ -1,0 +1,55 @@
+"""The colours of the charts, by the names the style sheet has for them; a test holds the two together.
+
+States have Okabe and Ito's colours, which colour-blind readers tell apart, and never speak by colour alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+#: As in a specification: each colour once, so that it can be found and replaced by the variable or the dark colour.
+LIGHT: Mapping[str, str] = {
+    "ink": "#16191c",
+    "muted": "#555d66",
+    "line": "#d5d9dd",
+    "accent": "#005f99",
+    "good": "#009e73",
+    "bad": "#d55e00",
+    "unavailable": "#b0558a",
+    "unknown": "#6f7780",
+    "heat-0": "#e9f3ef",
+    "heat-1": "#fbe6d3",
+    "heat-2": "#f4bf93",
+    "heat-3": "#e58f4e",
+    "heat-4": "#a84600",
+    "heat-none": "#f1f2f4",
+}
+DARK: Mapping[str, str] = {
+    "ink": "#e8eaec",
+    "muted": "#a3abb3",
+    "line": "#363c42",
+    "accent": "#6cbcf0",
+    "good": "#00a87b",
+    "bad": "#e8701a",
+    "unavailable": "#cc79a7",
+    "unknown": "#959da5",
+    "heat-0": "#1b312a",
+    "heat-1": "#46301f",
+    "heat-2": "#7a4a24",
+    "heat-3": "#b8662a",
+    "heat-4": "#f39a58",
+    "heat-none": "#22262a",
+}
+#: What the style sheet calls each colour of a specification; ``static/charts.js`` replaces one by the other.
+VARIABLES: Mapping[str, str] = {colour: f"--{name}" for name, colour in LIGHT.items()}
+_DARKENED: Mapping[str, str] = {colour: DARK[name] for name, colour in LIGHT.items()}
+
+
+def darkened(spec: Any) -> Any:
+    """The same specification for a dark ground."""
+    if isinstance(spec, dict):
+        return {key: darkened(value) for key, value in spec.items()}
+    if isinstance(spec, list):
+        return [darkened(value) for value in spec]
+    return _DARKENED.get(spec, spec) if isinstance(spec, str) else spec

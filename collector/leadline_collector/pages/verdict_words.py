@@ -1,0 +1,98 @@
+"""How pages print a verdict: its sign, its word, its figures. The verdict itself is ``leadline_verdict``'s."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from leadline_collector.pages import figures
+from leadline_verdict.document import PairVerdict, Word
+
+#: The word as it is read, and as a name of a sign and a class.
+WORDS = {
+    Word.IMPOSSIBLE: "impossible",
+    Word.IMPOSSIBLE_ON_GLASS_FIBRE: "impossible on glass",
+    Word.BEYOND: "beyond",
+    Word.MARGINAL: "marginal",
+    Word.INVALID: "invalid",
+    Word.INSUFFICIENT_DATA: "insufficient data",
+    Word.WITHIN_PROVISIONAL: "within, provisionally",
+    Word.WITHIN: "within",
+}
+_LOOKS = {word: word.value.replace("_", "-") for word in Word} | {
+    Word.IMPOSSIBLE_ON_GLASS_FIBRE: "impossible-on-glass",
+}
+#: What each word claims, for the legend.
+MEANINGS = {
+    Word.WITHIN: "within the limit as often as asked, even in the least favourable reading",
+    Word.WITHIN_PROVISIONAL: "the same, with something still to be shown or vouched for",
+    Word.MARGINAL: "neither within nor beyond is shown",
+    Word.BEYOND: "out of limit more often than allowed, even in the most favourable reading",
+    Word.IMPOSSIBLE: "light in a vacuum is too slow for the limit",
+    Word.IMPOSSIBLE_ON_GLASS_FIBRE: "light in glass fibre is, even in a straight line",
+    Word.INSUFFICIENT_DATA: "the measurement is at fault, not the path",
+    Word.INVALID: "faster than light: coordinates or clock are wrong",
+}
+
+
+def look(word: Word) -> str:
+    """Name of the sign, and class."""
+    return _LOOKS[word]
+
+
+def legend() -> list[tuple[str, str, str]]:
+    """Sign, word and meaning of every verdict, the best first."""
+    return [(look(word), WORDS[word], meaning) for word, meaning in MEANINGS.items()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictView:
+    """The verdict on one direction, in words."""
+
+    look: str
+    word: str
+    labels: str
+    #: "98.98 % of 40,309"; None if no minute is known.
+    share: str | None
+    #: "98.551 % to 99.421 %"; None in a period too short for bounds.
+    interval: str | None
+    #: How the interval was found: "Korn-Graubard by day, 31 episodes".
+    interval_rule: str | None
+    demonstrated: str | None
+    #: Further good days; "0", or "over 1,000".
+    days_needed: str | None
+    coverage: str
+    confidence: str | None
+    reasons: list[str]
+    flips: list[str]
+
+
+def view(verdict: PairVerdict) -> VerdictView:
+    """What the page says of it."""
+    shares = verdict.shares
+    counts = shares.pessimistic.states
+    known = counts.good + counts.bad + counts.unavailable
+    low, high = shares.pessimistic.interval, shares.optimistic.interval
+    rules = {"korn_graubard_by_day": "Korn and Graubard, by day", "episode_bound": "episode bound"}
+    return VerdictView(
+        look=look(verdict.verdict),
+        word=WORDS[verdict.verdict],
+        labels=", ".join(label.replace("_", " ") for label in verdict.labels),
+        share=f"{figures.percent(counts.good, known)} of {figures.count(known)}" if known else None,
+        interval=None if low is None or high is None else f"{_ratio(low.low)} to {_ratio(high.high)}",
+        interval_rule=None if low is None else f"{rules[low.rule]}; {low.episodes:,} episodes",
+        demonstrated=None if shares.demonstrated is None else _ratio(shares.demonstrated),
+        days_needed=_days(shares.days_needed) if shares.demonstrated is not None else None,
+        coverage=figures.percent(known, known + counts.unknown),
+        confidence=verdict.confidence,
+        reasons=[reason.text for reason in verdict.reasons],
+        flips=[flip.text for flip in verdict.flips],
+    )
+
+
+def _days(number: int | None) -> str:
+    return "over 1,000" if number is None else f"{number:,}"
+
+
+def _ratio(ratio: float) -> str:
+    """As the verdict's own sentences print it, so that the page does not differ from itself in the last figure."""
+    return f"{100 * ratio:.3f}\u00a0%"

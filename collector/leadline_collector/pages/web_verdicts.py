@@ -1,0 +1,129 @@
+"""The verdicts of a small mesh on one page: by two sites, the worst first. The matrix fetches them once it is there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from leadline.limits import catalogue
+from leadline.mesh import Mesh
+from leadline.model import Pair
+from leadline_collector import meshes
+from leadline_collector.pages import figures
+from leadline_collector.pages.asked import Asked
+from leadline_collector.pages.pair_study import verdict_days
+from leadline_collector.pages.verdict_words import WORDS, VerdictView, look, view
+from leadline_collector.problems import ProblemError
+from leadline_collector.store import Store
+from leadline_collector.verdicts import Question, Windows, judged
+from leadline_verdict.decision import Rule
+from leadline_verdict.document import PairVerdict, SitesVerdict, VerdictDocument, Word
+from leadline_verdict.requirements import NO_WISHES
+
+#: Directed pairs on the page: a verdict takes some 0.1 s, and nobody waits longer than a few seconds.
+PAIRS_MAX = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """Two sites."""
+
+    href: str
+    name: str
+    look: str
+    word: str
+    #: Each direction, the one that decides first.
+    directions: list[tuple[str, VerdictView]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictsPage:
+    """The page, and the part of it that the matrix fetches."""
+
+    now_s: int
+    back: str
+    profile: str
+    first_day: str
+    last_day: str
+    days: int
+    target: str
+    #: How many pairs of sites have each word, the worst first.
+    counts: list[tuple[str, str, int]]
+    lines: list[Line]
+    json: str
+
+
+def verdicts_page(store: Store, asked: Asked, now_s: int) -> VerdictsPage:
+    """The page; 404 without a pair, 422 for more pairs than it takes, or for an unknown group or profile."""
+    days = verdict_days(asked.period(now_s), now_s)
+    with store.read() as reader:
+        version, mesh = meshes.in_force(reader) or _refuse_empty()
+        part = _part(mesh, asked.group)
+        profile = asked.profile or default_profile(part)
+        question = Question(period=days, pair=None, sites=(), profiles=(profile,), wishes=NO_WISHES, rule=Rule())
+        document = judged(question, version, part, Windows(reader, mesh, days).of)
+    known = catalogue()
+    return VerdictsPage(
+        now_s=now_s,
+        back=asked.matrix(),
+        profile=known.profile(profile).title,
+        first_day=figures.day(days.start_s),
+        last_day=figures.day(days.end_s - 1),
+        days=document.days,
+        target=f"{100 * document.rule.target_share:g}\u00a0%",
+        counts=_counts(document),
+        lines=_lines(document, replace(asked, profile=profile)),
+        json=f"/api/v1/verdicts?profile={profile}&from={days.start_s}&to={days.end_s}",
+    )
+
+
+def _refuse_empty() -> tuple[int, Mesh]:
+    raise ProblemError(404, "no mesh is in force yet: run `leadline mesh apply FILE`")
+
+
+def default_profile(mesh: Mesh) -> str:
+    """The first profile of the first pair that has one, else the catalogue's first."""
+    named = (profile for settings in mesh.pairs.values() for profile in settings.profiles)
+    return next(named, None) or next(iter(catalogue().profiles))
+
+
+def _part(mesh: Mesh, group: str | None) -> Mesh:
+    """The mesh with only the pairs of a group."""
+    if group is not None and group not in mesh.groups:
+        raise ProblemError(422, f"group: {group!r} is none of {', '.join(mesh.groups)}", path="group")
+    pairs = {pair: settings for pair, settings in mesh.pairs.items() if group is None or group in settings.groups}
+    if len(pairs) > PAIRS_MAX:
+        raise ProblemError(
+            422,
+            f"group: {len(pairs)} pairs are more than {PAIRS_MAX} on one page; ask for a group, "
+            "for two sites by their page, or use `leadline verdict`",
+            path="group",
+        )
+    return replace(mesh, pairs=pairs)
+
+
+def _counts(document: VerdictDocument) -> list[tuple[str, str, int]]:
+    counted = Counter(one.verdict for one in document.site_pairs)
+    return [(look(word), WORDS[word], counted[word]) for word in Word if counted[word]]
+
+
+def _lines(document: VerdictDocument, asked: Asked) -> list[Line]:
+    found = {(one.source, one.destination): one for one in document.pairs}
+    order = list(Word)
+    ordered = sorted(document.site_pairs, key=lambda one: order.index(one.verdict))
+    return [_line(one, found, asked) for one in ordered]
+
+
+def _line(both: SitesVerdict, found: Mapping[tuple[str, str], PairVerdict], asked: Asked) -> Line:
+    a, b = both.sites
+    verdicts = [found[ends] for ends in ((a, b), (b, a)) if ends in found]
+    ordered: Sequence[PairVerdict] = sorted(verdicts, key=lambda one: [one.source, one.destination] != both.decided_by)
+    worst = ordered[0]
+    return Line(
+        href=asked.pair(Pair(source=worst.source, destination=worst.destination)),
+        name=f"{a} ⇄ {b}" if len(verdicts) > 1 else f"{worst.source} → {worst.destination}",
+        look=look(both.verdict),
+        word=WORDS[both.verdict],
+        directions=[(f"{one.source} → {one.destination}", view(one)) for one in ordered],
+    )

@@ -14,6 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import msgspec
+
+from leadline import __version__, wire
 from leadline.clock import seeded
 from leadline.mesh_file import parse_mesh
 from leadline_cli.demo import DAY_S, HISTORY_DAYS, SEED, mesh_text
@@ -24,7 +27,7 @@ from leadline_collector.serve import opened
 from leadline_collector.simulate import simulate
 from tests.fakes import FakeClock
 from tests.integration.conftest import Client
-from tests.integration.documents import batch, window
+from tests.integration.documents import batch, body, window
 
 #: Thursday, 2026-11-19 10:30:30 UTC: working hours in Europe; half past, so that the minute before is settled.
 NOW_S = 1_795_084_230
@@ -109,5 +112,19 @@ def _deliver(client: Client, site: str, last_s: int) -> None:
         if target != site
         for start_s in range(last_s - 60 * (WINDOWS - 1), last_s + 1, 60)
     ]
-    answer = client.post(batch(*windows, agent=agent, sealed_at_s=last_s + 76), client.key(agent, site))
+    document = msgspec.structs.replace(
+        batch(*windows, agent=agent, sealed_at_s=last_s + 76),
+        clock=wire.ClockState(synchronised=True, offset_us=40, max_error_us=9_000, estimated_error_us=300),
+        clock_offset_us=rng.randint(-900, 900),
+        clock_offset_error_us=1_200,
+    )
+    answer = client.send(
+        "POST",
+        "/api/v1/batches",
+        body(document),
+        client.key(agent, site),
+        Content_Encoding="gzip",
+        User_Agent=f"leadline-agent/{__version__}",
+        Leadline_Spool=f"batches={SILENT_MINUTES[site]}, bytes={9_000 * SILENT_MINUTES[site]}, max={512 << 20}",
+    )
     assert answer.status == 200, answer.body

@@ -7,6 +7,8 @@ PAGES = {
     "matrix": "/",
     "pair": "/pairs/frankfurt/zurich?from=-7d",
     "pair-empty": "/pairs/west/north",
+    "agents": "/agents",
+    "agent": "/agents/south-a1",
     "limits": "/limits",
     "limit": "/limits/vmware-vsan-9.0-stretched-rtt",
     "profile": "/limits/vsan-stretched",

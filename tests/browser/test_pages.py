@@ -74,16 +74,20 @@ def test_a_page_prints_on_a4(visitor: Visitor, path: str) -> None:
 
 @every_page
 def test_a_page_can_be_read_without_javascript(visitor: Visitor, path: str) -> None:
-    """The verdicts and tables come from the server: a browser without scripts shows them in words."""
+    """The tables come from the server: without scripts a browser shows all but those that are fetched later."""
     page = visitor.open(path, script=False)
 
     assert page.locator("h1").is_visible()
+    assert all(link.is_visible() for link in page.locator("[data-fragment] a").all())
+    assert page.locator("[data-fragment] a").count() == page.locator("[data-fragment]").count()
+    assert said(page)
     assert said(page) == said(visitor.open(path))
 
 
 def said(page: Page) -> list[str]:
-    """What the tables say that are visible, with single blanks."""
-    return [" ".join(one.inner_text().split()) for one in page.locator("main table").all() if one.is_visible()]
+    """What the tables and lists say that are visible, with single blanks; without those fetched by a script."""
+    parts = page.locator("main :is(table, dl):not([data-part] *)").all()
+    return [" ".join(one.inner_text().split()) for one in parts if one.is_visible()]
 
 
 def test_every_kind_of_fault_is_noticed(visitor: Visitor) -> None:

@@ -103,6 +103,8 @@ ROUTES = {
         ("GET", "/pairs/fra/ams"),
         ("GET", "/agents"),
         ("GET", "/agents/fra1"),
+        ("GET", "/map"),
+        ("GET", "/map.svg"),
         ("GET", "/limits"),
         ("GET", "/limits/vsan-stretched"),
         ("POST", "/logout"),

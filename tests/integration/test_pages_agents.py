@@ -50,9 +50,9 @@ def test_what_an_agent_told_stands_in_its_row(client: Client, fra1: str, databas
 
 
 def test_a_silent_agent_comes_first_and_its_gap_is_open(client: Client, fra1: str, clock: FakeClock) -> None:
-    """Sixteen minutes after its last window."""
+    """Six minutes later."""
     deliver(client, fra1, 3, 2)
-    clock.advance(16 * 60 * NS_PER_S)
+    clock.advance(6 * 60 * NS_PER_S)
 
     page = page_at(client, "/agents")
 

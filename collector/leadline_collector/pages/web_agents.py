@@ -38,7 +38,7 @@ ARRIVAL_S = 180
 NOT_TOLD = "not told"
 
 REASONS = {
-    GapReason.AGENT_DOWN: "The agent did not run: stopped, restarted, or its host was down.",
+    GapReason.AGENT_DOWN: "The agent did not run: not enrolled yet, stopped, restarted, or its host was down.",
     GapReason.SPOOL_OVERFLOW: "The agent gave batches up: budget or disk were full before the collector took them.",
     GapReason.SPOOL_CORRUPT: "Batches were damaged on the agent's disk, or removed by somebody.",
     GapReason.REFUSED: "The collector refused batches for ever; the agent keeps their bytes in its dead letters.",

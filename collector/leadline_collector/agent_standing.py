@@ -1,6 +1,6 @@
 """How an agent stands: words for what is known of it, and the numbers where one word becomes another. Pure.
 
-Alerts use the same numbers: whoever changes one changes both.
+``deploy/prometheus-alerts.yml`` has the same numbers for silence, clock and spool: a test compares them.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from leadline.administration import KeyEntry
-from leadline.model import WINDOW_S
 
-#: A window comes about 80 s after it began, 20 s after it ended. Five that are missing are no hiccup.
-LATE_S = 300
-#: As long as an alarm waits for a pair: whoever is paged finds the word here.
-SILENT_S = 900
+#: A window comes about 80 s after it began, 20 s after it ended: three are missing.
+LATE_S = 180
+#: When the alerts of Prometheus and Grafana call an agent silent: whoever is paged finds the word here.
+SILENT_S = 300
 #: Half of the spool: an agent fills the rest in as long as it took for the first.
 SPOOL_RATIO_MAX = 0.5
 #: A slot: with a larger offset probes are filed under the wrong second.
@@ -90,10 +89,10 @@ def concerns(told: Told, keys: list[KeyEntry], now_s: int) -> tuple[Concern, ...
 
 
 def _is_clock_suspect(told: Told) -> bool:
-    """The offset decides, error included; where none could be measured, what the kernel says of NTP."""
-    if told.clock_offset_us is None:
-        return told.ntp_synchronised is False
-    return abs(told.clock_offset_us) + (told.clock_offset_error_us or 0) > CLOCK_US_MAX
+    """Certainly off, or the agent's kernel does not believe in it."""
+    if told.ntp_synchronised is False:
+        return True
+    return abs(told.clock_offset_us or 0) - (told.clock_offset_error_us or 0) > CLOCK_US_MAX
 
 
 def _is_old(key: KeyEntry, now_s: int) -> bool:
@@ -101,8 +100,3 @@ def _is_old(key: KeyEntry, now_s: int) -> bool:
         return False
     life_s = key.expires_at_s - key.created_at_s
     return now_s - key.created_at_s > KEY_LIFE_RATIO_MAX * life_s
-
-
-def missing_windows(span_s: int) -> int:
-    """How many windows of a path a hole of this length is."""
-    return -(-span_s // WINDOW_S)

@@ -2,15 +2,53 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
 from leadline_collector import agent_standing
-from leadline_collector.pages import web_agents, web_limits
-from leadline_collector.pages.web import PageRoute, Viewer, page
+from leadline_collector.charts import render
+from leadline_collector.pages import web_agents, web_limits, web_map
+from leadline_collector.pages.web import From, PageRoute, Viewer, page
+from leadline_collector.pages.web_charts import CHART_WIDTH, CHART_WIDTH_MAX, CHART_WIDTH_MIN, SVG_HEADERS, Theme
+from leadline_collector.problems import ProblemError
 from leadline_collector.service import Serving
 
+#: What vl-convert puts before the address of a link; nothing of ours leads there.
+ELSEWHERE = "https://vega.github.io/vega-datasets/"
+
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+def _asked(
+    profile: str | None = None, group: str | None = None, reach: str | None = None, start: From = None
+) -> web_map.Asked:
+    return web_map.Asked(profile=profile or None, group=group or None, reach=reach or None, start=start or None)
+
+
+MapAsked = Annotated[web_map.Asked, Depends(_asked)]
+
+
+@router.get("/map", dependencies=[Viewer])
+def site_map(service: Serving, asked: MapAsked) -> Response:
+    """The map."""
+    return page("map.html", page=web_map.map_page(service.store, asked, service.now_s()))
+
+
+@router.get("/map.svg", dependencies=[Viewer])
+def map_picture(
+    service: Serving,
+    asked: MapAsked,
+    theme: Theme = Theme.LIGHT,
+    width: Annotated[int, Query(ge=CHART_WIDTH_MIN, le=CHART_WIDTH_MAX)] = CHART_WIDTH,
+) -> Response:
+    """The map as a picture."""
+    spec = web_map.map_spec(service.store, asked, service.now_s())
+    if spec is None:
+        raise ProblemError(404, "there is no site to draw: run `leadline mesh apply FILE`")
+    drawing = render.svg(spec, width, dark=theme is Theme.DARK).replace(ELSEWHERE, "")
+    return Response(drawing, headers=SVG_HEADERS, media_type="image/svg+xml")
 
 
 @router.get("/agents", dependencies=[Viewer])

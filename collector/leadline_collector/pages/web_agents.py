@@ -11,15 +11,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
-from sqlalchemy import select
-
 from leadline.administration import AgentEntry, KeyEntry
 from leadline.mesh import Mesh, Route
+from leadline.model import WINDOW_S
 from leadline.wire import GapReason, is_imported
-from leadline_collector import agent_standing, credentials, meshes, tables
+from leadline_collector import agent_standing, credentials, meshes
 from leadline_collector.agent_gaps import agent_gaps
 from leadline_collector.agent_standing import Concern, Standing, Told
 from leadline_collector.answers import GapAnswer
+from leadline_collector.now import stored
+from leadline_collector.now.stored import AgentNow
 from leadline_collector.pages import figures
 from leadline_collector.period import Period
 from leadline_collector.problems import ProblemError
@@ -37,7 +38,7 @@ ARRIVAL_S = 180
 NOT_TOLD = "not told"
 
 REASONS = {
-    GapReason.AGENT_DOWN: "The agent did not run: stopped, restarted, or its host was down.",
+    GapReason.AGENT_DOWN: "The agent did not run: not enrolled yet, stopped, restarted, or its host was down.",
     GapReason.SPOOL_OVERFLOW: "The agent gave batches up: budget or disk were full before the collector took them.",
     GapReason.SPOOL_CORRUPT: "Batches were damaged on the agent's disk, or removed by somebody.",
     GapReason.REFUSED: "The collector refused batches for ever; the agent keeps their bytes in its dead letters.",
@@ -197,26 +198,21 @@ class _Known:
 
 def _told(reader: Reader) -> dict[str, Told]:
     """What agents told of themselves, by name."""
-    row, agent = tables.agent_now.c, tables.agent.c
-    columns = (
-        row.heard_at, row.version, row.spool_batches, row.spool_bytes, row.spool_bytes_max, row.clock_offset_us,
-        row.clock_offset_error_us, row.ntp_synchronised,
-    )  # fmt: skip
-    query = select(agent.name, *columns).join_from(tables.agent_now, tables.agent, row.src_id == agent.id)
-    rows = reader.connection.execute(query.limit(credentials.LISTED_MAX))
-    return {
-        one[0]: Told(
-            heard_at_s=one.heard_at,
-            version=one.version,
-            spool_batches=one.spool_batches,
-            spool_bytes=one.spool_bytes,
-            spool_bytes_max=one.spool_bytes_max,
-            clock_offset_us=one.clock_offset_us,
-            clock_offset_error_us=one.clock_offset_error_us,
-            ntp_synchronised=one.ntp_synchronised,
-        )
-        for one in rows
-    }
+    rows = stored.agents(reader.connection)
+    return {agent.name: _told_of(rows[agent.id]) for agent in reader.agents() if agent.id in rows}
+
+
+def _told_of(row: AgentNow) -> Told:
+    return Told(
+        heard_at_s=row.heard_at,
+        version=row.version,
+        spool_batches=row.spool_batches,
+        spool_bytes=row.spool_bytes,
+        spool_bytes_max=row.spool_bytes_max,
+        clock_offset_us=row.clock_offset_us,
+        clock_offset_error_us=row.clock_offset_error_us,
+        ntp_synchronised=row.ntp_synchronised,
+    )
 
 
 def _standing(entry: AgentEntry, known: _Known) -> Standing:
@@ -321,7 +317,7 @@ def _gap(gap: GapAnswer, now_s: int) -> GapView:
         reason=gap.reason.value.replace("_", " "),
         source="told by the agent" if gap.source == "agent" else "found by the collector",
         targets="all paths" if gap.targets is None else ", ".join(gap.targets),
-        windows=f"{agent_standing.missing_windows(gap.end_s - gap.start_s):,}",
+        windows=figures.count(-(-(gap.end_s - gap.start_s) // WINDOW_S)),
         open=is_open,
     )
 

@@ -1,6 +1,6 @@
 """The routes beside the page of a pair and the matrix: pictures of charts, and the parts that take their time.
 
-What takes long is a page of its own, which can be read without JavaScript; with it, the page it belongs to fetches it.
+What takes long is a page of its own, to be read without JavaScript; with it, the page it belongs to fetches it.
 """
 
 from __future__ import annotations

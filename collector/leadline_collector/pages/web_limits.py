@@ -217,7 +217,7 @@ def _choices(rows: Iterable[Row], question: str, vendor: str | None, used_only: 
             href=_address(question, name, used_only),
             current=name == vendor,
         )
-        for name in (None, *dict.fromkeys(names))
+        for name in (None, *sorted(set(names), key=str.lower))
     ]
 
 

@@ -75,6 +75,8 @@ class PairPage:
     #: Words and colour of each class of the week's hours.
     classes: list[tuple[str, str]]
     directions: list[DirectionView]
+    #: What each line in the charts is.
+    lines: list[str]
     distribution: Spec | None
     distribution_image: str
     profiles: list[ProfileView]
@@ -100,11 +102,12 @@ def pair_page(store: Store, source: str, destination: str, asked: Asked, now_s: 
     here = replace(asked, profile=profile)
     steps = [pair_charts.steps_of(one.shown, judged[profile].criteria) for one in found.directions]
     top_us = max(map(highest, steps))
+    drawn = [
+        pair_charts.round_trips(one.shown, own, lines, top_us) for one, own in zip(found.directions, steps, strict=True)
+    ]
     directions = [
-        direction_view(
-            one, judged[profile].criteria, pair_charts.round_trips(one.shown, own, lines, top_us), failure, here, now_s
-        )
-        for one, own, failure in zip(found.directions, steps, failures, strict=True)
+        direction_view(one, judged[profile].criteria, chart, failure, here, now_s)
+        for one, chart, failure in zip(found.directions, drawn, failures, strict=True)
     ]
     shown = found.directions[0].shown
     reverse = Pair(source=destination, destination=source)
@@ -134,6 +137,7 @@ def pair_page(store: Store, source: str, destination: str, asked: Asked, now_s: 
         headline=_headline(found),
         classes=pair_charts.classes(),
         directions=directions,
+        lines=[line.text for line in lines if line not in drawn[0].above],
         distribution=pair_charts.distribution_of([pair_charts.curve(one.shown) for one in found.directions], lines),
         distribution_image=here.chart(pair, Name.DISTRIBUTION.value),
         profiles=[profile_view(judged[name], shown, mesh, here, name) for name in ids],

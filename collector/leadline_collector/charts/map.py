@@ -1,0 +1,229 @@
+"""The map of the sites: outlines of the land, the sites, a line for each pair of them, and how far light gets.
+
+Rule 1: a state has a colour, a dash and a sign on its line; what was not judged is grey.
+Rule 2: rings are geodesic circles: what light in glass and in a vacuum can reach at best, and no promise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from math import hypot
+from typing import Any
+
+from geographiclib.geodesic import Geodesic
+
+from leadline_collector.charts import land
+from leadline_collector.charts.land import Place
+from leadline_collector.charts.palette import LIGHT
+from leadline_collector.charts.sphere import View, view_of
+from leadline_collector.charts.templates import Row, Spec, filled, template
+
+HEIGHT = 520
+#: The sheet that labels are placed for; on a narrower one the same is drawn smaller.
+WIDTH = 1_180
+#: On a narrower one labels of rings would lie outside.
+LABELS_MIN = 800
+RING_CORNERS = 90
+#: Where on a ring its label may stand, in degrees from north.
+_BEARINGS = (0, 180, 30, 330, 150, 210, 60, 300, 120, 240, 90, 270)
+_EDGE = 26
+LABEL_WIDTH, LABEL_HEIGHT = 90, 15
+#: Spots nearer than this many pixels share a label, of so many names.
+NEAR, NAMES_MAX = 12, 3
+#: Between the names of sites that share a spot.
+BETWEEN = " \u00b7 "
+
+#: Signs of the pages as paths in a square from -1 to 1; a hole runs the other way round.
+_RING = "M-1,0A1,1,0,1,1,1,0A1,1,0,1,1,-1,0ZM-.45,0A.45,.45,0,1,0,.45,0A.45,.45,0,1,0,-.45,0Z"
+_FRAME = "M-1,-1H1V1H-1ZM-.62,-.62V-.15H.62V-.62ZM-.62,.15V.62H.62V.15Z"
+_CROSS = "M-1,-.62L-.62,-1L0,-.38L.62,-1L1,-.62L.38,0L1,.62L.62,1L0,.38L-.62,1L-1,.62L-.38,0Z"
+_BARRED = "M-1,-1H1V1H-1ZM-.7,-.17V.17H.7V-.17Z"
+#: State: colour, dash and sign of its line.
+LOOKS: dict[str, tuple[str, list[int], str]] = {
+    "good": (LIGHT["good"], [1, 0], "circle"),
+    "bad": (LIGHT["bad"], [9, 4], "square"),
+    "unavailable": (LIGHT["unavailable"], [3, 4], _CROSS),
+    "unknown": (LIGHT["unknown"], [1, 4], _RING),
+    "impossible": (LIGHT["ink"], [9, 3, 1, 3], _BARRED),
+    "impossible on glass": (LIGHT["ink"], [9, 3, 1, 3], _FRAME),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spot:
+    """One or several sites at one place."""
+
+    place: Place
+    label: str
+    text: str
+    href: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """The line between two sites; ``state`` is a key of ``LOOKS``."""
+
+    start: Place
+    end: Place
+    state: str
+    text: str
+    href: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ring:
+    """What can be reached from a place; ``is_best`` for a vacuum."""
+
+    centre: Place
+    km: float
+    label: str
+    is_best: bool
+
+
+def site_map(spots: Sequence[Spot], links: Sequence[Link], rings: Sequence[Ring], text: str) -> Spec:
+    """The map; at least one spot. It shows all spots and, if there are rings, the whole of the smallest."""
+    seen = [spot.place for spot in spots]
+    if rings:
+        seen += circle(min(rings, key=lambda ring: ring.km))
+    view = view_of(seen)
+    outlines = land.near(view.centre, view.radius_deg(WIDTH, HEIGHT) + 12)
+    data: dict[str, list[Row]] = {
+        "land": [_line(outline) for outline in outlines],
+        "rings": [_line(circle(ring)) | {"best": ring.is_best} for ring in rings],
+        "links": [_link(link) for link in links],
+        "signs": list(_signs(links)),
+        "spots": list(_spots(spots, view)),
+        "labels": list(_ring_labels(rings, view)),
+    }
+    return {**filled(_template(), data, {}, text), "projection": _projection(view)}
+
+
+def circle(ring: Ring) -> list[Place]:
+    """The corners of a geodesic circle, closed."""
+    bearings = [360 * number / RING_CORNERS for number in range(RING_CORNERS)]
+    corners = [_towards(ring.centre, bearing, ring.km) for bearing in bearings]
+    return [*corners, corners[0]]
+
+
+def middle(link: Link) -> Place:
+    """Half way along the geodesic."""
+    way = Geodesic.WGS84.Inverse(link.start[1], link.start[0], link.end[1], link.end[0])
+    return _towards(link.start, way["azi1"], way["s12"] / 2_000)
+
+
+def _towards(place: Place, bearing: float, km: float) -> Place:
+    end = Geodesic.WGS84.Direct(place[1], place[0], bearing, km * 1_000)
+    return round(end["lon2"], 3), round(end["lat2"], 3)
+
+
+def _line(places: Iterable[Place]) -> dict[str, Any]:
+    return {"type": "Feature", "geometry": {"type": "LineString", "coordinates": [list(place) for place in places]}}
+
+
+def _link(link: Link) -> Row:
+    """Properties stand beside the geometry, where Vega-Lite looks for fields."""
+    return _line([link.start, link.end]) | {"state": link.state, "tip": link.text, "href": link.href}
+
+
+def _signs(links: Iterable[Link]) -> Iterator[Row]:
+    for link in links:
+        longitude, latitude = middle(link)
+        yield {"x": longitude, "y": latitude, "state": link.state, "tip": link.text, "href": link.href}
+
+
+def _spots(spots: Sequence[Spot], view: View) -> Iterator[Row]:
+    """A label stands to the right of its spot, or to the left where another spot is in its way.
+
+    Spots that would lie on each other have one label.
+    """
+    pixels = [view.pixel(spot.place, WIDTH, HEIGHT) for spot in spots]
+    for number, (spot, (x, y)) in enumerate(zip(spots, pixels, strict=True)):
+        near = [other for other, pixel in enumerate(pixels) if hypot(pixel[0] - x, pixel[1] - y) < NEAR]
+        label = _joined([spots[one].label for one in near]) if near[0] == number else ""
+        is_taken = any(NEAR <= other - x < LABEL_WIDTH and abs(up - y) < LABEL_HEIGHT for other, up in pixels)
+        row = {"x": spot.place[0], "y": spot.place[1], "label": label, "tip": spot.text, "href": spot.href}
+        yield row | {"left": is_taken or x > WIDTH - LABEL_WIDTH}
+
+
+def _joined(labels: Sequence[str]) -> str:
+    names = [name for label in labels for name in label.split(BETWEEN)]
+    return BETWEEN.join(names) if len(names) <= NAMES_MAX else f"{names[0]} + {len(names) - 1}"
+
+
+def _ring_labels(rings: Iterable[Ring], view: View) -> Iterator[Row]:
+    """Each label where its ring is on the sheet; none for a ring that lies outside of it."""
+    for ring in rings:
+        places = (_towards(ring.centre, bearing, ring.km) for bearing in _BEARINGS)
+        place = next((place for place in places if _is_inside(view.pixel(place, WIDTH, HEIGHT))), None)
+        if place is not None:
+            yield {"x": place[0], "y": place[1], "label": ring.label}
+
+
+def _is_inside(pixel: tuple[float, float]) -> bool:
+    return LABEL_WIDTH < pixel[0] < WIDTH - LABEL_WIDTH and _EDGE < pixel[1] < HEIGHT - _EDGE
+
+
+def _projection(view: View) -> dict[str, Any]:
+    """The same part of the globe on a sheet of any width."""
+    full = view.scale(1, 1e9), view.scale(1e9, 1)
+    scale = f"min(width * {full[0]:.6g}, height * {full[1]:.6g})"
+    return {
+        "type": "azimuthalEqualArea",
+        "rotate": [round(-view.centre[0], 4), round(-view.centre[1], 4), 0],
+        "scale": {"expr": scale},
+        "translate": {"expr": f"[width / 2 - {scale} * {view.x:.6g}, height / 2 + {scale} * {view.y:.6g}]"},
+        "clipAngle": 179,
+    }
+
+
+@cache
+def _template() -> Spec:
+    import altair as alt
+
+    states = list(LOOKS)
+    colour = alt.Color("state:N", scale=alt.Scale(domain=states, range=[LOOKS[one][0] for one in states]), legend=None)
+    dash = alt.StrokeDash(
+        "state:N", scale=alt.Scale(domain=states, range=[LOOKS[one][1] for one in states]), legend=None
+    )
+    sign = alt.Shape("state:N", scale=alt.Scale(domain=states, range=[LOOKS[one][2] for one in states]), legend=None)
+    tip, href = alt.Tooltip("tip:N"), alt.Href("href:N")
+    at = {"longitude": "x:Q", "latitude": "y:Q"}
+
+    def data(name: str) -> Any:
+        return alt.Chart(alt.NamedData(name))
+
+    spots = data("spots")
+    outlines = {"filled": False, "clip": True}
+    dots = {"filled": True, "opacity": 1}
+    chart = alt.layer(
+        data("land").mark_geoshape(**outlines, stroke=LIGHT["unknown"], strokeOpacity=0.5, strokeWidth=0.7),
+        data("rings")
+        .mark_geoshape(**outlines, stroke=LIGHT["accent"], strokeWidth=1)
+        .encode(strokeDash=alt.condition("datum.best", alt.value([1, 4]), alt.value([5, 3]))),
+        data("links")
+        .mark_geoshape(**outlines, strokeWidth=2, cursor="pointer")
+        .encode(stroke=colour, strokeDash=dash, tooltip=tip, href=href),
+        data("signs")
+        .mark_point(**dots, size=110, cursor="pointer")
+        .encode(**at, color=colour, shape=sign, tooltip=tip, href=href),
+        spots.mark_point(**dots, shape="circle", size=52, color=LIGHT["ink"]).encode(**at, tooltip=tip, href=href),
+        *(
+            spots.transform_filter(f"datum.left == {str(is_left).lower()}")
+            .mark_text(**_beside(is_left), dy=-7, fontSize=12.5, fontWeight="bold", color=LIGHT["ink"])
+            .encode(**at, text="label:N", tooltip=tip, href=href)
+            for is_left in (False, True)
+        ),
+        data("labels")
+        .mark_text(fontSize=11, color=LIGHT["accent"], dy=-6, opacity=alt.expr(f"width < {LABELS_MIN} ? 0 : 1"))
+        .encode(**at, text="label:N"),
+    )
+    chart = chart.resolve_scale(strokeDash="independent").properties(
+        height=HEIGHT, view=alt.ViewBackground(stroke=LIGHT["line"], fill=None)
+    )
+    return template(chart, padding={"left": 1, "right": 1, "top": 1, "bottom": 1})
+
+
+def _beside(is_left: bool) -> dict[str, Any]:
+    return {"align": "right", "dx": -8} if is_left else {"align": "left", "dx": 8}

@@ -562,7 +562,7 @@ def test_a_limit_far_above_is_said_in_words(measured: Client) -> None:
     assert "Too high to be drawn: ≤ 150 ms for p95 of vsphere-long-distance-vmotion." in text
     assert "Lines: ≤ 10 ms for p95 of vcf9-stretched-cluster; glass floor 3.516 ms; vacuum floor 2.395 ms." in text
     labels = [row["label"] for row in charts(page)[0]["datasets"]["lines"]]
-    assert [blanks(label) for label in labels] == ["≤ 10 ms", "glass 3.52", "vacuum 2.39"]
+    assert [blanks(label) for label in labels] == ["≤ 10 ms", "glass 3.51", "vacuum 2.39"]
 
 
 def test_the_table_has_the_latest_windows_with_their_figures(measured: Client) -> None:

@@ -141,10 +141,11 @@ def _limit(us: int, sign: str, of: Sequence[str]) -> Line:
 
 
 def _floors(floors: Floors) -> Iterable[Line]:
+    # Rounded down: a floor must not look higher than it is.
     for name, ns in (("glass", floors.glass_ns), ("vacuum", floors.vacuum_ns)):
         if ns:
             text = f"{name} floor {figures.ms(ns // 1_000)}"
-            yield Line(us=ns / 1_000, label=f"{name} {ns / 1_000_000:.2f}", text=text, look="floor")
+            yield Line(us=ns / 1_000, label=f"{name} {ns // 10_000 / 100:.2f}", text=text, look="floor")
 
 
 def p95_limits(criteria: Iterable[Criterion]) -> list[Criterion]:

@@ -77,7 +77,7 @@ def push(args: argparse.Namespace, documents: Mapping[str, bytes], rules: Sequen
         from leadline_cli.grafana_push.wanted import Wanted, dashboards, groups
     except ModuleNotFoundError as error:
         raise UnavailableError(
-            f"this needs {error.name}, which is not installed: pip install 'leadline[grafana]'"
+            f"this needs {str(error.name).partition('.')[0]}, which is not installed: pip install 'leadline[grafana]'"
         ) from error
     wanted = Wanted(folder=args.folder, source=_source(args), dashboards=dashboards(documents), groups=groups(rules))
     server = Grafana(args.url, _secret("--token-file", args.token_file), args.ca_file)

@@ -69,11 +69,12 @@ def _fill(store: Store, names: list[str], start_s: int, days: int) -> None:
         ":start + 86400 * n, :start + 86400 * n + 600, 10 FROM agent a CROSS JOIN generate_series(1, 25) n",
         "INSERT INTO batch (src_id, epoch, seq, received_at, sha256, mesh_version, t_first, t_last, body) "
         "SELECT a.id, decode(repeat('00', 16), 'hex'), t / 60, t + 80, decode(repeat('00', 32), 'hex'), 1, t, t, '' "
-        "FROM agent a CROSS JOIN generate_series(:start ::bigint, :end - 60, 60) t",
+        "FROM agent a CROSS JOIN generate_series(:start ::bigint, :end - 60, 60) t ORDER BY t",
         "INSERT INTO window_stat SELECT a.id, b.id, t, 1000, 60, 60, 60, 3000, 3200, 3100, 3900 + t % 97, 4100, 4500, "
         f"900, 50, {counts}, 5, 20, 1, decode(repeat('00', 16), 'hex'), 1 FROM agent a CROSS JOIN target b "
         "CROSS JOIN generate_series(:start ::bigint, :end - 60, 60) t WHERE a.name IN "
-        "(SELECT min(name) FROM agent) AND b.site_id <> a.site_id",
+        # As they come: minute after minute, so that the minutes of a path lie far apart.
+        "(SELECT min(name) FROM agent) AND b.site_id <> a.site_id ORDER BY t",
     ):
         with store.write() as writer:
             writer.connection.execute(text(statement), {"start": start_s, "end": end_s})

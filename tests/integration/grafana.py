@@ -12,7 +12,7 @@ import psycopg
 from sqlalchemy import insert, select
 from sqlalchemy.engine import URL
 
-from leadline.clock import SystemClock
+from leadline.clock import SystemClock, iso
 from leadline.mesh_file import parse_mesh
 from leadline_cli.demo import SEED, mesh_text
 from leadline_collector import directory, meshes, schema, tables
@@ -143,7 +143,8 @@ def expanded(sql: str, asked: Asked, variables: Mapping[str, str | tuple[str, ..
 
 
 def _macros(asked: Asked) -> dict[str, str]:
-    begin, end = (f"to_timestamp({at})" for at in (asked.from_s, asked.to_s))
+    # Literals without a type, as Grafana writes them.
+    begin, end = (f"'{iso(at)}'" for at in (asked.from_s, asked.to_s))
     return {
         r"\$__unixEpochFrom\(\)": str(asked.from_s),
         r"\$__unixEpochTo\(\)": str(asked.to_s),

@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ import pytest
 from leadline.errors import ConfigError, LeadlineError, UnavailableError
 from leadline_cli import grafana as command
 from leadline_cli.__main__ import build_parser
+from leadline_cli.grafana_push.push import Push
+from leadline_cli.grafana_push.wanted import Source, Wanted
 from tests.grafana.documents import DASHBOARDS, GROUPS, dashboard
 from tests.grafana.server import FakeGrafana, serving, serving_with
 
@@ -426,3 +430,39 @@ def test_a_dashboard_without_a_uid_is_refused(push: Pusher) -> None:
     """Every run would make another one."""
     with pytest.raises(LeadlineError, match=r"broken\.json"):
         push(documents={"broken.json": dashboard("", "x")})
+
+
+class Gone:
+    """A Grafana that has answered before, and does no longer."""
+
+    url = "http://192.0.2.1/api"
+
+    def get(self, path: str) -> Any:
+        """Nobody is there."""
+        raise UnavailableError(f"GET {self.url}{path}: no connection")
+
+    def send(self, method: str, path: str, document: dict[str, Any], headers: dict[str, str] | None = None) -> Any:
+        """Nor here."""
+        raise AssertionError("nothing is written where nothing can be read")
+
+
+def test_a_connection_lost_on_the_way_ends_the_run() -> None:
+    """It is said once, and not as a refusal of every item that is left."""
+    source = Source(address="db:5432", database="leadline", user="grafana", password=None, tls="disable")
+    wanted = Wanted(folder="leadline", source=source, dashboards=(), groups=())
+
+    with pytest.raises(UnavailableError, match="no connection"):
+        list(Push(server=Gone()).run(wanted))
+
+
+def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
+    """On an agent's host, for instance: one line, and exit status 2."""
+    arguments = ["grafana", "push", "--url", "http://127.0.0.1:9", "--token-file", str(token(tmp_path, "t"))]
+    code = "import sys; sys.modules['grafana_api'] = None; from leadline_cli.__main__ import main; sys.exit(main())"
+
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "leadline: this needs grafana_api, which is not installed: pip install 'leadline[grafana]'"
+    ]

@@ -69,6 +69,18 @@ def test_the_role_reads_no_table(connection: psycopg.Connection, table: str) -> 
         connection.execute(f"SELECT 1 FROM {table}")
 
 
+@pytest.mark.source_tree
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_column_is_documented(connection: psycopg.Connection, view: str) -> None:
+    """In docs/grafana.md, which is the contract."""
+    page = (Path(__file__).parents[2] / "docs" / "grafana.md").read_text(encoding="utf-8")
+
+    names = [column.name for column in connection.execute(f"SELECT * FROM {view} LIMIT 0").description or ()]
+
+    assert names
+    assert [name for name in (view, *names) if f"`{name}`" not in page] == []
+
+
 def share(connection: psycopg.Connection, profile: str, start_s: int, end_s: int) -> dict[tuple[str, str], list[Any]]:
     """What the function says of each pair: counts, ratios, least round trip."""
     names = (

@@ -150,6 +150,19 @@ def test_windows_that_are_stored_already_wait_for_compaction(empty: Database) ->
         assert connection.execute(select(func.count()).select_from(window_stat)).scalar_one() == len(places)
 
 
+def test_hours_counted_without_their_states_are_counted_anew(empty: Database) -> None:
+    """The rules of before are incomplete once the tallies keep the states of minutes, so the compactor counts again."""
+    schema.upgrade(empty, "0007")
+    with empty.write() as connection:
+        statement = "INSERT INTO rule (id, profile, sha256, complete) VALUES (1, 'vsan-stretched', :sha256, (1 = 1))"
+        connection.execute(text(statement), {"sha256": bytes(32)})
+
+    schema.upgrade(empty)
+
+    with empty.read() as connection:
+        assert not connection.execute(text("SELECT complete FROM rule")).scalar_one()
+
+
 def test_up_twice_does_nothing(empty: Database) -> None:
     """A database at the head stays as it is."""
     schema.upgrade(empty)

@@ -27,7 +27,10 @@ CLOCK_S, CLOCK_WELL_S = 0.5, 0.25
 
 INTERVAL = "1m"
 _TEXT = "{{ .Labels.source }} to {{ .Labels.destination }}"
-_VALUE = "{{ .Values.A.Value }}"
+#: Without data there is no value, and a template that fails would be shown as it stands here.
+_VALUE = "{{ with .Values.A }}{{ . }}{{ end }}"
+#: The address of Grafana, which ends with a slash in some versions. No dollar: files would take it for a variable.
+_GRAFANA = '{{ reReplaceAll "/*\\\\z" "/" externalURL }}'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,12 +152,12 @@ RULES = (
 
 _LINKS = {
     PAIR_UID: (
-        "{{ externalURL }}/d/" + PAIR_UID + "?var-source={{ .Labels.source }}&var-destination={{ .Labels.destination }}"
+        _GRAFANA + "d/" + PAIR_UID + "?var-source={{ .Labels.source }}&var-destination={{ .Labels.destination }}"
         "{{ if .Labels.profile }}&var-profile={{ .Labels.profile }}{{ end }}"
     ),
-    FLEET_UID: "{{ externalURL }}/d/" + FLEET_UID + "?var-site={{ .Labels.site }}",
+    FLEET_UID: _GRAFANA + "d/" + FLEET_UID + "?var-site={{ .Labels.site }}",
     OVERVIEW_UID: (
-        "{{ externalURL }}/d/" + PAIR_UID + "?var-source={{ .Labels.source }}&var-destination={{ .Labels.destination }}"
+        _GRAFANA + "d/" + PAIR_UID + "?var-source={{ .Labels.source }}&var-destination={{ .Labels.destination }}"
     ),
 }
 

@@ -31,8 +31,6 @@ _BIN = "$__unixEpochGroupAlias(t, $__interval, NULL)"
 _IN_RANGE = "t >= $__unixEpochFrom() AND t < $__unixEpochTo()"
 #: A limit or floor further off than this many times the highest p95 would squeeze the data; the table names it.
 _DRAWN_UP_TO = 4
-#: What a line of a limit is called.
-_LIMIT = "'limit ' || l.comparison || ' ' || trim_scale(l.limit_us / 1000.0) || ' ms, ' || l.limit_id"
 
 
 def pair() -> build.Dashboard:
@@ -112,12 +110,8 @@ def _rtt() -> timeseries.Panel:
             """,
             series=True,
         ),
-        _lines("B", _LIMIT, "l.limit_us",
-               f"grafana_limit l WHERE l.{OF_PROFILE} AND l.bounds_rtt"),
-        _lines("C", "'light in ' || l.medium", "l.light_us",
-               "(SELECT 'glass' AS medium, glass_us AS light_us FROM grafana_pair WHERE "
-               f"{OF_PAIR} UNION ALL SELECT 'a vacuum', vacuum_us FROM grafana_pair WHERE {OF_PAIR}) l WHERE true"),
-    )  # fmt: skip
+        _lines(f"{_limits_as_levels('bounds_rtt')} UNION ALL {_light_as_levels()}"),
+    )
     made.unit(MICROSECONDS).decimals(2).interval("1m").axis_label("round trip")
     made.override_by_name("p95", [fixed(BLUE), prop("custom.fillBelowTo", "p50"), prop("custom.fillOpacity", 25)])
     made.override_by_name("p50", [fixed(BLUE), prop("custom.lineWidth", 2)])
@@ -131,20 +125,34 @@ def _rtt() -> timeseries.Panel:
     )
 
 
-def _lines(ref: str, name: str, value: str, where: str) -> Query:
-    """Level lines from end to end of the range, unless they would squeeze what was measured."""
+def _lines(levels: str) -> Query:
+    """Level lines from end to end of the range, unless they would squeeze what was measured.
+
+    That is asked only if there is a level at all: it reads every minute of the range.
+    """
     return Query(
         f"""
-        WITH highest AS (
-            SELECT max(p95_us) AS us FROM grafana_pair_minute WHERE {OF_PAIR} AND {_IN_RANGE}
-        )
-        SELECT ends.time, {name} AS metric, {value}::float8 AS value
-        FROM (VALUES ($__timeFrom()), ($__timeTo())) ends (time) CROSS JOIN highest CROSS JOIN {where}
-            AND (highest.us IS NULL OR {value} <= {_DRAWN_UP_TO} * highest.us)
+        SELECT ends.time, level.metric, level.us::float8 AS value
+        FROM (VALUES ($__timeFrom()::timestamptz), ($__timeTo()::timestamptz)) ends (time) CROSS JOIN ({levels}) level
+        WHERE coalesce(level.us <= {_DRAWN_UP_TO} * (
+            SELECT max(p95_us) FROM grafana_pair_minute WHERE {OF_PAIR} AND {_IN_RANGE}
+        ), true)
         ORDER BY 1
         """,
-        ref=ref,
+        ref="B",
         series=True,
+    )
+
+
+def _limits_as_levels(bounds_rtt: str) -> str:
+    name = "'limit ' || comparison || ' ' || trim_scale(limit_us / 1000.0) || ' ms, ' || limit_id"
+    return f"SELECT {name} AS metric, limit_us AS us FROM grafana_limit WHERE {OF_PROFILE} AND {bounds_rtt}"
+
+
+def _light_as_levels() -> str:
+    media = {"glass": "glass_us", "a vacuum": "vacuum_us"}
+    return " UNION ALL ".join(
+        f"SELECT 'light in {medium}', {column} FROM grafana_pair WHERE {OF_PAIR}" for medium, column in media.items()
     )
 
 
@@ -222,9 +230,8 @@ def _variation() -> timeseries.Panel:
             """,
             series=True,
         ),
-        _lines("B", _LIMIT, "l.limit_us",
-               f"grafana_limit l WHERE l.{OF_PROFILE} AND NOT l.bounds_rtt"),
-    )  # fmt: skip
+        _lines(_limits_as_levels("NOT bounds_rtt")),
+    )
     made.unit(MICROSECONDS).decimals(2).interval("1m")
     made.override_by_name("median", [fixed(BLUE), prop("custom.lineWidth", 2)]).override_by_name(
         "highest", [fixed(GREY)]

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from leadline_collector import agent_standing
 from leadline_collector.charts import render
-from leadline_collector.pages import web_agents, web_limits, web_map
+from leadline_collector.pages import web_agent, web_agents, web_limits, web_map
 from leadline_collector.pages.web import From, PageRoute, Viewer, page
 from leadline_collector.pages.web_charts import CHART_WIDTH, CHART_WIDTH_MAX, CHART_WIDTH_MIN, SVG_HEADERS, Theme
 from leadline_collector.problems import ProblemError
@@ -61,7 +61,7 @@ def agents(service: Serving) -> Response:
 @router.get("/agents/{name}", dependencies=[Viewer])
 def agent(service: Serving, name: str) -> Response:
     """One agent."""
-    found = web_agents.agent_page(service.store, name, service.now_s())
+    found = web_agent.agent_page(service.store, name, service.now_s())
     return page("agent.html", page=found, rules=agent_standing)
 
 

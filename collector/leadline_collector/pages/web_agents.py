@@ -1,4 +1,4 @@
-"""What the pages of the agents show: who delivers, who does not, and what is missing of each. Texts and links, no HTML.
+"""What the list of the agents shows: who delivers and who does not. Texts and links, no HTML; one agent: ``web_agent``.
 
 Rule 1: what an agent did not tell reads "not told"; nothing is guessed from silence.
 Rule 2: words and their thresholds are those of ``agent_standing``, gaps those of ``agent_gaps``.
@@ -12,41 +12,23 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
 from leadline.administration import AgentEntry, KeyEntry
-from leadline.mesh import Mesh, Route
-from leadline.model import WINDOW_S
-from leadline.wire import GapReason, is_imported
+from leadline.mesh import Mesh
 from leadline_collector import agent_standing, credentials, meshes
 from leadline_collector.agent_gaps import agent_gaps
 from leadline_collector.agent_standing import Concern, Standing, Told
-from leadline_collector.answers import GapAnswer
 from leadline_collector.now import stored
 from leadline_collector.now.stored import AgentNow
 from leadline_collector.pages import figures
 from leadline_collector.period import Period
-from leadline_collector.problems import ProblemError
 from leadline_collector.store import Reader, Store
 
 #: The list counts the gaps of so many agents; finding those of one costs a few milliseconds.
 COUNTED_MAX = 60
 DAY_S = 86_400
-#: Days of the gaps on the page of one agent, and how many of them.
-GAP_DAYS = 7
-GAPS_MAX = 200
 #: A hole of the last minutes is no gap yet: its windows are on their way.
 ARRIVAL_S = 180
 
 NOT_TOLD = "not told"
-
-REASONS = {
-    GapReason.AGENT_DOWN: "The agent did not run: not enrolled yet, stopped, restarted, or its host was down.",
-    GapReason.SPOOL_OVERFLOW: "The agent gave batches up: budget or disk were full before the collector took them.",
-    GapReason.SPOOL_CORRUPT: "Batches were damaged on the agent's disk, or removed by somebody.",
-    GapReason.REFUSED: "The collector refused batches for ever; the agent keeps their bytes in its dead letters.",
-    GapReason.LOCAL_STALL: "The host was too busy or suspended: the prober got no time to send.",
-    GapReason.CLOCK_UNSYNC: "The host's clock was wrong, so these windows stand under another time, or in quarantine.",
-    GapReason.CONFIG_CHANGE: "The mesh changed: the path was not probed yet, or no longer.",
-    GapReason.UNEXPLAINED: "Nobody told why, and what is stored does not show it.",
-}
 
 #: Signs of the words: names of symbols.
 LOOKS = {
@@ -97,45 +79,13 @@ class AgentsPage:
     counted_max: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GapView:
-    """One hole."""
-
-    start: str
-    end: str
-    length: str
-    reason: str
-    source: str
-    targets: str
-    windows: str
-    open: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgentPage:
-    """One agent."""
-
-    now_s: int
-    agent: AgentView
-    address: str | None
-    keys: list[str]
-    signing_keys: list[tuple[str, str]]
-    #: What it probes: target, site, address, and the pages of the pairs.
-    routes: list[tuple[Route, str]]
-    gaps: list[GapView]
-    gap_days: int
-    cut: bool
-    #: Each reason that occurs, with what it means.
-    explained: dict[str, str]
-
-
 def agents_page(store: Store, now_s: int) -> AgentsPage:
     """Every agent that a mesh ever named, those that need somebody first."""
     with store.read() as reader:
         found = meshes.in_force(reader)
         entries = credentials.agents(reader.connection, now_s)
-        told = _told(reader)
-    known = _Known(mesh=found[1] if found else None, told=told, now_s=now_s)
+        told = told_by_name(reader)
+    known = Known(mesh=found[1] if found else None, told=told, now_s=now_s)
     views = [(_standing(entry, known), entry) for entry in entries]
     views.sort(key=lambda item: (_ORDER.index(item[0]), item[1].name))
     counts = Counter(standing for standing, _ in views)
@@ -143,36 +93,11 @@ def agents_page(store: Store, now_s: int) -> AgentsPage:
         now_s=now_s,
         mesh_version=found[0] if found else 0,
         agents=[
-            _view(entry, known, _gaps_text(store, entry, now_s) if number < COUNTED_MAX else None)
+            view(entry, known, gaps_text(store, entry, now_s) if number < COUNTED_MAX else None)
             for number, (_, entry) in enumerate(views)
         ],
         counts=[(word.value, LOOKS[word], counts[word]) for word in _ORDER if counts[word]],
         counted_max=COUNTED_MAX,
-    )
-
-
-def agent_page(store: Store, name: str, now_s: int) -> AgentPage:
-    """One agent with its paths and gaps; 404 if no mesh ever had it."""
-    with store.read() as reader:
-        found = meshes.in_force(reader)
-        entry = next((one for one in credentials.agents(reader.connection, now_s) if one.name == name), None)
-        told = _told(reader)
-    if entry is None or is_imported(name):
-        raise ProblemError(404, f"no mesh ever had an agent {name!r}")
-    mesh = found[1] if found else None
-    known = _Known(mesh=mesh, told=told, now_s=now_s)
-    answer = agent_gaps(store, name, _period(now_s, GAP_DAYS * DAY_S), GAPS_MAX)
-    return AgentPage(
-        now_s=now_s,
-        agent=_view(entry, known, _gaps_text(store, entry, now_s)),
-        address=next((one.address for one in mesh.agents if one.name == name), None) if mesh else None,
-        keys=[_key_text(key, now_s) for key in entry.keys],
-        signing_keys=[(key.id, figures.moment(key.created_at_s)) for key in entry.signing_keys],
-        routes=list(_routes(mesh, name)) if mesh else [],
-        gaps=[_gap(gap, now_s) for gap in reversed(answer.gaps)],
-        gap_days=GAP_DAYS,
-        cut=answer.next_from is not None,
-        explained={gap.reason.value.replace("_", " "): REASONS[gap.reason] for gap in answer.gaps},
     )
 
 
@@ -188,15 +113,15 @@ _ORDER = [
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Known:
-    """What the views have in common."""
+class Known:
+    """What the views of agents have in common."""
 
     mesh: Mesh | None
     told: Mapping[str, Told]
     now_s: int
 
 
-def _told(reader: Reader) -> dict[str, Told]:
+def told_by_name(reader: Reader) -> dict[str, Told]:
     """What agents told of themselves, by name."""
     rows = stored.agents(reader.connection)
     return {agent.name: _told_of(rows[agent.id]) for agent in reader.agents() if agent.id in rows}
@@ -215,14 +140,15 @@ def _told_of(row: AgentNow) -> Told:
     )
 
 
-def _standing(entry: AgentEntry, known: _Known) -> Standing:
+def _standing(entry: AgentEntry, known: Known) -> Standing:
     mesh = known.mesh
     named = mesh is not None and any(one.name == entry.name for one in mesh.agents)
     simulated = mesh is not None and any(one.name == entry.site and one.simulated for one in mesh.sites)
     return agent_standing.standing(entry.latest_s, known.now_s, simulated=simulated, retired=not named)
 
 
-def _view(entry: AgentEntry, known: _Known, gaps: str | None) -> AgentView:
+def view(entry: AgentEntry, known: Known, gaps: str | None) -> AgentView:
+    """An agent in words."""
     told, now_s = known.told.get(entry.name, Told()), known.now_s
     word = _standing(entry, known)
     delivers = word not in (Standing.SIMULATED, Standing.RETIRED)
@@ -244,7 +170,7 @@ def _view(entry: AgentEntry, known: _Known, gaps: str | None) -> AgentView:
         key=_keys_text(entry.keys, now_s),
         signs="signed" if entry.signing_keys else "not signed",
         gaps=gaps,
-        gaps_json=_gaps_json(entry.name, _period(now_s, DAY_S)),
+        gaps_json=_gaps_json(entry.name, settled(now_s, DAY_S)),
     )
 
 
@@ -282,13 +208,7 @@ def _keys_text(keys: list[KeyEntry], now_s: int) -> str:
     return "no end" if latest is None else f"until {figures.short_moment(latest, now_s)}"
 
 
-def _key_text(key: KeyEntry, now_s: int) -> str:
-    used = "never used" if key.used_at_s is None else f"first used {figures.moment(key.used_at_s)}"
-    end = "no end" if key.expires_at_s is None else f"ends {figures.moment(key.expires_at_s)}"
-    return f"{key.id}: made {figures.moment(key.created_at_s)}, {used}, {end}"
-
-
-def _period(now_s: int, length_s: int) -> Period:
+def settled(now_s: int, length_s: int) -> Period:
     """The last days up to what has had time to arrive."""
     end_s = (now_s - ARRIVAL_S) // 60 * 60
     return Period(start_s=end_s - length_s, end_s=end_s)
@@ -299,31 +219,11 @@ def _gaps_json(name: str, period: Period) -> str:
     return f"/api/v1/agents/{quote(name, safe='')}/gaps?{query}"
 
 
-def _gaps_text(store: Store, entry: AgentEntry, now_s: int) -> str | None:
+def gaps_text(store: Store, entry: AgentEntry, now_s: int) -> str | None:
+    """How many gaps it has in 24 h, and whether one is open; None if it never delivered."""
     if entry.latest_s is None:
         return None
-    period = _period(now_s, DAY_S)
+    period = settled(now_s, DAY_S)
     gaps = agent_gaps(store, entry.name, period).gaps
     is_open = any(gap.end_s >= period.end_s for gap in gaps)
     return f"{len(gaps)}{', one open' if is_open else ''}" if gaps else "none"
-
-
-def _gap(gap: GapAnswer, now_s: int) -> GapView:
-    is_open = gap.end_s >= _period(now_s, DAY_S).end_s
-    return GapView(
-        start=figures.moment(gap.start_s),
-        end="now" if is_open else figures.moment(gap.end_s),
-        length=figures.length(gap.end_s - gap.start_s) or f"{gap.end_s - gap.start_s} s",
-        reason=gap.reason.value.replace("_", " "),
-        source="told by the agent" if gap.source == "agent" else "found by the collector",
-        targets="all paths" if gap.targets is None else ", ".join(gap.targets),
-        windows=figures.count(-(-(gap.end_s - gap.start_s) // WINDOW_S)),
-        open=is_open,
-    )
-
-
-def _routes(mesh: Mesh, name: str) -> Iterator[tuple[Route, str]]:
-    for route in mesh.routes():
-        if route.source == name:
-            pair = f"{quote(route.pair.source, safe='')}/{quote(route.pair.destination, safe='')}"
-            yield route, f"/pairs/{pair}"

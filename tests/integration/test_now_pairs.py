@@ -228,6 +228,25 @@ def test_a_backlog_does_not_move_the_start_of_a_run(site: Site) -> None:
     assert after(site, back + 15 * 60 - 60).since == back
 
 
+def test_late_windows_of_the_last_fifteen_minutes_move_the_start_of_a_run(site: Site) -> None:
+    """Known since a minute ago, or since two: it is what is known now that counts."""
+    site.send(*(steady(3_000, NOW_S + 60 * n) for n in range(2, 16)))
+    assert after(site, NOW_S + 15 * 60).since == NOW_S + 120
+
+    site.send(steady(3_000, NOW_S + 60))
+
+    assert after(site, NOW_S + 15 * 60).since == NOW_S + 60
+
+
+def test_a_row_from_before_the_collector_was_down_does_not_bridge_what_happened_meanwhile(site: Site) -> None:
+    """Good before and good now, and nothing known between: the run began when it was known again."""
+    site.send(*(steady(3_000, NOW_S + 60 * n) for n in range(20)))
+    assert after(site, NOW_S + 19 * 60).since == NOW_S
+    site.send(*(steady(3_000, NOW_S + 60 * n) for n in range(60, 90)))
+
+    assert after(site, NOW_S + 89 * 60).since == NOW_S + 3_600
+
+
 def test_a_p95_on_a_lost_probe_has_no_number(site: Site) -> None:
     """A path that lost one of ten has no p95, and the other path's is not shown in its place."""
     site.send(window([None if slot % 10 == 0 else 3_000 for slot in range(60)]), agent="fra1")

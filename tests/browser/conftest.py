@@ -22,6 +22,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(_HERE):
             item.add_marker(pytest.mark.browser)
+            # The first of them also simulates the month.
+            item.add_marker(pytest.mark.timeout(300))
 
 
 @pytest.fixture(scope="package", name="chromium")

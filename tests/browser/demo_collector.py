@@ -29,11 +29,12 @@ from tests.fakes import FakeClock
 from tests.integration.conftest import Client
 from tests.integration.documents import batch, body, window
 
-#: Thursday, 2026-11-19 10:30:30 UTC: working hours in Europe; half past, so that the minute before is settled.
-NOW_S = 1_795_084_230
+#: Thursday, 2026-11-19 10:31:25 UTC: working hours in Europe, and five seconds before the collector brings up to date
+#: what is true now: standing there, it does so every five seconds.
+NOW_S = 1_795_084_285
 START_S = (NOW_S // DAY_S - HISTORY_DAYS) * DAY_S
 #: The latest window that had time to arrive.
-LAST_S = NOW_S // 60 * 60 - 60
+LAST_S = NOW_S // 60 * 60 - 120
 LOCAL = ("north", "east", "south", "west")
 #: Minutes ago that each local agent was heard last; the fourth never was.
 SILENT_MINUTES = {"north": 0, "east": 0, "south": 25}

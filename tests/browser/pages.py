@@ -7,6 +7,7 @@ PAGES = {
     "matrix": "/",
     "pair": "/pairs/frankfurt/zurich?from=-7d",
     "pair-empty": "/pairs/west/north",
+    "map": "/map",
     "agents": "/agents",
     "agent": "/agents/south-a1",
     "limits": "/limits",

@@ -14,6 +14,7 @@ PHONE_SCALE = 2.0
 README = {
     "matrix": ("/?group=europe-simulated&profile=vcf9-stretched-cluster&from=-28d", 760),
     "pair": ("/pairs/frankfurt/zurich?from=-7d", 900),
+    "map": ("/map", 900),
 }
 README_WIDTH = 1_200
 #: One and a half dots to a pixel stay sharp in the README's column on any screen.

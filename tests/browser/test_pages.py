@@ -17,9 +17,9 @@ every_page = pytest.mark.parametrize("path", PAGES.values(), ids=PAGES)
 #: A4 in points, as PDF counts, and what the style sheet's margins of 13 mm leave of its width in CSS pixels.
 A4_POINTS = (595, 842)
 A4_INSIDE_PX = int((210 - 2 * 13) / 25.4 * 96)
-#: Every element that a reader has to move sideways to see, or that sticks out of the page.
+#: Every element that a reader has to move sideways to see, or that sticks out of the page; a drawing counts as a whole.
 _CUT_OFF = """width => [...document.body.querySelectorAll("*")]
-  .filter(one => one.checkVisibility() && !one.closest(".symbols, .visually-hidden, .sr-only"))
+  .filter(one => one.checkVisibility() && !one.ownerSVGElement && !one.closest(".symbols, .visually-hidden, .sr-only"))
   .filter(one => (one.scrollWidth > one.clientWidth + 1 && /auto|scroll|hidden/.test(getComputedStyle(one).overflowX))
     || one.getBoundingClientRect().right > width + 1)
   .map(one => `${one.tagName} ${one.className} ${one.textContent.trim().slice(0, 40)}`)"""

@@ -106,7 +106,9 @@ class Visitor:
             self.faults.append(f"request to another host: {request.url}")
 
     def _failed(self, request: Request) -> None:
-        self.faults.append(f"failed request: {request.url} {request.failure}")
+        # Whoever goes to another page takes back what the last one still waited for.
+        if request.failure != "net::ERR_ABORTED":
+            self.faults.append(f"failed request: {request.url} {request.failure}")
 
     def _answered(self, response: Response) -> None:
         if response.status >= 400 and not response.request.is_navigation_request():

@@ -310,7 +310,7 @@ def test_what_fails_does_not_keep_the_other_from_being_done(
 ) -> None:
     """Without its table the pairs fail, and are logged; the agents are brought up to date."""
     with database.write() as connection:
-        connection.execute(text("DROP TABLE pair_now"))
+        connection.execute(text("ALTER TABLE pair_now RENAME TO pair_then"))
 
     minute.bring_up(site.store, clock, Hearing(), {})
 

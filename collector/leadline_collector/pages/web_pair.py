@@ -12,6 +12,7 @@ from leadline import judge, physics
 from leadline.limits import catalogue
 from leadline.mesh import Mesh
 from leadline.model import Pair
+from leadline.wire import is_imported
 from leadline_collector import meshes
 from leadline_collector.charts.templates import Spec
 from leadline_collector.charts.timeline import highest
@@ -65,7 +66,8 @@ class PairPage:
     json: str
     csv: str
     simulated: bool
-    imported: bool
+    #: The directions that have windows out of files.
+    imported: tuple[str, ...]
     paths: int
     zones: str
     profile_choices: list[Choice]
@@ -127,7 +129,7 @@ def pair_page(store: Store, source: str, destination: str, asked: Asked, now_s: 
         json=windows_json(pair, period, asked.profile),
         csv=verdict_csv(pair, found.days),
         simulated=_is_simulated(mesh, pair, found),
-        imported=any(path.agent.startswith("import:") for one in found.directions for path in one.shown.paths),
+        imported=_imported(found),
         paths=len(shown.paths),
         zones=_zones(mesh, pair, period.end_s),
         profile_choices=[
@@ -209,6 +211,14 @@ def _wider(asked: Asked, pair: Pair, period: Period, now_s: int) -> str | None:
 def _is_simulated(mesh: Mesh, pair: Pair, found: Study) -> bool:
     marked = mesh.site(pair.source).simulated or mesh.site(pair.destination).simulated
     return marked or any(series.simulated for one in found.directions for series in one.shown.series)
+
+
+def _imported(found: Study) -> tuple[str, ...]:
+    return tuple(
+        f"{one.pair.source} → {one.pair.destination}"
+        for one in found.directions
+        if any(is_imported(path.agent) for path in one.shown.paths)
+    )
 
 
 def _zones(mesh: Mesh, pair: Pair, second: int) -> str:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import altair as alt
 
 HEIGHT = 210
+#: Twice the width of the lines of the data: a limit is never taken for one.
+LIMIT_WIDTH = 2.4
 STRIP_TOP, STRIP_BOTTOM = HEIGHT + 7, HEIGHT + 23
 #: Midnight is a date, everything else a time of day.
 _TIME_LABEL = (
@@ -78,16 +80,20 @@ def _bands() -> Iterator[alt.Chart]:
 
 
 def _levels_drawn() -> Iterator[alt.Chart]:
-    """Lines and their labels: limits drawn through, floors dashed."""
+    """Lines and their labels: limits heavy and in a colour of their own, floors thin and dashed."""
     import altair as alt
 
     lines = alt.Chart(alt.NamedData("lines"))
     looks = ["limit", "floor"]
-    colour = alt.Color("look:N", scale=alt.Scale(domain=looks, range=[LIGHT["ink"], LIGHT["muted"]]), legend=None)
+    colour = alt.Color("look:N", scale=alt.Scale(domain=looks, range=[LIGHT["limit"], LIGHT["muted"]]), legend=None)
     dash = alt.StrokeDash("look:N", scale=alt.Scale(domain=looks, range=[[1, 0], [5, 3]]), legend=None)
-    yield lines.mark_rule(strokeWidth=1.2, tooltip=None).encode(y=_up("y"), color=colour, strokeDash=dash)
-    labels = lines.mark_text(align="left", baseline="middle", dx=6, tooltip=None)
-    yield labels.encode(x=alt.value("width"), y=_up("at"), text="label:N", color=colour)
+    width = alt.StrokeWidth("look:N", scale=alt.Scale(domain=looks, range=[LIMIT_WIDTH, 1.2]), legend=None)
+    rules = lines.mark_rule(tooltip=None)
+    yield rules.encode(y=_up("y"), color=colour, strokeDash=dash, strokeWidth=width)
+    for look, weight in zip(looks, ("bold", "normal"), strict=True):
+        labels = lines.transform_filter(alt.datum.look == look)
+        words = labels.mark_text(align="left", baseline="middle", dx=6, fontWeight=weight, tooltip=None)
+        yield words.encode(x=alt.value("width"), y=_up("at"), text="label:N", color=colour)
 
 
 def _infinite() -> alt.Chart:

@@ -123,7 +123,7 @@ def pair(
     return page("pair.html", page=web_pair.pair_page(service.store, source, destination, asked, service.now_s()))
 
 
-@router.get(f"/static/{VEGA}", dependencies=[Depends(auth.public)])
+@router.get(f"/static/{VEGA}", dependencies=[Viewer])
 def vega(accept_encoding: Annotated[str, Header()] = "") -> Response:
     """What draws charts in a browser; made when it is first asked for."""
     headers = STATIC_HEADERS | {"Vary": "Accept-Encoding"}

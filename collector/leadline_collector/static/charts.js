@@ -97,6 +97,7 @@
   /* What takes long is fetched after the page is there; it says so until it has come. */
   async function fetched(place) {
     const status = place.querySelector("[role=status]");
+    place.setAttribute("aria-busy", "true");
     status.prepend(document.createElement("progress"), ` ${place.dataset.waiting || "Looking …"} `);
     try {
       const answer = await fetch(place.dataset.fragment, { credentials: "same-origin" });

@@ -140,7 +140,8 @@ def _limits() -> Iterator[alt.Chart]:
     yield lines.mark_rule(strokeWidth=LIMIT_WIDTH, color=LIGHT["limit"]).encode(x=_across())
     words: dict[str, Any] = {"baseline": "top", "dy": 2, "fontWeight": "bold", "color": LIGHT["limit"]}
     for side, where in (("left", "!datum.left"), ("right", "datum.left")):
-        labels = lines.transform_filter(where).mark_text(**words, align=side, dx=4 if side == "left" else -4)
+        place = {"align": side, "dx": 4 if side == "left" else -4}
+        labels = lines.transform_filter(where).mark_text(**words | place)
         yield labels.encode(x=_across(), y=alt.value(0), text="label:N")
 
 

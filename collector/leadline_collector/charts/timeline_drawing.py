@@ -84,16 +84,13 @@ def _levels_drawn() -> Iterator[alt.Chart]:
     import altair as alt
 
     lines = alt.Chart(alt.NamedData("lines"))
-    looks = ["limit", "floor"]
-    colour = alt.Color("look:N", scale=alt.Scale(domain=looks, range=[LIGHT["limit"], LIGHT["muted"]]), legend=None)
-    dash = alt.StrokeDash("look:N", scale=alt.Scale(domain=looks, range=[[1, 0], [5, 3]]), legend=None)
-    width = alt.StrokeWidth("look:N", scale=alt.Scale(domain=looks, range=[LIMIT_WIDTH, 1.2]), legend=None)
-    rules = lines.mark_rule(tooltip=None)
-    yield rules.encode(y=_up("y"), color=colour, strokeDash=dash, strokeWidth=width)
-    for look, weight in zip(looks, ("bold", "normal"), strict=True):
-        labels = lines.transform_filter(alt.datum.look == look)
-        words = labels.mark_text(align="left", baseline="middle", dx=6, fontWeight=weight, tooltip=None)
-        yield words.encode(x=alt.value("width"), y=_up("at"), text="label:N", color=colour)
+    heavy: dict[str, Any] = {"color": LIGHT["limit"], "strokeWidth": LIMIT_WIDTH}
+    thin: dict[str, Any] = {"color": LIGHT["muted"], "strokeWidth": 1.2, "strokeDash": [5, 3]}
+    for look, paint, weight in (("limit", heavy, "bold"), ("floor", thin, "normal")):
+        some = lines.transform_filter(alt.datum.look == look)
+        yield some.mark_rule(**paint, tooltip=None).encode(y=_up("y"))
+        words: dict[str, Any] = {"color": paint["color"], "fontWeight": weight, "align": "left", "baseline": "middle"}
+        yield some.mark_text(**words, dx=6, tooltip=None).encode(x=alt.value("width"), y=_up("at"), text="label:N")
 
 
 def _infinite() -> alt.Chart:

@@ -63,7 +63,7 @@ def distribution(curves: Sequence[Curve], lines: Sequence[Line], target_share: f
         ],
         "target": [{"y": 1 - target_share, "label": f"{100 * (1 - target_share):.3g} % may be above"}],
     }
-    return filled(_template(), data, {"right": top_us / 1_000, "low": low}, text)
+    return filled(drawing(), data, {"right": top_us / 1_000, "low": low}, text)
 
 
 def near(curves: Sequence[Curve], lines: Sequence[Line]) -> list[Line]:
@@ -96,7 +96,8 @@ def _kept(above: NDArray[np.float64]) -> NDArray[np.intp]:
 
 
 @cache
-def _template() -> Spec:
+def drawing() -> Spec:
+    """The specification without data: ``curve``, ``lines`` and ``target``."""
     import altair as alt
 
     chart = alt.layer(*_target(), *_limits(), _curves()).resolve_scale(color="independent", strokeDash="independent")

@@ -33,7 +33,7 @@ def drawing() -> Spec:
     layers = [_pointed(), *_bands(), *_levels_drawn(), _infinite()]
     chart = alt.layer(alt.layer(*layers), _states()).resolve_scale(y="independent")
     return template(
-        chart.add_params(*params).properties(height=HEIGHT), padding={"left": 2, "right": 86, "top": 14, "bottom": 4}
+        chart.add_params(*params).properties(height=HEIGHT), padding={"left": 2, "right": 6, "top": 14, "bottom": 4}
     )
 
 

@@ -87,9 +87,14 @@ def view(verdict: PairVerdict) -> VerdictView:
         days_needed=_days(shares.days_needed) if known and shares.demonstrated is not None else None,
         coverage=figures.percent(known, known + counts.unknown),
         confidence=verdict.confidence,
-        reasons=[reason.text for reason in verdict.reasons],
-        flips=[flip.text for flip in verdict.flips],
+        reasons=[_unbroken(reason.text) for reason in verdict.reasons],
+        flips=[_unbroken(flip.text) for flip in verdict.flips],
     )
+
+
+def _unbroken(text: str) -> str:
+    """No line begins with a sign of percent."""
+    return text.replace(" %", "\u00a0%")
 
 
 def _days(number: int | None) -> str:

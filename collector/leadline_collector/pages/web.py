@@ -32,7 +32,7 @@ from leadline.errors import LeadlineError
 from leadline_collector import auth, sessions
 from leadline_collector.charts import render
 from leadline_collector.charts.templates import Spec
-from leadline_collector.pages import figures, web_matrix, web_pair
+from leadline_collector.pages import figures, warming, web_matrix, web_pair
 from leadline_collector.pages.asked import Asked
 from leadline_collector.problems import ProblemError
 from leadline_collector.service import Serving, service_of
@@ -104,6 +104,7 @@ def matrix(
     sort: str | None = None,
 ) -> Response:
     """The matrix."""
+    warming.begin()
     asked = Asked(profile=profile or None, group=group or None, start=start or None, end=end or None, sort=sort or None)
     return page("matrix.html", page=web_matrix.matrix_page(service.store, asked, service.now_s()))
 

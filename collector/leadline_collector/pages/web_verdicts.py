@@ -14,16 +14,18 @@ from typing import TypeAlias
 
 from leadline.limits import catalogue
 from leadline.mesh import Mesh
-from leadline.model import Pair
+from leadline.model import WINDOW_S, Pair
 from leadline_collector import directory, meshes
 from leadline_collector.kept import Kept
 from leadline_collector.months import rules
+from leadline_collector.months.marks import HOUR_S
 from leadline_collector.now import stored
+from leadline_collector.now.stored import PairNow
 from leadline_collector.pages import figures
 from leadline_collector.pages.asked import Asked
 from leadline_collector.pages.pair_study import verdict_days
 from leadline_collector.pages.verdict_words import WORDS, VerdictView, look, view
-from leadline_collector.period import Period
+from leadline_collector.period import DAY_S, Period
 from leadline_collector.problems import ProblemError
 from leadline_collector.store import Reader, Store
 from leadline_collector.verdicts import Question, Windows, judged
@@ -119,10 +121,17 @@ def _standing(reader: Reader, profile: str, now_s: int) -> dict[tuple[str, str],
         return {}
     names = {number: name for name, number in directory.read(reader.connection).site_ids.items()}
     return {
-        (names[source], names[destination]): (row.state, figures.short_moment(row.since, now_s))
+        (names[source], names[destination]): (row.state, _since(row, now_s))
         for (source, destination), row in stored.pairs_by(reader.connection, rule_id).items()
         if now_s - row.t <= NOW_S_MAX
     }
+
+
+def _since(row: PairNow, now_s: int) -> str:
+    """``since 06:31``; a run that began a day ago or earlier may have begun before what was looked through."""
+    if row.t - row.since < DAY_S - WINDOW_S:
+        return f"since {figures.short_moment(row.since, now_s)}"
+    return f"{(row.t + WINDOW_S - row.since) // HOUR_S:,}\u00a0h or longer"
 
 
 def _refuse_empty() -> tuple[int, Mesh]:

@@ -41,9 +41,11 @@ def _across() -> alt.X:
     """The time axis, under the strip."""
     import altair as alt
 
+    # A phone has room for days only: of more, every other label would be left out, and with it the dates.
+    ticks = alt.ExprRef("max(2, min(10, width / 60))")
     offset = STRIP_BOTTOM - HEIGHT + 2
     scale = alt.Scale(type="utc", domainMin=alt.ExprRef("first"), domainMax=alt.ExprRef("last"), nice=False)
-    axis = alt.Axis(grid=False, offset=offset, labelOverlap=True, tickCount=10, labelExpr=_TIME_LABEL)
+    axis = alt.Axis(grid=False, offset=offset, labelOverlap=True, tickCount=ticks, labelExpr=_TIME_LABEL)
     return alt.X("t:T", title=None, scale=scale, axis=axis)
 
 

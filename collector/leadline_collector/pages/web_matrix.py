@@ -31,6 +31,8 @@ from leadline_verdict.decision import COVERAGE_MIN
 
 #: More sites than this do not find room for whole cells on a screen.
 COMPACT_ABOVE = 12
+#: More than this do not find room for figures either.
+TINY_ABOVE = 24
 #: A coverage from here on is not worth a line: the count beside the share has it.
 COVERAGE_TOLD = 0.99
 #: The order of ``Asked.sort``.
@@ -86,6 +88,8 @@ class Table:
     has_data: bool
     #: So many sites that cells have room for a sign and a share only.
     compact: bool
+    #: So many that they have room for a sign alone.
+    tiny: bool
     summary: Summary
 
 
@@ -255,6 +259,7 @@ def _table(group: str, pairs: Mapping[Pair, PairAnswer], wording: _Wording) -> T
         simulated=any(answer.simulated for answer in pairs.values()),
         has_data=any(answer.paths for answer in pairs.values()),
         compact=len(sites) > COMPACT_ABOVE,
+        tiny=len(sites) > TINY_ABOVE,
         summary=_summary(pairs, wording),
     )
 
@@ -321,7 +326,7 @@ def _cell(pair: Pair, answer: PairAnswer, wording: _Wording) -> Cell:
         word=word,
         heat=_heat(tally.good_ratio),
         thin=known < COVERAGE_MIN * answer.windows_expected,
-        brief=(texts["share"] or "-").removesuffix("\u00a0%"),
+        brief=(texts["share"] or figures.NOTHING).removesuffix("\u00a0%"),
         simulated=answer.simulated,
         imported=answer.imported,
         label=_label(pair, word, answer, texts),

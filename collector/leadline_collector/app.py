@@ -12,9 +12,10 @@ from leadline_collector import api, api_access, api_health, api_verdicts, auth, 
 from leadline_collector.config import CollectorConfig, key_digest
 from leadline_collector.door import Door
 from leadline_collector.enrolment import REFUSALS_RECORDED_MAX, prepare_admin_key
+from leadline_collector.kept import Kept
 from leadline_collector.metrics import Metrics, Observed
 from leadline_collector.now.agents import Hearing
-from leadline_collector.pages import fleet, web, web_charts, web_login
+from leadline_collector.pages import fleet, web, web_charts, web_login, web_verdicts
 from leadline_collector.peers import FailureLimit
 from leadline_collector.service import Service
 from leadline_collector.store import Store
@@ -43,6 +44,7 @@ def create_app(config: CollectorConfig, store: Store, clock: Clock) -> FastAPI:
         metrics=figures,
         storing=Storing(clock),
         hearing=Hearing(),
+        verdicts=Kept(clock, age_s_max=web_verdicts.AGE_S_MAX, entries_max=web_verdicts.KEPT_MAX),
     )
     problems.install(app)
     app.add_middleware(Observed, metrics=figures, clock=clock)

@@ -10,11 +10,13 @@ from fastapi import Depends, Request
 from leadline.clock import Clock
 from leadline_collector.config import CollectorConfig
 from leadline_collector.door import Door
+from leadline_collector.kept import Kept
 from leadline_collector.metrics import Metrics
 from leadline_collector.now.agents import Hearing
 from leadline_collector.peers import FailureLimit
 from leadline_collector.store import Store
 from leadline_collector.storing import Storing
+from leadline_verdict.document import VerdictDocument
 
 NS_PER_S = 1_000_000_000
 
@@ -40,6 +42,8 @@ class Service:
     metrics: Metrics
     storing: Storing
     hearing: Hearing
+    #: Of the page of verdicts, with the second of each.
+    verdicts: Kept[tuple[VerdictDocument, int]]
 
     def now_s(self) -> int:
         """Whole seconds since 1970-01-01 UTC."""

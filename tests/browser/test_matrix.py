@@ -40,6 +40,7 @@ def test_a_period_is_an_address_that_can_be_mailed(visitor: Visitor) -> None:
     """A period typed into the form counts the windows of that period, by the profile chosen before."""
     page = visitor.open("/?profile=vcf9-stretched-cluster")
 
+    page.get_by_text("Other", exact=True).click()
     page.get_by_label("from", exact=True).fill("-7d")
     page.get_by_role("button", name="Show").click()
 

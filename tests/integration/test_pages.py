@@ -17,7 +17,9 @@ import pytest
 from leadline.limits import catalogue
 from leadline.model import Failure, Window
 from leadline.stats import window_statistics
+from leadline_collector.charts import render
 from leadline_collector.config import CollectorConfig
+from leadline_collector.pages import warming
 from leadline_collector.serve import running
 from leadline_collector.store import Store
 from leadline_collector.windows import window_row
@@ -265,6 +267,18 @@ def test_a_generated_row_marks_cell_page_and_pair(client: Client, store: Store, 
     assert "SIMULATED DATA" in page_at(client, PAIR).text()
 
 
+@one_store
+def test_the_matrix_makes_what_the_page_of_a_pair_needs(client: Client) -> None:
+    """In a thread, once: by the time somebody has read a table, the charts' script is there."""
+    page_at(client, "/")
+    thread = warming.begin()
+    thread.join(60)
+
+    assert render._bundle.cache_info().currsize == 1
+    page_at(client, "/")
+    assert warming.begin() is thread
+
+
 def links(page: Html, base: str) -> Iterator[str]:
     """The addresses a page links to or loads, but for the sources of limits."""
     for one in page.elements:
@@ -465,7 +479,7 @@ def test_a_group_shows_its_own_sites_and_pairs(client: Client) -> None:
     assert [blanks(one.text) for one in both.all("h2")][:2] == ["metro", "south"]
     assert [blanks(one.text) for one in south.all("th", scope="col")][:2] == ["fra", "zrh"]
     assert "fra to ams" not in str([one.attributes for one in south.all("a")])
-    assert [blanks(one.text) for one in south.elements if one.attributes.get("aria-current")][1] == "south"
+    assert [blanks(one.text) for one in south.elements if one.attributes.get("aria-current")][3] == "south"
 
 
 def test_a_direction_that_is_not_probed_is_not_linked(client: Client) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -114,6 +115,37 @@ def test_an_episode_is_a_link_to_itself(measured: Client) -> None:
     zoomed = page_at(measured, link.attributes["href"] or "")
     assert "from 2026-11-22 06:18 UTC to 2026-11-22 06:59 UTC" in zoomed.text()
     assert "zoom out" in zoomed.text()
+
+
+@one_store
+def test_the_longest_episode_comes_first_and_then_the_newest(client: Client, fra1: str) -> None:
+    """That is what the heading says of them."""
+    lengths = {50: 1, 40: 4, 30: 1, 20: 2}
+    slow = {ago - minute for ago, length in lengths.items() for minute in range(length)}
+    windows = [steady(10_400 if ago in slow else 4_900, LAST_S - 60 * ago) for ago in range(55)]
+    client.post(batch(*(("ams1", one) for one in windows)), fra1)
+
+    (table,) = page_at(client, f"{PAIR}?from=-1h").all("div", **{"aria-label": "Episodes fra → ams"})
+
+    rows = re.findall(r"(\d\d:\d\d) (\d) minutes?", blanks(table.text))
+    assert rows == [("06:18", "4"), ("06:38", "2"), ("06:28", "1"), ("06:08", "1")]
+
+
+def test_what_nobody_knows_is_a_dash_with_its_reason(measured: Client) -> None:
+    """A bound from 0 to 100 % says nothing and reads like a measurement."""
+    for path in (PAIR, f"/verdicts?profile={PROFILE}"):
+        text = page_at(measured, path).text()
+        assert "no minute known" in text
+        assert "100.000 %" not in text
+
+
+@one_store
+def test_nothing_is_busy_that_no_script_will_end(measured: Client) -> None:
+    """Only the script that fetches a part says that it is on its way."""
+    for path in ("/", PAIR):
+        page = page_at(measured, path)
+        assert [one for one in page.elements if "data-fragment" in one.attributes]
+        assert not [one for one in page.elements if "aria-busy" in one.attributes]
 
 
 def test_lost_is_not_what_was_not_measured(measured: Client) -> None:

@@ -6,10 +6,15 @@ from typing import Any
 
 import pytest
 
+from leadline_collector.months.compactor import compact
+from leadline_collector.now import pairs
+from leadline_collector.pages import figures
 from leadline_collector.pages.verdict_words import WORDS
-from leadline_collector.pages.web_matrix import COMPACT_ABOVE
-from leadline_collector.pages.web_verdicts import PAIRS_MAX
+from leadline_collector.pages.web_matrix import COMPACT_ABOVE, TINY_ABOVE
+from leadline_collector.pages.web_verdicts import AGE_S_MAX, PAIRS_MAX
+from leadline_collector.store import Store
 from leadline_verdict.document import Word
+from tests.fakes import FakeClock
 from tests.integration.conftest import Client
 from tests.integration.documents import batch, steady
 from tests.integration.test_pages import LAST_S, PROFILE, blanks, page_at, parsed
@@ -81,6 +86,57 @@ def test_without_a_mesh_there_are_no_verdicts(client: Client) -> None:
     assert (answer.status, "leadline mesh apply" in parsed(answer).text()) == (404, True)
 
 
+def test_the_verdicts_come_before_the_tables(client: Client, fra1: str) -> None:
+    """The answer is on the first screen; until it is there, the pairs that it will be about are named in its place."""
+    client.post(batch(("ams1", steady(4_900, LAST_S))), fra1)
+
+    page = page_at(client, "/")
+
+    order = [blanks(one.text) for one in page.elements if one.tag in ("h1", "h2")]
+    assert order[1:3] == ["Which sites are within, over weeks", "metro"]
+    (place,) = [one for one in page.elements if "data-fragment" in one.attributes]
+    assert "fra ⇄ ams" in blanks(place.text)
+    (folded,) = page.all("details")
+    assert "profile" in folded.text
+    assert not [one for one in page.all("form") if one.text not in folded.text]
+
+
+@one_store
+def test_verdicts_are_worked_out_once_a_minute(client: Client, fra1: str, clock: FakeClock) -> None:
+    """The page says when; another profile, another period or a new mesh is another question."""
+
+    def at(path: str) -> str:
+        return page_at(client, path).text().partition("Worked out at ")[2][:8]
+
+    client.post(batch(("ams1", steady(4_900, LAST_S))), fra1)
+    first = at("/verdicts")
+    clock.advance((AGE_S_MAX - 1) * 1_000_000_000)
+    again, other = at("/verdicts"), at("/verdicts?profile=vsan-stretched")
+    clock.advance(1_000_000_000)
+    later = at("/verdicts")
+
+    assert first == again
+    assert len({first, other, later}) == 3
+    client.apply(mesh_of(2))
+    assert "s00 ⇄ s01" in page_at(client, "/verdicts").text()
+
+
+@one_store
+def test_the_state_now_stands_beside_its_verdict(client: Client, fra1: str, store: Store, clock: FakeClock) -> None:
+    """With the minute it began; a state that lasts as long as was looked back is no shorter than that."""
+    last_s = pairs.due_s(clock.wall_ns() // 1_000_000_000)
+    rows = [("ams1", steady(4_900 if n < 3 else 10_400, last_s - 60 * n)) for n in range(6)]
+    client.post(batch(*rows), fra1)
+    compact(store, clock)
+    pairs.bring_up(store, clock.wall_ns() // 1_000_000_000, {})
+
+    text = page_at(client, f"/verdicts?profile={PROFILE}").text()
+
+    assert f"good since {figures.short_moment(last_s - 120, last_s)}" in text
+    clock.advance(600 * 1_000_000_000)
+    assert "good since" not in page_at(client, f"/verdicts?profile={PROFILE}").text()
+
+
 def test_a_summary_counts_shares_and_states_apart(client: Client, fra1: str) -> None:
     """How many pairs reach the target over the period, the worst of them, and what they are now."""
     windows = [steady(4_900 if n else 10_400, LAST_S - 60 * n) for n in range(10)]
@@ -136,13 +192,21 @@ def test_the_worst_sites_come_first_if_asked(client: Client, fra1: str) -> None:
 
 
 @one_store
-@pytest.mark.parametrize(("sites", "is_compact"), [(COMPACT_ABOVE, False), (COMPACT_ABOVE + 1, True)])
-def test_a_large_matrix_has_small_cells(client: Client, sites: int, is_compact: bool) -> None:
-    """A sign and a figure; what else a cell says is in its label."""
+@pytest.mark.parametrize(
+    ("sites", "looks"),
+    [
+        (COMPACT_ABOVE, "matrix"),
+        (COMPACT_ABOVE + 1, "matrix compact"),
+        (TINY_ABOVE, "matrix compact"),
+        (TINY_ABOVE + 1, "matrix compact tiny"),
+    ],
+)
+def test_a_large_matrix_has_small_cells(client: Client, sites: int, looks: str) -> None:
+    """A sign and a figure, and in the end a sign; what else a cell says is in its label."""
     client.apply(mesh_of(sites))
 
     page = page_at(client, "/")
 
-    assert bool(page.all("section", class_="matrix compact")) is is_compact
+    assert len(page.all("section", class_=looks)) == 1
     labels = [one.attributes.get("aria-label") for one in page.all("a")]
     assert "s00 to s01: unknown now; no data in this period" in labels

@@ -17,6 +17,7 @@ from leadline_collector.charts.distribution import CORNERS_MAX, Curve
 from leadline_collector.charts.palette import DARK, LIGHT, darkened
 from leadline_collector.charts.templates import Spec
 from leadline_collector.charts.timeline import LIMIT_RATIO_MAX, SHARE_MIN, Line, Step
+from leadline_collector.charts.timeline_drawing import LIMIT_WIDTH
 from leadline_collector.charts.week import Hour
 
 START_S = 1_795_327_200
@@ -190,6 +191,35 @@ def test_equal_neighbours_are_one_piece_of_the_strip() -> None:
     (row,) = time_chart(*(step(number) for number in range(50)))["datasets"]["strip"]
 
     assert (row["t"], row["u"]) == (START_S * 1_000, (START_S + 6_000) * 1_000)
+
+
+def test_a_limit_is_not_taken_for_the_median() -> None:
+    """In chart and key: a colour of its own, and more than the width of a line of the data."""
+    marks = [one for one in found(time_chart(step(0)), "mark") if "strokeWidth" in one]
+
+    limits = [one["strokeWidth"] for one in marks if one.get("color") == LIGHT["limit"]]
+    others = [one["strokeWidth"] for one in marks if one.get("color") != LIGHT["limit"]]
+    assert limits == [LIMIT_WIDTH]
+    assert 1.5 * max(others) < LIMIT_WIDTH
+    assert LIGHT["limit"] in found(curves_chart(4_000), "color")
+
+
+@pytest.mark.parametrize("longest_us", [2_600, 4_900, 5_100, 60_000])
+def test_a_limit_near_the_values_has_its_place_on_the_axis(longest_us: int) -> None:
+    """The axis goes up to it."""
+    spec = curves_chart(*[longest_us] * 50)
+
+    (row,) = spec["datasets"]["lines"]
+    assert row["x"] == 5.0
+    assert value(spec, "right") > 5.0
+
+
+def test_a_limit_far_above_the_values_is_left_to_words() -> None:
+    """Nothing is drawn where there is no axis: neither above all values nor above nearly all."""
+    values = [*[400] * 5_000, 9_000]
+
+    assert curves_chart(*values)["datasets"]["lines"] == []
+    assert distribution.near([Curve(name="", values_us=np.array(values), infinite=0)], [LIMIT]) == []
 
 
 def test_a_curve_says_the_exact_share_above_each_value() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import floor, log10
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from leadline_collector.charts.palette import LIGHT
 from leadline_collector.charts.templates import Row, Spec, filled, template
 from leadline_collector.charts.timeline import Line
+from leadline_collector.charts.timeline_drawing import LIMIT_WIDTH
 
 if TYPE_CHECKING:
     import altair as alt
@@ -26,6 +27,12 @@ HEIGHT = 230
 CORNERS_MAX = 240
 #: The axis ends this many times the highest limit, and the curve may go on beyond it.
 _SPAN = 2.5
+#: A limit up to this many times above nearly all values is drawn, and the axis goes up to it.
+NEAR = 2.0
+#: How much of the values is nearly all.
+_NEARLY_ALL = 0.999
+#: A label of a line in the last part of the axis stands on its left.
+_LEFT_FROM = 0.85
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,19 +52,29 @@ class Curve:
 def distribution(curves: Sequence[Curve], lines: Sequence[Line], target_share: float, text: str) -> Spec:
     """The chart; each curve has at least one value, ``target_share`` is what a verdict asks to be at or below."""
     longest_us = max((int(curve.values_us[-1]) for curve in curves if len(curve.values_us)), default=1_000)
-    shown = [line for line in lines if line.us <= _SPAN * longest_us]
-    top_us = min(longest_us, _SPAN * max([int(_middle(curves)), *(line.us for line in shown)])) * 1.04
+    high_us = max((line.us for line in near(curves, lines)), default=0)
+    top_us = max(high_us, min(longest_us, _SPAN * max(_quantile(curves, 0.5), high_us))) * 1.04
     low = 10.0 ** floor(log10(0.5 / max(curve.total for curve in curves)))
     data: dict[str, Sequence[Row]] = {
         "curve": [row for curve in curves for row in _corners(curve, low)],
-        "lines": [{"x": line.us / 1_000, "label": line.label} for line in shown],
+        "lines": [
+            {"x": line.us / 1_000, "label": line.label, "left": line.us > _LEFT_FROM * top_us}
+            for line in near(curves, lines)
+        ],
         "target": [{"y": 1 - target_share, "label": f"{100 * (1 - target_share):.3g} % may be above"}],
     }
-    return filled(_template(), data, {"right": top_us / 1_000, "low": low}, text)
+    return filled(drawing(), data, {"right": top_us / 1_000, "low": low}, text)
 
 
-def _middle(curves: Sequence[Curve]) -> float:
-    return max((float(np.median(curve.values_us)) for curve in curves if len(curve.values_us)), default=1_000.0)
+def near(curves: Sequence[Curve], lines: Sequence[Line]) -> list[Line]:
+    """The lines that the chart has room for; the others would press the curves to its left."""
+    return [line for line in lines if line.us <= NEAR * _quantile(curves, _NEARLY_ALL)]
+
+
+def _quantile(curves: Sequence[Curve], ratio: float) -> float:
+    """The highest of the curves, microseconds."""
+    found = (float(np.quantile(curve.values_us, ratio)) for curve in curves if len(curve.values_us))
+    return max(found, default=1_000.0)
 
 
 def _corners(curve: Curve, low: float) -> Iterator[Row]:
@@ -79,7 +96,8 @@ def _kept(above: NDArray[np.float64]) -> NDArray[np.intp]:
 
 
 @cache
-def _template() -> Spec:
+def drawing() -> Spec:
+    """The specification without data: ``curve``, ``lines`` and ``target``."""
     import altair as alt
 
     chart = alt.layer(*_target(), *_limits(), _curves()).resolve_scale(color="independent", strokeDash="independent")
@@ -120,9 +138,12 @@ def _limits() -> Iterator[alt.Chart]:
     import altair as alt
 
     lines = alt.Chart(alt.NamedData("lines"))
-    yield lines.mark_rule(strokeWidth=1.2, color=LIGHT["ink"]).encode(x=_across())
-    labels = lines.mark_text(align="left", baseline="top", dx=4, dy=2, color=LIGHT["ink"])
-    yield labels.encode(x=_across(), y=alt.value(0), text="label:N")
+    yield lines.mark_rule(strokeWidth=LIMIT_WIDTH, color=LIGHT["limit"]).encode(x=_across())
+    words: dict[str, Any] = {"baseline": "top", "dy": 2, "fontWeight": "bold", "color": LIGHT["limit"]}
+    for side, where in (("left", "!datum.left"), ("right", "datum.left")):
+        place = {"align": side, "dx": 4 if side == "left" else -4}
+        labels = lines.transform_filter(where).mark_text(**words | place)
+        yield labels.encode(x=_across(), y=alt.value(0), text="label:N")
 
 
 def _curves() -> alt.Chart:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import altair as alt
 
 HEIGHT = 210
+#: Twice the width of the lines of the data: a limit is never taken for one.
+LIMIT_WIDTH = 2.4
 STRIP_TOP, STRIP_BOTTOM = HEIGHT + 7, HEIGHT + 23
 #: Midnight is a date, everything else a time of day.
 _TIME_LABEL = (
@@ -31,7 +33,7 @@ def drawing() -> Spec:
     layers = [_pointed(), *_bands(), *_levels_drawn(), _infinite()]
     chart = alt.layer(alt.layer(*layers), _states()).resolve_scale(y="independent")
     return template(
-        chart.add_params(*params).properties(height=HEIGHT), padding={"left": 2, "right": 86, "top": 14, "bottom": 4}
+        chart.add_params(*params).properties(height=HEIGHT), padding={"left": 2, "right": 6, "top": 14, "bottom": 4}
     )
 
 
@@ -39,9 +41,11 @@ def _across() -> alt.X:
     """The time axis, under the strip."""
     import altair as alt
 
+    # A phone has room for days only: of more, every other label would be left out, and with it the dates.
+    ticks = alt.ExprRef("max(2, min(10, width / 60))")
     offset = STRIP_BOTTOM - HEIGHT + 2
     scale = alt.Scale(type="utc", domainMin=alt.ExprRef("first"), domainMax=alt.ExprRef("last"), nice=False)
-    axis = alt.Axis(grid=False, offset=offset, labelOverlap=True, tickCount=10, labelExpr=_TIME_LABEL)
+    axis = alt.Axis(grid=False, offset=offset, labelOverlap=True, tickCount=ticks, labelExpr=_TIME_LABEL)
     return alt.X("t:T", title=None, scale=scale, axis=axis)
 
 
@@ -78,16 +82,17 @@ def _bands() -> Iterator[alt.Chart]:
 
 
 def _levels_drawn() -> Iterator[alt.Chart]:
-    """Lines and their labels: limits drawn through, floors dashed."""
+    """Lines and their labels: limits heavy and in a colour of their own, floors thin and dashed."""
     import altair as alt
 
     lines = alt.Chart(alt.NamedData("lines"))
-    looks = ["limit", "floor"]
-    colour = alt.Color("look:N", scale=alt.Scale(domain=looks, range=[LIGHT["ink"], LIGHT["muted"]]), legend=None)
-    dash = alt.StrokeDash("look:N", scale=alt.Scale(domain=looks, range=[[1, 0], [5, 3]]), legend=None)
-    yield lines.mark_rule(strokeWidth=1.2, tooltip=None).encode(y=_up("y"), color=colour, strokeDash=dash)
-    labels = lines.mark_text(align="left", baseline="middle", dx=6, tooltip=None)
-    yield labels.encode(x=alt.value("width"), y=_up("at"), text="label:N", color=colour)
+    heavy: dict[str, Any] = {"color": LIGHT["limit"], "strokeWidth": LIMIT_WIDTH}
+    thin: dict[str, Any] = {"color": LIGHT["muted"], "strokeWidth": 1.2, "strokeDash": [5, 3]}
+    for look, paint, weight in (("limit", heavy, "bold"), ("floor", thin, "normal")):
+        some = lines.transform_filter(alt.datum.look == look)
+        yield some.mark_rule(**paint, tooltip=None).encode(y=_up("y"))
+        words: dict[str, Any] = {"color": paint["color"], "fontWeight": weight, "align": "left", "baseline": "middle"}
+        yield some.mark_text(**words, dx=6, tooltip=None).encode(x=alt.value("width"), y=_up("at"), text="label:N")
 
 
 def _infinite() -> alt.Chart:

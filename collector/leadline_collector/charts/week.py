@@ -52,7 +52,7 @@ class Hour:
 
 def week(hours: Iterable[Hour], text: str) -> Spec:
     """The chart of one direction."""
-    return filled(_template(), {"hours": [_row(hour) for hour in hours]}, {}, text)
+    return filled(drawing(), {"hours": [_row(hour) for hour in hours]}, {}, text)
 
 
 def _row(hour: Hour) -> Row:
@@ -68,7 +68,8 @@ _HATCH = "M-1,0.4L0.4,-1M-1,1L1,-1M-0.4,1L1,-0.4"
 
 
 @cache
-def _template() -> Spec:
+def drawing() -> Spec:
+    """The specification without data: ``hours``."""
     import altair as alt
 
     quiet: dict[str, Any] = {"domain": False, "ticks": False}

@@ -61,6 +61,12 @@ def pairs(connection: Connection) -> dict[PairKey, PairNow]:
     return {(row[0], row[1], row[2]): PairNow(*row) for row in connection.execute(select(pair_now))}
 
 
+def pairs_by(connection: Connection, rule_id: int) -> dict[tuple[int, int], PairNow]:
+    """Every row by a rule; (source site, destination site)."""
+    rows = connection.execute(select(pair_now).where(pair_now.c.rule_id == rule_id))
+    return {(row[0], row[2]): PairNow(*row) for row in rows}
+
+
 def agents(connection: Connection) -> dict[int, AgentNow]:
     """Every row there is, by agent."""
     return {row[0]: AgentNow(*row) for row in connection.execute(select(agent_now))}

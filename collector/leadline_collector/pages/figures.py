@@ -14,6 +14,8 @@ from leadline.model import Site
 
 #: Keeps a number and its unit on one line.
 _SPACE = "\u00a0"
+#: In place of a figure that there is not.
+NOTHING = "\u2013"
 
 
 def ms(us: int) -> str:

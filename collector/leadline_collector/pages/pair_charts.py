@@ -9,7 +9,7 @@ import numpy as np
 
 from leadline.judge import TARGET_SHARE_DEFAULT, Criterion, Measure
 from leadline.physics import Floors
-from leadline_collector.charts.distribution import Curve, distribution
+from leadline_collector.charts.distribution import Curve, distribution, near
 from leadline_collector.charts.templates import Spec
 from leadline_collector.charts.timeline import Drawn, Line, Step, timeline
 from leadline_collector.charts.week import CLASSES, DAYS, Hour, week
@@ -79,7 +79,18 @@ def distribution_of(curves: Sequence[Curve], lines: Sequence[Line]) -> Spec | No
     if not any(len(one.values_us) for one in found):
         return None
     text = "Share of windows whose p95 is above a round trip. " + " ".join(_curve_text(one, lines) for one in found)
-    return distribution(found, [line for line in lines if line.look == "limit"], TARGET_SHARE_DEFAULT, text)
+    return distribution(found, limits_of(lines), TARGET_SHARE_DEFAULT, text)
+
+
+def too_far(curves: Sequence[Curve], lines: Sequence[Line]) -> list[str]:
+    """The limits that this chart has no room for, in words; none without a value."""
+    found = [one for one in curves if len(one.values_us)]
+    return [line.text for line in limits_of(lines) if found and line not in near(found, limits_of(lines))]
+
+
+def limits_of(lines: Iterable[Line]) -> list[Line]:
+    """Without the floors of light."""
+    return [line for line in lines if line.look == "limit"]
 
 
 def _curve_text(one: Curve, lines: Sequence[Line]) -> str:

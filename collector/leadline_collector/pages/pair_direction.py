@@ -25,7 +25,7 @@ from leadline_verdict.pair import PairWindows
 from leadline_verdict.shares import tally
 from leadline_verdict.states import BAD, GOOD, Readings
 
-#: Rows of a table; the longest episodes are shown, in order of time.
+#: Rows of a table: the longest episodes.
 ROWS_MAX = 12
 #: A small guest, a large one, and a host that is emptied: minutes.
 _MIGRATIONS = (1, 5, 15, 60)
@@ -135,7 +135,6 @@ def direction_view(
     grid = pair_charts.grid_of(one.judged, criteria)
     episodes, episodes_total = parts.episodes_answer(shown, readings.pessimistic)
     counts = tally(readings.pessimistic)
-    above = [f"Too high to be drawn: {line.text}." for line in drawn.above]
     clipped = [f"The maximum reaches {figures.ms(drawn.clipped_us)}, above the axis."] if drawn.clipped_us else []
     return DirectionView(
         name=pair_charts.name_of(shown),
@@ -148,7 +147,7 @@ def direction_view(
         chart=drawn.spec,
         image=asked.chart(one.pair, Name.ROUND_TRIPS.value),
         summary=drawn.spec["description"],
-        notes=[*above, *clipped],
+        notes=clipped,
         has_data=bool(shown.paths),
         limits=list(_limits(shown, criteria)),
         episodes=[_episode(episode, one, asked) for episode in _longest(episodes)],
@@ -187,8 +186,8 @@ def _limits(windows: PairWindows, criteria: Sequence[Criterion]) -> Sequence[Lim
 
 
 def _longest(episodes: Sequence[EpisodeAnswer]) -> list[EpisodeAnswer]:
-    longest = sorted(episodes, key=lambda episode: -episode.minutes)[:ROWS_MAX]
-    return sorted(longest, key=lambda episode: episode.start_s)
+    """The longest first, of equal length the newest."""
+    return sorted(episodes, key=lambda episode: (-episode.minutes, -episode.start_s))[:ROWS_MAX]
 
 
 def _episode(episode: EpisodeAnswer, one: Direction, asked: Asked) -> Episode:

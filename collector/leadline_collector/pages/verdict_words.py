@@ -53,8 +53,10 @@ class VerdictView:
     labels: str
     #: "98.98 % of 40,309"; None if no minute is known.
     share: str | None
-    #: "98.551 % to 99.421 %"; None in a period too short for bounds.
+    #: "98.551 % to 99.421 %"; None where nothing can be bounded, and ``nothing`` says why.
     interval: str | None
+    #: Why there is no interval: no minute is known, or the period is too short for one.
+    nothing: str
     #: How the interval was found: "Korn-Graubard by day, 31 episodes".
     interval_rule: str | None
     demonstrated: str | None
@@ -78,15 +80,21 @@ def view(verdict: PairVerdict) -> VerdictView:
         word=WORDS[verdict.verdict],
         labels=", ".join(label.replace("_", " ") for label in verdict.labels),
         share=f"{figures.percent(counts.good, known)} of {figures.count(known)}" if known else None,
-        interval=None if low is None or high is None else f"{_ratio(low.low)} to {_ratio(high.high)}",
-        interval_rule=None if low is None else f"{rules[low.rule]}; {low.episodes:,} episodes",
-        demonstrated=None if shares.demonstrated is None else _ratio(shares.demonstrated),
-        days_needed=_days(shares.days_needed) if shares.demonstrated is not None else None,
+        interval=None if not known or low is None or high is None else f"{_ratio(low.low)} to {_ratio(high.high)}",
+        nothing="too short a period" if known else "no minute known",
+        interval_rule=f"{rules[low.rule]}; {low.episodes:,} episodes" if known and low else None,
+        demonstrated=_ratio(shares.demonstrated) if known and shares.demonstrated is not None else None,
+        days_needed=_days(shares.days_needed) if known and shares.demonstrated is not None else None,
         coverage=figures.percent(known, known + counts.unknown),
         confidence=verdict.confidence,
-        reasons=[reason.text for reason in verdict.reasons],
-        flips=[flip.text for flip in verdict.flips],
+        reasons=[_unbroken(reason.text) for reason in verdict.reasons],
+        flips=[_unbroken(flip.text) for flip in verdict.flips],
     )
+
+
+def _unbroken(text: str) -> str:
+    """No line begins with a sign of percent."""
+    return text.replace(" %", "\u00a0%")
 
 
 def _days(number: int | None) -> str:

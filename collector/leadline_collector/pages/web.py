@@ -32,7 +32,7 @@ from leadline.errors import LeadlineError
 from leadline_collector import auth, sessions
 from leadline_collector.charts import render
 from leadline_collector.charts.templates import Spec
-from leadline_collector.pages import figures, web_matrix, web_pair
+from leadline_collector.pages import figures, warming, web_matrix, web_pair
 from leadline_collector.pages.asked import Asked
 from leadline_collector.problems import ProblemError
 from leadline_collector.service import Serving, service_of
@@ -104,6 +104,7 @@ def matrix(
     sort: str | None = None,
 ) -> Response:
     """The matrix."""
+    warming.begin()
     asked = Asked(profile=profile or None, group=group or None, start=start or None, end=end or None, sort=sort or None)
     return page("matrix.html", page=web_matrix.matrix_page(service.store, asked, service.now_s()))
 
@@ -123,7 +124,7 @@ def pair(
     return page("pair.html", page=web_pair.pair_page(service.store, source, destination, asked, service.now_s()))
 
 
-@router.get(f"/static/{VEGA}", dependencies=[Depends(auth.public)])
+@router.get(f"/static/{VEGA}", dependencies=[Viewer])
 def vega(accept_encoding: Annotated[str, Header()] = "") -> Response:
     """What draws charts in a browser; made when it is first asked for."""
     headers = STATIC_HEADERS | {"Vary": "Accept-Encoding"}

@@ -43,7 +43,8 @@ Parameters = Annotated[Asked, Depends(_asked)]
 @router.get("/verdicts", dependencies=[Viewer])
 def verdicts(service: Serving, asked: Parameters) -> Response:
     """The verdicts of a small mesh or group."""
-    return page("verdicts.html", page=web_verdicts.verdicts_page(service.store, asked, service.now_s()))
+    found = web_verdicts.verdicts_page(service.store, service.verdicts, asked, service.now_s())
+    return page("verdicts.html", page=found)
 
 
 @router.get("/pairs/{source}/{destination}/gaps", dependencies=[Viewer])

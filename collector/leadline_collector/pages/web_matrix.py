@@ -31,6 +31,8 @@ from leadline_verdict.decision import COVERAGE_MIN
 
 #: More sites than this do not find room for whole cells on a screen.
 COMPACT_ABOVE = 12
+#: More than this do not find room for figures either.
+TINY_ABOVE = 24
 #: A coverage from here on is not worth a line: the count beside the share has it.
 COVERAGE_TOLD = 0.99
 #: The order of ``Asked.sort``.
@@ -86,6 +88,8 @@ class Table:
     has_data: bool
     #: So many sites that cells have room for a sign and a share only.
     compact: bool
+    #: So many that they have room for a sign alone.
+    tiny: bool
     summary: Summary
 
 
@@ -128,6 +132,8 @@ class MatrixPage:
     #: Where the verdicts of all pairs shown are; None if they are too many to be judged for a page.
     verdicts: str | None
     pairs: int
+    #: Each two sites, with the page of one direction: what the verdicts will be about.
+    site_pairs: list[tuple[str, str]]
     tables: list[Table]
     #: Names of the groups that show generated data.
     simulated: list[str]
@@ -168,6 +174,7 @@ def matrix_page(store: Store, asked: Asked, now_s: int) -> MatrixPage:
         classes=pair_charts.classes(),
         verdicts=_verdicts(answer, replace(asked, profile=profile_id, sort=None)),
         pairs=len(answer.pairs),
+        site_pairs=_site_pairs(answer, replace(asked, profile=profile_id)),
         tables=tables,
         simulated=[table.name for table in tables if table.simulated],
         imported=answer.imported,
@@ -178,6 +185,14 @@ def matrix_page(store: Store, asked: Asked, now_s: int) -> MatrixPage:
 def _verdicts(answer: MatrixAnswer, asked: Asked) -> str | None:
     has_data = any(pair.paths for pair in answer.pairs)
     return asked.verdicts() if has_data and len(answer.pairs) <= web_verdicts.PAIRS_MAX else None
+
+
+def _site_pairs(answer: MatrixAnswer, asked: Asked) -> list[tuple[str, str]]:
+    """Both directions once."""
+    first: dict[frozenset[str], Pair] = {}
+    for one in answer.pairs:
+        first.setdefault(frozenset((one.source, one.destination)), Pair(source=one.source, destination=one.destination))
+    return [(f"{pair.source} ⇄ {pair.destination}", asked.pair(pair)) for pair in first.values()]
 
 
 def _profiles_used(mesh: Mesh | None, group: str | None) -> Iterable[str]:
@@ -244,6 +259,7 @@ def _table(group: str, pairs: Mapping[Pair, PairAnswer], wording: _Wording) -> T
         simulated=any(answer.simulated for answer in pairs.values()),
         has_data=any(answer.paths for answer in pairs.values()),
         compact=len(sites) > COMPACT_ABOVE,
+        tiny=len(sites) > TINY_ABOVE,
         summary=_summary(pairs, wording),
     )
 
@@ -310,7 +326,7 @@ def _cell(pair: Pair, answer: PairAnswer, wording: _Wording) -> Cell:
         word=word,
         heat=_heat(tally.good_ratio),
         thin=known < COVERAGE_MIN * answer.windows_expected,
-        brief=(texts["share"] or "-").removesuffix("\u00a0%"),
+        brief=(texts["share"] or figures.NOTHING).removesuffix("\u00a0%"),
         simulated=answer.simulated,
         imported=answer.imported,
         label=_label(pair, word, answer, texts),

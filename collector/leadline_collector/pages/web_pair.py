@@ -79,7 +79,11 @@ class PairPage:
     directions: list[DirectionView]
     #: What each line in the charts is.
     lines: list[str]
+    #: Those that lie too high to be drawn.
+    above: list[str]
     distribution: Spec | None
+    #: Limits that lie too far above the values to be drawn.
+    distribution_too_far: list[str]
     distribution_image: str
     profiles: list[ProfileView]
     light: Light
@@ -112,6 +116,7 @@ def pair_page(store: Store, source: str, destination: str, asked: Asked, now_s: 
         for one, chart, failure in zip(found.directions, drawn, failures, strict=True)
     ]
     shown = found.directions[0].shown
+    curves = [pair_charts.curve(one.shown) for one in found.directions]
     reverse = Pair(source=destination, destination=source)
     return PairPage(
         asked=asked,
@@ -140,7 +145,9 @@ def pair_page(store: Store, source: str, destination: str, asked: Asked, now_s: 
         classes=pair_charts.classes(),
         directions=directions,
         lines=[line.text for line in lines if line not in drawn[0].above],
-        distribution=pair_charts.distribution_of([pair_charts.curve(one.shown) for one in found.directions], lines),
+        above=[line.text for line in drawn[0].above],
+        distribution=pair_charts.distribution_of(curves, lines),
+        distribution_too_far=pair_charts.too_far(curves, lines),
         distribution_image=here.chart(pair, Name.DISTRIBUTION.value),
         profiles=[profile_view(judged[name], shown, mesh, here, name) for name in ids],
         light=light(floors, mesh, pair, shown.smallest_us()),

@@ -97,6 +97,7 @@
   /* What takes long is fetched after the page is there; it says so until it has come. */
   async function fetched(place) {
     const status = place.querySelector("[role=status]");
+    place.setAttribute("aria-busy", "true");
     status.prepend(document.createElement("progress"), ` ${place.dataset.waiting || "Looking …"} `);
     try {
       const answer = await fetch(place.dataset.fragment, { credentials: "same-origin" });
@@ -110,7 +111,21 @@
   }
 
   /* Charts one after the other, so that the first is there soon; what is open shows its width, what is closed has none. */
+  /* A link to a folded part opens it; paper shows everything. */
+  function unfold() {
+    const part = window.location.hash && document.getElementById(window.location.hash.slice(1));
+    const details = part && part.querySelector("details.part");
+    if (details) details.open = true;
+  }
+
+  function unfoldAll() {
+    document.querySelectorAll("details.part").forEach((one) => { one.open = true; });
+  }
+
   async function start() {
+    unfold();
+    window.addEventListener("hashchange", unfold);
+    window.addEventListener("beforeprint", unfoldAll);
     document.body.append(tip);
     document.querySelectorAll(".matrix.compact").forEach((one) => one.addEventListener("pointerover", showLabel));
     document.querySelectorAll("[data-fragment]").forEach(fetched);

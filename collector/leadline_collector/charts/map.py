@@ -180,7 +180,7 @@ def _template() -> Spec:
             data("land")
             .transform_filter(f"datum.border == {str(is_border).lower()}")
             .mark_geoshape(**outlines, stroke=LIGHT["unknown"], strokeOpacity=opacity, strokeWidth=width)
-            for is_border, opacity, width in ((True, 0.3, 0.6), (False, 0.75, 0.9))
+            for is_border, opacity, width in ((True, 0.3, 0.6), (False, 0.7, 0.8))
         ),
         data("rings")
         .mark_geoshape(**outlines, stroke=LIGHT["accent"], strokeWidth=1)

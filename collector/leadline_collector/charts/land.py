@@ -77,7 +77,7 @@ def _kind(edge: tuple[Place, Place], owners: Mapping[Edge, int], drawn: Set[Edge
     """None for what is not drawn: a border that is there already, and the cut along the date line and below 84° S."""
     if frozenset(edge) in drawn or all(abs(long) > DATE_LINE or lat < CUT for long, lat in edge):
         return None
-    is_inland = any(all(_is_in(place, box) for place in edge) for box in INLAND)
+    is_inland = all(any(_is_in(place, box) for box in INLAND) for place in edge)
     return _BORDER if is_inland or owners[frozenset(edge)] > 1 else _COAST
 
 

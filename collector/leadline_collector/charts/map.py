@@ -6,7 +6,7 @@ Rule 2: rings are geodesic circles: what light in glass and in a vacuum can reac
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -24,7 +24,7 @@ from leadline_collector.charts.templates import Row, Spec, filled, template
 WIDTH, HEIGHT = 1_180, 520
 RING_CORNERS = 90
 #: Where on a ring its label may stand, in degrees from north.
-_BEARINGS = (0, 180, 30, 330, 150, 210, 60, 300, 120, 240, 90, 270)
+_BEARINGS = (0, 180, 30, 330, 150, 210, 15, 345, 60, 300, 45, 315, 120, 240, 75, 285, 105, 255, 90, 270)
 #: Signs of the pages as paths in a square from -1 to 1; a hole runs the other way round.
 _RING = "M-1,0A1,1,0,1,1,1,0A1,1,0,1,1,-1,0ZM-.45,0A.45,.45,0,1,0,.45,0A.45,.45,0,1,0,-.45,0Z"
 _FRAME = "M-1,-1H1V1H-1ZM-.62,-.62V-.15H.62V-.62ZM-.62,.15V.62H.62V.15Z"
@@ -79,17 +79,18 @@ def site_map(spots: Sequence[Spot], links: Sequence[Link], rings: Sequence[Ring]
         seen += circle(min(rings, key=lambda ring: ring.km))
     view = view_of(seen)
     outlines = land.near(view.centre, view.radius_deg(WIDTH, HEIGHT) + 12)
+    halves = [(link, middle(link)) for link in links]
     names, ring_names = placed(
         view,
         [Name(place=spot.place, label=spot.label, text=spot.text, href=spot.href) for spot in spots],
         [_ring_name(ring) for ring in rings],
-        [(link.start, middle(link), link.end) for link in links],
+        [(link.start, half, link.end) for link, half in halves],
     )
     data: dict[str, list[Row]] = {
         "land": [_line(outline.places) | {"border": outline.is_border} for outline in outlines],
         "rings": [_line(circle(ring)) | {"best": ring.is_best} for ring in rings],
         "links": [_link(link) for link in links],
-        "signs": list(_signs(links)),
+        "signs": [_sign(link, half) for link, half in halves],
         "spots": [_spot(spot) for spot in spots],
         "names": names,
         "labels": ring_names,
@@ -133,10 +134,8 @@ def _ring_name(ring: Ring) -> RingName:
     return RingName(centre=ring.centre, label=ring.label, places=places)
 
 
-def _signs(links: Iterable[Link]) -> Iterator[Row]:
-    for link in links:
-        longitude, latitude = middle(link)
-        yield {"x": longitude, "y": latitude, "state": link.state, "tip": link.text, "href": link.href}
+def _sign(link: Link, half: Place) -> Row:
+    return {"x": half[0], "y": half[1], "state": link.state, "tip": link.text, "href": link.href}
 
 
 def _projection(view: View) -> dict[str, Any]:

@@ -91,8 +91,8 @@ class Sheet:
         self._view, self._size = view, size
         self._names: list[Box] = []
         self._dots: list[Box] = []
-        self._signs = [Box.around(*self.pixel(middle), 2 * _SIGN, 2 * _SIGN) for _, middle, _ in lines]
         few = lines if len(lines) <= _LINES_MAX else ()
+        self._signs = [Box.around(*self.pixel(middle), 2 * _SIGN, 2 * _SIGN) for _, middle, _ in few]
         self._points = [point for line in few for point in _points([self.pixel(place) for place in line])]
 
     def pixel(self, place: Place) -> Pixel:

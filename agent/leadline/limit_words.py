@@ -7,7 +7,7 @@ from leadline.limits import Limit, Metric, ReadIn, Statistic, TimeWindow
 
 #: The most frequent answer of a source.
 NOT_STATED = "not stated"
-_METRICS = {Metric.RTT: "round trip", Metric.ONE_WAY: "latency"}
+_METRICS = {Metric.RTT: "round trip", Metric.ONE_WAY: "latency", Metric.MTU: "MTU"}
 
 
 def metric(limit: Limit) -> str:

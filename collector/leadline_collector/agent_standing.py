@@ -1,6 +1,6 @@
 """How an agent stands: words for what is known of it, and the numbers where one word becomes another. Pure.
 
-``deploy/prometheus-alerts.yml`` has the same numbers for silence, clock and spool: a test compares them.
+Those for silence, clock and spool are the alerts' too, and come from ``leadline.alarm``.
 """
 
 from __future__ import annotations
@@ -9,15 +9,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from leadline.administration import KeyEntry
+from leadline.alarm import CLOCK_US_MAX, SILENT_S, SPOOL_RATIO_MAX
 
 #: A window comes about 80 s after it began, 20 s after it ended: three are missing.
 LATE_S = 180
-#: When the alerts of Prometheus and Grafana call an agent silent: whoever is paged finds the word here.
-SILENT_S = 300
-#: Half of the spool: an agent fills the rest in as long as it took for the first.
-SPOOL_RATIO_MAX = 0.5
-#: A slot: with a larger offset probes are filed under the wrong second.
-CLOCK_US_MAX = 1_000_000
 #: An agent renews its key between 50 and 60 % of the key's life; past this it tried and failed for a while.
 KEY_LIFE_RATIO_MAX = 0.75
 

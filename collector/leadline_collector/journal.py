@@ -193,6 +193,13 @@ def bodies_between(connection: Connection, src_id: int, start_s: int, end_s: int
         yield from ((row[0], row[1]) for row in rows)
 
 
+def first_window(connection: Connection, src_id: int) -> int | None:
+    """Where the earliest batch of an agent begins; None before the first. For years, if only their bodies are gone."""
+    batch = tables.batch.c
+    query = select(batch.t_first).where(batch.src_id == src_id, batch.t_last.is_not(None))
+    return connection.execute(query.order_by(batch.t_last).limit(1)).scalar_one_or_none()
+
+
 def seal_before(connection: Connection, src_id: int, t: int) -> Seal | None:
     """The last batch all of whose windows are before ``t``."""
     batch = tables.batch.c

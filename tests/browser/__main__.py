@@ -10,14 +10,12 @@ from pathlib import Path
 
 from tests.browser import pictures
 from tests.browser.chromium import chromium, why_not
-from tests.browser.demo_collector import ROOT, demo_collector
+from tests.browser.demo_collector import ROOT, demo_collector, locked_collector
 from tests.browser.visitor import Visitor
 
 FOLDER_VARIABLE = "LEADLINE_SCREENSHOTS"
-_WHAT = {
-    "screenshots": (pictures.screenshots, "build/screenshots"),
-    "pictures": (pictures.readme_pictures, "docs/pictures"),
-}
+#: What can be taken, and where it is put.
+_WHAT = {"screenshots": "build/screenshots", "pictures": "docs/pictures"}
 
 
 def main() -> int:
@@ -29,19 +27,36 @@ def main() -> int:
     if reason := why_not():
         print(reason, file=sys.stderr)
         return 2
-    take, default = _WHAT[args.what]
     named = os.environ.get(FOLDER_VARIABLE) if args.what == "screenshots" else None
-    folder = args.folder or ROOT / (named or default)
-    with tempfile.TemporaryDirectory() as data, demo_collector(Path(data)) as url, chromium() as browser:
-        visitor = Visitor(browser=browser, origin=url)
-        taken = take(visitor, folder)
-        visitor.close()
+    folder = args.folder or ROOT / (named or _WHAT[args.what])
+    taken, faults = _readme(folder) if args.what == "pictures" else _everything(folder)
     for path in taken:
         print(f"{path.stat().st_size:>9,}  {path}")
     large = [path.name for path in taken if args.what == "pictures" and path.stat().st_size > pictures.README_BYTES_MAX]
-    faults = [*visitor.faults, *(f"{name} is larger than {pictures.README_BYTES_MAX:,} bytes" for name in large)]
+    faults += [*(f"{name} is larger than {pictures.README_BYTES_MAX:,} bytes" for name in large)]
     print(*faults, sep="\n", file=sys.stderr, end="\n" if faults else "")
     return 1 if faults else 0
+
+
+def _readme(folder: Path) -> tuple[list[Path], list[str]]:
+    """The pictures, and what went wrong on the way."""
+    with tempfile.TemporaryDirectory() as data, demo_collector(Path(data)) as url, chromium() as browser:
+        visitor = Visitor(browser=browser, origin=url)
+        return pictures.readme_pictures(visitor, folder), visitor.faults
+
+
+def _everything(folder: Path) -> tuple[list[Path], list[str]]:
+    with (
+        tempfile.TemporaryDirectory() as data,
+        tempfile.TemporaryDirectory() as empty,
+        demo_collector(Path(data)) as url,
+        locked_collector(Path(empty)) as locked,
+        chromium() as browser,
+    ):
+        visitor, stranger = (Visitor(browser=browser, origin=origin) for origin in (url, locked))
+        taken = pictures.screenshots(visitor, folder, pictures.EVERYTHING)
+        taken += pictures.screenshots(stranger, folder, pictures.LOCKED)
+        return taken, [*visitor.faults, *stranger.faults]
 
 
 if __name__ == "__main__":

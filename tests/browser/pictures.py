@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.browser.pages import PAGES, PROBLEM
@@ -23,11 +24,16 @@ README_SCALE = 1.5
 README_BYTES_MAX = 250_000
 
 
-def screenshots(visitor: Visitor, folder: Path) -> list[Path]:
-    """Every page, as long as it is, light and dark, on a screen and on a phone; where they were put."""
+#: Name -> address of everything that a person looks at, and of what only one without a key sees.
+EVERYTHING = {**PAGES, "map-world": "/map?group=", "problem": PROBLEM}
+LOCKED = {"login": "/login"}
+
+
+def screenshots(visitor: Visitor, folder: Path, pages: Mapping[str, str]) -> list[Path]:
+    """Pages, as long as they are, light and dark, on a screen and on a phone; where they were put."""
     folder.mkdir(parents=True, exist_ok=True)
     taken = []
-    for name, path in {**PAGES, "problem": PROBLEM}.items():
+    for name, path in pages.items():
         for scheme in SCHEMES:
             for size, where, scale in ((WIDE, "screen", 1.0), (PHONE, "phone", PHONE_SCALE)):
                 status = 404 if path == PROBLEM else 200

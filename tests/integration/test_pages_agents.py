@@ -10,7 +10,7 @@ from leadline_collector.db import Database
 from tests.fakes import FakeClock
 from tests.integration.conftest import Client
 from tests.integration.documents import NOW_S, batch, steady
-from tests.integration.test_pages import Html, blanks, page_at, parsed
+from tests.integration.test_pages import SIMULATED, Html, blanks, page_at, parsed
 
 one_store = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 NS_PER_S = 1_000_000_000
@@ -109,3 +109,26 @@ def test_an_agent_that_never_was_is_a_problem_page(client: Client, fra1: str, na
 
     assert answer.status == 404
     assert "no mesh ever had an agent" in parsed(answer).text()
+
+
+def test_the_days_before_the_first_window_are_no_gap(client: Client, fra1: str) -> None:
+    """What an agent had not begun to measure it does not miss; the page says since when it does."""
+    deliver(client, fra1, 5, 4, 3)
+
+    page = page_at(client, "/agents/fra1")
+
+    assert "none" in row(page_at(client, "/agents"), "fra1")
+    assert "Nothing: every window of every path was delivered" in page.text()
+    assert "Its first window began 2026-11-22 06:55 UTC" in page.text()
+
+
+def test_agents_of_simulated_sites_share_a_row(client: Client) -> None:
+    """Nobody expects anything of them; each still has its page."""
+    client.apply(SIMULATED)
+
+    page = page_at(client, "/agents")
+
+    (shared,) = [blanks(one.text) for one in page.all("tr") if "windows of their sites are generated" in one.text]
+    assert shared.startswith(("1 simulated", "2 simulated", "3 simulated"))
+    assert page.all("a", href="/agents/fra1")
+    assert page_at(client, "/agents/fra1").all("p", class_="band")

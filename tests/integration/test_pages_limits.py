@@ -111,3 +111,24 @@ def test_a_limit_that_is_not_there_is_a_problem_page(client: Client) -> None:
 
     assert answer.status == 404
     assert "no limit or profile of the catalogue is called 'nonsense'" in parsed(answer).text()
+
+
+def test_the_vendors_of_the_mesh_come_first_and_then_the_largest(client: Client, fra1: str) -> None:
+    """Nobody reads a hundred limits by the alphabet; the products in use come first, too."""
+    page = page_at(client, "/limits")
+
+    groups = [blanks(one.text) for one in page.all("tr", class_="group")]
+    in_use = catalogue().limits[catalogue().profile("vcf9-stretched-cluster").all_of[0]]
+    assert groups[0] == f"{in_use.vendor} {in_use.product}"
+    others = [one for one in groups if not one.startswith(f"{in_use.vendor} ")]
+    assert others[0].startswith("NetApp ")
+
+
+def test_no_page_of_a_limit_has_words_of_the_data_file(client: Client) -> None:
+    """What is limited is said in the words of the command line, on its own page and where another one refers to it."""
+    for name in ("vmware-vsan-9.0-stretched-rtt", "vmware-vsan-9.0-stretched-one-way"):
+        text = page_at(client, f"/limits/{name}").text()
+        assert "rtt <" not in text.lower().replace(name, "")
+        assert "one_way" not in text
+    rows = [blanks(one.text) for one in page_at(client, "/limits").all("tr")]
+    assert any(one.startswith("vsan-stretched ") and "round trip" in one for one in rows)

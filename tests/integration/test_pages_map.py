@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from leadline_cli.demo import mesh_text
 from tests.integration.conftest import Client
 from tests.integration.documents import MESH, NOW_S, batch, steady
 from tests.integration.test_pages import SIMULATED, Html, blanks, page_at, parsed
@@ -40,7 +41,7 @@ def test_a_line_shows_the_worse_direction_and_leads_to_it(measured: Client) -> N
     (link,) = drawing(page_at(measured, "/map"))["links"]
 
     assert link["state"] == "unknown"
-    assert link["href"] == "/pairs/ams/fra?profile=vcf9-stretched-cluster&from=-24h"
+    assert link["href"] == "/pairs/ams/fra?profile=vcf9-stretched-cluster&from=-28d"
     assert "fra → ams: good, 50.00\u00a0% of 2 good" in link["tip"]
 
 
@@ -97,7 +98,7 @@ def test_the_picture_has_the_links_and_loads_nothing(measured: Client) -> None:
 
     text = answer.body.decode()
     assert (answer.status, answer.headers["Content-Type"]) == (200, "image/svg+xml")
-    assert 'href="/pairs/ams/fra?profile=vcf9-stretched-cluster&amp;from=-24h"' in text
+    assert 'href="/pairs/ams/fra?profile=vcf9-stretched-cluster&amp;from=-28d"' in text
     assert "vega.github.io" not in text
 
 
@@ -124,3 +125,20 @@ def test_what_is_not_known_is_a_problem_page(client: Client, fra1: str, path: st
 def test_a_site_that_is_not_there_gets_the_default_rings(client: Client, fra1: str) -> None:
     """A link to a site that was renamed still shows a map."""
     assert len(drawing(page_at(client, "/map?reach=nonsense"))["rings"]) == 4
+
+
+@one_store
+def test_a_mesh_with_sites_overseas_begins_with_a_group_that_can_be_read(client: Client) -> None:
+    """The demo's world would be a blot in Europe, and its machine is one place; the whole is a link away."""
+    assert client.apply(mesh_text()).status == 200
+
+    assert current(page_at(client, "/map"))[:2] == ["Map", "europe-simulated"]
+    whole = page_at(client, "/map?group=")
+    assert current(whole)[:2] == ["Map", "all"]
+    assert whole.all("a", href="/map?group=&profile=vcf9-stretched-cluster")
+    assert len(drawing(whole)["spots"]) > len(drawing(page_at(client, "/map"))["spots"])
+
+
+def current(page: Html) -> list[str]:
+    """The section and the choices that are shown."""
+    return [blanks(one.text) for one in page.all("a") if one.attributes.get("aria-current")]

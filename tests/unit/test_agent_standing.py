@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+import leadline_dashboards
 from leadline.administration import KeyEntry
-from leadline_collector.agent_standing import (
-    CLOCK_US_MAX,
-    LATE_S,
-    SILENT_S,
-    SPOOL_RATIO_MAX,
-    Concern,
-    Standing,
-    Told,
-    concerns,
-    standing,
-)
+from leadline.alarm import CLOCK_US_MAX, SILENT_S, SPOOL_RATIO_MAX
+from leadline_collector.agent_standing import LATE_S, Concern, Standing, Told, concerns, standing
 
 NOW_S = 1_000_000
 KEY = KeyEntry(id="0" * 16, created_at_s=NOW_S - 10)
@@ -83,10 +76,40 @@ def test_an_agent_without_a_live_key_cannot_deliver() -> None:
 
 
 @pytest.mark.source_tree
-def test_alerts_and_pages_say_the_same() -> None:
-    """Whoever is paged finds the word on the page: the numbers of Prometheus' alerts are these."""
+def test_prometheus_alerts_by_the_numbers_of_the_pages() -> None:
+    """Whoever is paged finds the word on the page."""
     alerts = " ".join(Path("deploy/prometheus-alerts.yml").read_text(encoding="utf-8").split())
 
     assert f"min by (agent) (leadline_agent_heard_age_seconds) > {SILENT_S} " in alerts
-    assert f"(leadline_agent_clock_offset_error_seconds) > {CLOCK_US_MAX // 1_000_000})" in alerts
+    assert f"(leadline_agent_clock_offset_error_seconds) > {CLOCK_US_MAX / 1_000_000:g})" in alerts
     assert f"(leadline_agent_spool_limit_bytes) > {SPOOL_RATIO_MAX:g} " in alerts
+
+
+@pytest.mark.parametrize(
+    ("uid", "above"), [("leadline-agent-silent", SILENT_S), ("leadline-clock-suspect", CLOCK_US_MAX / 1_000_000)]
+)
+def test_grafana_alerts_by_the_numbers_of_the_pages(uid: str, above: float) -> None:
+    """As it is in the file that Grafana is given."""
+    (rule,) = [one for group in leadline_dashboards.alert_rules() for one in group["rules"] if one["uid"] == uid]
+
+    (limit,) = [
+        condition["evaluator"]["params"] for query in rule["data"] for condition in query["model"].get("conditions", ())
+    ]
+    assert limit == [above]
+
+
+def test_grafana_colours_what_the_pages_warn_of() -> None:
+    """The agents in the fleet's dashboard: silence, spool and clock change colour where the words do."""
+    fleet = json.loads(leadline_dashboards.documents()["leadline-fleet.json"])
+    overrides = [one for panel in fleet["panels"] for one in panel.get("fieldConfig", {}).get("overrides", ())]
+
+    steps = {
+        one["matcher"]["options"]: [step["value"] for step in name["value"]["steps"]]
+        for one in overrides
+        for name in one["properties"]
+        if name["id"] == "thresholds"
+    }
+
+    assert steps["silent_s"] == [None, SILENT_S]
+    assert steps["spool_ratio"][:2] == [None, SPOOL_RATIO_MAX]
+    assert steps["clock_offset_us"] == [None, -CLOCK_US_MAX, CLOCK_US_MAX]

@@ -6,35 +6,25 @@ Rule 2: rings are geodesic circles: what light in glass and in a vacuum can reac
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import hypot
 from typing import Any
 
 from geographiclib.geodesic import Geodesic
 
 from leadline_collector.charts import land
 from leadline_collector.charts.land import Place
+from leadline_collector.charts.map_labels import Name, RingName, placed
 from leadline_collector.charts.palette import LIGHT
 from leadline_collector.charts.sphere import View, view_of
 from leadline_collector.charts.templates import Row, Spec, filled, template
 
-HEIGHT = 520
-#: The sheet that labels are placed for; on a narrower one the same is drawn smaller.
-WIDTH = 1_180
-#: On a narrower one labels of rings would lie outside.
-LABELS_MIN = 800
+#: Of the picture; in a page the style sheet says how large the map is.
+WIDTH, HEIGHT = 1_180, 520
 RING_CORNERS = 90
 #: Where on a ring its label may stand, in degrees from north.
-_BEARINGS = (0, 180, 30, 330, 150, 210, 60, 300, 120, 240, 90, 270)
-_EDGE = 26
-LABEL_WIDTH, LABEL_HEIGHT = 90, 15
-#: Spots nearer than this many pixels share a label, of so many names.
-NEAR, NAMES_MAX = 12, 3
-#: Between the names of sites that share a spot.
-BETWEEN = " \u00b7 "
-
+_BEARINGS = (0, 180, 30, 330, 150, 210, 15, 345, 60, 300, 45, 315, 120, 240, 75, 285, 105, 255, 90, 270)
 #: Signs of the pages as paths in a square from -1 to 1; a hole runs the other way round.
 _RING = "M-1,0A1,1,0,1,1,1,0A1,1,0,1,1,-1,0ZM-.45,0A.45,.45,0,1,0,.45,0A.45,.45,0,1,0,-.45,0Z"
 _FRAME = "M-1,-1H1V1H-1ZM-.62,-.62V-.15H.62V-.62ZM-.62,.15V.62H.62V.15Z"
@@ -89,13 +79,21 @@ def site_map(spots: Sequence[Spot], links: Sequence[Link], rings: Sequence[Ring]
         seen += circle(min(rings, key=lambda ring: ring.km))
     view = view_of(seen)
     outlines = land.near(view.centre, view.radius_deg(WIDTH, HEIGHT) + 12)
+    halves = [(link, middle(link)) for link in links]
+    names, ring_names = placed(
+        view,
+        [Name(place=spot.place, label=spot.label, text=spot.text, href=spot.href) for spot in spots],
+        [_ring_name(ring) for ring in rings],
+        [(link.start, half, link.end) for link, half in halves],
+    )
     data: dict[str, list[Row]] = {
-        "land": [_line(outline) for outline in outlines],
+        "land": [_line(outline.places) | {"border": outline.is_border} for outline in outlines],
         "rings": [_line(circle(ring)) | {"best": ring.is_best} for ring in rings],
         "links": [_link(link) for link in links],
-        "signs": list(_signs(links)),
-        "spots": list(_spots(spots, view)),
-        "labels": list(_ring_labels(rings, view)),
+        "signs": [_sign(link, half) for link, half in halves],
+        "spots": [_spot(spot) for spot in spots],
+        "names": names,
+        "labels": ring_names,
     }
     return {**filled(_template(), data, {}, text), "projection": _projection(view)}
 
@@ -127,42 +125,17 @@ def _link(link: Link) -> Row:
     return _line([link.start, link.end]) | {"state": link.state, "tip": link.text, "href": link.href}
 
 
-def _signs(links: Iterable[Link]) -> Iterator[Row]:
-    for link in links:
-        longitude, latitude = middle(link)
-        yield {"x": longitude, "y": latitude, "state": link.state, "tip": link.text, "href": link.href}
+def _spot(spot: Spot) -> Row:
+    return {"x": spot.place[0], "y": spot.place[1], "tip": spot.text, "href": spot.href}
 
 
-def _spots(spots: Sequence[Spot], view: View) -> Iterator[Row]:
-    """A label stands to the right of its spot, or to the left where another spot is in its way.
-
-    Spots that would lie on each other have one label.
-    """
-    pixels = [view.pixel(spot.place, WIDTH, HEIGHT) for spot in spots]
-    for number, (spot, (x, y)) in enumerate(zip(spots, pixels, strict=True)):
-        near = [other for other, pixel in enumerate(pixels) if hypot(pixel[0] - x, pixel[1] - y) < NEAR]
-        label = _joined([spots[one].label for one in near]) if near[0] == number else ""
-        is_taken = any(NEAR <= other - x < LABEL_WIDTH and abs(up - y) < LABEL_HEIGHT for other, up in pixels)
-        row = {"x": spot.place[0], "y": spot.place[1], "label": label, "tip": spot.text, "href": spot.href}
-        yield row | {"left": is_taken or x > WIDTH - LABEL_WIDTH}
+def _ring_name(ring: Ring) -> RingName:
+    places = [_towards(ring.centre, bearing, ring.km) for bearing in _BEARINGS]
+    return RingName(centre=ring.centre, label=ring.label, places=places)
 
 
-def _joined(labels: Sequence[str]) -> str:
-    names = [name for label in labels for name in label.split(BETWEEN)]
-    return BETWEEN.join(names) if len(names) <= NAMES_MAX else f"{names[0]} + {len(names) - 1}"
-
-
-def _ring_labels(rings: Iterable[Ring], view: View) -> Iterator[Row]:
-    """Each label where its ring is on the sheet; none for a ring that lies outside of it."""
-    for ring in rings:
-        places = (_towards(ring.centre, bearing, ring.km) for bearing in _BEARINGS)
-        place = next((place for place in places if _is_inside(view.pixel(place, WIDTH, HEIGHT))), None)
-        if place is not None:
-            yield {"x": place[0], "y": place[1], "label": ring.label}
-
-
-def _is_inside(pixel: tuple[float, float]) -> bool:
-    return LABEL_WIDTH < pixel[0] < WIDTH - LABEL_WIDTH and _EDGE < pixel[1] < HEIGHT - _EDGE
+def _sign(link: Link, half: Place) -> Row:
+    return {"x": half[0], "y": half[1], "state": link.state, "tip": link.text, "href": link.href}
 
 
 def _projection(view: View) -> dict[str, Any]:
@@ -194,36 +167,40 @@ def _template() -> Spec:
     def data(name: str) -> Any:
         return alt.Chart(alt.NamedData(name))
 
-    spots = data("spots")
+    spots, names, labels = data("spots"), data("names"), data("labels")
     outlines = {"filled": False, "clip": True}
     dots = {"filled": True, "opacity": 1}
+    shown = "width >= datum.least && width < datum.most ? datum.label : ''"
+    written = {name: alt.expr(f"datum.{name}") for name in ("align", "dx", "dy")} | {"text": alt.expr(shown)}
+    bold = {"fontSize": 12.5, "fontWeight": "bold"}
+    halo = {"stroke": LIGHT["paper"], "strokeJoin": "round"}
     chart = alt.layer(
-        data("land").mark_geoshape(**outlines, stroke=LIGHT["unknown"], strokeOpacity=0.5, strokeWidth=0.7),
+        *(
+            data("land")
+            .transform_filter(f"datum.border == {str(is_border).lower()}")
+            .mark_geoshape(**outlines, stroke=LIGHT["unknown"], strokeOpacity=opacity, strokeWidth=width)
+            for is_border, opacity, width in ((True, 0.3, 0.6), (False, 0.7, 0.8))
+        ),
         data("rings")
         .mark_geoshape(**outlines, stroke=LIGHT["accent"], strokeWidth=1)
         .encode(strokeDash=alt.condition("datum.best", alt.value([1, 4]), alt.value([5, 3]))),
+        data("links").mark_geoshape(**outlines, stroke=LIGHT["paper"], strokeWidth=4.5, strokeOpacity=0.85),
         data("links")
         .mark_geoshape(**outlines, strokeWidth=2, cursor="pointer")
         .encode(stroke=colour, strokeDash=dash, tooltip=tip, href=href),
+        data("signs").mark_point(**dots, shape="circle", size=260, color=LIGHT["paper"]).encode(**at),
         data("signs")
         .mark_point(**dots, size=110, cursor="pointer")
         .encode(**at, color=colour, shape=sign, tooltip=tip, href=href),
-        spots.mark_point(**dots, shape="circle", size=52, color=LIGHT["ink"]).encode(**at, tooltip=tip, href=href),
-        *(
-            spots.transform_filter(f"datum.left == {str(is_left).lower()}")
-            .mark_text(**_beside(is_left), dy=-7, fontSize=12.5, fontWeight="bold", color=LIGHT["ink"])
-            .encode(**at, text="label:N", tooltip=tip, href=href)
-            for is_left in (False, True)
-        ),
-        data("labels")
-        .mark_text(fontSize=11, color=LIGHT["accent"], dy=-6, opacity=alt.expr(f"width < {LABELS_MIN} ? 0 : 1"))
-        .encode(**at, text="label:N"),
+        spots.mark_point(**dots, shape="circle", size=150, color=LIGHT["paper"]).encode(**at),
+        spots.mark_point(**dots, shape="circle", size=58, color=LIGHT["ink"]).encode(**at, tooltip=tip, href=href),
+        labels.mark_text(**halo, fontSize=11, strokeWidth=5, text=alt.expr(shown)).encode(**at),
+        labels.mark_text(fontSize=11, color=LIGHT["accent"], text=alt.expr(shown)).encode(**at),
+        names.mark_text(**halo, **bold, **written, strokeWidth=3.5).encode(**at),
+        names.mark_text(**bold, **written, color=LIGHT["ink"]).encode(**at, tooltip=tip, href=href),
     )
     chart = chart.resolve_scale(strokeDash="independent").properties(
-        height=HEIGHT, view=alt.ViewBackground(stroke=LIGHT["line"], fill=None)
+        height="container", view=alt.ViewBackground(stroke=LIGHT["line"], fill=None)
     )
-    return template(chart, padding={"left": 1, "right": 1, "top": 1, "bottom": 1})
-
-
-def _beside(is_left: bool) -> dict[str, Any]:
-    return {"align": "right", "dx": -8} if is_left else {"align": "left", "dx": 8}
+    made = template(chart, padding={"left": 1, "right": 1, "top": 1, "bottom": 1})
+    return made | {"autosize": {"type": "fit", "contains": "padding"}}

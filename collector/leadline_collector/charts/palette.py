@@ -10,6 +10,7 @@ from typing import Any
 
 #: As in a specification: each colour once, so that it can be found and replaced by the variable or the dark colour.
 LIGHT: Mapping[str, str] = {
+    "paper": "#fff",
     "ink": "#16191c",
     "muted": "#555d66",
     "line": "#d5d9dd",
@@ -27,6 +28,7 @@ LIGHT: Mapping[str, str] = {
     "heat-none": "#f1f2f4",
 }
 DARK: Mapping[str, str] = {
+    "paper": "#14171a",
     "ink": "#e8eaec",
     "muted": "#a3abb3",
     "line": "#363c42",

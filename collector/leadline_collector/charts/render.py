@@ -22,11 +22,11 @@ _GZIP_LEVEL = 6
 _one_at_a_time = threading.Lock()
 
 
-def svg(spec: Spec, width: int, *, dark: bool = False) -> str:
-    """The drawing, ``width`` pixels wide with all that is in it."""
+def svg(spec: Spec, width: int, *, dark: bool = False, height: int | None = None) -> str:
+    """The drawing, ``width`` pixels wide with all that is in it; ``height`` for one that is as high as its place."""
     import vl_convert
 
-    sized = {**spec, "width": width}
+    sized = {**spec, "width": width} | ({} if height is None else {"height": height})
     return str(vl_convert.vegalite_to_svg(darkened(sized) if dark else sized, vl_version=VEGA_LITE))
 
 

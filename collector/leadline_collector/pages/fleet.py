@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from leadline_collector import agent_standing
 from leadline_collector.charts import render
+from leadline_collector.charts.map import HEIGHT
 from leadline_collector.pages import web_agent, web_agents, web_limits, web_map
 from leadline_collector.pages.web import From, PageRoute, Viewer, page
 from leadline_collector.pages.web_charts import CHART_WIDTH, CHART_WIDTH_MAX, CHART_WIDTH_MIN, SVG_HEADERS, Theme
@@ -24,7 +25,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 def _asked(
     profile: str | None = None, group: str | None = None, reach: str | None = None, start: From = None
 ) -> web_map.Asked:
-    return web_map.Asked(profile=profile or None, group=group or None, reach=reach or None, start=start or None)
+    return web_map.Asked(profile=profile or None, group=group, reach=reach or None, start=start or None)
 
 
 MapAsked = Annotated[web_map.Asked, Depends(_asked)]
@@ -47,7 +48,7 @@ def map_picture(
     spec = web_map.map_spec(service.store, asked, service.now_s())
     if spec is None:
         raise ProblemError(404, "there is no site to draw: run `leadline mesh apply FILE`")
-    drawing = render.svg(spec, width, dark=theme is Theme.DARK).replace(ELSEWHERE, "")
+    drawing = render.svg(spec, width, dark=theme is Theme.DARK, height=HEIGHT).replace(ELSEWHERE, "")
     return Response(drawing, headers=SVG_HEADERS, media_type="image/svg+xml")
 
 

@@ -14,7 +14,16 @@ from leadline_collector import credentials, meshes
 from leadline_collector.agent_gaps import agent_gaps
 from leadline_collector.answers import GapAnswer
 from leadline_collector.pages import figures
-from leadline_collector.pages.web_agents import DAY_S, AgentView, Known, gaps_text, settled, told_by_name, view
+from leadline_collector.pages.web_agents import (
+    DAY_S,
+    AgentView,
+    Known,
+    gaps_text,
+    settled,
+    since_first,
+    told_by_name,
+    view,
+)
 from leadline_collector.problems import ProblemError
 from leadline_collector.store import Store
 
@@ -23,7 +32,7 @@ GAP_DAYS = 7
 GAPS_MAX = 200
 
 REASONS = {
-    GapReason.AGENT_DOWN: "The agent did not run: not enrolled yet, stopped, restarted, or its host was down.",
+    GapReason.AGENT_DOWN: "The agent did not run: stopped, restarted, or its host was down.",
     GapReason.SPOOL_OVERFLOW: "The agent gave batches up: budget or disk were full before the collector took them.",
     GapReason.SPOOL_CORRUPT: "Batches were damaged on the agent's disk, or removed by somebody.",
     GapReason.REFUSED: "The collector refused batches for ever; the agent keeps their bytes in its dead letters.",
@@ -61,6 +70,8 @@ class AgentPage:
     routes: list[tuple[Route, str]]
     gaps: list[GapView]
     gap_days: int
+    #: When its first window began, if that was in these days: it owes none from before.
+    first: str | None
     cut: bool
     #: Each reason that occurs, with what it means.
     explained: dict[str, str]
@@ -76,7 +87,8 @@ def agent_page(store: Store, name: str, now_s: int) -> AgentPage:
         raise ProblemError(404, f"no mesh ever had an agent {name!r}")
     mesh = found[1] if found else None
     known = Known(mesh=mesh, told=told, now_s=now_s)
-    answer = agent_gaps(store, name, settled(now_s, GAP_DAYS * DAY_S), GAPS_MAX)
+    period, first_s = since_first(store, name, settled(now_s, GAP_DAYS * DAY_S))
+    answer = agent_gaps(store, name, period, GAPS_MAX)
     return AgentPage(
         now_s=now_s,
         agent=view(entry, known, gaps_text(store, entry, now_s)),
@@ -86,6 +98,7 @@ def agent_page(store: Store, name: str, now_s: int) -> AgentPage:
         routes=list(_routes(mesh, name)) if mesh else [],
         gaps=[_gap(gap, now_s) for gap in reversed(answer.gaps)],
         gap_days=GAP_DAYS,
+        first=None if first_s is None else figures.moment(first_s),
         cut=answer.next_from is not None,
         explained={gap.reason.value.replace("_", " "): REASONS[gap.reason] for gap in answer.gaps},
     )

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 
 from leadline.administration import AgentEntry, KeyEntry
 from leadline.mesh import Mesh
-from leadline_collector import agent_standing, credentials, meshes
+from leadline_collector import agent_standing, credentials, journal, meshes
 from leadline_collector.agent_gaps import agent_gaps
 from leadline_collector.agent_standing import Concern, Standing, Told
 from leadline_collector.now import stored
@@ -73,7 +73,10 @@ class AgentsPage:
 
     now_s: int
     mesh_version: int
+    #: Those of which somebody expects something, and those that were.
     agents: list[AgentView]
+    #: Those of simulated sites.
+    simulated: list[AgentView]
     #: How many there are of each word, worst first.
     counts: list[tuple[str, str, int]]
     counted_max: int
@@ -89,13 +92,15 @@ def agents_page(store: Store, now_s: int) -> AgentsPage:
     views = [(_standing(entry, known), entry) for entry in entries]
     views.sort(key=lambda item: (_ORDER.index(item[0]), item[1].name))
     counts = Counter(standing for standing, _ in views)
+    shown = [
+        view(entry, known, gaps_text(store, entry, now_s) if number < COUNTED_MAX else None)
+        for number, (_, entry) in enumerate(views)
+    ]
     return AgentsPage(
         now_s=now_s,
         mesh_version=found[0] if found else 0,
-        agents=[
-            view(entry, known, gaps_text(store, entry, now_s) if number < COUNTED_MAX else None)
-            for number, (_, entry) in enumerate(views)
-        ],
+        agents=[one for one in shown if one.word != Standing.SIMULATED],
+        simulated=[one for one in shown if one.word == Standing.SIMULATED],
         counts=[(word.value, LOOKS[word], counts[word]) for word in _ORDER if counts[word]],
         counted_max=COUNTED_MAX,
     )
@@ -219,11 +224,21 @@ def _gaps_json(name: str, period: Period) -> str:
     return f"/api/v1/agents/{quote(name, safe='')}/gaps?{query}"
 
 
+def since_first(store: Store, name: str, period: Period) -> tuple[Period, int | None]:
+    """What of a period can miss anything, and the first window if it lies in there: before it an agent owes none."""
+    with store.read() as reader:
+        src_id = reader.agent_ids([name]).get(name)
+        first = None if src_id is None else journal.first_window(reader.connection, src_id)
+    if first is None or not period.start_s < first < period.end_s:
+        return period, None
+    return Period(start_s=first, end_s=period.end_s), first
+
+
 def gaps_text(store: Store, entry: AgentEntry, now_s: int) -> str | None:
     """How many gaps it has in 24 h, and whether one is open; None if it never delivered."""
     if entry.latest_s is None:
         return None
-    period = settled(now_s, DAY_S)
+    period, _ = since_first(store, entry.name, settled(now_s, DAY_S))
     gaps = agent_gaps(store, entry.name, period).gaps
     is_open = any(gap.end_s >= period.end_s for gap in gaps)
     return f"{len(gaps)}{', one open' if is_open else ''}" if gaps else "none"

@@ -65,7 +65,7 @@ class LimitsPage:
     vendors: tuple[Vendor, ...]
     found: int
     limits: int
-    profiles: tuple[tuple[Profile, tuple[Limit, ...], bool], ...]
+    profiles: tuple[tuple[Profile, tuple[Row, ...], bool], ...]
     conflicts: tuple[Conflict, ...]
     digest: str
 
@@ -95,7 +95,7 @@ class LimitPage:
     profiles: tuple[Profile, ...]
     used_by: tuple[str, ...]
     #: Other limits of the same product.
-    beside: tuple[Limit, ...]
+    beside: tuple[Row, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,10 +120,10 @@ def limits_page(store: Store, question: str, vendor: str | None, used_only: bool
         used_only=used_only,
         vendor=vendor,
         choices=_choices(asked, question, vendor, used_only),
-        vendors=tuple(_vendors(shown)),
+        vendors=tuple(sorted(_vendors(shown), key=_rank)),
         found=len(shown),
         limits=len(known.limits),
-        profiles=tuple((one, known.limits_of(one), one.id in used) for one in known.profiles.values()),
+        profiles=tuple(_profiles(known, used)),
         conflicts=known.conflicts,
         digest=known.digest,
     )
@@ -146,7 +146,7 @@ def limit_page(store: Store, limit_id: str) -> LimitPage:
         conflicts=known.conflicts_of(limit_id),
         profiles=tuple(one for one in known.profiles.values() if limit_id in (*one.all_of, *one.declared)),
         used_by=_used_by(limit_id, used),
-        beside=tuple(one for one in known.limits.values() if _is_beside(one, limit)),
+        beside=tuple(_row(one, used) for one in known.limits.values() if _is_beside(one, limit)),
     )
 
 
@@ -184,6 +184,12 @@ def _used_by(limit_id: str, used: Mapping[str, frozenset[str]]) -> tuple[str, ..
     return tuple(name for name, limits in used.items() if limit_id in limits)
 
 
+def _profiles(known: Catalogue, used: Mapping[str, frozenset[str]]) -> Iterator[tuple[Profile, tuple[Row, ...], bool]]:
+    """Every profile with its limits, those of the mesh first."""
+    for profile in sorted(known.profiles.values(), key=lambda one: one.id not in used):
+        yield profile, tuple(_row(limit, used) for limit in known.limits_of(profile)), profile.id in used
+
+
 def _rows(known: Catalogue, used: Mapping[str, frozenset[str]]) -> Iterator[Row]:
     for limit in known.limits.values():
         yield _row(limit, used)
@@ -211,13 +217,14 @@ def _matches(row: Row, question: str) -> bool:
 def _choices(rows: Iterable[Row], question: str, vendor: str | None, used_only: bool) -> list[Choice]:
     """A link for each vendor among the answers, with its count."""
     names = [row.limit.vendor for row in rows]
+    vendors = sorted(set(names), key=lambda name: (-names.count(name), name.lower()))
     return [
         Choice(
             name=f"{name or 'all'} {names.count(name) if name else len(names)}",
             href=_address(question, name, used_only),
             current=name == vendor,
         )
-        for name in (None, *sorted(set(names), key=str.lower))
+        for name in (None, *vendors)
     ]
 
 
@@ -234,7 +241,18 @@ def _vendors(rows: Iterable[Row]) -> Iterator[Vendor]:
             Product(name=product, rows=tuple(of_product))
             for product, of_product in groupby(of_vendor, key=lambda row: row.limit.product)
         ]
+        products.sort(key=lambda one: not _used_in(one))
         yield Vendor(name=name, products=tuple(products), limits=sum(len(one.rows) for one in products))
+
+
+def _rank(vendor: Vendor) -> tuple[int, int, str]:
+    """First those of which the mesh uses limits, then those with most."""
+    used = sum(map(_used_in, vendor.products))
+    return -used, -vendor.limits, vendor.name.lower()
+
+
+def _used_in(product: Product) -> int:
+    return sum(bool(row.used_by) for row in product.rows)
 
 
 def _facts(limit: Limit) -> Iterator[tuple[str, tuple[str, ...]]]:

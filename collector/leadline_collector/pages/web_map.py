@@ -17,11 +17,12 @@ from leadline.mesh import Mesh
 from leadline.model import Pair, Site
 from leadline_collector import meshes
 from leadline_collector.answers import MatrixAnswer, PairAnswer
-from leadline_collector.charts.map import BETWEEN, Link, Ring, Spot, site_map
+from leadline_collector.charts.map import Link, Ring, Spot, site_map
+from leadline_collector.charts.map_labels import BETWEEN, is_readable
 from leadline_collector.charts.templates import Spec
 from leadline_collector.matrix import matrix
 from leadline_collector.pages import figures
-from leadline_collector.pages.asked import Choice
+from leadline_collector.pages.asked import PERIOD_DEFAULT, Choice
 from leadline_collector.pages.light import REACH_WORDS, reach_of
 from leadline_collector.pages.web_matrix import criteria_of
 from leadline_collector.period import Period, period_of
@@ -30,9 +31,10 @@ from leadline_collector.store import Store
 #: Round trips whose reach is drawn: what vendors ask for most often.
 REACHES_US = (5_000, 10_000)
 PERIODS = (("-1h", "1 h"), ("-24h", "24 h"), ("-7d", "7 d"), ("-28d", "28 d"))
-PERIOD_DEFAULT = "-24h"
 #: ``reach`` for a map without rings.
 NO_RINGS = "none"
+#: ``group`` for the whole mesh.
+ALL = ""
 #: Worst first: the worse direction of a pair is shown.
 _WORST = ("impossible", "impossible on glass", State.UNAVAILABLE, State.BAD, State.UNKNOWN, State.GOOD)
 
@@ -42,6 +44,7 @@ class Asked:
     """The parameters of the map as they were written; None where absent."""
 
     profile: str | None = None
+    #: ``ALL`` for the whole mesh; None leaves the choice to the map.
     group: str | None = None
     #: The site whose rings are drawn, or ``NO_RINGS``.
     reach: str | None = None
@@ -50,7 +53,7 @@ class Asked:
     def href(self, **other: str | None) -> str:
         """The map with other parameters."""
         written = {"group": self.group, "profile": self.profile, "reach": self.reach, "from": self.start} | other
-        given = {name: value for name, value in written.items() if value}
+        given = {name: value for name, value in written.items() if value or (name == "group" and value == ALL)}
         return f"/map?{urlencode(given)}" if given else "/map"
 
 
@@ -130,8 +133,8 @@ def map_page(store: Store, asked: Asked, now_s: int) -> MapPage:
         profile_title=catalogue().profile(profile_id).title,
         length=figures.length(shown.period.end_s - shown.period.start_s),
         groups=[
-            Choice(name=name or "all", href=asked.href(group=name, reach=None), current=name == asked.group)
-            for name in (None, *(mesh.groups if mesh else ()))
+            Choice(name=name or "all", href=asked.href(group=name, reach=None), current=name == (shown.group or ALL))
+            for name in (ALL, *(mesh.groups if mesh else ()))
         ],
         profiles=[
             Choice(name=name, href=asked.href(profile=name), current=name == profile_id) for name in shown.profiles
@@ -165,6 +168,8 @@ class _Shown:
     """What was asked for, read."""
 
     mesh: Mesh | None
+    #: None for the whole mesh.
+    group: str | None
     profile_id: str
     #: Those of the pairs that are shown, and the asked one.
     profiles: tuple[str, ...]
@@ -184,14 +189,16 @@ class _Shown:
         with store.read() as reader:
             found = meshes.in_force(reader)
         mesh = found[1] if found else None
-        used = _profiles(mesh, asked.group)
+        group = _group(mesh) if asked.group is None else asked.group or None
+        used = _profiles(mesh, group)
         profile_id = asked.profile or next(iter((*used, *catalogue().profiles)))
-        answer = matrix(store, profile_id, period, asked.group)
+        answer = matrix(store, profile_id, period, group)
         answers = {Pair(source=one.source, destination=one.destination): one for one in answer.pairs}
         ends = {name for pair in answers for name in (pair.source, pair.destination)}
-        sites = tuple(site for site in mesh.sites if site.name in ends or not asked.group) if mesh else ()
+        sites = tuple(site for site in mesh.sites if site.name in ends or group is None) if mesh else ()
         return cls(
             mesh=mesh,
+            group=group,
             profile_id=profile_id,
             profiles=tuple(dict.fromkeys((*used, profile_id))),
             sites=sites,
@@ -203,6 +210,22 @@ class _Shown:
             asked=asked,
             now_s=now_s,
         )
+
+
+def _group(mesh: Mesh | None) -> str | None:
+    """Nobody asked for a group: the whole mesh where its sites can be told apart, else the first group where they can.
+
+    A continent with a few sites overseas would be a blot between two dots.
+    """
+    if mesh is None or is_readable([_place(site) for site in mesh.sites]):
+        return None
+    return next((name for name in mesh.groups if is_readable(_places(mesh, name))), None)
+
+
+def _places(mesh: Mesh, group: str) -> list[tuple[float, float]]:
+    pairs = [pair for pair, settings in mesh.pairs.items() if group in settings.groups]
+    names = {name for pair in pairs for name in (pair.source, pair.destination)}
+    return [_place(site) for site in mesh.sites if site.name in names]
 
 
 def _profiles(mesh: Mesh | None, group: str | None) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from leadline.alarm import CLOCK_US_MAX, SILENT_S
 from leadline_dashboards import DATASOURCE_UID, FOLDER
 from leadline_dashboards.generate.panels import FLEET_UID, OVERVIEW_UID, PAIR_UID
 from leadline_dashboards.generate.queries import Query
@@ -18,12 +19,12 @@ from leadline_dashboards.generate.queries import Query
 BEYOND_OF_15, WELL_OF_15 = 13, 6
 #: A pair without a known minute: ten of them, while a minute is sealed 16 s after its end and sent at once.
 SILENT_PAIR_S, HEARD_PAIR_S = 600, 300
-#: An agent sends every minute.
-SILENT_AGENT_S, HEARD_AGENT_S = 300, 120
+#: An agent that is heard again.
+HEARD_AGENT_S = 120
 #: More than 3 of 15 minutes unknown is coverage below 80 %.
 UNKNOWN_OF_15, KNOWN_OF_15 = 3, 2
-#: Certain offset of a clock from which on a minute is labelled wrongly often enough to matter (method.md §3.4).
-CLOCK_S, CLOCK_WELL_S = 0.5, 0.25
+#: The offset of a clock that is certain: what the pages call suspect too.
+CLOCK_S, CLOCK_WELL_S = CLOCK_US_MAX / 1e6, CLOCK_US_MAX / 2e6
 
 INTERVAL = "1m"
 _TEXT = "{{ .Labels.source }} to {{ .Labels.destination }}"
@@ -91,7 +92,7 @@ RULES = (
         uid="leadline-agent-silent",
         title="Agent silent",
         sql="SELECT agent, site, coalesce(silent_s, 999999) AS value FROM grafana_agent",
-        above=SILENT_AGENT_S,
+        above=SILENT_S,
         below=HEARD_AGENT_S,
         pending="2m",
         severity="warning",

@@ -6,8 +6,9 @@ from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.builders import table, timeseries
 from grafana_foundation_sdk.models.common import TableCellBackgroundDisplayMode, TableColoredBackgroundCellOptions
 
+from leadline.alarm import SILENT_S, SPOOL_RATIO_MAX
 from leadline_dashboards.generate import panels
-from leadline_dashboards.generate.alerts import CLOCK_S, SILENT_AGENT_S
+from leadline_dashboards.generate.alerts import CLOCK_S
 from leadline_dashboards.generate.queries import SHARE, Query
 from leadline_dashboards.generate.style import (
     BYTES,
@@ -74,9 +75,9 @@ def _agents() -> table.Panel:
         "clock_offset_us": MICROSECONDS, "clock_offset_error_us": MICROSECONDS,
     }  # fmt: skip
     steps = {
-        "silent_s": thresholds(NONE, (SILENT_AGENT_S, VERMILION)),
-        "behind_s": thresholds(NONE, (2 * SILENT_AGENT_S, ORANGE)),
-        "spool_ratio": thresholds(NONE, (0.5, ORANGE), (0.9, VERMILION)),
+        "silent_s": thresholds(NONE, (SILENT_S, VERMILION)),
+        "behind_s": thresholds(NONE, (2 * SILENT_S, ORANGE)),
+        "spool_ratio": thresholds(NONE, (SPOOL_RATIO_MAX, ORANGE), (0.9, VERMILION)),
         "clock_offset_us": thresholds(VERMILION, (-1e6 * CLOCK_S, NONE), (1e6 * CLOCK_S, VERMILION)),
     }
     cell = TableColoredBackgroundCellOptions(mode=TableCellBackgroundDisplayMode.BASIC)

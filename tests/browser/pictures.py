@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from PIL import Image
+
 from tests.browser.pages import PAGES, PROBLEM
 from tests.browser.visitor import PHONE, SCHEMES, WIDE, Visitor
 
@@ -20,6 +22,8 @@ README = {
 README_WIDTH = 1_200
 #: One and a half dots to a pixel stay sharp in the README's column on any screen.
 README_SCALE = 1.5
+#: The pages have few colours, and lines of them: a third of the bytes.
+README_COLOURS = 256
 #: Everybody who opens the README loads them.
 README_BYTES_MAX = 250_000
 
@@ -53,5 +57,12 @@ def readme_pictures(visitor: Visitor, folder: Path) -> list[Path]:
             page = visitor.open(path, scheme=scheme, size=(README_WIDTH, height), scale=README_SCALE)
             taken.append(folder / f"{name}-{scheme}.png")
             page.screenshot(path=taken[-1], animations="disabled")
+            _shrink(taken[-1])
             visitor.close()
     return taken
+
+
+def _shrink(path: Path) -> None:
+    with Image.open(path) as picture:
+        few = picture.convert("RGB").quantize(README_COLOURS, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)

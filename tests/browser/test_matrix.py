@@ -50,12 +50,13 @@ def test_a_period_is_an_address_that_can_be_mailed(visitor: Visitor) -> None:
 
 
 def test_a_cell_leads_to_its_pair_and_to_the_source_of_its_limit(visitor: Visitor) -> None:
-    """From the word in a cell to the page of the vendor are two links; the period comes along."""
+    """From the word in a cell to the page of the vendor are two links and a fold; the period comes along."""
     page = visitor.open("/?from=-7d")
 
     page.get_by_role("link", name=FRANKFURT_ZURICH).click()
 
     expect(page.get_by_role("heading", level=1)).to_have_text(FROM_TO)
     assert asked(page)["from"] == "-7d"
+    page.locator("summary", has_text="Limits and sources").click()
     source = page.get_by_role("link", name="vSAN Bandwidth and Latency Requirements")
     assert (source.first.get_attribute("href") or "").startswith("https://techdocs.broadcom.com/")

@@ -46,6 +46,8 @@ def test_a_zoom_is_undone_by_the_back_button(visitor: Visitor) -> None:
     brush(page, 0.4, 0.6)
     page.wait_for_url(re.compile("[?&]to="))
 
+    settled(page)
+
     page.go_back()
 
     assert asked(page) == {"from": "-7d"}

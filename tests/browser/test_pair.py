@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 from playwright.sync_api import Page, expect
 
 from tests.browser.pages import PAGES
-from tests.browser.visitor import Visitor, settled
+from tests.browser.visitor import PHONE, Visitor, settled
 
 
 def asked(page: Page) -> dict[str, str]:
@@ -46,6 +46,8 @@ def test_a_zoom_is_undone_by_the_back_button(visitor: Visitor) -> None:
     brush(page, 0.4, 0.6)
     page.wait_for_url(re.compile("[?&]to="))
 
+    settled(page)
+
     page.go_back()
 
     assert asked(page) == {"from": "-7d"}
@@ -59,3 +61,42 @@ def test_the_reverse_direction_is_a_link_away(visitor: Visitor) -> None:
 
     expect(page.get_by_role("heading", level=1)).to_have_text(re.compile("zurich . frankfurt"))
     assert asked(page) == {"from": "-7d"}
+
+
+def test_what_is_folded_opens_by_its_link_and_on_paper(visitor: Visitor) -> None:
+    """The list of windows is long and asked for seldom: a link at the top leads into it, and print shows it."""
+    page = visitor.open(PAGES["pair"])
+    windows = page.get_by_role("region", name="Latest windows")
+    expect(windows).to_be_hidden()
+
+    page.get_by_role("link", name="Latest windows").click()
+    expect(windows).to_be_in_viewport()
+
+    page = visitor.open(PAGES["pair"])
+    page.emulate_media(media="print")
+    assert (page.locator("#latest .windows").bounding_box() or {"height": 0})["height"] > 100
+
+
+def test_no_words_run_together_on_a_phone(visitor: Visitor) -> None:
+    """What is small stands on a line of its own where a cell is a line of a list."""
+    page = visitor.open(PAGES["pair"], size=PHONE)
+
+    lines = page.locator("table.directions").inner_text().splitlines()
+
+    assert [line for line in lines if "evidence" in line] == ["adequate evidence"] * 2
+    assert all(line.startswith("Korn") for line in lines if "Korn" in line)
+
+
+def test_no_line_is_drawn_outside_of_its_axis(visitor: Visitor) -> None:
+    """A limit to the right of the values has its place in the plot."""
+    page = visitor.open(PAGES["pair"])
+    chart = page.locator("figure.distribution svg")
+
+    plot = chart.locator(".mark-rule line").first.bounding_box()
+    edge = chart.bounding_box()
+    assert plot is not None
+    assert edge is not None
+    for line in chart.locator(".mark-rule line").all():
+        box = line.bounding_box()
+        assert box is not None
+        assert plot["x"] - 1 <= box["x"] <= plot["x"] + plot["width"] + 1

@@ -132,8 +132,8 @@ class MatrixPage:
     #: Where the verdicts of all pairs shown are; None if they are too many to be judged for a page.
     verdicts: str | None
     pairs: int
-    #: Each two sites, with the page of one direction: what the verdicts will be about.
-    site_pairs: list[tuple[str, str]]
+    #: Each two sites: what the verdicts will be about.
+    site_pairs: list[str]
     tables: list[Table]
     #: Names of the groups that show generated data.
     simulated: list[str]
@@ -174,7 +174,7 @@ def matrix_page(store: Store, asked: Asked, now_s: int) -> MatrixPage:
         classes=pair_charts.classes(),
         verdicts=_verdicts(answer, replace(asked, profile=profile_id, sort=None)),
         pairs=len(answer.pairs),
-        site_pairs=_site_pairs(answer, replace(asked, profile=profile_id)),
+        site_pairs=_site_pairs(answer),
         tables=tables,
         simulated=[table.name for table in tables if table.simulated],
         imported=answer.imported,
@@ -187,12 +187,12 @@ def _verdicts(answer: MatrixAnswer, asked: Asked) -> str | None:
     return asked.verdicts() if has_data and len(answer.pairs) <= web_verdicts.PAIRS_MAX else None
 
 
-def _site_pairs(answer: MatrixAnswer, asked: Asked) -> list[tuple[str, str]]:
+def _site_pairs(answer: MatrixAnswer) -> list[str]:
     """Both directions once."""
-    first: dict[frozenset[str], Pair] = {}
+    first: dict[frozenset[str], PairAnswer] = {}
     for one in answer.pairs:
-        first.setdefault(frozenset((one.source, one.destination)), Pair(source=one.source, destination=one.destination))
-    return [(f"{pair.source} ⇄ {pair.destination}", asked.pair(pair)) for pair in first.values()]
+        first.setdefault(frozenset((one.source, one.destination)), one)
+    return [f"{one.source} ⇄ {one.destination}" for one in first.values()]
 
 
 def _profiles_used(mesh: Mesh | None, group: str | None) -> Iterable[str]:

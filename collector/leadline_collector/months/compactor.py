@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import groupby
@@ -24,6 +24,7 @@ from leadline_collector.months import compaction, marks, recount
 from leadline_collector.months.compaction import SETTLE_S
 from leadline_collector.months.marks import DAY_S, HOUR_S, Mark
 from leadline_collector.months.retention import Retention, retain
+from leadline_collector.rounds import going_on
 from leadline_collector.store import Store
 
 log = logging.getLogger(__name__)
@@ -128,17 +129,9 @@ def _tried(work: Callable[[], bool], source_id: int, start_s: int) -> bool | Non
         return None
 
 
-@contextmanager
-def compacting(store: Store, clock: Clock, retention: Retention) -> Iterator[None]:
+def compacting(store: Store, clock: Clock, retention: Retention) -> AbstractContextManager[None]:
     """Rounds in a thread, a minute apart, until the ``with`` ends; it waits for the hours that are under way."""
-    stopping = threading.Event()
-    thread = threading.Thread(target=_rounds, args=(store, clock, retention, stopping), name="compactor", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopping.set()
-        thread.join()
+    return going_on("compactor", partial(_rounds, store, clock, retention))
 
 
 def _rounds(store: Store, clock: Clock, retention: Retention, stopping: threading.Event) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 
 from leadline.clock import Clock
@@ -17,6 +17,7 @@ from leadline.model import WINDOW_S
 from leadline_collector.now import agents, pairs
 from leadline_collector.now.agents import Hearing
 from leadline_collector.now.pairs import GRACE_S, Seen
+from leadline_collector.rounds import going_on
 from leadline_collector.store import Store
 
 log = logging.getLogger(__name__)
@@ -24,17 +25,9 @@ log = logging.getLogger(__name__)
 NS_PER_S = 1_000_000_000
 
 
-@contextmanager
-def keeping_up(store: Store, clock: Clock, hearing: Hearing) -> Iterator[None]:
+def keeping_up(store: Store, clock: Clock, hearing: Hearing) -> AbstractContextManager[None]:
     """Rounds in a thread until the ``with`` ends; it waits for the one that is under way."""
-    stopping = threading.Event()
-    thread = threading.Thread(target=_rounds, args=(store, clock, hearing, stopping), name="now", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopping.set()
-        thread.join()
+    return going_on("now", partial(_rounds, store, clock, hearing))
 
 
 def _rounds(store: Store, clock: Clock, hearing: Hearing, stopping: threading.Event) -> None:

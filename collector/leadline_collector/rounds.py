@@ -1,0 +1,20 @@
+"""Work that goes on in a thread for as long as something else does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def going_on(name: str, rounds: Callable[[threading.Event], None]) -> Iterator[None]:
+    """``rounds`` in a thread; when the ``with`` ends its event is set, and what is under way is waited for."""
+    stopping = threading.Event()
+    thread = threading.Thread(target=rounds, args=(stopping,), name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()

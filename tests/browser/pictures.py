@@ -16,7 +16,7 @@ PHONE_SCALE = 2.0
 #: Name -> address and height in CSS pixels: what of the page is in the picture, from its top.
 README = {
     "matrix": ("/?group=europe-simulated&profile=vcf9-stretched-cluster&from=-28d", 1_110),
-    "pair": ("/pairs/frankfurt/zurich?from=-7d", 900),
+    "pair": ("/pairs/frankfurt/zurich?from=-7d", 1_060),
     "map": ("/map", 900),
 }
 README_WIDTH = 1_200

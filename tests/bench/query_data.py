@@ -120,9 +120,11 @@ def _hour(rng: np.random.Generator, number: int) -> PathHour:
 #: States that differ between pairs and hours: most hours good, some with a few bad windows, a rare one lost.
 _BAD = "CASE WHEN (a.id * 31 + b.id * 17 + {n} * 7) % 41 = 0 THEN 9 ELSE 0 END"
 _LOST = "CASE WHEN (a.id * 5 + b.id * 3 + {n}) % 997 = 0 THEN 20 ELSE 0 END"
+#: As many letters as an hour has minutes, to cut from: SQLite has no ``repeat``.
+_BADS, _LOSTS, _GOODS = (f"'{letter * 60}'" for letter in "bxg")
 _STATES = (
-    "CASE WHEN ({bad}) + ({lost}) > 0 "
-    "THEN repeat('b', {bad}) || repeat('x', {lost}) || repeat('g', 60 - ({bad}) - ({lost})) END"
+    f"CASE WHEN ({{bad}}) + ({{lost}}) > 0 THEN substr({_BADS}, 1, {{bad}}) || substr({_LOSTS}, 1, {{lost}}) "
+    f"|| substr({_GOODS}, 1, 60 - ({{bad}}) - ({{lost}})) END"
 )
 _PATHS = "FROM agent a JOIN target b ON a.site_id <> b.site_id CROSS JOIN bench_hour h"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -25,8 +26,15 @@ def in_force(reader: Reader) -> tuple[int, Mesh] | None:
     return (stored.version, _parsed(stored.text)) if stored else None
 
 
-#: Parsing takes milliseconds and every request needs the mesh; a few versions are in use around a change.
-_parsed = lru_cache(maxsize=4)(parse_mesh)
+#: Every request needs the mesh, and one of 500 sites takes seconds; a few versions are in use around a change.
+_known = lru_cache(maxsize=4)(parse_mesh)
+_parsing = threading.Lock()
+
+
+def _parsed(text: str) -> Mesh:
+    """Parsed once: those who come meanwhile wait for it, and do not all parse it side by side."""
+    with _parsing:
+        return _known(text)
 
 
 def text_in_force(store: Store) -> StoredMesh:
@@ -44,7 +52,7 @@ def apply(store: Store, clock: Clock, body: bytes) -> wire.MeshAnswer:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise ProblemError(400, f"the mesh file is not UTF-8: {error}") from error
-    mesh = parse_mesh(text)
+    mesh = _parsed(text)
     sha256 = hashlib.sha256(body).digest()
     with store.write() as writer:
         writer.take_mesh()

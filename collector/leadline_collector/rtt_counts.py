@@ -143,12 +143,14 @@ class RttCounts:
     def __init__(self, store: Store, pairs_max: int) -> None:
         self._store, self._pairs_max = store, pairs_max
         self._guard = threading.Lock()
+        #: Held while the scope is read.
+        self._taking_up = threading.Lock()
         self._scope: Scope | None = None
         self._counts: dict[PairNames, _Counts] = {}
 
     def edges_us(self) -> Sequence[int]:
         """What windows are to be counted by."""
-        return (self._scope or self._taken_up()).edges_us
+        return (self._scope or self._taken_up(0)).edges_us
 
     def add(self, source: str, mesh_version: int, windows: Sequence[WindowCounts], edges_us: Sequence[int]) -> None:
         """A batch of an agent of this site is stored; ``mesh_version`` is in force.
@@ -157,7 +159,7 @@ class RttCounts:
         """
         now = self._scope
         if now is None or now.mesh_version != mesh_version:
-            now = self._taken_up()
+            now = self._taken_up(mesh_version)
         with self._guard:
             if now is not self._scope or now.edges_us != tuple(edges_us):
                 return
@@ -166,7 +168,14 @@ class RttCounts:
                 if counts is not None:
                     counts.add(window)
 
-    def _taken_up(self) -> Scope:
+    def _taken_up(self, mesh_version: int) -> Scope:
+        """What is to be counted under this mesh or a later one: read once, whoever asks meanwhile waits."""
+        with self._taking_up:
+            if self._scope is not None and self._scope.mesh_version >= mesh_version:
+                return self._scope
+            return self._read()
+
+    def _read(self) -> Scope:
         """Read what is to be counted, and go on with the counts of pairs that stay, if their edges do."""
         with self._store.read() as reader:
             fresh = scope(reader, self._pairs_max)
@@ -180,7 +189,7 @@ class RttCounts:
 
     def families(self) -> Iterator[Metric]:
         """As Prometheus reads them. Every pair has its series from the first scrape on, at 0."""
-        self._scope or self._taken_up()
+        self._scope or self._taken_up(0)
         rtt = HistogramMetricFamily(
             "leadline_rtt_seconds",
             "Round trips of probes stored by this process, lost ones not among them; limits in use are edges.",

@@ -22,6 +22,7 @@ from leadline_collector.connections import Guard, Room, descriptors, report_exha
 from leadline_collector.db import Database
 from leadline_collector.months.compactor import compacting
 from leadline_collector.now.minute import keeping_up
+from leadline_collector.service import Service
 from leadline_collector.store import Store
 
 #: A request that takes longer than this is cut off when the collector stops; its agent sends it again.
@@ -77,8 +78,10 @@ def running(config: CollectorConfig, store: Store, clock: Clock) -> Iterator[str
 def _working(config: CollectorConfig, store: Store, clock: Clock) -> Iterator[FastAPI]:
     """The application, and the threads that work beside it."""
     app = create_app(config, store, clock)
-    hearing = app.state.service.hearing
-    with compacting(store, clock, config.retention), keeping_up(store, clock, hearing):
+    service: Service = app.state.service
+    # A mesh of 500 sites takes seconds to read: before the first batch comes, not while it waits.
+    service.metrics.rtts.edges_us()
+    with compacting(store, clock, config.retention), keeping_up(store, clock, service.hearing):
         yield app
 
 

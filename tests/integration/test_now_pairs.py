@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any
 
 import pytest
@@ -11,6 +14,8 @@ from sqlalchemy import select, text, update
 from leadline import judge
 from leadline.judge import State
 from leadline.limits import catalogue
+from leadline.mesh import Mesh
+from leadline.mesh_file import parse_mesh
 from leadline.model import Window
 from leadline_collector import directory, meshes
 from leadline_collector.db import Database
@@ -287,6 +292,35 @@ def test_of_two_collectors_the_later_minute_stays(site: Site) -> None:
             update(pair_now).values(t=pair_now.c.t + 10 * DAY_S, updated_at=pair_now.c.updated_at + 10 * DAY_S)
         )
     assert after(site, NOW_S + 240).t == NOW_S + 240
+
+
+def test_a_mesh_of_too_many_pairs_is_cut_and_said(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rows cost time every minute: the first pairs have theirs, and the log says how many do."""
+    monkeypatch.setattr(pairs, "ROWS_MAX", len(PROFILES))
+
+    assert pairs.bring_up(site.store, now_s(NOW_S), {}) == len(PROFILES)
+    assert [(one.__dict__["pairs"], one.__dict__["of"]) for one in caplog.records if one.levelname == "WARNING"] == [
+        (2, 1)
+    ]
+
+
+def test_a_mesh_is_parsed_once_whoever_asks_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forty requests that each parse the mesh of 500 sites take minutes, and time out."""
+    parsed: list[str] = []
+
+    def slow(text: str) -> Mesh:
+        parsed.append(text)
+        time.sleep(0.05)
+        return parse_mesh(text)
+
+    monkeypatch.setattr(meshes, "_known", lru_cache(slow))
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(meshes._parsed, [BOTH] * 8))
+
+    assert parsed == [BOTH]
+    assert all(one is found[0] for one in found)
 
 
 def test_one_collector_at_a_time(site: Site) -> None:

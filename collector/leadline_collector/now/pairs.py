@@ -9,6 +9,7 @@ it is too old, the last day is looked through; a run that fills even that is sai
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -41,12 +42,16 @@ from leadline_collector.now.stored import PairKey, PairNow
 from leadline_collector.store import Reader, Store
 from leadline_verdict.states import BAD, GOOD, STATES, UNAVAILABLE
 
+log = logging.getLogger(__name__)
+
 #: A minute is sealed 16 s after its end and sent at once; an agent that has to try twice makes it within this.
 GRACE_S = 90
 #: Minutes that are counted, and that late windows may still change.
 COUNTED = 15
 #: How far back the start of a run and the newest known minute are looked for.
 LOOK_BACK_S = DAY_S
+#: Rows at most, the first pairs by their ids: a second of work a minute. Nobody looks at more of them one by one.
+ROWS_MAX = 50_000
 #: First key of the advisory lock: one process at a time, the others have nothing to add.
 NOW_LOCK = 53235469
 
@@ -125,7 +130,7 @@ def _rows(reader: Reader, before: Mapping[PairKey, PairNow], now_s: int, seen: S
     t = due_s(now_s)
     # A row of a minute that is still to come is of a clock that was wrong.
     before = {key: row for key, row in before.items() if row.t <= t}
-    rows = {pair: number for number, pair in enumerate(_pairs(mesh, known))}
+    rows = {pair: number for number, pair in enumerate(_kept(list(_pairs(mesh, known)), len(judged_by)))}
     span = Span(start_s=t - (COUNTED - 1) * WINDOW_S, end_s=t + WINDOW_S)
     agents = [src_id for site in {pair[0] for pair in rows} for src_id in known.agents_of.get(site, ())]
     last = _judged(_windows(connection, agents, span), judged_by, known, rows, span)
@@ -133,6 +138,13 @@ def _rows(reader: Reader, before: Mapping[PairKey, PairNow], now_s: int, seen: S
     earlier = _earlier(connection, drafts, judged_by, known, before, span, seen)
     for draft in drafts:
         yield _row(draft, before.get(draft.key), earlier.get(draft.key, _NOTHING), t, now_s)
+
+
+def _kept(pairs: list[PairIds], rules_count: int) -> list[PairIds]:
+    pairs_max = ROWS_MAX // max(1, rules_count)
+    if len(pairs) > pairs_max:
+        log.warning("too many pairs: not of all is kept what is true now", extra={"pairs": len(pairs), "of": pairs_max})
+    return sorted(pairs)[:pairs_max]
 
 
 def _in_force(reader: Reader) -> list[Rule]:

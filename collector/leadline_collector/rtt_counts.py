@@ -179,6 +179,9 @@ class RttCounts:
         """Read what is to be counted, and go on with the counts of pairs that stay, if their edges do."""
         with self._store.read() as reader:
             fresh = scope(reader, self._pairs_max)
+        if not fresh.mesh_version:
+            # Nothing is counted before the first mesh, whose limits are the edges.
+            return fresh
         with self._guard:
             if self._scope is not None and self._scope.edges_us != fresh.edges_us:
                 self._counts = {}
@@ -189,7 +192,7 @@ class RttCounts:
 
     def families(self) -> Iterator[Metric]:
         """As Prometheus reads them. Every pair has its series from the first scrape on, at 0."""
-        self._scope or self._taken_up(0)
+        now = self._scope or self._taken_up(0)
         rtt = HistogramMetricFamily(
             "leadline_rtt_seconds",
             "Round trips of probes stored by this process, lost ones not among them; limits in use are edges.",
@@ -202,15 +205,15 @@ class RttCounts:
             "leadline_probes_lost", "Probes sent that have no valid reply.", labels=["source", "destination", "reason"]
         )
         with self._guard:
-            assert self._scope is not None
-            edges = [*(repr(edge_us / US_PER_S) for edge_us in self._scope.edges_us), "+Inf"]
+            now = self._scope or now
+            edges = [*(repr(edge_us / US_PER_S) for edge_us in now.edges_us), "+Inf"]
             for pair, counts in self._counts.items():
                 buckets = list(zip(edges, accumulate(counts.buckets), strict=True))
                 rtt.add_metric(pair, buckets, counts.sum_us / US_PER_S)
                 sent.add_metric(pair, counts.sent)
                 for failure, count in zip(LOSSES, counts.lost, strict=True):
                     lost.add_metric([*pair, failure.value], count)
-            cut = {"pairs": self._scope.pairs_cut, "limits": self._scope.limits_cut}
+            cut = {"pairs": now.pairs_cut, "limits": now.limits_cut}
         yield from (rtt, sent, lost, _cut(cut))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,11 @@ def test_grafana_colours_what_the_pages_warn_of() -> None:
     assert steps["silent_s"] == [None, SILENT_S]
     assert steps["spool_ratio"][:2] == [None, SPOOL_RATIO_MAX]
     assert steps["clock_offset_us"] == [None, -CLOCK_US_MAX, CLOCK_US_MAX]
+
+
+def test_grafana_calls_silent_what_the_pages_call_silent() -> None:
+    """The overview counts and lists agents by the same number."""
+    overview = json.loads(leadline_dashboards.documents()["leadline-overview.json"])
+    queries = " ".join(target["rawSql"] for panel in overview["panels"] for target in panel["targets"])
+
+    assert set(re.findall(r"silent_s > (\d+)", queries)) == {str(SILENT_S)}

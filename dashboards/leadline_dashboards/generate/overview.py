@@ -6,6 +6,7 @@ from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.builders import stat, table
 from grafana_foundation_sdk.models.common import TableCellBackgroundDisplayMode, TableColoredBackgroundCellOptions
 
+from leadline.alarm import SILENT_S
 from leadline.judge import TARGET_SHARE_DEFAULT
 from leadline_dashboards.generate import panels
 from leadline_dashboards.generate.queries import OF_PROFILE, SHARE, Query
@@ -27,8 +28,6 @@ from leadline_dashboards.generate.style import (
     yes_no_mappings,
 )
 
-#: An agent sends once a minute: two are missing, and one is late.
-SILENT_S = 180
 _SITES = "source IN (${site:sqlstring})"
 #: Every site beside itself, so that rows and columns of a matrix come in the same order.
 _DIAGONAL = f"FROM grafana_pair WHERE {_SITES}"

@@ -14,7 +14,8 @@ from urllib.parse import quote
 
 from leadline.errors import LeadlineError, UnavailableError
 from leadline_cli.grafana_push.compare import first_difference
-from leadline_cli.grafana_push.wanted import DATASOURCE_UID, FOLDER_UID, Document, Group, Source, Wanted
+from leadline_cli.grafana_push.wanted import FOLDER_UID, Document, Group, Source, Wanted
+from leadline_dashboards import DATASOURCE_UID
 
 VERSION_MIN = 11
 _NO_PROVENANCE = {"X-Disable-Provenance": "true"}

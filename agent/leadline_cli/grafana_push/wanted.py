@@ -9,13 +9,12 @@ from typing import Any
 
 from leadline.durations import duration_ms
 from leadline.errors import ConfigError
+from leadline_dashboards import DATASOURCE_TYPE, DATASOURCE_UID
 
 Document = dict[str, Any]
 
-#: Fixed, so that links and later runs find them whatever they are called.
+#: Fixed, so that links and later runs find it whatever it is called.
 FOLDER_UID = "leadline"
-DATASOURCE_UID = "leadline"
-DATASOURCE_TYPE = "grafana-postgresql-datasource"
 #: As the provisioning file has them: functions of PostgreSQL 15 may be used, and connections are few.
 _SETTINGS: Document = {
     "postgresVersion": 1500, "timescaledb": False, "maxOpenConns": 10, "maxIdleConns": 2, "connMaxLifetime": 14_400,

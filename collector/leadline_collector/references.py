@@ -18,11 +18,20 @@ from leadline_collector import directory, meshes
 from leadline_collector.store import Store
 from leadline_collector.tables import mesh_agent, pair_floor, profile_limit
 
+#: First key of the advisory lock: two that delete and insert the same rows at once would fail on each other.
+REFERENCES_LOCK = 53235470
+
 _Row: TypeAlias = tuple[Any, ...]
 
 
 def bring_up(store: Store) -> None:
-    """Write what has changed; a read of some thousand short rows if nothing has."""
+    """Write what has changed; a read of some thousand short rows if nothing has. One collector at a time."""
+    with store.turn(REFERENCES_LOCK, 0) as is_ours:
+        if is_ours:
+            _bring_up(store)
+
+
+def _bring_up(store: Store) -> None:
     with store.read() as reader:
         found = meshes.in_force(reader)
         known = directory.read(reader.connection)

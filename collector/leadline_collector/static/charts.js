@@ -103,6 +103,7 @@
       const answer = await fetch(place.dataset.fragment, { credentials: "same-origin" });
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const part = page.querySelector("[data-part]") || page.querySelector(".notice");
+      if (!part) throw new Error(answer.redirected ? "the session has ended: load the page again" : `status ${answer.status}`);
       place.replaceChildren(document.adoptNode(part));
     } catch (error) {
       status.textContent = `This could not be fetched (${error.message}).`;
@@ -110,7 +111,6 @@
     place.removeAttribute("aria-busy");
   }
 
-  /* Charts one after the other, so that the first is there soon; what is open shows its width, what is closed has none. */
   /* A link to a folded part opens it; paper shows everything. */
   function unfold() {
     const part = window.location.hash && document.getElementById(window.location.hash.slice(1));
@@ -122,6 +122,7 @@
     document.querySelectorAll("details.part").forEach((one) => { one.open = true; });
   }
 
+  /* Charts one after the other, so that the first is there soon. */
   async function start() {
     unfold();
     window.addEventListener("hashchange", unfold);

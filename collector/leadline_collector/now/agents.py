@@ -19,6 +19,8 @@ from leadline_collector.store import Reader, Store
 
 #: Agents with a row: those of the largest fleet ten times over.
 AGENTS_MAX = 10_000
+#: Rows are written every minute: what was said before the last but one has been written by now.
+FRESH_S = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +120,3 @@ def _said(before: AgentNow | None, heard: Heard | None) -> tuple[str | None, Bac
         return before.version, None
     batches, size, size_max = (value or 0 for value in values)
     return before.version, Backlog(batches=batches, bytes=size, bytes_max=size_max)
-
-
-#: Rows are written every minute: what was said before the last but one has been written by now.
-FRESH_S = 120

@@ -11,7 +11,6 @@ Rule 4: a limit that windows of round trips cannot answer is not judged, and a s
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -352,26 +351,10 @@ class Tally:
         return self.known / windows if windows else None
 
 
-def tally(states: Iterable[State], *, windows: int | None = None) -> Tally:
-    """Count states; of ``windows`` in the period, those without a state are unknown."""
-    counts = Counter(states)
-    missing = 0 if windows is None else windows - counts.total()
-    if missing < 0:
-        raise ValueError(f"{counts.total()} states in a period of {windows} windows")
-    return Tally(
-        good=counts[State.GOOD],
-        bad=counts[State.BAD],
-        unavailable=counts[State.UNAVAILABLE],
-        unknown=counts[State.UNKNOWN] + missing,
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Campaign:
     """How long a path must be measured without one bad window before "within" may be said."""
 
-    #: By the statistics alone.
-    days_demonstrated: float
     #: Whole days for "within, provisional" and for "within".
     days_provisional: int
     days_within: int
@@ -385,7 +368,6 @@ def campaign(
         raise ValueError(f"target share {target_share} is not between 0 and 1")
     days = _EPISODES_AFTER_NONE * unseen_episode_windows / (1 - target_share) / WINDOWS_PER_DAY
     return Campaign(
-        days_demonstrated=days,
         days_provisional=max(CAMPAIGN_DAYS_PROVISIONAL, ceil(days)),
         days_within=max(CAMPAIGN_DAYS, ceil(days)),
     )

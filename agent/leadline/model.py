@@ -137,10 +137,6 @@ class ProbeSettings:
         if not 0 <= self.dscp <= DSCP_MAX:
             raise ValueError(f"DSCP {self.dscp} is outside 0..{DSCP_MAX}")
 
-    @property
-    def slots_per_window(self) -> int:
-        return WINDOW_S * 1_000 // self.interval_ms
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:

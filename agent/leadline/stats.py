@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from leadline.model import Failure, Window
 
-P50, P95, P99 = Fraction(50, 100), Fraction(95, 100), Fraction(99, 100)
+P50, P99 = Fraction(50, 100), Fraction(99, 100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -435,8 +435,3 @@ def digest(body: bytes) -> str:
 def is_imported(source: str) -> bool:
     """True if a source of windows is no agent: its windows were brought in from a file."""
     return source.startswith(IMPORT_PREFIX)
-
-
-def schema() -> dict[str, Any]:
-    """JSON Schema of a batch, for docs and for the OpenAPI document."""
-    return msgspec.json.schema(Batch)

@@ -112,11 +112,6 @@ class Prober:
             if wake_fd in self._wait(min(self._next_tick_ns(now_ns), until_ns), wake_fd):
                 return True
 
-    @property
-    def finished(self) -> bool:
-        """True when no aim has a slot left and every outcome has been given."""
-        return not len(self._agenda) and not self._open_count
-
     def drain(self, until_ns: int | None = None) -> None:
         """Send no more, and return when nothing is out or every timeout has passed; late replies are not waited for.
 

@@ -49,8 +49,6 @@ NS_PER_S = 1_000_000_000
 START_SPREAD_NS = 10 * NS_PER_S
 #: What a person has to put right is not put right within two minutes.
 SLOW_NS = int(CAP_S * NS_PER_S)
-#: No wait is longer: the longest back-off and the longest Retry-After that is honoured.
-WAIT_NS_MAX = int(2 * CAP_S * NS_PER_S)
 #: Two failures are a restart of the collector; with the third, 3.5 s later on average, it is away.
 FAILURES_PER_COLLECTOR = 3
 #: The first collector is tried again so often, while another does its work.

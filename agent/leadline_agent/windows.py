@@ -1,6 +1,6 @@
 """Outcomes in, whole windows out: the only place that knows which slot belongs to which minute.
 
-Rule 1: a window is sealed once, when no outcome for it can come any more; what comes later is counted, not stored.
+Rule 1: a window is sealed once, when no outcome for it can come any more; a later outcome is dropped.
 Rule 2: a slot nobody spoke of was not sent.
 Rule 3: when the wall clock went far back, minutes begin anew. What is open then gets what is still out, and no more.
 """
@@ -36,8 +36,6 @@ class WindowBuilder:
         self._parted: dict[tuple[str, int], _Open] = {}
         self._loopback_ns: dict[int, list[int]] = {}
         self._sealed_until_s = 0
-        #: Outcomes that came for a window already sealed.
-        self.too_late = 0
 
     def add(self, outcome: Outcome) -> None:
         """Take one outcome of a target."""
@@ -87,7 +85,6 @@ class WindowBuilder:
         if (parted := self._parted.get((aim.name, start_s))) is not None:
             return parted
         if start_s < self._sealed_until_s:
-            self.too_late += 1
             return None
         return self._open.setdefault((aim.name, start_s), _Open(aim))
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -91,9 +90,6 @@ def admin(request: Request) -> None:
     if given is None or not is_admin(service_of(request), given):
         raise _unauthorised("Bearer")
 
-
-#: The roles; a route without one of them is a bug.
-ROLES: tuple[Callable[..., object], ...] = (public, viewer, metrics, agent, admin)
 
 Agent = Annotated[Enrolled, Depends(agent)]
 Presented = Annotated[bytes, Depends(presented)]

@@ -36,7 +36,6 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from leadline.model import WINDOW_S
 from leadline_collector import audit, credentials, tables
@@ -99,21 +98,6 @@ class Island:
     end_s: int
     dst_id: int
     mesh_version: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PathSummary:
-    """What the windows of a path in a period have in common."""
-
-    path: PathIds
-    #: One at least.
-    windows: int
-    #: None if no window has a reply.
-    min_us: int | None
-    #: Start of the latest window.
-    latest_t: int
-    #: True if any window came from no agent.
-    simulated: bool
 
 
 class Reader:
@@ -207,15 +191,6 @@ class Reader:
         query = select(runs.c.dst_id, runs.c.mesh_version, func.min(runs.c.t), func.max(runs.c.t) + WINDOW_S)
         rows = self._connection.execute(query.group_by(runs.c.dst_id, runs.c.mesh_version, runs.c.run))
         return sorted(Island(dst_id=row[0], mesh_version=row[1], start_s=row[2], end_s=row[3]) for row in rows)
-
-    def path_summary(self, path: PathIds, start_s: int, end_s: int) -> PathSummary | None:
-        """What a path's windows in [start_s, end_s) have in common; None if there are none."""
-        column = window_stat.c
-        totals = (func.count(), func.min(column.min_us), func.max(column.t), func.count(column.epoch))
-        row = self._connection.execute(select(*totals).where(_of_path(path, start_s, end_s))).one()
-        if not row[0]:
-            return None
-        return PathSummary(path=path, windows=row[0], min_us=row[1], latest_t=row[2], simulated=row[3] < row[0])
 
     def path_windows(
         self, path: PathIds, columns: Sequence[str], start_s: int, end_s: int, limit: int | None = None
@@ -358,11 +333,6 @@ class Writer(Reader):
         known = set(self._connection.execute(select(table.c.name)).scalars())
         if new := [row for row in rows if row["name"] not in known]:
             self._connection.execute(insert(table), new)
-
-    def _insert_new(self, table: Table) -> sqlite.Insert | postgresql.Insert:
-        if self._is_postgresql:
-            return postgresql.insert(table).on_conflict_do_nothing()
-        return sqlite.insert(table).on_conflict_do_nothing()
 
     def record(self, act: Act) -> None:
         """Put into the audit what this transaction does."""

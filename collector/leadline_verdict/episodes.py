@@ -8,7 +8,6 @@ Rule 3: the length of an episode is its span, gaps included.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leadline_verdict.series import NONE, IntColumn, PathSeries
-from leadline_verdict.states import BAD, UNAVAILABLE, UNKNOWN, Minutes, States
+from leadline_verdict.states import Minutes
 
 #: Runs this close belong to one event: three good minutes between two bad ones end it.
 MERGE_GAP_WINDOWS = 2
@@ -39,56 +38,6 @@ class Runs:
         """Windows from start to end, gaps included."""
         lengths: Counts = self.ends - self.starts
         return lengths
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Episode:
-    """One episode; positions in windows from the start of the period."""
-
-    start: int
-    #: The first window after it.
-    end: int
-    #: Out of limit with an answer.
-    bad: int
-    #: Out of limit by loss.
-    unavailable: int
-    #: In its gaps.
-    unknown: int
-
-    @property
-    def windows(self) -> int:
-        """Its length, gaps included."""
-        return self.end - self.start
-
-    @property
-    def out_of_limit(self) -> int:
-        """Its length without the gaps."""
-        return self.bad + self.unavailable
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Episodes:
-    """The episodes of a period as columns; one by one when asked for."""
-
-    runs: Runs
-    bad: Counts
-    unavailable: Counts
-    unknown: Counts
-
-    def __len__(self) -> int:
-        return len(self.runs)
-
-    def __getitem__(self, index: int) -> Episode:
-        return Episode(
-            start=int(self.runs.starts[index]),
-            end=int(self.runs.ends[index]),
-            bad=int(self.bad[index]),
-            unavailable=int(self.unavailable[index]),
-            unknown=int(self.unknown[index]),
-        )
-
-    def __iter__(self) -> Iterator[Episode]:
-        return (self[index] for index in range(len(self)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,17 +67,6 @@ def _with(edge: int, inner: Counts, at: Counts) -> Counts:
         return inner
     outer = np.array([edge], dtype=np.int64)
     return np.concatenate([outer, inner] if edge == 0 else [inner, outer])
-
-
-def episodes(states: States) -> Episodes:
-    """The episodes of one reading."""
-    found = runs((states == BAD) | (states == UNAVAILABLE))
-    return Episodes(
-        runs=found,
-        bad=_sum(states == BAD, found),
-        unavailable=_sum(states == UNAVAILABLE, found),
-        unknown=_sum(states == UNKNOWN, found),
-    )
 
 
 def episode_facts(found: Runs, series: PathSeries) -> tuple[EpisodeFacts, ...]:

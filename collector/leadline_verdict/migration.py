@@ -90,12 +90,3 @@ def hours_of_day(good: Minutes, windows: int, start_s: int) -> tuple[HourOfDay, 
 def free_hours(table: Sequence[HourOfDay], target: float) -> tuple[int, ...]:
     """The hours of the UTC day in which at least ``target`` (0..1) of the start times were usable."""
     return tuple(row.hour for row in table if row.usable_ratio is not None and row.usable_ratio >= target)
-
-
-def next_free_hours(table: Sequence[HourOfDay], target: float) -> tuple[int | None, ...]:
-    """For each hour of the UTC day the next free one, itself if it is free; all None when no hour is free.
-
-    The next one of 23 may be on the following day: 1.
-    """
-    free = free_hours(table, target)
-    return tuple(min(free, key=lambda candidate: (candidate - row.hour) % HOURS_PER_DAY, default=None) for row in table)

@@ -18,7 +18,7 @@ def days_needed(pessimistic: Seen, target: float, *, unseen_windows: int = UNSEE
 
     A floor, not a forecast: one more episode takes longer. 0 when it is demonstrated now, None when 1,000 such days
     would not do. Share and target are 0..1, the target above one half. What was seen stays as it is, so this is
-    exactly what ``demonstrated_share`` will say after these days.
+    exactly the lower bound of ``share_interval`` after these days.
     """
     if not 0.5 < target < 1:
         raise ValueError(f"a target of {target} is not between one half and 1")

@@ -38,7 +38,6 @@ _MAD_TO_SIGMA = 1.4826
 _PENALTY_FACTOR = 3.0
 
 _Floats: TypeAlias = NDArray[np.float64]
-_Positions: TypeAlias = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

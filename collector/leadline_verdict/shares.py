@@ -111,20 +111,6 @@ def tally(states: States) -> Tally:
     )
 
 
-def share_pessimistic(pessimistic: States) -> float | None:
-    """S_pess = good / N with unknown taken for bad; None for an empty period."""
-    return _share(pessimistic == GOOD)
-
-
-def share_optimistic(optimistic: States) -> float | None:
-    """S_opt = (good + unknown) / N; None for an empty period."""
-    return _share((optimistic == GOOD) | (optimistic == UNKNOWN))
-
-
-def _share(good: Minutes) -> float | None:
-    return int(np.count_nonzero(good)) / len(good) if len(good) else None
-
-
 def seen(good: Minutes, counted: Minutes | None = None) -> Seen:
     """Count the days and episodes of whole UTC days of windows; what is not ``counted`` leaves N (default: all stay).
 
@@ -157,11 +143,6 @@ def share_interval(observed: Seen, *, unseen_windows: int = UNSEEN_EPISODE_WINDO
     if len(spans) >= EPISODES_FOR_DAYS:
         return _by_days(observed, counted, spans)
     return _by_episodes(observed, counted, spans, unseen_windows)
-
-
-def demonstrated_share(pessimistic: Seen, *, unseen_windows: int = UNSEEN_EPISODE_WINDOWS) -> float:
-    """The share that the least favourable reading shows: the lower bound of its interval."""
-    return share_interval(pessimistic, unseen_windows=unseen_windows).low
 
 
 def _by_days(observed: Seen, counted: Counted, spans: Counts) -> Interval:

@@ -22,6 +22,7 @@ from leadline.model import ProbeSettings
 from leadline_agent.aim import Aim, Outcome
 from leadline_agent.prober import Prober
 from tests.bench.report import INTERVAL_MS, TIMEOUT_MS, Report, Task, Tool
+from tests.probing import has_finished
 
 _NS_PER_S = 1_000_000_000
 #: How long after the last slot a reply may come.
@@ -39,7 +40,7 @@ def leadline(task: Task) -> Callable[[], Report]:
     prober.aim([Aim(name=name, address=name, settings=settings, slots=task.probes) for name in task.addresses])
     # The first slot begins with the next whole second.
     end_ns = clock.monotonic_ns() + (task.probes + 1) * INTERVAL_MS * 1_000_000
-    while not prober.finished and clock.monotonic_ns() < end_ns + _LINGER_NS:
+    while not has_finished(prober) and clock.monotonic_ns() < end_ns + _LINGER_NS:
         prober.run(clock.monotonic_ns() + _NS_PER_S // 4)
     prober.drain(clock.monotonic_ns() + _LINGER_NS)
     prober.close()

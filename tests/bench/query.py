@@ -26,7 +26,7 @@ from leadline_collector import bodies, directory, schema
 from leadline_collector.db import Database
 from leadline_collector.ingest import ingest
 from leadline_collector.matrix import matrix
-from leadline_collector.months import day_sums, period_counts, raw_counts, rules
+from leadline_collector.months import period_counts
 from leadline_collector.months.compactor import compact
 from leadline_collector.now import pairs
 from leadline_collector.now.pairs import Seen
@@ -46,7 +46,6 @@ from tests.fakes import FakeClock
 PROFILE = "vcf9-stretched-cluster"
 #: Midnight; 30 days from here are compacted, and the hour after them is what compaction is measured on.
 START_S = load.START_S - load.START_S % DAY_S
-LIMIT_US = 8_437
 REPEATS = 5
 
 
@@ -67,7 +66,7 @@ class Figure:
 
 def main() -> None:
     """Fill, ask, print."""
-    parser = argparse.ArgumentParser(description="matrices, series, exact counts and compaction of months")
+    parser = argparse.ArgumentParser(description="matrices, series and compaction of months")
     parser.add_argument("--sites", type=int, default=50)
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--databases", default="sqlite,postgresql")
@@ -141,10 +140,9 @@ def _questions(store: Store, days: int) -> Iterator[Figure]:
     day, month = Period(start_s=end_s - DAY_S, end_s=end_s), Period(start_s=START_S, end_s=end_s)
     ragged = Period(start_s=end_s - DAY_S - 1_500, end_s=end_s - 1_500)
     with store.read() as reader:
-        known, rule = directory.read(reader.connection), rules.complete(reader.connection, PROFILE)
+        known = directory.read(reader.connection)
         sources = sorted(known.agents_of)
         path = PathIds(src_id=reader.agents()[0].id, dst_id=reader.targets()[5].id)
-        assert rule is not None
         connection = reader.connection
         yield _timed(
             "counts of 24 h, every pair", lambda: period_counts.count(connection, known, sources, PROFILE, day), 100
@@ -154,21 +152,7 @@ def _questions(store: Store, days: int) -> Iterator[Figure]:
             lambda: period_counts.count(connection, known, sources, PROFILE, month),
             100,
         )
-        yield _timed(
-            "day sums for intervals, every pair",
-            lambda: day_sums.of_pairs(connection, rule.id, sources, START_S, end_s),
-            100,
-        )
         yield _timed("one path's series of the days", lambda: reader.series(path, START_S, end_s), 150)
-        exact = _timed(
-            "the same path from every probe, at an odd limit",
-            lambda: raw_counts.of_path(connection, path.src_id, path.dst_id, START_S, end_s, LIMIT_US),
-            150,
-        )
-        yield exact
-        assert (
-            raw_counts.of_path(connection, path.src_id, path.dst_id, START_S, end_s, LIMIT_US).windows == days * 1_440
-        )
     yield _timed("matrix of 24 h as the API answers it", lambda: matrix(store, PROFILE, day), 100)
     yield _timed("matrix of 24 h that begin within an hour", lambda: matrix(store, PROFILE, ragged), None)
     yield _timed("matrix of the days as the API answers it", lambda: matrix(store, PROFILE, month), 100)

@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import delete
 
 from leadline import judge
-from leadline.judge import State, WindowJudgement, merge_paths
+from leadline.judge import WindowJudgement, merge_paths
 from leadline.model import Window
 from leadline.stats import window_statistics
 from leadline_collector import tables
 from leadline_collector.db import Database
-from leadline_collector.months import day_sums, marks, raw_counts, rules
+from leadline_collector.months import marks
 from leadline_collector.months.chunks import Chunk
 from leadline_collector.months.compaction import SITE_LOCK
 from leadline_collector.months.compactor import Round, compact
@@ -353,59 +353,3 @@ def test_a_new_profile_of_the_mesh_counts_what_is_there(site: Site, store: Store
         marks.mark_all(writer.connection)
     compact(store, clock)
     assert table(store, tables.tally_hour) == fresh
-
-
-def test_sums_of_days_are_those_of_their_windows(site: Site, store: Store, clock: FakeClock) -> None:
-    """Sums, squares and products of three days, and an episode over midnight that counts once."""
-    days = [MIDNIGHT_S - number * DAY_S for number in (3, 2, 1)]
-    rng = random.Random(13)
-    windows = [one for day_s in days for one in some(rng, day_s + HOUR_S, day_s + 2 * HOUR_S)]
-    # Good around the first midnight but for two windows before and one after it: one episode.
-    around = [steady(90_000 if n in {28, 29, 31} else 2_000, days[1] - 1_800 + 60 * n) for n in range(60)]
-    site.send(*windows, *around)
-    compact(store, clock)
-
-    with store.read() as reader:
-        rule = rules.complete(reader.connection, PROFILE)
-        assert rule is not None
-        (sums,) = day_sums.of_pairs(reader.connection, rule.id, [site_id(store)], days[0], MIDNIGHT_S)
-
-    states = reference([[*windows, *around]])
-    known, good, bad_best = [0] * 3, [0] * 3, [0] * 3
-    for t, one in states.items():
-        number = (t - days[0]) // DAY_S
-        known[number] += one.pessimistic is not State.UNKNOWN
-        good[number] += one.pessimistic is State.GOOD
-        bad_best[number] += one.optimistic in {State.BAD, State.UNAVAILABLE}
-    assert (sums.days, sums.known, sums.good, sums.bad_best) == (3, sum(known), sum(good), sum(bad_best))
-    assert sums.known_squared == sum(n * n for n in known)
-    assert sums.good_squared == sum(n * n for n in good)
-    assert sums.known_good == sum(n * g for n, g in zip(known, good, strict=True))
-    assert sums.bad_best_squared == sum(n * n for n in bad_best)
-    minutes = range(days[0], MIDNIGHT_S, 60)
-    is_good = [t in states and states[t].pessimistic is State.GOOD for t in minutes]
-    is_bad_best = [t in states and states[t].optimistic in {State.BAD, State.UNAVAILABLE} for t in minutes]
-    assert sums.bad_episodes == episodes([not one for one in is_good])[0]
-    assert sums.good_episodes == episodes(is_good)[0]
-    assert sums.bad_episodes_best == episodes(is_bad_best)[0]
-    assert sums.good_episodes_best == episodes([not one for one in is_bad_best])[0]
-
-
-@pytest.mark.parametrize("limit_us", [4_995, 5_000, 5_017])
-def test_any_limit_is_counted_exactly_from_raw_round_trips(
-    site: Site, store: Store, clock: FakeClock, limit_us: int
-) -> None:
-    """Windows whose p95 is within, and replies that are: as the windows' statistics have them."""
-    windows = some(random.Random(14), NOW_S, NOW_S + HOUR_S)
-    site.send(*windows)
-    compact(store, clock)
-    path = site.path()
-
-    with store.read() as reader:
-        found = raw_counts.of_path(reader.connection, path.src_id, path.dst_id, NOW_S, NOW_S + HOUR_S, limit_us)
-
-    stats = [window_statistics(one) for one in windows]
-    rtts = [rtt for one in windows for rtt in one.rtt_us if rtt is not None]
-    assert (found.windows, found.sent, found.received) == (len(windows), sum(one.sent for one in stats), len(rtts))
-    assert found.within == sum(rtt <= limit_us for rtt in rtts)
-    assert found.windows_within == sum(one.p95_us is not None and one.p95_us <= limit_us for one in stats)

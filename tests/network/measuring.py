@@ -20,6 +20,7 @@ from leadline_agent.echo import EchoSocket, Lane
 from leadline_agent.prober import Aim, Health, Outcome, Prober
 from tests.network.truth import Carried, TrueRtt, true_rtts
 from tests.network.wan import Wan
+from tests.probing import has_finished
 
 SLICE_NS = 50_000_000
 #: What lies between our stamps and the emulator's is two veth hops; a probe is looked for this near to its own time.
@@ -107,7 +108,7 @@ def _measure(
     prober.run(clock.monotonic_ns() + length_ms * 500_000)
     halfway()
     prober.run(clock.monotonic_ns() + (length_ms // 2 + 2 * INTERVAL_MS) * 1_000_000)
-    while waits_for_late and not prober.finished:
+    while waits_for_late and not has_finished(prober):
         prober.run(clock.monotonic_ns() + SLICE_NS)
     prober.drain()
     prober.close()
@@ -148,7 +149,7 @@ def main(address: str, slots: str, interval_ms: str) -> None:
     clock = SystemClock()
     prober = Prober(clock=clock, rng=seeded(1), on_outcome=show)
     prober.aim([aim(address, slots=int(slots), interval_ms=int(interval_ms))])
-    while not prober.finished:
+    while not has_finished(prober):
         prober.run(clock.monotonic_ns() + SLICE_NS)
 
 

@@ -20,6 +20,7 @@ from leadline_agent.icmp import Kind, open_socket
 from leadline_agent.prober import Prober
 from tests.network.measuring import aim
 from tests.network.namespaces import Namespace
+from tests.probing import has_finished
 
 pytestmark = pytest.mark.network
 
@@ -111,7 +112,7 @@ def test_loopback_is_the_noise_floor(space: Namespace, kind: Kind) -> None:
         clock=clock, rng=seeded(1), on_outcome=outcomes.append, open_lane=partial(open_socket, kinds=[kind])
     )
     prober.aim([aim(address, slots=50, interval_ms=20) for address in LOOPBACKS.values()])
-    while not prober.finished:
+    while not has_finished(prober):
         prober.run(clock.monotonic_ns() + 50_000_000)
     prober.close()
 
@@ -128,7 +129,7 @@ def test_a_thousand_probes_a_second_are_no_burden(space: Namespace) -> None:
     clock = SystemClock()
     prober = Prober(clock=clock, rng=seeded(1), on_outcome=outcomes.append)
     prober.aim([aim(f"127.0.1.{number}", slots=100, interval_ms=20) for number in range(20)])
-    while not prober.finished:
+    while not has_finished(prober):
         prober.run(clock.monotonic_ns() + 50_000_000)
     prober.close()
 

@@ -11,6 +11,7 @@ from leadline_agent.aim import Aim, Outcome
 from leadline_agent.echo import Departure, Lane, Rejection, Reply
 from leadline_agent.prober import Prober
 from tests.fakes import FakeClock
+from tests.probing import has_finished
 
 MS = 1_000_000
 #: From the call to the departure, as the kernel stamps it.
@@ -135,7 +136,7 @@ class Bench:
 
     def run_out(self) -> list[Outcome]:
         for _ in range(10_000):
-            if self.prober.finished:
+            if has_finished(self.prober):
                 return self.outcomes
             self.run_ms(1_000)
         raise AssertionError("the prober does not come to an end")

@@ -11,6 +11,7 @@ from leadline_agent.aim import Outcome
 from leadline_agent.ceiling import BURST_S, Ceiling
 from leadline_agent.prober import Prober
 from tests.fakes import FakeClock
+from tests.probing import has_finished
 from tests.unit.fake_echo import MS, FakeNetwork, Fate, aim
 
 S_NS = 1_000_000_000
@@ -45,7 +46,7 @@ def test_what_is_above_the_ceiling_is_not_sent_and_no_loss() -> None:
     )  # fmt: skip
     prober.aim([aim(interval_ms=10, slots=1_000)])
 
-    while not prober.finished:
+    while not has_finished(prober):
         prober.run(clock.monotonic_ns() + S_NS)
 
     assert 10 * 10 <= len(network.sent) <= 10 * 10 + 10 * BURST_S + 1

@@ -15,6 +15,7 @@ from leadline.errors import ConfigError
 from leadline.model import Failure
 from leadline_agent.aim import Outcome
 from leadline_agent.prober import LATE_WAIT_MS, SENDS_PER_READ, Prober
+from tests.probing import has_finished
 from tests.unit.fake_echo import DEPARTS_NS, MS, TARGET, Bench, Fate, aim
 
 SECOND_MS = 1_000
@@ -322,7 +323,7 @@ def test_drain_can_be_cut_short() -> None:
 
     bench.prober.drain(bench.clock.monotonic_ns() + 100 * MS)
 
-    assert bench.prober.finished
+    assert has_finished(bench.prober)
     assert {Failure.LOCAL_STALL} == {outcome.failure for outcome in bench.outcomes}
 
 

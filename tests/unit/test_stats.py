@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leadline.model import Failure
-from leadline.stats import P95, P99, WindowStats, mean_step_us, nearest_rank, statistics
+from leadline.stats import P99, WindowStats, mean_step_us, nearest_rank, statistics
 
 LOST, NOT_SENT = Failure.TIMEOUT, Failure.NOT_SENT
 #: A slot: an RTT, or the reason why there is none.
@@ -153,7 +153,7 @@ def test_a_reply_instead_of_a_loss_never_raises_a_percentile(slots: list[int | F
 def test_nearest_rank_is_the_smallest_that_covers_the_share(samples: list[int]) -> None:
     """The definition itself: at least q of the samples are at or below it, and fewer below it."""
     ordered = sorted(samples)
-    for q in (P95, P99):
+    for q in (Fraction(95, 100), P99):
         found = nearest_rank(ordered, len(ordered), q)
 
         assert found is not None

@@ -382,7 +382,7 @@ def test_whatever_comes_nothing_is_lost_and_no_wait_is_long(
         assert isinstance(action, Acknowledge) == (answer.kind is Kind.STORED)
         assert not isinstance(action, PutAside) or answer.kind in (Kind.REFUSED, Kind.TOO_LARGE)
         assert not isinstance(action, BeginEpoch | Rename) or answer.kind is Kind.CLONED
-    assert max(agent.waits_ns, default=0) <= upload.WAIT_NS_MAX + int(1.5 / upload.PACE_MIN * SECOND_NS)
+    assert max(agent.waits_ns, default=0) <= 2 * upload.SLOW_NS + int(1.5 / upload.PACE_MIN * SECOND_NS)
 
 
 @given(st.integers(1, 3), st.lists(st.tuples(answers, shares), max_size=40), st.integers(0, 2))

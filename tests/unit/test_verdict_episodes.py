@@ -6,15 +6,16 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leadline_verdict.episodes import Episode, EpisodeFacts, Runs, episode_facts, episodes, runs
+from leadline_verdict.episodes import EpisodeFacts, Runs, episode_facts, runs
 from leadline_verdict.series import NONE, PathSeries, empty_columns
-from leadline_verdict.states import BAD, GOOD, UNAVAILABLE, UNKNOWN, States
+from leadline_verdict.states import BAD, GOOD, UNAVAILABLE, UNKNOWN
 
 CODES = {".": GOOD, "b": BAD, "u": UNAVAILABLE, "?": UNKNOWN}
 
 
-def states(text: str) -> States:
-    return np.array([CODES[letter] for letter in text], dtype=np.uint8)
+def episodes(text: str) -> Runs:
+    """The runs of bad and unavailable windows."""
+    return runs(np.isin([CODES[letter] for letter in text], [BAD, UNAVAILABLE]))
 
 
 def spans(found: Runs) -> list[tuple[int, int]]:
@@ -40,40 +41,28 @@ def test_runs_are_those_found_one_by_one(bad: list[bool], gap: int) -> None:
 
 def test_a_gap_of_two_belongs_to_the_episode_and_three_end_it() -> None:
     """Runs with two good windows between them are one episode, with three they are two."""
-    found = episodes(states(".bb..b...b"))
-
-    assert [
-        Episode(start=1, end=6, bad=3, unavailable=0, unknown=0),
-        Episode(start=9, end=10, bad=1, unavailable=0, unknown=0),
-    ] == list(found)
-    assert [(episode.windows, episode.out_of_limit) for episode in found] == [(5, 3), (1, 1)]
+    assert spans(episodes(".bb..b...b")) == [(1, 6), (9, 10)]
 
 
 def test_unavailable_windows_make_an_episode_with_bad_ones() -> None:
-    """Both are out of limit; they are counted apart."""
-    assert [Episode(start=0, end=5, bad=2, unavailable=3, unknown=0)] == list(episodes(states("buubu")))
+    """Both are out of limit."""
+    assert spans(episodes("buubu")) == [(0, 5)]
 
 
 def test_an_unknown_gap_is_a_gap() -> None:
     """Two unknown windows are bridged and counted, three are not, and none starts or ends an episode."""
-    found = episodes(states("?b??b???b?"))
-
-    assert [
-        Episode(start=1, end=5, bad=2, unavailable=0, unknown=2),
-        Episode(start=8, end=9, bad=1, unavailable=0, unknown=0),
-    ] == list(found)
+    assert spans(episodes("?b??b???b?")) == [(1, 5), (8, 9)]
 
 
 def test_a_good_period_has_no_episode() -> None:
     """Nor has one of which nothing is known, or an empty one."""
     for text in ("....", "????", ""):
-        assert len(episodes(states(text))) == 0
-        assert list(episodes(states(text))) == []
+        assert len(episodes(text)) == 0
 
 
 def test_the_whole_period_can_be_one_episode() -> None:
     """From the first window to the last."""
-    assert spans(episodes(states("bbbb")).runs) == [(0, 4)]
+    assert spans(episodes("bbbb")) == [(0, 4)]
 
 
 def series(**given_columns: list[int]) -> PathSeries:
@@ -93,7 +82,7 @@ def test_facts_of_an_episode() -> None:
 
     assert (
         EpisodeFacts(p95_us_worst=6_000, p95_lost_windows=1, rtt_us_max=8_000, sent=240, lost=22),
-    ) == episode_facts(episodes(states(".b.ub")).runs, measured)
+    ) == episode_facts(episodes(".b.ub"), measured)
 
 
 def test_facts_of_two_episodes() -> None:
@@ -108,7 +97,7 @@ def test_facts_of_two_episodes() -> None:
     assert (
         EpisodeFacts(p95_us_worst=10, p95_lost_windows=0, rtt_us_max=20, sent=60, lost=0),
         EpisodeFacts(p95_us_worst=None, p95_lost_windows=1, rtt_us_max=None, sent=60, lost=60),
-    ) == episode_facts(episodes(states("b...u")).runs, measured)
+    ) == episode_facts(episodes("b...u"), measured)
 
 
 def test_a_window_that_was_not_sent_has_no_lost_percentile() -> None:
@@ -116,10 +105,10 @@ def test_a_window_that_was_not_sent_has_no_lost_percentile() -> None:
     measured = series(sent=[0], received=[0], p95_us=[NONE], max_us=[NONE])
 
     assert (EpisodeFacts(p95_us_worst=None, p95_lost_windows=0, rtt_us_max=None, sent=0, lost=0),) == episode_facts(
-        episodes(states("b")).runs, measured
+        episodes("b"), measured
     )
 
 
 def test_no_episode_has_no_facts() -> None:
     """An empty list of episodes gives an empty list of facts."""
-    assert episode_facts(episodes(states("..")).runs, series(sent=[60, 60])) == ()
+    assert episode_facts(episodes(".."), series(sent=[60, 60])) == ()

@@ -13,7 +13,6 @@ from leadline_verdict.migration import (
     free_hours,
     hours_of_day,
     longest_stretch,
-    next_free_hours,
     usable_ratio,
     usable_starts,
     windows_for,
@@ -98,13 +97,11 @@ def test_hours_of_the_day() -> None:
     assert HourOfDay(hour=1, starts=120, usable=120) == table[1]
     assert HourOfDay(hour=22, starts=91, usable=91) == table[22]
     assert tuple(range(1, 23)) == free_hours(table, 0.995)
-    assert (1, 1, *range(2, 23), 1) == next_free_hours(table, 0.995)
 
 
 def test_no_hour_is_free() -> None:
-    """Where nothing is usable there is no next free hour, and an hour without start times is not free."""
+    """Nothing is usable, and an hour without start times is not free."""
     table = hours_of_day(np.zeros(120, dtype=np.bool_), 1, start_s=0)
 
     assert free_hours(table, 0.5) == ()
-    assert next_free_hours(table, 0.5) == (None,) * 24
     assert table[2].usable_ratio is None

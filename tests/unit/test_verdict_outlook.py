@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leadline_verdict.outlook import DAYS_AHEAD_MAX, days_needed
-from leadline_verdict.shares import Seen, demonstrated_share, seen
+from leadline_verdict.shares import Seen, seen, share_interval
 from leadline_verdict.states import Minutes
 
 DAY = 1_440
@@ -75,8 +75,8 @@ def test_it_is_the_first_day_on_which_the_target_is_shown(lengths: list[int], ta
     needed = days_needed(observed, target)
     tried = range(DAYS_AHEAD_MAX if needed is None else needed)
 
-    assert needed is None or demonstrated_share(extended(observed, needed)) >= target
-    assert all(demonstrated_share(extended(observed, days)) < target for days in tried)
+    assert needed is None or share_interval(extended(observed, needed)).low >= target
+    assert all(share_interval(extended(observed, days)).low < target for days in tried)
 
 
 def test_days_that_were_all_alike_are_already_enough() -> None:
@@ -87,7 +87,7 @@ def test_days_that_were_all_alike_are_already_enough() -> None:
         bad_spans=np.full(14, 440, dtype=np.int64),
         good_spans=np.full(15, 500, dtype=np.int64),
     )
-    target = demonstrated_share(alike)
+    target = share_interval(alike).low
 
-    assert demonstrated_share(extended(alike, 1)) < target
+    assert share_interval(extended(alike, 1)).low < target
     assert days_needed(alike, target) == 0

@@ -17,13 +17,10 @@ from leadline_verdict.shares import (
     Counted,
     Rule,
     Seen,
-    demonstrated_share,
     episode_bound,
     korn_graubard,
     seen,
     share_interval,
-    share_optimistic,
-    share_pessimistic,
     tally,
 )
 from leadline_verdict.states import BAD, GOOD, UNAVAILABLE, UNKNOWN, Minutes
@@ -149,7 +146,6 @@ def test_what_days_without_an_episode_demonstrate(days: int, demonstrated: float
     ) == (Rule.EPISODE_BOUND, 0, None, 30)
     assert demonstrated == round(interval.low, 5)
     assert (interval.high, interval.share) == (1.0, 1.0)
-    assert interval.low == demonstrated_share(seen(clean(days)))
 
 
 @pytest.mark.parametrize(("lengths", "demonstrated"), [((30,), 0.99647), ((10,), 0.99647), ((30, 30), 0.99532)])
@@ -315,29 +311,10 @@ def test_states_are_counted() -> None:
     assert Tally() == tally(states[:0])
 
 
-@given(st.lists(st.sampled_from([GOOD, BAD, UNAVAILABLE, UNKNOWN]), min_size=1, max_size=50))
-def test_unknown_windows_bracket_the_share(codes: list[int]) -> None:
-    """Whatever the unknown windows were, the share lies between S_pess and S_opt; so does that of the known ones."""
-    states = np.array(codes, dtype=np.uint8)
-    worse, better = share_pessimistic(states), share_optimistic(states)
-    assert worse is not None
-    assert better is not None
-
-    assert worse == share_pessimistic(np.where(states == UNKNOWN, BAD, states).astype(np.uint8))
-    assert better == share_optimistic(np.where(states == UNKNOWN, GOOD, states).astype(np.uint8))
-    assert better - worse == pytest.approx(tally(states).unknown / len(codes))
-    observed = tally(states).good_ratio
-    assert observed is None or worse <= observed <= better
-
-
 def test_an_empty_period_has_no_share() -> None:
     """There is nothing to divide by."""
-    nothing = np.zeros(0, dtype=np.uint8)
-
-    assert share_pessimistic(nothing) is None
-    assert share_optimistic(nothing) is None
     with pytest.raises(ValueError, match="0 days"):
-        seen(nothing.astype(np.bool_))
+        seen(np.zeros(0, dtype=np.bool_))
 
 
 def test_windows_that_do_not_count_leave_the_share() -> None:

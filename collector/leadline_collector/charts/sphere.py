@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import acos, asin, atan2, cos, degrees, hypot, radians, sin, sqrt
+from math import asin, atan2, cos, degrees, hypot, radians, sin, sqrt
 
 from leadline_collector.charts.land import Place
 
@@ -75,13 +75,6 @@ def _middle(places: Sequence[Place]) -> Place:
     y = sum(cos(radians(latitude)) * sin(radians(longitude)) for longitude, latitude in places)
     z = sum(sin(radians(latitude)) for _, latitude in places)
     return degrees(atan2(y, x)), degrees(atan2(z, hypot(x, y)))
-
-
-def angle_deg(a: Place, b: Place) -> float:
-    """The angle between two places, seen from the middle of the globe."""
-    (a_long, a_lat), (b_long, b_lat) = ((radians(long), radians(lat)) for long, lat in (a, b))
-    cosine = sin(a_lat) * sin(b_lat) + cos(a_lat) * cos(b_lat) * cos(a_long - b_long)
-    return degrees(acos(max(-1.0, min(1.0, cosine))))
 
 
 def _range(values: Iterable[float]) -> tuple[float, float]:

@@ -7,7 +7,7 @@ minute has no row there any more, because retention took it, what was packed of 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -180,11 +180,3 @@ def flat(found: Hours, minutes: slice = slice(MINUTES)) -> PathSeries:
 def there(found: Hours) -> NDArray[np.bool_]:
     """Which minutes of which hours have a window."""
     return found.block[:, _EXPECTED] > 0
-
-
-def by_agent(keys: Sequence[Key]) -> Iterator[tuple[int, list[int]]]:
-    """The places of the hours of each agent."""
-    places: defaultdict[int, list[int]] = defaultdict(list)
-    for number, (src_id, _, _) in enumerate(keys):
-        places[src_id].append(number)
-    yield from places.items()

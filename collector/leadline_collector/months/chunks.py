@@ -25,7 +25,6 @@ from leadline_collector.months.planes import Unsigned
 from leadline_verdict.series import NONE, IntColumn
 
 VERSION = 1
-HOUR_S = 3_600
 #: Version, windows, planes of RTTs, slots without RTT, least RTT, then the length of the block of columns.
 _HEAD = Struct("<BBBIII")
 _LENGTH = Struct("<I")
@@ -42,7 +41,6 @@ FAILURE_CODES = {
     Failure.RESOLVE_ERROR: 8,
 }
 _FAILURES = {code: failure for failure, code in FAILURE_CODES.items()}
-_LOSSES = tuple(code for failure, code in FAILURE_CODES.items() if failure.is_loss)
 #: Columns of the windows and of the misses in a chunk, each 32 bits; NONE is kept as 0 by adding 1.
 _WINDOW_COLUMNS, _MISS_COLUMNS = 5, 3
 
@@ -135,23 +133,10 @@ class Chunk:
             error_bound=None if p50 == NONE else ErrorBound(p50_us=p50, p99_us=p99),
         )
 
-    def sent(self) -> IntColumn:
-        """How many probes of each window were sent: replies and losses."""
-        if not len(self.failures):
-            return self.slots
-        counted = self.rtt_us != NONE
-        counted[~counted] = np.isin(self.failures, _LOSSES)
-        return _sums(counted, self.slots)
-
     def counters(self) -> tuple[int, ...]:
         """Duplicates, then how often each failure happened, in the order of ``Failure``."""
         counted = np.bincount(self.failures, minlength=len(FAILURE_CODES) + 1).tolist()
         return int(self.duplicates.sum(dtype=np.int64)), *(counted[FAILURE_CODES[failure]] for failure in Failure)
-
-    def at_or_below(self, limit_us: int) -> IntColumn:
-        """How many replies of each window took at most ``limit_us``: exact for every limit."""
-        # NONE is the largest number there is without a sign.
-        return _sums(self.rtt_us.view(np.uint32) <= limit_us, self.slots)
 
     def encode(self) -> bytes:
         """As stored."""
@@ -224,13 +209,3 @@ def rtts(slots: list[int | None]) -> IntColumn:
     except TypeError:
         flat = array("i", [NONE if rtt is None else rtt for rtt in slots])
     return np.frombuffer(flat, np.int32) if slots else _ints([])
-
-
-def _sums(flags: NDArray[np.bool_], lengths: IntColumn) -> IntColumn:
-    """How many of the flags of each window are set; the windows follow each other, each of its length."""
-    if not len(lengths):
-        return _ints([])
-    if (lengths == lengths[0]).all():
-        sums: IntColumn = np.count_nonzero(flags.reshape(len(lengths), -1), axis=1).astype(np.int32)
-        return sums
-    return np.add.reduceat(flags.astype(np.int32), np.concatenate(([0], np.cumsum(lengths)[:-1])))

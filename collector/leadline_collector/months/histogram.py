@@ -25,7 +25,6 @@ _BINS_A_DECADE = 900
 #: 1,000 µs to 100 s: more than any round trip that the wire lets through (``wire.RTT_US_MAX``).
 _DECADES = 5
 US_MAX = _EXACT_US * 10**_DECADES
-BINS = _EXACT_US + 1 + _BINS_A_DECADE * _DECADES
 _DECADE_EDGES = _EXACT_US * 10 ** np.arange(_DECADES)
 #: Most round trips are below a second: their bins are looked up instead of computed (2 MB).
 _TABLE_US = 1_000_000

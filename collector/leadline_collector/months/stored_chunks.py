@@ -22,13 +22,3 @@ def windows_of_hour(
         _chunk.src_id == src_id, _chunk.dst_id.in_(names), _chunk.t == hour_s
     )
     yield from ((names[row[0]], Chunk.decode(row[1]).windows(hour_s)) for row in connection.execute(query))
-
-
-def of_path(connection: Connection, src_id: int, dst_id: int, start_s: int, end_s: int) -> Iterator[tuple[int, Chunk]]:
-    """The chunks of a path whose hours begin in [start_s, end_s), by time: start of the hour, chunk."""
-    query = select(_chunk.t, _chunk.body).where(
-        _chunk.src_id == src_id, _chunk.dst_id == dst_id, _chunk.t >= start_s, _chunk.t < end_s
-    )
-    result = connection.execute(query.order_by(_chunk.t))
-    yield from ((row[0], Chunk.decode(row[1])) for row in result.cursor.fetchall())
-    result.close()

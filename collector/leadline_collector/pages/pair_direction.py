@@ -206,11 +206,6 @@ def _episode(episode: EpisodeAnswer, one: Direction, asked: Asked) -> Episode:
     )
 
 
-def _part(part: int, whole: int, nothing: str) -> str:
-    """``0.19 % of 86,400``."""
-    return f"{figures.percent(part, whole)} of {figures.count(whole)}" if whole else nothing
-
-
 def _hour(cell: HourOfWeek) -> tuple[str, bool]:
     return (figures.percent(cell.good, cell.known).replace("\u00a0%", "") if cell.known else "none sent", cell.covered)
 

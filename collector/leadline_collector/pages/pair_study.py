@@ -7,10 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
 
 from leadline.judge import CAMPAIGN_DAYS_PROVISIONAL
 from leadline.limits import catalogue
@@ -32,7 +28,6 @@ from leadline_verdict.requirements import NO_WISHES, Requirements, requirements
 
 #: Read at once for both periods if that is not much more than reading each.
 _HULL_RATIO_MAX = 2
-Ascending: TypeAlias = NDArray[np.integer]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

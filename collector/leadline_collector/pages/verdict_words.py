@@ -21,27 +21,11 @@ WORDS = {
 _LOOKS = {word: word.value.replace("_", "-") for word in Word} | {
     Word.IMPOSSIBLE_ON_GLASS_FIBRE: "impossible-on-glass",
 }
-#: What each word claims, for the legend.
-MEANINGS = {
-    Word.WITHIN: "within the limit as often as asked, even in the least favourable reading",
-    Word.WITHIN_PROVISIONAL: "the same, with something still to be shown or vouched for",
-    Word.MARGINAL: "neither within nor beyond is shown",
-    Word.BEYOND: "out of limit more often than allowed, even in the most favourable reading",
-    Word.IMPOSSIBLE: "light in a vacuum is too slow for the limit",
-    Word.IMPOSSIBLE_ON_GLASS_FIBRE: "light in glass fibre is, even in a straight line",
-    Word.INSUFFICIENT_DATA: "the measurement is at fault, not the path",
-    Word.INVALID: "faster than light: coordinates or clock are wrong",
-}
 
 
 def look(word: Word) -> str:
     """Name of the sign, and class."""
     return _LOOKS[word]
-
-
-def legend() -> list[tuple[str, str, str]]:
-    """Sign, word and meaning of every verdict, the best first."""
-    return [(look(word), WORDS[word], meaning) for word, meaning in MEANINGS.items()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

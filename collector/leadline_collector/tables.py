@@ -311,37 +311,31 @@ chunk = Table(
 )
 
 
-def _rollup() -> list[SchemaItem]:
-    """The columns of a path's sums over some time; RTTs in microseconds."""
-    return [
-        Column("src_id", Integer, nullable=False),
-        Column("dst_id", Integer, nullable=False),
-        Column("t", BigInteger, nullable=False),
-        Column("windows", SmallInteger, nullable=False),
-        Column("expected", Integer, nullable=False),
-        Column("sent", Integer, nullable=False),
-        Column("received", Integer, nullable=False),
-        Column("duplicates", BigInteger, nullable=False),
-        *(Column(name, Integer, nullable=False) for name in FAILURE_COLUMNS.values()),
-        #: None without a reply.
-        Column("min_us", Integer),
-        Column("max_us", Integer),
-        #: Of all replies; None where their round trips are not known one by one (simulated windows).
-        Column("sum_us", BigInteger),
-        Column("rtt_histogram", LargeBinary),
-        #: Of the p95 of each window; windows whose p95 is infinite, or that sent nothing, are in neither.
-        Column("p95_histogram", LargeBinary, nullable=False),
-        #: Windows that sent something and whose p95 is infinite.
-        Column("p95_infinite", SmallInteger, nullable=False),
-        #: Some of the windows came from no agent.
-        Column("simulated", Boolean, nullable=False),
-    ]
-
-
+#: The sums of a path over an hour; RTTs in microseconds.
 rollup_hour = Table(
     "rollup_hour",
     metadata,
-    *_rollup(),
+    Column("src_id", Integer, nullable=False),
+    Column("dst_id", Integer, nullable=False),
+    Column("t", BigInteger, nullable=False),
+    Column("windows", SmallInteger, nullable=False),
+    Column("expected", Integer, nullable=False),
+    Column("sent", Integer, nullable=False),
+    Column("received", Integer, nullable=False),
+    Column("duplicates", BigInteger, nullable=False),
+    *(Column(name, Integer, nullable=False) for name in FAILURE_COLUMNS.values()),
+    #: None without a reply.
+    Column("min_us", Integer),
+    Column("max_us", Integer),
+    #: Of all replies; None where their round trips are not known one by one (simulated windows).
+    Column("sum_us", BigInteger),
+    Column("rtt_histogram", LargeBinary),
+    #: Of the p95 of each window; windows whose p95 is infinite, or that sent nothing, are in neither.
+    Column("p95_histogram", LargeBinary, nullable=False),
+    #: Windows that sent something and whose p95 is infinite.
+    Column("p95_infinite", SmallInteger, nullable=False),
+    #: Some of the windows came from no agent.
+    Column("simulated", Boolean, nullable=False),
     #: The statistics of the windows (``hour_windows``).
     Column("packed", LargeBinary, nullable=False),
     #: The latest of them, for whoever asks for nothing else.
@@ -349,8 +343,6 @@ rollup_hour = Table(
     PrimaryKeyConstraint("src_id", "dst_id", "t"),
     postgresql_partition_by="RANGE (t)",
 )
-
-rollup_day = Table("rollup_day", metadata, *_rollup(), PrimaryKeyConstraint("src_id", "dst_id", "t"))
 
 #: A profile as windows are judged by it when they are counted.
 rule = Table(
@@ -395,20 +387,10 @@ tally_hour = Table(
     postgresql_partition_by="RANGE (t)",
 )
 
-#: Episodes of a day in one reading, unknown counted as the reading has it: how many, and how many windows lie before
-#: the first and after the last (all 1,440 if there is none), so that those of neighbouring days can be joined.
-EPISODE_COLUMNS = tuple(
-    f"{state}_{name}{reading}"
-    for reading in ("", "_best")
-    for state in ("bad", "good")
-    for name in ("episodes", "lead", "trail")
-)
-
 tally_day = Table(
     "tally_day",
     metadata,
     *_tally(),
-    *(Column(name, SmallInteger, nullable=False) for name in EPISODE_COLUMNS),
     PrimaryKeyConstraint("source_id", "rule_id", "destination_id", "t"),
     sqlite_with_rowid=False,
 )

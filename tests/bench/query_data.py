@@ -133,7 +133,6 @@ def _statements() -> Sequence[str]:
     zeros = ", ".join("0" for _ in range(8))
     bad, lost = _BAD.format(n="h.n"), _LOST.format(n="h.n")
     day_bad, day_lost = f"6 * ({_BAD.format(n='(h.n / 24)')})", _LOST.format(n="(h.n / 24)")
-    episodes = "6, 100, 200, 7, 0, 0, 6, 100, 200, 7, 0, 0"
     false = "(1 = 0)"
     rollup = (
         f"INSERT INTO rollup_hour SELECT a.id, b.id, h.t, 60, 3600, 3600, 3600, 0, {zeros}, 2000, 9000, 9000000, "
@@ -148,6 +147,6 @@ def _statements() -> Sequence[str]:
     day = (
         "INSERT INTO tally_day SELECT a.site_id, r.id, b.site_id, h.t, "
         f"1440 - ({day_bad}) - ({day_lost}), {day_bad}, {day_lost}, 1440 - ({day_bad}) - ({day_lost}), {day_bad}, "
-        f"{day_lost}, 2000 + a.id, {false}, {episodes} {_PATHS} CROSS JOIN rule r WHERE h.n % 24 = 0"
+        f"{day_lost}, 2000 + a.id, {false} {_PATHS} CROSS JOIN rule r WHERE h.n % 24 = 0"
     )
     return rollup, tally, day

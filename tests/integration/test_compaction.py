@@ -49,7 +49,7 @@ def waiting(store: Store) -> list[tuple[int, int]]:
         return [(mark.hour_s, mark.since_s) for mark in marks.of_hours(reader.connection, 0, 1 << 40)]
 
 
-KEPT = (tables.chunk, tables.rollup_hour, tables.rollup_day, tables.tally_hour, tables.tally_day)
+KEPT = (tables.chunk, tables.rollup_hour, tables.tally_hour, tables.tally_day)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -297,7 +297,7 @@ def test_windows_that_are_gone_stay_in_the_series_and_late_ones_join_them(
 
 
 def test_a_day_adds_up_its_hours(site: Site, store: Store, clock: FakeClock) -> None:
-    """Rollup and tally of a day that is over, counted from its windows; late data has it done again."""
+    """The tally of a day that is over, counted from its windows; late data has it done again."""
     rng = random.Random(9)
     day_s = MIDNIGHT_S - DAY_S
     windows = list(some(rng, day_s + 3 * HOUR_S, day_s + 5 * HOUR_S, 0.9))
@@ -309,31 +309,13 @@ def test_a_day_adds_up_its_hours(site: Site, store: Store, clock: FakeClock) -> 
             site.send(*late)
             windows += late
             compact(store, clock)
-        rtts = [rtt for one in windows for rtt in one.rtt_us if rtt is not None]
-        (row,) = [
-            dict(zip(tables.rollup_day.columns.keys(), one, strict=True)) for one in table(store, tables.rollup_day)
-        ]
-        assert (row["t"], row["windows"], row["min_us"], row["sum_us"]) == (day_s, len(windows), min(rtts), sum(rtts))
-        assert Histogram.decode(row["rtt_histogram"]).total == len(rtts)
         (tally,) = [
             dict(zip(tables.tally_day.columns.keys(), one, strict=True)) for one in table(store, tables.tally_day)
         ]
         states = reference([windows])
         assert tally["good"] == sum(one.pessimistic.value == "good" for one in states.values())
-        bad = [t not in states or states[t].pessimistic.value != "good" for t in range(day_s, day_s + DAY_S, 60)]
-        assert (tally["bad_episodes"], tally["bad_lead"], tally["bad_trail"]) == episodes(bad)
-        good = [
-            t not in states or states[t].optimistic.value in {"good", "unknown"}
-            for t in range(day_s, day_s + DAY_S, 60)
-        ]
-        assert (tally["good_episodes_best"], tally["good_lead_best"], tally["good_trail_best"]) == episodes(good)
-
-
-def episodes(flags: list[bool]) -> tuple[int, int, int]:
-    """Runs that are more than two apart, minutes before the first, minutes after the last."""
-    places = [number for number, flag in enumerate(flags) if flag]
-    runs = sum(1 for before, after in zip([-9, *places], places, strict=False) if after - before > 3)
-    return runs, places[0], len(flags) - 1 - places[-1]
+        rtts = [rtt for one in windows for rtt in one.rtt_us if rtt is not None]
+        assert (tally["t"], tally["min_us"]) == (day_s, min(rtts))
 
 
 def test_a_new_profile_of_the_mesh_counts_what_is_there(site: Site, store: Store, clock: FakeClock) -> None:

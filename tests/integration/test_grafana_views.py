@@ -29,6 +29,7 @@ from leadline_collector.readers import grant
 from leadline_collector.verdicts import Question, verdicts
 from leadline_migrations.versions.v0008_grafana import VIEWS
 from leadline_verdict.decision import Rule
+from leadline_verdict.episodes import MERGE_GAP_WINDOWS
 from leadline_verdict.requirements import NO_WISHES
 from leadline_verdict.states import GOOD, STATES, UNKNOWN
 from tests import postgres
@@ -234,13 +235,13 @@ def _states(filled: Demo, pair: Pair, profile: str, length_s: int) -> list[int]:
 
 
 def _episodes(states: list[int], start_s: int) -> list[tuple[int, int, int]]:
-    """(start, end, bad windows) of maximal runs, joined over gaps of ``MERGE_GAP``."""
+    """(start, end, bad windows) of maximal runs, joined over gaps of ``MERGE_GAP_WINDOWS``."""
     bad = [code not in (GOOD, UNKNOWN) for code in states]
     at = [number for number, flag in enumerate(bad) if flag]
     merged: list[tuple[int, int, int]] = []
     for _, run in groupby(enumerate(at), lambda one: one[1] - one[0]):
         places = list(map(itemgetter(1), run))
-        if merged and places[0] - merged[-1][1] <= tallies.MERGE_GAP:
+        if merged and places[0] - merged[-1][1] <= MERGE_GAP_WINDOWS:
             merged[-1] = (merged[-1][0], places[-1] + 1, merged[-1][2] + len(places))
         else:
             merged.append((places[0], places[-1] + 1, len(places)))

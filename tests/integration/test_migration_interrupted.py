@@ -54,6 +54,7 @@ MOMENTS = (
     "ADD COLUMN revoked_at",
     "audit_no",
     "CREATE INDEX ix_batch_src_id_boot_id",
+    "DROP TABLE rollup_day",
     "COMMIT",
 )
 BATCHES = 40
@@ -107,7 +108,7 @@ def found(url: URL) -> tuple[str | None, int, int | None]:
 
 
 def test_a_migration_that_is_killed_leaves_what_was_there(old_url: URL, tmp_path: Path) -> None:
-    """Killed at each of seven moments in turn, nothing has changed; the next run goes to the head, with all data."""
+    """Killed at each of eight moments in turn, nothing has changed; the next run goes to the head, with all data."""
     env = environment(old_url, tmp_path / "data")
     for moment in MOMENTS:
         killed_at(moment, env, ["migrate"])

@@ -49,7 +49,7 @@ def _site(store: Store, clock: FakeClock) -> Site:
 
 def rows(store: Store) -> dict[str, int]:
     """How many rows each table has, and how many batches a body."""
-    counted = {which.name: len(table(store, which)) for which in (*tables.PARTITIONED, tables.rollup_day, tables.batch)}
+    counted = {which.name: len(table(store, which)) for which in (*tables.PARTITIONED, tables.tally_day, tables.batch)}
     with store.read() as reader:
         query = select(func.count()).select_from(tables.batch).where(tables.HAS_BODY)
         return counted | {"body": reader.connection.execute(query).scalar_one()}
@@ -89,7 +89,7 @@ def test_everything_old_can_go(site: Site, store: Store, clock: FakeClock) -> No
     retain(store, all_of_it, now_s(clock))
 
     after = rows(store)
-    assert (after["chunk"], after["rollup_hour"], after["rollup_day"], after["batch"], after["body"]) == (1, 1, 0, 1, 1)
+    assert (after["chunk"], after["rollup_hour"], after["tally_day"], after["batch"], after["body"]) == (1, 1, 0, 1, 1)
     assert site.series(site.path(), OLD_S, OLD_S + 2 * HOUR_S).expected.sum() == 0
     assert {one.rows for one in retain(store, all_of_it, now_s(clock))} == {0}
 

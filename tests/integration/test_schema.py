@@ -15,7 +15,7 @@ from leadline.errors import ConfigError, UnavailableError
 from leadline_collector import journal, schema
 from leadline_collector.db import Database
 from leadline_collector.store import Store
-from leadline_collector.tables import mark_hour, metadata, window_stat
+from leadline_collector.tables import mark_day, mark_hour, metadata, rollup_hour, tally_day, window_stat
 
 
 @pytest.fixture(name="empty")
@@ -161,6 +161,57 @@ def test_hours_counted_without_their_states_are_counted_anew(empty: Database) ->
 
     with empty.read() as connection:
         assert not connection.execute(text("SELECT complete FROM rule")).scalar_one()
+
+
+def test_day_tallies_keep_their_counts(empty: Database) -> None:
+    """Schema 0009 drops the episodes of a day and keeps the rest; down again both tables have their old shape."""
+    schema.upgrade(empty, "0008")
+    before = shapes(empty)
+    with empty.write() as connection:
+        connection.exec_driver_sql("INSERT INTO site (id, name) VALUES (1, 'fra')")
+        connection.exec_driver_sql("INSERT INTO agent (id, name, site_id) VALUES (1, 'fra1', 1)")
+        connection.exec_driver_sql(
+            "INSERT INTO tally_day VALUES (1, 2, 3, 86400, 1000, 200, 40, 1010, 190, 30, 812, (1 = 0), "
+            "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)"
+        )
+        if not empty.is_sqlite:
+            connection.exec_driver_sql(
+                "CREATE TABLE rollup_hour_p0 PARTITION OF rollup_hour FOR VALUES FROM (0) TO (9999999)"
+            )
+        hour = {column.name: 0 for column in rollup_hour.columns if not column.nullable} | {"src_id": 1}
+        blobs = {"p95_histogram": b"", "packed": b"", "latest": b"", "simulated": False}
+        connection.execute(insert(rollup_hour), [hour | blobs | {"t": t} for t in (86_400, 90_000, 259_200)])
+        connection.exec_driver_sql("INSERT INTO mark_day (source_id, t) VALUES (1, 259200)")
+
+    schema.upgrade(empty)
+    with empty.read() as connection:
+        rows = connection.execute(select(tally_day)).all()
+        marked = connection.execute(select(mark_day)).all()
+    assert [tuple(row) for row in rows] == [(1, 2, 3, 86_400, 1_000, 200, 40, 1_010, 190, 30, 812, False)]
+    assert [tuple(row) for row in marked] == [(1, 259_200)]
+    assert schema.drift(empty) == []
+
+    schema.downgrade(empty, "0008")
+    with empty.read() as connection:
+        old_row = connection.execute(text("SELECT * FROM tally_day")).one()
+        marked = connection.execute(select(mark_day).order_by(mark_day.c.t)).all()
+    assert shapes(empty) == before
+    assert list(old_row) == [1, 2, 3, 86_400, 1_000, 200, 40, 1_010, 190, 30, 812, 0, *[0] * 12]
+    assert [tuple(row) for row in marked] == [(1, 86_400), (1, 259_200)]
+
+
+def shapes(database: Database) -> list[Any]:
+    """The columns and keys of the day tables, and in SQLite whether they have a rowid."""
+    found: list[Any] = []
+    with database.read() as connection:
+        for name in ("rollup_day", "tally_day"):
+            columns = inspect(connection).get_columns(name)
+            found += [(one["name"], str(one["type"]), one["nullable"], one["default"]) for one in columns]
+            found.append(inspect(connection).get_pk_constraint(name))
+        if database.is_sqlite:
+            query = text("SELECT name, sql LIKE '%WITHOUT ROWID' FROM sqlite_master WHERE name LIKE '%_day' ORDER BY 1")
+            found += [tuple(row) for row in connection.execute(query)]
+    return found
 
 
 def test_up_twice_does_nothing(empty: Database) -> None:

@@ -1,4 +1,4 @@
-"""The histogram: which value is in which bin, what is exact, and that merging and storing lose nothing."""
+"""The histogram: which value is in which bin, what is exact, and that storing loses nothing."""
 
 from __future__ import annotations
 
@@ -77,17 +77,6 @@ def test_a_limit_of_four_digits_is_refused() -> None:
 def test_a_limit_beyond_all_bins_has_everything_below_it() -> None:
     """Above 100 s all, below 0 nothing."""
     assert (of([1, 2]).at_or_below(US_MAX + 1), of([1, 2]).at_or_below(-1)) == (2, 0)
-
-
-@given(st.lists(VALUES, max_size=5))
-def test_merging_counts_what_counting_together_counts(parts: list[list[int]]) -> None:
-    """Any grouping gives the same bins and counts."""
-    together = of([value for part in parts for value in part])
-
-    merged = Histogram.merged(of(part) for part in parts)
-
-    assert (merged.bins.tolist(), merged.counts.tolist()) == (together.bins.tolist(), together.counts.tolist())
-    assert merged.total == sum(map(len, parts))
 
 
 @given(VALUES)

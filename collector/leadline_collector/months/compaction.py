@@ -9,11 +9,9 @@ Rule 3: an hour that is not over is compacted for the matrix's sake, without chu
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +26,7 @@ from leadline_collector.months.marks import DAY_S, HOUR_S, Mark
 from leadline_collector.months.rollups import COUNTERS, PathHour, Row
 from leadline_collector.months.rules import Rule
 from leadline_collector.store import Reader, Store
-from leadline_collector.tables import chunk, rollup_day, rollup_hour, tally_day, tally_hour, window_stat
+from leadline_collector.tables import chunk, rollup_hour, tally_day, tally_hour, window_stat
 from leadline_verdict.series import COLUMNS, NONE
 
 #: The last minute of an hour is sealed 16 s after its end and sent at once.
@@ -43,9 +41,7 @@ class Rows:
 
     chunks: Sequence[Row] = ()
     hours: Sequence[Row] = ()
-    days: Sequence[Row] = ()
     tally_hours: Sequence[Row] = ()
-    tally_days: Sequence[Row] = ()
 
 
 def compact_hours(store: Store, source_id: int, hours_s: Sequence[int], now_s: int) -> bool:
@@ -190,30 +186,13 @@ def compact_day(store: Store, source_id: int, day_s: int) -> bool:
             known = directory.read(reader.connection)
             if marks.of_hours(reader.connection, day_s, day_s + DAY_S, known.agents_of[source_id]):
                 return False
-            rows = _day(reader, known, source_id, day_s)
+            windows = blocks.hours(reader.connection, known.agents_of[source_id], day_s, day_s + DAY_S)
+            wanted = rules.valid(reader.connection)
+            rows = [row for rule in wanted for row in day_tally_rows(windows, rule, known, day_s)]
         with store.write() as writer:
-            writer.replace(rollup_day, rows.days)
-            writer.replace(tally_day, rows.tally_days)
+            writer.replace(tally_day, rows)
             marks.remove_day(writer.connection, source_id, day_s)
         return True
-
-
-def _day(reader: Reader, known: Directory, source_id: int, day_s: int) -> Rows:
-    connection, agents = reader.connection, known.agents_of[source_id]
-    windows = blocks.hours(connection, agents, day_s, day_s + DAY_S)
-    return Rows(
-        days=_day_rollups(connection, agents, day_s),
-        tally_days=[row for rule in rules.valid(connection) for row in day_tally_rows(windows, rule, known, day_s)],
-    )
-
-
-def _day_rollups(connection: Connection, src_ids: Sequence[int], day_s: int) -> list[Row]:
-    columns = [column for column in rollup_hour.columns if column.name not in {"packed", "latest"}]
-    query = select(*columns).where(blocks.of_paths(rollup_hour.c, src_ids, None, day_s, day_s + DAY_S))
-    of_path: defaultdict[tuple[int, int], list[Mapping[str, Any]]] = defaultdict(list)
-    for row in connection.execute(query).mappings():
-        of_path[row["src_id"], row["dst_id"]].append(dict(row))
-    return [rollups.day_row(day_s, hours) for hours in of_path.values()]
 
 
 def day_tally_rows(windows: Hours, rule: Rule, known: Directory, day_s: int) -> list[Row]:
@@ -221,10 +200,9 @@ def day_tally_rows(windows: Hours, rule: Rule, known: Directory, day_s: int) -> 
     pairs = tallies.pair_hours(windows, rule.criteria, known.source_of, known.destination_of)
     whole = tallies.days(pairs, day_s)
     counted = tallies.counts(whole.pessimistic, whole.optimistic).tolist()
-    runs = tallies.episodes(whole.pessimistic, whole.optimistic).tolist()
     return [
-        (source_id, rule.id, destination_id, day_s, *of_pair, None if least == NONE else least, simulated, *episodes)
-        for (source_id, destination_id, _), of_pair, least, simulated, episodes in zip(
-            whole.keys, counted, whole.min_us.tolist(), whole.simulated.tolist(), runs, strict=True
+        (source_id, rule.id, destination_id, day_s, *of_pair, None if least == NONE else least, simulated)
+        for (source_id, destination_id, _), of_pair, least, simulated in zip(
+            whole.keys, counted, whole.min_us.tolist(), whole.simulated.tolist(), strict=True
         )
     ]

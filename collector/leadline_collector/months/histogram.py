@@ -4,12 +4,11 @@
 what is above the edge below it and up to its own edge, that included: so the share at or below a limit of up to three
 significant digits is exact. Any other limit needs the values themselves (``chunks``).
 
-Merging adds counts. Nothing is lost by it, and percentiles, of which that cannot be said, are not stored instead.
+Counts of several hours can be added without loss. Percentiles cannot, so none are stored instead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -40,17 +39,9 @@ class Histogram:
     @classmethod
     def of(cls, values_us: NDArray[np.integer]) -> Histogram:
         """Each value counted once; ValueError for one below 0 or above ``US_MAX``."""
-        return _dense(np.bincount(bins_of(values_us), minlength=1))
-
-    @classmethod
-    def merged(cls, parts: Iterable[Histogram]) -> Histogram:
-        """What all of them counted together."""
-        known = list(parts)
-        if not known:
-            return cls.of(np.empty(0, np.int64))
-        bins = np.concatenate([part.bins for part in known])
-        # The weights of bincount are floats: exact up to 2**53, more probes than will ever be sent.
-        return _dense(np.bincount(bins, np.concatenate([part.counts for part in known]), minlength=1))
+        counts = np.bincount(bins_of(values_us), minlength=1)
+        bins = np.flatnonzero(counts)
+        return cls(bins=bins.astype(np.int64), counts=counts[bins].astype(np.int64))
 
     @property
     def total(self) -> int:
@@ -77,11 +68,6 @@ class Histogram:
         """The histogram ``encode`` was called on."""
         pairs = varint.decode(data)
         return cls(bins=np.cumsum(pairs[0::2]), counts=pairs[1::2])
-
-
-def _dense(counts: NDArray[np.float64] | NDArray[np.intp]) -> Histogram:
-    bins = np.flatnonzero(counts)
-    return Histogram(bins=bins.astype(np.int64), counts=counts[bins].astype(np.int64))
 
 
 def bins_of(values_us: NDArray[np.integer]) -> NDArray[np.integer]:

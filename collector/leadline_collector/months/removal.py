@@ -28,7 +28,6 @@ _SPANS_S = {
     tables.window_stat: DAY_S,
     tables.chunk: 10 * DAY_S,
     tables.rollup_hour: 30 * DAY_S,
-    tables.rollup_day: 365 * DAY_S,
     tables.tally_hour: DAY_S,
     tables.tally_day: 30 * DAY_S,
 }
@@ -94,7 +93,7 @@ def _limits(reader: Reader, before_s: int) -> dict[int, int]:
     oldest = select(mark_hour.c.src_id, func.min(mark_hour.c.t)).group_by(mark_hour.c.src_id)
     marked = {row[0]: row[1] for row in reader.connection.execute(oldest)}
     agents = directory.read(reader.connection).source_of
-    # Whole days, because those have rollups too.
+    # Whole days, because those have tallies too.
     until = {src_id: min(before_s, marked.get(src_id, before_s)) for src_id in agents}
     return {src_id: limit_s - limit_s % DAY_S for src_id, limit_s in until.items()}
 

@@ -64,7 +64,7 @@ def retain(store: Store, retention: Retention, now_s: int, *, dry_run: bool = Fa
 
 
 def _removed(store: Store, retention: Retention, now_s: int, dry_run: bool) -> Iterator[Removed]:
-    rollups = (tables.rollup_hour, tables.rollup_day, tables.tally_hour, tables.tally_day)
+    rollups = (tables.rollup_hour, tables.tally_hour, tables.tally_day)
     tiers = [
         (retention.windows_s, tables.window_stat),
         (retention.raw_s, tables.chunk),

@@ -22,9 +22,6 @@ from leadline_verdict.readings import merged, path_readings
 from leadline_verdict.series import NONE
 from leadline_verdict.states import BAD, GOOD, UNAVAILABLE, UNKNOWN, Readings
 
-#: Runs of the same state that are at most this many windows apart are one episode (method.md §3.2).
-MERGE_GAP = 2
-
 #: Number of the destination site by number of the target.
 Sites: TypeAlias = Mapping[int, int]
 _Flags: TypeAlias = NDArray[np.bool_]
@@ -123,22 +120,3 @@ def letters(reading: NDArray[np.uint8]) -> list[str | None]:
     texts = np.ascontiguousarray(_LETTERS[reading]).view(f"S{reading.shape[1]}")[:, 0]
     all_good = (reading == GOOD).all(axis=1)
     return [None if good else text.decode() for good, text in zip(all_good.tolist(), texts.tolist(), strict=True)]
-
-
-def episodes(pessimistic: NDArray[np.uint8], optimistic: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Episodes of each row, a whole day: ``tables.EPISODE_COLUMNS``. What nobody knows is bad in the pessimistic
-    reading and good in the optimistic one; unavailable is as bad as bad.
-    """
-    good, good_best = pessimistic == GOOD, (optimistic == GOOD) | (optimistic == UNKNOWN)
-    return np.column_stack([column for flags in (~good, good, ~good_best, good_best) for column in _runs(flags)])
-
-
-def _runs(flags: _Flags) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Of each row: runs of flags, then the minutes before the first and after the last; all of them without any."""
-    starts = flags.copy()
-    for gap in range(1, MERGE_GAP + 2):
-        starts[:, gap:] &= ~flags[:, :-gap]
-    some, length = flags.any(axis=1), flags.shape[1]
-    lead = np.where(some, flags.argmax(axis=1), length)
-    trail = np.where(some, flags[:, ::-1].argmax(axis=1), length)
-    return starts.sum(axis=1), lead, trail

@@ -1,7 +1,7 @@
 """The one door through which time and randomness come in.
 
 Differences are taken between monotonic readings; wall readings are labels and are never subtracted to get an RTT.
-Everything else receives a ``Clock``; tests/fakes.py has one that jumps.
+Everything else receives a ``Clock``; tests/support/clock.py has one that jumps.
 """
 
 from __future__ import annotations

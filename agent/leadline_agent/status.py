@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct, field
 
-from leadline import wire
 from leadline.errors import ConfigError
-from leadline_agent.health import Health
+from leadline.wire import batch as wire
+from leadline_agent.probe.counters import Health
 
 FILE_NAME = "status.json"
 WRITE_EVERY_S = 60

@@ -16,8 +16,8 @@ from leadline.errors import LeadlineError
 
 #: A module of this package each, in the order of the help. Only the one that runs is imported: the agent stays light.
 COMMANDS = ("check", "verdict", "demo", "agent", "collector", "mesh", "token", "limits", "import", "grafana")
-#: Modules with another name than their command: ``import`` is a word of the language.
-_MODULES = {"import": "importing"}
+#: Module of a command below ``leadline_cli``, if it is not ``commands`` and the command's name.
+_MODULES = {"check": "check.command", "import": "commands.import_"}
 EXIT_USAGE = 2
 #: 128 + SIGINT, as shells report it.
 EXIT_INTERRUPTED = 130
@@ -34,7 +34,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"leadline {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in (command,) if command in COMMANDS else COMMANDS:
-        import_module(f"leadline_cli.{_MODULES.get(name, name)}").add_parser(commands)
+        import_module(f"leadline_cli.{_MODULES.get(name, 'commands.' + name)}").add_parser(commands)
     return parser
 
 

@@ -13,8 +13,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from leadline.errors import ConfigError
-from leadline.places import data_directory
-from leadline_collector.months.retention import Retention
+from leadline.user_dirs import data_directory
+from leadline_collector.rollup.retention import Retention
 
 HOST_DEFAULT = "127.0.0.1"
 #: Below the ephemeral range of every system, and free of well-known services.

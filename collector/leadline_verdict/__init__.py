@@ -1,5 +1,5 @@
 """Verdicts over weeks and months: arrays of windows in, claims with their intervals and reasons out.
 
-Pure: no database, no network, no clock. What a single window says is ``leadline.judge``'s; docs/verdicts.md has the
+Pure: no database, no network, no clock. What a single window says is ``leadline.evaluation``'s; docs/verdicts.md has the
 definitions and the choices.
 """

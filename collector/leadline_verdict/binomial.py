@@ -1,7 +1,7 @@
 """Exact bounds on proportions and counts (method.md §4.1).
 
 They hold for independent trials. Probes and windows of one path are not: claims on shares go through
-``leadline_verdict.shares``, which counts days and episodes instead.
+``leadline_verdict.compliance_share``, which counts days and episodes instead.
 """
 
 from __future__ import annotations

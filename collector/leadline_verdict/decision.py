@@ -13,14 +13,9 @@ from enum import StrEnum
 
 import numpy as np
 
-from leadline.judge import (
-    CAMPAIGN_DAYS_PROVISIONAL,
-    TARGET_SHARE_DEFAULT,
-    UNSEEN_EPISODE_WINDOWS,
-    WINDOWS_PER_DAY,
-)
+from leadline.evaluation import CAMPAIGN_DAYS_PROVISIONAL, TARGET_SHARE_DEFAULT, UNSEEN_EPISODE_WINDOWS, WINDOWS_PER_DAY
+from leadline_verdict.compliance_share import DAYS_FOR_VARIANCE, Interval, Seen, seen, share_interval
 from leadline_verdict.document import Word
-from leadline_verdict.shares import DAYS_FOR_VARIANCE, Interval, Seen, seen, share_interval
 from leadline_verdict.states import BAD, GOOD, Minutes, Readings
 
 #: A period is valid with so many of its windows known (§3.2).

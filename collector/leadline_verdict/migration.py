@@ -14,7 +14,7 @@ import numpy as np
 
 from leadline.model import WINDOW_S
 from leadline_verdict.episodes import runs
-from leadline_verdict.hours import WINDOWS_PER_HOUR
+from leadline_verdict.hour_of_week import WINDOWS_PER_HOUR
 from leadline_verdict.states import Minutes
 
 HOURS_PER_DAY = 24

@@ -9,11 +9,11 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from leadline.judge import Criterion, Measure
-from leadline.limits import Comparison
+from leadline.evaluation import Criterion, Measure
+from leadline.limits.catalogue import Comparison
 from leadline.model import WINDOW_S
-from leadline.physics import Floors
-from leadline_verdict.readings import excused, known, merged, observed_high_us, path_readings, unavailable
+from leadline.propagation import Floors
+from leadline_verdict.evaluation import excused, known, merged, observed_high_us, path_readings, unavailable
 from leadline_verdict.requirements import LossLimit
 from leadline_verdict.series import PathSeries
 from leadline_verdict.states import BAD, GOOD, UNAVAILABLE, UNKNOWN, Minutes, Readings, nothing_known

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from leadline.judge import CAMPAIGN_DAYS, CAMPAIGN_DAYS_PROVISIONAL
+from leadline.evaluation import CAMPAIGN_DAYS, CAMPAIGN_DAYS_PROVISIONAL
+from leadline_verdict.compliance_share import Interval
 from leadline_verdict.decision import COVERAGE_MIN, Measured, Rule
 from leadline_verdict.document import LossAnswer, PhysicsAnswer, PhysicsLimitAnswer, Reason, Word
 from leadline_verdict.requirements import Requirement
-from leadline_verdict.shares import Interval
 
 
 def percent(ratio: float) -> str:

@@ -17,10 +17,10 @@ from fractions import Fraction
 
 import msgspec
 
-from leadline import judge
+from leadline import evaluation as judge
 from leadline.errors import ConfigError
-from leadline.judge import Criterion, Measure, NotJudged
-from leadline.limits import Catalogue, Comparison, Limit, Metric, Profile
+from leadline.evaluation import Criterion, Measure, NotJudged
+from leadline.limits.catalogue import Catalogue, Comparison, Limit, Metric, Profile
 
 
 class Origin(StrEnum):

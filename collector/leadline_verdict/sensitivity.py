@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from leadline.judge import Criterion, Measure
+from leadline.evaluation import Criterion, Measure
 from leadline_verdict.decision import Measured, Rule, measured
 from leadline_verdict.document import SensitivityAnswer, Word
 from leadline_verdict.pair import PairWindows, pair_readings

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from leadline.model import WINDOW_S
 
-#: "None" in a column of microseconds: +infinity, or nothing to say (``leadline.stats``).
+#: "None" in a column of microseconds: +infinity, or nothing to say (``leadline.statistics``).
 NONE = -1
 IntColumn: TypeAlias = NDArray[np.int32]
 

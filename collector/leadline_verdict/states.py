@@ -1,4 +1,4 @@
-"""States of windows in arrays: ``leadline.judge.State`` for whoever has a month of them."""
+"""States of windows in arrays: ``leadline.evaluation.State`` for whoever has a month of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from leadline.judge import State
+from leadline.evaluation import State
 
 #: Codes in the order of severity: of several paths or criteria the largest is the worst.
 GOOD, BAD, UNAVAILABLE, UNKNOWN = range(4)

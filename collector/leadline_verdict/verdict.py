@@ -8,25 +8,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from leadline.judge import CAMPAIGN_DAYS
-from leadline.physics import Plausibility
-from leadline.wire import is_imported
-from leadline_verdict import parts, reasons
+from leadline.evaluation import CAMPAIGN_DAYS
+from leadline.propagation import Plausibility
+from leadline.wire.batch import is_imported
+from leadline_verdict import reasons
+from leadline_verdict import sections as parts
+from leadline_verdict.compliance_share import Rule as IntervalRule
+from leadline_verdict.counterfactuals import flips
 from leadline_verdict.decision import Measured, Rule, measured
 from leadline_verdict.document import PairVerdict, Reason, SegmentAnswer, Word
-from leadline_verdict.flips import flips
-from leadline_verdict.hours import VISITS_NEEDED, VISITS_NEEDED_PROVISIONAL, HourOfWeek, hours_of_week, validity
-from leadline_verdict.light import physics_answer
-from leadline_verdict.losses import loss_answer
-from leadline_verdict.order import Facts, decide, provisos
+from leadline_verdict.hour_of_week import VISITS_NEEDED, VISITS_NEEDED_PROVISIONAL, HourOfWeek, hours_of_week, validity
+from leadline_verdict.loss import loss_answer
 from leadline_verdict.pair import PairWindows, pair_readings
+from leadline_verdict.precedence import Facts, decide, provisos
+from leadline_verdict.propagation import physics_answer
 from leadline_verdict.requirements import Requirements
 from leadline_verdict.sensitivity import sensitivity
-from leadline_verdict.shares import Rule as IntervalRule
 from leadline_verdict.states import GOOD
 
 if TYPE_CHECKING:
-    from leadline_verdict.segments import Segment
+    from leadline_verdict.change_points import Segment
 
 #: A claim on so many days of clustered days is strong (method.md §6.5).
 STRONG_DAYS = 63

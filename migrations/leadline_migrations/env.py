@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the versions on the connection that ``leadline_collector.schema`` hands over."""
+"""Alembic's entry: runs the versions on the connection that ``leadline_collector.db.schema`` hands over."""
 
 from __future__ import annotations
 

@@ -21,10 +21,10 @@ from statistics import median
 
 import msgspec
 
-from leadline import wire
 from leadline.model import window_of
-from leadline_agent.sealing import pack
-from leadline_agent.spool.segment import HEADER_BYTES
+from leadline.wire import batch as wire
+from leadline_agent.delivery.batch_builder import pack
+from leadline_agent.spool.record_format import HEADER_BYTES
 from tests.bench.agent_process import (
     AgentBenchError,
     Collector,

@@ -19,10 +19,10 @@ import msgspec
 
 from leadline.clock import SystemClock, seeded
 from leadline.model import ProbeSettings
-from leadline_agent.aim import Aim, Outcome
-from leadline_agent.prober import Prober
+from leadline_agent.probe.engine import Prober
+from leadline_agent.probe.results import Aim, Outcome
 from tests.bench.report import INTERVAL_MS, TIMEOUT_MS, Report, Task, Tool
-from tests.probing import has_finished
+from tests.support.probing import has_finished
 
 _NS_PER_S = 1_000_000_000
 #: How long after the last slot a reply may come.

@@ -17,15 +17,16 @@ import psycopg
 from sqlalchemy import text
 
 from leadline.clock import SystemClock
-from leadline_collector import references, schema
-from leadline_collector.db import Database
-from leadline_collector.store import Store
-from tests import postgres
+from leadline_collector.db import schema
+from leadline_collector.db.engine import Database
+from leadline_collector.db.transactions import Store
+from leadline_collector.mesh import reference_tables as references
 from tests.bench import query_data as data
 from tests.bench.ingest_servers import mesh_of
 from tests.bench.query import PROFILE, REPEATS, Figure
-from tests.integration.grafana import Asked, expanded, reader
 from tests.integration.test_grafana_dashboards import QUERIES
+from tests.support import postgres
+from tests.support.grafana_data import Asked, expanded, reader
 
 DAY_S = 86_400
 GOAL_MS = 1_000

@@ -14,9 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from random import Random
 
-from leadline import wire
 from leadline.model import ErrorBound, Window
-from leadline_agent.sealing import GZIP_LEVEL
+from leadline.wire import batch as wire
+from leadline_agent.delivery.batch_builder import GZIP_LEVEL
 
 PROBES = 60
 #: Windows to choose from: enough that gzip finds nothing to repeat within its 32 KiB.

@@ -22,11 +22,13 @@ from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
 from leadline.clock import SystemClock
-from leadline_collector import credentials, meshes, schema, tables
-from leadline_collector.db import Database
-from leadline_collector.secret import Kind, new_secret, sha256_of
-from leadline_collector.store import Store
-from tests import postgres
+from leadline_collector.auth import key_store as credentials
+from leadline_collector.auth.secrets import Kind, new_secret, sha256_of
+from leadline_collector.db import schema, tables
+from leadline_collector.db.engine import Database
+from leadline_collector.db.transactions import Store
+from leadline_collector.mesh import service as meshes
+from tests.support import postgres
 
 START_S_MAX = 60
 TICKS = os.sysconf("SC_CLK_TCK")

@@ -8,7 +8,7 @@ from functools import partial
 
 from tests.bench import peers
 from tests.bench.cable import TARGETS, address
-from tests.bench.figures import BenchError, Row, compare, row, true_trips
+from tests.bench.measurements import BenchError, Row, compare, row, true_trips
 from tests.bench.report import TIMEOUT_MS, Task, Tool
 from tests.network.wan import Wan, WanError
 

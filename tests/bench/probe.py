@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from tests.bench import path, rate
-from tests.bench.figures import GOAL_TARGETS, BenchError, Goal, Row, goals, middle, number, us
+from tests.bench.measurements import GOAL_TARGETS, BenchError, Goal, Row, goals, middle, number, us
 from tests.bench.rate import Try
 from tests.bench.report import INTERVAL_MS, Tool
 from tests.network.namespaces import why_not

@@ -22,26 +22,28 @@ import psycopg
 from sqlalchemy import select, text
 from sqlalchemy.engine import URL
 
-from leadline_collector import bodies, directory, schema
-from leadline_collector.db import Database
-from leadline_collector.ingest import ingest
-from leadline_collector.matrix import matrix
-from leadline_collector.months import period_counts
-from leadline_collector.months.compactor import compact
-from leadline_collector.now import pairs
-from leadline_collector.now.pairs import Seen
-from leadline_collector.period import Period
-from leadline_collector.store import PathIds, Store
-from leadline_collector.tables import batch
-from leadline_collector.verdicts import Question, verdicts
+from leadline_collector.analysis.matrix import matrix
+from leadline_collector.analysis.verdicts import Question, verdicts
+from leadline_collector.db import schema
+from leadline_collector.db.engine import Database
+from leadline_collector.db.tables import batch
+from leadline_collector.db.transactions import PathIds, Store
+from leadline_collector.http import request_body as bodies
+from leadline_collector.ingest.service import ingest
+from leadline_collector.live import pairs
+from leadline_collector.live.pairs import Seen
+from leadline_collector.mesh import registry as directory
+from leadline_collector.rollup import period_counts
+from leadline_collector.rollup.worker import compact
+from leadline_collector.time_range import Period
 from leadline_verdict.decision import Rule
 from leadline_verdict.requirements import NO_WISHES
-from tests import postgres
 from tests.bench import ingest_load as load
 from tests.bench import query_data as data
 from tests.bench.ingest_servers import mesh_of
 from tests.bench.query_data import DAY_S, HOUR_S
-from tests.fakes import FakeClock
+from tests.support import postgres
+from tests.support.clock import FakeClock
 
 PROFILE = "vcf9-stretched-cluster"
 #: Midnight; 30 days from here are compacted, and the hour after them is what compaction is measured on.

@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, insert, text
 
-from leadline import wire
 from leadline.clock import SystemClock
-from leadline_collector import meshes, tables
-from leadline_collector.months import hour_windows, rollups, rules
-from leadline_collector.months.chunks import Chunk
-from leadline_collector.months.rollups import PathHour
-from leadline_collector.store import Store
+from leadline.wire import batch as wire
+from leadline_collector.db import tables
+from leadline_collector.db.transactions import Store
+from leadline_collector.mesh import service as meshes
+from leadline_collector.rollup import path_rollups as rollups
+from leadline_collector.rollup import profile_revisions as rules
+from leadline_collector.rollup import window_codec as hour_windows
+from leadline_collector.rollup.path_rollups import PathHour
+from leadline_collector.rollup.raw_codec import Chunk
 from leadline_verdict.series import COLUMNS
 
 HOUR_S = 3_600

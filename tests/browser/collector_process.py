@@ -7,10 +7,10 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from leadline_cli.logs import log_to_stderr
+from leadline_cli.log_format import log_to_stderr
 from leadline_collector.config import read_config
-from leadline_collector.serve import serve
-from tests.fakes import FakeClock
+from leadline_collector.server.serve import serve
+from tests.support.clock import FakeClock
 
 
 def main() -> int:

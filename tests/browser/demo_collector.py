@@ -16,18 +16,19 @@ from typing import IO
 
 import msgspec
 
-from leadline import __version__, wire
+from leadline import __version__
 from leadline.clock import seeded
-from leadline.mesh_file import parse_mesh
-from leadline_cli.demo import DAY_S, HISTORY_DAYS, SEED, mesh_text
-from leadline_collector import meshes
+from leadline.mesh.parser import parse_mesh
+from leadline.wire import batch as wire
+from leadline_cli.commands.demo import DAY_S, HISTORY_DAYS, SEED, mesh_text
 from leadline_collector.config import read_config
-from leadline_collector.months.compactor import compact
-from leadline_collector.serve import opened
-from leadline_collector.simulate import simulate
-from tests.fakes import FakeClock
+from leadline_collector.demo.simulation import simulate
+from leadline_collector.mesh import service as meshes
+from leadline_collector.rollup.worker import compact
+from leadline_collector.server.serve import opened
 from tests.integration.conftest import Client
-from tests.integration.documents import batch, body, window
+from tests.support.clock import FakeClock
+from tests.support.documents import batch, body, window
 
 #: Thursday, 2026-11-19 10:31:25 UTC: working hours in Europe, and five seconds before the collector brings up to date
 #: what is true now: standing there, it does so every five seconds.

@@ -16,14 +16,14 @@ from pathlib import Path
 import urllib3
 
 from leadline.clock import seeded
-from leadline_agent import push
-from leadline_agent.loop import AgentLoop
-from leadline_agent.push import CollectorClient
-from leadline_agent.sealing import Sealer
-from leadline_agent.spool.files import DirectoryFiles
-from leadline_agent.spool.limits import SpoolLimits
-from leadline_agent.state import AgentState
-from leadline_cli.logs import log_to_stderr
+from leadline_agent.agent import AgentLoop
+from leadline_agent.delivery import collector_client as push
+from leadline_agent.delivery.batch_builder import Sealer
+from leadline_agent.delivery.collector_client import CollectorClient
+from leadline_agent.identity.state_dir import AgentState
+from leadline_agent.spool.filesystem import DirectoryFiles
+from leadline_agent.spool.quota import SpoolLimits
+from leadline_cli.log_format import log_to_stderr
 from tests.chaos.cluster import OPENED
 from tests.chaos.fast_clock import FastClock
 from tests.chaos.oracle import OracleFile, WitnessedSpool

@@ -16,9 +16,9 @@ from sqlalchemy import Connection, select
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import IsolationLevel
 
-from leadline.stats import window_statistics
-from leadline_collector import tables
-from leadline_collector.windows import COLUMNS, window_row
+from leadline.statistics import window_statistics
+from leadline_collector.db import tables
+from leadline_collector.windows.rows import COLUMNS, window_row
 from tests.chaos import source
 from tests.chaos.nemesis import Harm
 from tests.chaos.oracle import Name, Place, Told

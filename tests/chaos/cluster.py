@@ -18,12 +18,12 @@ from typing import Any
 import urllib3
 from sqlalchemy.engine import URL
 
-from leadline import wire
-from leadline_agent.push import enrol
-from leadline_agent.state import AgentState, Credential
-from tests import postgres
+from leadline.wire import batch as wire
+from leadline_agent.delivery.collector_client import enrol
+from leadline_agent.identity.state_dir import AgentState, Credential
 from tests.chaos.proxy import Proxy
 from tests.chaos.variants import Variant
+from tests.support import postgres
 
 ROOT = Path(__file__).parents[2]
 START_S_MAX = 15.0

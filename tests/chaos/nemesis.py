@@ -17,7 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from random import Random
 
-from leadline_agent.spool.segment import BLOCK_BYTES, Found, Kind, header_at, scan, segment_number
+from leadline_agent.spool.record_format import BLOCK_BYTES, Found, Kind, header_at, scan, segment_number
 from tests.chaos.cluster import Agent, Collector, Postgres, SmallDisk, copy_database, wait_until
 from tests.chaos.oracle import Name
 from tests.chaos.proxy import LIES, Lie

@@ -16,8 +16,8 @@ from typing import Any
 
 import msgspec
 
-from leadline_agent.sealing import unpack
-from leadline_agent.spool.shelf import BatchId, PackedBatch
+from leadline_agent.delivery.batch_builder import unpack
+from leadline_agent.spool.index import BatchId, PackedBatch
 from leadline_agent.spool.spool import Committed, NotDurable, Spool
 from tests.chaos.fast_clock import SPEED
 

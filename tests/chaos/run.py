@@ -18,15 +18,15 @@ import msgspec
 from sqlalchemy.engine import URL
 
 from leadline.clock import SystemClock, seeded
-from leadline_collector.agent_gaps import LIMIT_MAX
-from leadline_collector.answers import GapsAnswer
-from tests import postgres
+from leadline_collector.analysis.documents import GapsAnswer
+from leadline_collector.gaps.service import LIMIT_MAX
 from tests.chaos import checker, oracle, source
 from tests.chaos.checker import Check, Verdict
 from tests.chaos.cluster import Agent, Collector, Postgres, Process, SmallDisk, enrolled, mesh, wait_until
 from tests.chaos.nemesis import Fault, Nemesis
 from tests.chaos.proxy import LIES, Lie, Proxy
 from tests.chaos.variants import Variant
+from tests.support import postgres
 
 SITES = ("fra", "ams", "tiny")
 #: Whose spool is a small disk: it fills.
@@ -229,8 +229,8 @@ def _postgres(options: Options) -> Iterator[Postgres | None]:
 
 
 def _migrate(database: URL) -> None:
-    from leadline_collector import schema
-    from leadline_collector.db import Database
+    from leadline_collector.db import schema
+    from leadline_collector.db.engine import Database
 
     opened = Database(database)
     try:

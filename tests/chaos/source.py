@@ -11,10 +11,10 @@ import sys
 import threading
 from pathlib import Path
 
-from leadline import wire
 from leadline.clock import SystemClock, seeded
 from leadline.model import WINDOW_S, ErrorBound, Failure, Miss, Window, window_of
-from leadline_agent.frames import ProbePlan, Sealed, read_frame, write_frame
+from leadline.wire import batch as wire
+from leadline_agent.probe.ipc import ProbePlan, Sealed, read_frame, write_frame
 
 NS_PER_S = 1_000_000_000
 #: Minutes a real second.

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from itertools import count
 from random import Random
 
-from leadline_agent.spool.files import Files
-from leadline_agent.spool.limits import SpoolLimits
-from leadline_agent.spool.shelf import BatchId, PackedBatch, Spooled
+from leadline_agent.spool.filesystem import Files
+from leadline_agent.spool.index import BatchId, PackedBatch, Spooled
+from leadline_agent.spool.loss_records import Loss, Tombstone
+from leadline_agent.spool.quota import SpoolLimits
 from leadline_agent.spool.spool import Committed, NotDurable, Spool
-from leadline_agent.spool.tombstones import Loss, Tombstone
 from tests.chaos.crashing_files import CrashingFiles, PowerLossError
-from tests.fakes import FakeClock
+from tests.support.clock import FakeClock
 
 #: Segments of a few batches, and a budget of a few segments: everything happens within a hundred batches.
 SMALL = SpoolLimits(

@@ -13,14 +13,15 @@ from typing import Any
 from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import Engine
 
-from leadline import wire
-from leadline_agent import push, upload
-from leadline_agent.answers import Answer, Kind, read_answer
-from leadline_agent.sender import Sender
-from leadline_agent.spool.shelf import BatchId
-from leadline_collector import journal
-from leadline_collector.journal import JournalEntry
-from leadline_collector.store import Store, Writer
+from leadline.wire import batch as wire
+from leadline_agent.delivery import collector_client as push
+from leadline_agent.delivery import upload_policy as upload
+from leadline_agent.delivery.responses import Answer, Kind, read_answer
+from leadline_agent.delivery.uploader import Sender
+from leadline_agent.spool.index import BatchId
+from leadline_collector.db.transactions import Store, Writer
+from leadline_collector.journal import store as journal
+from leadline_collector.journal.store import JournalEntry
 
 #: How much later than its acknowledgement a batch is committed (ACK_BEFORE_COMMIT).
 COMMIT_LATE_S = 0.5

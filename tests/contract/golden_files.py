@@ -38,12 +38,12 @@ from sqlalchemy.engine import URL
 
 from leadline import __version__
 from leadline_cli.__main__ import build_parser
-from leadline_collector import schema
-from leadline_collector.db import Database
-from tests import postgres
+from leadline_collector.db import schema
+from leadline_collector.db.engine import Database
 from tests.contract import golden_relics
 from tests.contract.golden_relics import MIDNIGHT_S, NOW_S, START_S, leadline
 from tests.integration.conftest import Client
+from tests.support import postgres
 
 FOLDER = Path(__file__).parent / "golden"
 WIRE = Path(__file__).parent / "wire"

@@ -34,23 +34,23 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.engine import URL
 
-from leadline import wire
 from leadline.clock import Clock, SystemClock
 from leadline.model import ErrorBound, Failure, Miss, Window
-from leadline_agent import sealing
+from leadline.wire import batch as wire
+from leadline_agent.delivery import batch_builder as sealing
 from leadline_agent.spool.spool import Spool
 from leadline_agent.spool.usage import Usage
-from leadline_collector import tables
 from leadline_collector.config import CollectorConfig
-from leadline_collector.months.compactor import compact
-from leadline_collector.serve import opened, running
-from leadline_collector.store import Store
+from leadline_collector.db import tables
+from leadline_collector.db.transactions import Store
+from leadline_collector.rollup.worker import compact
+from leadline_collector.server.serve import opened, running
 from tests.chaos.fast_clock import FastClock
 from tests.chaos.spool_oracle import waiting
-from tests.fakes import FakeClock
 from tests.integration.conftest import Client
-from tests.integration.documents import MESH, batch, body
-from tests.integration.live_agent import LiveAgent, until
+from tests.support.clock import FakeClock
+from tests.support.documents import MESH, batch, body
+from tests.support.live_agent import LiveAgent, until
 
 FOLDER = Path(__file__).parent / "golden" / "relics"
 AGENT, COLLECTOR = FOLDER / "agent", FOLDER / "collector"

@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from leadline.judge import Criterion, Measure, NotJudged, criterion, judged
-from leadline.limits import (
+from leadline.evaluation import Criterion, Measure, NotJudged, criterion, judged
+from leadline.limits.catalogue import (
     Catalogue,
     Comparison,
     Confidence,

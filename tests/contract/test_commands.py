@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from leadline.mesh_file import parse_mesh
+from leadline.mesh.parser import parse_mesh
 from leadline_cli.__main__ import build_parser, main
 
 ROOT = Path(__file__).parents[2]

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from leadline.mesh_file import parse_mesh
+from leadline.mesh.parser import parse_mesh
 from leadline_cli.__main__ import build_parser
-from tests.compose import ROOT, Document, compose, leadline_commands
+from tests.support.compose import ROOT, Document, compose, leadline_commands
 
 pytestmark = pytest.mark.source_tree
 

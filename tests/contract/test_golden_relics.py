@@ -15,10 +15,10 @@ import msgspec
 import pytest
 from sqlalchemy.engine import URL
 
-from leadline_agent.state import AgentState
+from leadline_agent.identity.state_dir import AgentState
 from leadline_agent.status import read_status
-from leadline_collector import schema
-from leadline_collector.db import Database
+from leadline_collector.db import schema
+from leadline_collector.db.engine import Database
 from tests.contract.golden_relics import (
     DATABASE,
     NOW_S,
@@ -30,7 +30,7 @@ from tests.contract.golden_relics import (
     contents,
     expected,
 )
-from tests.integration.live_agent import LiveAgent, until
+from tests.support.live_agent import LiveAgent, until
 
 STOP_S = 20
 

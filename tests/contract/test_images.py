@@ -11,7 +11,7 @@ import pytest
 
 from leadline import __version__
 from leadline_cli.__main__ import build_parser
-from tests.compose import DOCKERFILE, ROOT, Stage, ancestry, compose, stages
+from tests.support.compose import DOCKERFILE, ROOT, Stage, ancestry, compose, stages
 
 pytestmark = pytest.mark.source_tree
 

@@ -27,7 +27,7 @@ FORBIDDEN = {
         "socket": "the core is pure: it touches no network",
         "sqlalchemy": "the core is pure: it touches no database",
         "urllib3": "the core is pure: it touches no network",
-        "icmplib": "only leadline_agent.icmp speaks ICMP",
+        "icmplib": "only leadline_agent.probe.icmp speaks ICMP",
         "cryptography": "the core says what is signed, and signs nothing",
     },
     leadline_agent: {
@@ -49,7 +49,7 @@ FORBIDDEN = {
     leadline_collector: {
         "leadline_agent": "the collector measures nothing",
         "leadline_cli": "a library does not know who calls it",
-        "icmplib": "only leadline_agent.icmp speaks ICMP",
+        "icmplib": "only leadline_agent.probe.icmp speaks ICMP",
     },
     leadline_dashboards: {
         "leadline_collector": "a dashboard knows the views of the database and nothing behind them",
@@ -60,17 +60,17 @@ FORBIDDEN = {
 }
 #: What only these modules import, and why.
 ONLY = {
-    "icmplib": ({"leadline_agent.icmp"}, "its ping functions are no evidence; one module keeps them out"),
+    "icmplib": ({"leadline_agent.probe.icmp"}, "its ping functions are no evidence; one module keeps them out"),
     "time": ({"leadline.clock"}, "time comes in through a Clock, so that tests can hold it"),
     "random": ({"leadline.clock"}, "randomness comes in by a parameter, so that tests can seed it"),
     "cryptography": (
-        {"leadline_agent.signing", "leadline_collector.signatures"},
+        {"leadline_agent.identity.signer", "leadline_collector.auth.signatures"},
         "an extra on the agent; what is signed and how is decided in one place",
     ),
-    "grafana_api": ({"leadline_cli.grafana_push.transport"}, "archived upstream: one module holds it at arm's length"),
-    "requests": ({"leadline_cli.grafana_push.transport"}, "it comes with grafana_api; everything else uses urllib3"),
+    "grafana_api": ({"leadline_cli.grafana.client"}, "archived upstream: one module holds it at arm's length"),
+    "requests": ({"leadline_cli.grafana.client"}, "it comes with grafana_api; everything else uses urllib3"),
     "psycopg": (
-        {"leadline_collector.db", "leadline_collector.store", "leadline_collector.readers"},
+        {"leadline_collector.db.engine", "leadline_collector.db.transactions", "leadline_collector.db.grafana_role"},
         "the database is behind the store; users of PostgreSQL are made in one place",
     ),
 }
@@ -110,7 +110,7 @@ def test_imports_point_one_way(name: str, path: Path) -> None:
         assert name in allowed, f"{name} imports {module}: {reason}"
 
 
-@pytest.mark.parametrize("module", ["leadline_agent.loop", "leadline_agent.probe_process", "leadline_cli.__main__"])
+@pytest.mark.parametrize("module", ["leadline_agent.agent", "leadline_agent.probe.__main__", "leadline_cli.__main__"])
 def test_the_agent_is_light(module: str) -> None:
     """In a process of its own: what an agent host runs pulls in nothing of the server, and the CLI is lazy."""
     code = f"import sys, {module}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"

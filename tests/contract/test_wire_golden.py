@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from leadline import wire
 from leadline.errors import WireError
 from leadline.model import Failure
+from leadline.wire import batch as wire
 from tests.contract.agent_v1 import AgentV1
 
 FOLDER = Path(__file__).parent / "wire"

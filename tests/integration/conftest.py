@@ -14,15 +14,15 @@ import pytest
 import urllib3
 from sqlalchemy.engine import URL
 
-from leadline import wire
-from leadline_collector import schema
+from leadline.wire import batch as wire
 from leadline_collector.config import CollectorConfig
-from leadline_collector.db import Database
-from leadline_collector.serve import running
-from leadline_collector.store import Store
-from tests import postgres
-from tests.fakes import FakeClock
-from tests.integration.documents import MESH, NOW_S, body
+from leadline_collector.db import schema
+from leadline_collector.db.engine import Database
+from leadline_collector.db.transactions import Store
+from leadline_collector.server.serve import running
+from tests.support import postgres
+from tests.support.clock import FakeClock
+from tests.support.documents import MESH, NOW_S, body
 
 _numbers = itertools.count(1)
 

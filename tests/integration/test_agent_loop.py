@@ -21,25 +21,25 @@ import msgspec
 import pytest
 from sqlalchemy.engine import URL
 
-from leadline import wire
 from leadline.clock import SystemClock, seeded
 from leadline.errors import UnavailableError
 from leadline.model import Failure
-from leadline_agent.loop import RESOLVE_EVERY_S
-from leadline_agent.push import CollectorClient, Unanswered
-from leadline_agent.sealing import unpack
-from leadline_agent.spool.files import DirectoryFiles
+from leadline.wire import batch as wire
+from leadline_agent.agent import RESOLVE_EVERY_S
+from leadline_agent.delivery.batch_builder import unpack
+from leadline_agent.delivery.collector_client import CollectorClient, Unanswered
+from leadline_agent.spool.filesystem import DirectoryFiles
 from leadline_agent.status import read_status
-from leadline_collector.store import Store
+from leadline_collector.db.transactions import Store
 from tests.chaos.fast_clock import FastClock
 from tests.chaos.oracle import read
 from tests.chaos.proxy import Lie, Proxy
 from tests.chaos.spool_oracle import waiting
 from tests.integration.conftest import Client
-from tests.integration.documents import MESH
-from tests.integration.live_agent import LiveAgent, journal, until
-from tests.integration.paper_prober import RTT_US
 from tests.integration.test_ingest import rows
+from tests.support.documents import MESH
+from tests.support.in_memory_prober import RTT_US
+from tests.support.live_agent import LiveAgent, journal, until
 
 ROOT = Path(__file__).parents[2]
 MINUTES = 3
@@ -89,7 +89,7 @@ def proxy_of(client: Client) -> Iterator[Proxy]:
 
 def prober(start_s: int, rtt_us: int = RTT_US) -> list[str]:
     """A probing process on paper whose clock begins there."""
-    return [sys.executable, "-m", "tests.integration.paper_prober", str(start_s), str(rtt_us)]
+    return [sys.executable, "-m", "tests.support.in_memory_prober", str(start_s), str(rtt_us)]
 
 
 Agents = Callable[..., LiveAgent]
@@ -219,7 +219,7 @@ def test_a_probing_process_that_cannot_be_started_is_tried_again(
     until(lambda: "cannot be started" in caplog.text, "the complaint")
     start_s = clock.wall_ns() // 10**9
     ready = tmp_path / "ready"
-    ready.write_text(f"#!/bin/sh\nexec {sys.executable} -m tests.integration.paper_prober {start_s}\n")
+    ready.write_text(f"#!/bin/sh\nexec {sys.executable} -m tests.support.in_memory_prober {start_s}\n")
     ready.chmod(0o755)
     ready.rename(program)
     until(lambda: whole_minutes(store) >= 1, "a minute")

@@ -12,13 +12,13 @@ import pytest
 from sqlalchemy.engine import URL
 
 from leadline.errors import ConfigError, UnavailableError
-from leadline_collector.backup import backup, restore
 from leadline_collector.config import CollectorConfig
-from leadline_collector.serve import opened, running
-from tests.fakes import FakeClock
+from leadline_collector.db.backup import backup, restore
+from leadline_collector.server.serve import opened, running
 from tests.integration.conftest import Client
-from tests.integration.documents import NOW_S, batch, steady
 from tests.integration.test_serve import environment, run, serving
+from tests.support.clock import FakeClock
+from tests.support.documents import NOW_S, batch, steady
 
 only_sqlite = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 

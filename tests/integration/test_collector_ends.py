@@ -11,12 +11,12 @@ import pytest
 import urllib3
 from sqlalchemy.engine import URL
 
-from leadline_collector.db import Database
-from leadline_collector.store import Store
+from leadline_collector.db.engine import Database
+from leadline_collector.db.transactions import Store
 from tests.integration.conftest import Client
-from tests.integration.documents import NOW_S, batch, body, steady
 from tests.integration.test_ingest import batches, rows
 from tests.integration.test_serve import environment, serving
+from tests.support.documents import NOW_S, batch, body, steady
 
 BATCHES = 120
 #: So many are acknowledged when the collector ends: in the midst of the others.

@@ -25,10 +25,10 @@ import urllib3
 from sqlalchemy.engine import URL
 
 from leadline.errors import LeadlineError
-from leadline_agent.echo import Lane
-from leadline_agent.icmp import Kind, open_socket
-from tests import postgres
-from tests.compose import ROOT, Document, compose, words
+from leadline_agent.probe.icmp import Kind, open_socket
+from leadline_agent.probe.transport import Lane
+from tests.support import postgres
+from tests.support.compose import ROOT, Document, compose, words
 
 pytestmark = [pytest.mark.source_tree, pytest.mark.slow, pytest.mark.timeout(400)]
 

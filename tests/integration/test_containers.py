@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import urllib3
 
-from tests.compose import ROOT
+from tests.support.compose import ROOT
 
 UP_S = 1_500
 

@@ -7,22 +7,22 @@ import io
 import msgspec
 import pytest
 
-from leadline import judge
-from leadline.limits import catalogue
-from leadline.mesh_file import parse_mesh
-from leadline_cli.demo import HISTORY_DAYS, SEED, mesh_text
-from leadline_collector import meshes
-from leadline_collector.months.compactor import compact
-from leadline_collector.period import Period
-from leadline_collector.simulate import simulate
-from leadline_collector.store import Store
-from leadline_collector.verdicts import Question, pair_windows, verdicts
-from leadline_verdict import exchange
-from leadline_verdict.answer import Asked, answer
+from leadline import evaluation as judge
+from leadline.limits.catalogue import catalogue
+from leadline.mesh.parser import parse_mesh
+from leadline_cli.commands.demo import HISTORY_DAYS, SEED, mesh_text
+from leadline_collector.analysis.verdicts import Question, pair_windows, verdicts
+from leadline_collector.db.transactions import Store
+from leadline_collector.demo.simulation import simulate
+from leadline_collector.mesh import service as meshes
+from leadline_collector.rollup.worker import compact
+from leadline_collector.time_range import Period
+from leadline_verdict import csv_exchange as exchange
 from leadline_verdict.decision import Rule
 from leadline_verdict.document import PairVerdict, VerdictDocument, Word
+from leadline_verdict.report import Asked, answer
 from leadline_verdict.requirements import NO_WISHES, requirements
-from tests.fakes import FakeClock
+from tests.support.clock import FakeClock
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

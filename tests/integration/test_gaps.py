@@ -8,13 +8,13 @@ import msgspec
 import pytest
 from sqlalchemy import select
 
-from leadline import wire
-from leadline_collector import tables
-from leadline_collector.db import Database
-from leadline_collector.store import Store
+from leadline.wire import batch as wire
+from leadline_collector.db import tables
+from leadline_collector.db.engine import Database
+from leadline_collector.db.transactions import Store
 from tests.integration.conftest import Client
-from tests.integration.documents import EPOCH, MESH, NOW_S, OTHER_EPOCH, batch, steady
 from tests.integration.test_ingest import rows
+from tests.support.documents import EPOCH, MESH, NOW_S, OTHER_EPOCH, batch, steady
 
 WEEK_S = 7 * 86_400
 BOOT = "6b6c1f4e-3d0f-4b52-9c52-0f6d8f0a7e11"

@@ -12,10 +12,10 @@ import psycopg.rows
 import pytest
 from sqlalchemy.engine import URL
 
-from leadline_collector.matrix import matrix
-from leadline_collector.period import Period
+from leadline_collector.analysis.matrix import matrix
+from leadline_collector.time_range import Period
 from leadline_dashboards import DATASOURCE_UID, alert_rules, documents
-from tests.integration.grafana import DAY_S, HOUR_S, Asked, Demo, demo, expanded, reader
+from tests.support.grafana_data import DAY_S, HOUR_S, Asked, Demo, demo, expanded, reader
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

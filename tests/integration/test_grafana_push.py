@@ -21,12 +21,12 @@ from typing import Any
 import pytest
 
 from leadline.errors import ConfigError, LeadlineError, UnavailableError
-from leadline_cli import grafana as command
 from leadline_cli.__main__ import build_parser
-from leadline_cli.grafana_push.push import Push
-from leadline_cli.grafana_push.wanted import Source, Wanted
-from tests.grafana.documents import DASHBOARDS, GROUPS, dashboard
-from tests.grafana.server import FakeGrafana, serving, serving_with
+from leadline_cli.commands import grafana as command
+from leadline_cli.grafana.desired_state import Source, Wanted
+from leadline_cli.grafana.push import Push
+from tests.support.grafana.documents import DASHBOARDS, GROUPS, dashboard
+from tests.support.grafana.server import FakeGrafana, serving, serving_with
 
 VARIABLE = "LEADLINE_TEST_GRAFANA"
 TOKEN_VARIABLE = "LEADLINE_TEST_GRAFANA_TOKEN_FILE"

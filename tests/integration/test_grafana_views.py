@@ -14,26 +14,29 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.engine import URL
 
-from leadline import physics
+from leadline import propagation as physics
 from leadline.errors import ConfigError, UnavailableError
-from leadline.limits import catalogue
-from leadline.mesh_file import parse_mesh
+from leadline.limits.catalogue import catalogue
+from leadline.mesh.parser import parse_mesh
 from leadline.model import Pair
-from leadline_cli.demo import mesh_text
-from leadline_collector import directory, schema, tables
-from leadline_collector.db import Database
-from leadline_collector.matrix import matrix
-from leadline_collector.months import blocks, rules, tallies
-from leadline_collector.period import Period
-from leadline_collector.readers import grant
-from leadline_collector.verdicts import Question, verdicts
+from leadline_cli.commands.demo import mesh_text
+from leadline_collector.analysis.matrix import matrix
+from leadline_collector.analysis.verdicts import Question, verdicts
+from leadline_collector.db import schema, tables
+from leadline_collector.db.engine import Database
+from leadline_collector.db.grafana_role import grant
+from leadline_collector.mesh import registry as directory
+from leadline_collector.rollup import hour_reader as blocks
+from leadline_collector.rollup import profile_revisions as rules
+from leadline_collector.rollup import state_counts as tallies
+from leadline_collector.time_range import Period
 from leadline_migrations.versions.v0008_grafana import VIEWS
 from leadline_verdict.decision import Rule
 from leadline_verdict.episodes import MERGE_GAP_WINDOWS
 from leadline_verdict.requirements import NO_WISHES
 from leadline_verdict.states import GOOD, STATES, UNKNOWN
-from tests import postgres
-from tests.integration.grafana import DAY_S, HOUR_S, Demo, demo, reader
+from tests.support import postgres
+from tests.support.grafana_data import DAY_S, HOUR_S, Demo, demo, reader
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

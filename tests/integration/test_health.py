@@ -11,15 +11,15 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
-from leadline_collector import schema
 from leadline_collector.config import CollectorConfig
-from leadline_collector.db import Database
-from leadline_collector.metrics import Metrics
-from leadline_collector.store import Store
-from tests import postgres
-from tests.fakes import FakeClock
+from leadline_collector.db import schema
+from leadline_collector.db.engine import Database
+from leadline_collector.db.transactions import Store
+from leadline_collector.http.metrics import Metrics
 from tests.integration.conftest import Client
-from tests.integration.documents import NOW_S, batch, body, steady
+from tests.support import postgres
+from tests.support.clock import FakeClock
+from tests.support.documents import NOW_S, batch, body, steady
 
 
 def samples(client: Client) -> dict[str, float]:
@@ -133,7 +133,7 @@ def test_two_applications_count_apart(client: Client, config: CollectorConfig, s
 def test_the_collector_registers_nothing_globally() -> None:
     """On import; in a process of its own, where nothing else has been imported."""
     code = (
-        "import prometheus_client as p; before = set(p.REGISTRY._names_to_collectors); import leadline_collector.app; "
+        "import prometheus_client as p; before = set(p.REGISTRY._names_to_collectors); import leadline_collector.server.app; "
         "assert set(p.REGISTRY._names_to_collectors) == before"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

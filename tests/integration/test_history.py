@@ -10,12 +10,13 @@ from sqlalchemy import delete, func, select
 
 from leadline.errors import UnavailableError
 from leadline_cli.__main__ import main
-from leadline_collector import history, tables
-from leadline_collector.store import Store
-from tests.compose import ROOT
-from tests.fakes import FakeClock
+from leadline_collector.db import tables
+from leadline_collector.db.transactions import Store
+from leadline_collector.demo import history
 from tests.integration.conftest import Client
-from tests.integration.documents import batch
+from tests.support.clock import FakeClock
+from tests.support.compose import ROOT
+from tests.support.documents import batch
 
 MESH = """
 profiles = ["vsan-stretched"]

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from leadline import wire
+from leadline.wire import batch as wire
 from leadline_cli.__main__ import main
-from leadline_collector.store import Store
+from leadline_collector.db.transactions import Store
 from tests.integration.conftest import Client
-from tests.integration.documents import EPOCH, MESH, NOW_S, batch, body, steady
+from tests.support.documents import EPOCH, MESH, NOW_S, batch, body, steady
 
 HOST = """
 [[host]]

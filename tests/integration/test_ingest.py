@@ -11,12 +11,13 @@ import pytest
 from sqlalchemy import func, select
 
 from leadline.model import Failure, Window
-from leadline_collector import journal, tables
-from leadline_collector.db import Database
-from leadline_collector.store import PathIds, Store
-from leadline_collector.windows import COLUMNS
+from leadline_collector.db import tables
+from leadline_collector.db.engine import Database
+from leadline_collector.db.transactions import PathIds, Store
+from leadline_collector.journal import store as journal
+from leadline_collector.windows.rows import COLUMNS
 from tests.integration.conftest import Client
-from tests.integration.documents import EPOCH, MESH, NOW_S, OTHER_EPOCH, batch, body, steady, window
+from tests.support.documents import EPOCH, MESH, NOW_S, OTHER_EPOCH, batch, body, steady, window
 
 
 def rows(store: Store, agent: str = "fra1", target: str = "ams1") -> list[dict[str, Any]]:

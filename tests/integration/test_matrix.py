@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from leadline import judge
-from leadline.limits import catalogue
+from leadline import evaluation as judge
+from leadline.limits.catalogue import catalogue
 from leadline.model import Failure, Window
-from leadline.stats import window_statistics
-from leadline_collector.store import Store
-from leadline_collector.windows import window_row
-from tests.fakes import FakeClock
+from leadline.statistics import window_statistics
+from leadline_collector.db.transactions import Store
+from leadline_collector.windows.rows import window_row
 from tests.integration.conftest import Client
-from tests.integration.documents import MESH, NOW_S, batch, steady, window
+from tests.support.clock import FakeClock
+from tests.support.documents import MESH, NOW_S, batch, steady, window
 
 PROFILE = "vcf9-stretched-cluster"
 MATRIX = f"/api/v1/matrix?profile={PROFILE}"

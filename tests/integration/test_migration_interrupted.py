@@ -13,10 +13,10 @@ from sqlalchemy import text
 from sqlalchemy.engine import URL
 
 from leadline.errors import UnavailableError
-from leadline_collector import schema
-from leadline_collector.db import Database
-from tests import postgres
+from leadline_collector.db import schema
+from leadline_collector.db.engine import Database
 from tests.integration.test_serve import environment, run, serving
+from tests.support import postgres
 
 #: ``leadline collector …`` in a process that stands still, and says so, before a statement that contains argv[1].
 STANDS_STILL = """

@@ -25,11 +25,11 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from leadline_collector.config import CollectorConfig
-from leadline_collector.serve import running
-from leadline_collector.store import Store
-from tests.fakes import FakeClock
+from leadline_collector.db.transactions import Store
+from leadline_collector.server.serve import running
 from tests.integration.conftest import Client
-from tests.integration.documents import MESH
+from tests.support.clock import FakeClock
+from tests.support.documents import MESH
 
 VIEWER_KEY = "ll_viewer_0123456789abcdef"
 #: Requests of each kind for each operation and holder: making up a batch takes longer than refusing it.

@@ -12,15 +12,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from leadline import wire
-from leadline.wire import BODY_BYTES_MAX, SERIES_MAX
+from leadline.wire import batch as wire
+from leadline.wire.batch import BODY_BYTES_MAX, SERIES_MAX
 from leadline_collector.config import CollectorConfig
-from leadline_collector.serve import running
-from leadline_collector.store import Store
-from tests.fakes import FakeClock
+from leadline_collector.db.transactions import Store
+from leadline_collector.server.serve import running
 from tests.integration.conftest import Client
-from tests.integration.documents import NOW_S, batch, body, steady
 from tests.integration.test_ingest import batches
+from tests.support.clock import FakeClock
+from tests.support.documents import NOW_S, batch, body, steady
 
 pytestmark = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 HEAD = "POST /api/v1/batches HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: {length}\r\n\r\n"

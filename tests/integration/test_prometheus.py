@@ -9,22 +9,23 @@ from collections.abc import Iterator
 import pytest
 
 from leadline.clock import SystemClock
-from leadline.limits import catalogue
+from leadline.limits.catalogue import catalogue
 from leadline.model import Failure
-from leadline_collector import rtt_counts
 from leadline_collector.config import CollectorConfig
-from leadline_collector.metrics import Metrics
-from leadline_collector.months import recount
-from leadline_collector.months.compactor import compact
-from leadline_collector.now import pairs, stored
-from leadline_collector.now.pairs import GRACE_S
-from leadline_collector.serve import running
-from leadline_collector.store import Store
-from tests.fakes import FakeClock
+from leadline_collector.db.transactions import Store
+from leadline_collector.http.metrics import Metrics
+from leadline_collector.ingest import rtt_counters as rtt_counts
+from leadline_collector.live import pairs
+from leadline_collector.live import store as stored
+from leadline_collector.live.pairs import GRACE_S
+from leadline_collector.rollup import recount
+from leadline_collector.rollup.worker import compact
+from leadline_collector.server.serve import running
 from tests.integration.conftest import Client
-from tests.integration.documents import MESH, NOW_S, batch, body, steady, window
-from tests.integration.months import Site
 from tests.integration.test_health import samples
+from tests.support.clock import FakeClock
+from tests.support.documents import MESH, NOW_S, batch, body, steady, window
+from tests.support.rollup_data import Site
 
 NS_PER_S = 1_000_000_000
 TO = "destination=ams"

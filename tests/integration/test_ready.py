@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from leadline_cli.__main__ import main
-from leadline_collector.store import Store
+from leadline_collector.db.transactions import Store
 from tests.integration.conftest import Client
 
 

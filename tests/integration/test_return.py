@@ -15,12 +15,12 @@ from sqlalchemy import text
 from sqlalchemy.engine import URL
 
 from leadline.clock import SystemClock
-from leadline_collector.db import Database
-from leadline_collector.door import STORING_MAX, WAITING_MAX
-from tests import postgres
+from leadline_collector.db.engine import Database
+from leadline_collector.http.admission import STORING_MAX, WAITING_MAX
 from tests.chaos.fast_clock import FastClock
-from tests.integration.herd import Delivered, HerdAgent, enrol_all
 from tests.integration.test_serve import environment, serving
+from tests.support import postgres
+from tests.support.agent_fleet import Delivered, HerdAgent, enrol_all
 
 #: Five hundred and as many more as it takes to fill the waiting room.
 AGENTS = 600

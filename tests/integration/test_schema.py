@@ -12,10 +12,11 @@ from sqlalchemy import event, func, insert, inspect, select, text
 from sqlalchemy.engine import URL
 
 from leadline.errors import ConfigError, UnavailableError
-from leadline_collector import journal, schema
-from leadline_collector.db import Database
-from leadline_collector.store import Store
-from leadline_collector.tables import mark_day, mark_hour, metadata, rollup_hour, tally_day, window_stat
+from leadline_collector.db import schema
+from leadline_collector.db.engine import Database
+from leadline_collector.db.tables import mark_day, mark_hour, metadata, rollup_hour, tally_day, window_stat
+from leadline_collector.db.transactions import Store
+from leadline_collector.journal import store as journal
 
 
 @pytest.fixture(name="empty")

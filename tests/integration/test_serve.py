@@ -14,7 +14,7 @@ import pytest
 import urllib3
 from sqlalchemy.engine import URL
 
-from leadline_collector import schema
+from leadline_collector.db import schema
 from tests.integration.conftest import Client
 
 

@@ -12,16 +12,16 @@ import psycopg
 import pytest
 from sqlalchemy.engine import URL
 
-from leadline_collector.db import Database
-from leadline_collector.store import Store
-from leadline_collector.storing import REFUSED_NS
-from tests import postgres
+from leadline_collector.db.engine import Database
+from leadline_collector.db.transactions import Store
+from leadline_collector.http.write_health import REFUSED_NS
 from tests.chaos.cluster import SmallDisk
-from tests.fakes import FakeClock
 from tests.integration.conftest import Client
-from tests.integration.documents import NOW_S, batch, body, steady
 from tests.integration.test_ingest import batches, noisy, rows
 from tests.integration.test_serve import environment, serving
+from tests.support import postgres
+from tests.support.clock import FakeClock
+from tests.support.documents import NOW_S, batch, body, steady
 
 
 def query_only(database: Database, value: str) -> None:

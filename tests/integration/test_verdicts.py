@@ -13,11 +13,11 @@ from urllib.parse import urlencode
 import pytest
 
 from leadline.model import ErrorBound
-from leadline.stats import WindowStats
-from leadline_collector.store import Store
-from leadline_collector.windows import BatchKey, window_row
+from leadline.statistics import WindowStats
+from leadline_collector.db.transactions import Store
+from leadline_collector.windows.rows import BatchKey, window_row
 from tests.integration.conftest import Client
-from tests.integration.documents import NOW_S
+from tests.support.documents import NOW_S
 
 DAY_S = 86_400
 #: The tests' day is over: midnight after NOW_S.

@@ -10,23 +10,23 @@ from typing import Any
 import msgspec
 import pytest
 
-from leadline import wire
 from leadline.clock import seeded
-from leadline_agent.answers import Answer, Kind
-from leadline_agent.push import CollectorClient
-from leadline_agent.sealing import Sealer
-from leadline_agent.sender import Sender
-from leadline_agent.spool.files import DirectoryFiles
-from leadline_agent.spool.limits import SpoolLimits
-from leadline_agent.spool.shelf import PackedBatch
+from leadline.wire import batch as wire
+from leadline_agent.delivery.batch_builder import Sealer
+from leadline_agent.delivery.collector_client import CollectorClient
+from leadline_agent.delivery.responses import Answer, Kind
+from leadline_agent.delivery.uploader import Sender
+from leadline_agent.identity.state_dir import Credential
+from leadline_agent.spool.filesystem import DirectoryFiles
+from leadline_agent.spool.index import PackedBatch
+from leadline_agent.spool.quota import SpoolLimits
 from leadline_agent.spool.spool import Committed, Spool
-from leadline_agent.state import Credential
-from leadline_collector.store import Store
+from leadline_collector.db.transactions import Store
 from tests.contract.agent_v1 import AgentV1
-from tests.fakes import FakeClock
 from tests.integration.conftest import Client
-from tests.integration.documents import NOW_S, batch, steady
 from tests.integration.test_ingest import batches, rows
+from tests.support.clock import FakeClock
+from tests.support.documents import NOW_S, batch, steady
 
 #: The slots of a minute at one probe in 5 s, every way of missing in them.
 SERIES_V1: dict[str, Any] = {

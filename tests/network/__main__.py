@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 from leadline.clock import SystemClock
-from leadline.stats import nearest_rank
+from leadline.statistics import nearest_rank
 from tests.network.wan import A4, B4, Carried, ProbeKey, Wan, true_rtts
 
 RATES = (100, 1_000, 5_000, 10_000, 15_000)

@@ -16,7 +16,7 @@ from typing import NoReturn
 import pytest
 
 from leadline.clock import SystemClock
-from leadline_agent.timestamping import SO_TIMESTAMPING, STAMP_BOTH
+from leadline_agent.probe.kernel_timestamps import SO_TIMESTAMPING, STAMP_BOTH
 from tests.network.namespaces import why_not
 from tests.network.wan import Wan
 

@@ -15,12 +15,12 @@ from functools import partial
 
 from leadline.clock import SystemClock, seeded
 from leadline.model import Failure, ProbeSettings
-from leadline_agent import icmp
-from leadline_agent.echo import EchoSocket, Lane
-from leadline_agent.prober import Aim, Health, Outcome, Prober
+from leadline_agent.probe import icmp
+from leadline_agent.probe.engine import Aim, Health, Outcome, Prober
+from leadline_agent.probe.transport import EchoSocket, Lane
 from tests.network.truth import Carried, TrueRtt, true_rtts
 from tests.network.wan import Wan
-from tests.probing import has_finished
+from tests.support.probing import has_finished
 
 SLICE_NS = 50_000_000
 #: What lies between our stamps and the emulator's is two veth hops; a probe is looked for this near to its own time.

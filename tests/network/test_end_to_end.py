@@ -19,11 +19,11 @@ import msgspec
 import pytest
 import urllib3
 
-from leadline.judge import State
+from leadline.evaluation import State
 from leadline.model import WINDOW_S, us_ceil
-from leadline.stats import statistics
-from tests import postgres
+from leadline.statistics import statistics
 from tests.network.wan import TrueRtt, Wan, true_rtts
+from tests.support import postgres
 
 COLLECTOR = "10.77.0.100"
 PORTS = {"sqlite": 8427, "postgresql": 8428}

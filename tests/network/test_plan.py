@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.fakes import FakeClock
 from tests.network.frames import NOT_IP, Flow, checksum
 from tests.network.plan import Decider, Pick, Plan, Rule, every, ratio
 from tests.network.ports import Offset
 from tests.network.wan import A4, B4
+from tests.support.clock import FakeClock
 
 MS = 1_000_000
 

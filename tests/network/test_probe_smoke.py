@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from leadline.clock import SystemClock, seeded
-from leadline_agent.aim import Outcome
-from leadline_agent.echo import Departure, EchoSocket, Lane
-from leadline_agent.icmp import Kind, open_socket
-from leadline_agent.prober import Prober
+from leadline_agent.probe.engine import Prober
+from leadline_agent.probe.icmp import Kind, open_socket
+from leadline_agent.probe.results import Outcome
+from leadline_agent.probe.transport import Departure, EchoSocket, Lane
 from tests.network.measuring import aim
 from tests.network.namespaces import Namespace
-from tests.probing import has_finished
+from tests.support.probing import has_finished
 
 pytestmark = pytest.mark.network
 

@@ -19,10 +19,10 @@ import pytest
 
 from leadline.errors import UnavailableError
 from leadline.model import Failure
-from leadline_agent.aim import Outcome
-from leadline_agent.echo import EchoSocket, Lane
-from leadline_agent.icmp import Kind, open_socket
-from leadline_agent.timestamping import SO_TIMESTAMPING
+from leadline_agent.probe.icmp import Kind, open_socket
+from leadline_agent.probe.kernel_timestamps import SO_TIMESTAMPING
+from leadline_agent.probe.results import Outcome
+from leadline_agent.probe.transport import EchoSocket, Lane
 from tests.network.measuring import TIMEOUT_MS, Truth, aim, measure
 from tests.network.plan import Direction
 from tests.network.wan import A4, B4, B6, Action, Wan, every

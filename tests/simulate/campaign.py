@@ -8,10 +8,10 @@ from zlib import crc32
 
 import numpy as np
 
-from leadline.judge import TARGET_SHARE_DEFAULT
+from leadline.evaluation import TARGET_SHARE_DEFAULT
 from leadline_verdict.binomial import clopper_pearson
+from leadline_verdict.compliance_share import korn_graubard, seen, share_interval
 from leadline_verdict.episodes import Counts
-from leadline_verdict.shares import korn_graubard, seen, share_interval
 from leadline_verdict.states import Minutes
 from tests.simulate.paths import (
     Autocorrelated,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import lfilter
 
-from leadline_verdict.segments import BIN_WINDOWS, candidates, segments
+from leadline_verdict.change_points import BIN_WINDOWS, candidates, segments
 from tests.simulate.paths import Floats
 
 BINS = 28 * 288

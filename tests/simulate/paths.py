@@ -18,7 +18,7 @@ from scipy.optimize import brentq
 from scipy.signal import lfilter
 from scipy.special import ndtr, ndtri
 
-from leadline.judge import WINDOWS_PER_DAY
+from leadline.evaluation import WINDOWS_PER_DAY
 from leadline_verdict.states import Minutes
 
 Floats: TypeAlias = NDArray[np.float64]

@@ -11,9 +11,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from leadline_agent.spool.files import Files
-from leadline_agent.spool.ledger import DeadLetter, Ledger, load
-from leadline_agent.spool.segment import (
+from leadline_agent.spool.filesystem import Files
+from leadline_agent.spool.index import BatchId, SegmentIndex, Shelf, Spooled, State
+from leadline_agent.spool.loss_records import Loss, Tombstone, covers, read_tombstones
+from leadline_agent.spool.manifest import DeadLetter, Ledger, load
+from leadline_agent.spool.range_set import SeqSet
+from leadline_agent.spool.record_format import (
     HEADER_BYTES,
     Damage,
     Found,
@@ -25,9 +28,6 @@ from leadline_agent.spool.segment import (
     segment_name,
     segment_number,
 )
-from leadline_agent.spool.sequences import SeqSet
-from leadline_agent.spool.shelf import BatchId, SegmentIndex, Shelf, Spooled, State
-from leadline_agent.spool.tombstones import Loss, Tombstone, covers, read_tombstones
 
 log = logging.getLogger(__name__)
 

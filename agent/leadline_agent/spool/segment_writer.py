@@ -11,10 +11,10 @@ import errno
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
-from leadline_agent.spool.files import Files
-from leadline_agent.spool.segment import BLOCK_BYTES, Frame, Kind, block, encode, segment_name
-from leadline_agent.spool.shelf import Place, SegmentIndex
-from leadline_agent.spool.tombstones import Tombstone, joined, spanned, tombstone_frame
+from leadline_agent.spool.filesystem import Files
+from leadline_agent.spool.index import Place, SegmentIndex
+from leadline_agent.spool.loss_records import Tombstone, joined, spanned, tombstone_frame
+from leadline_agent.spool.record_format import BLOCK_BYTES, Frame, Kind, block, encode, segment_name
 
 
 class SegmentWriter:

@@ -20,20 +20,20 @@ from dataclasses import dataclass
 
 from leadline.clock import Clock
 from leadline.errors import UnavailableError
-from leadline.news import Backlog
+from leadline.wire.headers import Backlog
 from leadline_agent.spool import usage
-from leadline_agent.spool.contents import Contents, Doubt
-from leadline_agent.spool.files import Files
-from leadline_agent.spool.ledger import DeadLetter
-from leadline_agent.spool.limits import SpoolLimits
-from leadline_agent.spool.pending import Record
+from leadline_agent.spool.eviction import FULL, Room
+from leadline_agent.spool.filesystem import Files
+from leadline_agent.spool.index import BatchId, PackedBatch, SegmentIndex, Spooled, State
+from leadline_agent.spool.loss_records import Tombstone
+from leadline_agent.spool.manifest import DeadLetter
+from leadline_agent.spool.quota import SpoolLimits
+from leadline_agent.spool.read_errors import Unreadable
+from leadline_agent.spool.record_format import BLOCK_BYTES, HEADER_BYTES, record_at, segment_name
 from leadline_agent.spool.recovery import Recovered, recover
-from leadline_agent.spool.room import FULL, Room
-from leadline_agent.spool.segment import BLOCK_BYTES, HEADER_BYTES, record_at, segment_name
 from leadline_agent.spool.segment_writer import SegmentWriter
-from leadline_agent.spool.shelf import BatchId, PackedBatch, SegmentIndex, Spooled, State
-from leadline_agent.spool.tombstones import Tombstone
-from leadline_agent.spool.unreadable import Unreadable
+from leadline_agent.spool.spool_state import Contents, Doubt
+from leadline_agent.spool.write_buffer import Record
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leadline_agent.spool.shelf import Rank, Shelf
+from leadline_agent.spool.index import Rank, Shelf
 
 #: The rate is taken over the last day: it holds a whole daily rhythm of plan changes and restarts.
 RATE_S = 86_400

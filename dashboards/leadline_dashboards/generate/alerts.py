@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from leadline.alarm import CLOCK_US_MAX, SILENT_S
+from leadline.alert_thresholds import CLOCK_US_MAX, SILENT_S
 from leadline_dashboards import DATASOURCE_UID, FOLDER
 from leadline_dashboards.generate.panels import FLEET_UID, OVERVIEW_UID, PAIR_UID
 from leadline_dashboards.generate.queries import Query

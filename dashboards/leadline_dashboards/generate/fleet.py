@@ -6,7 +6,7 @@ from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.builders import table, timeseries
 from grafana_foundation_sdk.models.common import TableCellBackgroundDisplayMode, TableColoredBackgroundCellOptions
 
-from leadline.alarm import SILENT_S, SPOOL_RATIO_MAX
+from leadline.alert_thresholds import SILENT_S, SPOOL_RATIO_MAX
 from leadline_dashboards.generate import panels
 from leadline_dashboards.generate.alerts import CLOCK_S
 from leadline_dashboards.generate.queries import SHARE, Query

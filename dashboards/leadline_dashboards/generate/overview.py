@@ -6,8 +6,8 @@ from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.builders import stat, table
 from grafana_foundation_sdk.models.common import TableCellBackgroundDisplayMode, TableColoredBackgroundCellOptions
 
-from leadline.alarm import SILENT_S
-from leadline.judge import TARGET_SHARE_DEFAULT
+from leadline.alert_thresholds import SILENT_S
+from leadline.evaluation import TARGET_SHARE_DEFAULT
 from leadline_dashboards.generate import panels
 from leadline_dashboards.generate.queries import OF_PROFILE, SHARE, Query
 from leadline_dashboards.generate.style import (

@@ -1,0 +1,1 @@
+"""Vendor limits and profiles, with their sources."""

@@ -1,0 +1,1 @@
+"""The mesh: sites, agents and who probes whom; its model and its file format."""

@@ -1,0 +1,336 @@
+"""The mesh file (TOML), checked as a whole before anything believes it.
+
+Rule 1: every error names the line of its table, or the line and column where the file is no TOML.
+Rule 2: a pair may be in several groups (compute and storage, say): it is probed once and judged by the profiles of
+all, so groups that disagree about how to probe it are an error.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+from itertools import permutations
+from typing import Annotated, Any, NoReturn
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Meta, Struct
+
+from leadline.durations import duration_ms
+from leadline.errors import ConfigError
+from leadline.limits.catalogue import catalogue
+from leadline.mesh.model import Endpoint, Mesh, PairSettings
+from leadline.model import Pair, ProbeSettings, Site, check_address, check_name
+from leadline.wire.batch import TARGETS_MAX
+from leadline.wire.codec import convert
+
+#: A mesh of a thousand sites is about 150 kB; more is not a hand-written file.
+FILE_BYTES_MAX = 1 << 20
+#: What one prober sends without loss on a small host (docs/benchmarks.md); a mesh that asks for more is refused.
+PROBES_PER_SECOND_MAX = 10_000
+
+Text = Annotated[str, Meta(min_length=1, max_length=253)]
+Pairs = list[tuple[Text, Text]]
+
+
+class Kind(StrEnum):
+    """How the sites of a group are joined."""
+
+    FULL_MESH = "full-mesh"
+    HUB_AND_SPOKE = "hub-and-spoke"
+    PAIRS = "pairs"
+
+
+class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file, as written."""
+
+
+class _Probe(_Table, frozen=True, kw_only=True):
+    interval: Text | None = None
+    timeout: Text | None = None
+    payload_bytes: int | None = None
+    dscp: int | None = None
+    dont_fragment: bool | None = None
+
+
+class _Site(_Table, frozen=True, kw_only=True):
+    name: Text
+    latitude: float
+    longitude: float
+    uncertainty_km: float = 1.0
+    time_zone: Text = "UTC"
+    simulated: bool = False
+
+
+class _Host(_Table, frozen=True, kw_only=True):
+    name: Text
+    site: Text
+    address: Text
+
+
+class _Group(_Table, frozen=True, kw_only=True):
+    name: Text
+    kind: Kind
+    sites: list[Text] = []
+    hub: Text | None = None
+    pairs: Pairs = []
+    profiles: Annotated[list[Text], Meta(min_length=1)] | None = None
+    probe: _Probe = _Probe()
+
+
+class _Override(_Table, frozen=True, kw_only=True):
+    pairs: Annotated[Pairs, Meta(min_length=1)]
+    probe: _Probe
+
+
+class _File(_Table, frozen=True, kw_only=True):
+    profiles: list[Text] = []
+    probe: _Probe = _Probe()
+    site: Annotated[list[_Site], Meta(min_length=1)]
+    agent: list[_Host] = []
+    host: list[_Host] = []
+    group: Annotated[list[_Group], Meta(min_length=1)]
+    override: list[_Override] = []
+
+
+def parse_mesh(text: str) -> Mesh:
+    """The mesh a file describes; ConfigError says what is wrong and in which line."""
+    return _Reader(text).mesh()
+
+
+class _Reader:
+    """One reading of one file: knows the lines its errors name."""
+
+    def __init__(self, text: str) -> None:
+        if len(text.encode()) > FILE_BYTES_MAX:
+            raise ConfigError("mesh file", f"larger than {FILE_BYTES_MAX} bytes")
+        self._lines = _table_lines(text)
+        self._file = self._decoded(text)
+
+    def _decoded(self, text: str) -> _File:
+        try:
+            return convert(tomllib.loads(text), _File)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError("mesh file", f"is not TOML: {error}") from error
+        except msgspec.ValidationError as error:
+            problem, _, path = str(error).partition(" - at `$")
+            raise ConfigError(self._place(path.rstrip("`").lstrip(".")) or "mesh file", problem) from error
+
+    def _place(self, path: str) -> str:
+        """``site[1].latitude`` as ``line 12, site 2: latitude``."""
+        found = re.match(r"(\w+)\[(\d+)\]\.?(.*)", path)
+        if not found:
+            return path
+        table, index, key = found[1], int(found[2]), found[3]
+        return f"{self._table(table, index)}: {key}" if key else self._table(table, index)
+
+    def _table(self, table: str, index: int) -> str:
+        line = self._lines.get((table, index))
+        return f"line {line}, {table} {index + 1}" if line else f"{table} {index + 1}"
+
+    def _fail(self, table: str, index: int, problem: str) -> NoReturn:
+        raise ConfigError(self._table(table, index), problem)
+
+    def mesh(self) -> Mesh:
+        sites = tuple(self._site(index, site) for index, site in enumerate(self._file.site))
+        self._unique("site", [(index, site.name) for index, site in enumerate(sites)])
+        site_names = {site.name: site for site in sites}
+        agents = self._endpoints("agent", self._file.agent, site_names)
+        hosts = self._endpoints("host", self._file.host, site_names)
+        self._check_targets(agents, hosts)
+        self._unique("group", [(index, group.name) for index, group in enumerate(self._file.group)])
+        mesh = Mesh(
+            sites=sites,
+            agents=agents,
+            hosts=hosts,
+            groups=tuple(group.name for group in self._file.group),
+            pairs=self._pairs(site_names, {agent.site for agent in agents}, {host.site for host in (*agents, *hosts)}),
+        )
+        _check_load(mesh)
+        return mesh
+
+    def _site(self, index: int, site: _Site) -> Site:
+        try:
+            ZoneInfo(site.time_zone)
+            return Site(
+                name=site.name,
+                latitude_deg=site.latitude,
+                longitude_deg=site.longitude,
+                uncertainty_km=site.uncertainty_km,
+                time_zone=site.time_zone,
+                simulated=site.simulated,
+            )
+        except (ValueError, KeyError, OSError) as error:
+            problem = str(error) if isinstance(error, ValueError) else f"time_zone {site.time_zone!r} is not known"
+            self._fail("site", index, problem)
+
+    def _endpoints(self, table: str, hosts: list[_Host], sites: Mapping[str, Site]) -> tuple[Endpoint, ...]:
+        for index, host in enumerate(hosts):
+            try:
+                check_name(table, host.name)
+                check_address(host.address)
+            except ValueError as error:
+                self._fail(table, index, str(error))
+            if host.site not in sites:
+                self._fail(table, index, f"site {host.site!r} is not in the file; it has {', '.join(sorted(sites))}")
+        return tuple(Endpoint(name=host.name, site=host.site, address=host.address) for host in hosts)
+
+    def _unique(self, table: str, names: Iterable[tuple[int, str]]) -> None:
+        seen: set[str] = set()
+        for index, name in names:
+            if name in seen:
+                self._fail(table, index, f"{name!r} is there twice")
+            seen.add(name)
+
+    def _check_targets(self, agents: tuple[Endpoint, ...], hosts: tuple[Endpoint, ...]) -> None:
+        """Agents and hosts share one space of names and one of addresses: each names one place to probe."""
+        seen: dict[str, str] = {}
+        for table, endpoints in (("agent", agents), ("host", hosts)):
+            for index, endpoint in enumerate(endpoints):
+                for what in (f"name {endpoint.name!r}", f"address {endpoint.address!r}"):
+                    if what in seen:
+                        self._fail(table, index, f"{what} is taken by {seen[what]}")
+                    seen[what] = f"{table} {endpoint.name!r}"
+
+    def _pairs(self, sites: Mapping[str, Site], probing: set[str], probed: set[str]) -> dict[Pair, PairSettings]:
+        pairs: dict[Pair, PairSettings] = {}
+        for index, group in enumerate(self._file.group):
+            self._check_group(index, group, sites)
+            usable = [pair for pair in _joined(group) if pair.source in probing and pair.destination in probed]
+            if not usable:
+                self._fail("group", index, "joins no agent with a target at another site; add agents to its sites")
+            settings = self._group_settings(index, group)
+            for pair in usable:
+                pairs[pair] = self._joint(index, pair, pairs.get(pair), settings)
+        for index, override in enumerate(self._file.override):
+            self._override(index, override, pairs)
+        return pairs
+
+    def _check_group(self, index: int, group: _Group, sites: Mapping[str, Site]) -> None:
+        unwanted = {
+            Kind.FULL_MESH: ("hub", "pairs"),
+            Kind.HUB_AND_SPOKE: ("pairs",),
+            Kind.PAIRS: ("hub", "sites"),
+        }[group.kind]
+        for key in unwanted:
+            if getattr(group, key):
+                self._fail("group", index, f"a {group.kind} group has no {key!r}")
+        if group.kind is Kind.HUB_AND_SPOKE and group.hub is None:
+            self._fail("group", index, 'a hub-and-spoke group needs its hub = "SITE"')
+        named = [*group.sites, *([group.hub] if group.hub else []), *(site for pair in group.pairs for site in pair)]
+        for name in named:
+            if name not in sites:
+                self._fail("group", index, f"site {name!r} is not in the file; it has {', '.join(sorted(sites))}")
+        for source, destination in group.pairs:
+            if source == destination:
+                self._fail("group", index, f"a pair joins two sites, and {source!r} is one")
+        if len({sites[name].simulated for name in named}) > 1:
+            self._fail("group", index, "joins simulated sites with real ones; keep them in groups of their own")
+
+    def _group_settings(self, index: int, group: _Group) -> PairSettings:
+        profiles = tuple(dict.fromkeys(group.profiles if group.profiles is not None else self._file.profiles))
+        if not profiles:
+            self._fail("group", index, "has no profiles, and the file names none for all groups: what judges it?")
+        for profile in profiles:
+            try:
+                catalogue().profile(profile)
+            except ConfigError as error:
+                self._fail("group", index, f"profiles: {error.problem}")
+        probe = self._settings("group", index, _merged(self._file.probe, group.probe))
+        return PairSettings(probe=probe, profiles=profiles, groups=(group.name,))
+
+    def _settings(self, table: str, index: int, probe: _Probe) -> ProbeSettings:
+        given: dict[str, Any] = {
+            key: value for key, value in msgspec.structs.asdict(probe).items() if value is not None
+        }
+        try:
+            for key in ("interval", "timeout"):
+                if key in given:
+                    given[f"{key}_ms"] = duration_ms(given.pop(key))
+            return ProbeSettings(**given)
+        except ValueError as error:
+            self._fail(table, index, f"probe: {error}")
+
+    def _joint(self, index: int, pair: Pair, before: PairSettings | None, here: PairSettings) -> PairSettings:
+        if before is None:
+            return here
+        if before.probe != here.probe:
+            self._fail(
+                "group",
+                index,
+                f"probes {pair.source} to {pair.destination} otherwise than group {before.groups[0]!r}; "
+                "give both the same probe settings, or use an override",
+            )
+        return PairSettings(
+            probe=before.probe,
+            profiles=tuple(dict.fromkeys((*before.profiles, *here.profiles))),
+            groups=(*before.groups, *here.groups),
+        )
+
+    def _override(self, index: int, override: _Override, pairs: dict[Pair, PairSettings]) -> None:
+        for source, destination in override.pairs:
+            if source == destination or Pair(source=source, destination=destination) not in pairs:
+                self._fail("override", index, f"no group probes {source} to {destination}")
+            pair = Pair(source=source, destination=destination)
+            before = pairs[pair]
+            probe = self._settings("override", index, _merged(_written(before.probe), override.probe))
+            pairs[pair] = PairSettings(probe=probe, profiles=before.profiles, groups=before.groups)
+
+
+def _table_lines(text: str) -> dict[tuple[str, int], int]:
+    """The line of the n-th ``[[table]]`` header. A header inside a multi-line string would count: harmless there."""
+    lines: dict[tuple[str, int], int] = {}
+    counts: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if found := re.match(r"\s*\[\[\s*(\w+)\s*\]\]", line):
+            index = counts.get(found[1], 0)
+            counts[found[1]] = index + 1
+            lines[found[1], index] = number
+    return lines
+
+
+def _joined(group: _Group) -> Iterator[Pair]:
+    """The directed pairs of a group. Explicit pairs are one direction each: two lines make two directions."""
+    if group.kind is Kind.FULL_MESH:
+        joined: Iterable[tuple[str, str]] = permutations(dict.fromkeys(group.sites), 2)
+    elif group.kind is Kind.HUB_AND_SPOKE:
+        assert group.hub is not None
+        spokes = [site for site in dict.fromkeys(group.sites) if site != group.hub]
+        joined = [way for spoke in spokes for way in ((group.hub, spoke), (spoke, group.hub))]
+    else:
+        joined = group.pairs
+    for source, destination in joined:
+        yield Pair(source=source, destination=destination)
+
+
+def _merged(below: _Probe, above: _Probe) -> _Probe:
+    given = {key: value for key, value in msgspec.structs.asdict(above).items() if value is not None}
+    return msgspec.structs.replace(below, **given)
+
+
+def _written(settings: ProbeSettings) -> _Probe:
+    return _Probe(
+        interval=f"{settings.interval_ms}ms",
+        timeout=f"{settings.timeout_ms}ms",
+        payload_bytes=settings.payload_bytes,
+        dscp=settings.dscp,
+        dont_fragment=settings.dont_fragment,
+    )
+
+
+def _check_load(mesh: Mesh) -> None:
+    """No agent may get more targets or probes a second than one prober carries."""
+    counts: dict[str, int] = {}
+    rates: dict[str, float] = {}
+    for route in mesh.routes():
+        counts[route.source] = counts.get(route.source, 0) + 1
+        rates[route.source] = rates.get(route.source, 0.0) + 1_000 / route.target.settings.interval_ms
+    for agent, rate in rates.items():
+        if counts[agent] > TARGETS_MAX or rate > PROBES_PER_SECOND_MAX:
+            raise ConfigError(
+                f"agent {agent!r}",
+                f"would probe {counts[agent]} targets, {rate:.0f} probes a second; the most is {TARGETS_MAX} targets "
+                f"and {PROBES_PER_SECOND_MAX} probes a second: split its groups, or lengthen their interval",
+            )

@@ -1,0 +1,153 @@
+"""What light allows between two sites: a layer of its own, never mixed with what was measured (method.md §5).
+
+Rule 1: a floor is never overstated. Distances are taken less both uncertainties, and nanoseconds are rounded down.
+Rule 2: no route factor enters a verdict; it only says what a real route could reach.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from math import floor
+
+from geographiclib.geodesic import Geodesic
+
+from leadline.limits.catalogue import Comparison
+from leadline.model import Site
+
+#: Exact by the definition of the metre (SI).
+LIGHT_M_PER_S = 299_792_458
+VACUUM_INDEX = Fraction(1)
+#: Group index of standard single-mode fibre by its data sheets: 1.4676 at 1310 nm, 1.4682 at 1550 nm.
+GLASS_INDEX = Fraction("1.468")
+#: Fibre length over geodesic: what careful routes reach, a middle, and what is common (Bozkurt et al., PAM 2017).
+ROUTE_FACTORS = (1.3, 1.5, 2.1)
+
+
+class Reach(StrEnum):
+    """Whether a limit can be met at a distance, whatever is bought."""
+
+    POSSIBLE = "possible"
+    #: Fibre of glass is too slow even on a straight line; air or a hollow core might do.
+    IMPOSSIBLE_ON_GLASS_FIBRE = "impossible_on_glass_fibre"
+    #: Light in a vacuum is too slow.
+    IMPOSSIBLE = "impossible"
+
+
+class Plausibility(StrEnum):
+    """Whether a measured minimum can belong to the coordinates."""
+
+    PLAUSIBLE = "plausible"
+    #: Faster than glass allows: microwave, a hollow core, or a site that is elsewhere.
+    CHECK_COORDINATES_OR_MEDIUM = "check_coordinates_or_medium"
+    #: Faster than light: coordinates or clock are wrong, and nothing may be concluded.
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Floors:
+    """The shortest round trips between two sites, nanoseconds rounded down."""
+
+    #: Along the WGS-84 geodesic, as the coordinates say.
+    distance_km: float
+    #: Less both uncertainties, at least 0: what the floors are computed from.
+    distance_low_km: float
+    vacuum_ns: int
+    glass_ns: int
+    #: Group index behind ``glass_ns``.
+    glass_index: Fraction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Physics:
+    """A limit on the round trip between two sites, held against light."""
+
+    reach: Reach
+    floors: Floors
+    limit_us: int
+    comparison: Comparison
+    #: How far the limit reaches on straight glass.
+    reach_km: float
+    #: The longest fibre route that could still meet the limit, as a multiple of the distance; None at distance 0.
+    route_factor_max: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredMinimum:
+    """A measured minimum, held against the floors."""
+
+    plausibility: Plausibility
+    #: Minimum over floor on glass; None at distance 0.
+    inflation: float | None
+    #: No fibre longer than this can have answered so fast.
+    fibre_km_max: float
+
+
+def distance_km(a: Site, b: Site) -> float:
+    """The WGS-84 geodesic (Karney 2013); a sphere errs by up to 0.5 %."""
+    line = Geodesic.WGS84.Inverse(a.latitude_deg, a.longitude_deg, b.latitude_deg, b.longitude_deg, Geodesic.DISTANCE)
+    return float(line["s12"]) / 1_000
+
+
+def round_trip_ns(km: float, index: Fraction) -> int:
+    """Light there and back over ``km`` of a medium, rounded down."""
+    return floor(2 * Fraction(km) * 1_000 * index * 1_000_000_000 / LIGHT_M_PER_S)
+
+
+def reach_km(rtt_us: int, *, index: Fraction = GLASS_INDEX, route_factor: float = 1.0) -> float:
+    """The distance from which a round trip of ``rtt_us`` can come back, on a route ``route_factor`` times as long."""
+    return float(Fraction(rtt_us, 1_000_000) * LIGHT_M_PER_S / (2 * index * 1_000)) / route_factor
+
+
+def floors(a: Site, b: Site, *, index: Fraction = GLASS_INDEX) -> Floors:
+    """The floors between two sites; ``index`` is the group index of the fibre."""
+    distance = distance_km(a, b)
+    # Summed first, so that the order of the sites rounds nothing differently.
+    low = max(0.0, distance - (a.uncertainty_km + b.uncertainty_km))
+    return Floors(
+        distance_km=distance,
+        distance_low_km=low,
+        vacuum_ns=round_trip_ns(low, VACUUM_INDEX),
+        glass_ns=round_trip_ns(low, index),
+        glass_index=index,
+    )
+
+
+def physics(floors: Floors, limit_us: int, comparison: Comparison) -> Physics:
+    """Can a limit of ``limit_us`` on the round trip be met at all?"""
+    limit_ns = limit_us * 1_000
+    return Physics(
+        reach=_reach(floors, limit_ns, comparison),
+        floors=floors,
+        limit_us=limit_us,
+        comparison=comparison,
+        reach_km=reach_km(limit_us, index=floors.glass_index),
+        route_factor_max=limit_ns / floors.glass_ns if floors.glass_ns else None,
+    )
+
+
+def _reach(floors: Floors, limit_ns: int, comparison: Comparison) -> Reach:
+    if not comparison.holds(floors.vacuum_ns, limit_ns):
+        return Reach.IMPOSSIBLE
+    if not comparison.holds(floors.glass_ns, limit_ns):
+        return Reach.IMPOSSIBLE_ON_GLASS_FIBRE
+    return Reach.POSSIBLE
+
+
+def measured_minimum(floors: Floors, rtt_min_us: int) -> MeasuredMinimum:
+    """What a measured minimum, microseconds rounded up, says about coordinates and route."""
+    rtt_min_ns = rtt_min_us * 1_000
+    return MeasuredMinimum(
+        plausibility=_plausibility(floors, rtt_min_ns),
+        inflation=rtt_min_ns / floors.glass_ns if floors.glass_ns else None,
+        fibre_km_max=reach_km(rtt_min_us, index=floors.glass_index),
+    )
+
+
+def _plausibility(floors: Floors, rtt_min_ns: int) -> Plausibility:
+    if rtt_min_ns < floors.vacuum_ns:
+        return Plausibility.INVALID
+    if rtt_min_ns < floors.glass_ns:
+        return Plausibility.CHECK_COORDINATES_OR_MEDIUM
+    return Plausibility.PLAUSIBLE

@@ -1,0 +1,1 @@
+"""Messages between agent, collector and command line, and their encodings."""

@@ -1,0 +1,437 @@
+"""What agent and collector say to each other: JSON, one integer version, every size bounded. docs/wire.md explains it.
+
+History of WIRE_VERSION:
+  1  2026-11  batches of whole windows, acknowledgement with digest, plan, enrolment
+  2  2026-11  gaps, time anchors and the state of the clock in a batch; count and time of receipt in an acknowledgement;
+              signatures; the end of the agent's key in enrolment, rotation and acknowledgement
+
+Rule 1: what an agent sends is decoded strictly: an unknown key is an error, so a typing mistake cannot lose data.
+Rule 2: what a collector answers is decoded leniently: an older agent must survive a newer collector's extra keys.
+Rule 3: keys are only ever added, with a default that means what their absence meant.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Annotated, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from leadline.errors import WireError, WireVersionError
+from leadline.model import (
+    NAME_LENGTH_MAX,
+    NEEDS_DETAIL,
+    WINDOW_S,
+    ErrorBound,
+    Failure,
+    Miss,
+    ProbeSettings,
+    Target,
+    Window,
+    check_name,
+)
+from leadline.wire.codec import decoder
+
+WIRE_VERSION = 2
+
+#: A minute of 1,000 targets at one probe a second is about 120 kB compressed; eight times that is head room.
+BODY_BYTES_MAX = 1 << 20
+#: RTT columns compress about 3:1; more than 8:1 is not measurement data.
+INFLATED_BYTES_MAX = 8 << 20
+#: Windows in one batch. An agent with more targets sends several batches a minute.
+SERIES_MAX = 4_096
+#: Slots of one window at the shortest interval, 10 ms.
+SLOTS_MAX = 6_000
+#: Gaps in one batch: a spool that overflowed for days tells of its drops in a few records.
+GAPS_MAX = 1_024
+#: Targets in one plan.
+TARGETS_MAX = 10_000
+#: An RTT above one minute is beyond every timeout (RFC 6703 §4.1.1: 51 s).
+RTT_US_MAX = 60_000_000
+#: 2100-01-01, in seconds: keeps every stored time far from overflow.
+TIME_S_MAX = 4_102_444_800
+INT63_MAX = (1 << 63) - 1
+#: Begins the name of a source whose measurements were imported: ``import:`` and a site or agent. No mesh can have such
+#: a name, so nothing imported is ever taken for what an agent measured.
+IMPORT_PREFIX = "import:"
+
+Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH_MAX)]
+Address = Annotated[str, Meta(min_length=1, max_length=253)]
+Hex128 = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+#: An Ed25519 public key, and a signature (``signature``).
+PublicKey = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+SignatureHex = Annotated[str, Meta(pattern=r"^[0-9a-f]{128}\Z")]
+Count = Annotated[int, Meta(ge=0, le=INT63_MAX)]
+TimeUs = Annotated[int, Meta(ge=0, le=TIME_S_MAX * 1_000_000)]
+RttUs = Annotated[int, Meta(ge=0, le=RTT_US_MAX)]
+Slot = Annotated[int, Meta(ge=0, lt=SLOTS_MAX)]
+Detail = Annotated[int, Meta(ge=0, le=RTT_US_MAX)]
+
+
+class Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A document that must say nothing we do not know."""
+
+
+class MissEntry(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """``[slot, failure, detail]``: why a slot has no RTT."""
+
+    slot: Slot
+    failure: Failure
+    detail: Detail | None = None
+
+
+class Bound(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """``[p50, p99]`` of the measurement's own error in microseconds."""
+
+    p50_us: RttUs
+    p99_us: RttUs
+
+
+class Series(Strict, frozen=True):
+    """One window of one target."""
+
+    target: Name
+    #: The IP address that was probed.
+    address: Address
+    #: Epoch second of the UTC minute.
+    start_s: Annotated[int, Meta(ge=0, le=TIME_S_MAX, multiple_of=WINDOW_S)]
+    interval_ms: Annotated[int, Meta(ge=10, le=WINDOW_S * 1_000)]
+    rtt_us: Annotated[list[RttUs | None], Meta(min_length=1, max_length=SLOTS_MAX)]
+    misses: Annotated[list[MissEntry], Meta(max_length=SLOTS_MAX)] = []
+    duplicates: Annotated[int, Meta(ge=0, le=RTT_US_MAX)] = 0
+    error_us: Bound | None = None
+
+
+class GapReason(StrEnum):
+    """Why windows are missing that should be there. The list is closed."""
+
+    AGENT_DOWN = "agent_down"
+    SPOOL_OVERFLOW = "spool_overflow"
+    SPOOL_CORRUPT = "spool_corrupt"
+    #: Refused by the collector for ever; the agent keeps the bytes in its dead letters.
+    REFUSED = "refused"
+    LOCAL_STALL = "local_stall"
+    CLOCK_UNSYNC = "clock_unsync"
+    CONFIG_CHANGE = "config_change"
+    UNEXPLAINED = "unexplained"
+
+
+class Gap(Strict, frozen=True):
+    """A hole in what an agent delivers, and why; [from_s, to_s) in epoch seconds of its windows."""
+
+    reason: GapReason
+    from_s: Annotated[int, Meta(ge=0, le=TIME_S_MAX)]
+    to_s: Annotated[int, Meta(ge=0, le=TIME_S_MAX)]
+    #: Windows given up; None where nobody can tell.
+    windows: Count | None = None
+    #: Numbers of the batches given up, both included, and their epoch; None where the hole has none.
+    first_seq: Count | None = None
+    last_seq: Count | None = None
+    epoch: Hex128 | None = None
+
+
+class ClockState(Strict, frozen=True):
+    """What the kernel of the agent's host says of its wall clock (adjtimex(2)); microseconds."""
+
+    synchronised: bool
+    #: Offset NTP is slewing away, signed.
+    offset_us: Annotated[int, Meta(ge=-INT63_MAX, le=INT63_MAX)]
+    max_error_us: Count
+    estimated_error_us: Count
+
+
+class Batch(Strict, frozen=True):
+    """What an agent seals at the end of a window and sends until it is acknowledged: immutable and numbered."""
+
+    v: Annotated[int, Meta(ge=1, le=WIRE_VERSION)]
+    agent: Name
+    #: Drawn at random when the agent's state was made; (agent, epoch, seq) names a batch for ever.
+    epoch: Hex128
+    seq: Count
+    #: Version of the mesh the probes were sent under.
+    mesh_version: Count
+    #: Wall clock and monotonic clock of the agent at the moment of sealing.
+    sealed_at_us: TimeUs
+    monotonic_us: Count
+    series: Annotated[list[Series], Meta(max_length=SERIES_MAX)]
+    #: CLOCK_BOOTTIME at the moment of sealing; with ``boot_id`` it orders batches whatever the wall clock did.
+    boottime_us: Count | None = None
+    #: /proc/sys/kernel/random/boot_id.
+    boot_id: Annotated[str, Meta(pattern=r"^[0-9A-Za-z-]{1,36}\Z")] | None = None
+    clock: ClockState | None = None
+    #: Agent's wall clock minus collector's, as the last answered POST showed it, and how uncertain that is.
+    clock_offset_us: Annotated[int, Meta(ge=-INT63_MAX, le=INT63_MAX)] | None = None
+    clock_offset_error_us: Count | None = None
+    gaps: Annotated[list[Gap], Meta(max_length=GAPS_MAX)] = []
+
+
+class Ack(Struct, frozen=True, kw_only=True):
+    """The only answer that means "stored": the digest of the very bytes that were sent."""
+
+    digest: Sha256
+    #: The batch was already stored.
+    duplicate: bool = False
+    #: The mesh in force; an agent that has another one asks for its plan.
+    mesh_version: Count = 0
+    #: Batches of this epoch the store has. Fewer than the agent had acknowledged means that the database was restored
+    #: from a backup: the agent sends again what it still keeps. None from a collector of version 1.
+    batches: Count | None = None
+    #: The collector's wall clock when the body was there, microseconds; None from a collector of version 1.
+    received_at_us: Count | None = None
+    #: When the key that sent the batch ends; None for a key without an end.
+    key_expires_at_s: Count | None = None
+
+
+class PlanTarget(Struct, frozen=True, kw_only=True):
+    """One target of an agent's plan."""
+
+    name: Name
+    site: Name
+    address: Address
+    interval_ms: int
+    timeout_ms: int
+    payload_bytes: int
+    dscp: int
+    dont_fragment: bool
+
+    def target(self) -> Target:
+        """The noun; ValueError where a value is out of range."""
+        settings = ProbeSettings(
+            interval_ms=self.interval_ms,
+            timeout_ms=self.timeout_ms,
+            payload_bytes=self.payload_bytes,
+            dscp=self.dscp,
+            dont_fragment=self.dont_fragment,
+        )
+        return Target(name=self.name, site=self.site, address=self.address, settings=settings)
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What one agent has to measure. Data, never code: unknown keys are passed over."""
+
+    mesh_version: Count
+    agent: Name
+    site: Name
+    #: The address probes leave from; None lets the host choose.
+    source_address: Address | None = None
+    targets: Annotated[list[PlanTarget], Meta(max_length=TARGETS_MAX)] = []
+
+
+class EnrolRequest(Strict, frozen=True, omit_defaults=True):
+    """A one-time token in exchange for a key."""
+
+    token: Annotated[str, Meta(min_length=16, max_length=128)]
+    #: Which agent of the token's site; may be left out where the mesh has only one.
+    agent: Name | None = None
+    #: With it the agent signs every batch from now on, and the collector takes no other; None: it does not sign.
+    signing_key: PublicKey | None = None
+
+
+class RotateRequest(Strict, frozen=True, omit_defaults=True):
+    """Asks for a new key; the body may be left out where nothing is said in it."""
+
+    #: A new signing key beside the one before, which is good until the new one was used.
+    signing_key: PublicKey | None = None
+    #: Signature of it (``signature.key_message``) by the signing key before; None where the agent has none yet.
+    endorsement: SignatureHex | None = None
+
+
+class EnrolAnswer(Struct, frozen=True, kw_only=True):
+    """The agent's identity. The key is shown this once; the collector keeps its SHA-256."""
+
+    agent: Name
+    site: Name
+    key: Annotated[str, Meta(min_length=16, max_length=128)]
+    #: When the key stops being good unless it is rotated before; None for a key without an end.
+    expires_at_s: Count | None = None
+    #: When it was made, by the collector's clock as the end is; None from a collector that does not say.
+    issued_at_s: Count | None = None
+    #: The signing key that was registered with it; None if there was none, or from a collector that knows of none.
+    signing_key: PublicKey | None = None
+
+
+class TokenRequest(Strict, frozen=True):
+    """Asks for a one-time enrolment token."""
+
+    site: Name
+    ttl_s: Annotated[int, Meta(ge=60, le=30 * 86_400)] = 86_400
+
+
+class TokenAnswer(Struct, frozen=True, kw_only=True):
+    """A one-time enrolment token, shown this once."""
+
+    token: str
+    site: Name
+    expires_at_s: Count
+
+
+class MeshAnswer(Struct, frozen=True, kw_only=True):
+    """What became of a mesh file."""
+
+    version: Count
+    #: False when the file says what the version in force already says.
+    changed: bool
+    sites: Count
+    agents: Count
+    pairs: Count
+
+
+Document = TypeVar("Document")
+
+
+def encode(document: Struct) -> bytes:
+    """The document as JSON."""
+    return msgspec.json.encode(document)
+
+
+def decode(data: bytes, kind: type[Document]) -> Document:
+    """The document in ``data``; WireError names the path of what is wrong with it."""
+    try:
+        return decoder(kind).decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise _wire_error(error) from error
+
+
+def _wire_error(error: Exception) -> WireError:
+    found = re.fullmatch(r"(.*?)(?: - at `\$?\.?(.*)`)?", str(error), re.DOTALL)
+    assert found is not None
+    return WireError(found[2] or "document", found[1])
+
+
+def decode_batch(data: bytes) -> Batch:
+    """A batch whose every window is valid; WireVersionError if it is of a newer version, WireError otherwise."""
+    try:
+        batch = decode(data, Batch)
+    except WireError as error:
+        raise _newer(data) or error from error.__cause__
+    _check_places(batch)
+    for index, one in enumerate(batch.series):
+        try:
+            _check_series(one)
+        except ValueError as error:
+            raise WireError(f"series[{index}]", str(error)) from error
+    for index, gap in enumerate(batch.gaps):
+        _check_gap(f"gaps[{index}]", gap)
+    try:
+        check_name("agent", batch.agent.removeprefix(IMPORT_PREFIX))
+    except ValueError as error:
+        raise WireError("agent", str(error)) from error
+    return batch
+
+
+def _check_places(batch: Batch) -> None:
+    """A minute of a target may be there once; each name is looked at once, however often it stands there."""
+    seen: dict[str, set[int]] = {}
+    for index, one in enumerate(batch.series):
+        times = seen.get(one.target)
+        if times is None:
+            times = seen[one.target] = set()
+            try:
+                check_name("target", one.target)
+            except ValueError as error:
+                raise WireError(f"series[{index}]", str(error)) from error
+        elif one.start_s in times:
+            raise WireError(f"series[{index}]", f"second window of {one.target!r} at {one.start_s}")
+        times.add(one.start_s)
+
+
+def _check_series(one: Series) -> None:
+    """ValueError where ``window`` would raise it; what the types above have checked is not checked again."""
+    if not (_bound_is_ordered(one.error_us) and (_misses_fit(one) if one.misses else _is_full(one))):
+        window(one)
+
+
+def _bound_is_ordered(bound: Bound | None) -> bool:
+    return bound is None or bound.p50_us <= bound.p99_us
+
+
+def _is_full(one: Series) -> bool:
+    """True if every slot has an RTT, which is nearly always: told by sum(), which fails on None, at C speed."""
+    if len(one.rtt_us) != WINDOW_S * 1_000 // one.interval_ms:
+        return False
+    try:
+        sum(one.rtt_us)  # type: ignore[arg-type]  # that is the question
+    except TypeError:
+        return False
+    return True
+
+
+def _misses_fit(one: Series) -> bool:
+    if len(one.rtt_us) != WINDOW_S * 1_000 // one.interval_ms:
+        return False
+    if any(miss.detail is None and miss.failure in NEEDS_DETAIL for miss in one.misses):
+        return False
+    return [miss.slot for miss in one.misses] == [slot for slot, rtt in enumerate(one.rtt_us) if rtt is None]
+
+
+def _check_gap(path: str, gap: Gap) -> None:
+    if gap.from_s > gap.to_s:
+        raise WireError(path, f"from_s {gap.from_s} is after to_s {gap.to_s}")
+    if gap.first_seq is not None and gap.last_seq is not None and gap.first_seq > gap.last_seq:
+        raise WireError(path, f"first_seq {gap.first_seq} is after last_seq {gap.last_seq}")
+
+
+class _Version(Struct):
+    """As much of a batch as every version has."""
+
+    v: int
+
+
+def _newer(data: bytes) -> WireVersionError | None:
+    """The error of a batch that a later version of leadline wrote; None if it is none."""
+    try:
+        v = decode(data, _Version).v
+    except WireError:
+        return None
+    if v <= WIRE_VERSION:
+        return None
+    return WireVersionError("v", f"version {v} is newer than {WIRE_VERSION}, the newest that is understood here")
+
+
+def window(series: Series) -> Window:
+    """The window a series carries; ValueError where it is none."""
+    bound = series.error_us
+    return Window(
+        start_s=series.start_s,
+        interval_ms=series.interval_ms,
+        rtt_us=tuple(series.rtt_us),
+        misses=tuple(Miss(miss.slot, miss.failure, miss.detail) for miss in series.misses),
+        duplicates=series.duplicates,
+        error_bound=None if bound is None else ErrorBound(p50_us=bound.p50_us, p99_us=bound.p99_us),
+    )
+
+
+def series(target: str, address: str, window: Window) -> Series:
+    """A window as it travels."""
+    bound = window.error_bound
+    return Series(
+        target=target,
+        address=address,
+        start_s=window.start_s,
+        interval_ms=window.interval_ms,
+        rtt_us=list(window.rtt_us),
+        misses=[MissEntry(miss.slot, miss.failure, miss.detail) for miss in window.misses],
+        duplicates=window.duplicates,
+        error_us=None if bound is None else Bound(bound.p50_us, bound.p99_us),
+    )
+
+
+def windows(batch: Batch) -> Iterator[tuple[Series, Window]]:
+    """The windows of a decoded batch, each beside the series it came in."""
+    for one in batch.series:
+        yield one, window(one)
+
+
+def digest(body: bytes) -> str:
+    """SHA-256 of the bytes as they travel, compressed: what an acknowledgement must repeat."""
+    return hashlib.sha256(body).hexdigest()
+
+
+def is_imported(source: str) -> bool:
+    """True if a source of windows is no agent: its windows were brought in from a file."""
+    return source.startswith(IMPORT_PREFIX)

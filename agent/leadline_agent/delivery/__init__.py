@@ -1,0 +1,1 @@
+"""Builds batches from windows and uploads them to the collector."""

@@ -1,0 +1,1 @@
+"""State directory, credentials, key rotation and signatures of an agent."""

@@ -1,0 +1,1 @@
+"""The prober process: sockets, schedule, timestamps, windows."""

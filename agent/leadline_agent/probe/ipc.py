@@ -1,0 +1,80 @@
+"""What the two processes of an agent say to each other over a pipe: length-prefixed MessagePack.
+
+Both ends are the same version on the same host, so this is no wire contract and has no version.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import IO, TypeVar
+
+import msgspec
+from msgspec import Struct, field
+
+from leadline.wire.batch import Series
+from leadline_agent.probe.counters import Health
+
+_LENGTH = struct.Struct(">I")
+#: 10,000 targets of 6,000 slots would be 300 MB; a frame larger than this is a bug, not a measurement.
+FRAME_BYTES_MAX = 512 << 20
+
+Frame = TypeVar("Frame")
+
+
+class ProbeTarget(Struct, frozen=True, array_like=True):
+    """One target as the probing process needs it; ``address`` is an IP literal, None when the name has none."""
+
+    name: str
+    address: str | None
+    source: str | None
+    interval_ms: int
+    timeout_ms: int
+    payload_bytes: int
+    dscp: int
+    dont_fragment: bool
+
+
+class ProbePlan(Struct, frozen=True, array_like=True):
+    """Everything to be probed from the next whole minute on (the first plan: at once)."""
+
+    mesh_version: int
+    targets: list[ProbeTarget]
+
+
+class Sealed(Struct, frozen=True, array_like=True):
+    """Whole windows, all measured under one version of the mesh, and how the prober fares."""
+
+    mesh_version: int
+    windows: list[Series]
+    prober: Health = field(default_factory=Health)
+    #: Targets of the plan that policy left out.
+    targets_refused: int = 0
+
+
+def write_frame(stream: IO[bytes], frame: Struct) -> None:
+    """Write one frame and flush it."""
+    data = msgspec.msgpack.encode(frame)
+    stream.write(_LENGTH.pack(len(data)) + data)
+    stream.flush()
+
+
+def read_frame(stream: IO[bytes], kind: type[Frame]) -> Frame | None:
+    """The next frame; None at the end of the stream, also when it ends within a frame."""
+    header = _read(stream, _LENGTH.size)
+    if header is None:
+        return None
+    (length,) = _LENGTH.unpack(header)
+    assert length <= FRAME_BYTES_MAX, f"a frame of {length} bytes"
+    data = _read(stream, length)
+    return None if data is None else msgspec.msgpack.decode(data, type=kind)
+
+
+def _read(stream: IO[bytes], size: int) -> bytes | None:
+    """Exactly ``size`` bytes, from a stream that may be unbuffered; None when it ends before."""
+    data = bytearray()
+    while len(data) < size:
+        more = stream.read(size - len(data))
+        if not more:
+            return None
+        data += more
+    return bytes(data)

@@ -1,0 +1,85 @@
+"""Administration of a collector over its API: the mesh and tokens go through the one process that writes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import urllib3
+
+from leadline.errors import ConfigError, UnavailableError
+from leadline.user_dirs import data_directory
+from leadline.wire import batch as wire
+
+URL_DEFAULT = "http://127.0.0.1:8427"
+URL_VARIABLE = "LEADLINE_COLLECTOR_URL"
+KEY_VARIABLE = "LEADLINE_ADMIN_KEY_FILE"
+
+#: Three hundred verdicts in one answer.
+READ_S = 300
+
+Answer = TypeVar("Answer")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The two options every administrating command has."""
+    parser.add_argument(
+        "--collector", metavar="URL", default=os.environ.get(URL_VARIABLE, URL_DEFAULT),
+        help=f"the collector's address (${URL_VARIABLE}; default {URL_DEFAULT})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--admin-key-file", metavar="FILE", type=Path, default=None,
+        help=f"file with the admin key (${KEY_VARIABLE}; default: admin.key in the collector's data directory)",
+    )  # fmt: skip
+
+
+def _admin_key(args: argparse.Namespace) -> str:
+    named = args.admin_key_file or os.environ.get(KEY_VARIABLE)
+    path = Path(named) if named else data_directory(os.environ) / "admin.key"
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(
+            "--admin-key-file",
+            f"cannot read {path}: {error.strerror}; the collector makes admin.key in its data directory at its first "
+            "start: run this on its host as its user, or name a copy of the file",
+        ) from error
+
+
+def administrate(args: argparse.Namespace, method: str, path: str, body: bytes, kind: type[Answer]) -> Answer:
+    """Send one request as the administrator and read the answer; every failure is one line."""
+    return wire.decode(_data(args, method, path, body), kind)
+
+
+def fetch(args: argparse.Namespace, path: str) -> bytes:
+    """Read a file from the collector as the administrator."""
+    return _data(args, "GET", path, b"")
+
+
+def _data(args: argparse.Namespace, method: str, path: str, body: bytes) -> bytes:
+    headers = {"Authorization": f"Bearer {_admin_key(args)}", "Content-Type": _content_type(body)}
+    url = args.collector.rstrip("/") + path
+    pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=5, read=READ_S), retries=False)
+    try:
+        response = pool.request(method, url, body=body, headers=headers, redirect=False)
+    except urllib3.exceptions.HTTPError as error:
+        raise UnavailableError(f"no answer from {url}: {error}; is the collector running there?") from error
+    if response.status != 200:
+        raise UnavailableError(problem_text(url, response.status, response.data))
+    return response.data
+
+
+def _content_type(body: bytes) -> str:
+    return "application/json" if body.startswith(b"{") else "application/toml"
+
+
+def problem_text(url: str, status: int, body: bytes) -> str:
+    """What a problem document (RFC 9457) says, in one line."""
+    try:
+        problem = msgspec.json.decode(body, type=dict[str, object])
+    except msgspec.DecodeError:
+        return f"{url} answered {status}, and not as a collector does: {body[:80]!r}"
+    return str(problem.get("detail") or problem.get("title") or f"{url} answered {status}")

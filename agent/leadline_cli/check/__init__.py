@@ -1,0 +1,1 @@
+"""`leadline check`: measures a host now and evaluates it against limits."""

@@ -1,0 +1,151 @@
+"""``leadline check``: measure from this host now, and judge. No server, no files."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from leadline.clock import SystemClock, seeded
+from leadline.durations import duration_ms
+from leadline.errors import ConfigError
+from leadline.limits.catalogue import catalogue
+from leadline.model import DSCP_MAX, INTERVAL_MS_MIN, ProbeSettings, Site
+
+#: The three limits most proposals need: between clusters, within a cluster, and under its storage.
+PROFILES_DEFAULT = ("vsphere-long-distance-vmotion", "vcf9-stretched-cluster", "vsan-stretched")
+DURATION_MS_MAX = 86_400_000
+#: More is a job for an agent.
+HOSTS_MAX = 100
+
+_EXAMPLES = """\
+examples:
+  leadline check 192.0.2.10
+  leadline check fra-esx1.example.net lon-esx1.example.net --profile vsan-stretched --duration 5m
+  leadline check 192.0.2.10 --from 50.11,8.68 --to 51.51,-0.13 --json
+
+exit status: 0 within so far, 1 a limit is exceeded, 2 something could not be measured or is wrong"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``check`` to the command line."""
+    parser = commands.add_parser(
+        "check",
+        help="measure now and judge, without a server",
+        description="Measure the round trip from this host to others and say which published limits it exceeds.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("hosts", nargs="+", metavar="HOST", help="address or name of a host that answers ping")
+    parser.add_argument(
+        "--profile", action="append", metavar="ID", dest="profiles",
+        help="what to judge by, may be repeated: a profile or a limit of `leadline limits list` "
+        f"(default: {', '.join(PROFILES_DEFAULT)})",
+    )  # fmt: skip
+    parser.add_argument("--duration", default="60s", help="how long to measure (default %(default)s)")
+    parser.add_argument("--interval", default="1s", help="time between probes to one host (default %(default)s)")
+    parser.add_argument("--dscp", type=int, default=0, metavar="N", help="DSCP of the probes, 0 to 63 (default 0)")
+    parser.add_argument("--size", type=int, default=56, metavar="N", help="payload in bytes (default %(default)s)")
+    parser.add_argument("--df", action="store_true", help="forbid fragmentation, to test an MTU with --size")
+    family = parser.add_mutually_exclusive_group()
+    family.add_argument("-4", dest="family", action="store_const", const=4, help="resolve names to IPv4 only")
+    family.add_argument("-6", dest="family", action="store_const", const=6, help="resolve names to IPv6 only")
+    parser.add_argument("--from", dest="origin", metavar="LAT,LON", help="where this host is, to judge by physics too")
+    parser.add_argument("--to", dest="end", metavar="LAT,LON", help="where the hosts are")
+    parser.add_argument("--json", action="store_true", help="print one JSON document (docs/check.md)")
+    parser.set_defaults(run=run)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What was asked, checked."""
+
+    hosts: tuple[str, ...]
+    profiles: tuple[str, ...]
+    settings: ProbeSettings
+    slots: int
+    family: int | None
+    sites: tuple[Site, Site] | None
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, judge, print; the exit status says how it stands."""
+    from leadline_cli.check import evaluation as check_judge
+    from leadline_cli.check import measurement as check_measure
+    from leadline_cli.check import text as check_text
+
+    question = _question(args)
+    profiles = [catalogue().profile(profile) for profile in question.profiles]
+    targets = check_measure.resolve_all(question.hosts, question.family)
+    clock = SystemClock()
+    started_at = datetime.fromtimestamp(clock.wall_ns() / 1e9, UTC)
+    with check_text.progress(question.slots) if sys.stderr.isatty() else nullcontext() as progress:
+        run = check_measure.measure(question.settings, question.slots, targets, clock, seeded(), progress)
+    document = check_judge.document(question, profiles, catalogue(), run, started_at)
+    if args.json:
+        print(check_text.json_text(document))
+    else:
+        print(check_text.text(document))
+    return check_judge.exit_status(document)
+
+
+def _question(args: argparse.Namespace) -> Question:
+    if len(args.hosts) > HOSTS_MAX:
+        raise ConfigError("HOST", f"{len(args.hosts)} hosts; the most for a check is {HOSTS_MAX}")
+    interval_ms = _duration("--interval", args.interval, INTERVAL_MS_MIN, 60_000)
+    run_ms = _duration("--duration", args.duration, interval_ms, DURATION_MS_MAX)
+    return Question(
+        hosts=tuple(dict.fromkeys(args.hosts)),
+        profiles=tuple(dict.fromkeys(args.profiles or PROFILES_DEFAULT)),
+        settings=_settings(args, interval_ms),
+        slots=run_ms // interval_ms,
+        family=args.family,
+        sites=_sites(args.origin, args.end),
+    )
+
+
+def _duration(option: str, text: str, least_ms: int, most_ms: int) -> int:
+    try:
+        found_ms = duration_ms(text)
+    except ValueError as error:
+        raise ConfigError(option, str(error)) from error
+    if not least_ms <= found_ms <= most_ms:
+        raise ConfigError(option, f"{text} is outside {least_ms} ms to {most_ms} ms")
+    return found_ms
+
+
+def _settings(args: argparse.Namespace, interval_ms: int) -> ProbeSettings:
+    if not 0 <= args.dscp <= DSCP_MAX:
+        raise ConfigError("--dscp", f"{args.dscp} is outside 0 to {DSCP_MAX}")
+    try:
+        return ProbeSettings(interval_ms=interval_ms, payload_bytes=args.size, dscp=args.dscp, dont_fragment=args.df)
+    except ValueError as error:
+        option = "--size" if "payload" in str(error) else "--interval"
+        raise ConfigError(option, str(error)) from error
+
+
+def _sites(origin: str | None, end: str | None) -> tuple[Site, Site] | None:
+    if origin is None and end is None:
+        return None
+    if origin is None or end is None:
+        raise ConfigError("--from and --to", "physics needs both ends; give both, or neither")
+    return _site("from", origin), _site("to", end)
+
+
+def _site(name: str, text: str) -> Site:
+    """Coordinates as a site; their own precision is their uncertainty: half a unit of the last decimal, at 111 km a
+    degree, and 1 km at least.
+    """
+    try:
+        latitude, longitude = text.split(",")
+        decimals = min(len(part.strip().partition(".")[2]) for part in (latitude, longitude))
+        return Site(
+            name=name,
+            latitude_deg=float(latitude),
+            longitude_deg=float(longitude),
+            uncertainty_km=max(1.0, 111.0 * 0.5 / 10**decimals),
+        )
+    except ValueError as error:
+        raise ConfigError(f"--{name}", f"{text!r} is not LAT,LON in degrees, such as 50.11,8.68 ({error})") from error

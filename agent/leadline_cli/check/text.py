@@ -1,0 +1,144 @@
+"""What ``leadline check`` shows: the report as text, the JSON, and the live line of a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from leadline.model import us_ceil
+from leadline.statistics import WindowStats, statistics
+from leadline_cli.check.document import CheckDocument, ErrorUs, ProfileAnswer, TargetAnswer
+
+if TYPE_CHECKING:
+    from leadline_cli.check.measurement import Run
+
+_WIDTH = 100
+
+
+def json_text(document: CheckDocument) -> str:
+    """The document, indented: one that a person reads and ``jq`` too."""
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
+
+
+def text(document: CheckDocument) -> str:
+    """The report."""
+    blocks = [_target_text(target) for target in document.targets]
+    return "\n\n".join([*blocks, _footer(document)])
+
+
+def _target_text(target: TargetAnswer) -> str:
+    name = target.host if target.host == target.address else f"{target.host} ({target.address})"
+    lines = [name, *_measured_lines(target)]
+    for profile in target.profiles:
+        lines += ["", *_profile_lines(profile)]
+    return "\n".join(lines)
+
+
+def _measured_lines(target: TargetAnswer) -> list[str]:
+    rtt, jitter = target.rtt_us, target.jitter_us
+    not_measured = target.expected - target.sent
+    counts = f"{target.sent} sent, {target.received} received, {target.lost} lost"
+    counts += f", {not_measured} not measured" if not_measured else ""
+    counts += f", {target.duplicates} duplicates" if target.duplicates else ""
+    lines = [f"  probes   {counts}"]
+    if target.failures:
+        lines.append("  failed   " + ", ".join(f"{count} {name}" for name, count in target.failures.items()))
+    if target.received:
+        lost = "lost" if target.lost else "-"
+        figures = {"min": rtt.min, "p50": rtt.p50, "p95": rtt.p95, "p99": rtt.p99, "max": rtt.max, "mean": rtt.mean}
+        shown = "  ".join(f"{name} {lost if us is None else f'{us / 1_000:.3f}'}" for name, us in figures.items())
+        lines += [
+            f"  RTT      {shown}  ms",
+            f"  jitter   p95 - min {_ms(jitter.pdv)}, mean step {_ms(jitter.mean_step)}, "
+            f"RFC 3550 {_ms(jitter.rfc3550)} (informational)",
+        ]
+        lines.append(f"  error    {_error_text(target.error_bound_us)}")
+    return lines
+
+
+def _ms(us: int | None) -> str:
+    return "not defined" if us is None else f"{us / 1_000:.3f} ms"
+
+
+def _error_text(bound: ErrorUs | None) -> str:
+    if bound is None:
+        return "not known: this host's own loopback did not answer"
+    return f"this host added at most {_ms(bound.p50)} (p50), {_ms(bound.p99)} (p99) to an RTT"
+
+
+def _profile_lines(profile: ProfileAnswer) -> list[str]:
+    lines = [f"  {str(profile.verdict).upper()}: {profile.title} [{profile.id}]", *_wrapped(profile.reason)]
+    if profile.source:
+        source = profile.source
+        place = f"{source.url} " if source.url else ""
+        lines += _wrapped(
+            f"limit {profile.limit_id}: {source.vendor}, {source.title}, {place}(read in: {source.read_in})"
+        )
+    if profile.physics and profile.physics.route_factor_max is not None:
+        found = profile.physics
+        lines += _wrapped(
+            f"physics: {found.distance_km:.0f} km, floor {found.floor_glass_us / 1_000:.2f} ms on glass; the limit "
+            f"reaches {found.reach_km:.0f} km and allows a route {found.route_factor_max:.2f} times the distance"
+        )
+    if profile.note:
+        lines += _wrapped(f"note: {profile.note}")
+    for item in profile.not_judged:
+        lines += _wrapped(f"not judged, {item.limit_id}: {item.reason}")
+    return lines
+
+
+def _wrapped(paragraph: str) -> list[str]:
+    return textwrap.wrap(
+        paragraph,
+        width=_WIDTH,
+        initial_indent="    ",
+        subsequent_indent="      ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _footer(document: CheckDocument) -> str:
+    return "\n".join(
+        textwrap.wrap(
+            'A short measurement can prove a breach and never compliance: to say "within 99.5 % of the time" takes '
+            f"{document.days_to_within_provisional} days without a bad minute, provisionally, and "
+            f"{document.days_to_within} days for good. `leadline agent` measures that long.",
+            width=_WIDTH,
+        )
+    )
+
+
+@contextmanager
+def progress(slots: int) -> Iterator[Callable[[Run], None]]:
+    """A function that draws the state of a run on standard error, a line per target; erased at the end."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.table import Table
+
+    with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
+
+        def draw(run: Run) -> None:
+            table = Table("host", "probes", "lost", "last ms", "min", "p50", "p95", "max", box=None, pad_edge=False)
+            for host, _ in run.targets:
+                table.add_row(host, *_live_cells(run, host, slots))
+            live.update(table, refresh=True)
+
+        yield draw
+
+
+def _live_cells(run: Run, host: str, slots: int) -> list[str]:
+    outcomes = run.outcomes.get(host, [])
+    rtts_us = [None if outcome.rtt_ns is None else us_ceil(outcome.rtt_ns) for outcome in outcomes]
+    stats: WindowStats = statistics(rtts_us, [o.failure for o in outcomes if o.failure is not None])
+    last_us = next((rtt for rtt in reversed(rtts_us) if rtt is not None), None)
+    figures = (last_us, stats.min_us, stats.p50_us, stats.p95_us, stats.max_us)
+    return [
+        f"{len(outcomes)}/{slots}",
+        str(stats.lost),
+        *("-" if us is None else f"{us / 1_000:.3f}" for us in figures),
+    ]

@@ -1,0 +1,222 @@
+"""``leadline demo``: everything on this machine, to look at. Needs ``leadline[collector]``.
+
+Four sites on loopback addresses, each with a real agent that measures for real; beside them a fictional mesh of real
+cities with 28 days of simulated history, marked as simulated wherever it is shown. Nothing outlives it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import webbrowser
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from leadline.clock import SystemClock
+from leadline.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from leadline_collector.db.transactions import Store
+
+HISTORY_DAYS = 28
+DAY_S = 86_400
+#: Simulated windows of the next hours are there too and show as time comes to them: the demo does not go stale.
+AHEAD_S = 12 * 3_600
+#: Draws a network in which some pairs are within 5 ms, some within 10, and some just miss.
+SEED = 7
+STOP_S = 10.0
+
+_LOCAL_SITES = ("north", "east", "south", "west")
+#: Simulated: name, latitude, longitude, time zone.
+_CITIES = (
+    ("frankfurt", 50.11, 8.68, "Europe/Berlin"),
+    ("zurich", 47.37, 8.54, "Europe/Zurich"),
+    ("amsterdam", 52.37, 4.90, "Europe/Amsterdam"),
+    ("london", 51.51, -0.13, "Europe/London"),
+    ("new-york", 40.71, -74.01, "America/New_York"),
+    ("singapore", 1.35, 103.82, "Asia/Singapore"),
+)
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``demo`` to the command line."""
+    parser = commands.add_parser(
+        "demo",
+        help="a collector, four agents and simulated history on this machine",
+        description=__doc__,
+        epilog="example: leadline demo --no-browser --port 8500",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--port", type=int, default=8427, help="port of the pages; 0 takes a free one (default 8427)")
+    parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run until Ctrl-C or SIGTERM."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    with (
+        tempfile.TemporaryDirectory(prefix="leadline-demo-") as directory,
+        _collector(Path(directory), args.port, stopping) as url,
+        _agents(Path(directory), url) as agents,
+    ):
+        print(f"\n  {url}/\n\nThe four local sites measure for real: first figures in about two minutes.")
+        print("The cities are simulated, and say so. Ctrl-C stops and removes everything.", flush=True)
+        if not args.no_browser:
+            webbrowser.open(f"{url}/")
+        while not stopping.wait(1.0):
+            agents.tell_of_the_dead()
+        print("stopping", flush=True)
+    return 0
+
+
+@contextlib.contextmanager
+def _collector(directory: Path, port: int, stopping: threading.Event) -> Iterator[str]:
+    """A collector on SQLite in this process, with the demo's mesh and history; its address."""
+    try:
+        from leadline_collector.config import read_config
+        from leadline_collector.mesh import service as meshes
+        from leadline_collector.server.serve import opened, running
+    except ModuleNotFoundError as error:
+        raise UnavailableError(
+            f"the demo needs {error.name}, which is not installed: pip install 'leadline[collector]'"
+        ) from error
+    config = read_config({"data_dir": directory / "collector", "port": port}, {})
+    clock = SystemClock()
+    with opened(config) as store:
+        version = meshes.apply(store, clock, mesh_text().encode()).version
+        # The socket first: a taken port is said before seconds are spent on history.
+        with running(config, store, clock) as url:
+            _simulate(store, version, stopping)
+            yield url
+
+
+def _simulate(store: Store, version: int, stopping: threading.Event) -> None:
+    from leadline.mesh.parser import parse_mesh
+    from leadline_collector.demo.simulation import simulate
+
+    mesh = parse_mesh(mesh_text())
+    end_s = SystemClock().wall_ns() // 60_000_000_000 * 60
+    done = 0
+
+    def progress(windows: int) -> None:
+        nonlocal done
+        done += windows
+        if sys.stderr.isatty():
+            print(f"\rsimulating {HISTORY_DAYS} days: {done:,} minutes", end="", file=sys.stderr, flush=True)
+        if stopping.is_set():
+            raise KeyboardInterrupt
+
+    # From a midnight on: a verdict takes whole UTC days.
+    start_s = (end_s // DAY_S - HISTORY_DAYS) * DAY_S
+    total = simulate(store, mesh, version, start_s, end_s + AHEAD_S, SEED, progress)
+    if sys.stderr.isatty():
+        print("\r", end="", file=sys.stderr)
+    print(f"simulated {HISTORY_DAYS} days: {total:,} minutes of {len(_CITIES)} cities")
+
+
+class _Agents:
+    """The agents' processes and logs, by site."""
+
+    def __init__(self, directory: Path, environment: dict[str, str]) -> None:
+        self._directory, self._environment = directory, environment
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._told: set[str] = set()
+
+    def start(self, site: str, url: str) -> None:
+        """Enrol an agent with a token of its own, as the README does, and start it."""
+        state = str(self._directory / site)
+        token = self._leadline("token", "create", "--site", site)
+        self._leadline("agent", "enroll", url, "--token-file", "-", "--state-dir", state, said=token)
+        with self._log(site).open("wb") as log:
+            self._processes[site] = subprocess.Popen(
+                [*_COMMAND, "agent", "run", "--state-dir", state],
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def tell_of_the_dead(self) -> None:
+        """Print, once, why an agent ended; the others and the history stay."""
+        for site, process in self._processes.items():
+            if process.poll() is not None and site not in self._told:
+                self._told.add(site)
+                lines = self._log(site).read_text(encoding="utf-8", errors="replace").splitlines()
+                said = next((line for line in lines if line.startswith("leadline: ")), "without a word")
+                print(f"the agent of {site} ended: {said}", file=sys.stderr, flush=True)
+
+    def stop(self) -> None:
+        """End them, gently first."""
+        for process in self._processes.values():
+            process.terminate()
+        for process in self._processes.values():
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def _log(self, site: str) -> Path:
+        return self._directory / f"{site}.log"
+
+    def _leadline(self, *arguments: str, said: str = "") -> str:
+        done = subprocess.run(
+            [*_COMMAND, *arguments], env=self._environment, input=said, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise UnavailableError(f"`leadline {' '.join(arguments)}` failed: {done.stderr.strip()}")
+        return done.stdout
+
+
+@contextlib.contextmanager
+def _agents(directory: Path, url: str) -> Iterator[_Agents]:
+    """Four agents, started; ended by their ids."""
+    key_file = directory / "collector" / "admin.key"
+    environment = {**os.environ, "LEADLINE_ADMIN_KEY_FILE": str(key_file), "LEADLINE_COLLECTOR_URL": url}
+    agents = _Agents(directory, environment)
+    try:
+        for site in _LOCAL_SITES:
+            agents.start(site, url)
+        yield agents
+    finally:
+        agents.stop()
+
+
+_COMMAND = (sys.executable, "-m", "leadline_cli")
+
+
+def mesh_text() -> str:
+    """The demo's mesh file."""
+    sites = [
+        f'[[site]]\nname = "{name}"\nlatitude = 51.48\nlongitude = 0.0\n'
+        f'[[agent]]\nname = "{name}-a1"\nsite = "{name}"\naddress = "127.0.{number}.1"\n'
+        for number, name in enumerate(_LOCAL_SITES, start=1)
+    ]
+    sites += [
+        f'[[site]]\nname = "{name}"\nlatitude = {latitude}\nlongitude = {longitude}\ntime_zone = "{zone}"\n'
+        f'simulated = true\n[[agent]]\nname = "{name}-a1"\nsite = "{name}"\naddress = "192.0.2.{number}"\n'
+        for number, (name, latitude, longitude, zone) in enumerate(_CITIES, start=1)
+    ]
+    metro = [name for name, *_ in _CITIES[:4]]
+    return "\n".join(
+        [
+            "# The demo's mesh: four agents on this machine, and cities whose data is simulated.",
+            'profiles = ["vsan-stretched", "vcf9-stretched-cluster", "vsphere-long-distance-vmotion"]',
+            *sites,
+            f'[[group]]\nname = "this-machine"\nkind = "full-mesh"\nsites = {list(_LOCAL_SITES)!r}',
+            f'[[group]]\nname = "europe-simulated"\nkind = "full-mesh"\nsites = {metro!r}',
+            '[[group]]\nname = "world-simulated"\nkind = "hub-and-spoke"\nhub = "frankfurt"\n'
+            'sites = ["new-york", "singapore"]',
+            "",
+        ]
+    )

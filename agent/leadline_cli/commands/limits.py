@@ -1,0 +1,129 @@
+"""``leadline limits``: the published limits leadline judges by, each with its source."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from leadline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from leadline.limits.catalogue import Catalogue, Limit, Profile
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``limits`` to the command line."""
+    parser = commands.add_parser("limits", help="show the published limits and their sources", description=__doc__)
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    listing = actions.add_parser(
+        "list",
+        help="list limits or profiles",
+        description="List the limits of the catalogue, or its profiles.",
+        epilog="example: leadline limits list --vendor vmware --metric rtt --current",
+    )
+    listing.add_argument("--vendor", metavar="TEXT", help="only vendors with this in their name")
+    listing.add_argument("--metric", metavar="METRIC", help="only this metric, such as rtt, jitter or bandwidth")
+    listing.add_argument("--current", action="store_true", help="only limits of current product versions")
+    listing.add_argument("--profiles", action="store_true", help="list the profiles instead")
+    listing.set_defaults(run=run_list)
+    show = actions.add_parser(
+        "show",
+        help="show one limit or profile",
+        description="Show what a limit says, where that was read and how leadline judges it; or what a profile needs.",
+        epilog="example: leadline limits show vmware-vsan-9.0-stretched-rtt",
+    )
+    show.add_argument("id", metavar="ID", help="id of a limit or profile")
+    show.set_defaults(run=run_show)
+    for action in (listing, show):
+        action.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def run_list(args: argparse.Namespace) -> int:
+    """Print a table, a line per limit or profile."""
+    from leadline.limits.catalogue import catalogue
+    from leadline_cli.commands import limits_text as limit_text
+
+    known = catalogue()
+    if args.profiles:
+        profiles = _selected_profiles(known, args)
+        _print(args, lambda: {"profiles": profiles}, lambda: limit_text.profile_table(known, profiles))
+    else:
+        limits = _selected(known, args)
+        _print(args, lambda: {"limits": limits}, lambda: limit_text.limit_table(limits))
+    return 0
+
+
+def run_show(args: argparse.Namespace) -> int:
+    """Print all that is known of one limit or profile."""
+    from leadline.limits.catalogue import catalogue
+    from leadline_cli.commands import limits_text as limit_text
+
+    known = catalogue()
+    if args.id in known.limits:
+        limit = known.limit(args.id)
+        _print(args, lambda: _limit_document(known, limit), lambda: limit_text.limit_page(known, limit))
+    else:
+        profile = known.profile(args.id)
+        _print(args, lambda: _profile_document(known, profile), lambda: limit_text.profile_page(known, profile))
+    return 0
+
+
+def _selected(known: Catalogue, args: argparse.Namespace) -> list[Limit]:
+    from leadline.limits.catalogue import Metric, Status
+
+    limits = list(known.limits.values())
+    if args.vendor is not None:
+        limits = [limit for limit in limits if args.vendor.casefold() in limit.vendor.casefold()]
+        if not limits:
+            vendors = sorted({limit.vendor for limit in known.limits.values()})
+            raise ConfigError("--vendor", f"no vendor has {args.vendor!r} in its name; there are {', '.join(vendors)}")
+    if args.metric is not None:
+        if args.metric not in list(Metric):
+            raise ConfigError("--metric", f"{args.metric!r} is none of {', '.join(Metric)}")
+        limits = [limit for limit in limits if limit.metric == args.metric]
+    return [limit for limit in limits if limit.status is Status.CURRENT] if args.current else limits
+
+
+def _selected_profiles(known: Catalogue, args: argparse.Namespace) -> list[Profile]:
+    """The profiles of which at least one limit passes the filters."""
+    ids = {limit.id for limit in _selected(known, args)}
+    return [profile for profile in known.profiles.values() if ids.intersection(profile.all_of)]
+
+
+def _limit_document(known: Catalogue, limit: Limit) -> dict[str, Any]:
+    from leadline.evaluation import NotJudged, criterion
+
+    answer = criterion(limit)
+    judged = None if isinstance(answer, NotJudged) else answer
+    return {
+        "limit": limit,
+        "limit_us": limit.value_us,
+        "judged": judged and {"rule": judged.rule, "sensitivity": judged.sensitivity, "assumed": judged.approximation},
+        "not_judged": answer.reason if isinstance(answer, NotJudged) else None,
+        "conflicts": known.conflicts_of(limit.id),
+        "profiles": [profile.id for profile in known.profiles.values() if limit.id in profile.all_of],
+    }
+
+
+def _profile_document(known: Catalogue, profile: Profile) -> dict[str, Any]:
+    return {
+        "profile": profile,
+        "all_of": [_limit_document(known, limit) for limit in known.limits_of(profile)],
+        "declared": [_limit_document(known, limit) for limit in known.declared_of(profile)],
+    }
+
+
+def _print(args: argparse.Namespace, document: Callable[[], dict[str, Any]], text: Callable[[], str]) -> None:
+    """Print the document as JSON with the digest of the catalogue, or the text."""
+    if not args.json:
+        print(text())
+        return
+    import msgspec
+
+    from leadline.limits.catalogue import catalogue
+
+    encoded = msgspec.json.Encoder(decimal_format="number").encode(
+        {"catalogue_sha256": catalogue().digest, **document()}
+    )
+    print(msgspec.json.format(encoded, indent=2).decode())

@@ -1,0 +1,90 @@
+"""``leadline token``: one-time tokens with which agents enrol."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from urllib.parse import quote
+
+from leadline.durations import duration_ms
+from leadline.errors import ConfigError
+from leadline.wire import batch as wire
+from leadline.wire.admin import RevokedAnswer, TokenEntry, TokensAnswer
+from leadline_cli import api_client as client
+from leadline_cli.commands.agent_keys import moment
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``token`` to the command line."""
+    parser = commands.add_parser("token", help="make one-time tokens for agents", description=__doc__)
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    create = actions.add_parser(
+        "create",
+        help="print a one-time token",
+        description="Print a one-time token on standard output; whoever has it can enrol one agent of the site.",
+        epilog="example: leadline token create --site fra --ttl 24h > fra.token",
+    )
+    create.add_argument("--site", required=True, help="the site whose agent may enrol with it")
+    create.add_argument("--ttl", default="24h", help="how long it is good for (default 24h, at most 30d)")
+    create.add_argument("--json", action="store_true", help="print token, site and expiry as JSON")
+    create.set_defaults(run=run_create)
+    listed = actions.add_parser(
+        "list",
+        help="show the tokens, used or not",
+        description="Show the enrolment tokens by their ids, newest first; the tokens themselves are kept nowhere.",
+        epilog="example: leadline token list",
+    )
+    listed.add_argument("--json", action="store_true", help="print the tokens as JSON")
+    listed.set_defaults(run=run_list)
+    revoke = actions.add_parser(
+        "revoke",
+        help="end a token that was not used yet",
+        description="End a token that was not used yet; an agent that has enrolled with it keeps its key.",
+        epilog="example: leadline token revoke 0123456789abcdef",
+    )
+    revoke.add_argument("id", metavar="ID", help="as `leadline token list` shows it")
+    revoke.set_defaults(run=run_revoke)
+    for action in (create, listed, revoke):
+        client.add_options(action)
+
+
+def run_create(args: argparse.Namespace) -> int:
+    """Make a token and print it; the expiry goes to standard error, so that the output is the token alone."""
+    try:
+        ttl_s = duration_ms(args.ttl) // 1_000
+    except ValueError as error:
+        raise ConfigError("--ttl", str(error)) from error
+    body = wire.encode(wire.TokenRequest(site=args.site, ttl_s=ttl_s))
+    answer = client.administrate(args, "POST", "/api/v1/tokens", body, wire.TokenAnswer)
+    if args.json:
+        print(wire.encode(answer).decode())
+    else:
+        print(answer.token)
+        print(f"for one agent of site {answer.site}, until {moment(answer.expires_at_s)}", file=sys.stderr)
+    return 0
+
+
+def run_list(args: argparse.Namespace) -> int:
+    """Print one line a token."""
+    answer = client.administrate(args, "GET", "/api/v1/tokens", b"", TokensAnswer)
+    if args.json:
+        print(wire.encode(answer).decode())
+        return 0
+    for entry in answer.tokens:
+        print(f"{entry.id} {entry.site:<16} {_state(entry)}")
+    return 0
+
+
+def _state(entry: TokenEntry) -> str:
+    if entry.used_at_s is not None:
+        return f"used {moment(entry.used_at_s)}"
+    if entry.revoked_at_s is not None:
+        return f"revoked {moment(entry.revoked_at_s)}"
+    return f"ends {moment(entry.expires_at_s)}"
+
+
+def run_revoke(args: argparse.Namespace) -> int:
+    """Revoke one token."""
+    client.administrate(args, "DELETE", f"/api/v1/tokens/{quote(args.id, safe='')}", b"", RevokedAnswer)
+    print(f"token {args.id} revoked")
+    return 0

@@ -1,0 +1,1 @@
+"""`leadline agent doctor`: diagnoses an agent host."""

@@ -1,0 +1,63 @@
+"""Windows as the batches that carry them: the same file and choices always give the same bytes.
+
+Rule 1: the name of a batch comes from the file's digest and from the choices, its times from the windows; nothing comes
+from the clock, the mesh or the version of a library. So importing twice changes nothing.
+Rule 2: bodies are not compressed: what zlib makes of the same bytes depends on its version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from leadline.model import WINDOW_S
+from leadline.wire import batch as wire
+from leadline_cli.importers.pipeline import Cut
+
+#: The version of the wire these batches are of; it is in their bytes, so it stays when the wire gets newer ones.
+VERSION = 2
+#: What a batch has beside its series, amply.
+ENVELOPE_BYTES = 1_024
+US_PER_S = 1_000_000
+_EPOCH_DIGITS = 32
+
+
+def epoch(cut: Cut, target: str, address: str) -> str:
+    """The name of an import: the first 128 bits of a digest."""
+    named = [cut.sha256, cut.format.value, cut.host, cut.start_us, cut.interval_ms, target, address]
+    return hashlib.sha256(msgspec.json.encode(named)).hexdigest()[:_EPOCH_DIGITS]
+
+
+def parcels(cut: Cut, source: str, target: str, address: str) -> Iterator[bytes]:
+    """The bodies, oldest windows first."""
+    name = epoch(cut, target, address)
+    for seq, series in enumerate(_portions([wire.series(target, address, one) for one in cut.windows])):
+        yield wire.encode(_batch(source, name, seq, series))
+
+
+def _batch(source: str, name: str, seq: int, series: Sequence[wire.Series]) -> wire.Batch:
+    return wire.Batch(
+        v=VERSION,
+        agent=source,
+        epoch=name,
+        seq=seq,
+        mesh_version=0,
+        sealed_at_us=(series[-1].start_s + WINDOW_S) * US_PER_S,
+        monotonic_us=0,
+        series=list(series),
+    )
+
+
+def _portions(series: Sequence[wire.Series]) -> Iterator[list[wire.Series]]:
+    portion: list[wire.Series] = []
+    size = ENVELOPE_BYTES
+    for one in series:
+        more = len(wire.encode(one)) + 1
+        if portion and (size + more > wire.BODY_BYTES_MAX or len(portion) == wire.SERIES_MAX):
+            yield portion
+            portion, size = [], ENVELOPE_BYTES
+        portion.append(one)
+        size += more
+    yield portion

@@ -1,0 +1,1 @@
+"""Matrix, verdicts and profiles over stored windows."""

@@ -1,0 +1,101 @@
+"""The windows of one directed pair, path by path: what stands behind a cell of the matrix."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from leadline import evaluation as judge
+from leadline.clock import iso
+from leadline.limits.catalogue import catalogue
+from leadline.model import WINDOW_S, Pair
+from leadline.wire.batch import is_imported
+from leadline_collector.analysis.documents import PathWindowAnswer, WindowAnswer, WindowsAnswer
+from leadline_collector.db.tables import FAILURE_COLUMNS
+from leadline_collector.db.transactions import Numbered, PathIds, Reader, Store
+from leadline_collector.http.problems import ProblemError
+from leadline_collector.time_range import Period
+from leadline_collector.windows.row_evaluation import Facts, Judge
+from leadline_collector.windows.rows import COLUMNS
+
+#: A day and two hours; a page draws no more.
+LIMIT_DEFAULT = 1_560
+#: A week.
+LIMIT_MAX = 10_080
+
+
+def pair_windows(store: Store, pair: Pair, period: Period, profile_id: str | None, limit: int) -> WindowsAnswer:
+    """At most ``limit`` minutes of the pair, oldest first; 404 if no mesh ever had one of its sites."""
+    known = catalogue()
+    asked = None if profile_id is None else Judge(judge.judged(known.limits_of(known.profile(profile_id))))
+    with store.read() as reader:
+        rows = _rows(reader, pair, period, limit)
+    minutes = sorted(rows)
+    windows = [_window(t, rows[t], asked) for t in minutes[:limit]]
+    return WindowsAnswer(
+        source=pair.source,
+        destination=pair.destination,
+        profile=profile_id,
+        start_s=period.start_s,
+        start_iso=iso(period.start_s),
+        end_s=period.end_s,
+        end_iso=iso(period.end_s),
+        simulated=any(path.simulated for window in windows for path in window.paths),
+        imported=any(path.imported for window in windows for path in window.paths),
+        windows=windows,
+        next_from=windows[-1].t + WINDOW_S if len(minutes) > limit else None,
+    )
+
+
+def _rows(reader: Reader, pair: Pair, period: Period, limit: int) -> dict[int, list[dict[str, Any]]]:
+    """The rows of each minute; one minute more than ``limit`` if there are more."""
+    rows: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
+    for agent, target in _paths(reader, pair):
+        path = PathIds(src_id=agent.id, dst_id=target.id)
+        for row in reader.path_windows(path, COLUMNS, period.start_s, period.end_s, limit + 1):
+            values = dict(zip(COLUMNS, row, strict=True))
+            rows[values["t"]].append(values | {"agent": agent.name, "target": target.name})
+    return rows
+
+
+def _paths(reader: Reader, pair: Pair) -> Iterator[tuple[Numbered, Numbered]]:
+    agents = [agent for agent in reader.agents() if agent.site == pair.source]
+    targets = [target for target in reader.targets() if target.site == pair.destination]
+    if not agents or not targets:
+        missing = pair.destination if agents else pair.source
+        raise ProblemError(404, f"no mesh ever had an agent or host at a site {missing!r}")
+    return ((agent, target) for agent in agents for target in targets)
+
+
+def _window(t: int, rows: list[dict[str, Any]], asked: Judge | None) -> WindowAnswer:
+    return WindowAnswer(
+        t=t,
+        at=iso(t),
+        state=None if asked is None else asked.state([_facts(row, asked) for row in rows]),
+        paths=[_path_window(row, asked) for row in rows],
+    )
+
+
+def _facts(row: dict[str, Any], asked: Judge) -> Facts:
+    return tuple(row[name] for name in asked.columns)
+
+
+#: Columns that an answer carries under the same name.
+_SAME = (
+    "interval_ms", "expected", "sent", "received", "min_us", "mean_us", "p50_us", "p95_us", "p99_us", "max_us",
+    "pdv_us", "mean_step_us", "duplicates", "error_p50_us", "error_p99_us", "mesh_version", "seq",
+)  # fmt: skip
+
+
+def _path_window(row: dict[str, Any], asked: Judge | None) -> PathWindowAnswer:
+    return PathWindowAnswer(
+        agent=row["agent"],
+        target=row["target"],
+        state=None if asked is None else asked.state([_facts(row, asked)]),
+        simulated=row["epoch"] is None,
+        imported=is_imported(row["agent"]),
+        failures={failure.value: row[name] for failure, name in FAILURE_COLUMNS.items() if row[name]},
+        epoch=None if row["epoch"] is None else row["epoch"].hex(),
+        **{name: row[name] for name in _SAME},
+    )

@@ -1,0 +1,41 @@
+"""The routes that tell how the collector is: alive, ready, figures."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, Response
+
+from leadline import __version__
+from leadline_collector.analysis.documents import HealthAnswer
+from leadline_collector.db import schema
+from leadline_collector.http import metrics
+from leadline_collector.http import roles as auth
+from leadline_collector.http.app_state import Serving
+from leadline_collector.http.openapi import JsonAnswer, answers_with
+from leadline_collector.http.problems import RETRY_AFTER_S, ProblemError
+
+router = APIRouter()
+
+
+@router.get("/healthz", dependencies=[Depends(auth.public)], responses=answers_with(HealthAnswer))
+def healthz() -> Response:
+    """The process answers. It does not ask the database: a restart of this process would not mend that."""
+    return JsonAnswer(HealthAnswer(status="ok", version=__version__))
+
+
+@router.get("/readyz", dependencies=[Depends(auth.public)], responses=answers_with(HealthAnswer, 503))
+def readyz(service: Serving) -> Response:
+    """The database answers, its schema is the one this collector is made for, and it took the last batch."""
+    with service.store.read() as reader:
+        version = reader.schema_version()
+    if version != schema.head():
+        problem = f"the database has schema version {version} and this collector needs {schema.head()}"
+        raise ProblemError(503, problem, {"Retry-After": str(RETRY_AFTER_S)})
+    if trouble := service.storing.trouble():
+        raise ProblemError(503, f"the last batch was not stored: {trouble}", {"Retry-After": str(RETRY_AFTER_S)})
+    return JsonAnswer(HealthAnswer(status="ok", version=__version__))
+
+
+@router.get("/metrics", dependencies=[Depends(auth.metrics)], include_in_schema=False)
+def get_metrics(service: Serving) -> Response:
+    """What the collector counts, for Prometheus."""
+    return Response(service.metrics.text(), media_type=metrics.MEDIA_TYPE)

@@ -1,0 +1,1 @@
+"""Enrolment, keys, tokens and signatures."""

@@ -1,0 +1,239 @@
+"""The SQL of tokens and keys; a part of the store (``store``), whose rules hold here. Everything is found by digest."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, delete, func, insert, or_, select, update
+
+from leadline.model import WINDOW_S
+from leadline.wire.admin import AgentEntry, KeyEntry, TokenEntry
+from leadline.wire.batch import IMPORT_PREFIX
+from leadline_collector.auth import signing_key_store as signing_keys
+from leadline_collector.auth.secrets import secret_id
+from leadline_collector.db import tables
+
+#: Two, so that a key can be changed without a moment in which none works.
+LIVE_KEYS_MAX = 2
+#: Tokens and agents in one list.
+LISTED_MAX = 10_000
+
+_token = tables.enrol_token.c
+_key = tables.agent_key.c
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who a live agent key belongs to."""
+
+    agent_id: int
+    name: str
+    site: str
+    #: The key was never used: its first use ends the one it replaces.
+    is_new: bool
+    #: It has a live signing key: its batches are taken signed only.
+    signs: bool
+    #: None for a key without an end.
+    expires_at_s: int | None
+
+
+def holder(connection: Connection, sha256: bytes, now_s: int) -> Holder | None:
+    """The agent whose live key has this digest."""
+    columns = (tables.agent.c.id, tables.agent.c.name, tables.site.c.name, _key.used_at.is_(None), _key.expires_at)
+    found = connection.execute(
+        select(*columns, signing_keys.is_signing())
+        .select_from(tables.agent_key)
+        .join(tables.agent)
+        .join(tables.site)
+        .where(_key.sha256 == sha256, _is_live(now_s))
+    ).one_or_none()
+    if found is None:
+        return None
+    return Holder(
+        agent_id=found[0],
+        name=found[1],
+        site=found[2],
+        is_new=bool(found[3]),
+        expires_at_s=found[4],
+        signs=bool(found[5]),
+    )
+
+
+def tokens(connection: Connection) -> list[TokenEntry]:
+    """The newest ``LISTED_MAX`` tokens, newest first."""
+    query = select(tables.enrol_token, tables.site.c.name).join(tables.site)
+    rows = connection.execute(query.order_by(_token.created_at.desc(), _token.sha256).limit(LISTED_MAX))
+    return [
+        TokenEntry(
+            id=secret_id(row.sha256),
+            site=row.name,
+            created_at_s=row.created_at,
+            expires_at_s=row.expires_at,
+            used_at_s=row.used_at,
+            revoked_at_s=row.revoked_at,
+        )
+        for row in rows
+    ]
+
+
+#: Sources of imports stand among the agents, for windows need a source; they have no key and never fall silent.
+_IS_AGENT = tables.agent.c.name.not_like(f"{IMPORT_PREFIX}%")
+
+
+def latest_windows(connection: Connection, agents_max: int) -> dict[str, int]:
+    """End of the latest window of each agent that delivered any, of the first ``agents_max`` agents of all."""
+    query = select(tables.agent.c.name, _latest()).where(_IS_AGENT).order_by(tables.agent.c.id).limit(agents_max)
+    return {row[0]: row[1] + WINDOW_S for row in connection.execute(query) if row[1] is not None}
+
+
+def _latest() -> ScalarSelect[int | None]:
+    """Start of an agent's latest window: one look into the index (src_id, t_last)."""
+    return select(func.max(tables.batch.c.t_last)).where(tables.batch.c.src_id == tables.agent.c.id).scalar_subquery()
+
+
+def agents(connection: Connection, now_s: int) -> list[AgentEntry]:
+    """The first ``LISTED_MAX`` agents by name, each with its live keys."""
+    keys, signing = _live_keys(connection, now_s), signing_keys.listed(connection)
+    columns = (tables.agent.c.id, tables.agent.c.name, tables.site.c.name, _latest())
+    query = select(*columns).select_from(tables.agent.join(tables.site))
+    rows = connection.execute(query.where(_IS_AGENT).order_by(tables.agent.c.name).limit(LISTED_MAX))
+    return [
+        AgentEntry(
+            name=row[1],
+            site=row[2],
+            keys=keys[row[0]],
+            latest_s=None if row[3] is None else row[3] + WINDOW_S,
+            signing_keys=signing.get(row[0], []),
+        )
+        for row in rows
+    ]
+
+
+def _live_keys(connection: Connection, now_s: int) -> defaultdict[int, list[KeyEntry]]:
+    keys: defaultdict[int, list[KeyEntry]] = defaultdict(list)
+    query = select(tables.agent_key).where(_is_live(now_s)).order_by(_key.created_at)
+    for row in connection.execute(query.limit(LISTED_MAX * LIVE_KEYS_MAX)):
+        keys[row.agent_id].append(
+            KeyEntry(
+                id=secret_id(row.sha256),
+                created_at_s=row.created_at,
+                used_at_s=row.used_at,
+                expires_at_s=row.expires_at,
+            )
+        )
+    return keys
+
+
+def add_token(connection: Connection, sha256: bytes, site: str, now_s: int, expires_at_s: int) -> bool:
+    """Remember an enrolment token; False if no mesh ever had that site."""
+    if "\0" in site:  # no name has it, and PostgreSQL would not even take the question
+        return False
+    site_id = connection.execute(select(tables.site.c.id).where(tables.site.c.name == site)).scalar()
+    if site_id is None:
+        return False
+    row = {"sha256": sha256, "site_id": site_id, "created_at": now_s, "expires_at": expires_at_s}
+    connection.execute(insert(tables.enrol_token).values(row))
+    return True
+
+
+def use_token(connection: Connection, sha256: bytes, now_s: int) -> str | None:
+    """Use a token up and return its site; None if it is unknown, used, expired or revoked."""
+    used = connection.execute(
+        update(tables.enrol_token)
+        .where(_token.sha256 == sha256, _is_open(now_s))
+        .values(used_at=now_s)
+        .returning(_token.site_id)
+    ).scalar()
+    if used is None:
+        return None
+    site: str = connection.execute(select(tables.site.c.name).where(tables.site.c.id == used)).scalar_one()
+    return site
+
+
+def revoke_token(connection: Connection, token_id: str, now_s: int) -> int:
+    """End the open tokens of this id; how many there were."""
+    revoked = connection.execute(
+        update(tables.enrol_token)
+        .where(_has_id(token_id), _is_open(now_s))
+        .values(revoked_at=now_s)
+        .returning(_token.sha256)
+    )
+    return len(revoked.all())
+
+
+def add_key(
+    connection: Connection, agent_id: int, sha256: bytes, now_s: int, expires_at_s: int | None, replaces: bytes | None
+) -> None:
+    """Give an agent a key beside one other: the one it replaces, or else the newest. The rest are revoked."""
+    others = connection.execute(
+        select(_key.sha256)
+        .where(_key.agent_id == agent_id, _is_live(now_s))
+        .order_by((_key.sha256 == replaces).desc(), _key.created_at.desc())
+    )
+    _revoke(connection, others.scalars().all()[LIVE_KEYS_MAX - 1 :], now_s)
+    row = {"sha256": sha256, "agent_id": agent_id, "created_at": now_s, "expires_at": expires_at_s}
+    connection.execute(insert(tables.agent_key).values(row | {"replaces": replaces}))
+
+
+def use_key(connection: Connection, sha256: bytes, now_s: int) -> bytes | None:
+    """Note the first use of a key and revoke the one it replaces; that one's digest, None if there was none to end."""
+    replaced: bytes | None = connection.execute(
+        update(tables.agent_key)
+        .where(_key.sha256 == sha256, _key.used_at.is_(None))
+        .values(used_at=now_s)
+        .returning(_key.replaces)
+    ).scalar()
+    return replaced if replaced is not None and _revoke(connection, [replaced], now_s) else None
+
+
+def revoke_keys(connection: Connection, agent_id: int, now_s: int) -> int:
+    """End every key of an agent that is not revoked yet; how many there were."""
+    keys = connection.execute(select(_key.sha256).where(_key.agent_id == agent_id, _key.revoked_at.is_(None)))
+    return _revoke(connection, keys.scalars().all(), now_s)
+
+
+def is_admin_key(connection: Connection, sha256: bytes) -> bool:
+    """True if the administrator's key has this digest."""
+    query = select(tables.admin_key.c.sha256).where(tables.admin_key.c.sha256 == sha256)
+    return connection.execute(query).first() is not None
+
+
+def has_admin_key(connection: Connection) -> bool:
+    """True once an administrator's key was made."""
+    return connection.execute(select(tables.admin_key.c.sha256).limit(1)).first() is not None
+
+
+def set_admin_key(connection: Connection, sha256: bytes, now_s: int) -> bool:
+    """Make this the administrator's only key; False if it was that already."""
+    if connection.execute(select(tables.admin_key.c.sha256)).scalars().all() == [sha256]:
+        return False
+    connection.execute(delete(tables.admin_key))
+    connection.execute(insert(tables.admin_key).values(sha256=sha256, created_at=now_s))
+    return True
+
+
+def _revoke(connection: Connection, keys: Collection[bytes], now_s: int) -> int:
+    revoked = connection.execute(
+        update(tables.agent_key)
+        .where(_key.sha256.in_(keys), _key.revoked_at.is_(None))
+        .values(revoked_at=now_s)
+        .returning(_key.sha256)
+    )
+    return len(revoked.all())
+
+
+def _is_live(now_s: int) -> ColumnElement[bool]:
+    return and_(_key.revoked_at.is_(None), or_(_key.expires_at.is_(None), _key.expires_at > now_s))
+
+
+def _is_open(now_s: int) -> ColumnElement[bool]:
+    return and_(_token.used_at.is_(None), _token.revoked_at.is_(None), _token.expires_at > now_s)
+
+
+def _has_id(token_id: str) -> ColumnElement[bool]:
+    """A digest that begins with these hex digits: a range of the primary key."""
+    first = bytes.fromhex(token_id)
+    rest = 32 - len(first)
+    return and_(_token.sha256 >= first + b"\x00" * rest, _token.sha256 <= first + b"\xff" * rest)

@@ -1,0 +1,133 @@
+"""Whether a batch is signed by who it says it is from. The only module here that imports cryptography.
+
+Rule 1: an agent with a live signing key is taken at its signature only; what it sends otherwise is 403, which keeps the
+batch where it is, and in the audit.
+Rule 2: a signing key vouches for the next one. Whoever stole the bearer key alone can neither send nor change the key.
+Rule 3: the first batch signed with a new key retires the one before (``rotation``, rule 1).
+"""
+
+from __future__ import annotations
+
+import logging
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from leadline.wire import batch as wire
+from leadline.wire import signing as signature
+from leadline_collector.auth import signing_key_store as signing_keys
+from leadline_collector.auth.signing_key_store import SigningKey
+from leadline_collector.db.audit_log import Act, Event
+from leadline_collector.db.transactions import Numbered, Writer
+from leadline_collector.http.app_state import Service
+from leadline_collector.http.problems import ProblemError
+from leadline_collector.journal.store import BatchSignature
+
+log = logging.getLogger(__name__)
+
+
+def check(service: Service, agent: Numbered, body: bytes, header: str) -> BatchSignature:
+    """The good signature of a batch of an agent that signs; ProblemError 403 if it has none."""
+    with service.store.read() as reader:
+        keys = signing_keys.live(reader.connection, agent.id)
+    found = _judged(keys, body, header)
+    if isinstance(found, str):
+        record_refusal(service, agent, found)
+        raise ProblemError(
+            403,
+            f"{found}, and agent {agent.name!r} signs its batches: is another agent using its key? "
+            "`leadline agent doctor` on its host, then enrol it again",
+        )
+    key, signed = found
+    if key.used_at_s is None:
+        _confirm(service, agent, key)
+    return BatchSignature(key_id=key.id, signature=signed)
+
+
+def is_signed_by(public: bytes, signed: bytes, message: bytes) -> bool:
+    """True if ``signed`` is this key's signature of the message."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signed, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def register(writer: Writer, agent_id: int, name: str, request: wire.RotateRequest, now_s: int) -> None:
+    """Add the signing key that a rotation brings; ProblemError if the key before does not vouch for it."""
+    if request.signing_key is None:
+        return
+    public = bytes.fromhex(request.signing_key)
+    before = signing_keys.live(writer.connection, agent_id)
+    endorsement = bytes.fromhex(request.endorsement or "")
+    message = signature.key_message(name, public)
+    by = next((key for key in before if is_signed_by(key.public, endorsement, message)), None)
+    if before and by is None:
+        raise ProblemError(403, "the signing key before does not vouch for this one: enrol the agent again")
+    _add(writer, agent_id, public, now_s, by, endorsement)
+
+
+def register_first(writer: Writer, agent_id: int, name: str, signing_key: str | None, now_s: int) -> None:
+    """Add the signing key that an enrolment brings; a token vouches for it.
+
+    422 where an agent that signs would stop to: who enrols does not decide that, ``revoke`` does.
+    """
+    if signing_key is not None:
+        _add(writer, agent_id, bytes.fromhex(signing_key), now_s, None, None)
+    elif signing_keys.live(writer.connection, agent_id):
+        raise ProblemError(
+            422,
+            f"agent {name!r} signs its batches: enrol with --sign, or let the administrator end that first "
+            f"(`leadline agent revoke {name}`)",
+            path="signing_key",
+        )
+
+
+def named(signing_key: str | None) -> dict[str, str]:
+    """A signing key as it stands in the audit."""
+    return {} if signing_key is None else {"signing_key": signature.key_id(bytes.fromhex(signing_key))}
+
+
+def _add(
+    writer: Writer, agent_id: int, public: bytes, now_s: int, by: SigningKey | None, endorsement: bytes | None
+) -> None:
+    if signing_keys.is_known(writer.connection, agent_id, public):
+        raise ProblemError(422, "the agent had this signing key before: make another", path="signing_key")
+    by_id, given = (None, None) if by is None else (by.id, endorsement)
+    signing_keys.add(writer.connection, agent_id, public, now_s, by_id, given)
+
+
+def _judged(keys: list[SigningKey], body: bytes, header: str) -> tuple[SigningKey, bytes] | str:
+    """The key that signed and the signature, or why there is none."""
+    read = signature.read_header(header)
+    if not header or read is None:
+        return "no signature" if not header else "the signature header cannot be read"
+    name, signed = read
+    key = next((one for one in keys if signature.key_id(one.public) == name), None)
+    if key is None:
+        return f"signing key {name} is none of this agent's live ones"
+    if not is_signed_by(key.public, signed, signature.batch_message(body)):
+        return f"the signature is not that of key {name} over these bytes"
+    return key, signed
+
+
+def _confirm(service: Service, agent: Numbered, key: SigningKey) -> None:
+    """The first use of a key: the one before it ends here."""
+    now_s = service.now_s()
+    with service.store.write() as writer:
+        for public in signing_keys.use(writer.connection, key, now_s):
+            detail = {"key": signature.key_id(public), "by": signature.key_id(key.public)}
+            writer.record(_act(agent, now_s, Event.SIGNING_KEY_REPLACED, detail))
+
+
+def record_refusal(service: Service, agent: Numbered, reason: str) -> None:
+    """Say so in the log, and in the audit as often a minute as refused enrolments are (``enrolment``)."""
+    log.error("signature refused", extra={"agent": agent.name, "reason": reason})
+    if not service.refusal_limit.wait_s(agent.name):
+        service.refusal_limit.failed(agent.name)
+        with service.store.write() as writer:
+            writer.record(_act(agent, service.now_s(), Event.SIGNATURE_REFUSED, {"reason": reason}))
+
+
+def _act(agent: Numbered, now_s: int, event: Event, detail: dict[str, str]) -> Act:
+    return Act(at_s=now_s, who=f"agent {agent.name}", what=event, subject=agent.name, detail=detail)

@@ -1,0 +1,1 @@
+"""Simulated history for the demo."""

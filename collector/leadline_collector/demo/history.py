@@ -1,0 +1,85 @@
+"""Simulated history of a collector to look at: begun once, carried on when asked for again, never beside real data.
+
+Rule 1: a database in which an agent stored something and no simulated history stands is somebody's: it is refused.
+Rule 2: whatever was cut off is made whole: a path goes on after its own last window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+
+from leadline.clock import Clock
+from leadline.errors import UnavailableError
+from leadline.mesh.model import Mesh
+from leadline.model import WINDOW_S
+from leadline_collector.db import tables
+from leadline_collector.db.transactions import Reader, Store
+from leadline_collector.demo.simulation import DAY_S, Place, simulate
+from leadline_collector.mesh import service as meshes
+
+NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filled:
+    """What was added: windows of paths from one moment to another, in epoch seconds."""
+
+    windows: int
+    start_s: int
+    end_s: int
+
+
+def fill(
+    store: Store, clock: Clock, mesh_text: str, *, days: int, ahead_s: int, seed: int, progress: Callable[[int], None]
+) -> Filled:
+    """Simulate every path between simulated sites, from a midnight ``days`` ago until ``ahead_s`` from now.
+
+    The mesh is put in force where none is; otherwise the one in force is simulated. UnavailableError where agents have
+    stored something and nothing is simulated.
+    """
+    with store.read() as reader:
+        after = _latest(reader)
+        if not after and _has_batches(reader):
+            raise UnavailableError(
+                "this database holds what agents measured: simulated history is for an empty one, or one that has some"
+            )
+        found = meshes.in_force(reader)
+    if found is None:
+        meshes.apply(store, clock, mesh_text.encode())
+        with store.read() as reader:
+            found = meshes.in_force(reader)
+    assert found is not None
+    version, mesh = found
+    now_s = clock.wall_ns() // NS_PER_S // WINDOW_S * WINDOW_S
+    start_s, end_s = _start(store, mesh, after, now_s, days), now_s + ahead_s // WINDOW_S * WINDOW_S
+    total = simulate(store, mesh, version, start_s, end_s, seed, progress, after) if start_s < end_s else 0
+    return Filled(windows=total, start_s=start_s, end_s=max(start_s, end_s))
+
+
+def _start(store: Store, mesh: Mesh, after: Mapping[Place, int], now_s: int, days: int) -> int:
+    """After what every path has; a whole history where one has nothing. From a midnight: verdicts take whole days."""
+    simulated = {site.name for site in mesh.sites if site.simulated}
+    routes = [route for route in mesh.routes() if route.pair.source in simulated]
+    with store.read() as reader:
+        agents = reader.agent_ids({route.source for route in routes})
+        targets = reader.target_ids({route.target.name for route in routes})
+    latest = [after.get((agents[route.source], targets[route.target.name])) for route in routes]
+    known = [t for t in latest if t is not None]
+    if len(known) < len(latest) or not known:
+        return (now_s // DAY_S - days) * DAY_S
+    return min(known) + WINDOW_S
+
+
+def _latest(reader: Reader) -> dict[Place, int]:
+    """Start of the last simulated window of every path that has one."""
+    window = tables.window_stat.c
+    query = select(window.src_id, window.dst_id, func.max(window.t)).where(window.epoch.is_(None))
+    rows = reader.connection.execute(query.group_by(window.src_id, window.dst_id))
+    return {(row[0], row[1]): row[2] for row in rows}
+
+
+def _has_batches(reader: Reader) -> bool:
+    return reader.connection.execute(select(tables.batch.c.src_id).limit(1)).first() is not None

@@ -1,0 +1,170 @@
+"""Simulated history for the demo: windows as a plausible network would give them, and never to be taken for measured.
+
+Rule 1: only pairs of sites that the mesh marks ``simulated`` get windows, and the windows name no batch: the journal
+has no bytes for them. Pages and answers mark both.
+Rule 2: the same seed, mesh and period give the same windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from math import pi, sin
+from random import Random
+from types import MappingProxyType
+from typing import TypeAlias
+
+from leadline import propagation as physics
+from leadline.clock import seeded
+from leadline.mesh.model import Mesh, Route
+from leadline.model import WINDOW_S, ErrorBound, Failure
+from leadline.statistics import WindowStats
+from leadline_collector.db.transactions import Store
+from leadline_collector.windows.rows import WindowRow, window_row
+
+DAY_S = 86_400
+#: Sixty probes a window, as the default settings send.
+PROBES = 60
+#: Fibre over geodesic: what careful routes reach, and what is common (physics.ROUTE_FACTORS).
+_ROUTE_FACTOR = (1.3, 1.9)
+#: Congestion: how many days apart, and how many minutes long.
+_EPISODE_EVERY_DAYS, _EPISODE_MINUTES = 4.0, 25.0
+_OUTAGE_EVERY_DAYS, _OUTAGE_MINUTES = 20.0, 6.0
+#: Most outages of an agent leave a verdict standing; three hours do not, and it says so.
+_DOWN_MINUTES = (4, 4, 12, 180)
+_ERROR = ErrorBound(p50_us=12, p99_us=40)
+#: A path: the numbers of its source and its target.
+Place: TypeAlias = tuple[int, int]
+
+#: Rows in one transaction: half a day of the demo's pairs.
+_ROWS_MAX = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Path:
+    """How one simulated path behaves; microseconds."""
+
+    base_us: int
+    #: What the business day adds at its height.
+    busy_us: float
+    #: (start, end, µs added): another route for some days.
+    detour: tuple[int, int, int]
+    #: (start, end, probes lost a window): congestion below 12, outage from 12.
+    episodes: tuple[tuple[int, int, int], ...]
+
+
+def simulate(
+    store: Store,
+    mesh: Mesh,
+    version: int,
+    start_s: int,
+    end_s: int,
+    seed: int,
+    progress: Callable[[int], None],
+    after: Mapping[Place, int] = MappingProxyType({}),
+) -> int:
+    """Store windows for every simulated path over [start_s, end_s), whole minutes; how many. ``progress`` gets each
+    path's count when it is stored; ``after`` has the start of the last window of paths that have some already.
+    """
+    simulated = {site.name for site in mesh.sites if site.simulated}
+    routes = [route for route in mesh.routes() if route.pair.source in simulated]
+    with store.read() as reader:
+        agents = reader.agent_ids({route.source for route in routes})
+        targets = reader.target_ids({route.target.name for route in routes})
+    store.make_partitions(range(start_s, end_s, DAY_S))
+    gaps = {site: _gap(seeded(f"{seed} {site}"), start_s, end_s) for site in sorted(simulated)}
+    total = 0
+    for route in routes:
+        ids = (agents[route.source], targets[route.target.name])
+        gap, last_s = gaps[route.pair.source], after.get(ids, -1)
+        rows = list(_rows(route, mesh, ids, version, (start_s, end_s), gap, last_s, seed))
+        for first in range(0, len(rows), _ROWS_MAX):
+            with store.write() as writer:
+                writer.add_windows(ids[0], rows[first : first + _ROWS_MAX])
+        total += len(rows)
+        progress(len(rows))
+    return total
+
+
+def _rows(
+    route: Route,
+    mesh: Mesh,
+    ids: tuple[int, int],
+    version: int,
+    period: tuple[int, int],
+    gap: tuple[int, int],
+    last_s: int,
+    seed: int,
+) -> Iterator[WindowRow]:
+    rng = seeded(f"{seed} {route.source} {route.target.name}")
+    path = _path(route, mesh, period, seed)
+    for t in range(*period, WINDOW_S):
+        if not gap[0] <= t < gap[1]:
+            stats = _stats(rng, path, t)
+            bound = _ERROR if stats.received else None
+            if t > last_s:
+                yield window_row(*ids, t, 1_000, stats, mesh_version=version, batch=None, error_bound=bound)
+
+
+def _path(route: Route, mesh: Mesh, period: tuple[int, int], seed: int) -> _Path:
+    """Both directions of a pair share the fibre, so they share what is drawn here."""
+    a, b = sorted((route.pair.source, route.pair.destination))
+    rng = seeded(f"{seed} {a} {b}")
+    floor_us = physics.floors(mesh.site(a), mesh.site(b)).glass_ns / 1_000
+    base_us = int(floor_us * rng.uniform(*_ROUTE_FACTOR)) + 150
+    detour_s = rng.randrange(*period)
+    episodes = [
+        *_episodes(rng, period, _EPISODE_EVERY_DAYS, _EPISODE_MINUTES, (0, 5)),
+        *_episodes(rng, period, _OUTAGE_EVERY_DAYS, _OUTAGE_MINUTES, (15, PROBES)),
+    ]
+    return _Path(
+        base_us=base_us,
+        busy_us=base_us * rng.uniform(0.005, 0.04),
+        detour=(detour_s, detour_s + rng.randrange(DAY_S, 4 * DAY_S), int(base_us * rng.uniform(0.02, 0.25))),
+        episodes=tuple(sorted(episodes)),
+    )
+
+
+def _episodes(
+    rng: Random, period: tuple[int, int], every_days: float, minutes: float, lost: tuple[int, int]
+) -> Iterator[tuple[int, int, int]]:
+    t = period[0] + rng.expovariate(1 / (every_days * DAY_S))
+    while t < period[1]:
+        end = t + 60 * minutes * rng.lognormvariate(0, 0.7)
+        yield int(t), int(end), rng.randint(*lost)
+        t = end + rng.expovariate(1 / (every_days * DAY_S))
+
+
+def _gap(rng: Random, start_s: int, end_s: int) -> tuple[int, int]:
+    """When the agent of a site was down, for an upgrade or longer: nothing is known of these minutes."""
+    length_s = 60 * rng.choice(_DOWN_MINUTES)
+    t = rng.randrange(start_s, max(start_s + 1, end_s - length_s))
+    return t, t + length_s
+
+
+def _stats(rng: Random, path: _Path, t: int) -> WindowStats:
+    busy_us = path.busy_us * max(0.0, sin(2 * pi * ((t % DAY_S) / DAY_S - 0.25)))
+    lost = next((lost for start, end, lost in path.episodes if start <= t < end), None)
+    jam_us = 0.0 if lost is None else 0.15 * path.base_us + 900
+    if lost is None:
+        lost = 1 if rng.random() < 0.004 else 0
+    detour_us = path.detour[2] if path.detour[0] <= t < path.detour[1] else 0
+    min_us = path.base_us + detour_us + int(busy_us * 0.3)
+    p50_us = min_us + 20 + int(busy_us + jam_us * rng.random() + 15 * rng.random())
+    p95_us = p50_us + int(rng.expovariate(1 / (60 + busy_us + jam_us)))
+    p99_us = p95_us + int(rng.expovariate(1 / (90 + busy_us)))
+    received = PROBES - lost
+    return WindowStats(
+        expected=PROBES,
+        sent=PROBES,
+        received=received,
+        min_us=min_us if received else None,
+        mean_us=p50_us + (p95_us - p50_us) // 8 if received else None,
+        p50_us=p50_us if lost <= PROBES // 2 else None,
+        p95_us=p95_us if lost <= 3 else None,
+        p99_us=p99_us if lost == 0 else None,
+        max_us=p99_us if received else None,
+        pdv_us=p95_us - min_us if lost <= 3 else None,
+        mean_step_us=(p95_us - min_us) // 3 if received > PROBES // 2 else None,
+        failures={Failure.TIMEOUT: lost} if lost else {},
+    )

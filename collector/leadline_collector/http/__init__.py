@@ -1,0 +1,1 @@
+"""What every HTTP route needs: roles, sessions, problems, limits, metrics."""

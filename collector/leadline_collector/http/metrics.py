@@ -1,0 +1,164 @@
+"""What the collector tells of itself in Prometheus' words: one registry per application, nothing global.
+
+Rule 1: labels are bounded: results and reasons are closed lists, agents at most ``AGENTS_MAX``, pairs and profiles as
+``rtt_counts`` and ``now.figures`` say.
+Rule 2: a scrape answers while the database does not: ``leadline_database_up`` is 0 then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from leadline import __version__
+from leadline.clock import Clock
+from leadline_collector.auth import key_store as credentials
+from leadline_collector.db.engine import StoreUnavailableError
+from leadline_collector.ingest import rtt_counters as rtt_counts
+from leadline_collector.ingest.rtt_counters import RttCounts
+from leadline_collector.live import prometheus as figures
+from leadline_collector.rollup import dirty_hours as marks
+
+if TYPE_CHECKING:
+    from leadline_collector.db.transactions import Store
+
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+#: One series each; a mesh of more agents is watched by the gaps it reports.
+AGENTS_MAX = 2_000
+#: A batch takes milliseconds; a commit on a busy disk up to seconds.
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+#: Status of the answer: why a batch was not taken (``problems``).
+REASONS = {
+    400: "damaged", 401: "key", 403: "forbidden", 408: "slow", 409: "conflict", 413: "too_large", 415: "encoding",
+    422: "invalid", 426: "newer", 500: "bug", 503: "unavailable",
+}  # fmt: skip
+BATCHES_PATH = "/api/v1/batches"
+NS_PER_S = 1_000_000_000
+
+
+class Metrics:
+    """The figures of one application."""
+
+    def __init__(
+        self, store: Store, clock: Clock, inside: Callable[[], int], pairs_max: int = rtt_counts.PAIRS_MAX
+    ) -> None:
+        self.rtts = RttCounts(store, pairs_max)
+        self.registry = CollectorRegistry(auto_describe=True)
+        ProcessCollector(registry=self.registry)
+        self.registry.register(_Stored(store, clock, self.rtts, pairs_max))
+        self._batches = self._counter("batches", "Batches acknowledged.", "result")
+        self._refused = self._counter("batches_refused", "Batches not acknowledged.", "reason")
+        self._windows = self._counter("windows", "Windows stored.")
+        self._samples = self._counter("samples", "Slots of windows stored, lost ones included.")
+        self._bytes = self._counter("batch_bytes", "Bytes of batches stored, as they travelled.")
+        self._enrolments = self._counter("enrolments", "Requests to enrol.", "result")
+        self._seconds = Histogram(
+            "leadline_ingest_seconds",
+            "Time from the head of a POST of a batch to its answer.",
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        Gauge(
+            "leadline_batches_inside", "Batches that are being stored or wait for it.", registry=self.registry
+        ).set_function(inside)
+        for result in ("stored", "duplicate"):
+            self._batches.labels(result)
+        for reason in REASONS.values():
+            self._refused.labels(reason)
+
+    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
+        return Counter(f"leadline_{name}", help_text, labels, registry=self.registry)
+
+    def acknowledged(self, windows: int, samples: int, *, size: int, duplicate: bool) -> None:
+        """A batch of ``size`` bytes is in the store, now or since before."""
+        self._batches.labels("duplicate" if duplicate else "stored").inc()
+        if not duplicate:
+            self._windows.inc(windows)
+            self._samples.inc(samples)
+            self._bytes.inc(size)
+
+    def answered(self, status: int, seconds: float) -> None:
+        """A POST of a batch has its answer."""
+        self._seconds.observe(seconds)
+        if status != 200:
+            self._refused.labels(REASONS.get(status, "other")).inc()
+
+    def enrolment(self, status: int) -> None:
+        """A request to enrol has its answer."""
+        self._enrolments.labels("enrolled" if status == 200 else "refused").inc()
+
+    def text(self) -> bytes:
+        """The exposition format."""
+        return generate_latest(self.registry)
+
+
+class _Stored(Collector):
+    """Figures that stand in the database; read when somebody asks."""
+
+    def __init__(self, store: Store, clock: Clock, rtts: RttCounts, pairs_max: int) -> None:
+        self._store, self._clock, self._rtts, self._pairs_max = store, clock, rtts, pairs_max
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing before the first scrape: the database need not be there yet."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        yield InfoMetricFamily("leadline_build", "This collector.", {"version": __version__})
+        up = GaugeMetricFamily("leadline_database_up", "1 while the database answers.")
+        try:
+            found = list(self._of_database())
+        except StoreUnavailableError:
+            up.add_metric([], 0)
+            yield up
+            return
+        up.add_metric([], 1)
+        yield up
+        yield from found
+
+    def _of_database(self) -> Iterator[Metric]:
+        now_s = self._clock.wall_ns() // NS_PER_S
+        with self._store.read() as reader:
+            version, mesh_version = reader.schema_version(), reader.mesh_version()
+            latest = credentials.latest_windows(reader.connection, AGENTS_MAX)
+            lag_s = marks.lag_s(reader.connection, now_s)
+            now = list(figures.families(reader, now_s, pairs_max=self._pairs_max, agents_max=AGENTS_MAX))
+        yield InfoMetricFamily("leadline_schema", "Version of the database's schema.", {"version": version})
+        yield GaugeMetricFamily("leadline_mesh_version", "Version of the mesh in force, 0 for none.", mesh_version)
+        yield GaugeMetricFamily(
+            "leadline_compaction_lag_seconds", "Time since the end of the oldest hour that is not compacted.", lag_s
+        )
+        age = GaugeMetricFamily(
+            "leadline_agent_latest_window_age_seconds",
+            "Time since the end of the latest window an agent delivered; 0 for one whose clock is ahead.",
+            labels=["agent"],
+        )
+        for name, end_s in latest.items():
+            age.add_metric([name], max(0, now_s - end_s))
+        yield age
+        yield from now
+        yield from self._rtts.families()
+
+
+class Observed:
+    """Measures every POST of a batch from the outside, whatever answers it."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, clock: Clock) -> None:
+        self._app, self._metrics, self._clock = app, metrics, clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] != BATCHES_PATH or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        begun_ns = self._clock.monotonic_ns()
+
+        async def observed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._metrics.answered(message["status"], (self._clock.monotonic_ns() - begun_ns) / 1e9)
+            await send(message)
+
+        await self._app(scope, receive, observed)

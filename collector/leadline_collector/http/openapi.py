@@ -1,0 +1,117 @@
+"""Routes and their OpenAPI document: answers are msgspec Structs, described by their own JSON Schema.
+
+FastAPI describes pydantic models only; here the schemas of the Structs are put into the document beside its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from msgspec import Struct
+from starlette.responses import Response
+
+from leadline import __version__
+from leadline.wire import admin as administration
+from leadline.wire import batch as wire
+from leadline_collector.analysis import documents as answers
+from leadline_collector.http.problems import MEDIA_TYPE
+from leadline_verdict.document import VerdictDocument
+
+_REFERENCE = "#/components/schemas/{name}"
+
+#: Every document that goes over the API.
+DOCUMENTS: tuple[type[Struct], ...] = (
+    wire.Batch, wire.Ack, wire.Plan, wire.EnrolRequest, wire.EnrolAnswer, wire.RotateRequest, wire.TokenRequest,
+    wire.TokenAnswer, wire.MeshAnswer, answers.MatrixAnswer, answers.WindowsAnswer, answers.GapsAnswer,
+    answers.ProfilesAnswer, answers.HealthAnswer, answers.MeshText, administration.TokensAnswer,
+    administration.AgentsAnswer, administration.RevokedAnswer, administration.AuditAnswer,
+    VerdictDocument,
+)  # fmt: skip
+
+_PROBLEM = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "what happened, with which value, and what to do"},
+        "path": {"type": "string", "description": "where in the document or the query it is wrong"},
+        "key": {"type": "string", "description": "the line or setting that is wrong"},
+        "epoch": {"type": "string", "description": "of the batch whose name is taken"},
+        "seq": {"type": "integer", "description": "of the batch whose name is taken"},
+        "error_id": {"type": "string", "description": "what to look for in the collector's log"},
+    },
+}
+
+
+class JsonAnswer(Response):
+    """A Struct as JSON; what a route returns."""
+
+    media_type = "application/json"
+
+    def __init__(self, document: Struct, headers: dict[str, str] | None = None) -> None:
+        super().__init__(wire.encode(document), headers=headers)
+
+
+class CsvAnswer(Response):
+    """A file of columns."""
+
+    media_type = "text/csv"
+
+
+def answers_with(kind: type[Struct], *problems: int) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route that answers with ``kind`` or with one of these problems."""
+    answer = {"description": _summary(kind), "content": {"application/json": {"schema": _reference(kind)}}}
+    return {200: answer, **_problems(*problems)}
+
+
+def csv_or(description: str, *problems: int) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route that answers with a CSV file or with one of these problems."""
+    answer = {"description": description, "content": {"text/csv": {"schema": {"type": "string"}}}}
+    return {200: answer, **_problems(*problems)}
+
+
+def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    problem = {"content": {MEDIA_TYPE: {"schema": {"$ref": _REFERENCE.format(name="Problem")}}}}
+    return {status: {"description": "problem (RFC 9457)", **problem} for status in statuses}
+
+
+def takes(kind: type[Struct], *, required: bool = True) -> dict[str, Any]:
+    """The ``openapi_extra`` of a route whose body is a ``kind`` as JSON."""
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": _reference(kind)}}}}
+
+
+def takes_toml() -> dict[str, Any]:
+    """The ``openapi_extra`` of a route whose body is a TOML file."""
+    return {"requestBody": {"required": True, "content": {"application/toml": {"schema": {"type": "string"}}}}}
+
+
+def _reference(kind: type[Struct]) -> dict[str, str]:
+    return {"$ref": _REFERENCE.format(name=kind.__name__)}
+
+
+def _summary(kind: type[Struct]) -> str:
+    return (kind.__doc__ or "").partition("\n")[0]
+
+
+def install(app: FastAPI) -> None:
+    """Have ``/openapi.json`` describe every document."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app)
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    built = get_openapi(title=app.title, version=__version__, description=app.description, routes=app.routes)
+    _, schemas = msgspec.json.schema_components(DOCUMENTS, ref_template=_REFERENCE)
+    components = built.setdefault("components", {}).setdefault("schemas", {})
+    components |= schemas | {"Problem": _PROBLEM}
+    return built

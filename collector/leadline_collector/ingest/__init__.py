@@ -1,0 +1,1 @@
+"""Accepts batches and imported files and writes them to the database."""

@@ -1,0 +1,263 @@
+"""Whether the journal still says what the agents sent: every body against its digest, every row against its body, every
+signature against its key. docs/decisions/0007-signatures.md says what that proves.
+
+Rule 1: it reads, in short transactions, and may run beside a collector.
+Rule 2: who trusts the database's owner takes the public keys out of it; who does not brings his own (``TrustedKey``),
+and then nothing unsigned counts for the agents he has keys of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DatabaseError
+
+from leadline.errors import ConfigError, UnavailableError
+from leadline.wire import signing as signature
+from leadline.wire.batch import Batch
+from leadline_collector.auth import signing_key_store as signing_keys
+from leadline_collector.auth.signatures import is_signed_by
+from leadline_collector.auth.signing_key_store import SigningKey
+from leadline_collector.db import schema
+from leadline_collector.db.engine import StoreUnavailableError
+from leadline_collector.db.transactions import Numbered, Reader
+from leadline_collector.http import request_body as bodies
+from leadline_collector.http.problems import ProblemError
+from leadline_collector.ingest import service as ingest
+from leadline_collector.journal import store as journal
+from leadline_collector.journal.store import Anchors, JournalEntry
+from leadline_collector.windows.rows import BatchKey
+
+#: Batches of one transaction: a second or two, so that the log of SQLite does not grow meanwhile.
+PAGE = 1_000
+#: Faults that are listed; a journal with more was not damaged by accident, and all are counted.
+LISTED_MAX = 1_000
+#: A batch whose head came before a signing key was registered may be received this much after it (30 s for the body).
+REGISTRATION_S = 60
+
+#: What opens a transaction (``db.reading``).
+Reading = Callable[[], AbstractContextManager[Connection]]
+
+
+class Fault(StrEnum):
+    """What can be wrong with a batch of the journal. The list is closed."""
+
+    #: The body is not what was received: other bytes than the digest's.
+    BODY = "body"
+    #: The body is no batch.
+    UNREADABLE = "unreadable"
+    #: Columns beside the body say something else than the body does.
+    ROW = "row"
+    #: The signature is not that of the key over this body.
+    SIGNATURE = "signature"
+    #: The key is none of the agent's, or none that is trusted.
+    KEY = "key"
+    #: Not signed, though the agent signed at that time.
+    UNSIGNED = "unsigned"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustedKey:
+    """A public key that did not come out of the database. ``since_s``: what is older need not be signed."""
+
+    public: bytes
+    since_s: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What is wrong with one batch."""
+
+    agent: str
+    epoch: str
+    seq: int
+    received_at_s: int
+    fault: Fault
+    detail: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What was looked at so far."""
+
+    #: Batches there were at the beginning.
+    total: int
+    batches: int = 0
+    bytes: int = 0
+    #: Batches whose body retention took: nothing can be said of them but that they were there.
+    gone: int = 0
+    signed: int = 0
+    faults: Counter[Fault] = field(default_factory=Counter)
+    #: Batches with any fault.
+    bad: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """The keys of one agent."""
+
+    #: Those its batches may be signed with, by number.
+    good: Mapping[int, SigningKey]
+    #: Half-open times, by the collector's clock, in which a batch must be signed.
+    signing: Sequence[tuple[int, int | None]]
+    #: What is newer must be signed, whatever the database says; None where the caller brought no key.
+    signed_since_s: int | None
+
+
+def verify(
+    read: Reading, name: str | None, trusted: Mapping[str, Sequence[TrustedKey]], progress: Callable[[Tally], None]
+) -> tuple[Tally, list[Finding]]:
+    """Look at the journal of one agent, or of all; the count, and what is wrong, the first ``LISTED_MAX`` of it."""
+    with read() as connection:
+        _check_schema(connection)
+        agents = {one.id: one for one in Reader(connection).agents()}
+        known = signing_keys.every(connection)
+        src_id = _number(agents, name)
+        tally, findings = Tally(total=journal.count(connection, src_id)), list[Finding]()
+    keys = {number: keys_of(one, known, trusted.get(one.name)) for number, one in agents.items()}
+    after: tuple[int, BatchKey] | None = None
+    while True:
+        seen = tally.batches
+        with read() as connection:
+            for entry in journal.entries(connection, src_id, after, PAGE):
+                found = _counted(entry, agents[entry.src_id], keys[entry.src_id], tally)
+                findings += found[: LISTED_MAX - len(findings)]
+                after = (entry.src_id, entry.key)
+        progress(tally)
+        if tally.batches - seen < PAGE:
+            return tally, findings
+
+
+def _check_schema(connection: Connection) -> None:
+    try:
+        version = Reader(connection).schema_version()
+    except (StoreUnavailableError, DatabaseError) as error:
+        raise UnavailableError(f"this is no database of a collector: {error}") from error
+    if version != schema.head():
+        raise UnavailableError(
+            f"the database has schema version {version} and this program needs {schema.head()}: "
+            "run `leadline collector migrate`, or the program that is as new as the database"
+        )
+
+
+def _number(agents: Mapping[int, Numbered], name: str | None) -> int | None:
+    if name is None:
+        return None
+    found = next((one.id for one in agents.values() if one.name == name), None)
+    if found is None:
+        raise ConfigError("--agent", f"no mesh ever had an agent {name!r}; `leadline agent list` shows all")
+    return found
+
+
+def keys_of(agent: Numbered, known: Sequence[SigningKey], trusted: Sequence[TrustedKey] | None) -> Keys:
+    """Which keys of the database count for an agent: all of its own, or those that trusted ones vouch for."""
+    own = [key for key in known if key.agent_id == agent.id]
+    signing = _periods([(key.created_at_s, key.retired_at_s) for key in own])
+    if trusted is None:
+        return Keys(good={key.id: key for key in own}, signing=signing, signed_since_s=None)
+    anchors = {one.public for one in trusted}
+    good: dict[int, SigningKey] = {}
+    for key in own:  # in the order of their making: an endorser stands before what it endorsed
+        if key.public in anchors or _is_endorsed(agent.name, key, good):
+            good[key.id] = key
+    return Keys(good=good, signing=signing, signed_since_s=min(one.since_s for one in trusted))
+
+
+def _periods(lives: Sequence[tuple[int, int | None]]) -> list[tuple[int, int | None]]:
+    """The times in which at least one key lived: one that replaces another leaves no hole."""
+    periods: list[tuple[int, int | None]] = []
+    for begin_s, end_s in sorted(lives, key=lambda life: life[0]):
+        last_s = periods[-1][1] if periods else begin_s - 1
+        if last_s is not None and last_s < begin_s:
+            periods.append((begin_s, end_s))
+        elif last_s is not None:
+            periods[-1] = (periods[-1][0], None if end_s is None else max(last_s, end_s))
+    return periods
+
+
+def _is_endorsed(agent: str, key: SigningKey, good: Mapping[int, SigningKey]) -> bool:
+    by = None if key.endorsed_by is None else good.get(key.endorsed_by)
+    if by is None or key.endorsement is None:
+        return False
+    return is_signed_by(by.public, key.endorsement, signature.key_message(agent, key.public))
+
+
+def _counted(entry: JournalEntry, agent: Numbered, keys: Keys, tally: Tally) -> list[Finding]:
+    found = list(examine(entry, agent, keys))
+    tally.batches += 1
+    tally.bytes += len(entry.body)
+    tally.gone += not entry.body
+    tally.signed += entry.signature is not None
+    tally.bad += bool(found)
+    tally.faults.update(fault for fault, _ in found)
+    return [
+        Finding(
+            agent=agent.name,
+            epoch=entry.key.epoch.hex(),
+            seq=entry.key.seq,
+            received_at_s=entry.received_at_s,
+            fault=fault,
+            detail=detail,
+        )
+        for fault, detail in found
+    ]
+
+
+def examine(entry: JournalEntry, agent: Numbered, keys: Keys) -> Iterator[tuple[Fault, str]]:
+    """What is wrong with one batch; nothing is looked at where the body is gone."""
+    if not entry.body:
+        return
+    if hashlib.sha256(entry.body).digest() != entry.sha256:
+        yield Fault.BODY, "the body has another digest than the one that was acknowledged"
+    batch: Batch | None = None
+    try:
+        batch = bodies.stored_batch(entry.body)
+    except ProblemError as problem:
+        yield Fault.UNREADABLE, f"the body is no batch: {problem.detail}"
+    if batch is not None and (differing := _differing(entry, agent, batch)):
+        yield Fault.ROW, f"the body says something else of {', '.join(differing)}"
+    if entry.signature is None:
+        if _must_be_signed(entry, batch, keys):
+            yield Fault.UNSIGNED, "there is no signature, and the agent signed at that time"
+    elif (key := keys.good.get(entry.signature.key_id)) is None:
+        yield Fault.KEY, f"signed with key {entry.signature.key_id}, which is none of the agent's that are trusted"
+    elif not is_signed_by(key.public, entry.signature.signature, signature.batch_message(entry.body)):
+        yield Fault.SIGNATURE, f"the signature is not that of key {signature.key_id(key.public)} over this body"
+
+
+def _differing(entry: JournalEntry, agent: Numbered, batch: Batch) -> list[str]:
+    """The columns that ingest would write otherwise for this body."""
+    if batch.agent != agent.name:
+        return ["agent"]
+    written = ingest.journal_entry(agent, batch, entry.body, entry.received_at_s)
+    if entry.anchors == _BEFORE_ANCHORS:
+        written = replace(written, anchors=entry.anchors)
+    return [name for name in _COMPARED if getattr(written, name) != getattr(entry, name)]
+
+
+#: Of a row that was stored before these columns were there (migration 0002).
+_BEFORE_ANCHORS = Anchors(sealed_at_us=None, monotonic_us=None)
+_COMPARED = ("key", "mesh_version", "t_first", "t_last", "anchors")
+
+
+def _must_be_signed(entry: JournalEntry, batch: Batch | None, keys: Keys) -> bool:
+    """By the time of what it claims for keys that were brought, for the rest by the time at which it came."""
+    if keys.signed_since_s is not None:
+        return _claimed_s(entry, batch) >= keys.signed_since_s
+    return any(
+        begin_s + REGISTRATION_S < entry.received_at_s and (end_s is None or entry.received_at_s < end_s)
+        for begin_s, end_s in keys.signing
+    )
+
+
+def _claimed_s(entry: JournalEntry, batch: Batch | None) -> int:
+    """The latest time a batch says something of."""
+    if batch is None:
+        return entry.received_at_s
+    return max([one.start_s for one in batch.series], default=batch.sealed_at_us // ingest.US_PER_S)

@@ -1,0 +1,263 @@
+"""The SQL of what agents deliver, beside ``store``: the journal and the ledger that counts it.
+
+Rule 1: every function works in the transaction of the connection it is given and neither commits nor rolls back.
+Rule 2: the statements a POST needs are constants: SQLAlchemy compiles each once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select, text, tuple_
+
+from leadline_collector.db import tables
+from leadline_collector.windows.rows import BatchKey
+
+#: Bodies read ahead: of at most a megabyte each.
+BODIES_AT_ONCE = 8
+#: Batches without windows in one hole: an agent with nothing to do may send one a minute.
+EMPTY_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anchors:
+    """The agent's clocks when it sealed a batch, as ``wire.Batch`` has them; None where it did not say, and all of them
+    in a row older than migration 0002.
+    """
+
+    sealed_at_us: int | None
+    monotonic_us: int | None
+    boottime_us: int | None = None
+    boot_id: str | None = None
+    ntp_synchronised: bool | None = None
+    ntp_offset_us: int | None = None
+    ntp_max_error_us: int | None = None
+    ntp_estimated_error_us: int | None = None
+    clock_offset_us: int | None = None
+    clock_offset_error_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchSignature:
+    """An agent's signature of a body (``leadline.wire.signing.batch_message``)."""
+
+    #: Of ``signing_key``.
+    key_id: int
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalEntry:
+    """A batch as it was received."""
+
+    src_id: int
+    key: BatchKey
+    received_at_s: int
+    sha256: bytes
+    mesh_version: int
+    #: Start of the earliest and the latest window it adds to ``window_stat``; None without any.
+    t_first: int | None
+    t_last: int | None
+    body: bytes
+    anchors: Anchors
+    #: None of an agent that does not sign.
+    signature: BatchSignature | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seal:
+    """A batch of the journal as the finder of gaps needs it; None where an agent of wire version 1 did not say."""
+
+    key: BatchKey
+    received_at_s: int
+    mesh_version: int
+    t_first: int | None
+    t_last: int | None
+    sealed_at_us: int | None
+    boottime_us: int | None
+    boot_id: str | None
+    ntp_synchronised: bool | None
+    clock_offset_us: int | None
+
+
+def add_batch(connection: Connection, entry: JournalEntry) -> int | None:
+    """Write journal and ledger; the batches of its epoch so far, or None, and nothing done, if it is there already."""
+    anchors, signed = entry.anchors, entry.signature
+    row = {
+        "src_id": entry.src_id,
+        "epoch": entry.key.epoch,
+        "seq": entry.key.seq,
+        "received_at": entry.received_at_s,
+        "sha256": entry.sha256,
+        "mesh_version": entry.mesh_version,
+        "t_first": entry.t_first,
+        "t_last": entry.t_last,
+        "body": entry.body,
+        **{name: getattr(anchors, name) for name in _ANCHORS},
+        "signature": signed.signature if signed else None,
+        "signing_key_id": signed.key_id if signed else None,
+    }
+    # RETURNING instead of a row count: psycopg reports -1 for INSERT … ON CONFLICT.
+    if connection.execute(_ADD_BATCH, row).first() is None:
+        return None
+    return int(connection.execute(_COUNT_BATCH, row).scalar_one())
+
+
+_ANCHORS = tuple(Anchors.__dataclass_fields__)
+_BATCH_NAMES = tables.batch.columns.keys()
+_ADD_BATCH = text(
+    f"INSERT INTO batch ({', '.join(_BATCH_NAMES)}) VALUES ({', '.join(f':{name}' for name in _BATCH_NAMES)}) "  # noqa: S608
+    "ON CONFLICT DO NOTHING RETURNING seq"
+)
+_COUNT_BATCH = text(
+    "INSERT INTO ledger (src_id, epoch, batches, seq_max) VALUES (:src_id, :epoch, 1, :seq) "
+    "ON CONFLICT (src_id, epoch) DO UPDATE SET batches = ledger.batches + 1, seq_max = "
+    "CASE WHEN excluded.seq_max > ledger.seq_max THEN excluded.seq_max ELSE ledger.seq_max END RETURNING batches"
+)
+
+
+def stored(connection: Connection, src_id: int, key: BatchKey) -> tuple[bytes, int]:
+    """The digest of a batch that is there, and how many of its epoch are."""
+    batch, ledger = tables.batch.c, tables.ledger.c
+    digest: bytes = connection.execute(select(batch.sha256).where(_is_batch(src_id, key))).scalar_one()
+    count = select(ledger.batches).where(ledger.src_id == src_id, ledger.epoch == key.epoch)
+    return digest, connection.execute(count).scalar_one()
+
+
+def _is_batch(src_id: int, key: BatchKey) -> ColumnElement[bool]:
+    batch = tables.batch.c
+    return and_(batch.src_id == src_id, batch.epoch == key.epoch, batch.seq == key.seq)
+
+
+def bodies(connection: Connection, src_id: int, t: int) -> Iterator[tuple[BatchKey, int, bytes]]:
+    """The batches of an agent that may hold windows of minute ``t``: key, second of receipt, body.
+
+    Without those whose body retention took.
+    """
+    batch = tables.batch.c
+    overlap = (batch.src_id == src_id, batch.t_last >= t, batch.t_first <= t, tables.HAS_BODY)
+    query = select(batch.epoch, batch.seq, batch.received_at, batch.body).where(*overlap).order_by(batch.t_last)
+    with connection.execute(query.execution_options(yield_per=BODIES_AT_ONCE)) as rows:
+        yield from ((BatchKey(epoch=row[0], seq=row[1]), row[2], row[3]) for row in rows)
+
+
+def count(connection: Connection, src_id: int | None) -> int:
+    """Batches of the journal, of one agent or of all."""
+    query = select(func.count()).select_from(tables.batch)
+    found: int = connection.execute(
+        query if src_id is None else query.where(tables.batch.c.src_id == src_id)
+    ).scalar_one()
+    return found
+
+
+def entries(
+    connection: Connection, src_id: int | None, after: tuple[int, BatchKey] | None, limit: int
+) -> Iterator[JournalEntry]:
+    """Up to ``limit`` batches as they stand in the journal, in the order of its key, behind agent and key ``after``."""
+    batch = tables.batch.c
+    place = tuple_(batch.src_id, batch.epoch, batch.seq)
+    query = select(tables.batch).order_by(batch.src_id, batch.epoch, batch.seq).limit(limit)
+    if src_id is not None:
+        query = query.where(batch.src_id == src_id)
+    if after is not None:
+        query = query.where(place > tuple_(after[0], after[1].epoch, after[1].seq))
+    with connection.execute(query.execution_options(yield_per=BODIES_AT_ONCE)) as rows:
+        yield from (_entry(row) for row in rows)
+
+
+def _entry(row: Row[Any]) -> JournalEntry:
+    is_signed = row.signature is not None and row.signing_key_id is not None
+    return JournalEntry(
+        src_id=row.src_id,
+        key=BatchKey(epoch=row.epoch, seq=row.seq),
+        received_at_s=row.received_at,
+        sha256=row.sha256,
+        mesh_version=row.mesh_version,
+        t_first=row.t_first,
+        t_last=row.t_last,
+        body=row.body,
+        anchors=Anchors(**{name: getattr(row, name) for name in _ANCHORS}),
+        signature=BatchSignature(key_id=row.signing_key_id, signature=row.signature) if is_signed else None,
+    )
+
+
+def bodies_between(connection: Connection, src_id: int, start_s: int, end_s: int) -> Iterator[tuple[int, bytes]]:
+    """The batches of an agent that may hold windows in [start_s, end_s): second of receipt, body (empty if gone)."""
+    batch = tables.batch.c
+    query = select(batch.received_at, batch.body).where(
+        batch.src_id == src_id, batch.t_last >= start_s, batch.t_first < end_s
+    )
+    with connection.execute(query.execution_options(yield_per=BODIES_AT_ONCE)) as rows:
+        yield from ((row[0], row[1]) for row in rows)
+
+
+def first_window(connection: Connection, src_id: int) -> int | None:
+    """Where the earliest batch of an agent begins; None before the first. For years, if only their bodies are gone."""
+    batch = tables.batch.c
+    query = select(batch.t_first).where(batch.src_id == src_id, batch.t_last.is_not(None))
+    return connection.execute(query.order_by(batch.t_last).limit(1)).scalar_one_or_none()
+
+
+def seal_before(connection: Connection, src_id: int, t: int) -> Seal | None:
+    """The last batch all of whose windows are before ``t``."""
+    batch = tables.batch.c
+    query = SEALS.where(batch.src_id == src_id, batch.t_last < t)
+    return _first_seal(connection, query.order_by(batch.t_last.desc(), batch.seq.desc()))
+
+
+def seal_after(connection: Connection, src_id: int, t: int) -> Seal | None:
+    """The first batch with a window at or after ``t``."""
+    batch = tables.batch.c
+    query = SEALS.where(batch.src_id == src_id, batch.t_last >= t)
+    return _first_seal(connection, query.order_by(batch.t_last, batch.seq))
+
+
+def seals_without_windows(connection: Connection, src_id: int, epoch: bytes, first: int, last: int) -> set[int]:
+    """The numbers of those batches, ``first`` to ``last``, that are there and have no believable window."""
+    batch = tables.batch.c
+    query = select(batch.seq).where(
+        batch.src_id == src_id, batch.epoch == epoch, batch.seq.between(first, last), batch.t_last.is_(None)
+    )
+    return set(connection.execute(query.limit(EMPTY_MAX)).scalars())
+
+
+def seal_of_boot(connection: Connection, src_id: int, boot_id: str) -> Seal | None:
+    """The last batch with believable windows that was sealed in this boot."""
+    batch = tables.batch.c
+    query = SEALS.where(batch.src_id == src_id, batch.t_last.is_not(None), batch.boot_id == boot_id)
+    return _first_seal(connection, query.order_by(batch.t_last.desc()))
+
+
+#: The columns of a ``Seal``.
+SEALS = select(
+    *(
+        tables.batch.c[name]
+        for name in (
+            "epoch", "seq", "received_at", "mesh_version", "t_first", "t_last", "sealed_at_us", "boottime_us",
+            "boot_id", "ntp_synchronised", "clock_offset_us",
+        )
+    )
+)  # fmt: skip
+
+
+def _first_seal(connection: Connection, query: Select[Any]) -> Seal | None:
+    row = connection.execute(query.limit(1)).first()
+    return None if row is None else seal(row)
+
+
+def seal(row: Row[Any]) -> Seal:
+    """The batch in a row of ``SEALS``."""
+    return Seal(
+        key=BatchKey(epoch=row.epoch, seq=row.seq),
+        received_at_s=row.received_at,
+        mesh_version=row.mesh_version,
+        t_first=row.t_first,
+        t_last=row.t_last,
+        sealed_at_us=row.sealed_at_us,
+        boottime_us=row.boottime_us,
+        boot_id=row.boot_id,
+        ntp_synchronised=row.ntp_synchronised,
+        clock_offset_us=row.clock_offset_us,
+    )

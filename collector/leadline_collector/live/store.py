@@ -1,0 +1,176 @@
+"""The SQL of what is true now, beside ``store``.
+
+Rule 1: of several collectors the one that speaks of the later minute has the row; one of a clock that is, or was, far
+ahead of the others does not stay.
+Rule 2: rows are written in the order of their key, so that two transactions wait for each other and never in a circle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from sqlalchemy import Boolean, Connection, Integer, SmallInteger, String, Table, func, select, text
+
+from leadline_collector.db.tables import agent, agent_now, pair_now, target, window_stat
+
+#: (source site, rule, destination site).
+PairKey: TypeAlias = tuple[int, int, int]
+
+
+class PairNow(NamedTuple):
+    """A row of ``pair_now``, in the order of its columns."""
+
+    source_id: int
+    rule_id: int
+    destination_id: int
+    t: int
+    state: str
+    since: int
+    known_at: int | None
+    p95_us: int | None
+    good_15: int
+    bad_15: int
+    unavailable_15: int
+    simulated: bool
+    updated_at: int
+
+
+class AgentNow(NamedTuple):
+    """A row of ``agent_now``, in the order of its columns."""
+
+    src_id: int
+    heard_at: int | None
+    latest_t: int | None
+    version: str | None
+    spool_batches: int | None
+    spool_bytes: int | None
+    spool_bytes_max: int | None
+    clock_offset_us: int | None
+    clock_offset_error_us: int | None
+    ntp_synchronised: bool | None
+    updated_at: int
+
+
+assert PairNow._fields == tuple(pair_now.columns.keys())
+assert AgentNow._fields == tuple(agent_now.columns.keys())
+
+
+def pairs(connection: Connection) -> dict[PairKey, PairNow]:
+    """Every row there is."""
+    return {(row[0], row[1], row[2]): PairNow(*row) for row in connection.execute(select(pair_now))}
+
+
+def pairs_by(connection: Connection, rule_id: int) -> dict[tuple[int, int], PairNow]:
+    """Every row by a rule; (source site, destination site)."""
+    rows = connection.execute(select(pair_now).where(pair_now.c.rule_id == rule_id))
+    return {(row[0], row[2]): PairNow(*row) for row in rows}
+
+
+def agents(connection: Connection) -> dict[int, AgentNow]:
+    """Every row there is, by agent."""
+    return {row[0]: AgentNow(*row) for row in connection.execute(select(agent_now))}
+
+
+#: Clocks of collectors differ by less.
+AHEAD_S_MAX = 600
+#: What a row that is there has to be for another to take its place.
+_OLDER_PAIR = f"excluded.t >= pair_now.t OR pair_now.updated_at > excluded.updated_at + {AHEAD_S_MAX}"
+_OLDER_AGENT = (
+    f"excluded.updated_at >= agent_now.updated_at OR agent_now.updated_at > excluded.updated_at + {AHEAD_S_MAX}"
+)
+
+
+def put_pairs(connection: Connection, rows: Sequence[PairNow]) -> None:
+    """Write rows in place of those that speak of an earlier minute."""
+    _put(connection, pair_now, sorted(rows), _OLDER_PAIR)
+
+
+def put_agents(connection: Connection, rows: Sequence[AgentNow]) -> None:
+    """Write rows in place of those written earlier."""
+    _put(connection, agent_now, sorted(rows), _OLDER_AGENT)
+
+
+def _put(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]], is_older: str) -> None:
+    if not rows:
+        return
+    names = table.columns.keys()
+    keys = [column.name for column in table.primary_key]
+    changes = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
+    conflict = f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes} WHERE {is_older}"
+    if connection.dialect.name != "postgresql":
+        places = ", ".join("?" * len(names))
+        connection.exec_driver_sql(f"INSERT INTO {table.name} VALUES ({places}) {conflict}", list(rows))  # noqa: S608
+        return
+    # One statement for all: a column is an array.
+    lists = ", ".join(f"%s::{_PG_TYPES.get(type(column.type), 'int8')}[]" for column in table.columns)
+    connection.exec_driver_sql(
+        f"INSERT INTO {table.name} ({', '.join(names)}) SELECT * FROM unnest({lists}) {conflict}",  # noqa: S608
+        tuple(map(list, zip(*rows, strict=True))),
+    )
+
+
+#: Arrays of what is no BIGINT.
+_PG_TYPES = {Integer: "int4", SmallInteger: "int2", Boolean: "bool", String: "text"}
+
+
+def remove_pairs(connection: Connection, keys: Collection[PairKey]) -> None:
+    """Forget pairs, or rules of pairs, that are not in force any more."""
+    if keys:
+        rows = [dict(zip(("source", "rule", "destination"), key, strict=True)) for key in sorted(keys)]
+        connection.execute(_REMOVE_PAIR, rows)
+
+
+_REMOVE_PAIR = text(
+    "DELETE FROM pair_now WHERE source_id = :source AND rule_id = :rule AND destination_id = :destination"
+)
+
+
+def remove_agents(connection: Connection, src_ids: Collection[int]) -> None:
+    """Forget agents that the mesh has no more."""
+    if src_ids:
+        connection.execute(
+            text("DELETE FROM agent_now WHERE src_id = :src"), [{"src": src_id} for src_id in sorted(src_ids)]
+        )
+
+
+def newest_windows(
+    connection: Connection, src_ids: Collection[int], start_s: int, end_s: int
+) -> Mapping[tuple[int, int], int]:
+    """Start of the newest window of each path of these agents in [start_s, end_s): one look into the key each."""
+    row = window_stat.c
+    newest = (
+        select(func.max(row.t))
+        .where(row.src_id == agent.c.id, row.dst_id == target.c.id, row.t >= start_s, row.t < end_s)
+        .scalar_subquery()
+    )
+    paths = agent.join(target, agent.c.site_id != target.c.site_id)
+    query = select(agent.c.id, target.c.id, newest).select_from(paths).where(agent.c.id.in_(src_ids))
+    return {(found[0], found[1]): found[2] for found in connection.execute(query) if found[2] is not None}
+
+
+class Sealed(NamedTuple):
+    """The newest batch of an agent: that with the newest window."""
+
+    received_at: int
+    latest_t: int
+    clock_offset_us: int | None
+    clock_offset_error_us: int | None
+    ntp_synchronised: bool | None
+
+
+def newest_batches(connection: Connection, src_ids: Iterable[int]) -> dict[int, Sealed]:
+    """The newest batch of each agent that sent one: one look into the index (src_id, t_last) each."""
+    found = {}
+    for src_id in src_ids:
+        row = connection.execute(_NEWEST_BATCH, {"src": src_id}).first()
+        if row is not None:
+            is_kept = row[4] if row[4] is None else bool(row[4])
+            found[src_id] = Sealed(row[0], row[1], row[2], row[3], is_kept)
+    return found
+
+
+_NEWEST_BATCH = text(
+    "SELECT received_at, t_last, clock_offset_us, clock_offset_error_us, ntp_synchronised "
+    "FROM batch WHERE src_id = :src AND t_last IS NOT NULL ORDER BY t_last DESC, seq DESC LIMIT 1"
+)

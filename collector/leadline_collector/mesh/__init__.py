@@ -1,0 +1,1 @@
+"""Mesh versions, sites, agents, targets and paths in the database."""

@@ -1,0 +1,103 @@
+"""What only the mesh file, the catalogue and Python know, written down for those who read the database: floors of light
+between sites, the limits of profiles, the agents in force. It is brought up to date in every round of the compactor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache, lru_cache
+from typing import Any, TypeAlias
+
+from sqlalchemy import Connection, Table, delete, insert, select
+
+from leadline import evaluation as judge
+from leadline import propagation as physics
+from leadline.limits.catalogue import catalogue
+from leadline.mesh.model import Mesh
+from leadline.model import Pair, Site
+from leadline_collector.db.tables import mesh_agent, pair_floor, profile_limit
+from leadline_collector.db.transactions import Store
+from leadline_collector.mesh import registry as directory
+from leadline_collector.mesh import service as meshes
+
+#: First key of the advisory lock: two that delete and insert the same rows at once would fail on each other.
+REFERENCES_LOCK = 53235470
+
+_Row: TypeAlias = tuple[Any, ...]
+
+
+def bring_up(store: Store) -> None:
+    """Write what has changed; a read of some thousand short rows if nothing has. One collector at a time."""
+    with store.turn(REFERENCES_LOCK, 0) as is_ours:
+        if is_ours:
+            _bring_up(store)
+
+
+def _bring_up(store: Store) -> None:
+    with store.read() as reader:
+        found = meshes.in_force(reader)
+        known = directory.read(reader.connection)
+        agents = {agent.name: agent.id for agent in reader.agents()}
+        wanted = {profile_limit: _limits()}
+        if found is not None:
+            wanted[pair_floor] = _floors(found[1], known.site_ids)
+            wanted[mesh_agent] = frozenset((agents[agent.name],) for agent in found[1].agents)
+        behind = {table: rows for table, rows in wanted.items() if _stored(reader.connection, table) != rows}
+    for table, rows in behind.items():
+        with store.write() as writer:
+            writer.connection.execute(delete(table))
+            names = table.columns.keys()
+            writer.connection.execute(
+                insert(table), [dict(zip(names, row, strict=True)) for row in sorted(rows, key=repr)]
+            )
+
+
+def _stored(connection: Connection, table: Table) -> frozenset[_Row]:
+    return frozenset(tuple(row) for row in connection.execute(select(table)))
+
+
+@cache
+def _limits() -> frozenset[_Row]:
+    """The rows of ``profile_limit``."""
+    return frozenset(row for profile in catalogue().profiles for row in _limits_of(profile))
+
+
+def _limits_of(profile_id: str) -> Iterator[_Row]:
+    profile = catalogue().profile(profile_id)
+    for place, one in enumerate(judge.judged(catalogue().limits_of(profile)).criteria):
+        limit = catalogue().limit(one.limit_id)
+        yield (
+            profile_id,
+            place,
+            profile.title,
+            one.limit_id,
+            limit.vendor,
+            limit.product,
+            one.measure.value,
+            one.comparison.value,
+            one.limit_us,
+            one.peak_us,
+            one.bounds_rtt,
+            one.rule,
+            limit.source.url,
+        )
+
+
+def _floors(mesh: Mesh, site_ids: Mapping[str, int]) -> frozenset[_Row]:
+    """The rows of ``pair_floor``: every pair the mesh probes."""
+    return frozenset(
+        (site_ids[source], site_ids[to], *rest) for source, to, *rest in _light(mesh.sites, tuple(mesh.pairs))
+    )
+
+
+@lru_cache(maxsize=2)
+def _light(sites: tuple[Site, ...], pairs: tuple[Pair, ...]) -> tuple[_Row, ...]:
+    """Geodesics of 50 sites take a tenth of a second, and rounds come every minute."""
+    named = {site.name: site for site in sites}
+    return tuple(_floor(named[pair.source], named[pair.destination]) for pair in pairs)
+
+
+def _floor(source: Site, destination: Site) -> _Row:
+    floors = physics.floors(source, destination)
+    simulated = source.simulated or destination.simulated
+    return (source.name, destination.name, floors.distance_km, floors.vacuum_ns, floors.glass_ns, simulated)

@@ -1,0 +1,103 @@
+"""The mesh as the collector keeps it: versions, who is who, and the plan of each agent."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Mapping
+from functools import lru_cache
+
+from leadline.clock import Clock
+from leadline.errors import ConfigError
+from leadline.mesh.model import Endpoint, Mesh
+from leadline.mesh.parser import parse_mesh
+from leadline.wire import batch as wire
+from leadline_collector.db import audit_log as audit
+from leadline_collector.db.audit_log import Act, Event
+from leadline_collector.db.transactions import Numbered, Reader, Store, StoredMesh, Writer
+from leadline_collector.http.problems import ProblemError
+
+NS_PER_S = 1_000_000_000
+
+
+def in_force(reader: Reader) -> tuple[int, Mesh] | None:
+    """Version and meaning of the mesh in force; None before the first was applied."""
+    stored = reader.mesh()
+    return (stored.version, _parsed(stored.text)) if stored else None
+
+
+#: Every request needs the mesh, and one of 500 sites takes seconds; a few versions are in use around a change.
+_known = lru_cache(maxsize=4)(parse_mesh)
+_parsing = threading.Lock()
+
+
+def _parsed(text: str) -> Mesh:
+    """Parsed once: those who come meanwhile wait for it, and do not all parse it side by side."""
+    with _parsing:
+        return _known(text)
+
+
+def text_in_force(store: Store) -> StoredMesh:
+    """The mesh file in force; 404 before the first."""
+    with store.read() as reader:
+        stored = reader.mesh()
+    if stored is None:
+        raise ProblemError(404, "no mesh is in force yet: run `leadline mesh apply FILE`")
+    return stored
+
+
+def apply(store: Store, clock: Clock, body: bytes) -> wire.MeshAnswer:
+    """Put a mesh file in force as a new version, unless it is the one in force to the byte."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise ProblemError(400, f"the mesh file is not UTF-8: {error}") from error
+    mesh = _parsed(text)
+    sha256 = hashlib.sha256(body).digest()
+    with store.write() as writer:
+        writer.take_mesh()
+        stored = writer.mesh()
+        changed = stored is None or stored.sha256 != sha256
+        version = (stored.version if stored else 0) + changed
+        if changed:
+            _add_names(writer, mesh)
+            now_s = clock.wall_ns() // NS_PER_S
+            writer.add_mesh(StoredMesh(version=version, text=text, sha256=sha256, applied_at_s=now_s))
+            detail = {"sha256": sha256.hex()}
+            writer.record(
+                Act(at_s=now_s, who=audit.ADMIN, what=Event.MESH_APPLIED, subject=f"version {version}", detail=detail)
+            )
+    counts = {"sites": len(mesh.sites), "agents": len(mesh.agents), "pairs": len(mesh.pairs)}
+    return wire.MeshAnswer(version=version, changed=changed, **counts)
+
+
+def _add_names(writer: Writer, mesh: Mesh) -> None:
+    agents = {agent.name: agent.site for agent in mesh.agents}
+    targets = agents | {host.name: host.site for host in mesh.hosts}
+    _refuse_moves({target.name: target.site for target in writer.targets()}, (*mesh.agents, *mesh.hosts))
+    writer.add_names([site.name for site in mesh.sites], agents, targets)
+
+
+def _refuse_moves(site_of: Mapping[str, str], endpoints: tuple[Endpoint, ...]) -> None:
+    """A name belongs to one site for ever: what was measured under it must not change its pair."""
+    for endpoint in endpoints:
+        before = site_of.get(endpoint.name, endpoint.site)
+        if before != endpoint.site:
+            raise ConfigError(
+                endpoint.name,
+                f"was at site {before!r} in an earlier mesh and is at {endpoint.site!r} now: "
+                "give it another name, so that what was measured before stays with its site",
+            )
+
+
+def plan(store: Store, agent: Numbered) -> wire.Plan:
+    """What an agent has to measure: nothing while no mesh names it."""
+    with store.read() as reader:
+        found = in_force(reader)
+    if found is None:
+        return wire.Plan(mesh_version=0, agent=agent.name, site=agent.site)
+    version, mesh = found
+    try:
+        return mesh.plan(agent.name, version)
+    except KeyError:
+        return wire.Plan(mesh_version=version, agent=agent.name, site=agent.site)

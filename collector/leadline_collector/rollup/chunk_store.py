@@ -1,0 +1,24 @@
+"""The SQL of chunks that are read, beside ``store``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from sqlalchemy import Connection, select
+
+from leadline.model import Window
+from leadline_collector.db.tables import chunk
+from leadline_collector.rollup.raw_codec import Chunk
+
+_chunk = chunk.c
+
+
+def windows_of_hour(
+    connection: Connection, src_id: int, hour_s: int, dst_ids: Mapping[str, int]
+) -> Iterator[tuple[str, list[Window]]]:
+    """The windows in the chunks of an agent's hour, by target."""
+    names = {number: name for name, number in dst_ids.items()}
+    query = select(_chunk.dst_id, _chunk.body).where(
+        _chunk.src_id == src_id, _chunk.dst_id.in_(names), _chunk.t == hour_s
+    )
+    yield from ((names[row[0]], Chunk.decode(row[1]).windows(hour_s)) for row in connection.execute(query))

@@ -1,0 +1,228 @@
+"""From windows to what is kept for months: the chunks, rollups and tallies of one site's hours or day.
+
+Rule 1: everything of an hour is computed from one moment of the database, and written only if its marks are still what
+they were in that moment. So doing it twice, or being killed in between, changes nothing.
+Rule 2: one process at a time works on a site (``Store.turn``); ingest never waits for the computing, only for the
+commit of its result.
+Rule 3: an hour that is not over is compacted for the matrix's sake, without chunks, and stays marked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, func, or_, select
+
+from leadline_collector.db.tables import chunk, rollup_hour, tally_day, tally_hour, window_stat
+from leadline_collector.db.transactions import Reader, Store
+from leadline_collector.mesh import registry as directory
+from leadline_collector.mesh.registry import Directory
+from leadline_collector.rollup import (
+    dirty_hours as marks,
+)
+from leadline_collector.rollup import (
+    hour_reader as blocks,
+)
+from leadline_collector.rollup import (
+    path_rollups as rollups,
+)
+from leadline_collector.rollup import (
+    profile_revisions as rules,
+)
+from leadline_collector.rollup import (
+    raw_chunks as raw_hours,
+)
+from leadline_collector.rollup import (
+    state_counts as tallies,
+)
+from leadline_collector.rollup import (
+    window_codec as hour_windows,
+)
+from leadline_collector.rollup.dirty_hours import DAY_S, HOUR_S, Mark
+from leadline_collector.rollup.hour_reader import Hours, Key
+from leadline_collector.rollup.path_rollups import COUNTERS, PathHour, Row
+from leadline_collector.rollup.profile_revisions import Rule
+from leadline_collector.rollup.raw_codec import Chunk
+from leadline_verdict.series import COLUMNS, NONE
+
+#: The last minute of an hour is sealed 16 s after its end and sent at once.
+SETTLE_S = 120
+#: First key of the advisory lock of a site's compaction; the second is the site.
+SITE_LOCK = 53235467
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """What is written in place of what was there, by table."""
+
+    chunks: Sequence[Row] = ()
+    hours: Sequence[Row] = ()
+    tally_hours: Sequence[Row] = ()
+
+
+def compact_hours(store: Store, source_id: int, hours_s: Sequence[int], now_s: int) -> bool:
+    """Compact hours of one day of a site; False if there was nothing to do, or if it has to be tried again."""
+    with store.turn(SITE_LOCK, source_id) as is_ours:
+        if not is_ours:
+            return False
+        with store.read() as reader:
+            found = marks.of_site(reader.connection, source_id, hours_s)
+            rows = _hours(reader, source_id, found, now_s) if found else Rows()
+        store.make_partitions(hours_s)
+        return bool(found) and _write_hours(store, source_id, found, rows, now_s)
+
+
+def is_over(hour_s: int, now_s: int) -> bool:
+    """True when everything of an hour has had time to arrive."""
+    return hour_s + HOUR_S + SETTLE_S <= now_s
+
+
+def _write_hours(store: Store, source_id: int, found: Sequence[Mark], rows: Rows, now_s: int) -> bool:
+    with store.write() as writer:
+        if not marks.still(writer.connection, found):
+            return False
+        writer.replace(chunk, rows.chunks)
+        writer.replace(rollup_hour, rows.hours)
+        writer.replace(tally_hour, rows.tally_hours)
+        day_s = found[0].hour_s - found[0].hour_s % DAY_S
+        marks.mark_day(writer.connection, source_id, day_s)
+        marks.remove(writer.connection, [mark for mark in found if is_over(mark.hour_s, now_s)])
+        marks.advance(writer.connection, [mark for mark in found if not is_over(mark.hour_s, now_s)])
+        return True
+
+
+def _hours(reader: Reader, source_id: int, found: Sequence[Mark], now_s: int) -> Rows:
+    connection, known = reader.connection, directory.read(reader.connection)
+    marked = {(mark.src_id, mark.hour_s): is_over(mark.hour_s, now_s) for mark in found}
+    windows = _windows(connection, known.agents_of[source_id], found)
+    chunks = {
+        key: raw
+        for (src_id, hour_s), over in marked.items()
+        if over
+        for key, raw in _chunks(connection, src_id, hour_s, known).items()
+    }
+    paths = windows.of([number for number, key in enumerate(windows.keys) if (key[0], key[2]) in marked])
+    return Rows(
+        chunks=[(*key, raw.encode()) for key, raw in chunks.items()],
+        hours=_rollups(connection, paths, chunks),
+        tally_hours=[row for rule in rules.valid(connection) for row in tally_rows(windows, rule, known)],
+    )
+
+
+def _windows(connection: Connection, src_ids: Collection[int], found: Sequence[Mark]) -> Hours:
+    """Every path of the site in the marked hours: of agents that are marked from rows, from the start of the hour."""
+    hours_s = sorted({mark.hour_s for mark in found})
+    windows = blocks.packed_hours(connection, src_ids, hours_s[0], hours_s[-1] + HOUR_S)
+    for first_s, end_s in _runs(hours_s):
+        marked = {mark.src_id for mark in found if first_s <= mark.hour_s < end_s}
+        windows = blocks.overlaid(windows, blocks.window_rows(connection, marked, None, first_s, end_s))
+    return windows.of([number for number, key in enumerate(windows.keys) if key[2] in hours_s])
+
+
+def _runs(hours_s: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Hours in a row as [first, end)."""
+    first_s = hours_s[0]
+    for hour_s, later_s in zip_longest(hours_s, hours_s[1:]):
+        if later_s != hour_s + HOUR_S:
+            yield first_s, hour_s + HOUR_S
+            first_s = later_s
+
+
+def _chunks(connection: Connection, src_id: int, hour_s: int, known: Directory) -> dict[Key, Chunk]:
+    found = raw_hours.chunks_of(connection, src_id, hour_s, known.target_ids)
+    return {(src_id, dst_id, hour_s): raw for dst_id, raw in found.items()}
+
+
+def _rollups(connection: Connection, paths: Hours, chunks: Mapping[Key, Chunk]) -> list[Row]:
+    # A chunk of every window has counted what ``window_stat`` has: the rows may be gone already where data is late.
+    whole = {key for number, key in enumerate(paths.keys) if _is_whole(chunks.get(key), paths.block[number])}
+    counters = _counters(connection, [key for key in paths.keys if key not in whole])
+    packed, latest = hour_windows.pack(paths.block), hour_windows.pack_latest(paths.block)
+    return [
+        rollups.hour_row(
+            PathHour(
+                key=key,
+                windows=paths.block[number],
+                packed=packed[number],
+                latest=latest[number],
+                counters=chunks[key].counters() if key in whole else counters.get(key, _NO_COUNTS),
+                simulated=bool(paths.simulated[number]),
+                chunk=chunks.get(key),
+            )
+        )
+        for number, key in enumerate(paths.keys)
+    ]
+
+
+def _is_whole(raw: Chunk | None, windows: NDArray[np.int32]) -> bool:
+    return raw is not None and len(raw.minutes) == int((windows[COLUMNS.index("expected")] > 0).sum())
+
+
+_NO_COUNTS = (0,) * len(COUNTERS)
+
+
+def _counters(connection: Connection, keys: Sequence[Key]) -> dict[Key, tuple[int, ...]]:
+    """Failures and duplicates of each path and hour; most have none and are left out."""
+    if not keys:
+        return {}
+    column = window_stat.c
+    hour = (column.t - column.t % HOUR_S).label("hour")
+    src_ids, hours_s = {key[0] for key in keys}, {key[2] for key in keys}
+    query = (
+        select(column.src_id, column.dst_id, hour, *(func.sum(column[name]) for name in COUNTERS))
+        .where(
+            blocks.of_paths(column, src_ids, None, min(hours_s), max(hours_s) + HOUR_S),
+            or_(column.received < column.expected, column.duplicates > 0),
+        )
+        .group_by(column.src_id, column.dst_id, hour)
+    )
+    return {(row[0], row[1], row[2]): tuple(int(count) for count in row[3:]) for row in connection.execute(query)}
+
+
+def tally_rows(windows: Hours, rule: Rule, known: Directory) -> list[Row]:
+    """The rows of ``tally_hour`` of these hours, all of the agents of one site or several."""
+    pairs = tallies.pair_hours(windows, rule.criteria, known.source_of, known.destination_of)
+    counted = tallies.counts(pairs.pessimistic, pairs.optimistic).tolist()
+    least_us = [None if value == NONE else value for value in pairs.min_us.tolist()]
+    states = tallies.letters(pairs.pessimistic)
+    return [
+        (source_id, rule.id, destination_id, hour_s, *of_pair, least, simulated, letters)
+        for (source_id, destination_id, hour_s), of_pair, least, simulated, letters in zip(
+            pairs.keys, counted, least_us, pairs.simulated.tolist(), states, strict=True
+        )
+    ]
+
+
+def compact_day(store: Store, source_id: int, day_s: int) -> bool:
+    """Compact a day of a site that is over; False if hours of it still wait, or if it has to be tried again."""
+    with store.turn(SITE_LOCK, source_id) as is_ours:
+        if not is_ours:
+            return False
+        with store.read() as reader:
+            known = directory.read(reader.connection)
+            if marks.of_hours(reader.connection, day_s, day_s + DAY_S, known.agents_of[source_id]):
+                return False
+            windows = blocks.hours(reader.connection, known.agents_of[source_id], day_s, day_s + DAY_S)
+            wanted = rules.valid(reader.connection)
+            rows = [row for rule in wanted for row in day_tally_rows(windows, rule, known, day_s)]
+        with store.write() as writer:
+            writer.replace(tally_day, rows)
+            marks.remove_day(writer.connection, source_id, day_s)
+        return True
+
+
+def day_tally_rows(windows: Hours, rule: Rule, known: Directory, day_s: int) -> list[Row]:
+    """The rows of ``tally_day`` of the hours of one day."""
+    pairs = tallies.pair_hours(windows, rule.criteria, known.source_of, known.destination_of)
+    whole = tallies.days(pairs, day_s)
+    counted = tallies.counts(whole.pessimistic, whole.optimistic).tolist()
+    return [
+        (source_id, rule.id, destination_id, day_s, *of_pair, None if least == NONE else least, simulated)
+        for (source_id, destination_id, _), of_pair, least, simulated in zip(
+            whole.keys, counted, whole.min_us.tolist(), whole.simulated.tolist(), strict=True
+        )
+    ]

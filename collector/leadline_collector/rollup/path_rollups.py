@@ -1,0 +1,69 @@
+"""What an hour of a path comes to: the rows of ``rollup_hour``. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leadline_collector.db.tables import FAILURE_COLUMNS, rollup_hour
+from leadline_collector.rollup.histogram import Histogram
+from leadline_collector.rollup.raw_codec import Chunk
+from leadline_verdict.series import COLUMNS, NONE
+
+#: A row in the order of its table's columns.
+Row: TypeAlias = tuple[Any, ...]
+#: What ``window_stat`` counts beside the figures.
+COUNTERS = ("duplicates", *FAILURE_COLUMNS.values())
+
+_HOUR = tuple(rollup_hour.columns.keys())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathHour:
+    """What is known of a path in one hour."""
+
+    key: tuple[int, int, int]
+    #: (column, minute), as in ``hour_windows``.
+    windows: NDArray[np.int32]
+    #: As stored.
+    packed: bytes
+    latest: bytes
+    #: ``COUNTERS`` of its windows.
+    counters: Sequence[int]
+    simulated: bool
+    #: None if no agent sent its windows.
+    chunk: Chunk | None
+
+
+def hour_row(path: PathHour) -> Row:
+    """The row of ``rollup_hour``."""
+    column = dict(zip(COLUMNS, path.windows, strict=True))
+    received, p95_us = int(column["received"].sum()), column["p95_us"]
+    rtts = None if path.chunk is None else path.chunk.received_us
+    # Not every reply's round trip is known where windows were simulated: then none is counted.
+    rtts = rtts if rtts is not None and len(rtts) == received else None
+    values = {
+        **dict(zip(("src_id", "dst_id", "t"), path.key, strict=True)),
+        "windows": int((column["expected"] > 0).sum()),
+        **{name: int(column[name].sum()) for name in ("expected", "sent", "received")},
+        **dict(zip(COUNTERS, path.counters, strict=True)),
+        "min_us": _extreme(column["min_us"], np.min),
+        "max_us": _extreme(column["max_us"], np.max),
+        "sum_us": None if rtts is None else int(rtts.sum(dtype=np.int64)),
+        "rtt_histogram": None if rtts is None else Histogram.of(rtts).encode(),
+        "p95_histogram": Histogram.of(p95_us[p95_us != NONE]).encode(),
+        "p95_infinite": int(((p95_us == NONE) & (column["sent"] > 0)).sum()),
+        "simulated": path.simulated,
+        "packed": path.packed,
+        "latest": path.latest,
+    }
+    return tuple(values[name] for name in _HOUR)
+
+
+def _extreme(values_us: NDArray[np.int32], of: Any) -> int | None:
+    known = values_us[values_us != NONE]
+    return int(of(known)) if len(known) else None

@@ -1,0 +1,87 @@
+"""What is kept for how long. The deleting itself is in ``removal``.
+
+Rule 1: nothing goes that is not compacted: an hour that is marked keeps everything from its day on.
+Rule 2: what is judged by goes last: rollups and tallies outlive windows, raw round trips and the journal.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from leadline.errors import ConfigError
+from leadline_collector.db import tables
+from leadline_collector.db.transactions import Store
+from leadline_collector.rollup import deletion as removal
+from leadline_collector.rollup.dirty_hours import DAY_S
+
+log = logging.getLogger(__name__)
+
+#: Agents keep for 48 hours what was acknowledged, for a database that is restored; a day more for a long night.
+KEEP_S_MIN = 3 * DAY_S
+#: First key of the advisory lock: one process at a time.
+RETENTION_LOCK = 53235468
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long each tier is kept, in seconds; None for ever."""
+
+    #: Bodies of batches. Their rows, with digest and clocks, stay as long as rollups: gaps are explained by them.
+    journal_s: int | None = 14 * DAY_S
+    #: A row a window; packed hours have what is judged for as long as rollups.
+    windows_s: int | None = 90 * DAY_S
+    #: Every round trip. Thirteen months: a year, and the month it is compared with.
+    raw_s: int | None = 400 * DAY_S
+    #: Rollups, packed hours, tallies, rows of the journal. Five years.
+    rollups_s: int | None = 1_826 * DAY_S
+
+    def __post_init__(self) -> None:
+        for tier in ("journal", "windows", "raw", "rollups"):
+            kept_s: int | None = getattr(self, f"{tier}_s")
+            if kept_s is not None and kept_s < KEEP_S_MIN:
+                raise ConfigError(f"--keep-{tier}", f"must be at least {KEEP_S_MIN // DAY_S} days")
+            if self.rollups_s is not None and (kept_s is None or kept_s > self.rollups_s):
+                raise ConfigError("--keep-rollups", f"rollups go last: keep them at least as long as --keep-{tier}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removed:
+    """What went of one table, or would."""
+
+    table: str
+    #: Epoch second before which it is not kept any more.
+    before_s: int
+    #: Rows, as PostgreSQL estimates them where a partition goes; of ``batch.body``, bodies.
+    rows: int
+
+
+def retain(store: Store, retention: Retention, now_s: int, *, dry_run: bool = False) -> list[Removed]:
+    """Remove what is past its time, or only count it. Nothing, if another process is at it."""
+    with store.turn(RETENTION_LOCK, 0) as is_ours:
+        return list(_removed(store, retention, now_s, dry_run)) if is_ours else []
+
+
+def _removed(store: Store, retention: Retention, now_s: int, dry_run: bool) -> Iterator[Removed]:
+    rollups = (tables.rollup_hour, tables.tally_hour, tables.tally_day)
+    tiers = [
+        (retention.windows_s, tables.window_stat),
+        (retention.raw_s, tables.chunk),
+        *((retention.rollups_s, table) for table in rollups),
+    ]
+    if retention.journal_s is not None:
+        before_s = now_s - retention.journal_s
+        yield _told("batch.body", before_s, removal.bodies(store, before_s, dry_run), dry_run)
+    for kept_s, table in tiers:
+        if kept_s is not None:
+            yield _told(table.name, now_s - kept_s, removal.rows(store, table, now_s - kept_s, dry_run), dry_run)
+    if retention.rollups_s is not None:
+        before_s = now_s - retention.rollups_s
+        yield _told("batch", before_s, removal.batches(store, before_s, dry_run), dry_run)
+
+
+def _told(table: str, before_s: int, rows: int, dry_run: bool) -> Removed:
+    if rows and not dry_run:
+        log.info("removed", extra={"table": table, "rows": rows, "before_s": before_s})
+    return Removed(table=table, before_s=before_s, rows=rows)

@@ -1,0 +1,87 @@
+"""Puts the collector together. Nothing happens on import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import Depends, FastAPI
+from starlette.responses import JSONResponse, Response
+
+from leadline.clock import Clock
+from leadline_collector.api import (
+    access as api_access,
+)
+from leadline_collector.api import (
+    health as api_health,
+)
+from leadline_collector.api import (
+    measurements as api,
+)
+from leadline_collector.api import (
+    verdicts as api_verdicts,
+)
+from leadline_collector.auth.enrolment import REFUSALS_RECORDED_MAX, prepare_admin_key
+from leadline_collector.config import CollectorConfig, key_digest
+from leadline_collector.db.transactions import Store
+from leadline_collector.http import openapi, problems
+from leadline_collector.http import roles as auth
+from leadline_collector.http.admission import Door
+from leadline_collector.http.app_state import Service
+from leadline_collector.http.client_limits import FailureLimit
+from leadline_collector.http.metrics import Metrics, Observed
+from leadline_collector.http.ttl_cache import Kept
+from leadline_collector.http.write_health import Storing
+from leadline_collector.live.agents import Hearing
+from leadline_collector.web.routes import charts as web_charts
+from leadline_collector.web.routes import fleet
+from leadline_collector.web.routes import login as web_login
+from leadline_collector.web.routes import pages as web
+from leadline_collector.web.views import verdicts as web_verdicts
+
+DESCRIPTION = "Stores what agents measure and judges pairs of sites by published limits."
+
+
+def create_app(config: CollectorConfig, store: Store, clock: Clock) -> FastAPI:
+    """The application over a store whose schema is current (``schema.prepare``); sees to the administrator's key."""
+    prepare_admin_key(store, clock, config)
+    door = Door()
+    figures = Metrics(store, clock, lambda: door.inside)
+    # The documentation pages of FastAPI load scripts from a CDN; a collector stands in networks without one.
+    app = FastAPI(title="leadline collector", description=DESCRIPTION, openapi_url=None, docs_url=None, redoc_url=None)
+    app.state.service = Service(
+        config=config,
+        store=store,
+        clock=clock,
+        door=door,
+        viewer_sha256=_digest("--viewer-key-file", config.viewer_key_file),
+        metrics_sha256=_digest("--metrics-key-file", config.metrics_key_file),
+        enrolment_limit=FailureLimit(clock),
+        login_limit=FailureLimit(clock),
+        refusal_limit=FailureLimit(clock, REFUSALS_RECORDED_MAX),
+        metrics=figures,
+        storing=Storing(clock),
+        hearing=Hearing(),
+        verdicts=Kept(clock, age_s_max=web_verdicts.AGE_S_MAX, entries_max=web_verdicts.KEPT_MAX),
+    )
+    problems.install(app)
+    app.add_middleware(Observed, metrics=figures, clock=clock)
+    openapi.install(app)
+    app.include_router(api.router)
+    app.include_router(api_access.router)
+    app.include_router(api_verdicts.router)
+    app.include_router(api_health.router)
+    app.include_router(web.router)
+    app.include_router(web_charts.router)
+    app.include_router(fleet.router)
+    app.include_router(web_login.router)
+
+    @app.get("/openapi.json", dependencies=[Depends(auth.viewer)], include_in_schema=False)
+    def openapi_json() -> Response:
+        """The API in OpenAPI 3.1."""
+        return JSONResponse(app.openapi())
+
+    return app
+
+
+def _digest(option: str, file: Path | None) -> bytes | None:
+    return None if file is None else key_digest(option, file)

@@ -1,0 +1,157 @@
+"""Runs the collector: opens the database, binds the socket, serves until it is told to stop, closes in order."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from leadline.clock import Clock
+from leadline.errors import UnavailableError
+from leadline_collector.config import CollectorConfig
+from leadline_collector.db import schema
+from leadline_collector.db.engine import Database
+from leadline_collector.db.transactions import Store
+from leadline_collector.http.app_state import Service
+from leadline_collector.live.worker import keeping_up
+from leadline_collector.rollup.worker import compacting
+from leadline_collector.server.app import create_app
+from leadline_collector.server.connection_limits import Guard, Room, descriptors, report_exhaustion_seldom, room
+
+#: A request that takes longer than this is cut off when the collector stops; its agent sends it again.
+GRACE_S = 10
+#: Agents send once a minute: a connection that is kept longer than that costs less than a new one.
+KEEP_ALIVE_S = 75
+#: Connections the kernel keeps until they are accepted: all agents of 500 sites may come back in the same second.
+BACKLOG = 1_024
+
+
+@contextmanager
+def opened(config: CollectorConfig) -> Iterator[Store]:
+    """The store, its schema current; closed at the end."""
+    database = Database(config.database)
+    try:
+        schema.prepare(database)
+        yield Store(database)
+    finally:
+        database.close()
+
+
+def serve(config: CollectorConfig, clock: Clock, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT. ``announce`` gets the address as soon as connections are accepted."""
+    space = room(descriptors())
+    with (
+        opened(config) as store,
+        _listening(config) as listener,
+        _signals_ignored_after(),
+        _working(config, store, clock) as app,
+    ):
+        options = _options(config, app, space)
+        _Server(options, lambda: announce(_url(config, listener))).run(sockets=[listener])
+
+
+@contextmanager
+def running(config: CollectorConfig, store: Store, clock: Clock) -> Iterator[str]:
+    """A collector in a thread of this process; the value is its address. For the demo and for tests."""
+    accepting, space = threading.Event(), room(descriptors())
+    with _listening(config) as listener, _working(config, store, clock) as app:
+        server = _Server(_options(config, app, space), accepting.set)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="collector")
+        thread.start()
+        try:
+            if not accepting.wait(GRACE_S):
+                raise UnavailableError("the collector does not start; its log says why")
+            yield _url(config, listener)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@contextmanager
+def _working(config: CollectorConfig, store: Store, clock: Clock) -> Iterator[FastAPI]:
+    """The application, and the threads that work beside it."""
+    app = create_app(config, store, clock)
+    service: Service = app.state.service
+    # A mesh of 500 sites takes seconds to read: before the first batch comes, not while it waits.
+    service.metrics.rtts.edges_us()
+    with compacting(store, clock, config.retention), keeping_up(store, clock, service.hearing):
+        yield app
+
+
+class _Server(uvicorn.Server):
+    """Says when it accepts."""
+
+    def __init__(self, config: uvicorn.Config, accepting: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._accepting = accepting
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        report_exhaustion_seldom(asyncio.get_running_loop())
+        await super().startup(sockets=sockets)
+        for listener in sockets or ():
+            # asyncio's one number for both is how many it accepts in one go; the kernel may keep more than that.
+            listener.listen(BACKLOG)
+        self._accepting()
+
+
+def _options(config: CollectorConfig, app: FastAPI, space: Room) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=Guard(space.connections_max, config.head_s_max).protocol(),
+        ws="none",
+        loop="asyncio",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=config.behind_proxy,
+        forwarded_allow_ips="*" if config.behind_proxy else None,
+        backlog=space.burst,
+        # It counts idle connections too: 500 agents that keep theirs would be the limit. ``connections`` bounds them.
+        limit_concurrency=None,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+        ssl_certfile=config.tls_cert,
+        ssl_keyfile=config.tls_key,
+    )
+
+
+@contextmanager
+def _listening(config: CollectorConfig) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    try:
+        listener = socket.create_server((config.host, config.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise UnavailableError(
+            f"cannot listen on {config.host} port {config.port}: {error.strerror or error}; choose another with --port"
+        ) from error
+    with listener:
+        yield listener
+
+
+def _url(config: CollectorConfig, listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    scheme = "https" if config.tls_cert else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+@contextmanager
+def _signals_ignored_after() -> Iterator[None]:
+    """uvicorn raises the signal that stopped it once more at its end: by then it has been obeyed."""
+
+    def obeyed(number: int, frame: FrameType | None) -> None:
+        pass
+
+    before = {number: signal.signal(number, obeyed) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,116 @@
+"""The period a question is about: whole UTC minutes, half open, from what people write in a URL."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+
+from leadline.clock import iso
+from leadline.durations import duration_ms
+from leadline.model import WINDOW_S
+from leadline.wire.batch import TIME_S_MAX
+from leadline_collector.http.problems import ProblemError
+
+#: A window is sealed 16 s after its end and sent at once; the minute before that is not missing yet.
+SETTLE_S = 30
+PERIOD_S_DEFAULT = 86_400
+#: Thirteen months: a year and the month it is compared with.
+PERIOD_S_MAX = 400 * 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Period:
+    """[start_s, end_s) in epoch seconds, whole minutes, at least one."""
+
+    start_s: int
+    end_s: int
+
+    @property
+    def windows(self) -> int:
+        """How many windows it has."""
+        return (self.end_s - self.start_s) // WINDOW_S
+
+
+def period_of(start: str | None, end: str | None, now_s: int) -> Period:
+    """The period between two instants as written; 422 if it is none.
+
+    It ends at most with the last minute that every agent has had time to send. ``now`` means that end, and -24h counts
+    from it: 1,440 windows at every second of a minute. The default is the 24 h before it.
+    """
+    settled_s = _minute(now_s - SETTLE_S)
+    end_s = min(_minute(instant_s("to", end, settled_s)) if end else settled_s, settled_s)
+    start_s = _minute(instant_s("from", start, settled_s)) if start else end_s - PERIOD_S_DEFAULT
+    if start_s >= end_s:
+        raise ProblemError(
+            422, f"from: the period holds no complete minute ({iso(start_s)} to {iso(end_s)})", path="from"
+        )
+    if end_s - start_s > PERIOD_S_MAX:
+        raise ProblemError(422, f"from: the period is longer than {PERIOD_S_MAX // 86_400} days", path="from")
+    return Period(start_s=start_s, end_s=end_s)
+
+
+#: Every hour of the week four times.
+VERDICT_DAYS_DEFAULT = 28
+DAY_S = 86_400
+
+
+def days_of(start: str | None, end: str | None, now_s: int) -> Period:
+    """Whole UTC days, both ends taken down to midnight; the default is the last 28 that are over. 422 if it is none.
+
+    A day without a time, such as 2026-11-01, is its midnight.
+    """
+    end_s = _midnight(instant_s("to", end, now_s)) if end else _midnight(now_s)
+    start_s = _midnight(instant_s("from", start, now_s)) if start else end_s - VERDICT_DAYS_DEFAULT * DAY_S
+    if start_s >= end_s:
+        raise ProblemError(422, f"from: no whole UTC day lies between {iso(start_s)} and {iso(end_s)}", path="from")
+    if end_s - start_s > PERIOD_S_MAX:
+        raise ProblemError(422, f"from: the period is longer than {PERIOD_S_MAX // DAY_S} days", path="from")
+    if end_s > _midnight(now_s):
+        raise ProblemError(422, f"to: {iso(end_s)} is not over yet; a verdict takes whole UTC days", path="to")
+    return Period(start_s=start_s, end_s=end_s)
+
+
+def _midnight(second: int) -> int:
+    return second - second % DAY_S
+
+
+def instant_s(name: str, text: str, now_s: int) -> int:
+    """The epoch second ``text`` means: a number, ``now``, ``-24h``, or ISO 8601 with a zone. 422 naming ``name``."""
+    try:
+        second = _instant_s(text.strip(), now_s)
+    except (ValueError, OverflowError) as error:
+        raise ProblemError(422, f"{name}: {error}", path=name) from error
+    if not 0 <= second <= TIME_S_MAX:
+        raise ProblemError(422, f"{name}: {text!r} is outside the years 1970 to 2100", path=name)
+    return second
+
+
+def _instant_s(text: str, now_s: int) -> int:
+    if text == "now":
+        return now_s
+    if re.fullmatch(r"\d{1,12}", text, re.ASCII):
+        return int(text)
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII):
+        return _iso_s(f"{text}T00:00:00Z")
+    if re.match(r"-\d", text):
+        return now_s - duration_ms(text[1:]) // 1_000
+    return _iso_s(text)
+
+
+def _iso_s(text: str) -> int:
+    # A '+' that was not escaped in a URL arrives as a blank.
+    written = re.sub(r" (?=\d\d:?\d\d$)", "+", text) if "T" in text else text
+    try:
+        moment = datetime.fromisoformat(written)
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is no time: use epoch seconds, ISO 8601 such as 2026-11-22T06:00:00Z, now, or -24h"
+        ) from None
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone: add Z or an offset such as +01:00")
+    return int(moment.timestamp() // 1)
+
+
+def _minute(second: int) -> int:
+    return second - second % WINDOW_S

@@ -1,0 +1,32 @@
+"""How every chart looks: quiet axes, one family of letters, no frame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from leadline_collector.web.charts.palette import LIGHT, VARIABLES
+
+FONT = "system-ui, -apple-system, Segoe UI, Noto Sans, Liberation Sans, DejaVu Sans, sans-serif"
+
+#: Vega-Lite's own names.
+CONFIG: dict[str, Any] = {
+    "background": "transparent",
+    "font": FONT,
+    "view": {"stroke": None},
+    "axis": {
+        "domainColor": LIGHT["line"],
+        "gridColor": LIGHT["line"],
+        "gridOpacity": 0.7,
+        "tickColor": LIGHT["line"],
+        "labelColor": LIGHT["muted"],
+        "labelFontSize": 11.5,
+        "titleColor": LIGHT["muted"],
+        "titleFontSize": 11.5,
+        "titleFontWeight": "normal",
+        "labelPadding": 5,
+    },
+    "legend": {"labelColor": LIGHT["ink"], "labelFontSize": 11.5, "symbolStrokeWidth": 2},
+    "text": {"color": LIGHT["ink"], "fontSize": 11.5},
+}
+#: What charts.js needs to know.
+USERMETA: dict[str, Any] = {"variables": dict(VARIABLES)}

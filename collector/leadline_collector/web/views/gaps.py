@@ -1,0 +1,71 @@
+"""What is missing of a pair's windows and why: looked for among all windows of its agents, so apart from its page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from leadline.model import Pair
+from leadline_collector.analysis.documents import GapAnswer
+from leadline_collector.db.transactions import Store
+from leadline_collector.time_range import Period
+from leadline_collector.web import formatting as figures
+from leadline_collector.web.params import Asked
+from leadline_collector.web.views.pair import found_pair
+from leadline_collector.web.views.pair_data import agents_of, gaps_of
+
+#: The longest gaps are shown, in order of time.
+ROWS_MAX = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """A row: windows that are missing."""
+
+    start: str
+    length: str
+    agent: str
+    reason: str
+    #: "all", or the names of the targets that are concerned.
+    targets: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapsPage:
+    """The page, and the part of it that the page of the pair fetches."""
+
+    now_s: int
+    pair: Pair
+    period: Period
+    back: str
+    agents: list[str]
+    gaps: list[Gap]
+    total: int
+
+
+def gaps_page(store: Store, source: str, destination: str, asked: Asked, now_s: int) -> GapsPage:
+    """The gaps of the agents of both sites that measure the pair; the errors of the page of the pair."""
+    _, mesh, pair = found_pair(store, source, destination)
+    period = asked.period(now_s)
+    with store.read() as reader:
+        agents = agents_of(reader, mesh, pair)
+        found = gaps_of(reader, agents, period)
+    longest = sorted(found, key=lambda one: one[1].start_s - one[1].end_s)[:ROWS_MAX]
+    return GapsPage(
+        now_s=now_s,
+        pair=pair,
+        period=period,
+        back=asked.pair(pair),
+        agents=agents,
+        gaps=[_gap(agent, gap) for agent, gap in sorted(longest, key=lambda one: (one[1].start_s, one[0]))],
+        total=len(found),
+    )
+
+
+def _gap(agent: str, gap: GapAnswer) -> Gap:
+    return Gap(
+        start=figures.moment(gap.start_s).removesuffix(" UTC"),
+        length=figures.length(gap.end_s - gap.start_s),
+        agent=agent,
+        reason=gap.reason.value.replace("_", " "),
+        targets="all" if gap.targets is None else ", ".join(gap.targets),
+    )

@@ -1,0 +1,1 @@
+"""Window statistics: rows, merging and evaluation."""

@@ -1,0 +1,170 @@
+"""The audit: everything that changes who may do what is in it, nothing leaves it, no secret gets into it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from leadline.errors import UnavailableError
+from leadline_collector.auth.enrolment import REFUSALS_RECORDED_MAX
+from leadline_collector.config import CollectorConfig
+from leadline_collector.db.engine import Database
+from leadline_collector.db.transactions import Store
+from leadline_collector.http.client_limits import FAILURES_MAX
+from leadline_collector.server.serve import running
+from tests.integration.conftest import Client
+from tests.support.clock import FakeClock
+from tests.support.documents import MESH, batch, steady
+
+ADMIN = "admin"
+
+
+def entries(client: Client, query: str = "") -> list[dict[str, Any]]:
+    """The audit, oldest first."""
+    answer = client.send("GET", f"/api/v1/audit{query}", key=client.admin_key)
+    assert answer.status == 200, answer.body
+    return list(reversed(answer.json()["entries"]))
+
+
+def test_every_change_is_in_the_audit(client: Client, clock: FakeClock) -> None:
+    """Who, what and to whom, in the order in which it happened, at its time."""
+    client.apply()
+    token = client.token("fra")
+    client.enrol(token, "nobody")
+    first = client.enrol(token, "fra1").json()["key"]
+    client.enrol(token, "fra1")
+    second = client.send("POST", "/api/v1/rotate", key=first).json()["key"]
+    client.send("GET", "/api/v1/plan", key=second)
+    client.post(batch(("ams1", steady(4_900))), second)
+    client.post(batch(("ams1", steady(5_000))), second)
+    client.send("DELETE", "/api/v1/agents/fra1/keys", key=client.admin_key)
+    client.token("ams")
+    other = client.send("GET", "/api/v1/tokens", key=client.admin_key).json()["tokens"]
+    unused = next(one["id"] for one in other if one["used_at_s"] is None)
+    client.send("DELETE", f"/api/v1/tokens/{unused}", key=client.admin_key)
+
+    found = entries(client)
+
+    assert [(entry["who"], entry["what"], entry["subject"]) for entry in found[1:]] == [
+        (ADMIN, "mesh applied", "version 1"),
+        (ADMIN, "token created", "fra"),
+        ("peer 127.0.0.1", "enrolment refused", "nobody"),
+        ("agent fra1", "agent enrolled", "fra1"),
+        ("peer 127.0.0.1", "enrolment refused", "fra1"),
+        ("agent fra1", "key rotated", "fra1"),
+        ("agent fra1", "key replaced", "fra1"),
+        ("agent fra1", "batch conflict", "fra1"),
+        (ADMIN, "keys revoked", "fra1"),
+        (ADMIN, "token created", "ams"),
+        (ADMIN, "token revoked", unused),
+    ]
+    assert (found[0]["who"], found[0]["what"]) == ("collector", "admin key changed")
+    assert {entry["at_s"] for entry in found} == {clock.wall_ns() // 1_000_000_000}
+    said = str(found)
+    assert not [secret for secret in (token, first, second, client.admin_key) if secret in said]
+
+
+def test_what_changes_nothing_is_not_in_the_audit(client: Client, fra1: str) -> None:
+    """The same mesh again, a refused mesh, a batch, a refused key."""
+    before = entries(client)
+    client.apply()
+    client.apply(MESH.replace('site = "ams"', 'site = "lon"'))
+    client.post(batch(("ams1", steady(4_900))), fra1)
+    client.post(batch(("ams1", steady(4_900))), fra1)
+    client.send("GET", "/api/v1/plan", key="ll_agent_of_nobody")
+
+    assert entries(client) == before
+
+
+def test_the_audit_is_paged(client: Client) -> None:
+    """Newest first; each page names the next; the last one does not."""
+    for number in range(4):
+        client.apply(f"{MESH}# {number}\n")
+    whole = entries(client)
+
+    pages, before = [], ""
+    while True:
+        answer = client.send("GET", f"/api/v1/audit?limit=2{before}", key=client.admin_key).json()
+        pages.append(answer["entries"])
+        if answer["next_before"] is None:
+            break
+        before = f"&before={answer['next_before']}"
+
+    assert [len(page) for page in pages] == [2, 2, 1]
+    assert [entry for page in pages for entry in page] == whole[::-1]
+
+
+@pytest.mark.parametrize(
+    "statement", ["UPDATE audit SET who = 'somebody else'", "DELETE FROM audit", "DELETE FROM audit WHERE id = 1"]
+)
+def test_the_database_refuses_to_change_the_audit(client: Client, database: Database, statement: str) -> None:
+    """On both databases, whoever tries."""
+    client.apply()
+
+    with pytest.raises((DBAPIError, UnavailableError), match="append-only"), database.write() as connection:
+        connection.execute(text(statement))
+
+    assert len(entries(client)) == 2
+
+
+def test_the_audit_cannot_be_truncated(client: Client, database: Database) -> None:
+    """PostgreSQL has a statement of its own for that."""
+    if database.is_sqlite:
+        pytest.skip("SQLite has no TRUNCATE")
+
+    with pytest.raises((DBAPIError, UnavailableError), match="append-only"), database.write() as connection:
+        connection.execute(text("TRUNCATE audit"))
+
+
+def test_a_change_that_fails_leaves_no_trace(client: Client, store: Store) -> None:
+    """A token for a site that is in no mesh: neither the token nor its entry."""
+    before = entries(client)
+
+    assert client.send("POST", "/api/v1/tokens", b'{"site": "fra"}', client.admin_key).status == 422
+
+    assert entries(client) == before
+
+
+def test_a_new_admin_key_is_in_the_audit_once(
+    client: Client, config: CollectorConfig, store: Store, tmp_path: Path
+) -> None:
+    """Two starts with the same given key: one entry."""
+    file = tmp_path / "given.key"
+    file.write_text("ll_admin_given_by_the_operator")
+    for _ in range(2):
+        with running(replace(config, admin_key_file=file), store, FakeClock()) as url:
+            again = Client(url=url, admin_key=file.read_text())
+            found = [entry["what"] for entry in entries(again)]
+            again.pool.clear()
+
+    assert found == ["admin key changed", "admin key changed"]
+
+
+def test_what_a_stranger_says_cannot_steer_a_terminal(client: Client) -> None:
+    """Unprintable characters of the name it gives are replaced, NUL too, which PostgreSQL could not keep."""
+    client.apply()
+
+    answer = client.enrol("ll_token_of_nobody", "\x1b[2J\x00")
+
+    assert answer.status == 401
+    assert entries(client)[-1]["subject"] == "?[2J?"
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_strangers_cannot_fill_the_audit(config: CollectorConfig, store: Store, clock: FakeClock) -> None:
+    """However many peers fail in a minute, a bounded number of it is written."""
+    with running(replace(config, behind_proxy=True), store, clock) as url:
+        client = Client(url=url, admin_key=(config.data_dir / "admin.key").read_text().strip())
+        for number in range(REFUSALS_RECORDED_MAX + 10):
+            peer = f"192.0.2.{number // FAILURES_MAX}"
+            body = b'{"token": "ll_token_of_nobody"}'
+            assert client.send("POST", "/api/v1/enroll", body, X_Forwarded_For=peer).status == 401
+        found = entries(client, "?limit=1000")
+        client.pool.clear()
+
+    assert len([entry for entry in found if entry["what"] == "enrolment refused"]) == REFUSALS_RECORDED_MAX

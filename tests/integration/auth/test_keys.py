@@ -1,0 +1,248 @@
+"""Keys after enrolment: rotated by the agent, ended by the administrator, at their end; tokens taken back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from leadline_agent.delivery.collector_client import CollectorClient
+from leadline_agent.identity.state_dir import AgentState, Credential
+from leadline_cli.__main__ import main
+from leadline_collector.config import CollectorConfig
+from leadline_collector.db.transactions import Store
+from leadline_collector.http.client_limits import FAILURES_MAX
+from leadline_collector.server.serve import running
+from tests.integration.conftest import Client
+from tests.support.clock import FakeClock
+from tests.support.documents import batch, steady
+
+SECOND = 1_000_000_000
+
+
+def rotated(client: Client, key: str) -> str:
+    """The successor of a key."""
+    answer = client.send("POST", "/api/v1/rotate", key=key)
+    assert answer.status == 200, answer.body
+    return str(answer.json()["key"])
+
+
+def statuses(client: Client, *keys: str) -> list[int]:
+    """What each key gets for asking for its plan."""
+    return [client.send("GET", "/api/v1/plan", key=key).status for key in keys]
+
+
+def test_the_old_key_is_good_until_the_new_one_is_used(client: Client, fra1: str) -> None:
+    """Rotation by itself ends nothing; the first use of the new key does, from the next request on."""
+    new = rotated(client, fra1)
+
+    assert statuses(client, fra1, fra1) == [200, 200]
+    assert statuses(client, new, fra1, new) == [200, 401, 200]
+
+
+def test_a_lost_answer_locks_nobody_out(client: Client, fra1: str, clock: FakeClock) -> None:
+    """However often the new key gets lost, the one the agent has works, and at most one lost one beside it."""
+    lost = []
+    for _ in range(3):
+        clock.advance(SECOND)
+        lost.append(rotated(client, fra1))
+
+    assert statuses(client, fra1, lost[0], lost[1]) == [200, 401, 401]
+    assert statuses(client, lost[2], fra1) == [200, 401]
+
+
+def test_two_keys_live_whatever_happens_in_one_second(client: Client, fra1: str) -> None:
+    """Rotations within one second keep the key that asks."""
+    new = [rotated(client, fra1) for _ in range(4)]
+
+    assert statuses(client, fra1) == [200]
+    assert sorted(statuses(client, *new)) == [200, 401, 401, 401]
+
+
+def test_a_revoked_agent_is_out_at_once_and_may_enrol_again(client: Client, fra1: str) -> None:
+    """Both of its keys end; nobody else's do; a new token lets it back in."""
+    second, other = rotated(client, fra1), client.key("fra2", "fra")
+
+    answer = client.send("DELETE", "/api/v1/agents/fra1/keys", key=client.admin_key)
+
+    assert (answer.status, answer.json()) == (200, {"revoked": 2})
+    assert statuses(client, fra1, second, other) == [401, 401, 200]
+    assert client.post(batch(("ams1", steady(4_900))), fra1).status == 401
+    assert statuses(client, client.key("fra1", "fra")) == [200]
+
+
+def test_an_unknown_agent_cannot_be_revoked(client: Client, fra1: str) -> None:
+    """404 with its name."""
+    answer = client.send("DELETE", "/api/v1/agents/nobody/keys", key=client.admin_key)
+
+    assert (answer.status, "'nobody'" in answer.json()["detail"]) == (404, True)
+
+
+def test_the_agents_are_listed_with_their_keys(client: Client, fra1: str, clock: FakeClock) -> None:
+    """Name, site, live keys with their first use; an agent without one too; no secret."""
+    statuses(client, fra1)
+    rotated(client, fra1)
+    client.post(batch(("ams1", steady(4_900))), fra1)
+
+    answer = client.send("GET", "/api/v1/agents", key=client.admin_key)
+    found = {entry["name"]: entry for entry in answer.json()["agents"]}
+
+    now_s = clock.wall_ns() // SECOND
+    assert sorted(found) == ["ams1", "fra1", "fra2"]
+    assert [key["used_at_s"] for key in found["fra1"]["keys"]] == [now_s, None]
+    assert (found["ams1"]["keys"], found["ams1"]["latest_s"], found["fra1"]["site"]) == ([], None, "fra")
+    assert found["fra1"]["latest_s"] == now_s - 3_600 + 60
+    assert fra1.encode() not in answer.body
+
+
+@pytest.fixture(name="ending")
+def _ending(config: CollectorConfig, store: Store, clock: FakeClock) -> Iterator[Client]:
+    """A collector whose agents' keys are good for an hour."""
+    with running(replace(config, key_ttl_s=3_600), store, clock) as url:
+        client = Client(url=url, admin_key=(config.data_dir / "admin.key").read_text().strip())
+        assert client.apply().status == 200
+        yield client
+        client.pool.clear()
+
+
+def test_a_key_ends_with_its_time_and_a_rotation_prolongs_it(ending: Client, clock: FakeClock) -> None:
+    """Good until the last second; the answer says when that is; the next key has an hour of its own."""
+    answer = ending.enrol(ending.token("ams")).json()
+    assert answer["expires_at_s"] == clock.wall_ns() // SECOND + 3_600
+    clock.advance(3_599 * SECOND)
+    assert statuses(ending, answer["key"]) == [200]
+
+    new = rotated(ending, answer["key"])
+    clock.advance(SECOND)
+
+    assert statuses(ending, answer["key"], new) == [401, 200]
+
+
+def test_a_token_can_be_taken_back(client: Client) -> None:
+    """By its id, while nobody used it; then it buys nothing, and there is nothing more to take back."""
+    client.apply()
+    token = client.token("fra")
+    (listed,) = client.send("GET", "/api/v1/tokens", key=client.admin_key).json()["tokens"]
+
+    path = f"/api/v1/tokens/{listed['id']}"
+    assert client.send("DELETE", path, key=client.admin_key).json() == {"revoked": 1}
+
+    assert client.enrol(token, "fra1").status == 401
+    assert client.send("DELETE", path, key=client.admin_key).status == 404
+    (listed,) = client.send("GET", "/api/v1/tokens", key=client.admin_key).json()["tokens"]
+    assert listed["revoked_at_s"] is not None
+    assert listed["used_at_s"] is None
+
+
+def test_a_used_token_is_listed_and_cannot_be_taken_back(client: Client, fra1: str) -> None:
+    """The agent that came in by it keeps its key."""
+    (listed,) = client.send("GET", "/api/v1/tokens", key=client.admin_key).json()["tokens"]
+
+    assert listed["used_at_s"] is not None
+    assert client.send("DELETE", f"/api/v1/tokens/{listed['id']}", key=client.admin_key).status == 404
+    assert statuses(client, fra1) == [200]
+
+
+def test_who_guesses_tokens_is_told_to_wait(client: Client, clock: FakeClock) -> None:
+    """429 with Retry-After after a bounded number of failures in a minute, even with a good token; then it goes on."""
+    client.apply()
+    token = client.token("fra")
+
+    answers = [client.enrol(f"ll_token_guess_{number}") for number in range(FAILURES_MAX + 1)]
+    refused = client.enrol(token, "fra1")
+
+    assert [answer.status for answer in answers] == [401] * FAILURES_MAX + [429]
+    assert (refused.status, refused.headers["Retry-After"]) == (429, "60")
+    clock.advance(60 * SECOND)
+    assert client.enrol(token, "fra1").status == 200
+
+
+def test_enrolling_is_not_limited_where_tokens_are_good(client: Client) -> None:
+    """A rollout from behind one address goes on: only failures are counted."""
+    client.apply()
+
+    found = {client.enrol(client.token("fra"), "fra1").status for _ in range(FAILURES_MAX + 2)}
+
+    assert found == {200}
+
+
+@pytest.fixture(name="enrolled")
+def _enrolled(client: Client, fra1: str, tmp_path: Path) -> AgentState:
+    """The state directory of an enrolled agent."""
+    state = AgentState(tmp_path / "agent")
+    state.save_credential(Credential(collector=client.url, agent="fra1", site="fra", key=fra1))
+    return state
+
+
+def test_the_command_rotates(
+    client: Client, fra1: str, enrolled: AgentState, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The new key is on disk with mode 0600 and the old one is out; neither is printed."""
+    status = main(["agent", "rotate", "--state-dir", str(enrolled.directory)])
+
+    new = enrolled.load_credential().key
+    said = capsys.readouterr().out
+    assert (status, "refused from now on" in said, new in said) == (0, True, False)
+    assert new != fra1
+    assert statuses(client, fra1, new) == [401, 200]
+    assert (enrolled.directory / "credential.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_refused_rotation_leaves_the_credential(client: Client, fra1: str, enrolled: AgentState) -> None:
+    """A revoked agent gets no new key, one line and status 2."""
+    client.send("DELETE", "/api/v1/agents/fra1/keys", key=client.admin_key)
+
+    assert main(["agent", "rotate", "--state-dir", str(enrolled.directory)]) == 2
+    assert enrolled.load_credential().key == fra1
+
+
+def test_a_running_agent_takes_the_new_key_up(client: Client, fra1: str, enrolled: AgentState) -> None:
+    """Rotated beside it, it is refused once, reads the file again and goes on; without a new key it stays refused."""
+    agent = CollectorClient(client.url, enrolled.load_credential(), enrolled.load_credential)
+    main(["agent", "rotate", "--state-dir", str(enrolled.directory)])
+
+    plan = agent.plan(None)
+
+    assert getattr(plan, "agent", None) == "fra1"
+    client.send("DELETE", "/api/v1/agents/fra1/keys", key=client.admin_key)
+    assert "401" in getattr(agent.plan(None), "reason", "")
+
+
+def test_root_leaves_the_credential_to_the_owner_of_the_directory(tmp_path: Path) -> None:
+    """The service reads what root enrolled or rotated for it."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give files away")
+    os.chown(tmp_path, 12_345, 12_345)
+
+    AgentState(tmp_path).replace_credential(Credential(collector="http://h", agent="a", site="s", key="k"))
+
+    assert (tmp_path / "credential.json").stat().st_uid == 12_345
+
+
+def test_the_administrators_commands_work(
+    client: Client, fra1: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lists and revocations by the command line, with ids as the lists show them."""
+    key_file = tmp_path / "key"
+    key_file.write_text(client.admin_key)
+    access = ["--collector", client.url, "--admin-key-file", str(key_file)]
+    client.token("ams")
+
+    def said(*words: str) -> str:
+        assert main([*words, *access]) == 0
+        return capsys.readouterr().out
+
+    tokens = said("token", "list").splitlines()
+    assert sorted(line.split()[1:3] for line in tokens) == [["ams", "ends"], ["fra", "used"]]
+    said("token", "revoke", next(line.split()[0] for line in tokens if " ams " in line))
+    assert "revoked" in said("token", "list")
+    assert next(line for line in said("agent", "list").splitlines() if "fra1" in line).split()[1:4] == [
+        "fra",
+        "1",
+        "key",
+    ]
+    assert "1 keys of agent fra1" in said("agent", "revoke", "fra1")
+    assert "admin: keys revoked fra1 keys=1" in said("collector", "audit", "--limit", "1")

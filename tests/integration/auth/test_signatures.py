@@ -1,0 +1,450 @@
+"""Signed batches: taken with a good signature only, kept with it, and found when anybody changes them afterwards."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.engine import URL
+
+from leadline.wire import batch as wire
+from leadline.wire import signing as signature
+from leadline_agent.delivery.collector_client import CollectorClient
+from leadline_agent.identity.signer import Signer, new_seed, signer
+from leadline_agent.identity.state_dir import AgentState, Credential
+from leadline_cli.__main__ import main
+from leadline_collector.auth.enrolment import REFUSALS_RECORDED_MAX
+from leadline_collector.db import tables
+from leadline_collector.db.transactions import Store
+from tests.integration.conftest import Answer, Client
+from tests.support.clock import FakeClock
+from tests.support.documents import NOW_S, batch, body, steady
+
+SECOND = 1_000_000_000
+
+
+@pytest.fixture(name="state")
+def _state(client: Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> AgentState:
+    """Agent fra1, enrolled with ``--sign`` by the command line."""
+    client.apply()
+    return enrolled(client, tmp_path / "agent", "--sign")
+
+
+def enrolled(client: Client, directory: Path, *options: str) -> AgentState:
+    """The state directory of agent fra1, freshly enrolled."""
+    token = directory.with_suffix(".token")
+    token.write_text(client.token("fra"))
+    words = ["agent", "enroll", client.url, "--agent", "fra1", "--token-file", str(token)]
+    assert main([*words, "--state-dir", str(directory), *options]) == 0
+    return AgentState(directory)
+
+
+def minute(seq: int) -> bytes:
+    """One of fra1's batches."""
+    return body(batch(("ams1", steady(4_900, NOW_S + 60 * seq)), seq=seq))
+
+
+def key_of(state: AgentState) -> Signer:
+    """What the agent signs with."""
+    seed = state.load_credential().signing_key
+    assert seed is not None
+    return signer(seed)
+
+
+def post(client: Client, state: AgentState, data: bytes, headers: dict[str, str]) -> Answer:
+    """Send a batch of fra1 with these headers for a signature."""
+    key = state.load_credential().key
+    named = {name.replace("-", "_"): value for name, value in headers.items()}
+    return client.send("POST", "/api/v1/batches", data, key, Content_Encoding="gzip", **named)
+
+
+def send(client: Client, state: AgentState, *sequence: int) -> list[int]:
+    """What an agent gets for sending these batches signed."""
+    return [post(client, state, minute(seq), key_of(state).headers(minute(seq))).status for seq in sequence]
+
+
+def audit(client: Client) -> list[tuple[str, dict[str, Any]]]:
+    """What was done and its details, newest first."""
+    entries = client.get("/api/v1/audit?limit=1000", Authorization=f"Bearer {client.admin_key}")["entries"]
+    return [(entry["what"], entry["detail"]) for entry in entries]
+
+
+def test_enrolling_registers_the_public_half(
+    client: Client, state: AgentState, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The private half is in a file of the owner's only, printed nowhere, and what is printed can be kept elsewhere."""
+    credential = state.load_credential()
+    said = capsys.readouterr().out
+    (agent,) = [
+        one
+        for one in client.get("/api/v1/agents", Authorization=f"Bearer {client.admin_key}")["agents"]
+        if one["name"] == "fra1"
+    ]
+
+    assert (state.directory / "credential.json").stat().st_mode & 0o777 == 0o600
+    assert f"fra1 {key_of(state).public.hex()}" in said
+    assert (credential.signing_key or "") not in said
+    assert credential.key not in said
+    assert [key["public"] for key in agent["signing_keys"]] == [key_of(state).public.hex()]
+    assert dict(audit(client))["agent enrolled"]["signing_key"] == agent["signing_keys"][0]["id"]
+
+
+def test_a_signed_batch_is_kept_with_its_signature(client: Client, state: AgentState, store: Store) -> None:
+    """Through the agent's own client; the same bytes again are a duplicate with the same signature."""
+    agent = CollectorClient(client.url, state.load_credential())
+
+    answers = [agent.push(minute(1)) for _ in range(2)]
+
+    assert [answer.ack and answer.ack.duplicate for answer in answers] == [False, True]
+    with store.read() as reader:
+        ((signed, public),) = reader.connection.execute(
+            select(tables.batch.c.signature, tables.signing_key.c.public).join(
+                tables.signing_key, tables.signing_key.c.id == tables.batch.c.signing_key_id
+            )
+        )
+    assert signature.header(public, signed) == key_of(state).headers(minute(1))[signature.HEADER]
+
+
+def test_an_agent_that_signs_is_taken_at_its_signature_only(client: Client, state: AgentState, store: Store) -> None:
+    """None, of other bytes, of another key, unreadable: 403, nothing is stored, and each is in the audit."""
+    stranger = signer(new_seed())
+    renamed = key_of(state).headers(minute(1))[signature.HEADER].split()
+    wrong: list[dict[str, str]] = [
+        {},
+        key_of(state).headers(minute(2)),
+        stranger.headers(minute(1)),
+        {signature.HEADER: f"ed25519 {renamed[1]} {'0' * 128}"},
+        {signature.HEADER: "ed25519"},
+    ]
+
+    answers = [post(client, state, minute(1), headers) for headers in wrong]
+
+    assert [answer.status for answer in answers] == [403] * 5
+    assert "signs its batches" in answers[0].json()["detail"]
+    assert [what for what, _ in audit(client)[:5]] == ["signature refused"] * 5
+    assert audit(client)[4][1] == {"reason": "no signature"}
+    with store.read() as reader:
+        assert reader.connection.execute(select(tables.batch.c.seq)).all() == []
+    assert send(client, state, 1) == [200]
+
+
+def test_refused_signatures_do_not_fill_the_audit(client: Client, state: AgentState) -> None:
+    """So many a minute are written; the log has them all."""
+    for _ in range(REFUSALS_RECORDED_MAX + 3):
+        post(client, state, b"", {})
+
+    assert [what for what, _ in audit(client)].count("signature refused") == REFUSALS_RECORDED_MAX
+
+
+def test_an_agent_without_a_key_goes_on_as_before(client: Client, fra1: str) -> None:
+    """Not signed; and a signature that nobody asked for is not looked at."""
+    stray = signer(new_seed()).headers(minute(2))[signature.HEADER]
+
+    plain = client.post_bytes(minute(1), fra1)
+    given = client.send("POST", "/api/v1/batches", minute(2), fra1, Content_Encoding="gzip", Leadline_Signature=stray)
+
+    assert (plain.status, given.status) == (200, 200)
+
+
+def test_a_new_signing_key_replaces_the_old_one_once_it_was_used(
+    client: Client, state: AgentState, clock: FakeClock
+) -> None:
+    """Both are good until a batch came with the new one, then the old one is refused; the audit names them both."""
+    old, bearer = key_of(state), state.load_credential().key
+    assert send(client, state, 1) == [200]
+    clock.advance(SECOND)
+
+    assert main(["agent", "rotate", "--sign", "--state-dir", str(state.directory)]) == 0
+
+    new = key_of(state)
+    assert (new.public != old.public, state.load_credential().key != bearer) == (True, True)
+    assert post(client, state, minute(2), old.headers(minute(2))).status == 200
+    assert send(client, state, 3) == [200]
+    assert post(client, state, minute(4), old.headers(minute(4))).status == 403
+    replaced = dict(audit(client))["signing key replaced"]
+    assert replaced == {"key": signature.key_id(old.public), "by": signature.key_id(new.public)}
+
+
+def test_a_running_agent_takes_the_new_signing_key_up(client: Client, state: AgentState) -> None:
+    """It was started before; its next batch is signed with the key of the file."""
+    agent = CollectorClient(client.url, state.load_credential(), state.load_credential)
+    agent.push(minute(1))
+
+    main(["agent", "rotate", "--sign", "--state-dir", str(state.directory)])
+
+    assert [agent.push(minute(seq)).status for seq in (2, 3)] == [200, 200]
+    assert dict(audit(client))["signing key replaced"]["by"] == signature.key_id(key_of(state).public)
+
+
+def test_lost_signing_keys_lock_nobody_out(client: Client, state: AgentState) -> None:
+    """However often the answer to a rotation gets lost, the key the agent has is good, used before or not."""
+    for _ in range(3):
+        lost = signer(new_seed()).public
+        request = wire.RotateRequest(signing_key=lost.hex(), endorsement=key_of(state).endorse("fra1", lost).hex())
+        assert client.send("POST", "/api/v1/rotate", wire.encode(request), state.load_credential().key).status == 200
+
+    assert send(client, state, 1) == [200]
+
+
+@pytest.mark.parametrize("forged", [None, "stranger", "other agent"])
+def test_the_bearer_key_alone_changes_no_signing_key(client: Client, state: AgentState, forged: str | None) -> None:
+    """403 without the word of the signing key before; the bearer key is not changed either."""
+    mine = signer(new_seed())
+    by = {
+        None: None,
+        "stranger": mine.endorse("fra1", mine.public),
+        "other agent": key_of(state).endorse("fra2", mine.public),
+    }
+    endorsement = by[forged]
+    request = wire.RotateRequest(
+        signing_key=mine.public.hex(), endorsement=None if endorsement is None else endorsement.hex()
+    )
+
+    answer = client.send("POST", "/api/v1/rotate", wire.encode(request), state.load_credential().key)
+
+    assert (answer.status, audit(client)[0][0]) == (403, "signature refused")
+    assert send(client, state, 1) == [200]
+
+
+def test_an_agent_can_begin_to_sign(client: Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By its first rotation with ``--sign``; from then on it has to."""
+    client.apply()
+    state = enrolled(client, tmp_path / "agent")
+    assert post(client, state, minute(1), {}).status == 200
+
+    main(["agent", "rotate", "--sign", "--state-dir", str(state.directory)])
+
+    assert post(client, state, minute(2), {}).status == 403
+    assert send(client, state, 2) == [200]
+
+
+def test_only_the_administrator_ends_signing(
+    client: Client, state: AgentState, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Enrolling without ``--sign`` is 422 and leaves the token; after a revocation it is good."""
+    token = client.token("fra")
+    refused = client.enrol(token, "fra1")
+
+    client.send("DELETE", "/api/v1/agents/fra1/keys", key=client.admin_key)
+    again = client.enrol(token, "fra1")
+
+    assert (refused.status, refused.json()["path"], again.status) == (422, "signing_key", 200)
+    assert dict(audit(client))["keys revoked"] == {"keys": 1, "signing_keys": 1}
+    assert client.post_bytes(minute(1), again.json()["key"]).status == 200
+
+
+def test_a_key_that_was_retired_does_not_come_back(client: Client, state: AgentState) -> None:
+    """Whoever finds an old one cannot register it again."""
+    request = wire.RotateRequest(
+        signing_key=key_of(state).public.hex(),
+        endorsement=key_of(state).endorse("fra1", key_of(state).public).hex(),
+    )
+
+    assert client.send("POST", "/api/v1/rotate", wire.encode(request), state.load_credential().key).status == 422
+
+
+def test_the_doctors_dry_post_is_signed(
+    client: Client, state: AgentState, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It passes, and says with which key; nothing is stored."""
+    main(["agent", "doctor", "--json", "--state-dir", str(state.directory)])
+
+    printed = capsys.readouterr().out
+    found = {one["what"]: one for one in json.loads(printed[printed.index("[") :])}
+    assert found["dry POST"]["level"] == "ok"
+    assert signature.key_id(key_of(state).public) in found["signing"]["detail"]
+
+
+# The journal, afterwards
+
+
+@pytest.fixture(name="journal")
+def _journal(client: Client, state: AgentState, clock: FakeClock) -> list[int]:
+    """Batches of fra1: unsigned, then signed with two keys; the sequence numbers."""
+    fra2 = client.key("fra2", "fra")
+    unsigned = body(batch(("ams1", steady(4_800)), agent="fra2", seq=1))
+    assert client.post_bytes(unsigned, fra2).status == 200
+    clock.advance(120 * SECOND)
+    assert send(client, state, 1, 2) == [200, 200]
+    main(["agent", "rotate", "--sign", "--state-dir", str(state.directory)])
+    assert send(client, state, 3) == [200]
+    return [1, 2, 3]
+
+
+def verify(url: URL, capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, Any]:
+    """The command's exit status and its document."""
+    capsys.readouterr()
+    address = url.render_as_string(hide_password=False)
+    status = main(["collector", "verify", "--json", "--database-url", address, *options])
+    return status, msgspec.json.decode(capsys.readouterr().out)
+
+
+def change(store: Store, what: str, seq: int = 2, **values: Any) -> None:
+    """Do what only the database's owner can."""
+    with store.write() as writer:
+        done = writer.connection.execute(
+            text(f"UPDATE batch SET {what} WHERE seq = :seq AND signature IS NOT NULL"), {"seq": seq} | values
+        )
+        assert done.rowcount == 1
+
+
+def faults(document: Any) -> list[tuple[int, str]]:
+    """Which batch has which fault."""
+    return [(one["seq"], one["fault"]) for one in document["findings"]]
+
+
+def test_an_untouched_journal_is_good(url: URL, journal: list[int], capsys: pytest.CaptureFixture[str]) -> None:
+    """Everything is counted, also beside the running collector; old batches are checked with the old key."""
+    status, found = verify(url, capsys)
+
+    assert (status, found["batches"], found["signed"], found["bad"], found["findings"]) == (0, 4, 3, 0, [])
+
+
+def test_imported_files_are_checked_like_batches(url: URL, client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    """The administrator's, unsigned; a source of its own, whether the agent of that name signs or not."""
+    client.apply()
+    data = wire.encode(batch(("ams1", steady(4_900)), agent="import:fra2"))
+    path = f"/api/v1/imports/fra2?file=a.log&sha256={'0' * 64}&format=ping"
+    assert client.send("POST", path, data, client.admin_key).status == 200
+
+    status, found = verify(url, capsys, "--agent", "import:fra2")
+
+    assert (status, found["batches"], found["signed"]) == (0, 1, 0)
+
+
+def test_one_changed_byte_is_named(
+    url: URL, store: Store, journal: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The byte of the gzip header that names the system means nothing, and is found all the same."""
+    sent = bytearray(minute(2))
+    sent[9] ^= 1
+    change(store, "body = :body", body=bytes(sent))
+
+    status, found = verify(url, capsys)
+
+    assert (status, faults(found)) == (1, [(2, "body"), (2, "signature")])
+    assert (found["findings"][0]["agent"], found["bad"], found["batches"]) == ("fra1", 1, 4)
+
+
+def test_an_owner_who_mends_the_digest_is_found_by_the_signature(
+    url: URL, store: Store, journal: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Better figures under a new digest: only the agent could have signed them."""
+    better = body(batch(("ams1", steady(900, NOW_S + 120)), seq=2))
+    change(store, "body = :body, sha256 = :sha256", body=better, sha256=bytes.fromhex(wire.digest(better)))
+
+    assert (verify(url, capsys)[0], faults(verify(url, capsys)[1])) == (1, [(2, "signature")])
+
+
+@pytest.mark.parametrize(
+    ("what", "fault"),
+    [
+        ("received_at = received_at + 1", None),
+        ("t_last = t_last + 60", "row"),
+        ("mesh_version = 9", "row"),
+        ("sealed_at_us = 1", "row"),
+        ("signature = NULL", "unsigned"),
+        ("signing_key_id = 99", "key"),
+        ("seq = 77", "row"),
+    ],
+)
+def test_a_changed_row_is_named(
+    url: URL, store: Store, journal: list[int], capsys: pytest.CaptureFixture[str], what: str, fault: str | None
+) -> None:
+    """What stands beside the body must be what the body says; when it came, only the collector can say."""
+    change(store, what)
+
+    assert [one for _, one in faults(verify(url, capsys)[1])] == ([] if fault is None else [fault])
+
+
+def test_trust_can_be_brought(
+    url: URL, store: Store, state: AgentState, journal: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first key alone vouches for its successor; with a stranger's, everything of that agent is not trusted."""
+    with store.read() as reader:
+        keys = reader.connection.execute(select(tables.signing_key.c.public).order_by(tables.signing_key.c.id))
+        first = next(keys.scalars())
+    file = tmp_path / "agents.keys"
+    file.write_text(f"# kept elsewhere\nfra1 {first.hex()}\n")
+    good = verify(url, capsys, "--trusted-keys", str(file))
+    file.write_text(f"fra1 {signer(new_seed()).public.hex()}\n")
+    bad = verify(url, capsys, "--trusted-keys", str(file))
+
+    assert (good[0], bad[0]) == (0, 1)
+    assert faults(bad[1]) == [(seq, "key") for seq in journal]
+
+
+def test_an_owner_who_denies_that_the_agent_signed_is_found_by_brought_trust(
+    url: URL, store: Store, state: AgentState, journal: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Keys and signatures removed: the database agrees with itself, and the key kept elsewhere does not."""
+    file = tmp_path / "agents.keys"
+    with store.write() as writer:
+        first = writer.connection.execute(select(tables.signing_key.c.public)).scalars().first()
+        assert first is not None
+        writer.connection.execute(text("UPDATE batch SET signature = NULL, signing_key_id = NULL"))
+        writer.connection.execute(text("DELETE FROM signing_key"))
+
+    file.write_text(f"fra1 {first.hex()} 2026-11-22T06:02:00Z\n")
+
+    assert verify(url, capsys)[0] == 0
+    assert faults(verify(url, capsys, "--trusted-keys", str(file))[1]) == [(2, "unsigned"), (3, "unsigned")]
+
+
+@pytest.mark.parametrize("line", ["fra1", "fra1 00", f"fra1 {'0' * 64} yesterday", f"fra1 {'z' * 64}"])
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_a_line_that_is_no_key_is_named(
+    url: URL, tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str
+) -> None:
+    """Exit status 2 with its number."""
+    file = tmp_path / "agents.keys"
+    file.write_text(f"\n{line}\n")
+
+    status = main(["collector", "verify", "--database-url", f"sqlite:///{url.database}", "--trusted-keys", str(file)])
+
+    assert (status, "line 2" in capsys.readouterr().err) == (2, True)
+
+
+def test_the_command_says_it_in_words(
+    url: URL, store: Store, journal: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line for what is wrong and one that counts; one agent alone can be looked at."""
+    change(store, "sha256 = :sha256", sha256=bytes(32))
+    words = ["collector", "verify", "--database-url", url.render_as_string(hide_password=False)]
+    capsys.readouterr()
+
+    status = main(words)
+    said = capsys.readouterr().out.splitlines()
+    other = main([*words, "--agent", "fra2"])
+
+    assert (status, other) == (1, 0)
+    assert said[0].startswith("body: agent fra1 epoch ")
+    assert "seq 2, received 2026-11-22 07:02 UTC" in said[0]
+    assert said[1].endswith("3 signed, 1 bad")
+    assert "1 batches" in capsys.readouterr().out
+    assert main([*words, "--agent", "nobody"]) == 2
+
+
+def test_a_database_that_is_none_is_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No file, or no collector's: status 2 and no traceback."""
+    empty = tmp_path / "empty.sqlite"
+    missing = main(["collector", "verify", "--database-url", f"sqlite:///{tmp_path}/none.sqlite"])
+    empty.touch()
+    other = main(["collector", "verify", "--database-url", f"sqlite:///{empty}"])
+
+    assert (missing, other) == (2, 2)
+    said = capsys.readouterr().err
+    assert "there is no database" in said
+    assert "no database of a collector" in said
+
+
+def test_the_credential_of_an_agent_that_does_not_sign_has_no_new_keys(tmp_path: Path) -> None:
+    """So that the version before reads it after a way back."""
+    AgentState(tmp_path).save_credential(Credential(collector="http://h", agent="a", site="s", key="k"))
+
+    document = msgspec.json.decode((tmp_path / "credential.json").read_bytes())
+    assert document == {"collector": "http://h", "agent": "a", "site": "s", "key": "k"}

@@ -1,0 +1,617 @@
+"""The pages, as a browser gets them: what they say, where they link, and what they never contain."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import pytest
+
+from leadline.limits.catalogue import catalogue
+from leadline.model import Failure, Window
+from leadline.statistics import window_statistics
+from leadline_collector.config import CollectorConfig
+from leadline_collector.db.transactions import Store
+from leadline_collector.server.serve import running
+from leadline_collector.web import prewarm as warming
+from leadline_collector.web.charts import render
+from leadline_collector.windows.rows import window_row
+from tests.integration.conftest import Answer, Client
+from tests.support.clock import FakeClock
+from tests.support.documents import MESH, NOW_S, batch, steady, window
+
+PROFILE = "vcf9-stretched-cluster"
+PAIR = "/pairs/fra/ams"
+#: The clock of the tests stands an hour after NOW_S; this is the last minute that had time to arrive.
+LAST_S = NOW_S + 3_600 - 120
+#: What has nothing to do with the database is tried on one.
+one_store = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+VOID = {"meta", "link", "input", "br", "img", "source"}
+SIMULATED = re.sub(r"(longitude = .*)", r"\1\nsimulated = true", MESH)
+
+
+@dataclass(slots=True)
+class Element:
+    """A link, a cell or the like: its attributes, and the text in it."""
+
+    tag: str
+    attributes: dict[str, str | None]
+    text: str = ""
+
+
+@dataclass(slots=True)
+class Html(HTMLParser):
+    """A page taken apart."""
+
+    elements: list[Element] = field(default_factory=list)
+    _open: list[Element] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        HTMLParser.__init__(self, convert_charrefs=True)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        element = Element(tag, dict(attrs))
+        self.elements.append(element)
+        self.handle_data(" ")
+        if tag not in VOID:
+            self._open.append(element)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop().tag == tag, f"</{tag}> closes something else"
+        self.handle_data(" ")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(Element(tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        # What a script holds is read by nobody; its own element has it.
+        is_script = bool(self._open) and self._open[-1].tag == "script"
+        for element in self._open[-1:] if is_script else self._open:
+            element.text += data
+
+    def close(self) -> None:
+        HTMLParser.close(self)
+        assert not self._open, "something is not closed"
+
+    def all(self, tag: str, **attributes: str) -> list[Element]:
+        """The elements of a tag that have these attributes."""
+        return [
+            one
+            for one in self.elements
+            if one.tag == tag and all(one.attributes.get(name.strip("_")) == text for name, text in attributes.items())
+        ]
+
+    def text(self) -> str:
+        """Everything that is read, with single blanks."""
+        return blanks(self.all("body")[0].text)
+
+
+def blanks(text: str) -> str:
+    """Without line breaks, indentation and no-break spaces."""
+    return " ".join(text.split())
+
+
+def parsed(answer: Answer) -> Html:
+    """An answer that is well-formed HTML."""
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8", answer.body
+    page = Html()
+    page.feed(answer.body.decode())
+    page.close()
+    return page
+
+
+def page_at(client: Client, path: str) -> Html:
+    """A page that must be there."""
+    answer = client.send("GET", path)
+    assert answer.status == 200, answer.body
+    return parsed(answer)
+
+
+def cell(page: Html, source: str = "fra", destination: str = "ams") -> str:
+    """What a cell of the matrix says to the eye."""
+    (link,) = [
+        one
+        for one in page.all("a")
+        if (one.attributes.get("aria-label") or "").startswith(f"{source} to {destination}:")
+    ]
+    return blanks(link.text)
+
+
+@pytest.fixture(name="measured")
+def _measured(client: Client, fra1: str) -> Client:
+    """A collector with an hour of fra → ams: of 50 windows 40 are good, 7 bad and 3 unavailable; the latest is good."""
+    fast, slow, lossy = [4_900] * 60, [10_400] * 60, [*[4_900] * 40, *[None] * 20]
+    rtts: list[Sequence[int | None]] = [*[fast] * 39, *[slow] * 7, *[lossy] * 3, [4_912] * 60]
+    first_s = LAST_S - 60 * (len(rtts) - 1)
+    windows = [window(one, first_s + 60 * number) for number, one in enumerate(rtts)]
+    assert client.post(batch(*(("ams1", one) for one in windows)), fra1).status == 200
+    return client
+
+
+def test_a_cell_shows_word_share_coverage_and_p95(measured: Client) -> None:
+    """Everything the eye needs, with its n, its unit and its time."""
+    page = page_at(measured, "/?from=-1h")
+
+    assert cell(page) == "80.00 % of 50 coverage 83 % now good p95 4.912 ms at 06:58"
+
+
+def test_a_pair_without_windows_is_unknown_and_says_so(measured: Client) -> None:
+    """No number stands where none was measured."""
+    assert cell(page_at(measured, "/"), "ams", "fra") == "no data now unknown"
+
+
+def test_a_cell_says_the_same_to_the_ear(measured: Client) -> None:
+    """The label of the link is a sentence with the word, the share and its n."""
+    (link,) = [
+        one
+        for one in page_at(measured, "/?from=-1h").all("a")
+        if "fra to ams" in (one.attributes.get("aria-label") or "")
+    ]
+
+    assert blanks(link.attributes["aria-label"] or "") == (
+        "fra to ams: good now; 80.00 % of 50 windows good; coverage 83 %; latest window 06:58 UTC, p95 4.912 ms"
+    )
+
+
+@pytest.mark.parametrize(
+    ("sent", "word"),
+    [
+        (steady(9_000, LAST_S), "good"),
+        (steady(10_001, LAST_S), "bad"),
+        (window([4_900] * 48 + [None] * 12, LAST_S), "unavailable"),
+        (window([4_900] * 47 + [None] * 13, LAST_S, Failure.NOT_SENT), "unknown"),
+    ],
+)
+def test_every_state_has_its_word_and_its_shape(client: Client, fra1: str, sent: Window, word: str) -> None:
+    """Colour is never alone: the cell uses the state's own symbol, which is drawn in the page."""
+    client.post(batch(("ams1", sent)), fra1)
+
+    answer = client.send("GET", "/?from=-1h")
+
+    assert f"now {word}" in cell(parsed(answer))
+    label = re.search(rf'aria-label="fra to ams: {word} now.*?#sign-([a-z]+)"', answer.body.decode(), re.DOTALL)
+    assert label is not None
+    assert label[1] == word
+    assert f'<symbol id="sign-{word}"'.encode() in answer.body
+
+
+FAR = MESH.replace("longitude = 4.9", "longitude = {longitude}")
+
+
+@one_store
+@pytest.mark.parametrize(
+    ("longitude", "word"),
+    [
+        (14.0, "now unknown"),  # 437 km
+        (16.0, "impossible on glass"),  # 570 km: 3.8 ms in a vacuum, 5.6 ms on glass
+        (30.0, "impossible"),  # 1,500 km: 10 ms in a vacuum
+    ],
+)
+def test_what_light_forbids_is_said_before_what_was_measured(client: Client, longitude: float, word: str) -> None:
+    """Against 5 ms; the distance between the coordinates decides."""
+    client.apply(FAR.format(longitude=longitude))
+
+    assert cell(page_at(client, "/?profile=vsan-stretched")) == f"no data {word}"
+
+
+@one_store
+def test_a_limit_on_jitter_is_no_matter_of_distance(client: Client) -> None:
+    """Light bounds the round trip and not its variation."""
+    client.apply(FAR.format(longitude=150.0))
+
+    assert cell(page_at(client, "/?profile=netapp-metrocluster-ip-jitter-rtt")).endswith("now unknown")
+    assert cell(page_at(client, "/?profile=netapp-metrocluster-ip")).endswith("no data impossible")
+
+
+@one_store
+def test_limits_stand_with_rule_statistic_source_and_where_it_was_read(measured: Client) -> None:
+    """The source is one click away."""
+    page = page_at(measured, f"/?profile={PROFILE}")
+    (limit,) = catalogue().limits_of(catalogue().profile(PROFILE))
+
+    text = page.text()
+    for expected in ("≤ 10 ms", "p95 of each 60 s window ≤ 10 ms", limit.statistic.value, limit.read_in.value):
+        assert expected in text
+    assert f"confidence: {limit.confidence.value}" in text
+    (link,) = page.all("a", rel="external noreferrer")
+    assert (link.attributes["href"], blanks(link.text)) == (limit.source.url, limit.source.title)
+
+
+@one_store
+def test_a_limit_that_is_not_judged_says_why(client: Client, fra1: str) -> None:
+    """Loss and bandwidth do not show in a window; the page does not keep that to itself."""
+    assert "not judged: loss is judged over a period" in page_at(client, "/?profile=netapp-metrocluster-ip").text()
+    text = page_at(client, "/?profile=vsphere-long-distance-vmotion").text()
+    assert "declared by the operator, not judged: a bandwidth does not show in round trips" in text
+    only = page_at(client, "/?profile=netapp-metrocluster-ip-loss").text()
+    assert "Nothing can be judged by this profile: netapp-metrocluster-ip-loss: loss" in only
+
+
+@pytest.mark.parametrize("path", ["/", "/?from=-28d", PAIR])
+def test_shares_are_called_observations(measured: Client, path: str) -> None:
+    """No page lets a share pass for a verdict."""
+    assert "Shares are observations of this period, not verdicts." in page_at(measured, path).text()
+
+
+@pytest.mark.parametrize("path", ["/", PAIR])
+def test_simulated_sites_carry_a_band(client: Client, path: str) -> None:
+    """Across the page, before any number; and none where everything was measured."""
+    client.apply(MESH)
+    assert "SIMULATED DATA" not in page_at(client, path).text()
+
+    client.apply(SIMULATED)
+    text = page_at(client, path).text()
+    assert "SIMULATED DATA" in text.partition("from")[0]
+
+
+def test_a_generated_row_marks_cell_page_and_pair(client: Client, store: Store, fra1: str) -> None:
+    """One row without a batch is enough; the other direction stays as it is."""
+    with store.read() as reader:
+        ids = reader.agent_ids(["fra1"])["fra1"], reader.target_ids(["ams1"])["ams1"]
+    store.make_partitions([LAST_S])
+    with store.write() as writer:
+        stats = window_statistics(steady(2_000))
+        writer.add_windows(ids[0], [window_row(*ids, LAST_S, 1_000, stats, mesh_version=1, batch=None)])
+
+    page = page_at(client, "/")
+
+    assert "SIMULATED DATA in metro" in page.text()
+    assert ("simulated" in cell(page), "simulated" in cell(page, "ams", "fra")) == (True, False)
+    assert "SIMULATED DATA" in page_at(client, PAIR).text()
+
+
+@one_store
+def test_the_matrix_makes_what_the_page_of_a_pair_needs(client: Client) -> None:
+    """In a thread, once: by the time somebody has read a table, the charts' script is there."""
+    page_at(client, "/")
+    thread = warming.begin()
+    thread.join(60)
+
+    assert render._bundle.cache_info().currsize == 1
+    page_at(client, "/")
+    assert warming.begin() is thread
+
+
+def links(page: Html, base: str) -> Iterator[str]:
+    """The addresses a page links to or loads, but for the sources of limits."""
+    for one in page.elements:
+        for name in ("href", "src", "action"):
+            target = one.attributes.get(name)
+            if target and not target.startswith("#") and one.attributes.get("rel") != "external noreferrer":
+                yield urljoin(base, target)
+
+
+#: The catalogue's pages are many and alike; test_pages_limits opens each of them.
+ALIKE_MAX = 5
+
+
+def some(paths: set[str]) -> set[str]:
+    """All but most of the catalogue's pages."""
+    alike = sorted(path for path in paths if path.startswith("/limits/"))
+    return paths - set(alike[ALIKE_MAX:])
+
+
+def test_every_link_works(measured: Client) -> None:
+    """From the matrix to whatever can be reached in two steps, in this collector."""
+    seen: set[str] = set()
+    waiting = {"/", "/?group=metro&profile=vsan-stretched&from=-7d"}
+    for _ in range(2):
+        found: set[str] = set()
+        for path in sorted(waiting - seen):
+            answer = measured.send("GET", path)
+            assert answer.status == 200, (path, answer.body)
+            if answer.headers["Content-Type"].startswith("text/html"):
+                found |= some(set(links(parsed(answer), path)))
+        seen |= waiting
+        waiting = found
+    assert len(seen) > 15
+    for path in sorted(some(waiting - seen)):
+        assert measured.send("GET", path).status == 200, path
+
+
+@one_store
+def test_a_link_keeps_what_was_asked(measured: Client) -> None:
+    """From the matrix to the pair and back, with period and profile."""
+    page = page_at(measured, "/?group=metro&profile=vsan-stretched&from=-7d")
+
+    address = f"{PAIR}?group=metro&profile=vsan-stretched&from=-7d"
+    assert address in [one.attributes["href"] for one in page.all("a")]
+    back = [one.attributes["href"] for one in page_at(measured, address).all("a")]
+    assert "/?group=metro&profile=vsan-stretched&from=-7d" in back
+
+
+@one_store
+def test_the_profiles_of_the_mesh_come_first_and_all_can_be_chosen(client: Client, fra1: str) -> None:
+    """Links for those of the mesh, a list for the rest of the catalogue."""
+    page = page_at(client, "/")
+
+    ids = [one.attributes["value"] for one in page.all("option")]
+    assert (ids[0], set(ids)) == (PROFILE, set(catalogue().profiles))
+    assert [blanks(one.text) for one in page.elements if one.attributes.get("aria-current")] == [
+        "Matrix",
+        PROFILE,
+        "28 d",
+        "mesh file",
+    ]
+    assert [one.attributes["value"] for one in page.all("option") if "selected" in one.attributes] == [PROFILE]
+
+
+PROBLEMS = [
+    ("/?group=nonsense", 422, "group: 'nonsense' is none of metro"),
+    ("/?profile=vcf9-stretched", 422, "did you mean vcf9-stretched-cluster"),
+    ("/?from=yesterday", 422, "'yesterday' is no time"),
+    ("/?from=-1h&to=-2h", 422, "the period holds no complete minute"),
+    ("/pairs/fra/amst", 404, "has no site 'amst'; did you mean ams?"),
+    ("/pairs/fra/fra", 404, "a pair joins two sites"),
+    (f"{PAIR}?profile=nonsense", 422, "'nonsense' is not known"),
+    ("/static/nonsense.css", 404, "there is no file"),
+]
+
+
+@one_store
+@pytest.mark.parametrize(("path", "status", "detail"), PROBLEMS)
+def test_a_problem_is_a_page(client: Client, fra1: str, path: str, status: int, detail: str) -> None:
+    """With the status of the API and its words, and a way on."""
+    answer = client.send("GET", path)
+
+    assert answer.status == status
+    page = parsed(answer)
+    assert detail in page.text()
+    assert "/" in [one.attributes["href"] for one in page.all("a")]
+
+
+@one_store
+def test_the_pages_need_the_viewer_key_where_one_is_set(
+    config: CollectorConfig, store: Store, clock: FakeClock, tmp_path: Path
+) -> None:
+    """Without a key the login, with a wrong one a 401 that makes the browser ask, with the right one the page."""
+    key = tmp_path / "viewer.key"
+    key.write_text("ll_viewer_0123456789abcdef")
+    with running(replace(config, viewer_key_file=key), store, clock) as url:
+        client = Client(url=url, admin_key="")
+        for path, login in (("/", "/login"), (PAIR, "/login?next=%2Fpairs%2Ffra%2Fams")):
+            nobody, wrong = client.send("GET", path), client.send("GET", path, key="wrong")
+            assert (nobody.status, nobody.headers["Location"]) == (303, login)
+            assert (wrong.status, wrong.headers["WWW-Authenticate"][:5]) == (401, "Basic")
+            assert "401" in parsed(wrong).text()
+        assert client.send("GET", "/", key=key.read_text()).status == 200
+        client.pool.clear()
+
+
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
+
+
+@one_store
+@pytest.mark.parametrize(
+    "path",
+    ["/?group={}", "/?profile={}", "/?from={}", "/?to={}", "/pairs/{}/ams", "/pairs/fra/{}", "/static/{}"],
+)
+def test_what_comes_from_an_address_is_escaped(client: Client, fra1: str, path: str) -> None:
+    """No parameter becomes an element, not even on the page that refuses it."""
+    encoded = "".join(f"%{byte:02X}" for byte in HOSTILE.replace("/", "|").encode())
+
+    answer = client.send("GET", path.format(encoded))
+
+    assert answer.status in (404, 422)
+    page = parsed(answer)
+    assert not page.all("script") + page.all("img")
+    assert "alert(1)" in page.text()
+
+
+@one_store
+@pytest.mark.parametrize("path", ["/", PAIR, "/?group=nonsense", "/static/leadline.css"])
+def test_the_content_security_policy_allows_nothing_from_elsewhere(measured: Client, path: str) -> None:
+    """Scripts are files of the collector's own, and no text is evaluated: on pages, files and problems."""
+    headers = measured.send("GET", path).headers
+
+    policy = dict(part.strip().split(" ", 1) for part in headers["Content-Security-Policy"].split(";"))
+    assert policy == {
+        "default-src": "'self'", "script-src": "'self'", "object-src": "'none'",
+        "base-uri": "'none'", "form-action": "'self'", "frame-ancestors": "'none'",
+    }  # fmt: skip
+    assert (headers["X-Content-Type-Options"], headers["Referrer-Policy"]) == ("nosniff", "same-origin")
+
+
+@one_store
+@pytest.mark.parametrize("path", ["/", f"{PAIR}?from=-1h", "/?group=nonsense"])
+def test_a_page_loads_only_from_here_and_runs_nothing_that_stands_in_it(measured: Client, path: str) -> None:
+    """Scripts are files or data, no inline style, no handler; other hosts only where a limit names its source."""
+    page = parsed(measured.send("GET", path))
+
+    assert not page.all("style") + page.all("iframe")
+    for script in page.all("script"):
+        is_data = script.attributes.get("type") == "application/json"
+        assert is_data != (script.attributes.get("src") or "").startswith("/static/"), script
+    for one in page.elements:
+        assert not [name for name in one.attributes if name == "style" or name.startswith("on")], one
+        for value in one.attributes.values():
+            if value and urlsplit(value).scheme in ("http", "https"):
+                assert (one.tag, one.attributes.get("rel")) == ("a", "external noreferrer")
+
+
+@one_store
+def test_the_style_sheet_names_no_other_host(client: Client) -> None:
+    """It works where there is no way out."""
+    answer = client.send("GET", "/static/leadline.css")
+
+    assert answer.headers["Content-Type"] == "text/css; charset=utf-8"
+    assert not re.findall(rb"url\(|@import|https?:", answer.body)
+
+
+def test_without_a_mesh_the_page_says_what_to_do(client: Client) -> None:
+    """The commands, and the limits that can be read already."""
+    text = page_at(client, "/").text()
+
+    assert "No mesh is in force yet" in text
+    assert "leadline mesh apply mesh.toml" in text
+    assert "p95 of each 60 s window" in text
+    assert client.send("GET", PAIR).status == 404
+
+
+@pytest.mark.parametrize("path", ["/", PAIR])
+def test_without_windows_the_page_says_when_they_come(client: Client, path: str) -> None:
+    """A fresh mesh is no error; and the sentence goes away with the first window."""
+    client.apply()
+    key = client.key("fra1", "fra")
+
+    assert "about 80 s after that minute began" in page_at(client, path).text()
+
+    client.post(batch(("ams1", steady(4_900, LAST_S))), key)
+    assert "about 80 s after that minute began" not in page_at(client, path).text()
+
+
+def test_a_group_shows_its_own_sites_and_pairs(client: Client) -> None:
+    """Two groups, two tables; one of them alone when it is asked for."""
+    site = '[[site]]\nname = "zrh"\nlatitude = 47.4\nlongitude = 8.5\n'
+    site += '[[agent]]\nname = "zrh1"\nsite = "zrh"\naddress = "192.0.2.9"\n'
+    group = '[[group]]\nname = "south"\nkind = "pairs"\npairs = [["fra", "zrh"]]\n'
+    client.apply(MESH + site + group)
+
+    both, south = page_at(client, "/"), page_at(client, "/?group=south")
+
+    assert [blanks(one.text) for one in both.all("h2")][:2] == ["metro", "south"]
+    assert [blanks(one.text) for one in south.all("th", scope="col")][:2] == ["fra", "zrh"]
+    assert "fra to ams" not in str([one.attributes for one in south.all("a")])
+    assert [blanks(one.text) for one in south.elements if one.attributes.get("aria-current")][3] == "south"
+
+
+def test_a_direction_that_is_not_probed_is_not_linked(client: Client) -> None:
+    """The matrix says so, the pair has no reverse, and its address is a problem page."""
+    group = '[[group]]\nname = "one"\nkind = "pairs"\npairs = [["fra", "ams"]]\n'
+    client.apply(MESH.partition("[[group]]")[0] + group)
+
+    matrix, pair, reverse = page_at(client, "/"), page_at(client, PAIR), client.send("GET", "/pairs/ams/fra")
+
+    assert [blanks(one.text) for one in matrix.all("td", class_="unprobed")] == ["not probed"]
+    assert "reverse" not in pair.text()
+    assert (reverse.status, "does not probe ams → fra" in parsed(reverse).text()) == (404, True)
+
+
+@pytest.mark.parametrize("profile", [PROFILE, "vsan-stretched"])
+@pytest.mark.parametrize("agents", [("fra1",), ("fra1", "fra2")])
+def test_the_pair_page_counts_as_the_matrix_does(
+    client: Client, fra1: str, profile: str, agents: tuple[str, ...]
+) -> None:
+    """There is one judgement: the same counts in both readings, with one path and with two that disagree."""
+    keys = {"fra1": fra1, "fra2": client.key("fra2", "fra")}
+    for number, agent in enumerate(agents):
+        windows = [steady(rtt + 3_000 * number, LAST_S - 60 * n) for n, rtt in enumerate([4_000, 4_900, 5_100, 8_000])]
+        client.post(batch(*(("ams1", one) for one in windows), agent=agent), keys[agent])
+
+    matrix: Any = client.get(f"/api/v1/matrix?profile={profile}&from=-1h")
+    (pair,) = [one for one in matrix["pairs"] if one["source"] == "fra"]
+    text = page_at(client, f"{PAIR}?profile={profile}&from=-1h").text()
+
+    low, high = pair["pessimistic"], pair["optimistic"]
+    counts = " ".join(str(low[name]) for name in ("good", "bad", "unavailable", "unknown"))
+    shares = [f"{figure(one)} of {one['good'] + one['bad'] + one['unavailable']}" for one in (low, high)]
+    assert f"{profile} {pair['state']} {shares[0]} {shares[1]} {counts} " in text
+
+
+@one_store
+@pytest.mark.parametrize(("age", "state"), [(3, "good"), (4, "unknown")])
+def test_the_pair_page_forgets_a_state_when_the_matrix_does(client: Client, fra1: str, age: int, state: str) -> None:
+    """A latest window three minutes before the end still speaks for now, one of four does not."""
+    client.post(batch(("ams1", steady(4_900, LAST_S + 60 - 60 * age))), fra1)
+
+    assert f" now {state} " in cell(page_at(client, "/?from=-1h"))
+    assert f"{PROFILE} {state} 100 % of 1" in page_at(client, f"{PAIR}?from=-1h").text()
+
+
+def figure(tally: dict[str, Any]) -> str:
+    """A share as the pages print it; all that occur here are whole percents."""
+    return f"{tally['good_ratio'] * 100:g} %" if tally["good_ratio"] in (0, 1) else f"{tally['good_ratio'] * 100:.2f} %"
+
+
+def test_the_pair_page_names_both_readings(measured: Client) -> None:
+    """The reader learns which is which."""
+    text = page_at(measured, f"{PAIR}?from=-1h").text()
+
+    assert f"{PROFILE} good 80.00 % of 50 80.00 % of 50 40 7 3 10 83.33 %" in text
+    assert "As measured is the pessimistic reading" in text
+    assert "The optimistic one takes off what the measuring host itself may have added" in text
+
+
+def test_the_pair_page_holds_the_minimum_against_light(measured: Client) -> None:
+    """Distance, floors, the period's minimum, its inflation, and the longest route for the limit."""
+    text = page_at(measured, f"{PAIR}?from=-1h").text()
+
+    for expected in ("Distance 361.1 km", "Floor in a vacuum 2.395 ms", "Floor on glass 3.516 ms"):
+        assert expected in text
+    assert "Minimum of the period 4.900 ms" in text
+    assert "Inflation 1.39" in text
+    assert "possible on a route of at most 2.84 times the distance" in text
+
+
+@one_store
+def test_a_minimum_faster_than_light_is_called_wrong(client: Client, fra1: str) -> None:
+    """2 ms over 361 km: the coordinates or the clock, not the network."""
+    client.post(batch(("ams1", steady(2_000, LAST_S))), fra1)
+    assert "faster than light in a vacuum" in page_at(client, PAIR).text()
+
+
+def charts(page: Html) -> list[Any]:
+    """The specifications in a page, in its order."""
+    return [json.loads(one.text) for one in page.all("script", type="application/json")]
+
+
+@one_store
+def test_the_chart_interrupts_its_lines_where_nothing_is_known(client: Client, fra1: str) -> None:
+    """Three minutes, a gap of ten, three minutes: two runs, and unknown in the strip."""
+    windows = [steady(4_900, LAST_S - 60 * n) for n in (0, 1, 2, 12, 13, 14)]
+    client.post(batch(*(("ams1", one) for one in windows)), fra1)
+
+    page = page_at(client, f"{PAIR}?from=-1h")
+
+    data = charts(page)[0]["datasets"]
+    is_known = [row["p95"] is not None for row in data["steps"]]
+    assert sum(after and not before for before, after in pairwise([False, *is_known])) == 2
+    assert {row["s"] for row in data["strip"]} == {"good", "unknown"}
+    assert "Times are UTC; fra keeps UTC; ams keeps UTC." in page.text()
+
+
+@one_store
+def test_a_limit_far_above_is_said_in_words(measured: Client) -> None:
+    """150 ms would squeeze 5 ms to the floor of the chart."""
+    page = page_at(measured, f"{PAIR}?from=-1h&profile=vsphere-long-distance-vmotion")
+
+    text = page.text()
+    assert "Too high to be drawn: ≤ 150 ms for p95 of vsphere-long-distance-vmotion." in text
+    assert "Lines: ≤ 10 ms for p95 of vcf9-stretched-cluster; glass floor 3.516 ms; vacuum floor 2.395 ms." in text
+    labels = [row["label"] for row in charts(page)[0]["datasets"]["lines"]]
+    assert [blanks(label) for label in labels] == ["≤ 10 ms", "glass 3.51", "vacuum 2.39"]
+
+
+def test_the_table_has_the_latest_windows_with_their_figures(measured: Client) -> None:
+    """Newest first, a row each, undefined figures as a dash."""
+    text = page_at(measured, f"{PAIR}?from=-1h").text().replace("\N{EN DASH}", "-")
+
+    assert "Latest 50 windows" in text
+    first = "2026-11-22 06:58 good 60 60 0 4.912 ms 4.912 ms 4.912 ms 4.912 ms 4.912 ms 0.000 ms - 1"
+    second = "2026-11-22 06:57 unavailable 60 40 20 4.900 ms 4.900 ms - - 4.900 ms - - 1"
+    assert f"{first} {second}" in text
+
+
+def test_at_most_sixty_windows_are_listed(client: Client, fra1: str) -> None:
+    """Also when the last of them are days apart."""
+    windows = [steady(4_900, LAST_S - 60 * n * 30) for n in range(70)]
+    client.post(batch(*(("ams1", one) for one in windows)), fra1)
+
+    assert "Latest 60 windows" in page_at(client, f"{PAIR}?from=-7d").text()
+
+
+def test_the_json_link_has_the_same_period(measured: Client) -> None:
+    """Second for second: the page of an hour ago and its data do not drift apart."""
+    page = page_at(measured, f"{PAIR}?from=-1h")
+
+    (link,) = [one.attributes["href"] for one in page.all("a") if blanks(one.text) == "these windows as JSON"]
+    answer = measured.get(link or "")
+    assert (answer["from"], answer["to"]) == (NOW_S - 60, NOW_S + 3_540)
+    assert len(answer["windows"]) == 50

@@ -1,0 +1,1 @@
+"""Fakes, servers and data shared by the tests."""

@@ -1,0 +1,151 @@
+"""A network on paper: the ``EchoSocket`` port, with a clock that jumps and a fate decided for every probe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from leadline.clock import seeded
+from leadline.model import ProbeSettings
+from leadline_agent.probe.engine import Prober
+from leadline_agent.probe.results import Aim, Outcome
+from leadline_agent.probe.transport import Departure, Lane, Rejection, Reply
+from tests.support.clock import FakeClock
+from tests.support.probing import has_finished
+
+MS = 1_000_000
+#: From the call to the departure, as the kernel stamps it.
+DEPARTS_NS = 700
+TARGET = "198.51.100.7"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fate:
+    """What becomes of one probe."""
+
+    #: The errno of a send that is refused.
+    refused: int = 0
+    #: When replies arrive, nanoseconds after the departure; several are duplicates, none is a loss.
+    replies_ns: tuple[int, ...] = ()
+    #: An ICMP error, type and code, that comes at once.
+    rejection: tuple[int, int] | None = None
+    #: The router quotes the index too, and not only the first 8 bytes.
+    quotes_index: bool = True
+    #: The kernel stamps departure and arrival.
+    is_stamped: bool = True
+    #: Who answers, if not the target.
+    source: str | None = None
+
+
+@dataclass(slots=True)
+class Packet:
+    """A request on its way, or an answer."""
+
+    at_ns: int
+    reply: Reply
+
+
+@dataclass(slots=True)
+class FakeNetwork:
+    """Every lane's socket at once: sends go in, and what the fates say comes out when the clock has come to it."""
+
+    clock: FakeClock
+    fate: Callable[[int], Fate]
+    sent: list[tuple[int, str, int]] = field(default_factory=list)
+    dropped: int = 0
+    #: Requests since the queues were read, and the most there have been.
+    unread: int = 0
+    unread_max: int = 0
+    stamps_arrivals: bool = True
+    is_closed: bool = False
+    _under_way: list[Packet] = field(default_factory=list)
+    _notices: list[Departure | Rejection] = field(default_factory=list)
+
+    def open(self, lane: Lane, cookie: bytes) -> FakeNetwork:
+        return self
+
+    def fileno(self) -> int:
+        raise AssertionError("nobody waits on a socket whose arrivals are stamped")
+
+    def send(self, index: int, address: str, payload_bytes: int) -> int:
+        fate = self.fate(index)
+        if fate.refused:
+            return fate.refused
+        self.unread += 1
+        self.unread_max = max(self.unread_max, self.unread)
+        self.sent.append((index, address, self.clock.wall_ns() + DEPARTS_NS))
+        if fate.is_stamped:
+            self._notices.append(Departure(index, self.clock.wall_ns() + DEPARTS_NS))
+        if fate.rejection is not None:
+            quoted = index if fate.quotes_index else None
+            self._notices.append(Rejection(quoted, index & 0xFFFF, address, *fate.rejection))
+        now_ns = self.clock.monotonic_ns() + DEPARTS_NS
+        for delay_ns in fate.replies_ns:
+            # The stamp is filled in on arrival, as the clock stands then; 0 says that it shall be.
+            reply = Reply(index, fate.source or address, 0 if fate.is_stamped else None, 57)
+            self._under_way.append(Packet(now_ns + delay_ns, reply))
+        return 0
+
+    def replies(self) -> list[Reply]:
+        self.unread = 0
+        now_ns = self.clock.monotonic_ns()
+        arrived = sorted((packet for packet in self._under_way if packet.at_ns <= now_ns), key=lambda p: p.at_ns)
+        self._under_way = [packet for packet in self._under_way if packet.at_ns > now_ns]
+        return [self._stamped(packet) for packet in arrived]
+
+    def _stamped(self, packet: Packet) -> Reply:
+        if packet.reply.received_at_ns is None:
+            return packet.reply
+        offset_ns = self.clock.wall_ns() - self.clock.monotonic_ns()
+        return packet.reply._replace(received_at_ns=packet.at_ns + offset_ns)
+
+    def notices(self) -> list[Departure | Rejection]:
+        notices, self._notices = self._notices, []
+        return notices
+
+    def drops(self) -> int:
+        return self.dropped
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class Bench:
+    """A prober on a fake network, and everything it says."""
+
+    def __init__(self, fate: Callable[[int], Fate], *, seed: int = 1, clock: FakeClock | None = None) -> None:
+        self.clock = clock or FakeClock()
+        self.network = FakeNetwork(self.clock, fate)
+        self.outcomes: list[Outcome] = []
+        self.duplicates: list[tuple[str, int]] = []
+        self.prober = Prober(
+            clock=self.clock,
+            rng=seeded(seed),
+            on_outcome=self.outcomes.append,
+            on_duplicate=lambda aim, slot: self.duplicates.append((aim.name, slot)),
+            open_lane=self.network.open,
+        )
+
+    def run_ms(self, ms: int) -> None:
+        self.prober.run(self.clock.monotonic_ns() + ms * MS)
+
+    def finish(self, aims: Sequence[Aim]) -> list[Outcome]:
+        """Run the aims, which must have an end, to it."""
+        self.prober.aim(aims)
+        return self.run_out()
+
+    def run_out(self) -> list[Outcome]:
+        for _ in range(10_000):
+            if has_finished(self.prober):
+                return self.outcomes
+            self.run_ms(1_000)
+        raise AssertionError("the prober does not come to an end")
+
+
+def aim(
+    name: str = "far", address: str | None = TARGET, *, slots: int | None = None, interval_ms: int = 1_000,
+    timeout_ms: int = 2_000,
+) -> Aim:  # fmt: skip
+    """An aim with little to say about it."""
+    settings = ProbeSettings(interval_ms=interval_ms, timeout_ms=timeout_ms)
+    return Aim(name=name, address=address, settings=settings, slots=slots)

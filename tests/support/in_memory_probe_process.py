@@ -1,0 +1,78 @@
+"""A life of the probing process on paper: a clock that jumps, a network of fates, and a script of what happens."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from leadline.clock import seeded
+from leadline.wire import batch as wire
+from leadline_agent.probe.__main__ import ProbeProcess
+from leadline_agent.probe.ipc import ProbePlan, ProbeTarget, Sealed, read_frame, write_frame
+from leadline_agent.probe.policy_file import LocalPolicy
+from tests.support.clock import FakeClock
+from tests.support.fake_probe_socket import FakeNetwork, Fate
+
+NS_PER_S = 1_000_000_000
+#: A whole UTC minute.
+START_S = 1_700_000_040
+ANSWERED = Fate(replies_ns=(5_000_000,))
+
+
+class ScriptedClock(FakeClock):
+    """Does things when it comes to their time."""
+
+    def __init__(self, start_s: int = START_S) -> None:
+        super().__init__(wall_ns=start_s * NS_PER_S)
+        self.script: list[tuple[int, Callable[[], None]]] = []
+
+    def at(self, at_s: float, what: Callable[[], None]) -> None:
+        """Do ``what`` so many seconds after the start."""
+        self.script.append((int(at_s * NS_PER_S), what))
+        self.script.sort(key=lambda line: line[0])
+
+    def sleep_until(self, monotonic_ns: int) -> None:
+        super().sleep_until(monotonic_ns)
+        while self.script and self.script[0][0] <= self.monotonic_ns():
+            self.script.pop(0)[1]()
+
+
+def target(name: str = "zrh-a1", address: str | None = "192.0.2.1", dscp: int = 0) -> ProbeTarget:
+    return ProbeTarget(name, address, None, 1_000, 2_000, 56, dscp, False)
+
+
+def lived(
+    *plans: tuple[int, ProbePlan],
+    end_s: int,
+    fate: Callable[[int], Fate] = lambda _: ANSWERED,
+    start_s: int = START_S,
+    steps: Sequence[tuple[float, float]] = (),
+    seed: int = 1,
+) -> list[Sealed]:
+    """What a process writes that gets these plans at these seconds after the start, and is ended at ``end_s``.
+
+    ``steps`` are (seconds after the start, seconds by which the wall clock is stepped then).
+    """
+    reading, writing = os.pipe()
+    clock, written = ScriptedClock(start_s), io.BytesIO()
+    with os.fdopen(reading, "rb", buffering=0) as plans_in, os.fdopen(writing, "wb") as plans_out:
+        write_frame(plans_out, plans[0][1])
+        for at_s, plan in plans[1:]:
+            clock.at(at_s, partial(write_frame, plans_out, plan))
+        for step_at_s, step_s in steps:
+            clock.at(step_at_s, partial(clock.step, int(step_s * NS_PER_S)))
+        clock.at(end_s, plans_out.close)
+        network, rng = FakeNetwork(clock, fate), seeded(seed)
+        ProbeProcess(plans_in, written, clock, LocalPolicy(), open_lane=network.open, rng=rng).run()
+    written.seek(0)
+    frames = []
+    while (frame := read_frame(written, Sealed)) is not None:
+        frames.append(frame)
+    return frames
+
+
+def windows(frames: list[Sealed], start_s: int = START_S) -> list[tuple[int, int, wire.Series]]:
+    """(minute, mesh version, window), minutes counted from the start."""
+    return [((one.start_s - start_s) // 60, frame.mesh_version, one) for frame in frames for one in frame.windows]

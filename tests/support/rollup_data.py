@@ -1,0 +1,109 @@
+"""Stored windows of the tests' mesh, past HTTP, and what tables say of them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Table, select
+
+from leadline.clock import Clock
+from leadline.model import ErrorBound, Failure, Miss, Window
+from leadline.wire import batch as wire
+from leadline_collector.db.transactions import Numbered, PathIds, Store
+from leadline_collector.ingest.service import ingest
+from leadline_collector.mesh import service as meshes
+from leadline_collector.windows.rows import COLUMNS
+from leadline_verdict.series import COLUMNS as SERIES_COLUMNS
+from leadline_verdict.series import NONE, PathSeries, empty_columns
+from tests.support.documents import MESH, NOW_S, batch, body
+
+DAY_S = 86_400
+#: Midnight of the day of ``NOW_S``.
+MIDNIGHT_S = NOW_S - NOW_S % DAY_S
+
+
+class Site:
+    """The mesh of two sites, and its agents as ingest knows them."""
+
+    def __init__(self, store: Store, clock: Clock, mesh: str = MESH) -> None:
+        self.store = store
+        meshes.apply(store, clock, mesh.encode())
+        with store.read() as reader:
+            self.agents: dict[str, Numbered] = {agent.name: agent for agent in reader.agents()}
+            self.targets = {target.name: target.id for target in reader.targets()}
+        self._seq = 0
+
+    def path(self, agent: str = "fra1", target: str = "ams1") -> PathIds:
+        """A path by name."""
+        return PathIds(src_id=self.agents[agent].id, dst_id=self.targets[target])
+
+    def send(self, *windows: Window, agent: str = "fra1", target: str = "ams1", received_s: int | None = None) -> None:
+        """Store windows of a path in one batch, if there are any."""
+        if not windows:
+            return
+        self._seq += 1
+        last_s = max(window.start_s for window in windows)
+        document = batch(
+            *((target, window) for window in windows), agent=agent, seq=self._seq, sealed_at_s=last_s + 70 + self._seq
+        )
+        ingest(self.store, self.agents[agent], body(document), "gzip", (received_s or last_s + 90) * 1_000_000)
+
+    def rows(self, path: PathIds) -> list[dict[str, Any]]:
+        """Every stored window of a path."""
+        with self.store.read() as reader:
+            found = reader.path_windows(path, COLUMNS, 0, 1 << 40)
+        return [dict(zip(COLUMNS, row, strict=True)) for row in found]
+
+    def series(self, path: PathIds, start_s: int, end_s: int) -> PathSeries:
+        """What the store says of the path."""
+        with self.store.read() as reader:
+            return reader.series(path, start_s, end_s)
+
+    def direct(self, path: PathIds, start_s: int, end_s: int) -> PathSeries:
+        """The same from the windows themselves, one by one."""
+        columns = empty_columns((end_s - start_s) // 60)
+        rows = [row for row in self.rows(path) if start_s <= row["t"] < end_s]
+        for row in rows:
+            for name in SERIES_COLUMNS:
+                columns[name][(row["t"] - start_s) // 60] = NONE if row[name] is None else row[name]
+        return PathSeries.of(start_s, columns, simulated=any(row["epoch"] is None for row in rows))
+
+
+def same(one: PathSeries, other: PathSeries) -> bool:
+    """True if both say the same of every minute."""
+    return one.simulated == other.simulated and all(
+        one.column(name).tolist() == other.column(name).tolist() for name in SERIES_COLUMNS
+    )
+
+
+def table(store: Store, which: Table) -> list[tuple[Any, ...]]:
+    """Everything in a table, in the order of its key."""
+    with store.read() as reader:
+        return [tuple(row) for row in reader.connection.execute(select(which).order_by(*which.primary_key))]
+
+
+def anything(rng: random.Random, start_s: int) -> Window:
+    """A window of any state, with any failures, duplicates and error bound."""
+    level = rng.choice([3_000, 4_990, 5_000, 5_010, 9_000])
+    missing = set(rng.sample(range(60), rng.choice([0, 0, 0, 1, 2, 4, 13, 60])))
+    failures = rng.choices(list(Failure), k=len(missing))
+    return Window(
+        start_s=start_s,
+        interval_ms=1_000,
+        rtt_us=tuple(None if slot in missing else level + rng.randint(0, 30) for slot in range(60)),
+        misses=tuple(Miss(slot, failure, 11) for slot, failure in zip(sorted(missing), failures, strict=True)),
+        duplicates=rng.choice([0, 0, 0, 3]),
+        error_bound=rng.choice([None, ErrorBound(p50_us=3, p99_us=17)]),
+    )
+
+
+def some(rng: random.Random, first_s: int, end_s: int, share: float = 0.7) -> Sequence[Window]:
+    """Windows of some of the minutes."""
+    return [anything(rng, t) for t in range(first_s, end_s, 60) if rng.random() < share]
+
+
+def series_of(window: Window) -> wire.Series:
+    """As it travels."""
+    return wire.series("ams1", "192.0.2.3", window)

@@ -1,0 +1,96 @@
+"""When an agent rotates its key by itself."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from leadline.clock import seeded
+from leadline_agent.identity.rotation_schedule import KeyRenewal, retry_s, rotate_at_s
+from leadline_agent.identity.state_dir import AgentState, Credential
+
+NOBODY = "http://127.0.0.1:9"
+DAY_S = 86_400
+ISSUED_S = 1_795_327_200
+END_S = ISSUED_S + 90 * DAY_S
+CREDENTIAL = Credential(
+    collector=NOBODY, agent="fra-a1", site="fra", key="ll_secret", issued_at_s=ISSUED_S, expires_at_s=END_S
+)
+
+
+@pytest.fixture(name="state")
+def _state(tmp_path: Path) -> AgentState:
+    state = AgentState(tmp_path)
+    state.save_credential(CREDENTIAL)
+    return state
+
+
+@pytest.mark.parametrize(("share", "day"), [(0.0, 45.0), (0.5, 49.5), (0.999_999, 54.0)])
+def test_it_is_due_after_half_of_the_life(share: float, day: float) -> None:
+    """And before six tenths of it, where chance says."""
+    assert rotate_at_s(ISSUED_S, END_S, share) == pytest.approx(ISSUED_S + day * DAY_S, abs=60)
+
+
+@pytest.mark.parametrize(
+    ("left_s", "least_s", "most_s"), [(1_800, 56, 94), (45 * DAY_S, 2_700, 4_500), (10, 45, 75), (-5, 45, 75)]
+)
+def test_failures_are_tried_again_in_time(left_s: float, least_s: float, most_s: float) -> None:
+    """Some twenty times in what is left, within an hour at most and a minute at least, spread."""
+    assert retry_s(left_s, 0.0) == pytest.approx(least_s, abs=1)
+    assert retry_s(left_s, 1.0) == pytest.approx(most_s, abs=1)
+
+
+def test_before_its_time_nobody_is_asked(state: AgentState) -> None:
+    """Nothing fails, for nothing is tried; the end is known."""
+    renewal = KeyRenewal(state, seeded(1))
+
+    assert renewal.step(NOBODY, ISSUED_S + 44 * DAY_S, None) is None
+    assert (renewal.key.expires_at_s, renewal.key.error) == (END_S, None)
+
+
+def test_a_failure_is_loud_and_waits(state: AgentState, caplog: pytest.LogCaptureFixture) -> None:
+    """An error in the log with what is left, the key stays, and the next try is not the next minute's."""
+    renewal = KeyRenewal(state, seeded(1))
+    now_s = ISSUED_S + 60 * DAY_S
+
+    for wait_s in (0, 60, 120, 4_501):
+        renewal.step(NOBODY, now_s + wait_s, None)
+
+    assert renewal.key.failures == 2
+    assert NOBODY in (renewal.key.error or "")
+    assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
+    assert vars(caplog.records[0])["left_s"] == 30 * DAY_S
+    assert "ll_secret" not in caplog.text
+    assert state.load_credential() == CREDENTIAL
+
+
+def test_a_key_without_an_end_is_left_alone(tmp_path: Path) -> None:
+    """For ever is for ever."""
+    state = AgentState(tmp_path)
+    state.save_credential(msgspec.structs.replace(CREDENTIAL, issued_at_s=None, expires_at_s=None))
+    renewal = KeyRenewal(state, seeded(1))
+
+    assert renewal.step(NOBODY, ISSUED_S + 10_000 * DAY_S, None) is None
+    assert (renewal.key.error, renewal.key.expires_at_s) == (None, None)
+
+
+def test_an_end_that_only_the_acknowledgement_told_is_kept(tmp_path: Path) -> None:
+    """Then the half that is left counts from now, and over restarts."""
+    state = AgentState(tmp_path)
+    state.save_credential(msgspec.structs.replace(CREDENTIAL, issued_at_s=None, expires_at_s=None))
+
+    KeyRenewal(state, seeded(1)).step(NOBODY, ISSUED_S + DAY_S, END_S)
+
+    kept = state.load_credential()
+    assert (kept.issued_at_s, kept.expires_at_s, kept.key) == (ISSUED_S + DAY_S, END_S, "ll_secret")
+
+
+def test_a_credential_that_cannot_be_read_is_a_failure(tmp_path: Path) -> None:
+    """The agent goes on; its status says it."""
+    renewal = KeyRenewal(AgentState(tmp_path), seeded(1))
+
+    assert renewal.step(NOBODY, ISSUED_S, None) is None
+    assert "enroll" in (renewal.key.error or "")

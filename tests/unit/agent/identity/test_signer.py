@@ -1,0 +1,96 @@
+"""What is signed, with which key, and what happens on a host that cannot sign."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from leadline.errors import ConfigError
+from leadline.wire import signing as signature
+from leadline_agent.delivery.collector_client import CollectorClient
+from leadline_agent.identity.signer import new_seed, signer
+from leadline_agent.identity.state_dir import Credential
+
+#: RFC 8032 §7.1, test 1.
+SEED = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"
+PUBLIC = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+
+
+def test_the_public_half_belongs_to_the_private_one() -> None:
+    """As the RFC has it; and a new key is another one."""
+    assert signer(SEED).public.hex() == PUBLIC
+    assert signer(new_seed()).public != signer(new_seed()).public
+
+
+def test_the_same_bytes_get_the_same_signature() -> None:
+    """A retry is the same request to the byte; other bytes get another signature."""
+    first, again, other = (signer(SEED).headers(body) for body in (b"body", b"body", b"Body"))
+
+    assert first == again
+    assert first != other
+
+
+def test_a_batch_is_signed_behind_its_prefix() -> None:
+    """The header carries key id and signature of prefix and body, and no other message's signature is the same."""
+    key = signer(SEED)
+    read = signature.read_header(key.headers(b"body")[signature.HEADER])
+
+    assert read is not None
+    assert read[0] == signature.key_id(key.public)
+    Ed25519PublicKey.from_public_bytes(key.public).verify(read[1], b"leadline batch v1\0body")
+    with pytest.raises(InvalidSignature):
+        Ed25519PublicKey.from_public_bytes(key.public).verify(read[1], b"body")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "ed25519", "ed25519 0123456789abcdef", "ed25519 0123456789abcdef " + "0" * 127, "rsa x y"]
+)
+def test_a_header_that_is_none(text: str) -> None:
+    """Anything but the one form is no signature."""
+    assert signature.read_header(text) is None
+    assert signature.read_header("ed25519 0123456789abcdef " + "0" * 128 + "\n") is None
+
+
+def test_the_private_half_is_in_no_repr() -> None:
+    """Not of the credential, the signer, or what is sent."""
+    credential = Credential(collector="", agent="a", site="s", key="ll_secret", signing_key=SEED)
+    shown = [repr(credential), str(credential.__rich_repr__()), repr(signer(SEED)), repr(signer(SEED).headers(b"x"))]
+
+    assert not [text for text in shown if SEED in text or "ll_secret" in text]
+
+
+def test_a_damaged_key_is_not_shown() -> None:
+    """The message says what to do and not what stands there."""
+    with pytest.raises(ConfigError, match="enrol this agent again") as caught:
+        signer("9d61b1")
+
+    assert "9d61b1" not in str(caught.value)
+
+
+WITHOUT = """
+import sys
+sys.modules["cryptography"] = None
+from leadline_cli.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_without_the_extra_the_error_names_it() -> None:
+    """``--sign`` fails before the token is used; nobody is asked."""
+    words = ["agent", "enroll", "http://127.0.0.1:9", "--token-file", "-", "--sign"]
+    done = subprocess.run([sys.executable, "-c", WITHOUT, *words], input="t" * 20, capture_output=True, text=True)
+
+    assert done.returncode == 2
+    assert "pip install 'leadline[signing]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_agent_without_a_signing_key_sends_no_signature() -> None:
+    """As before."""
+    client = CollectorClient("http://h", Credential(collector="", agent="a", site="s", key="k"))
+
+    assert client._headers(b"body") == {"Authorization": "Bearer k"}

@@ -1,0 +1,62 @@
+"""What an agent refuses to probe."""
+
+from __future__ import annotations
+
+import pytest
+
+from leadline.errors import ConfigError
+from leadline_agent.probe.address_policy import PACKETS_PER_S_MAX, check_aims, may_send
+from tests.support.fake_probe_socket import aim
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "224.0.0.1", "239.1.2.3", "255.255.255.255", "0.0.0.0", "0.1.2.3", "169.254.169.254", "100.100.100.200",
+        "ff02::1", "fe80::1", "::", "fd00:ec2::254", "::ffff:224.0.0.1", "::ffff:169.254.169.254",
+    ],
+)  # fmt: skip
+def test_nobodys_addresses_are_refused(address: str) -> None:
+    """Multicast, broadcast, link-local, unspecified and metadata addresses are never sent to, mapped or not."""
+    assert not may_send(address)
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "192.0.2.1", "127.0.0.1", "2001:db8::1", "fd77::1", "::1"])
+def test_hosts_are_allowed(address: str) -> None:
+    """A host's own address may be probed, private and loopback ones too."""
+    assert may_send(address)
+
+
+@pytest.mark.parametrize("address", ["239.1.2.3", "fe80::1", "not-an-address"])
+def test_refusal_names_target_and_address(address: str) -> None:
+    """The error says which target it is about and what is wrong with which address."""
+    with pytest.raises(ConfigError, match=f"target far: .*{address}"):
+        check_aims([aim(address=address)], lambda _: True)
+
+
+def test_local_policy_narrows() -> None:
+    """An address that the local policy forbids is refused."""
+    with pytest.raises(ConfigError, match=r"may not be probed"):
+        check_aims([aim()], lambda _: False)
+
+
+def test_local_policy_cannot_widen() -> None:
+    """A local policy that allows everything does not allow multicast."""
+    with pytest.raises(ConfigError, match=r"may not be probed"):
+        check_aims([aim(address="239.1.2.3")], lambda _: True)
+
+
+def test_names_are_unique() -> None:
+    """Two targets of one name could not be told apart."""
+    with pytest.raises(ConfigError, match="given twice"):
+        check_aims([aim(), aim(address="192.0.2.9")], lambda _: True)
+
+
+def test_the_ceiling_of_packets_is_compiled() -> None:
+    """As many packets a second as the ceiling are accepted, one more is not."""
+    aims = [aim(f"t{number}", None, interval_ms=10) for number in range(PACKETS_PER_S_MAX // 100)]
+
+    check_aims(aims, lambda _: True)
+
+    with pytest.raises(ConfigError, match="packets a second"):
+        check_aims([*aims, aim("one-more", None)], lambda _: True)

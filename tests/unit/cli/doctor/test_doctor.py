@@ -1,0 +1,305 @@
+"""The doctor: each thing that can be wrong with an agent is found, and its line says what to do."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from leadline.clock import SystemClock
+from leadline.wire import batch as wire
+from leadline_agent.identity.state_dir import AgentState, Credential
+from leadline_agent.probe.policy_file import parse_policy
+from leadline_agent.status import AgentStatus, SpoolFigures
+from leadline_cli.__main__ import main
+from leadline_cli.doctor import host as doctor_host
+from leadline_cli.doctor import keys as doctor_keys
+from leadline_cli.doctor import network as doctor_network
+from leadline_cli.doctor.host import Echo
+from leadline_cli.doctor.report import Finding, Level
+
+NOW_S = 1_795_327_200
+STATUS = AgentStatus(
+    written_at_s=NOW_S,
+    started_at_s=0,
+    version="0.2.0",
+    agent="fra-a1",
+    site="fra",
+    collector="",
+    process_id=7,
+    targets=5,
+)
+
+
+def levels(findings: Iterator[Finding]) -> list[tuple[str, str]]:
+    found = list(findings)
+    assert all((finding.remedy is None) == (finding.level is Level.OK) for finding in found)
+    return [(str(finding.level), finding.what) for finding in found]
+
+
+@pytest.mark.parametrize(
+    ("echo", "said"),
+    [
+        (Echo(answered=True, stamped_out=True, stamped_in=True), "departures and arrivals are stamped"),
+        (Echo(answered=True, stamped_in=True), "the kernel does not stamp departures"),
+        (Echo(answered=True), "the kernel does not stamp departures and arrivals"),
+        (Echo(), "no reply from the own loopback"),
+        (Echo(errno=1), "is refused: Operation not permitted"),
+    ],
+)
+def test_stamps(echo: Echo, said: str) -> None:
+    """Without them an agent measures, with a wider error: a warning."""
+    finding = doctor_host.judged_echo("stamps", echo)
+
+    assert said in finding.detail
+    assert (finding.level is Level.OK) == (echo.stamped_out and echo.stamped_in)
+
+
+def sysctls(directory: Path, **values: str) -> list[tuple[str, str]]:
+    for name, value in values.items():
+        (directory / name).write_text(value + "\n")
+    return levels(doctor_host.sysctls(directory))
+
+
+def test_kernel_settings_that_do_harm(tmp_path: Path) -> None:
+    """A host that answers nothing, or answers rate-limited, looks to others like a bad path."""
+    assert sysctls(tmp_path) == []
+    assert sysctls(tmp_path, icmp_echo_ignore_all="0", icmp_ratemask="6168", ping_group_range="0\t2147483647") == [
+        ("ok", "ping_group_range")
+    ]
+    assert sysctls(tmp_path, icmp_echo_ignore_all="1", icmp_ratemask="6169") == [
+        ("ok", "ping_group_range"),
+        ("warn", "icmp_echo_ignore_all"),
+        ("warn", "icmp_ratemask"),
+    ]
+
+
+def test_the_remedy_for_the_rate_mask_clears_one_bit(tmp_path: Path) -> None:
+    """And leaves the others as they are."""
+    (tmp_path / "icmp_ratemask").write_text("6169")
+    (finding,) = doctor_host.sysctls(tmp_path)
+
+    assert finding.remedy == "sysctl -w net.ipv4.icmp_ratemask=6168"
+
+
+def test_the_local_policy(tmp_path: Path) -> None:
+    """None is a warning, a bad one a failure, a good one is told."""
+    file = tmp_path / "policy.toml"
+    missing, defaults = doctor_host.local_policy(file, required=False)
+    assert (missing.level, defaults is not None) == (Level.WARN, True)
+
+    file.write_text('allowed_networks = ["10.0.0.0/8"]')
+    file.chmod(0o644)
+    good, _ = doctor_host.local_policy(file, required=True)
+    assert (good.level, "1 networks" in good.detail) == (Level.OK, True)
+
+    file.chmod(0o666)
+    bad, none = doctor_host.local_policy(file, required=True)
+    assert (bad.level, none) == (Level.FAIL, None)
+
+
+def test_the_state_directory(tmp_path: Path) -> None:
+    """It is there and can be written, or the agent cannot start."""
+    assert levels(doctor_host.state_directory(tmp_path)) == [("ok", "state directory")]
+    assert levels(doctor_host.state_directory(tmp_path / "none")) == [("fail", "state directory")]
+
+
+@pytest.mark.parametrize(
+    ("status", "found"),
+    [
+        (None, [("warn", "agent")]),
+        (msgspec.structs.replace(STATUS, written_at_s=0), [("warn", "agent")]),
+        (STATUS, [("ok", "agent"), ("ok", "spool")]),
+        (
+            msgspec.structs.replace(STATUS, spool=SpoolFigures(unacked=900, days_left=1.9)),
+            [("ok", "agent"), ("warn", "spool")],
+        ),
+        (
+            msgspec.structs.replace(STATUS, spool=SpoolFigures(degraded="no space left")),
+            [("ok", "agent"), ("fail", "spool")],
+        ),
+    ],
+)
+def test_the_running_agent_and_its_spool(status: AgentStatus | None, found: list[tuple[str, str]]) -> None:
+    """What it wrote last is believed for two and a half minutes."""
+    assert levels(doctor_host.running_agent(status, NOW_S)) == found
+
+
+@pytest.mark.parametrize(
+    ("synchronised", "max_error_us", "level"),
+    [(True, 16_000, Level.OK), (True, 1_000_001, Level.WARN), (False, 0, Level.WARN)],
+)
+def test_the_clock(synchronised: bool, max_error_us: int, level: Level) -> None:
+    """Not a failure: RTTs do not come from it."""
+    state = wire.ClockState(synchronised=synchronised, offset_us=0, max_error_us=max_error_us, estimated_error_us=0)
+
+    assert doctor_host.host_clock(state).level is level
+    assert doctor_host.host_clock(None).level is Level.WARN
+
+
+PLAN = wire.Plan(
+    mesh_version=4,
+    agent="fra-a1",
+    site="fra",
+    targets=[
+        wire.PlanTarget(
+            name=name, site="far", address=address, interval_ms=1_000, timeout_ms=1_000, payload_bytes=56, dscp=0,
+            dont_fragment=False,
+        )
+        for name, address in (("own", "127.0.0.9"), ("far", "192.0.2.9"), ("bad", "no.such.name.invalid"))
+    ],
+)  # fmt: skip
+
+
+@contextmanager
+def collector(plan: tuple[int, bytes], post: tuple[int, bytes]) -> Iterator[str]:
+    """A server that answers a GET and a POST; its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._say(*plan)
+
+        def do_POST(self) -> None:
+            assert self.headers["Authorization"] == "Bearer k"
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self._say(*post)
+
+        def _say(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            """Tests are quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def credential(url: str) -> Credential:
+    return Credential(collector=url, agent="fra-a1", site="fra", key="k")
+
+
+GOOD_PLAN = (200, wire.encode(PLAN))
+REFUSAL = (422, b'{"status": 422, "title": "Unprocessable", "detail": "v: missing"}')
+
+
+@pytest.mark.parametrize(
+    ("plan", "level"),
+    [(GOOD_PLAN, Level.OK), ((401, b"{}"), Level.FAIL), ((403, b"{}"), Level.FAIL), ((200, b"<html>"), Level.FAIL)],
+)
+def test_the_credential(plan: tuple[int, bytes], level: Level) -> None:
+    """It is good when a plan comes back."""
+    with collector(plan, REFUSAL) as url:
+        finding, found = doctor_network.Asking(credential(url), SystemClock()).plan()
+
+    assert (finding.level, found is not None) == (level, level is Level.OK)
+
+
+@pytest.mark.parametrize(
+    ("days_left", "error", "found"),
+    [
+        (None, None, []),
+        (46, None, [("ok", "key")]),
+        (46, "503 busy", [("warn", "key")]),
+        (23, None, [("ok", "key")]),
+        (22, None, [("warn", "key")]),
+        (0, None, [("fail", "key")]),
+    ],
+)
+def test_the_end_of_the_key(days_left: int | None, error: str | None, found: list[tuple[str, str]]) -> None:
+    """Of one that is good for 90 days: a warning where rotating fails or is overdue, a failure at its end."""
+    end_s = None if days_left is None else NOW_S + days_left * 86_400
+    begin_s = None if end_s is None else end_s - 90 * 86_400
+    mine = msgspec.structs.replace(credential("http://h"), expires_at_s=end_s, issued_at_s=begin_s)
+
+    assert levels(doctor_keys.key_end(mine, msgspec.structs.replace(STATUS, key_error=error), NOW_S)) == found
+
+
+def test_a_signing_key_that_is_none() -> None:
+    """The agent would not start: a failure; without one there is nothing to say."""
+    mine = msgspec.structs.replace(credential("http://h"), signing_key="00")
+
+    assert levels(iter(doctor_keys.signing(mine)[0])) == [("fail", "signing")]
+    assert doctor_keys.signing(credential("http://h")) == ([], None)
+
+
+@pytest.mark.parametrize(
+    ("post", "level"),
+    [
+        (REFUSAL, Level.OK), ((422, b"<html>"), Level.FAIL), ((200, b"<html>"), Level.FAIL), ((404, b""), Level.FAIL),
+        ((503, b""), Level.WARN),
+    ],
+)  # fmt: skip
+def test_the_dry_post(post: tuple[int, bytes], level: Level) -> None:
+    """Refused by a collector in its own words: the way is open and nothing was stored."""
+    with collector(GOOD_PLAN, post) as url:
+        assert doctor_network.Asking(credential(url), SystemClock()).dry_post().level is level
+
+
+def test_a_collector_that_is_not_there() -> None:
+    """The line about the connection fails, and so does all that needs it."""
+    asking = doctor_network.Asking(credential("http://127.0.0.1:9"), SystemClock())
+
+    assert levels(doctor_network.connection(credential("http://127.0.0.1:9"), SystemClock())) == [("fail", "collector")]
+    assert (asking.plan()[0].level, asking.dry_post().level) == (Level.FAIL, Level.FAIL)
+
+
+def test_a_server_without_tls_fails_https() -> None:
+    """And the remedy speaks of certificates."""
+    with collector(GOOD_PLAN, REFUSAL) as url:
+        (finding,) = doctor_network.connection(credential(url.replace("http:", "https:")), SystemClock())
+
+    assert (finding.level, "TLS failed" in finding.detail) == (Level.FAIL, True)
+
+
+def test_names_and_what_the_policy_forbids() -> None:
+    """A name without an address and a forbidden target are told; the rest would be probed."""
+    findings, addresses = doctor_network.names(PLAN)
+    refused, allowed = doctor_network.refused_targets(addresses, parse_policy('denied_networks = ["192.0.2.0/24"]'))
+
+    assert levels(findings) == [("warn", "DNS")]
+    assert [finding.detail for finding in refused] == ["forbids far (192.0.2.9)"]
+    assert allowed == {"own": "127.0.0.9"}
+
+
+def test_without_a_credential_the_exit_status_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And every line says what to do; as JSON too."""
+    assert main(["agent", "doctor", "--state-dir", str(tmp_path), "--json"]) == 1
+
+    found = json.loads(capsys.readouterr().out)
+    assert found[-1]["what"] == "credential"
+    assert "leadline agent enroll" in found[-1]["remedy"]
+    assert all((finding["level"] == "ok") == (finding["remedy"] is None) for finding in found)
+
+
+def test_warnings_alone_are_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An agent with a plan that nobody serves any more is examined to the end."""
+    with collector(GOOD_PLAN, REFUSAL) as url:
+        AgentState(tmp_path).save_credential(credential(url))
+        status = main(["agent", "doctor", "--state-dir", str(tmp_path), "--policy-file", str(_narrow(tmp_path))])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert {line[:4] for line in lines} <= {"ok  ", "warn", "fail"}
+    assert any("forbids far" in line for line in lines)
+    assert status == any(line.startswith("fail") for line in lines)
+
+
+def _narrow(directory: Path) -> Path:
+    file = directory / "policy.toml"
+    file.write_text('denied_networks = ["192.0.2.0/24"]')
+    file.chmod(0o644)
+    return file

@@ -1,0 +1,40 @@
+"""A window counted for a histogram is what its round trips are, one by one."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leadline.model import Failure, Miss, Window
+from leadline.wire import batch as wire
+from leadline_collector.ingest.rtt_counters import LOSSES, window_counts
+from leadline_collector.windows.rows import series_row
+
+EDGES_US = (100, 1_000, 5_000, 10_000, 100_000, 1_000_000)
+RTT = st.one_of(st.sampled_from([0, *EDGES_US, *(edge + 1 for edge in EDGES_US)]), st.integers(0, 2_000_000))
+SLOT = st.one_of(RTT, st.sampled_from(list(Failure)))
+
+
+@given(st.lists(SLOT, min_size=60, max_size=60))
+def test_a_window_is_counted_as_its_slots_are(slots: list[int | Failure]) -> None:
+    """Buckets are upper-inclusive; sum, sent and every kind of loss are exact."""
+    rtts = [slot for slot in slots if isinstance(slot, int)]
+    misses = [Miss(number, slot, 1) for number, slot in enumerate(slots) if isinstance(slot, Failure)]
+    window = Window(
+        start_s=0,
+        interval_ms=1_000,
+        rtt_us=tuple(None if isinstance(slot, Failure) else slot for slot in slots),
+        misses=tuple(misses),
+    )
+    series = wire.series("x", "192.0.2.1", window)
+
+    found = window_counts(series, series_row(series), EDGES_US)
+
+    lost = Counter(miss.failure for miss in misses)
+    assert dict(found.buckets) == Counter(bisect_left(EDGES_US, rtt) for rtt in rtts)
+    assert found.sum_us == sum(rtts)
+    assert found.lost == tuple(lost[failure] for failure in LOSSES)
+    assert found.sent == len(rtts) + sum(found.lost)

@@ -1,0 +1,119 @@
+"""Chunks: an hour of a path comes back slot for slot, and small."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leadline.model import NEEDS_DETAIL, ErrorBound, Failure, Miss, Window, window_of
+from leadline.wire import batch as wire
+from leadline_collector.rollup import byte_shuffle as planes
+from leadline_collector.rollup.dirty_hours import HOUR_S
+from leadline_collector.rollup.raw_codec import FAILURE_CODES, Chunk, rtts
+
+HOUR = 1_795_327_200
+
+
+def chunk(windows: list[Window]) -> Chunk:
+    """As compaction makes one: from series of the wire."""
+    series = [wire.series("a", "192.0.2.1", window) for window in windows]
+    return Chunk.of(HOUR, series, rtts([rtt for one in series for rtt in one.rtt_us]))
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> list[Window]:
+    """Some minutes of an hour, of any interval, with RTTs, every failure, duplicates and error bounds."""
+    return [draw(window(HOUR + 60 * minute)) for minute in sorted(draw(st.sets(st.integers(0, 59), max_size=4)))]
+
+
+@st.composite
+def window(draw: st.DrawFn, start_s: int) -> Window:
+    interval_ms = draw(st.sampled_from([5_000, 10_000, 20_000, 60_000]))
+    slots = 60_000 // interval_ms
+    answered = draw(st.dictionaries(st.integers(0, slots - 1), st.integers(0, wire.RTT_US_MAX)))
+    failures = {slot: draw(st.sampled_from(list(Failure))) for slot in range(slots) if slot not in answered}
+    misses = [
+        Miss(slot, failure, draw(number if failure in NEEDS_DETAIL else st.none() | number))
+        for slot, failure in failures.items()
+    ]
+    bound = draw(st.none() | st.tuples(st.integers(0, 99), st.integers(0, wire.RTT_US_MAX - 99)))
+    return window_of(
+        start_s,
+        interval_ms,
+        answered,
+        misses,
+        duplicates=draw(number),
+        error_bound=None if bound is None else ErrorBound(p50_us=bound[0], p99_us=sum(bound)),
+    )
+
+
+number = st.integers(0, wire.RTT_US_MAX)
+
+
+@given(windows())
+def test_every_slot_comes_back(before: list[Window]) -> None:
+    """RTTs, failures with their numbers, intervals, duplicates and bounds: decode(encode(c)) says what c says."""
+    assert Chunk.decode(chunk(before).encode()).windows(HOUR) == before
+
+
+@given(windows())
+def test_counts_are_those_of_the_windows(before: list[Window]) -> None:
+    """Duplicates and failures of the hour."""
+    found = Chunk.decode(chunk(before).encode())
+
+    failures = [miss.failure for one in before for miss in one.misses]
+    assert found.counters() == (sum(one.duplicates for one in before), *(failures.count(one) for one in Failure))
+
+
+def test_every_failure_has_a_code_of_its_own() -> None:
+    """None is missing, none is 0, and none shares another's."""
+    assert set(FAILURE_CODES) == set(Failure)
+    assert len(set(FAILURE_CODES.values())) == len(Failure)
+    assert 0 not in FAILURE_CODES.values()
+
+
+def test_an_hour_of_probes_takes_less_than_a_byte_and_a_half_each() -> None:
+    """Noise of 150 µs on 8 ms, one spike in 200, two losses an hour: some ten bits of information a probe."""
+    rng = np.random.default_rng(7)
+    noise = (8_000 + rng.gamma(2, 150, HOUR_S) + (rng.random(HOUR_S) < 0.005) * rng.exponential(5_000, HOUR_S)).tolist()
+    slots = [int(rtt) for rtt in noise]
+    hour = [
+        window_of(
+            HOUR + 60 * minute,
+            1_000,
+            {slot: slots[60 * minute + slot] for slot in range(60) if (minute, slot) not in {(7, 3), (50, 59)}},
+            [Miss(slot, Failure.TIMEOUT) for at, slot in ((7, 3), (50, 59)) if at == minute],
+            error_bound=ErrorBound(p50_us=12, p99_us=40 + minute % 3),
+        )
+        for minute in range(60)
+    ]
+
+    assert len(chunk(hour).encode()) < 1.4 * HOUR_S
+
+
+@pytest.mark.parametrize("data", [b"", b"\x01", b"\x02" + bytes(20)])
+def test_what_is_no_chunk_is_refused(data: bytes) -> None:
+    """Cut off, or of a version that nobody wrote yet."""
+    with pytest.raises(ValueError, match="chunk"):
+        Chunk.decode(data)
+
+
+def test_a_damaged_chunk_is_refused() -> None:
+    """A block that does not inflate, or to another length."""
+    data = bytearray(chunk([window_of(HOUR, 1_000, dict.fromkeys(range(60), 700), ())]).encode())
+    data[16] ^= 0xFF
+
+    with pytest.raises(ValueError):
+        Chunk.decode(bytes(data))
+
+
+@given(st.lists(st.integers(0, (1 << 32) - 1), max_size=40))
+def test_planes_come_back(values: list[int]) -> None:
+    """Whatever their width."""
+    before = np.array(values, np.uint32)
+
+    after = planes.join(planes.split(before, planes.width(before)))
+
+    assert after.tolist() == values

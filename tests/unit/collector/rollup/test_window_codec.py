@@ -1,0 +1,65 @@
+"""Packed hours: every statistic of every window comes back, None included."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from leadline.wire import batch as wire
+from leadline_collector.rollup import window_codec as hour_windows
+from leadline_collector.rollup.window_codec import MINUTES, Block
+from leadline_verdict.series import COLUMNS, COUNTS, NONE
+
+
+def blocks() -> st.SearchStrategy[Block]:
+    """Hours of anything the table can hold, related or not."""
+    return st.integers(0, 3).flatmap(
+        lambda hours: arrays(np.int32, (hours, len(COLUMNS), MINUTES), elements=st.integers(0, wire.RTT_US_MAX))
+    )
+
+
+@given(blocks(), st.integers(0, (1 << 32) - 1))
+def test_every_column_comes_back(block: Block, seed: int) -> None:
+    """Whatever is None, and however far values are from what was expected."""
+    nones = np.random.default_rng(seed).random(block.shape) < 0.3
+    nones[:, : len(COUNTS)] = False
+    block[nones] = NONE
+
+    after = hour_windows.unpack(hour_windows.pack(block))
+
+    assert np.array_equal(after, block)
+
+
+def test_an_hour_without_windows_is_small() -> None:
+    """Nothing measured: a few dozen bytes."""
+    (packed,) = hour_windows.pack(hour_windows.empty(1))
+
+    assert len(packed) < 40
+    assert np.array_equal(hour_windows.unpack([packed]), hour_windows.empty(1))
+
+
+def test_an_hour_of_a_busy_path_takes_nine_bytes_a_window() -> None:
+    """Eleven columns of noise of some 300 µs."""
+    rng = np.random.default_rng(7)
+    rtts = np.sort(8_000 + rng.gamma(2, 150, (1, 60, 60)).astype(np.int32), axis=2)
+    block = hour_windows.empty(1)
+    values = {
+        "expected": 60, "sent": 60, "received": 60, "min_us": rtts[..., 0], "mean_us": rtts.sum(2) // 60,
+        "p50_us": rtts[..., 29], "p95_us": rtts[..., 56], "p99_us": rtts[..., 59], "max_us": rtts[..., 59],
+        "pdv_us": rtts[..., 56] - rtts[..., 0], "error_p99_us": 40 + rng.integers(0, 4, (1, 60)),
+    }  # fmt: skip
+    for number, name in enumerate(COLUMNS):
+        block[:, number] = values[name]
+
+    (packed,) = hour_windows.pack(block)
+
+    assert len(packed) <= 9 * MINUTES
+
+
+def test_another_version_is_refused() -> None:
+    """The first byte says which it is."""
+    with pytest.raises(ValueError, match="version"):
+        hour_windows.unpack([b"\x02"])

@@ -1,0 +1,71 @@
+"""Merging windows of one minute: nothing doubled, nothing lost, whatever the order."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leadline.model import ErrorBound, Failure, Miss, Window, window_of
+from leadline.statistics import window_statistics
+from leadline_collector.windows.merge import merged
+
+
+def window(rtts: dict[int, int], *misses: Miss, **kwargs: object) -> Window:
+    """A window of twelve slots."""
+    return window_of(0, 5_000, rtts, misses, **kwargs)  # type: ignore[arg-type]
+
+
+def test_an_rtt_wins_over_a_loss() -> None:
+    """A slot that one process saw answered is answered."""
+    lost, answered = window({}, Miss(3, Failure.TIMEOUT)), window({3: 700})
+
+    assert merged([lost, answered]).rtt_us[3] == merged([answered, lost]).rtt_us[3] == 700
+
+
+def test_a_loss_wins_over_what_was_not_measured() -> None:
+    """A timeout wins over a stall, and a stall over a slot that was not sent."""
+    lost, stalled, unsent = (
+        window({}, Miss(3, failure)) for failure in (Failure.TIMEOUT, Failure.LOCAL_STALL, Failure.NOT_SENT)
+    )
+
+    for order in permutations((lost, stalled, unsent)):
+        assert merged(order).misses[3].failure is Failure.TIMEOUT
+    assert merged([unsent, stalled]).misses[3].failure is Failure.LOCAL_STALL
+
+
+def test_among_equals_the_first_has_the_slot() -> None:
+    """Two RTTs of one slot: the window that was sealed first keeps it, and likewise for two losses."""
+    first = window({3: 700}, Miss(4, Failure.LATE, 11_000_000))
+    second = window({3: 900}, Miss(4, Failure.TIMEOUT))
+
+    both = merged([first, second])
+
+    assert (both.rtt_us[3], both.misses[3].failure) == (700, Failure.LATE)
+
+
+def test_duplicates_add_up_and_the_wider_bound_stays() -> None:
+    """Each half counted its own duplicates; the error bound has to hold for both."""
+    first = window({0: 1}, duplicates=1, error_bound=ErrorBound(p50_us=5, p99_us=10))
+    second = window({1: 1}, duplicates=2, error_bound=ErrorBound(p50_us=4, p99_us=20))
+
+    both = merged([first, second, window({})])
+
+    assert (both.duplicates, both.error_bound) == (3, ErrorBound(p50_us=5, p99_us=20))
+
+
+def test_windows_of_different_intervals_do_not_mix() -> None:
+    """The one with the most replies stands alone."""
+    fast = window_of(0, 1_000, dict.fromkeys(range(9), 5), ())
+
+    assert merged([window(dict.fromkeys(range(8), 7)), fast]) == fast
+
+
+@given(st.lists(st.integers(0, 2), min_size=12, max_size=12))
+def test_a_minute_in_parts_is_the_minute(owners: list[int]) -> None:
+    """However the slots were dealt to three processes, the merged statistics are those of the whole."""
+    whole = window({slot: 100 + slot for slot in range(12)})
+    parts = [window({slot: 100 + slot for slot in range(12) if owners[slot] == part}) for part in range(3)]
+
+    assert window_statistics(merged(parts)) == window_statistics(whole)

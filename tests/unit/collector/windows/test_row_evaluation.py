@@ -1,0 +1,57 @@
+"""Judging stored rows gives what judging the full statistics gives."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leadline import evaluation as judge
+from leadline.evaluation import Measure
+from leadline.limits.catalogue import catalogue
+from leadline.model import ErrorBound, Failure
+from leadline.statistics import statistics
+from leadline_collector.windows.row_evaluation import Judge
+from leadline_collector.windows.rows import COLUMNS, window_row
+
+
+def measures(profile_id: str) -> frozenset[Measure]:
+    """What a profile looks at."""
+    known = catalogue()
+    return frozenset(one.measure for one in judge.judged(known.limits_of(known.profile(profile_id))).criteria)
+
+
+#: One profile or limit of the catalogue for each combination of measures.
+EACH = {measures(name): name for name in (*catalogue().limits, *catalogue().profiles)}
+
+
+def test_every_measure_of_the_catalogue_is_tried() -> None:
+    """The examples below look at everything any profile looks at, and at nothing in one case."""
+    assert {measure for found in EACH for measure in found} >= {Measure.MEAN, Measure.P95, Measure.PDV}
+    assert frozenset() in EACH
+
+
+@pytest.mark.parametrize("profile_id", EACH.values())
+@given(
+    level_us=st.sampled_from([100, 900, 2_400, 4_900, 6_900, 9_900, 65_900, 149_000]),
+    spread=st.lists(st.integers(0, 50), min_size=60, max_size=60),
+    lost=st.integers(0, 14),
+    peak_us=st.integers(0, 6_000),
+    failure=st.sampled_from([Failure.TIMEOUT, Failure.NOT_SENT]),
+    error_us=st.none() | st.integers(0, 300),
+)
+def test_the_columns_that_are_read_are_enough(
+    profile_id: str, level_us: int, spread: list[int], lost: int, peak_us: int, failure: Failure, error_us: int | None
+) -> None:
+    """For every profile and limit, the row's few columns lead to both readings of the full window."""
+    judged = judge.judged(catalogue().limits_of(catalogue().profile(profile_id)))
+    rtts = [None if n < lost else level_us + step + peak_us * (n > 50) for n, step in enumerate(spread)]
+    stats = statistics(rtts, [failure for rtt in rtts if rtt is None])
+    bound = None if error_us is None else ErrorBound(p50_us=0, p99_us=error_us)
+    row = window_row(1, 2, 0, 1_000, stats, mesh_version=1, batch=None, error_bound=bound)
+
+    found = Judge(judged)
+    facts = tuple(dict(zip(COLUMNS, row, strict=True))[name] for name in found.columns)
+
+    assert found.judgement(facts) == judge.profile_judgement(stats, judged.criteria, bound)  # type: ignore[arg-type]
+    assert found.merged([facts, facts]) == found.judgement(facts)  # type: ignore[arg-type,list-item]

@@ -1,0 +1,327 @@
+"""Reading a catalogue, finding things in it, and the ``leadline limits`` command."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import pytest
+
+from leadline.errors import ConfigError
+from leadline.limits.catalogue import Catalogue, Comparison, catalogue, decode
+from leadline_cli.commands import limits
+
+LIMIT = """
+[[limit]]
+id = "example-rtt"
+vendor = "Example"
+product = "Example"
+versions = "1"
+feature = "live migration"
+scope = "live-migration"
+metric = "rtt"
+comparison = "<="
+value = 2.5
+unit = "ms"
+leg = "host-to-host"
+statistic = "unspecified"
+strength = "requirement"
+status = "current"
+confidence = "vendor"
+read_in = "vendor page"
+icmp_evaluable = "yes"
+[limit.source]
+url = "https://example.net/limits"
+title = "Limits"
+"""
+
+PROFILE = """
+[[profile]]
+id = "example"
+title = "Example"
+all_of = ["example-rtt"]
+"""
+
+UNVERIFIED = LIMIT.replace('"vendor"', '"unverified"').replace('"vendor page"', '"no source"')
+
+
+def read(text: str) -> Catalogue:
+    return decode(text.encode())
+
+
+def problem_of(text: str) -> str:
+    with pytest.raises(ConfigError) as raised:
+        read(text)
+    return raised.value.problem
+
+
+class TestDecode:
+    def test_values_are_exact(self) -> None:
+        """2.50 ms is 2500 µs and prints as the vendor wrote it."""
+        limit = read(LIMIT.replace("2.5", "2.50") + PROFILE).limit("example-rtt")
+
+        assert limit.value_us == 2_500
+        assert limit.text == "<= 2.50 ms"
+
+    def test_the_digest_is_of_the_bytes(self) -> None:
+        """One character more is another catalogue."""
+        assert read(LIMIT + PROFILE).digest != read(LIMIT + PROFILE + "\n").digest
+
+    @pytest.mark.parametrize(
+        ("old", "new", "problem"),
+        [
+            ('unit = "ms"', 'unit = "ms"\nunits = "ms"', "unknown field `units`"),
+            ('metric = "rtt"', 'metric = "ping"', "Invalid enum value 'ping'"),
+            ('comparison = "<="', 'comparison = "=<"', "Invalid enum value '=<'"),
+            ('comparison = "<="', 'comparison = ">="', ">= is the wrong way round for rtt"),
+            ('metric = "rtt"', 'metric = "bandwidth"', "<= is the wrong way round for bandwidth"),
+            ('metric = "rtt"', 'metric = "one_way"', "metric one_way needs one_way = true"),
+            ('unit = "ms"', 'unit = "s"', "rtt in 's' instead of 'ms'"),
+            ("value = 2.5", "value = 0", "0 is no limit"),
+            ("value = 2.5", "value = -1", "-1 is no limit"),
+            ("value = 2.5", "value = 0.0005", "0.0005 ms is not a whole number of microseconds"),
+            ('leg = "host-to-host"', 'leg = "host"', "Invalid enum value 'host'"),
+            ('status = "current"', 'status = "new"', "Invalid enum value 'new'"),
+            ('strength = "requirement"', 'strength = "must"', "Invalid enum value 'must'"),
+            ('url = "https://example.net/limits"', "", "the source has no address"),
+            ('url = "https://example.net/limits"', 'url = "example.net"', "`$.limit[0].source.url`"),
+            ('title = "Limits"', "", "missing required field `title`"),
+            ('confidence = "vendor"', 'confidence = "unverified"', "'unverified' and 'no source' go together"),
+            ('read_in = "vendor page"', 'read_in = "no source"', "'unverified' and 'no source' go together"),
+            ('read_in = "vendor page"', "", "missing required field `read_in`"),
+            ("[[limit]]", "[[limit]", "Expected"),
+        ],
+    )
+    def test_a_mistake_in_a_limit_is_named(self, old: str, new: str, problem: str) -> None:
+        """Nothing wrong gets through, and the message says what it was."""
+        assert problem in problem_of(LIMIT.replace(old, new, 1) + PROFILE)
+
+    def test_an_id_is_used_once(self) -> None:
+        """A second limit of the same id is refused, and so is a profile with a limit's id."""
+        assert problem_of(LIMIT + LIMIT + PROFILE) == "example-rtt is used twice"
+        assert (
+            problem_of(LIMIT + PROFILE.replace('id = "example"', 'id = "example-rtt"')) == "example-rtt is used twice"
+        )
+
+    def test_a_profile_names_limits_that_exist(self) -> None:
+        """A misspelt limit in a profile is refused, measured or declared."""
+        measured = PROFILE.replace('["example-rtt"]', '["example-rrt"]')
+        declared = PROFILE + 'declared = ["example-rrt"]\n'
+
+        for profile in (measured, declared):
+            assert problem_of(LIMIT + profile) == "profile example names example-rrt, which is no limit"
+
+    def test_a_profile_rests_on_nothing_unverified(self) -> None:
+        """An unverified number is never a default."""
+        assert "which is unverified" in problem_of(UNVERIFIED + PROFILE)
+
+    def test_a_conflict_names_limits_that_exist(self) -> None:
+        """A conflict about nothing is refused."""
+        conflict = '[[conflict]]\nid = "c"\nentries = ["no-such"]\nsummary = "s"\nnewer = "n"\nuse = "u"\n'
+
+        assert "conflict c1 names no-such" in problem_of(LIMIT + PROFILE + conflict.replace('"c"', '"c1"'))
+
+    def test_text_that_is_no_utf8_is_an_error_of_the_file(self) -> None:
+        """Broken bytes are reported like any other mistake."""
+        with pytest.raises(ConfigError, match=r"limits\.toml"):
+            decode(b"\xff")
+
+
+class TestLookUp:
+    def test_an_unknown_limit_gets_the_nearest_names(self) -> None:
+        """A slip of the finger is answered with what was probably meant."""
+        with pytest.raises(ConfigError, match="did you mean vmware-vsan-8-stretched-rtt"):
+            catalogue().limit("vmware-vsan-8-streched-rtt")
+
+    def test_a_part_of_a_name_is_enough_for_a_hint(self) -> None:
+        """Who writes only the product is shown what has it in its name."""
+        with pytest.raises(ConfigError, match="did you mean vsan-stretched or"):
+            catalogue().profile("vsan")
+
+    def test_nothing_near_points_to_the_list(self) -> None:
+        """Without anything similar the remedy is the list."""
+        with pytest.raises(ConfigError, match="`leadline limits list` shows them all"):
+            catalogue().limit("xyzzy")
+
+    def test_a_limit_serves_as_a_profile(self) -> None:
+        """The id of a limit is a profile of that one limit, without a note when it has a source."""
+        profile = catalogue().profile("vmware-vsphere-4.x-vmotion-rtt")
+
+        assert profile.all_of == ("vmware-vsphere-4.x-vmotion-rtt",)
+        assert profile.note is None
+
+    def test_an_unverified_limit_carries_its_note(self) -> None:
+        """Whoever names an unverified limit gets it, marked as no evidence."""
+        profile = catalogue().profile("vmware-hcx-underlay-rtt")
+
+        assert "no evidence" in str(profile.note)
+
+
+@pytest.mark.parametrize(
+    ("comparison", "outcomes"),
+    [
+        (Comparison.LESS, (True, False, False)),
+        (Comparison.LESS_EQUAL, (True, True, False)),
+        (Comparison.GREATER_EQUAL, (False, True, True)),
+    ],
+)
+def test_comparisons(comparison: Comparison, outcomes: tuple[bool, bool, bool]) -> None:
+    """One below, at and one above the limit."""
+    assert tuple(comparison.holds(observed, 5_000) for observed in (4_999, 5_000, 5_001)) == outcomes
+
+
+def run(*arguments: str) -> int:
+    """Run ``leadline limits`` with these arguments."""
+    parser = argparse.ArgumentParser()
+    limits.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["limits", *arguments])
+    status: int = args.run(args)
+    return status
+
+
+class TestCommand:
+    @pytest.fixture(autouse=True)
+    def _terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COLUMNS", "80")
+
+    def test_list_has_a_line_per_limit(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A head, 120 limits, and a line that counts them."""
+        assert run("list") == 0
+
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == 122
+        assert lines[-1].startswith("120 limits;")
+
+    def test_list_filters(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Vendor, metric and life-cycle narrow the list together."""
+        assert run("list", "--vendor", "vmware", "--metric", "mtu", "--current") == 0
+
+        assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:-1]] == [
+            "vmware-nsx-9.0-multisite-mtu",
+            "vmware-hcx-uplink-mtu",
+        ]
+
+    def test_list_current_leaves_out_what_is_past(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """The vSphere 4 limit is history."""
+        assert run("list", "--current") == 0
+
+        out = capsys.readouterr().out
+        assert "vmware-vsphere-4.x-vmotion-rtt" not in out
+        assert "vmware-vcf-9.0-cluster-host-rtt" in out
+
+    def test_list_profiles(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Profiles are listed with the numbers that must hold."""
+        assert run("list", "--profiles") == 0
+
+        out = capsys.readouterr().out
+        assert "rtt <= 7 ms, jitter <= 3 ms, loss <= 0.01 %" in out
+        assert out.splitlines()[-1].startswith("12 profiles;")
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["list", "--vendor", "acme"], "--vendor: no vendor has 'acme' in its name; there are Cisco"),
+            (["list", "--metric", "ping"], "--metric: 'ping' is none of rtt, one_way"),
+            (["show", "vsan-streched"], "profile: 'vsan-streched' is not known; did you mean vsan-stretched"),
+        ],
+    )
+    def test_a_wrong_argument_is_explained(self, arguments: list[str], message: str) -> None:
+        """The error names the option, the value and what there is instead."""
+        with pytest.raises(ConfigError) as raised:
+            run(*arguments)
+
+        assert str(raised.value).startswith(message)
+
+    def test_show_a_limit(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Number, what it applies to, source, where it was read and how it is judged, wrapped to the terminal."""
+        assert run("show", "vmware-vsphere-4.x-vmotion-rtt") == 0
+
+        assert capsys.readouterr().out == (
+            "vmware-vsphere-4.x-vmotion-rtt\n"
+            "VMware/Broadcom vSphere, 4.0, 4.1: vMotion\n"
+            "\n"
+            "  limit       < 5 ms (round trip)\n"
+            "  applies to  not stated\n"
+            "  leg         host-to-host\n"
+            "  scope       live-migration\n"
+            "  strength    requirement\n"
+            "  licence     not stated\n"
+            "  also needs  vMotion VMkernel ports in one L2 segment (supported design of the\n"
+            "              era)\n"
+            "  judged by   p95 of each 60 s window < 5 ms, with max beside it\n"
+            "  source      Understanding Metro vMotion [Broadcom KB 310156]; published: not\n"
+            "              stated\n"
+            "              https://knowledge.broadcom.com/external/article/310156/understanding-metro-vmotion.html\n"
+            "  read in     vendor page\n"
+            "  see also    Follow-the-Sun Workload Mobility? Get Lost! (Ivan Pepelnjak);\n"
+            "              published: 2011-10-14\n"
+            "              https://blog.ipspace.net/2011/10/follow-sun-workload-mobility-get-lost/\n"
+            "  confidence  vendor\n"
+            "  status      end-of-support\n"
+            "  notes       KB 310156 states the 4.1 limit and says convergence is not assured\n"
+            "              for every workload above it. The 4.0 figure (5 ms) is from ipSpace\n"
+            "              2011 (secondary).\n"
+            "  profiles    vsphere-4-vmotion\n"
+        )
+
+    def test_show_says_why_a_limit_is_not_judged(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A loss limit names the probes it would take."""
+        assert run("show", "netapp-metrocluster-ip-loss") == 0
+
+        out = " ".join(capsys.readouterr().out.split())
+        assert "not judged: loss is judged over a period: to show <= 0.01 % takes 30,000 probes" in out
+
+    def test_show_an_unverified_limit_warns(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Nobody can take an unverified number for evidence."""
+        assert run("show", "vmware-vsphere-9.0-long-distance-vmotion-rtt") == 0
+
+        out = capsys.readouterr().out
+        assert "read in     nowhere: unverified, no evidence" in out
+        assert "no address" in out
+
+    def test_show_a_rule_over_time(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Peaks the vendor allows are part of what the limit says."""
+        assert run("show", "hp-continuous-access-loss-high") == 0
+
+        out = " ".join(capsys.readouterr().out.split())
+        assert "over 86400 s peaks to 0.5 percent for at most 300 s in any 7200 s" in out
+
+    def test_show_a_conflict(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A limit other sources contradict says so, and which figure is used."""
+        assert run("show", "vmware-vsphere-6.0-long-distance-vmotion-rtt-announced") == 0
+
+        out = " ".join(capsys.readouterr().out.split())
+        assert "150 ms is in the GA KB and docs from 6.0 on. Used: 150 ms." in out
+
+    def test_show_a_profile(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A profile shows what must hold and what is declared."""
+        assert run("show", "vsphere-long-distance-vmotion") == 0
+
+        out = " ".join(capsys.readouterr().out.split())
+        assert "must hold vmware-vsphere-8.0-long-distance-vmotion-rtt: round trip <= 150 ms" in out
+        assert "declared vmware-vsphere-6.5-vmotion-bandwidth: bandwidth >= 250 Mbps" in out
+
+    def test_show_json(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """One document with the number as a number and the digest of the catalogue."""
+        assert run("show", "vmware-vsan-9.0-stretched-one-way", "--json") == 0
+
+        document = json.loads(capsys.readouterr().out)
+        assert document["catalogue_sha256"] == catalogue().digest
+        assert document["limit"]["value"] == 2.5
+        assert document["limit_us"] == 2_500
+        assert document["judged"]["rule"] == "p95 of each 60 s window <= 5 ms"
+        assert document["not_judged"] is None
+
+    def test_list_json(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """The list as a document holds the same limits."""
+        assert run("list", "--metric", "one_way", "--json") == 0
+
+        document = json.loads(capsys.readouterr().out)
+        assert [limit["id"] for limit in document["limits"]] == ["vmware-vsan-9.0-stretched-one-way"]
+
+    def test_profile_json(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A profile's document carries its limits, judged or with the reason against it."""
+        assert run("show", "netapp-metrocluster-ip", "--json") == 0
+
+        document = json.loads(capsys.readouterr().out)
+        assert [item["judged"] is None for item in document["all_of"]] == [False, False, True]

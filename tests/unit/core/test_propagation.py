@@ -1,0 +1,245 @@
+"""Distances, floors, reach and what a measured minimum says, against the tables of method.md §5."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leadline.limits.catalogue import Comparison
+from leadline.model import Site
+from leadline.propagation import (
+    GLASS_INDEX,
+    LIGHT_M_PER_S,
+    VACUUM_INDEX,
+    Floors,
+    Plausibility,
+    Reach,
+    distance_km,
+    floors,
+    measured_minimum,
+    physics,
+    reach_km,
+    round_trip_ns,
+)
+
+CITIES = {
+    "amsterdam": (52.3676, 4.9041),
+    "chicago": (41.8781, -87.6298),
+    "dublin": (53.3498, -6.2603),
+    "frankfurt": (50.1109, 8.6821),
+    "london": (51.5074, -0.1278),
+    "new-york": (40.7128, -74.0060),
+    "paris": (48.8566, 2.3522),
+    "singapore": (1.3521, 103.8198),
+    "sydney": (-33.8688, 151.2093),
+    "tokyo": (35.6762, 139.6503),
+    "vienna": (48.2082, 16.3738),
+    "zurich": (47.3769, 8.5417),
+}
+
+#: Pair, geodesic in km, floor in a vacuum and on glass in ms.
+PAIRS = [
+    ("frankfurt", "zurich", 304.209, 2.03, 2.98),
+    ("amsterdam", "paris", 430.243, 2.87, 4.21),
+    ("zurich", "vienna", 593.776, 3.96, 5.82),
+    ("frankfurt", "london", 639.667, 4.27, 6.26),
+    ("chicago", "new-york", 1147.191, 7.65, 11.23),
+    ("vienna", "dublin", 1687.093, 11.26, 16.52),
+    ("london", "new-york", 5585.234, 37.26, 54.70),
+    ("frankfurt", "tokyo", 9354.335, 62.41, 91.61),
+    ("frankfurt", "singapore", 10261.274, 68.46, 100.49),
+    ("london", "sydney", 16989.296, 113.34, 166.38),
+]
+
+#: Published geodesics on WGS-84: two places, and metres to the last digit that is printed, at most a millimetre.
+GEODESICS = [
+    # GeographicLib, examples: JFK to LHR, Wellington to Salamanca (on which Vincenty's method fails).
+    ((40.6, -73.8), (51.6, -0.5), "5551759.400"),
+    ((-41.32, 174.81), (40.96, -5.50), "19959679.267"),
+    # GeographicLib, regression tests 0, 6, 9, 10, 11 and 74: JFK to CDG, nearly antipodal pairs, 40 m.
+    ((40.6, -73.8), (49.01666667, 2.55), "5853226"),
+    ((88.202499451857, 0.0), (-88.202499451857, 179.981022032992859592), "20003898.214"),
+    ((56.320923501171, 0.0), (-56.320923501171, 179.664747671772880215), "19993558.287"),
+    ((52.784459512564, 0.0), (-52.784459512563990912, 179.634407464943777557), "19991596.095"),
+    ((48.522876735459, 0.0), (-48.52287673545898293, 179.599720456223079643), "19989144.774"),
+    ((54.1589, 15.3872), (54.1591, 15.3877), "39.528"),
+    # Karney's test set of geodesics, rows as the library carries them.
+    ((35.60777, -139.44815), (-11.17491, -69.95921), "8935244.560"),
+    ((-21.97856, 142.59065), (41.84138, 98.56635), "8394328.895"),
+    ((-17.42761, 173.34268), (-15.84784, 5.93557), "16076603.163"),
+]
+
+#: Anywhere, known to anything.
+SITES = st.builds(
+    Site,
+    name=st.just("anywhere"),
+    latitude_deg=st.floats(-90, 90),
+    longitude_deg=st.floats(-180, 180),
+    uncertainty_km=st.floats(0, 1_000),
+)
+
+LIMITS_US = [5_000, 10_000, 150_000]
+
+
+def site(name: str, uncertainty_km: float = 0.0) -> Site:
+    latitude, longitude = CITIES[name]
+    return Site(name=name, latitude_deg=latitude, longitude_deg=longitude, uncertainty_km=uncertainty_km)
+
+
+def floors_of(vacuum_ns: int, glass_ns: int) -> Floors:
+    return Floors(distance_km=1.0, distance_low_km=1.0, vacuum_ns=vacuum_ns, glass_ns=glass_ns, glass_index=GLASS_INDEX)
+
+
+class TestFloors:
+    @pytest.mark.parametrize(("a", "b", "km", "vacuum_ms", "glass_ms"), PAIRS)
+    def test_city_pairs(self, a: str, b: str, km: float, vacuum_ms: float, glass_ms: float) -> None:
+        """Distances agree with the table to a metre, floors to its last digit."""
+        pair = floors(site(a), site(b))
+
+        assert pair.distance_km == pytest.approx(km, abs=0.001)
+        assert pair.vacuum_ns / 1e6 == pytest.approx(vacuum_ms, abs=0.0051)
+        assert pair.glass_ns / 1e6 == pytest.approx(glass_ms, abs=0.0051)
+
+    def test_distance_is_on_the_ellipsoid(self) -> None:
+        """A degree of longitude on the equator is longer than one of latitude there: no sphere has that."""
+        origin = Site(name="origin", latitude_deg=0, longitude_deg=0)
+        north = Site(name="north", latitude_deg=1, longitude_deg=0)
+        east = Site(name="east", latitude_deg=0, longitude_deg=1)
+
+        assert distance_km(origin, north) == pytest.approx(110.574, abs=0.001)
+        assert distance_km(origin, east) == pytest.approx(111.319, abs=0.001)
+
+    @pytest.mark.parametrize(
+        ("index", "us_per_km"), [(VACUUM_INDEX, 6.6713), (GLASS_INDEX, 9.7934), (Fraction("1.4682"), 9.7948)]
+    )
+    def test_microseconds_per_kilometre(self, index: Fraction, us_per_km: float) -> None:
+        """The round trip over one kilometre is the textbook figure of the medium."""
+        assert round_trip_ns(1.0, index) / 1e3 == pytest.approx(us_per_km, abs=0.001)
+
+    @given(st.floats(0, 20_100), st.sampled_from([VACUUM_INDEX, GLASS_INDEX]))
+    def test_a_floor_is_rounded_down(self, km: float, index: Fraction) -> None:
+        """The floor is at most the exact time, and less than a nanosecond below it."""
+        exact_ns = 2 * Fraction(km) * 1_000 * index * 10**9 / LIGHT_M_PER_S
+
+        assert 0 <= exact_ns - round_trip_ns(km, index) < 1
+
+    def test_uncertainty_of_both_sites_comes_off(self) -> None:
+        """The floor is for the nearest two places the sites could be."""
+        pair = floors(site("frankfurt", 10), site("zurich", 5))
+
+        assert pair.distance_km - pair.distance_low_km == pytest.approx(15)
+        assert pair.glass_ns < floors(site("frankfurt"), site("zurich")).glass_ns
+
+    def test_sites_within_their_uncertainty_have_no_floor(self) -> None:
+        """Two places that could be the same one have a floor of 0 and no longest route."""
+        pair = floors(site("frankfurt", 200), site("zurich", 200))
+
+        assert (pair.distance_low_km, pair.vacuum_ns, pair.glass_ns) == (0.0, 0, 0)
+        assert physics(pair, 5_000, Comparison.LESS_EQUAL).route_factor_max is None
+
+    @given(SITES, SITES)
+    def test_direction_does_not_matter(self, a: Site, b: Site) -> None:
+        """Swapping the sites changes no digit of the geodesic and no nanosecond of a floor."""
+        assert floors(a, b) == floors(b, a)
+
+    @pytest.mark.parametrize(("a", "b", "metres"), GEODESICS)
+    def test_published_geodesics(self, a: tuple[float, float], b: tuple[float, float], metres: str) -> None:
+        """The distance agrees with what is published to its last digit."""
+        places = [Site(name="place", latitude_deg=latitude, longitude_deg=longitude) for latitude, longitude in (a, b)]
+        digits = len(metres.partition(".")[2])
+
+        assert f"{distance_km(*places) * 1_000:.{digits}f}" == metres
+
+
+class TestReach:
+    @pytest.mark.parametrize(
+        ("index", "km"), [(VACUUM_INDEX, (749.5, 1499.0, 22_484)), (GLASS_INDEX, (510.5, 1021.1, 15_316))]
+    )
+    def test_reach_of_a_limit(self, index: Fraction, km: tuple[float, float, float]) -> None:
+        """5, 10 and 150 ms reach as far as the table says."""
+        assert [reach_km(limit_us, index=index) for limit_us in LIMITS_US] == pytest.approx(km, abs=0.5)
+
+    @pytest.mark.parametrize(("factor", "km"), [(1.3, 392.7), (1.5, 340.4), (2.1, 243.1)])
+    def test_a_route_factor_shortens_the_reach(self, factor: float, km: float) -> None:
+        """A route that is longer than the line reaches a place that is nearer."""
+        assert reach_km(5_000, route_factor=factor) == pytest.approx(km, abs=0.05)
+
+    @pytest.mark.parametrize(
+        ("a", "b", "limit_us", "reach"),
+        [
+            ("frankfurt", "zurich", 5_000, Reach.POSSIBLE),
+            ("zurich", "vienna", 5_000, Reach.IMPOSSIBLE_ON_GLASS_FIBRE),
+            ("zurich", "vienna", 10_000, Reach.POSSIBLE),
+            ("chicago", "new-york", 10_000, Reach.IMPOSSIBLE_ON_GLASS_FIBRE),
+            ("vienna", "dublin", 10_000, Reach.IMPOSSIBLE),
+            ("london", "new-york", 150_000, Reach.POSSIBLE),
+            ("london", "sydney", 150_000, Reach.IMPOSSIBLE_ON_GLASS_FIBRE),
+        ],
+    )
+    def test_what_light_allows(self, a: str, b: str, limit_us: int, reach: Reach) -> None:
+        """The verdict of physics is that of the table."""
+        assert physics(floors(site(a), site(b)), limit_us, Comparison.LESS_EQUAL).reach is reach
+
+    @pytest.mark.parametrize(
+        ("a", "b", "limit_us", "factor"),
+        [
+            ("frankfurt", "zurich", 5_000, 1.68),
+            ("amsterdam", "paris", 5_000, 1.19),
+            ("zurich", "vienna", 10_000, 1.72),
+            ("frankfurt", "london", 10_000, 1.60),
+            ("frankfurt", "tokyo", 150_000, 1.64),
+            ("frankfurt", "singapore", 150_000, 1.49),
+        ],
+    )
+    def test_the_longest_route(self, a: str, b: str, limit_us: int, factor: float) -> None:
+        """How many times the straight line a route may be long and still meet the limit."""
+        result = physics(floors(site(a), site(b)), limit_us, Comparison.LESS_EQUAL)
+
+        assert result.route_factor_max == pytest.approx(factor, abs=0.005)
+
+    @pytest.mark.parametrize(
+        ("comparison", "reach"),
+        [(Comparison.LESS_EQUAL, Reach.POSSIBLE), (Comparison.LESS, Reach.IMPOSSIBLE_ON_GLASS_FIBRE)],
+    )
+    def test_at_equality_the_comparison_decides(self, comparison: Comparison, reach: Reach) -> None:
+        """A floor of exactly the limit is possible for ``<=`` and not for ``<``."""
+        assert physics(floors_of(4_000_000, 5_000_000), 5_000, comparison).reach is reach
+
+    def test_one_nanosecond_over_the_limit_is_impossible(self) -> None:
+        """The vacuum's floor is compared in nanoseconds."""
+        assert physics(floors_of(5_000_001, 7_000_000), 5_000, Comparison.LESS_EQUAL).reach is Reach.IMPOSSIBLE
+
+    def test_another_fibre_reaches_another_distance(self) -> None:
+        """The index given for the floors is the one the reach is computed with."""
+        pair = floors(site("frankfurt"), site("zurich"), index=Fraction("1.5"))
+
+        assert physics(pair, 5_000, Comparison.LESS_EQUAL).reach_km == pytest.approx(499.7, abs=0.05)
+
+
+class TestMeasuredMinimum:
+    @pytest.mark.parametrize(
+        ("rtt_us", "plausibility"),
+        [
+            (3_999, Plausibility.INVALID),
+            (4_000, Plausibility.CHECK_COORDINATES_OR_MEDIUM),
+            (4_999, Plausibility.CHECK_COORDINATES_OR_MEDIUM),
+            (5_000, Plausibility.PLAUSIBLE),
+        ],
+    )
+    def test_faster_than_light_is_invalid(self, rtt_us: int, plausibility: Plausibility) -> None:
+        """Below the vacuum's floor something is wrong, below that of glass something is unusual."""
+        assert measured_minimum(floors_of(4_000_000, 5_000_000), rtt_us).plausibility is plausibility
+
+    def test_inflation_and_longest_fibre(self) -> None:
+        """6 ms between Frankfurt and Zurich is twice the floor, and at most 613 km of fibre."""
+        result = measured_minimum(floors(site("frankfurt"), site("zurich")), 6_000)
+
+        assert result.inflation == pytest.approx(2.01, abs=0.005)
+        assert result.fibre_km_max == pytest.approx(612.7, abs=0.1)
+
+    def test_no_inflation_at_no_distance(self) -> None:
+        """A ratio to nothing is None."""
+        assert measured_minimum(floors_of(0, 0), 100).inflation is None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from leadline.evaluation import CAMPAIGN_DAYS, CAMPAIGN_DAYS_PROVISIONAL
-from leadline_verdict import propagation as light
+from leadline_verdict import propagation as verdict_propagation
 from leadline_verdict import reasons
 from leadline_verdict.decision import COVERAGE_MIN, Measured, Rule
 from leadline_verdict.document import LossAnswer, PhysicsAnswer, Reason, Word
@@ -41,7 +41,7 @@ class Facts:
 
 def decide(facts: Facts) -> tuple[Word, list[Reason]]:
     """The verdict, and why."""
-    if (stopped := light.excluded(facts.light, facts.rtt_min_us)) is not None:
+    if (stopped := verdict_propagation.excluded(facts.light, facts.rtt_min_us)) is not None:
         word, why = stopped
         if word is not Word.INVALID and facts.received:
             why.append(reasons.measured_says(decide_measured(facts)[0]))

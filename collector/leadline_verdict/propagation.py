@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from leadline import propagation as physics
+from leadline import propagation
 from leadline.evaluation import Criterion
 from leadline.propagation import Floors, Plausibility, Reach
 from leadline_verdict import reasons
@@ -17,7 +17,7 @@ def physics_answer(
     """Floors, what was measured against them, and each limit on the round trip; None without coordinates."""
     if floors is None:
         return None
-    seen = None if rtt_min_us is None else physics.measured_minimum(floors, rtt_min_us)
+    seen = None if rtt_min_us is None else propagation.measured_minimum(floors, rtt_min_us)
     return PhysicsAnswer(
         distance_km=floors.distance_km,
         distance_low_km=floors.distance_low_km,
@@ -31,7 +31,7 @@ def physics_answer(
 
 
 def _limit(floors: Floors, criterion: Criterion) -> PhysicsLimitAnswer:
-    found = physics.physics(floors, criterion.limit_us, criterion.comparison)
+    found = propagation.physics(floors, criterion.limit_us, criterion.comparison)
     return PhysicsLimitAnswer(
         limit_id=criterion.limit_id,
         limit_us=criterion.limit_us,

@@ -17,7 +17,7 @@ from fractions import Fraction
 
 import msgspec
 
-from leadline import evaluation as judge
+from leadline import evaluation
 from leadline.errors import ConfigError
 from leadline.evaluation import Criterion, Measure, NotJudged
 from leadline.limits.catalogue import Catalogue, Comparison, Limit, Metric, Profile
@@ -173,7 +173,7 @@ def _judged(limit: Limit, vouched: bool) -> Requirement:
         return required(How.DECLARED)
     if limit.metric is Metric.LOSS:
         return required(How.LOSS, loss=_loss(limit))
-    answer = judge.criterion(limit)
+    answer = evaluation.criterion(limit)
     if isinstance(answer, NotJudged):
         return required(How.NOT_JUDGED, reason=answer.reason)
     return required(How.WINDOWS, criterion=answer)

@@ -11,8 +11,7 @@ import numpy as np
 from leadline.evaluation import CAMPAIGN_DAYS
 from leadline.propagation import Plausibility
 from leadline.wire.batch import is_imported
-from leadline_verdict import reasons
-from leadline_verdict import sections as parts
+from leadline_verdict import reasons, sections
 from leadline_verdict.compliance_share import Rule as IntervalRule
 from leadline_verdict.counterfactuals import flips
 from leadline_verdict.decision import Measured, Rule, measured
@@ -39,9 +38,9 @@ def pair_verdict(
     """Judge one pair by everything that is asked. ``routes``: between changes of the path (``parts.routes_of``)."""
     facts, grid = _facts(pair, asked, rule)
     whole, why = decide(facts)
-    shares = parts.shares_answer(facts.readings, facts.found, rule)
-    episodes, episodes_total = parts.episodes_answer(pair, facts.readings.pessimistic)
-    segments = parts.segment_answers(pair, facts.readings, rule, routes or ())
+    shares = sections.shares_answer(facts.readings, facts.found, rule)
+    episodes, episodes_total = sections.episodes_answer(pair, facts.readings.pessimistic)
+    segments = sections.segment_answers(pair, facts.readings, rule, routes or ())
     word = _of_today(whole, facts, segments)
     return PairVerdict(
         source=pair.source,
@@ -57,15 +56,15 @@ def pair_verdict(
         coverage=facts.found.coverage,
         hours_missing=len({*facts.hours.thin_hours, *facts.hours.seldom_hours}),
         shares=shares,
-        rtt=parts.rtt_answer(pair),
+        rtt=sections.rtt_answer(pair),
         physics=facts.light,
         loss=list(facts.losses),
         episodes=episodes,
         episodes_total=episodes_total,
-        migration=parts.migration_answers(facts.readings),
-        hours=parts.hour_answers(grid),
+        migration=sections.migration_answers(facts.readings),
+        hours=sections.hour_answers(grid),
         segments=segments,
-        segments_agree=len(set(parts.words_of(segments))) <= 1 if segments else None,
+        segments_agree=len(set(sections.words_of(segments))) <= 1 if segments else None,
         sensitivity=sensitivity(pair, asked, rule, facts.found, lambda found: _settled(facts, found)),
     )
 
@@ -97,7 +96,7 @@ _MEASURED = {Word.BEYOND, Word.MARGINAL, Word.WITHIN, Word.WITHIN_PROVISIONAL}
 
 def _of_today(whole: Word, facts: Facts, segments: Sequence[SegmentAnswer]) -> Word:
     """Where routes disagree the last one decides, if it lasted long enough to say anything (method.md §4.4)."""
-    if whole not in _MEASURED or len(set(parts.words_of(segments))) < 2 or segments[-1].verdict is None:
+    if whole not in _MEASURED or len(set(sections.words_of(segments))) < 2 or segments[-1].verdict is None:
         return whole
     last = Word(segments[-1].verdict)
     days = (segments[-1].end_s - segments[-1].start_s) // 86_400
@@ -107,7 +106,7 @@ def _of_today(whole: Word, facts: Facts, segments: Sequence[SegmentAnswer]) -> W
 
 
 def _of_routes(whole: Word, segments: Sequence[SegmentAnswer]) -> Iterator[Reason]:
-    words = list(parts.words_of(segments))
+    words = list(sections.words_of(segments))
     if len(set(words)) > 1:
         yield reasons.segments_disagree(words, whole, is_last_told=segments[-1].verdict is not None)
 

@@ -20,7 +20,7 @@ from leadline.clock import SystemClock
 from leadline_collector.db import schema
 from leadline_collector.db.engine import Database
 from leadline_collector.db.transactions import Store
-from leadline_collector.mesh import reference_tables as references
+from leadline_collector.mesh import reference_tables
 from tests.bench import query_data as data
 from tests.bench.ingest_servers import mesh_of
 from tests.bench.query import PROFILE, REPEATS, Figure
@@ -58,7 +58,7 @@ def main() -> None:
 def _fill(store: Store, names: list[str], start_s: int, days: int) -> None:
     """As ``query_data``; what is true now of every pair and agent, a batch a minute, and the minutes of one pair."""
     data.fill(store, mesh_of(names), PROFILE, start_s, days)
-    references.bring_up(store)
+    reference_tables.bring_up(store)
     end_s = start_s + days * DAY_S
     counts = ", ".join("0" for _ in range(9))
     store.make_partitions(range(start_s, end_s, DAY_S))

@@ -22,12 +22,12 @@ from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
 from leadline.clock import SystemClock
-from leadline_collector.auth import key_store as credentials
+from leadline_collector.auth import key_store
 from leadline_collector.auth.secrets import Kind, new_secret, sha256_of
 from leadline_collector.db import schema, tables
 from leadline_collector.db.engine import Database
 from leadline_collector.db.transactions import Store
-from leadline_collector.mesh import service as meshes
+from leadline_collector.mesh import service as mesh_service
 from tests.support import postgres
 
 START_S_MAX = 60
@@ -121,12 +121,12 @@ def _prepare(url: URL, agents: Sequence[str]) -> dict[str, str]:
     try:
         schema.upgrade(database)
         store = Store(database)
-        meshes.apply(store, SystemClock(), mesh_of(agents).encode())
+        mesh_service.apply(store, SystemClock(), mesh_of(agents).encode())
         with store.write() as writer:
             for agent, number in writer.agent_ids(agents).items():
-                credentials.add_key(writer.connection, number, sha256_of(keys[agent]), 1, None, None)
+                key_store.add_key(writer.connection, number, sha256_of(keys[agent]), 1, None, None)
                 # The first use of a key is a transaction of its own, once in its life: not what is measured either.
-                credentials.use_key(writer.connection, sha256_of(keys[agent]), 1)
+                key_store.use_key(writer.connection, sha256_of(keys[agent]), 1)
     finally:
         database.close()
     return keys

@@ -28,11 +28,11 @@ from leadline_collector.db import schema
 from leadline_collector.db.engine import Database
 from leadline_collector.db.tables import batch
 from leadline_collector.db.transactions import PathIds, Store
-from leadline_collector.http import request_body as bodies
+from leadline_collector.http import request_body
 from leadline_collector.ingest.service import ingest
-from leadline_collector.live import pairs
+from leadline_collector.live import pairs as live_pairs
 from leadline_collector.live.pairs import Seen
-from leadline_collector.mesh import registry as directory
+from leadline_collector.mesh import registry
 from leadline_collector.rollup import period_counts
 from leadline_collector.rollup.worker import compact
 from leadline_collector.time_range import Period
@@ -142,7 +142,7 @@ def _questions(store: Store, days: int) -> Iterator[Figure]:
     day, month = Period(start_s=end_s - DAY_S, end_s=end_s), Period(start_s=START_S, end_s=end_s)
     ragged = Period(start_s=end_s - DAY_S - 1_500, end_s=end_s - 1_500)
     with store.read() as reader:
-        known = directory.read(reader.connection)
+        known = registry.read(reader.connection)
         sources = sorted(known.agents_of)
         path = PathIds(src_id=reader.agents()[0].id, dst_id=reader.targets()[5].id)
         connection = reader.connection
@@ -202,7 +202,7 @@ def _decoding_s(store: Store) -> float:
         found = reader.connection.execute(select(batch.c.body)).scalars().all()
     begun_s = time.process_time()
     for body in found:
-        bodies.stored_batch(body)
+        request_body.stored_batch(body)
     return time.process_time() - begun_s
 
 
@@ -210,9 +210,9 @@ def _half_hour(store: Store, hour_s: int) -> Iterator[Figure]:
     now = Period(start_s=hour_s + 1_800 - DAY_S, end_s=hour_s + 1_800)
     yield _timed("matrix of 24 h to now, half an hour not compacted", lambda: matrix(store, PROFILE, now), None)
     seen: Seen = {}
-    pairs.bring_up(store, hour_s + 1_830, seen)
+    live_pairs.bring_up(store, hour_s + 1_830, seen)
     yield _timed(
-        "the state of every pair now, once a minute", lambda: pairs.bring_up(store, hour_s + 1_830, seen), 1_000
+        "the state of every pair now, once a minute", lambda: live_pairs.bring_up(store, hour_s + 1_830, seen), 1_000
     )
     compact(store, FakeClock(wall_ns=(hour_s + 1_830) * 1_000_000_000))
     yield _timed("matrix of 24 h to now, brought up to date", lambda: matrix(store, PROFILE, now), None)

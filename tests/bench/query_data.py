@@ -16,10 +16,8 @@ from leadline.clock import SystemClock
 from leadline.wire import batch as wire
 from leadline_collector.db import tables
 from leadline_collector.db.transactions import Store
-from leadline_collector.mesh import service as meshes
-from leadline_collector.rollup import path_rollups as rollups
-from leadline_collector.rollup import profile_revisions as rules
-from leadline_collector.rollup import window_codec as hour_windows
+from leadline_collector.mesh import service as mesh_service
+from leadline_collector.rollup import path_rollups, profile_revisions, window_codec
 from leadline_collector.rollup.path_rollups import PathHour
 from leadline_collector.rollup.raw_codec import Chunk
 from leadline_verdict.series import COLUMNS
@@ -44,11 +42,11 @@ _hours = Table("bench_hour", _scratch, Column("t", Integer, primary_key=True), C
 
 def fill(store: Store, mesh: str, profile: str, start_s: int, days: int) -> None:
     """Rollups and tallies of every path over the days from ``start_s``, midnight, and chunks of some."""
-    meshes.apply(store, SystemClock(), mesh.encode())
+    mesh_service.apply(store, SystemClock(), mesh.encode())
     store.make_partitions(range(start_s, start_s + days * DAY_S, HOUR_S))
     with store.write() as writer:
-        rules.add(writer.connection, {rules.digest(profile): profile})
-        rules.set_complete(writer.connection, rules.known(writer.connection).values())
+        profile_revisions.add(writer.connection, {profile_revisions.digest(profile): profile})
+        profile_revisions.set_complete(writer.connection, profile_revisions.known(writer.connection).values())
         _scratch.create_all(writer.connection)
         writer.connection.execute(insert(_pool), _made(np.random.default_rng(8_427)))
         hours = range(start_s, start_s + days * DAY_S, HOUR_S)
@@ -78,7 +76,7 @@ def _made(rng: np.random.Generator) -> list[dict[str, Any]]:
     made = []
     for number in range(POOL):
         hour = _hour(rng, number)
-        row = dict(zip(tables.rollup_hour.columns.keys(), rollups.hour_row(hour), strict=True))
+        row = dict(zip(tables.rollup_hour.columns.keys(), path_rollups.hour_row(hour), strict=True))
         assert hour.chunk is not None
         made.append(
             {"n": number, "body": hour.chunk.encode()}
@@ -103,7 +101,7 @@ def _hour(rng: np.random.Generator, number: int) -> PathHour:
         "p99_us": ordered[:, 59], "max_us": ordered[:, 59], "pdv_us": ordered[:, 56] - ordered[:, 0],
         "error_p99_us": rng.integers(20, 30, 60),
     }  # fmt: skip
-    block = hour_windows.empty(1)
+    block = window_codec.empty(1)
     for place, name in enumerate(COLUMNS):
         block[0, place] = values[name]
     series = [
@@ -115,8 +113,8 @@ def _hour(rng: np.random.Generator, number: int) -> PathHour:
     ]  # fmt: skip
     chunk = Chunk.of(0, series, slots.reshape(-1))
     return PathHour(
-        key=(0, 0, 0), windows=block[0], packed=hour_windows.pack(block)[0],
-        latest=hour_windows.pack_latest(block)[0], counters=chunk.counters(), simulated=False, chunk=chunk,
+        key=(0, 0, 0), windows=block[0], packed=window_codec.pack(block)[0],
+        latest=window_codec.pack_latest(block)[0], counters=chunk.counters(), simulated=False, chunk=chunk,
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from leadline.wire import batch as wire
 from leadline_cli.commands.demo import DAY_S, HISTORY_DAYS, SEED, mesh_text
 from leadline_collector.config import read_config
 from leadline_collector.demo.simulation import simulate
-from leadline_collector.mesh import service as meshes
+from leadline_collector.mesh import service as mesh_service
 from leadline_collector.rollup.worker import compact
 from leadline_collector.server.serve import opened
 from tests.integration.conftest import Client
@@ -70,7 +70,7 @@ def locked_collector(directory: Path) -> Iterator[str]:
 def _fill(directory: Path) -> None:
     config, clock = read_config({"data_dir": directory}, {}), FakeClock(wall_ns=NOW_S * 1_000_000_000)
     with opened(config) as store:
-        version = meshes.apply(store, clock, mesh_text().encode()).version
+        version = mesh_service.apply(store, clock, mesh_text().encode()).version
         simulate(store, parse_mesh(mesh_text()), version, START_S, LAST_S + 60, SEED, lambda _: None)
         # Now, and not a minute after the start, somewhere in the middle of the tests.
         compact(store, clock)

@@ -17,7 +17,7 @@ import urllib3
 
 from leadline.clock import seeded
 from leadline_agent.agent import AgentLoop
-from leadline_agent.delivery import collector_client as push
+from leadline_agent.delivery import collector_client
 from leadline_agent.delivery.batch_builder import Sealer
 from leadline_agent.delivery.collector_client import CollectorClient
 from leadline_agent.identity.state_dir import AgentState
@@ -38,7 +38,7 @@ def main() -> int:
     """Run until SIGTERM."""
     args = _parser().parse_args()
     log_to_stderr()
-    push.TIMEOUT = TIMEOUT
+    collector_client.TIMEOUT = TIMEOUT
     break_agent(args.variant)
     loop = _loop(args)
     for number in (signal.SIGTERM, signal.SIGINT):

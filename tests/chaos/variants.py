@@ -14,13 +14,12 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import Engine
 
 from leadline.wire import batch as wire
-from leadline_agent.delivery import collector_client as push
-from leadline_agent.delivery import upload_policy as upload
+from leadline_agent.delivery import collector_client, upload_policy
 from leadline_agent.delivery.responses import Answer, Kind, read_answer
 from leadline_agent.delivery.uploader import Sender
 from leadline_agent.spool.index import BatchId
 from leadline_collector.db.transactions import Store, Writer
-from leadline_collector.journal import store as journal
+from leadline_collector.journal import store as journal_store
 from leadline_collector.journal.store import JournalEntry
 
 #: How much later than its acknowledgement a batch is committed (ACK_BEFORE_COMMIT).
@@ -52,7 +51,7 @@ def sender_class(variant: Variant) -> type[Sender]:
 def break_agent(variant: Variant) -> None:
     """Patch the agent's process."""
     if variant is Variant.ANY_200:
-        vars(push)["read_answer"] = _any_200
+        vars(collector_client)["read_answer"] = _any_200
 
 
 def break_collector(variant: Variant) -> None:
@@ -60,13 +59,13 @@ def break_collector(variant: Variant) -> None:
     if variant is Variant.ACK_BEFORE_COMMIT:
         Store.transact = _transact_later  # type: ignore[method-assign]
     elif variant is Variant.NO_DEDUP:
-        journal.add_batch = _add_batch_again
+        journal_store.add_batch = _add_batch_again
     elif variant is Variant.ASYNC_COMMIT:
         event.listen(Engine, "begin", _commit_lazily)
 
 
 class _ForgettingSender(Sender):
-    def _send(self, choice: upload.Send, name: BatchId, body: bytes) -> None:
+    def _send(self, choice: upload_policy.Send, name: BatchId, body: bytes) -> None:
         self._spool.ack(name)
         super()._send(choice, name, body)
 
@@ -98,7 +97,7 @@ def _commit(store: Store, work: Callable[[Writer], Any]) -> None:
         work(writer)
 
 
-_add_batch = journal.add_batch
+_add_batch = journal_store.add_batch
 
 
 def _add_batch_again(connection: Connection, entry: JournalEntry) -> int | None:

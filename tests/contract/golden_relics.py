@@ -37,7 +37,7 @@ from sqlalchemy.engine import URL
 from leadline.clock import Clock, SystemClock
 from leadline.model import ErrorBound, Failure, Miss, Window
 from leadline.wire import batch as wire
-from leadline_agent.delivery import batch_builder as sealing
+from leadline_agent.delivery import batch_builder
 from leadline_agent.spool.spool import Spool
 from leadline_agent.spool.usage import Usage
 from leadline_collector.config import CollectorConfig
@@ -169,8 +169,8 @@ def make() -> None:
         raise FileExistsError(f"{FOLDER} is there; relics are never made again")
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         # Facts of the machine that makes the relics are no part of them.
-        stack.enter_context(patch.object(sealing, "boot_id", lambda: "6a0a1f0e-5d53-4b0c-9d43-0d9f1f0c6f11"))
-        stack.enter_context(patch.object(sealing, "clock_state", lambda: _CLOCK_STATE))
+        stack.enter_context(patch.object(batch_builder, "boot_id", lambda: "6a0a1f0e-5d53-4b0c-9d43-0d9f1f0c6f11"))
+        stack.enter_context(patch.object(batch_builder, "clock_state", lambda: _CLOCK_STATE))
         data_dir, state_dir = Path(scratch, "collector"), Path(scratch, "agent")
         data_dir.mkdir()
         state_dir.mkdir()

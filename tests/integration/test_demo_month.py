@@ -7,17 +7,17 @@ import io
 import msgspec
 import pytest
 
-from leadline import evaluation as judge
+from leadline import evaluation
 from leadline.limits.catalogue import catalogue
 from leadline.mesh.parser import parse_mesh
 from leadline_cli.commands.demo import HISTORY_DAYS, SEED, mesh_text
 from leadline_collector.analysis.verdicts import Question, pair_windows, verdicts
 from leadline_collector.db.transactions import Store
 from leadline_collector.demo.simulation import simulate
-from leadline_collector.mesh import service as meshes
+from leadline_collector.mesh import service as mesh_service
 from leadline_collector.rollup.worker import compact
 from leadline_collector.time_range import Period
-from leadline_verdict import csv_exchange as exchange
+from leadline_verdict import csv_exchange
 from leadline_verdict.decision import Rule
 from leadline_verdict.document import PairVerdict, VerdictDocument, Word
 from leadline_verdict.report import Asked, answer
@@ -98,7 +98,7 @@ def question(*profiles: str) -> Question:
 def _month(store: Store) -> Store:
     """The demo's cities over a month that does not depend on today."""
     clock = FakeClock(wall_ns=END_S * 1_000_000_000)
-    version = meshes.apply(store, clock, mesh_text().encode()).version
+    version = mesh_service.apply(store, clock, mesh_text().encode()).version
     simulate(store, parse_mesh(mesh_text()), version, START_S, END_S, SEED, lambda _: None)
     return store
 
@@ -126,9 +126,9 @@ def test_every_pair_of_the_demo_gets_its_verdict(month: Store) -> None:
 
     pairs, mesh = pair_windows(month, question())
     file = io.StringIO()
-    exchange.write(file, pairs, mesh.sites)
+    csv_exchange.write(file, pairs, mesh.sites)
     file.seek(0)
-    windows = exchange.read(file)
+    windows = csv_exchange.read(file)
     profiles = [requirements(catalogue(), catalogue().profile(name)) for name in (STORAGE, CLUSTER, VMOTION)]
     asked = Asked(
         start_s=START_S, end_s=END_S, rule=Rule(), profiles=profiles, catalogue=catalogue().digest, mesh_version=1
@@ -139,7 +139,7 @@ def test_every_pair_of_the_demo_gets_its_verdict(month: Store) -> None:
 
 def assert_claim_is_true(one: PairVerdict) -> None:
     """The minutes themselves, all of which are known here but for the agents' outages."""
-    target = judge.TARGET_SHARE_DEFAULT
+    target = evaluation.TARGET_SHARE_DEFAULT
     observed = one.shares.observed
     assert observed is not None
     if one.verdict in {Word.WITHIN, Word.WITHIN_PROVISIONAL}:

@@ -22,7 +22,7 @@ import pytest
 
 from leadline.errors import ConfigError, LeadlineError, UnavailableError
 from leadline_cli.__main__ import build_parser
-from leadline_cli.commands import grafana as command
+from leadline_cli.commands import grafana
 from leadline_cli.grafana.desired_state import Source, Wanted
 from leadline_cli.grafana.push import Push
 from tests.support.grafana.documents import DASHBOARDS, GROUPS, dashboard
@@ -47,7 +47,7 @@ class Pusher:
         self, *options: str, documents: dict[str, bytes] = DASHBOARDS, groups: list[dict[str, Any]] = GROUPS
     ) -> tuple[int, list[dict[str, str]]]:
         """Exit status and items of a run with ``--json``."""
-        status = command.push(self.args("--json", *self.source(), *options), documents, groups)
+        status = grafana.push(self.args("--json", *self.source(), *options), documents, groups)
         items: list[dict[str, str]] = json.loads(self.capsys.readouterr().out)["items"]
         return status, items
 
@@ -106,7 +106,7 @@ def token(directory: Path, text: str) -> Path:
 
 def in_words(push: Pusher, *options: str) -> tuple[int, list[str]]:
     """Exit status and lines of a run for a person."""
-    status = command.push(push.args(*push.source(), *options), DASHBOARDS, GROUPS)
+    status = grafana.push(push.args(*push.source(), *options), DASHBOARDS, GROUPS)
     return status, push.capsys.readouterr().out.splitlines()
 
 
@@ -232,12 +232,12 @@ def test_a_datasource_that_does_not_work_is_no_success(push: Pusher, fake: FakeG
 def test_without_a_host_the_datasource_is_somebody_elses(push: Pusher, fake: FakeGrafana) -> None:
     """It is not written, and has to be there."""
     args = push.args("--json")
-    assert command.push(args, DASHBOARDS, GROUPS) == 1
+    assert grafana.push(args, DASHBOARDS, GROUPS) == 1
     said = json.loads(push.capsys.readouterr().out)["items"][0]
     assert (said["action"], "--datasource-host" in said["detail"]) == ("refused", True)
 
     fake.datasources["leadline"] = {"uid": "leadline", "name": "theirs"}
-    assert command.push(args, DASHBOARDS, GROUPS) == 0
+    assert grafana.push(args, DASHBOARDS, GROUPS) == 0
 
 
 def test_rules_can_be_locked_and_unlocked(push: Pusher, fake: FakeGrafana) -> None:
@@ -409,7 +409,7 @@ def test_a_token_that_others_may_read_is_warned_of(push: Pusher) -> None:
 
     assert push.actions("--dry-run")
     push.token_file.chmod(0o644)
-    command.push(push.args("--dry-run"), DASHBOARDS, GROUPS)
+    grafana.push(push.args("--dry-run"), DASHBOARDS, GROUPS)
     assert f"chmod 600 {push.token_file}" in push.capsys.readouterr().err
 
 

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.engine import URL
 
-from leadline import propagation as physics
+from leadline import propagation
 from leadline.errors import ConfigError, UnavailableError
 from leadline.limits.catalogue import catalogue
 from leadline.mesh.parser import parse_mesh
@@ -25,10 +25,8 @@ from leadline_collector.analysis.verdicts import Question, verdicts
 from leadline_collector.db import schema, tables
 from leadline_collector.db.engine import Database
 from leadline_collector.db.grafana_role import grant
-from leadline_collector.mesh import registry as directory
-from leadline_collector.rollup import hour_reader as blocks
-from leadline_collector.rollup import profile_revisions as rules
-from leadline_collector.rollup import state_counts as tallies
+from leadline_collector.mesh import registry
+from leadline_collector.rollup import hour_reader, profile_revisions, state_counts
 from leadline_collector.time_range import Period
 from leadline_migrations.versions.v0008_grafana import VIEWS
 from leadline_verdict.decision import Rule
@@ -224,10 +222,14 @@ def test_states_and_episodes_are_those_of_the_windows(filled: Demo, connection: 
 
 def _states(filled: Demo, pair: Pair, profile: str, length_s: int) -> list[int]:
     with filled.store.read() as read:
-        known = directory.read(read.connection)
+        known = registry.read(read.connection)
         source_id, destination_id = known.site_ids[pair.source], known.site_ids[pair.destination]
-        found = blocks.hours(read.connection, known.agents_of[source_id], filled.start_s, filled.start_s + length_s)
-        judged = tallies.pair_hours(found, rules.criteria(profile), known.source_of, known.destination_of)
+        found = hour_reader.hours(
+            read.connection, known.agents_of[source_id], filled.start_s, filled.start_s + length_s
+        )
+        judged = state_counts.pair_hours(
+            found, profile_revisions.criteria(profile), known.source_of, known.destination_of
+        )
     hours = {
         key[2]: row.tolist()
         for key, row in zip(judged.keys, judged.pessimistic, strict=True)
@@ -260,7 +262,7 @@ def test_limits_and_floors_are_those_of_the_catalogue_and_of_light(connection: p
     assert {row[0] for row in limits} >= set(PROFILES)
     assert {(row[0], row[1]) for row in floors} == {(pair.source, pair.destination) for pair in PAIRS}
     mesh = parse_mesh(mesh_text())
-    light = physics.floors(mesh.site("frankfurt"), mesh.site("london"))
+    light = propagation.floors(mesh.site("frankfurt"), mesh.site("london"))
     (london,) = [row[2:] for row in floors if row[:2] == ("frankfurt", "london")]
     assert (london[0], float(london[1])) == (light.distance_km, light.glass_ns / 1_000)
 

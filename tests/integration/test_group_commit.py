@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL
 
-from leadline_collector.db import group_commit as commits
+from leadline_collector.db import group_commit
 from leadline_collector.db.engine import TRANSACTIONS_MAX, Database
 from leadline_collector.db.group_commit import GroupCommit, StoreUnavailableError
 
@@ -154,12 +154,12 @@ def _second_time(action: Callable[[Connection], None]) -> Callable[[Connection],
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_the_queue_is_bounded(table: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """QUEUE_MAX transactions wait; the next is told to come again at once."""
-    works = [insert(n) for n in range(commits.QUEUE_MAX)]
+    works = [insert(n) for n in range(group_commit.QUEUE_MAX)]
 
     with behind(table, *works), pytest.raises(StoreUnavailableError, match="waiting already"):
         table.transact(insert(9_999))
 
-    assert numbers(table) == list(range(commits.QUEUE_MAX))
+    assert numbers(table) == list(range(group_commit.QUEUE_MAX))
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)

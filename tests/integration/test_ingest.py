@@ -14,7 +14,7 @@ from leadline.model import Failure, Window
 from leadline_collector.db import tables
 from leadline_collector.db.engine import Database
 from leadline_collector.db.transactions import PathIds, Store
-from leadline_collector.journal import store as journal
+from leadline_collector.journal import store as journal_store
 from leadline_collector.windows.rows import COLUMNS
 from tests.integration.conftest import Client
 from tests.support.documents import EPOCH, MESH, NOW_S, OTHER_EPOCH, batch, body, steady, window
@@ -72,7 +72,7 @@ def test_the_journal_keeps_the_bytes_as_they_came(client: Client, store: Store, 
     client.post_bytes(sent, fra1)
 
     with store.read() as reader:
-        ((_, _, stored),) = journal.bodies(reader.connection, reader.agent_ids(["fra1"])["fra1"], NOW_S)
+        ((_, _, stored),) = journal_store.bodies(reader.connection, reader.agent_ids(["fra1"])["fra1"], NOW_S)
     assert stored == sent
 
 

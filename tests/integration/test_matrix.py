@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from leadline import evaluation as judge
+from leadline import evaluation
 from leadline.limits.catalogue import catalogue
 from leadline.model import Failure, Window
 from leadline.statistics import window_statistics
@@ -41,11 +41,11 @@ def anything(rng: random.Random, start_s: int) -> Window:
 
 def reference(windows: dict[int, list[Window]], profile: str, period: int) -> Counter[str]:
     """States of a period of so many windows, judged one by one."""
-    criteria = judge.judged(catalogue().limits_of(catalogue().profile(profile))).criteria
+    criteria = evaluation.judged(catalogue().limits_of(catalogue().profile(profile))).criteria
     counts: Counter[str] = Counter()
     for paths in windows.values():
-        readings = [judge.profile_judgement(window_statistics(one), criteria) for one in paths]
-        counts[judge.merge_paths(readings).pessimistic.value] += 1
+        readings = [evaluation.profile_judgement(window_statistics(one), criteria) for one in paths]
+        counts[evaluation.merge_paths(readings).pessimistic.value] += 1
     counts["unknown"] += period - len(windows)
     return counts
 

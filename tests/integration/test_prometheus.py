@@ -14,9 +14,9 @@ from leadline.model import Failure
 from leadline_collector.config import CollectorConfig
 from leadline_collector.db.transactions import Store
 from leadline_collector.http.metrics import Metrics
-from leadline_collector.ingest import rtt_counters as rtt_counts
-from leadline_collector.live import pairs
-from leadline_collector.live import store as stored
+from leadline_collector.ingest import rtt_counters
+from leadline_collector.live import pairs as live_pairs
+from leadline_collector.live import store as live_store
 from leadline_collector.live.pairs import GRACE_S
 from leadline_collector.rollup import recount
 from leadline_collector.rollup.worker import compact
@@ -98,11 +98,11 @@ def test_another_mesh_with_the_same_limits_goes_on_counting(client: Client, fra1
 
 def test_limits_in_use_fit_into_few_buckets() -> None:
     """Of all profiles together: no more than sixteen with the one without an edge."""
-    limits = rtt_counts.limits_us(list(catalogue().profiles))
+    limits = rtt_counters.limits_us(list(catalogue().profiles))
 
     assert 5_000 in limits
-    assert len(limits) <= rtt_counts.LIMITS_MAX
-    assert len({*limits, *rtt_counts.SHAPE_US}) + 1 <= 16
+    assert len(limits) <= rtt_counters.LIMITS_MAX
+    assert len({*limits, *rtt_counters.SHAPE_US}) + 1 <= 16
 
 
 @pytest.fixture(name="scraped")
@@ -116,7 +116,7 @@ def _scraped(store: Store, clock: FakeClock) -> Metrics:
     site.send(*(steady(10_001, t + 60 * n) for n in range(20)))
     clock.advance((t + 20 * 60 + GRACE_S) * NS_PER_S - clock.wall_ns())
     compact(store, clock)
-    pairs.bring_up(store, clock.wall_ns() // NS_PER_S, {})
+    live_pairs.bring_up(store, clock.wall_ns() // NS_PER_S, {})
     return Metrics(store, clock, lambda: 0)
 
 
@@ -193,7 +193,7 @@ def test_what_an_agent_says_of_itself_is_there_a_minute_later(quick: Client, sto
     assert 0 <= found["leadline_agent_heard_age_seconds{agent=fra1}"] <= 1
     assert not [name for name in found if name.startswith("leadline_agent") and "fra2" in name]
     with store.read() as reader:
-        assert len(stored.agents(reader.connection)) == 3
+        assert len(live_store.agents(reader.connection)) == 3
 
 
 def _soon(client: Client, name: str) -> dict[str, float]:

@@ -7,8 +7,8 @@ from sqlalchemy import func, select
 from leadline.limits.catalogue import catalogue
 from leadline_collector.db.tables import mesh_agent, pair_floor, profile_limit
 from leadline_collector.db.transactions import Store
-from leadline_collector.mesh import reference_tables as references
-from leadline_collector.mesh import service as meshes
+from leadline_collector.mesh import reference_tables
+from leadline_collector.mesh import service as mesh_service
 from tests.support.clock import FakeClock
 from tests.support.documents import MESH
 
@@ -25,10 +25,10 @@ def counts(store: Store) -> tuple[int, int, int]:
 
 def test_what_the_mesh_says_is_written_down(store: Store, clock: FakeClock) -> None:
     """Each pair and agent once, and the limits of the profiles."""
-    meshes.apply(store, clock, MESH.encode())
-    references.bring_up(store)
+    mesh_service.apply(store, clock, MESH.encode())
+    reference_tables.bring_up(store)
     with store.read() as reader:
-        found = meshes.in_force(reader)
+        found = mesh_service.in_force(reader)
     assert found is not None
     mesh = found[1]
 
@@ -40,12 +40,12 @@ def test_what_the_mesh_says_is_written_down(store: Store, clock: FakeClock) -> N
 
 def test_one_collector_at_a_time_writes_them(store: Store, clock: FakeClock) -> None:
     """Two that delete and insert the same rows at once would fail on each other: the second leaves it to the first."""
-    meshes.apply(store, clock, MESH.encode())
+    mesh_service.apply(store, clock, MESH.encode())
 
-    with store.turn(references.REFERENCES_LOCK, 0) as is_ours:
+    with store.turn(reference_tables.REFERENCES_LOCK, 0) as is_ours:
         assert is_ours
-        references.bring_up(store)
+        reference_tables.bring_up(store)
         assert counts(store) == (0, 0, 0)
 
-    references.bring_up(store)
+    reference_tables.bring_up(store)
     assert counts(store) != (0, 0, 0)

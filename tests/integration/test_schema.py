@@ -16,7 +16,7 @@ from leadline_collector.db import schema
 from leadline_collector.db.engine import Database
 from leadline_collector.db.tables import mark_day, mark_hour, metadata, rollup_hour, tally_day, window_stat
 from leadline_collector.db.transactions import Store
-from leadline_collector.journal import store as journal
+from leadline_collector.journal import store as journal_store
 
 
 @pytest.fixture(name="empty")
@@ -285,7 +285,7 @@ def test_the_last_batch_of_a_boot_is_found_by_an_index(empty: Database) -> None:
 
     with empty.read() as connection:
         event.listen(connection, "before_cursor_execute", lambda *call: asked.append(call[2:4]))
-        journal.seal_of_boot(connection, 1, "a-boot")
+        journal_store.seal_of_boot(connection, 1, "a-boot")
         ((statement, values),) = asked
         if empty.is_sqlite:
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()

@@ -19,10 +19,10 @@ from leadline_agent.probe.ipc import Sealed
 from leadline_agent.spool.quota import SpoolLimits
 from leadline_agent.spool.spool import Committed, Spool
 from leadline_agent.spool.usage import Usage
-from leadline_collector.auth import key_store as credentials
+from leadline_collector.auth import key_store
 from leadline_collector.db.engine import Database
 from leadline_collector.db.transactions import Store
-from leadline_collector.mesh import service as meshes
+from leadline_collector.mesh import service as mesh_service
 from tests.chaos.crashing_files import CrashingFiles
 from tests.chaos.fast_clock import FastClock
 
@@ -45,13 +45,13 @@ def enrol_all(database: Database, count: int) -> None:
     """A mesh of ``count`` agents that probe one host, and a key in use for each of them."""
     agents = "".join(f'[[agent]]\nname = "{name(n)}"\nsite = "fra"\naddress = "{name(n)}.test"\n' for n in range(count))
     store, clock = Store(database), SystemClock()
-    meshes.apply(store, clock, (MESH + agents).encode())
+    mesh_service.apply(store, clock, (MESH + agents).encode())
     now_s = clock.wall_ns() // NS_PER_S
     with store.write() as writer:
         for agent, number in writer.agent_ids([name(n) for n in range(count)]).items():
             sha256 = hashlib.sha256(key_of(agent).encode()).digest()
-            credentials.add_key(writer.connection, number, sha256, now_s, None, None)
-            credentials.use_key(writer.connection, sha256, now_s)
+            key_store.add_key(writer.connection, number, sha256, now_s, None, None)
+            key_store.use_key(writer.connection, sha256, now_s)
 
 
 MESH = """

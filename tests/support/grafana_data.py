@@ -19,9 +19,9 @@ from leadline_collector.db import schema, tables
 from leadline_collector.db.engine import Database
 from leadline_collector.db.transactions import Store
 from leadline_collector.demo.simulation import simulate
-from leadline_collector.mesh import registry as directory
-from leadline_collector.mesh import service as meshes
-from leadline_collector.rollup import profile_revisions as rules
+from leadline_collector.mesh import registry
+from leadline_collector.mesh import service as mesh_service
+from leadline_collector.rollup import profile_revisions
 from leadline_collector.rollup.worker import compact
 from tests.support import postgres
 from tests.support.clock import FakeClock
@@ -60,7 +60,7 @@ def demo(server: URL) -> Iterator[Demo]:
 def _filled(store: Store, url: URL) -> Demo:
     end_s = SystemClock().wall_ns() // 60_000_000_000 * 60
     start_s = end_s - end_s % DAY_S - DAYS * DAY_S
-    version = meshes.apply(store, SystemClock(), mesh_text().encode()).version
+    version = mesh_service.apply(store, SystemClock(), mesh_text().encode()).version
     simulate(store, parse_mesh(mesh_text()), version, start_s, end_s, SEED, lambda _: None)
     compact(store, FakeClock(wall_ns=end_s * 1_000_000_000))
     _add_now(store, end_s)
@@ -71,10 +71,10 @@ def _add_now(store: Store, end_s: int) -> None:
     """A pair beyond its limit, one silent; an agent that is silent, one with a bad clock, most of them never heard."""
     with store.write() as writer:
         connection = writer.connection
-        known = directory.read(connection)
+        known = registry.read(connection)
         pairs = connection.execute(select(tables.pair_floor.c.source_id, tables.pair_floor.c.destination_id)).all()
         for number, (source_id, destination_id) in enumerate(sorted(pairs)):
-            for rule in rules.valid(connection):
+            for rule in profile_revisions.valid(connection):
                 state, known_at = ("bad", end_s - 60) if number == 0 else ("good", end_s - 60)
                 if number == 1:
                     state, known_at = "unknown", end_s - 1_800

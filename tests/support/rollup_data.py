@@ -13,7 +13,7 @@ from leadline.model import ErrorBound, Failure, Miss, Window
 from leadline.wire import batch as wire
 from leadline_collector.db.transactions import Numbered, PathIds, Store
 from leadline_collector.ingest.service import ingest
-from leadline_collector.mesh import service as meshes
+from leadline_collector.mesh import service as mesh_service
 from leadline_collector.windows.rows import COLUMNS
 from leadline_verdict.series import COLUMNS as SERIES_COLUMNS
 from leadline_verdict.series import NONE, PathSeries, empty_columns
@@ -29,7 +29,7 @@ class Site:
 
     def __init__(self, store: Store, clock: Clock, mesh: str = MESH) -> None:
         self.store = store
-        meshes.apply(store, clock, mesh.encode())
+        mesh_service.apply(store, clock, mesh.encode())
         with store.read() as reader:
             self.agents: dict[str, Numbered] = {agent.name: agent for agent in reader.agents()}
             self.targets = {target.name: target.id for target in reader.targets()}

@@ -10,7 +10,7 @@ import urllib3
 
 from leadline.errors import ConfigError, LeadlineError, UnavailableError, WireError
 from leadline.wire import batch as wire
-from leadline.wire import headers as news
+from leadline.wire import headers as wire_headers
 from leadline.wire.headers import Backlog
 from leadline_agent.delivery.responses import Answer, no_answer, read_answer
 from leadline_agent.identity.signer import signer
@@ -78,7 +78,7 @@ class CollectorClient:
         """Send one packed batch."""
         headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
         if self._backlog is not None:
-            headers[news.SPOOL_HEADER] = self._backlog().header()
+            headers[wire_headers.SPOOL_HEADER] = self._backlog().header()
         answer = self._request("POST", "/api/v1/batches", headers, body)
         if isinstance(answer, Unanswered):
             return no_answer(answer.reason)
@@ -127,7 +127,7 @@ class CollectorClient:
                 method,
                 self._url + path,
                 body=body,
-                headers={"User-Agent": news.USER_AGENT} | headers | self._headers(body),
+                headers={"User-Agent": wire_headers.USER_AGENT} | headers | self._headers(body),
                 redirect=False,
                 preload_content=False,
                 timeout=self._timeout,

@@ -11,7 +11,7 @@ from dataclasses import replace
 from random import Random
 
 from leadline.clock import Clock
-from leadline_agent.delivery import upload_policy as upload
+from leadline_agent.delivery import upload_policy
 from leadline_agent.delivery.batch_builder import Sealer
 from leadline_agent.delivery.collector_client import CollectorClient
 from leadline_agent.host_clock import clock_offset, stamp
@@ -33,7 +33,7 @@ class Sender:
         self, *, clients: Sequence[CollectorClient], spool: Spool, sealer: Sealer, clock: Clock, rng: Random
     ) -> None:
         self._clients, self._spool, self._sealer, self._clock, self._rng = clients, spool, sealer, clock, rng
-        self._state = upload.started(len(clients), spool.epoch, clock.monotonic_ns(), rng.random())
+        self._state = upload_policy.started(len(clients), spool.epoch, clock.monotonic_ns(), rng.random())
         #: Acknowledged before this start, and sent once more: the database may have been restored while we were down.
         self._checks = [replace(_head(one.batch), stored=one.stored) for one in spool.doubts()]
         #: Batches that had no bytes when they were to be sent, and until when they are passed over, monotonic.
@@ -66,7 +66,7 @@ class Sender:
 
     def hurry(self) -> None:
         """Forget every wait: the agent is about to end."""
-        self._state = upload.hurried(self._state, self._clock.monotonic_ns())
+        self._state = upload_policy.hurried(self._state, self._clock.monotonic_ns())
 
     def wait_briefly(self) -> None:
         """Wait for no answer for long from the next request on. Safe from any thread and from a signal handler."""
@@ -78,8 +78,8 @@ class Sender:
         now_ns = self._clock.monotonic_ns()
         self._passed_over = {name: until_ns for name, until_ns in self._passed_over.items() if now_ns < until_ns}
         newest, oldest = self._heads()
-        choice = upload.choose(self._state, newest, oldest, now_ns)
-        if isinstance(choice, upload.Idle):
+        choice = upload_policy.choose(self._state, newest, oldest, now_ns)
+        if isinstance(choice, upload_policy.Idle):
             return min(self._passed_over.values(), default=None) if choice.until_ns is None else choice.until_ns
         name = BatchId(choice.head.epoch, choice.head.seq)
         body = self._spool.body(name)
@@ -91,29 +91,31 @@ class Sender:
         self._send(choice, name, body)
         return self._clock.monotonic_ns()
 
-    def _heads(self) -> tuple[upload.Head | None, upload.Head | None]:
+    def _heads(self) -> tuple[upload_policy.Head | None, upload_policy.Head | None]:
         """The newer and the older end of what waits; questions go before the backlog and after what is live."""
         question = self._checks[0] if self._checks else None
         newest, oldest = self._spool.newest(self._passed_over), self._spool.oldest(self._passed_over)
         return question if newest is None else _head(newest), question or (None if oldest is None else _head(oldest))
 
-    def _settled(self, head: upload.Head) -> None:
+    def _settled(self, head: upload_policy.Head) -> None:
         """A question has its answer, or cannot be asked."""
         self._checks = [one for one in self._checks if one != head]
 
-    def _send(self, choice: upload.Send, name: BatchId, body: bytes) -> None:
+    def _send(self, choice: upload_policy.Send, name: BatchId, body: bytes) -> None:
         sent = stamp(self._clock)
         answer = self._clients[choice.collector].push(body)
         received = stamp(self._clock)
-        self._state, action = upload.after(self._state, choice, answer, received.monotonic_ns, self._rng.random())
-        if isinstance(action, upload.Acknowledge):
+        self._state, action = upload_policy.after(
+            self._state, choice, answer, received.monotonic_ns, self._rng.random()
+        )
+        if isinstance(action, upload_policy.Acknowledge):
             self._sealer.offset = clock_offset(sent, received, action.ack.received_at_us) or self._sealer.offset
             self._acknowledge(name, choice.head, action)
             return
         self.last_error, self.last_error_at_s = action.reason, received.wall_ns // NS_PER_S
         self._react(name, choice.head, body, action)
 
-    def _acknowledge(self, name: BatchId, head: upload.Head, action: upload.Acknowledge) -> None:
+    def _acknowledge(self, name: BatchId, head: upload_policy.Head, action: upload_policy.Acknowledge) -> None:
         self._settled(head)
         self._spool.ack(name)
         self._sealer.acknowledged(name)
@@ -126,29 +128,31 @@ class Sender:
             self._spool.rewind()
             self._checks = []
 
-    def _react(self, name: BatchId, head: upload.Head, body: bytes, action: upload.Action) -> None:
+    def _react(self, name: BatchId, head: upload_policy.Head, body: bytes, action: upload_policy.Action) -> None:
         match action:
-            case upload.PutAside(reason=reason) | upload.Split(reason=reason) | upload.Rename(reason=reason) if (
-                head.stored is not None
-            ):
+            case (
+                upload_policy.PutAside(reason=reason)
+                | upload_policy.Split(reason=reason)
+                | upload_policy.Rename(reason=reason)
+            ) if head.stored is not None:
                 # It was stored once: this was a question, and its answer is not about the batch.
                 log.error("a stored batch is refused when it is sent again", extra=_facts(name, reason))
                 self._settled(head)
-            case upload.Keep(reason=reason, loud=loud):
+            case upload_policy.Keep(reason=reason, loud=loud):
                 log.log(logging.ERROR if loud else logging.WARNING, "batch kept", extra=_facts(name, reason))
-            case upload.PutAside(reason=reason):
+            case upload_policy.PutAside(reason=reason):
                 self._spool.refuse(name, reason)
                 log.error("batch refused for ever, put aside", extra=_facts(name, reason))
-            case upload.Split(reason=reason):
+            case upload_policy.Split(reason=reason):
                 self._sealer.split(body)
                 self._replaced(name, reason)
-            case upload.BeginEpoch(reason=reason):
+            case upload_policy.BeginEpoch(reason=reason):
                 log.error("another agent uses this identity: enrol one of them anew", extra=_facts(name, reason))
                 self.cloned_at_s = self._clock.wall_ns() // NS_PER_S
                 self._spool.renew_epoch()
-                self._state = upload.begun(self._state, self._spool.epoch)
+                self._state = upload_policy.begun(self._state, self._spool.epoch)
                 self._rename(name, body, reason)
-            case upload.Rename(reason=reason):
+            case upload_policy.Rename(reason=reason):
                 self._rename(name, body, reason)
 
     def _rename(self, name: BatchId, body: bytes, reason: str) -> None:
@@ -166,5 +170,5 @@ def _facts(name: BatchId, reason: str) -> dict[str, object]:
     return {"seq": name.seq, "reason": reason}
 
 
-def _head(batch: Spooled) -> upload.Head:
-    return upload.Head(epoch=batch.id.epoch, seq=batch.id.seq, windows=batch.windows)
+def _head(batch: Spooled) -> upload_policy.Head:
+    return upload_policy.Head(epoch=batch.id.epoch, seq=batch.id.seq, windows=batch.windows)

@@ -6,7 +6,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from leadline.errors import ConfigError, UnavailableError
-from leadline.wire import signing as signature
+from leadline.wire import signing
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -23,15 +23,15 @@ class Signer:
         self.public = key.public_key().public_bytes_raw()
 
     def __repr__(self) -> str:
-        return f"Signer({signature.key_id(self.public)})"
+        return f"Signer({signing.key_id(self.public)})"
 
     def headers(self, body: bytes) -> dict[str, str]:
         """What a POST of the batch with this body needs beside its other headers."""
-        return {signature.HEADER: signature.header(self.public, self._key.sign(signature.batch_message(body)))}
+        return {signing.HEADER: signing.header(self.public, self._key.sign(signing.batch_message(body)))}
 
     def endorse(self, agent: str, successor: bytes) -> bytes:
         """The signature that makes another public key the successor of this one."""
-        return self._key.sign(signature.key_message(agent, successor))
+        return self._key.sign(signing.key_message(agent, successor))
 
 
 def new_seed() -> str:

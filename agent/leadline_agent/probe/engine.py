@@ -17,9 +17,7 @@ from random import Random
 
 from leadline.clock import Clock
 from leadline.model import Failure
-from leadline_agent.probe import address_policy as policy
-from leadline_agent.probe import classification as judgement
-from leadline_agent.probe import icmp, schedule
+from leadline_agent.probe import address_policy, classification, icmp, schedule
 from leadline_agent.probe.classification import Reading
 from leadline_agent.probe.counters import Health
 from leadline_agent.probe.in_flight import LATE_WAIT_MS, Flight, Flights
@@ -56,8 +54,8 @@ class Prober:
         on_outcome: Callable[[Outcome], None],
         on_duplicate: Callable[[Aim, int], None] | None = None,
         on_went_back: Callable[[], None] | None = None,
-        may_send: Callable[[str], bool] = policy.may_send,
-        packets_per_s: int = policy.PACKETS_PER_S_MAX,
+        may_send: Callable[[str], bool] = address_policy.may_send,
+        packets_per_s: int = address_policy.PACKETS_PER_S_MAX,
         open_lane: Callable[[Lane, bytes], EchoSocket] = icmp.open_socket,
     ) -> None:
         """``may_send`` and ``packets_per_s`` only narrow the compiled policy. ``open_lane`` opens a socket for packets
@@ -67,7 +65,7 @@ class Prober:
         self._on_went_back = on_went_back
         cookie = secrets.token_bytes(icmp.COOKIE_BYTES)
         self._lanes = Lanes(lambda lane: open_lane(lane, cookie))
-        self._ceiling = Ceiling(min(packets_per_s, policy.PACKETS_PER_S_MAX), clock.monotonic_ns())
+        self._ceiling = Ceiling(min(packets_per_s, address_policy.PACKETS_PER_S_MAX), clock.monotonic_ns())
         self._agenda = Agenda(rng)
         self._flights = Flights()
         self._open_count = 0
@@ -90,7 +88,7 @@ class Prober:
         An aim that stays goes on undisturbed. One that goes keeps its slots that begin before the change; a new one has
         its first slot at or after it. ConfigError if one may not be probed, UnavailableError if ICMP is not permitted.
         """
-        policy.check_aims(aims, self._may_send)
+        address_policy.check_aims(aims, self._may_send)
         now_ns = self._clock.wall_ns()
         self._agenda.replace(aims, max(now_ns, first_slot_at_ns or 0), self._watch.offset_ns)
         shortest_ns = min((aim.settings.interval_ms for aim in aims), default=1_000) * schedule.NS_PER_MS
@@ -125,7 +123,7 @@ class Prober:
             self._wait(min(self._look_due_ns, until_ns or self._look_due_ns), None)
             self._look(LATE_WAIT_NS)
         for flight in list(self._flights.open()):
-            self._close(flight, judgement.of_stall(flight))
+            self._close(flight, classification.of_stall(flight))
 
     def close(self) -> None:
         """Close the sockets. What is out gets no outcome: ``drain`` first."""
@@ -167,7 +165,7 @@ class Prober:
         self._settle()
         for flight in self._flights.take_ended(self._clock.monotonic_ns() + ahead_ns):
             if not flight.closed:
-                self._close(flight, judgement.of_silence(flight))
+                self._close(flight, classification.of_silence(flight))
 
     def _read(self) -> None:
         """Empty the queues: replies first, so that the departure of each is already there when its notice is read."""
@@ -212,7 +210,7 @@ class Prober:
     def _void(self, finding: Finding) -> None:
         """Take the stamps of everything that is out for worthless."""
         for flight in self._within_reach(finding):
-            self._close(flight, judgement.of_stall(flight))
+            self._close(flight, classification.of_stall(flight))
         for flight in self._flights.open():
             flight.stepped = True
 
@@ -240,7 +238,7 @@ class Prober:
                 self._take_rtt(flight, reply)
 
     def _take_rtt(self, flight: Flight, reply: Reply) -> None:
-        outcome = judgement.of_reply(flight, reply, self._reading)
+        outcome = classification.of_reply(flight, reply, self._reading)
         if outcome.failure is not Failure.LOCAL_STALL:
             rtt_ns = (outcome.detail or 0) * 1_000 if outcome.rtt_ns is None else outcome.rtt_ns
             flight.stream.rtt_ns_max = max(flight.stream.rtt_ns_max, rtt_ns)
@@ -253,7 +251,7 @@ class Prober:
         else:
             flight = self._flights.get(rejection.probe_index)
         if flight is not None and not flight.closed:
-            self._close(flight, judgement.of_rejection(flight, rejection))
+            self._close(flight, classification.of_rejection(flight, rejection))
 
     def _close(self, flight: Flight, outcome: Outcome) -> None:
         """Give the outcome of a flight, the only one it gets."""

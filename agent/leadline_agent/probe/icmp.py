@@ -25,7 +25,7 @@ from enum import StrEnum
 from icmplib import ICMPSocketError, ICMPv4Socket, ICMPv6Socket, SocketPermissionError
 
 from leadline.errors import UnavailableError
-from leadline_agent.probe import kernel_timestamps as ts
+from leadline_agent.probe import kernel_timestamps
 from leadline_agent.probe.transport import Departure, EchoSocket, Lane, Rejection, Reply
 
 COOKIE_BYTES = 8
@@ -148,9 +148,9 @@ class KernelSocket:
                 replies.append(reply)
         return replies
 
-    def _read(self, packet: bytes, ancillary: ts.Ancillary, source: str) -> Reply | None:
+    def _read(self, packet: bytes, ancillary: kernel_timestamps.Ancillary, source: str) -> Reply | None:
         """The reply in ``packet``; None if it is none of ours."""
-        stamp_ns, ttl = ts.arrival(ancillary)
+        stamp_ns, ttl = kernel_timestamps.arrival(ancillary)
         if self._icmp_offset:
             ttl = packet[8]
             packet = packet[(packet[0] & 0xF) * 4 - 20 :]  # icmplib reckons without IP options
@@ -166,10 +166,12 @@ class KernelSocket:
         receive = self._socket.recvmsg
         for _ in range(_BATCH_MAX):
             try:
-                packet, ancillary, _, destination = receive(_NOTICE_BYTES, _ANCILLARY_BYTES, ts.MSG_ERRQUEUE)
+                packet, ancillary, _, destination = receive(
+                    _NOTICE_BYTES, _ANCILLARY_BYTES, kernel_timestamps.MSG_ERRQUEUE
+                )
             except BlockingIOError:
                 break
-            notice = ts.notice(ancillary)
+            notice = kernel_timestamps.notice(ancillary)
             # It is the whole packet with whatever link header the device has; the cookie marks the place.
             index = self._index(packet, packet.find(self._cookie))
             if notice.sent_at_ns is not None and index is not None:
@@ -198,7 +200,7 @@ class KernelSocket:
         return int.from_bytes(packet[end : end + INDEX_BYTES], "big")
 
     def drops(self) -> int:
-        return ts.drops(self._socket.getsockopt(socket.SOL_SOCKET, ts.SO_MEMINFO, 36))
+        return kernel_timestamps.drops(self._socket.getsockopt(socket.SOL_SOCKET, kernel_timestamps.SO_MEMINFO, 36))
 
     def close(self) -> None:
         self._packets.close()
@@ -206,42 +208,46 @@ class KernelSocket:
     def _configure(self) -> None:
         self._packets._set_ttl(_TTL)
         self._packets._set_traffic_class(self._lane.dscp << 2)
-        set_buffer(self._socket, ts.SO_RCVBUFFORCE, socket.SO_RCVBUF)
+        set_buffer(self._socket, kernel_timestamps.SO_RCVBUFFORCE, socket.SO_RCVBUF)
         # Targets whose neighbour does not resolve hold three seconds of packets; they must not block the others.
-        set_buffer(self._socket, ts.SO_SNDBUFFORCE, socket.SO_SNDBUF)
+        set_buffer(self._socket, kernel_timestamps.SO_SNDBUFFORCE, socket.SO_SNDBUF)
         if self._lane.ip_version == 4:
             self._configure_ipv4()
         else:
             self._configure_ipv6()
         try:
-            self._socket.setsockopt(socket.SOL_SOCKET, ts.SO_TIMESTAMPING, ts.STAMP_BOTH)
+            self._socket.setsockopt(socket.SOL_SOCKET, kernel_timestamps.SO_TIMESTAMPING, kernel_timestamps.STAMP_BOTH)
         except OSError:
             self.stamps_arrivals = False
 
     def _configure_ipv4(self) -> None:
         set_option = self._socket.setsockopt
-        df = ts.PMTUDISC_PROBE if self._lane.dont_fragment else ts.PMTUDISC_DONT
-        set_option(socket.IPPROTO_IP, ts.IP_MTU_DISCOVER, df)
-        set_option(socket.IPPROTO_IP, ts.IP_RECVERR, 1)
+        df = kernel_timestamps.PMTUDISC_PROBE if self._lane.dont_fragment else kernel_timestamps.PMTUDISC_DONT
+        set_option(socket.IPPROTO_IP, kernel_timestamps.IP_MTU_DISCOVER, df)
+        set_option(socket.IPPROTO_IP, kernel_timestamps.IP_RECVERR, 1)
         if not self._is_raw:
-            set_option(socket.IPPROTO_IP, ts.IP_RECVTTL, 1)
+            set_option(socket.IPPROTO_IP, kernel_timestamps.IP_RECVTTL, 1)
             return
-        set_option(ts.SOL_RAW, ts.ICMP_FILTER, struct.pack("@I", 0xFFFFFFFF & ~(1 << _ECHO_REPLIES[4])))
+        set_option(
+            kernel_timestamps.SOL_RAW,
+            kernel_timestamps.ICMP_FILTER,
+            struct.pack("@I", 0xFFFFFFFF & ~(1 << _ECHO_REPLIES[4])),
+        )
         # ldxb 4*([0]&0xf): the IP header's length; ldh [x+4]: the identifier behind it.
         self._attach_filter((0xB1, 0, 0, 0), (0x48, 0, 0, 4))
 
     def _configure_ipv6(self) -> None:
         set_option = self._socket.setsockopt
         if self._lane.dont_fragment:
-            set_option(socket.IPPROTO_IPV6, ts.IPV6_MTU_DISCOVER, ts.PMTUDISC_PROBE)
-            set_option(socket.IPPROTO_IPV6, ts.IPV6_DONTFRAG, 1)
-        set_option(socket.IPPROTO_IPV6, ts.IPV6_RECVERR, 1)
-        set_option(socket.IPPROTO_IPV6, ts.IPV6_RECVHOPLIMIT, 1)
+            set_option(socket.IPPROTO_IPV6, kernel_timestamps.IPV6_MTU_DISCOVER, kernel_timestamps.PMTUDISC_PROBE)
+            set_option(socket.IPPROTO_IPV6, kernel_timestamps.IPV6_DONTFRAG, 1)
+        set_option(socket.IPPROTO_IPV6, kernel_timestamps.IPV6_RECVERR, 1)
+        set_option(socket.IPPROTO_IPV6, kernel_timestamps.IPV6_RECVHOPLIMIT, 1)
         if not self._is_raw:
             return
         word, bit = divmod(_ECHO_REPLIES[6], 32)
         blocked = [0xFFFFFFFF & ~(1 << bit) if at == word else 0xFFFFFFFF for at in range(8)]
-        set_option(socket.IPPROTO_ICMPV6, ts.ICMPV6_FILTER, struct.pack("@8I", *blocked))
+        set_option(socket.IPPROTO_ICMPV6, kernel_timestamps.ICMPV6_FILTER, struct.pack("@8I", *blocked))
         self._attach_filter((0x28, 0, 0, 4))  # ldh [4]: the packet begins with the ICMPv6 header
 
     def _attach_filter(self, *load: tuple[int, int, int, int]) -> None:
@@ -250,7 +256,9 @@ class KernelSocket:
         program = [*load, (0x15, 0, 1, self._identifier), take, leave]
         code = ctypes.create_string_buffer(b"".join(struct.pack("@HBBI", *step) for step in program))
         self._socket.setsockopt(
-            socket.SOL_SOCKET, ts.SO_ATTACH_FILTER, struct.pack("@HP", len(program), ctypes.addressof(code))
+            socket.SOL_SOCKET,
+            kernel_timestamps.SO_ATTACH_FILTER,
+            struct.pack("@HP", len(program), ctypes.addressof(code)),
         )
 
 

@@ -32,7 +32,7 @@ from leadline.durations import duration_ms, duration_text
 from leadline.errors import ConfigError
 from leadline.model import INTERVAL_MS_MIN, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN
 from leadline.wire.codec import convert
-from leadline_agent.probe import address_policy as policy
+from leadline_agent.probe import address_policy
 from leadline_agent.probe.results import Aim
 
 FILE_DEFAULT = Path("/etc/leadline/policy.toml")
@@ -53,20 +53,20 @@ class LocalPolicy:
     #: None: all that ``policy.may_send`` allows.
     allowed: tuple[Network, ...] | None = None
     denied: tuple[Network, ...] = ()
-    packets_per_s: int = policy.PACKETS_PER_S_MAX
+    packets_per_s: int = address_policy.PACKETS_PER_S_MAX
     payload_bytes_max: int = PAYLOAD_BYTES_MAX
     interval_ms_min: int = INTERVAL_MS_MIN
 
     def __post_init__(self) -> None:
-        _within("packets_per_second", self.packets_per_s, 1, policy.PACKETS_PER_S_MAX)
+        _within("packets_per_second", self.packets_per_s, 1, address_policy.PACKETS_PER_S_MAX)
         _within("payload_bytes_max", self.payload_bytes_max, PAYLOAD_BYTES_MIN, PAYLOAD_BYTES_MAX)
         if self.interval_ms_min < INTERVAL_MS_MIN:
             raise ConfigError("min_interval", f"is below {INTERVAL_MS_MIN} ms, the floor that no file lifts")
 
     def may_send(self, address: str) -> bool:
         """For ``Prober(may_send=…)``: whether this IP literal may be probed. ValueError if it is none."""
-        ip = policy.plain(address)
-        if not policy.may_send(address) or _is_in(ip, self.denied):
+        ip = address_policy.plain(address)
+        if not address_policy.may_send(address) or _is_in(ip, self.denied):
             return False
         return self.allowed is None or str(ip) in _OWN_LOOPBACK or _is_in(ip, self.allowed)
 
@@ -118,7 +118,7 @@ def permitted(aims: Sequence[Aim], local: LocalPolicy) -> tuple[list[Aim], list[
 
 def _compiled_complaint(aim: Aim, local: LocalPolicy) -> str | None:
     try:
-        policy.check_aims([aim], local.may_send)
+        address_policy.check_aims([aim], local.may_send)
     except ConfigError as error:
         return str(error)
     return None

@@ -11,7 +11,7 @@ import errno
 import logging
 from collections.abc import Collection
 
-from leadline_agent.spool import manifest as ledger
+from leadline_agent.spool import manifest
 from leadline_agent.spool.filesystem import Files
 from leadline_agent.spool.index import Rank, SegmentIndex, State
 from leadline_agent.spool.loss_records import Tombstone
@@ -105,7 +105,7 @@ class Room:
             written = self._contents.ledger(without)
             self._contents.marked = False
         try:
-            ledger.save(self._files, written)
+            manifest.save(self._files, written)
         except OSError as error:
             log.warning("ledger not written", extra={"reason": error.strerror})
             self._contents.marked = True

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Collection, Container, Iterable, Sequence
 from typing import NamedTuple
 
-from leadline_agent.spool import manifest as ledger
+from leadline_agent.spool import manifest
 from leadline_agent.spool.index import BatchId, Place, SegmentIndex, Shelf, Spooled, State, lost
 from leadline_agent.spool.loss_records import Loss, Tombstone
 from leadline_agent.spool.manifest import DeadLetter, Ledger
@@ -91,7 +91,7 @@ class Contents:
         found = self.shelf.find(batch)
         spooled = found[0].batch(found[1]) if found else self.pending.spooled(batch)
         assert spooled is not None
-        self.dead[batch] = DeadLetter(batch.epoch, batch.seq, now_s, reason[: ledger.REASON_LENGTH_MAX])
+        self.dead[batch] = DeadLetter(batch.epoch, batch.seq, now_s, reason[: manifest.REASON_LENGTH_MAX])
         self.pending.bury([lost(spooled, Loss.REFUSED)])
         return True
 
@@ -184,7 +184,7 @@ class Contents:
         segments = [segment for segment in self.shelf if segment not in without]
         self._forget_delivered()
         return Ledger(
-            rows=[ledger.row_of(segment) for segment in segments if len(segment)],
+            rows=[manifest.row_of(segment) for segment in segments if len(segment)],
             dead=list(self.dead.values()),
             undelivered=self.tombstones(),
             delivered=sorted(self._delivered, key=lambda one: (one.epoch, one.first_seq)),

@@ -72,23 +72,22 @@ class Question:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, judge, print; the exit status says how it stands."""
-    from leadline_cli.check import evaluation as check_judge
-    from leadline_cli.check import measurement as check_measure
+    from leadline_cli.check import evaluation, measurement
     from leadline_cli.check import text as check_text
 
     question = _question(args)
     profiles = [catalogue().profile(profile) for profile in question.profiles]
-    targets = check_measure.resolve_all(question.hosts, question.family)
+    targets = measurement.resolve_all(question.hosts, question.family)
     clock = SystemClock()
     started_at = datetime.fromtimestamp(clock.wall_ns() / 1e9, UTC)
     with check_text.progress(question.slots) if sys.stderr.isatty() else nullcontext() as progress:
-        run = check_measure.measure(question.settings, question.slots, targets, clock, seeded(), progress)
-    document = check_judge.document(question, profiles, catalogue(), run, started_at)
+        run = measurement.measure(question.settings, question.slots, targets, clock, seeded(), progress)
+    document = evaluation.document(question, profiles, catalogue(), run, started_at)
     if args.json:
         print(check_text.json_text(document))
     else:
         print(check_text.text(document))
-    return check_judge.exit_status(document)
+    return evaluation.exit_status(document)
 
 
 def _question(args: argparse.Namespace) -> Question:

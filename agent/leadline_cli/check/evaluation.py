@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from leadline import __version__
-from leadline import evaluation as judge
-from leadline import propagation as physics
+from leadline import __version__, evaluation, propagation
 from leadline.evaluation import Criterion, State, WindowJudgement
 from leadline.limits.catalogue import Catalogue, Limit, Profile
 from leadline.model import WINDOW_S, ErrorBound, Failure, us_ceil
@@ -61,8 +59,8 @@ def document(
     question: Question, profiles: Sequence[Profile], catalogue: Catalogue, run: Run, started_at: datetime
 ) -> CheckDocument:
     """Judge every target of a run."""
-    campaign = judge.campaign()
-    floors = physics.floors(*question.sites) if question.sites else None
+    campaign = evaluation.campaign()
+    floors = propagation.floors(*question.sites) if question.sites else None
     return CheckDocument(
         version=CHECK_VERSION,
         leadline=__version__,
@@ -206,7 +204,7 @@ def _profile_answer(
     floors: Floors | None,
     why_not: str,
 ) -> ProfileAnswer:
-    judged = judge.judged(catalogue.limits_of(profile))
+    judged = evaluation.judged(catalogue.limits_of(profile))
     undecided = [Undecided(limit_id=item.limit_id, reason=item.reason) for item in judged.not_judged]
     if not judged.criteria:
         return ProfileAnswer(
@@ -228,7 +226,7 @@ def _profile_answer(
         limit_us=criterion.limit_us,
         comparison=str(criterion.comparison),
         measure=str(criterion.measure),
-        observed_us=judge.observed_us(whole.stats, criterion.measure),
+        observed_us=evaluation.observed_us(whole.stats, criterion.measure),
         source=source_answer(catalogue.limit(criterion.limit_id)),
         physics=_physics_answer(criterion, floors),
         not_judged=undecided,
@@ -257,7 +255,7 @@ def source_answer(limit: Limit) -> SourceAnswer:
 def _physics_answer(criterion: Criterion, floors: Floors | None) -> PhysicsAnswer | None:
     if floors is None or not criterion.bounds_rtt:
         return None
-    found = physics.physics(floors, criterion.limit_us, criterion.comparison)
+    found = propagation.physics(floors, criterion.limit_us, criterion.comparison)
     return PhysicsAnswer(
         reach=str(found.reach),
         distance_km=round(floors.distance_km, 3),
@@ -278,12 +276,12 @@ def _answer(
 
 
 def _physical_answer(criterion: Criterion, floors: Floors, min_us: int | None) -> tuple[Verdict, str] | None:
-    if min_us is not None and physics.measured_minimum(floors, min_us).plausibility is Plausibility.INVALID:
+    if min_us is not None and propagation.measured_minimum(floors, min_us).plausibility is Plausibility.INVALID:
         return Verdict.INVALID, (
             f"the fastest reply took {_ms(min_us)} and light in a vacuum needs {floors.vacuum_ns / 1e6:.3f} ms for "
             f"{floors.distance_low_km:.0f} km: the coordinates (or the clock) are wrong"
         )
-    reach = physics.physics(floors, criterion.limit_us, criterion.comparison).reach
+    reach = propagation.physics(floors, criterion.limit_us, criterion.comparison).reach
     if reach is Reach.IMPOSSIBLE:
         return Verdict.IMPOSSIBLE, (
             f"light in a vacuum needs {floors.vacuum_ns / 1e6:.2f} ms there and back over "
@@ -305,7 +303,7 @@ def _measured_answer(
             f"never replied ({why_not}): a filter on the way looks the same as a dead path; "
             "probe a host that answers ping"
         )
-    readings = [judge.window_judgement(window.stats, criterion, window.error) for window in windows]
+    readings = [evaluation.window_judgement(window.stats, criterion, window.error) for window in windows]
     verdict = _verdict(readings)
     if verdict is Verdict.NOT_MEASURED:
         return verdict, f"less than 80 % of the probes could be sent ({why_not})"
@@ -337,7 +335,7 @@ def _reason(verdict: Verdict, criterion: Criterion, hit: Sequence[_Window], wind
 
 
 def _worst_text(criterion: Criterion, windows: Sequence[_Window]) -> str:
-    values = [judge.observed_us(window.stats, criterion.measure) for window in windows if window.stats.sent]
+    values = [evaluation.observed_us(window.stats, criterion.measure) for window in windows if window.stats.sent]
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         return f"the {criterion.measure} fell on a lost probe"

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from leadline.errors import ConfigError
 from leadline.user_dirs import state_directory
-from leadline_cli.commands import agent_keys as agents
-from leadline_cli.commands import agent_status as status
-from leadline_cli.doctor import command as doctor
+from leadline_cli.commands import agent_keys, agent_status
+from leadline_cli.doctor import command as doctor_command
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -57,8 +56,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )  # fmt: skip
     run.add_argument("--verbose", action="store_true", help="log every detail")
     run.set_defaults(run=run_agent)
-    agents.add_administration(actions)
-    for action in (enroll, run, agents.add_rotate(actions), doctor.add_parser(actions), status.add_parser(actions)):
+    agent_keys.add_administration(actions)
+    for action in (
+        enroll,
+        run,
+        agent_keys.add_rotate(actions),
+        doctor_command.add_parser(actions),
+        agent_status.add_parser(actions),
+    ):
         action.add_argument(
             "--state-dir", metavar="DIR", type=Path, default=state_directory(os.environ),
             help="where credential and plan are kept (default %(default)s)",
@@ -87,7 +92,7 @@ def run_enroll(args: argparse.Namespace) -> int:
     )
     AgentState(args.state_dir).save_credential(credential)
     print(f"enrolled as agent {answer.agent} of site {answer.site}; start it with: leadline agent run")
-    agents.print_signing_key(credential)
+    agent_keys.print_signing_key(credential)
     return 0
 
 

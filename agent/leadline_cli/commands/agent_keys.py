@@ -10,7 +10,7 @@ from urllib.parse import quote
 from leadline.wire import batch as wire
 from leadline.wire.admin import AgentEntry, AgentsAnswer, RevokedAnswer
 from leadline.wire.signing import key_id
-from leadline_cli import api_client as client
+from leadline_cli import api_client
 
 if TYPE_CHECKING:
     from leadline_agent.identity.state_dir import Credential
@@ -52,7 +52,7 @@ def add_administration(actions: argparse._SubParsersAction[argparse.ArgumentPars
     revoke.add_argument("agent", metavar="NAME", help="the agent")
     revoke.set_defaults(run=run_revoke)
     for action in (listed, revoke):
-        client.add_options(action)
+        api_client.add_options(action)
 
 
 def run_rotate(args: argparse.Namespace) -> int:
@@ -83,7 +83,7 @@ def print_signing_key(credential: Credential) -> None:
 
 def run_list(args: argparse.Namespace) -> int:
     """Print one line an agent."""
-    answer = client.administrate(args, "GET", "/api/v1/agents", b"", AgentsAnswer)
+    answer = api_client.administrate(args, "GET", "/api/v1/agents", b"", AgentsAnswer)
     if args.json:
         print(wire.encode(answer).decode())
         return 0
@@ -104,7 +104,7 @@ def _line(entry: AgentEntry) -> str:
 def run_revoke(args: argparse.Namespace) -> int:
     """Revoke, and say how many keys that ended."""
     path = f"/api/v1/agents/{quote(args.agent, safe='')}/keys"
-    answer = client.administrate(args, "DELETE", path, b"", RevokedAnswer)
+    answer = api_client.administrate(args, "DELETE", path, b"", RevokedAnswer)
     print(f"{answer.revoked} keys of agent {args.agent} revoked; its next request is refused")
     return 0
 

@@ -7,21 +7,13 @@ from pathlib import Path
 
 from leadline.wire import batch as wire
 from leadline.wire.admin import AuditAnswer
-from leadline_cli import api_client as client
+from leadline_cli import api_client
 from leadline_cli.commands import (
-    collector_grant_reader as grant_reader,
-)
-from leadline_cli.commands import (
-    collector_maintenance as months,
-)
-from leadline_cli.commands import (
-    collector_ready as ready,
-)
-from leadline_cli.commands import (
-    collector_simulate as simulated,
-)
-from leadline_cli.commands import (
-    collector_verify as verify,
+    collector_grant_reader,
+    collector_maintenance,
+    collector_ready,
+    collector_simulate,
+    collector_verify,
 )
 from leadline_cli.commands.agent_keys import moment
 from leadline_cli.database_options import add_retention, add_storage, config_of
@@ -69,11 +61,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     restore.add_argument("file", metavar="FILE", type=Path, help="what `leadline collector backup` made")
     add_storage(restore)
     restore.set_defaults(run=run_restore)
-    add_storage(verify.add_parser(actions))
-    add_storage(simulated.add_parser(actions))
-    add_storage(grant_reader.add_parser(actions))
-    ready.add_parser(actions)
-    for parser in months.add_parsers(actions):
+    add_storage(collector_verify.add_parser(actions))
+    add_storage(collector_simulate.add_parser(actions))
+    add_storage(collector_grant_reader.add_parser(actions))
+    collector_ready.add_parser(actions)
+    for parser in collector_maintenance.add_parsers(actions):
         add_storage(parser)
     audit = actions.add_parser(
         "audit",
@@ -84,7 +76,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     audit.add_argument("--limit", type=int, default=100, help="entries at most, 1..1000 (default 100)")
     audit.add_argument("--before", type=int, help="only entries older than this id")
     audit.add_argument("--json", action="store_true", help="print the entries as JSON")
-    client.add_options(audit)
+    api_client.add_options(audit)
     audit.set_defaults(run=run_audit)
 
 
@@ -158,7 +150,7 @@ def run_restore(args: argparse.Namespace) -> int:
 def run_audit(args: argparse.Namespace) -> int:
     """Print one line an entry."""
     before = "" if args.before is None else f"&before={args.before}"
-    answer = client.administrate(args, "GET", f"/api/v1/audit?limit={args.limit}{before}", b"", AuditAnswer)
+    answer = api_client.administrate(args, "GET", f"/api/v1/audit?limit={args.limit}{before}", b"", AuditAnswer)
     if args.json:
         print(wire.encode(answer).decode())
         return 0

@@ -41,14 +41,14 @@ def run_compact(args: argparse.Namespace) -> int:
     """Compact until nothing is due; 1 if something failed."""
     config = config_of(args)
     from leadline.clock import SystemClock
-    from leadline_collector.rollup import dirty_hours as marks
+    from leadline_collector.rollup import dirty_hours
     from leadline_collector.rollup.worker import compact
     from leadline_collector.server.serve import opened
 
     with opened(config) as store:
         if args.all:
             with store.write() as writer:
-                marks.mark_all(writer.connection)
+                dirty_hours.mark_all(writer.connection)
         done = compact(store, SystemClock(), progress=_progress)
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)

@@ -84,7 +84,7 @@ def _collector(directory: Path, port: int, stopping: threading.Event) -> Iterato
     """A collector on SQLite in this process, with the demo's mesh and history; its address."""
     try:
         from leadline_collector.config import read_config
-        from leadline_collector.mesh import service as meshes
+        from leadline_collector.mesh import service as mesh_service
         from leadline_collector.server.serve import opened, running
     except ModuleNotFoundError as error:
         raise UnavailableError(
@@ -93,7 +93,7 @@ def _collector(directory: Path, port: int, stopping: threading.Event) -> Iterato
     config = read_config({"data_dir": directory / "collector", "port": port}, {})
     clock = SystemClock()
     with opened(config) as store:
-        version = meshes.apply(store, clock, mesh_text().encode()).version
+        version = mesh_service.apply(store, clock, mesh_text().encode()).version
         # The socket first: a taken port is said before seconds are spent on history.
         with running(config, store, clock) as url:
             _simulate(store, version, stopping)

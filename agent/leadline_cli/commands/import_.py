@@ -14,7 +14,7 @@ from msgspec import Struct
 from leadline.durations import duration_ms
 from leadline.errors import ConfigError, UnavailableError
 from leadline.wire import batch as wire
-from leadline_cli import api_client as client
+from leadline_cli import api_client
 
 if TYPE_CHECKING:
     from leadline.mesh.model import Mesh
@@ -42,7 +42,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--interval", help="how far apart the probes were; default: as the times in the file say")
     parser.add_argument("--dry-run", action="store_true", help="only read the file and say what it holds; no collector")
     parser.add_argument("--json", action="store_true", help="print one JSON document (docs/import.md)")
-    client.add_options(parser)
+    api_client.add_options(parser)
     parser.set_defaults(run=run_import)
 
 
@@ -89,7 +89,7 @@ def _send(args: argparse.Namespace, found: Cut) -> Stored:
     from leadline_cli.importers.document import Stored
     from leadline_cli.importers.target_names import target_of
 
-    mesh: Mesh = parse_mesh(client.administrate(args, "GET", "/api/v1/mesh", b"", _MeshText).text)
+    mesh: Mesh = parse_mesh(api_client.administrate(args, "GET", "/api/v1/mesh", b"", _MeshText).text)
     target = target_of(mesh, args.dst, found.address)
     # Nothing out of the mesh goes into the bytes: they have to be the same when the mesh is another.
     address = found.address or found.host or target
@@ -115,7 +115,7 @@ def _origin(found: Cut) -> dict[str, str | int]:
 
 
 def _post(args: argparse.Namespace, path: str, body: bytes) -> wire.Ack:
-    ack = client.administrate(args, "POST", path, body, wire.Ack)
+    ack = api_client.administrate(args, "POST", path, body, wire.Ack)
     if ack.digest != wire.digest(body):
         raise UnavailableError(f"{args.collector} acknowledges other bytes than were sent: is it behind a proxy?")
     return ack

@@ -42,30 +42,30 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run_list(args: argparse.Namespace) -> int:
     """Print a table, a line per limit or profile."""
     from leadline.limits.catalogue import catalogue
-    from leadline_cli.commands import limits_text as limit_text
+    from leadline_cli.commands import limits_text
 
     known = catalogue()
     if args.profiles:
         profiles = _selected_profiles(known, args)
-        _print(args, lambda: {"profiles": profiles}, lambda: limit_text.profile_table(known, profiles))
+        _print(args, lambda: {"profiles": profiles}, lambda: limits_text.profile_table(known, profiles))
     else:
         limits = _selected(known, args)
-        _print(args, lambda: {"limits": limits}, lambda: limit_text.limit_table(limits))
+        _print(args, lambda: {"limits": limits}, lambda: limits_text.limit_table(limits))
     return 0
 
 
 def run_show(args: argparse.Namespace) -> int:
     """Print all that is known of one limit or profile."""
     from leadline.limits.catalogue import catalogue
-    from leadline_cli.commands import limits_text as limit_text
+    from leadline_cli.commands import limits_text
 
     known = catalogue()
     if args.id in known.limits:
         limit = known.limit(args.id)
-        _print(args, lambda: _limit_document(known, limit), lambda: limit_text.limit_page(known, limit))
+        _print(args, lambda: _limit_document(known, limit), lambda: limits_text.limit_page(known, limit))
     else:
         profile = known.profile(args.id)
-        _print(args, lambda: _profile_document(known, profile), lambda: limit_text.profile_page(known, profile))
+        _print(args, lambda: _profile_document(known, profile), lambda: limits_text.profile_page(known, profile))
     return 0
 
 

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
-from leadline.limits import descriptions as limit_words
+from leadline.limits import descriptions
 from leadline.limits.catalogue import Catalogue, Limit, Profile, Source
 
 #: Longer lines are hard to read, however wide the terminal is.
@@ -33,16 +33,16 @@ def limit_page(known: Catalogue, limit: Limit) -> str:
     """All that is known of a limit."""
     profiles = [profile.id for profile in known.profiles.values() if limit.id in (*profile.all_of, *profile.declared)]
     facts = [
-        ("limit", [f"{limit.text} ({limit_words.metric(limit)})"]),
-        ("applies to", [limit_words.statistic(limit)]),
+        ("limit", [f"{limit.text} ({descriptions.metric(limit)})"]),
+        ("applies to", [descriptions.statistic(limit)]),
         ("leg", [limit.leg.value]),
         ("scope", [limit.scope.value]),
         ("strength", [limit.strength.value]),
-        ("licence", [limit.license or limit_words.NOT_STATED]),
-        ("also needs", limit.other_requirements or [limit_words.NOT_STATED]),
-        ("judged by", limit_words.judged_by(limit)),
+        ("licence", [limit.license or descriptions.NOT_STATED]),
+        ("also needs", limit.other_requirements or [descriptions.NOT_STATED]),
+        ("judged by", descriptions.judged_by(limit)),
         ("source", _source(limit.source)),
-        ("read in", [limit_words.read_in(limit)]),
+        ("read in", [descriptions.read_in(limit)]),
         ("see also", list(chain.from_iterable(map(_source, limit.additional_sources)))),
         ("confidence", [limit.confidence.value]),
         ("status", [limit.status.value]),
@@ -66,13 +66,15 @@ def _values(limits: Iterable[Limit]) -> list[str]:
 
 
 def _member(limit: Limit) -> list[str]:
-    read = f"read in: {limit_words.read_in(limit)}; confidence: {limit.confidence}; status: {limit.status}"
-    number = f"{limit.id}: {limit_words.metric(limit)} {limit.text}; vendor's statistic: {limit_words.statistic(limit)}"
-    return [number, *limit_words.judged_by(limit), *_source(limit.source), read]
+    read = f"read in: {descriptions.read_in(limit)}; confidence: {limit.confidence}; status: {limit.status}"
+    number = (
+        f"{limit.id}: {descriptions.metric(limit)} {limit.text}; vendor's statistic: {descriptions.statistic(limit)}"
+    )
+    return [number, *descriptions.judged_by(limit), *_source(limit.source), read]
 
 
 def _source(source: Source) -> list[str]:
-    published = f"published: {source.published or limit_words.NOT_STATED}"
+    published = f"published: {source.published or descriptions.NOT_STATED}"
     title = f"{source.title} [{source.kb}]" if source.kb else source.title
     return [f"{title}; {published}", source.url or "no address"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from leadline.errors import ConfigError
 from leadline.mesh.model import Mesh
 from leadline.wire import batch as wire
-from leadline_cli import api_client as client
+from leadline_cli import api_client
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -25,7 +25,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     apply.add_argument("file", metavar="FILE", help="the mesh file (TOML, docs/mesh.md); - for standard input")
     apply.add_argument("--dry-run", action="store_true", help="only check the file; needs no collector")
     apply.add_argument("--json", action="store_true", help="print the answer as JSON")
-    client.add_options(apply)
+    api_client.add_options(apply)
     apply.set_defaults(run=run_apply)
 
 
@@ -47,7 +47,7 @@ def run_apply(args: argparse.Namespace) -> int:
         )
         _print(args, mesh, answer, f"{args.file} is right")
         return 0
-    answer = client.administrate(args, "PUT", "/api/v1/mesh", text.encode(), wire.MeshAnswer)
+    answer = api_client.administrate(args, "PUT", "/api/v1/mesh", text.encode(), wire.MeshAnswer)
     said = f"mesh version {answer.version} is in force" if answer.changed else f"no change: version {answer.version}"
     _print(args, mesh, answer, said)
     return 0

@@ -10,7 +10,7 @@ from leadline.durations import duration_ms
 from leadline.errors import ConfigError
 from leadline.wire import batch as wire
 from leadline.wire.admin import RevokedAnswer, TokenEntry, TokensAnswer
-from leadline_cli import api_client as client
+from leadline_cli import api_client
 from leadline_cli.commands.agent_keys import moment
 
 
@@ -45,7 +45,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     revoke.add_argument("id", metavar="ID", help="as `leadline token list` shows it")
     revoke.set_defaults(run=run_revoke)
     for action in (create, listed, revoke):
-        client.add_options(action)
+        api_client.add_options(action)
 
 
 def run_create(args: argparse.Namespace) -> int:
@@ -55,7 +55,7 @@ def run_create(args: argparse.Namespace) -> int:
     except ValueError as error:
         raise ConfigError("--ttl", str(error)) from error
     body = wire.encode(wire.TokenRequest(site=args.site, ttl_s=ttl_s))
-    answer = client.administrate(args, "POST", "/api/v1/tokens", body, wire.TokenAnswer)
+    answer = api_client.administrate(args, "POST", "/api/v1/tokens", body, wire.TokenAnswer)
     if args.json:
         print(wire.encode(answer).decode())
     else:
@@ -66,7 +66,7 @@ def run_create(args: argparse.Namespace) -> int:
 
 def run_list(args: argparse.Namespace) -> int:
     """Print one line a token."""
-    answer = client.administrate(args, "GET", "/api/v1/tokens", b"", TokensAnswer)
+    answer = api_client.administrate(args, "GET", "/api/v1/tokens", b"", TokensAnswer)
     if args.json:
         print(wire.encode(answer).decode())
         return 0
@@ -85,6 +85,6 @@ def _state(entry: TokenEntry) -> str:
 
 def run_revoke(args: argparse.Namespace) -> int:
     """Revoke one token."""
-    client.administrate(args, "DELETE", f"/api/v1/tokens/{quote(args.id, safe='')}", b"", RevokedAnswer)
+    api_client.administrate(args, "DELETE", f"/api/v1/tokens/{quote(args.id, safe='')}", b"", RevokedAnswer)
     print(f"token {args.id} revoked")
     return 0

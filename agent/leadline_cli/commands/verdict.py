@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from leadline.errors import ConfigError, UnavailableError
-from leadline_cli import api_client as client
+from leadline_cli import api_client
 
 if TYPE_CHECKING:
     from leadline_verdict.document import VerdictDocument
@@ -66,7 +66,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--export", type=Path, metavar="FILE", help="write the windows to this file and judge nothing")
     parser.add_argument("--json", action="store_true", help="print the document (docs/verdict.schema.json)")
-    client.add_options(parser)
+    api_client.add_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -103,14 +103,14 @@ def _asked(args: argparse.Namespace) -> VerdictDocument:
     from leadline_verdict.document import VerdictDocument
 
     with waiting("the collector judges"):
-        return client.administrate(args, "GET", "/api/v1/verdicts" + _query(args), b"", VerdictDocument)
+        return api_client.administrate(args, "GET", "/api/v1/verdicts" + _query(args), b"", VerdictDocument)
 
 
 def _export(args: argparse.Namespace) -> int:
     from leadline_cli.commands.verdict_text import waiting
 
     with waiting("the collector writes windows"):
-        data = client.fetch(args, "/api/v1/verdicts/windows" + _query(args))
+        data = api_client.fetch(args, "/api/v1/verdicts/windows" + _query(args))
     try:
         args.export.write_bytes(data)
     except OSError as error:
@@ -133,7 +133,7 @@ def _judged(args: argparse.Namespace) -> VerdictDocument:
 def _judged_here(args: argparse.Namespace) -> VerdictDocument:
     from leadline.limits.catalogue import Profile, catalogue
     from leadline_cli.commands.verdict_text import counting
-    from leadline_verdict import csv_exchange as exchange
+    from leadline_verdict import csv_exchange
     from leadline_verdict.report import Asked, answer
     from leadline_verdict.requirements import Wishes, assignments, requirements
 
@@ -144,7 +144,7 @@ def _judged_here(args: argparse.Namespace) -> VerdictDocument:
     if not args.profile and not args.limit:
         raise ConfigError("--profile", "a file of windows has no mesh that names profiles: name one")
     with _opened(args.input) as file:
-        windows = exchange.read(file)
+        windows = csv_exchange.read(file)
     wishes = Wishes(
         overrides=assignments("override", args.override),
         declared=assignments("declare", args.declare),

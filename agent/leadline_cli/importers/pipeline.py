@@ -10,10 +10,8 @@ from pathlib import Path
 
 from leadline.errors import ConfigError
 from leadline.model import Window
-from leadline_cli.importers import csv_file as table
-from leadline_cli.importers import fping, iputils
-from leadline_cli.importers import samples as runs
-from leadline_cli.importers import windowing as minutes
+from leadline_cli.importers import csv_file, fping, iputils, windowing
+from leadline_cli.importers import samples as importers_samples
 from leadline_cli.importers.samples import Reading, Run, Sample
 
 #: A month of a probe a second as ping prints it is 230 MB, and takes two gigabytes while it is read.
@@ -81,7 +79,7 @@ def _cut(path: Path, choices: Choices) -> Cut:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     with path.open(encoding="utf-8", newline="") as lines:
         found, samples = _samples(lines, choices)
-    ms = minutes.interval_ms(samples, choices.interval_ms)
+    ms = windowing.interval_ms(samples, choices.interval_ms)
     return Cut(
         file=path.name,
         sha256=sha256,
@@ -91,10 +89,10 @@ def _cut(path: Path, choices: Choices) -> Cut:
         start_us=choices.start_us,
         first_us=samples[0].at_us,
         last_us=samples[-1].at_us,
-        period_us=minutes.period_us(samples),
+        period_us=windowing.period_us(samples),
         interval_ms=ms,
         resolution_us=found.resolution_us,
-        windows=minutes.windows(samples, ms),
+        windows=windowing.windows(samples, ms),
         notes=[*_notes(found, choices)],
     )
 
@@ -104,11 +102,11 @@ def _samples(lines: Iterable[str], choices: Choices) -> tuple[Reading, list[Samp
     if choices.format is Format.CSV:
         if choices.host is not None or choices.start_us is not None:
             raise ConfigError("--host" if choices.host else "--start", "a CSV is about one host and has its own times")
-        return Reading(runs=()), table.read(lines)
+        return Reading(runs=()), csv_file.read(lines)
     reading = fping.read(lines) if choices.format is Format.FPING else iputils.read(lines)
-    chosen = runs.chosen(reading, choices.host)
+    chosen = importers_samples.chosen(reading, choices.host)
     period_ms = choices.interval_ms or (PING_PERIOD_MS if choices.format is Format.PING else None)
-    samples = runs.placed(chosen, choices.start_us, None if period_ms is None else period_ms * 1_000)
+    samples = importers_samples.placed(chosen, choices.start_us, None if period_ms is None else period_ms * 1_000)
     return Reading(runs=chosen, resolution_us=reading.resolution_us), samples
 
 

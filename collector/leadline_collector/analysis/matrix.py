@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from leadline import evaluation as judge
+from leadline import evaluation
 from leadline.clock import iso
 from leadline.evaluation import State, Tally
 from leadline.limits.catalogue import catalogue
@@ -16,8 +16,8 @@ from leadline_collector.analysis.documents import MatrixAnswer, PairAnswer, RttA
 from leadline_collector.analysis.profiles import profile_answer
 from leadline_collector.db.transactions import Reader, Store
 from leadline_collector.http.problems import ProblemError
-from leadline_collector.mesh import registry as directory
-from leadline_collector.mesh import service as meshes
+from leadline_collector.mesh import registry
+from leadline_collector.mesh import service as mesh_service
 from leadline_collector.rollup import period_counts
 from leadline_collector.rollup.period_counts import PairCounts
 from leadline_collector.time_range import Period
@@ -30,9 +30,9 @@ def matrix(store: Store, profile_id: str, period: Period, group: str | None = No
     """The answer; ConfigError for an unknown profile, 422 for an unknown group. Without a mesh there are no pairs."""
     known = catalogue()
     profile = known.profile(profile_id)
-    judged = judge.judged(known.limits_of(profile))
+    judged = evaluation.judged(known.limits_of(profile))
     with store.read() as reader:
-        version, mesh = meshes.in_force(reader) or (0, None)
+        version, mesh = mesh_service.in_force(reader) or (0, None)
         pairs = [] if mesh is None else list(_pairs(reader, mesh, profile_id, period, group))
     return MatrixAnswer(
         profile=profile_answer(known, profile),
@@ -52,7 +52,7 @@ def _pairs(reader: Reader, mesh: Mesh, profile_id: str, period: Period, group: s
     if group is not None and group not in mesh.groups:
         raise ProblemError(422, f"group: {group!r} is none of {', '.join(mesh.groups)}", path="group")
     asked = {pair: settings for pair, settings in mesh.pairs.items() if group is None or group in settings.groups}
-    known = directory.read(reader.connection)
+    known = registry.read(reader.connection)
     sources = sorted({known.site_ids[pair.source] for pair in asked})
     counted = period_counts.count(reader.connection, known, sources, profile_id, period)
     marked = {site.name for site in mesh.sites if site.simulated}

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from leadline import evaluation as judge
+from leadline import evaluation
 from leadline.clock import iso
 from leadline.limits.catalogue import catalogue
 from leadline.model import WINDOW_S, Pair
@@ -28,7 +28,7 @@ LIMIT_MAX = 10_080
 def pair_windows(store: Store, pair: Pair, period: Period, profile_id: str | None, limit: int) -> WindowsAnswer:
     """At most ``limit`` minutes of the pair, oldest first; 404 if no mesh ever had one of its sites."""
     known = catalogue()
-    asked = None if profile_id is None else Judge(judge.judged(known.limits_of(known.profile(profile_id))))
+    asked = None if profile_id is None else Judge(evaluation.judged(known.limits_of(known.profile(profile_id))))
     with store.read() as reader:
         rows = _rows(reader, pair, period, limit)
     minutes = sorted(rows)

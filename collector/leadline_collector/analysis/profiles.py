@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leadline import evaluation as judge
+from leadline import evaluation
 from leadline.evaluation import Criterion
 from leadline.limits.catalogue import Catalogue, Limit, Profile, Source, catalogue
 from leadline_collector.analysis.documents import LimitAnswer, ProfileAnswer, ProfilesAnswer, SourceAnswer
@@ -28,7 +28,7 @@ def profile_answer(known: Catalogue, profile: Profile) -> ProfileAnswer:
 
 
 def _limit(limit: Limit) -> LimitAnswer:
-    how = judge.criterion(limit)
+    how = evaluation.criterion(limit)
     judged = how if isinstance(how, Criterion) else None
     return LimitAnswer(
         id=limit.id,

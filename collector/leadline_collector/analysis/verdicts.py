@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from leadline import propagation as physics
+from leadline import propagation
 from leadline.limits.catalogue import catalogue
 from leadline.mesh.model import Mesh
 from leadline.model import WINDOW_S, Pair
 from leadline.wire.batch import GapReason, is_imported
 from leadline_collector.db.transactions import PathIds, Reader, Store
-from leadline_collector.gaps import service as agent_gaps
+from leadline_collector.gaps import service as gap_service
 from leadline_collector.http.problems import ProblemError
-from leadline_collector.mesh import service as meshes
+from leadline_collector.mesh import service as mesh_service
 from leadline_collector.mesh.paths import paths_by_pair
 from leadline_collector.time_range import Period
 from leadline_verdict.decision import Missing, Rule
@@ -94,7 +94,7 @@ def pair_windows(store: Store, question: Question) -> tuple[list[PairWindows], M
 
 
 def _mesh(reader: Reader) -> tuple[int, Mesh]:
-    found = meshes.in_force(reader)
+    found = mesh_service.in_force(reader)
     if found is None:
         raise ProblemError(
             404, "no mesh has been applied, so there is no pair to judge; apply one with `leadline mesh apply`"
@@ -178,7 +178,7 @@ class Windows:
             start_s=self._period.start_s,
             minutes=self._period.windows,
             paths=paths,
-            floors=physics.floors(*ends),
+            floors=propagation.floors(*ends),
             ambiguous=self._ambiguous(pair.destination, [path.series for path in paths]),
             explained=self._explained(sorted({path.agent for path in paths})),
         )
@@ -235,7 +235,7 @@ class Windows:
         if is_imported(agent):
             # A file tells no reason for what is not in it.
             return explained
-        for gap in agent_gaps.all_gaps(self._reader, agent, self._period):
+        for gap in gap_service.all_gaps(self._reader, agent, self._period):
             if gap.reason in _NOT_THE_PATH:
                 first, last = (
                     (one - self._period.start_s) // WINDOW_S for one in (gap.start_s, gap.end_s + WINDOW_S - 1)

@@ -10,12 +10,9 @@ from fastapi import Path as PathPart
 from leadline.model import NAME_LENGTH_MAX
 from leadline.wire import batch as wire
 from leadline.wire.admin import AgentsAnswer, AuditAnswer, RevokedAnswer, TokensAnswer
-from leadline_collector.auth import enrolment
-from leadline_collector.auth import key_rotation as rotation
-from leadline_collector.auth import key_store as credentials
-from leadline_collector.db import audit_log as audit
-from leadline_collector.http import request_body as bodies
-from leadline_collector.http import roles as auth
+from leadline_collector.auth import enrolment, key_rotation, key_store
+from leadline_collector.db import audit_log
+from leadline_collector.http import request_body, roles
 from leadline_collector.http.app_state import Serving
 from leadline_collector.http.client_limits import peer_of
 from leadline_collector.http.openapi import JsonAnswer, answers_with, takes
@@ -23,8 +20,8 @@ from leadline_collector.http.problems import ProblemError
 
 router = APIRouter()
 
-Body = Annotated[bytes, Depends(bodies.receive_small)]
-Public, Admin = Depends(auth.public), Depends(auth.admin)
+Body = Annotated[bytes, Depends(request_body.receive_small)]
+Public, Admin = Depends(roles.public), Depends(roles.admin)
 TokenId = Annotated[str, PathPart(pattern="^[0-9a-f]{16}$")]
 AgentName = Annotated[str, PathPart(min_length=1, max_length=NAME_LENGTH_MAX)]
 
@@ -37,7 +34,7 @@ AgentName = Annotated[str, PathPart(min_length=1, max_length=NAME_LENGTH_MAX)]
 )
 def enroll(request: Request, service: Serving, body: Body) -> Response:
     """Exchange a one-time token for an agent's key."""
-    wanted = bodies.document(body, wire.EnrolRequest)
+    wanted = request_body.document(body, wire.EnrolRequest)
     try:
         answer = enrolment.enrol(service, wanted, peer_of(request, service.config.behind_proxy))
     except ProblemError as refused:
@@ -52,17 +49,17 @@ def enroll(request: Request, service: Serving, body: Body) -> Response:
     responses=answers_with(wire.EnrolAnswer, 400, 401, 403, 408, 413, 422, 503),
     openapi_extra=takes(wire.RotateRequest, required=False),
 )
-def rotate(agent: auth.Agent, sha256: auth.Presented, service: Serving, body: Body) -> Response:
+def rotate(agent: roles.Agent, sha256: roles.Presented, service: Serving, body: Body) -> Response:
     """A new key for the agent; the one it asked with is good until the new one was used once."""
-    request = bodies.document(body, wire.RotateRequest) if body else wire.RotateRequest()
-    return JsonAnswer(rotation.rotate(service, agent, sha256, request))
+    request = request_body.document(body, wire.RotateRequest) if body else wire.RotateRequest()
+    return JsonAnswer(key_rotation.rotate(service, agent, sha256, request))
 
 
 @router.get("/api/v1/tokens", dependencies=[Admin], responses=answers_with(TokensAnswer, 401, 503))
 def get_tokens(service: Serving) -> Response:
     """The enrolment tokens, newest first."""
     with service.store.read() as reader:
-        return JsonAnswer(TokensAnswer(tokens=credentials.tokens(reader.connection)))
+        return JsonAnswer(TokensAnswer(tokens=key_store.tokens(reader.connection)))
 
 
 @router.post(
@@ -73,7 +70,7 @@ def get_tokens(service: Serving) -> Response:
 )
 def tokens(service: Serving, body: Body) -> Response:
     """Make a one-time token with which an agent of a site enrols."""
-    request = bodies.document(body, wire.TokenRequest)
+    request = request_body.document(body, wire.TokenRequest)
     return JsonAnswer(enrolment.create_token(service.store, service.clock, request))
 
 
@@ -89,7 +86,7 @@ def revoke_token(service: Serving, token_id: TokenId) -> Response:
 def get_agents(service: Serving) -> Response:
     """The agents and their live keys."""
     with service.store.read() as reader:
-        return JsonAnswer(AgentsAnswer(agents=credentials.agents(reader.connection, service.now_s())))
+        return JsonAnswer(AgentsAnswer(agents=key_store.agents(reader.connection, service.now_s())))
 
 
 @router.delete(
@@ -97,17 +94,17 @@ def get_agents(service: Serving) -> Response:
 )
 def revoke_agent(service: Serving, name: AgentName) -> Response:
     """End every key of an agent: its next request is refused."""
-    return JsonAnswer(rotation.revoke(service.store, service.clock, name))
+    return JsonAnswer(key_rotation.revoke(service.store, service.clock, name))
 
 
 @router.get("/api/v1/audit", dependencies=[Admin], responses=answers_with(AuditAnswer, 401, 422, 503))
 def get_audit(
     service: Serving,
     before: Annotated[int | None, Query(ge=1, le=wire.INT63_MAX, description="id: only older entries")] = None,
-    limit: Annotated[int, Query(ge=1, le=audit.PAGE_MAX)] = audit.PAGE_DEFAULT,
+    limit: Annotated[int, Query(ge=1, le=audit_log.PAGE_MAX)] = audit_log.PAGE_DEFAULT,
 ) -> Response:
     """Who did what, newest first."""
     with service.store.read() as reader:
-        entries = audit.page(reader.connection, before, limit)
+        entries = audit_log.page(reader.connection, before, limit)
     next_before = entries[-1].id if len(entries) == limit else None
     return JsonAnswer(AuditAnswer(entries=entries, next_before=next_before))

@@ -7,8 +7,7 @@ from fastapi import APIRouter, Depends, Response
 from leadline import __version__
 from leadline_collector.analysis.documents import HealthAnswer
 from leadline_collector.db import schema
-from leadline_collector.http import metrics
-from leadline_collector.http import roles as auth
+from leadline_collector.http import metrics, roles
 from leadline_collector.http.app_state import Serving
 from leadline_collector.http.openapi import JsonAnswer, answers_with
 from leadline_collector.http.problems import RETRY_AFTER_S, ProblemError
@@ -16,13 +15,13 @@ from leadline_collector.http.problems import RETRY_AFTER_S, ProblemError
 router = APIRouter()
 
 
-@router.get("/healthz", dependencies=[Depends(auth.public)], responses=answers_with(HealthAnswer))
+@router.get("/healthz", dependencies=[Depends(roles.public)], responses=answers_with(HealthAnswer))
 def healthz() -> Response:
     """The process answers. It does not ask the database: a restart of this process would not mend that."""
     return JsonAnswer(HealthAnswer(status="ok", version=__version__))
 
 
-@router.get("/readyz", dependencies=[Depends(auth.public)], responses=answers_with(HealthAnswer, 503))
+@router.get("/readyz", dependencies=[Depends(roles.public)], responses=answers_with(HealthAnswer, 503))
 def readyz(service: Serving) -> Response:
     """The database answers, its schema is the one this collector is made for, and it took the last batch."""
     with service.store.read() as reader:
@@ -35,7 +34,7 @@ def readyz(service: Serving) -> Response:
     return JsonAnswer(HealthAnswer(status="ok", version=__version__))
 
 
-@router.get("/metrics", dependencies=[Depends(auth.metrics)], include_in_schema=False)
+@router.get("/metrics", dependencies=[Depends(roles.metrics)], include_in_schema=False)
 def get_metrics(service: Serving) -> Response:
     """What the collector counts, for Prometheus."""
     return Response(service.metrics.text(), media_type=metrics.MEDIA_TYPE)

@@ -19,33 +19,32 @@ from leadline_collector.analysis.documents import GapsAnswer, MatrixAnswer, Mesh
 from leadline_collector.analysis.matrix import matrix
 from leadline_collector.analysis.pair_windows import LIMIT_DEFAULT, LIMIT_MAX, pair_windows
 from leadline_collector.analysis.profiles import profiles
-from leadline_collector.gaps import service as agent_gaps
-from leadline_collector.http import request_body as bodies
-from leadline_collector.http import roles as auth
+from leadline_collector.gaps import service as gap_service
+from leadline_collector.http import request_body, roles
 from leadline_collector.http.app_state import Serving
 from leadline_collector.http.openapi import JsonAnswer, answers_with, takes, takes_toml
 from leadline_collector.http.problems import ProblemError
 from leadline_collector.ingest import imports
 from leadline_collector.ingest.imports import Origin
 from leadline_collector.ingest.intake import take
-from leadline_collector.mesh import service as meshes
+from leadline_collector.mesh import service as mesh_service
 from leadline_collector.time_range import period_of
 
 router = APIRouter()
 
-Body = Annotated[bytes, Depends(bodies.receive)]
+Body = Annotated[bytes, Depends(request_body.receive)]
 #: What ``import:`` leaves of a name.
 SOURCE_LENGTH_MAX = NAME_LENGTH_MAX - len(wire.IMPORT_PREFIX)
-Viewer, Admin = Depends(auth.viewer), Depends(auth.admin)
+Viewer, Admin = Depends(roles.viewer), Depends(roles.admin)
 From = Annotated[str | None, Query(alias="from", description="epoch second, ISO 8601 with zone, or -24h; default -24h")]
 To = Annotated[str | None, Query(alias="to", description="like from; default now")]
 PROFILE = "a profile or a limit of the catalogue"
 
 
 @router.get("/api/v1/plan", responses=answers_with(wire.Plan, 401, 503) | {304: {"description": "unchanged"}})
-def plan(agent: auth.Agent, service: Serving, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+def plan(agent: roles.Agent, service: Serving, if_none_match: Annotated[str | None, Header()] = None) -> Response:
     """What the agent has to measure. The ETag is the version of the mesh."""
-    found = meshes.plan(service.store, agent)
+    found = mesh_service.plan(service.store, agent)
     headers = {"ETag": f'"{found.mesh_version}"', "Cache-Control": "no-cache"}
     if if_none_match == headers["ETag"]:
         return Response(status_code=HTTP_304_NOT_MODIFIED, headers=headers)
@@ -58,7 +57,7 @@ def plan(agent: auth.Agent, service: Serving, if_none_match: Annotated[str | Non
     openapi_extra=takes(wire.Batch),
 )
 async def batches(
-    agent: auth.Agent,
+    agent: roles.Agent,
     service: Serving,
     body: Body,
     content_encoding: Annotated[str, Header()] = "",
@@ -106,13 +105,13 @@ async def import_batch(
 )
 def put_mesh(service: Serving, body: Body) -> Response:
     """Put a mesh file in force."""
-    return JsonAnswer(meshes.apply(service.store, service.clock, body))
+    return JsonAnswer(mesh_service.apply(service.store, service.clock, body))
 
 
 @router.get("/api/v1/mesh", dependencies=[Viewer], responses=answers_with(MeshText, 401, 404, 503))
 def get_mesh(service: Serving) -> Response:
     """The mesh file in force."""
-    mesh = meshes.text_in_force(service.store)
+    mesh = mesh_service.text_in_force(service.store)
     at_s = mesh.applied_at_s
     return JsonAnswer(MeshText(version=mesh.version, applied_at=at_s, applied_at_iso=iso(at_s), text=mesh.text))
 
@@ -168,8 +167,8 @@ def get_gaps(
     agent: str,
     start: From = None,
     end: To = None,
-    limit: Annotated[int, Query(ge=1, le=agent_gaps.LIMIT_MAX)] = agent_gaps.LIMIT_DEFAULT,
+    limit: Annotated[int, Query(ge=1, le=gap_service.LIMIT_MAX)] = gap_service.LIMIT_DEFAULT,
 ) -> Response:
     """What is missing of an agent's windows, and why: told by the agent or found here."""
     period = period_of(start, end, service.now_s())
-    return JsonAnswer(agent_gaps.agent_gaps(service.store, agent, period, limit))
+    return JsonAnswer(gap_service.agent_gaps(service.store, agent, period, limit))

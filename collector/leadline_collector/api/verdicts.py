@@ -10,18 +10,18 @@ from fastapi import APIRouter, Depends, Query, Response
 from leadline.errors import ConfigError
 from leadline.evaluation import TARGET_SHARE_DEFAULT, UNSEEN_EPISODE_WINDOWS
 from leadline_collector.analysis.verdicts import Question, pair_windows, verdicts
-from leadline_collector.http import roles as auth
+from leadline_collector.http import roles
 from leadline_collector.http.app_state import Serving
 from leadline_collector.http.openapi import CsvAnswer, JsonAnswer, answers_with, csv_or
 from leadline_collector.http.problems import ProblemError
 from leadline_collector.time_range import days_of
-from leadline_verdict import csv_exchange as exchange
+from leadline_verdict import csv_exchange
 from leadline_verdict.decision import Missing, Rule
 from leadline_verdict.document import VerdictDocument
 from leadline_verdict.requirements import Wishes, assignments
 
 router = APIRouter()
-Viewer = Depends(auth.viewer)
+Viewer = Depends(roles.viewer)
 
 _Texts: TypeAlias = list[str]
 
@@ -89,5 +89,5 @@ def get_verdict_windows(service: Serving, asked: Asked) -> Response:
     pairs, mesh = pair_windows(service.store, asked)
     file = io.StringIO()
     ends = {site for pair in pairs for site in (pair.source, pair.destination)}
-    exchange.write(file, pairs, [site for site in mesh.sites if site.name in ends])
+    csv_exchange.write(file, pairs, [site for site in mesh.sites if site.name in ends])
     return CsvAnswer(file.getvalue())

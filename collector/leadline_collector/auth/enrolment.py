@@ -11,16 +11,15 @@ from leadline.clock import Clock
 from leadline.errors import ConfigError
 from leadline.wire import batch as wire
 from leadline.wire.admin import RevokedAnswer
-from leadline_collector.auth import key_store as credentials
-from leadline_collector.auth import signatures
+from leadline_collector.auth import key_store, signatures
 from leadline_collector.auth.secrets import Kind, new_secret, secret_id, sha256_of
 from leadline_collector.config import ADMIN_KEY_VARIABLE, CollectorConfig, key_digest
-from leadline_collector.db import audit_log as audit
+from leadline_collector.db import audit_log
 from leadline_collector.db.audit_log import Act, Event
 from leadline_collector.db.transactions import Store, Writer
 from leadline_collector.http.app_state import Service
 from leadline_collector.http.problems import ProblemError
-from leadline_collector.mesh import service as meshes
+from leadline_collector.mesh import service as mesh_service
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +37,9 @@ def create_token(store: Store, clock: Clock, request: wire.TokenRequest) -> wire
     now_s = clock.wall_ns() // NS_PER_S
     expires_at_s = now_s + request.ttl_s
     detail = {"token": secret_id(sha256_of(token)), "expires_at_s": expires_at_s}
-    act = Act(at_s=now_s, who=audit.ADMIN, what=Event.TOKEN_CREATED, subject=request.site, detail=detail)
+    act = Act(at_s=now_s, who=audit_log.ADMIN, what=Event.TOKEN_CREATED, subject=request.site, detail=detail)
     with store.write() as writer:
-        if not credentials.add_token(writer.connection, sha256_of(token), request.site, now_s, expires_at_s):
+        if not key_store.add_token(writer.connection, sha256_of(token), request.site, now_s, expires_at_s):
             raise ProblemError(422, f"site: no mesh has a site {request.site!r}; apply the mesh first", path="site")
         writer.record(act)
     log.info("token created", extra={"site": request.site} | detail)
@@ -51,10 +50,10 @@ def revoke_token(store: Store, clock: Clock, token_id: str) -> RevokedAnswer:
     """End a token that nobody used yet; 404 if there is none of this id that is still good."""
     now_s = clock.wall_ns() // NS_PER_S
     with store.write() as writer:
-        revoked = credentials.revoke_token(writer.connection, token_id, now_s)
+        revoked = key_store.revoke_token(writer.connection, token_id, now_s)
         if not revoked:
             raise ProblemError(404, f"no token {token_id} waits to be used: `leadline token list` shows all")
-        writer.record(Act(at_s=now_s, who=audit.ADMIN, what=Event.TOKEN_REVOKED, subject=token_id))
+        writer.record(Act(at_s=now_s, who=audit_log.ADMIN, what=Event.TOKEN_REVOKED, subject=token_id))
     log.warning("token revoked", extra={"token": token_id})
     return RevokedAnswer(revoked=revoked)
 
@@ -83,13 +82,13 @@ def _enrolled(service: Service, request: wire.EnrolRequest, peer: str) -> wire.E
     expires_at_s = None if ttl_s is None else now_s + ttl_s
     token = sha256_of(request.token)
     with service.store.write() as writer:
-        site = credentials.use_token(writer.connection, token, now_s)
+        site = key_store.use_token(writer.connection, token, now_s)
         if site is None:
             raise ProblemError(401, "this token is not valid: unknown, used, revoked or expired")
         name = _agent_of(writer, site, request.agent)
         agent_id = writer.agent_ids([name])[name]
         signatures.register_first(writer, agent_id, name, request.signing_key, now_s)
-        credentials.add_key(writer.connection, agent_id, sha256_of(key), now_s, expires_at_s, None)
+        key_store.add_key(writer.connection, agent_id, sha256_of(key), now_s, expires_at_s, None)
         detail = {"token": secret_id(token), "key": secret_id(sha256_of(key)), "peer": peer, "site": site}
         detail |= signatures.named(request.signing_key)
         writer.record(Act(at_s=now_s, who=f"agent {name}", what=Event.AGENT_ENROLLED, subject=name, detail=detail))
@@ -122,7 +121,7 @@ def _record_refusal(service: Service, refused: ProblemError, request: wire.Enrol
 
 def _agent_of(writer: Writer, site: str, wanted: str | None) -> str:
     """The agent of the site that enrols; 422 if the request leaves a choice or names another site's."""
-    found = meshes.in_force(writer)
+    found = mesh_service.in_force(writer)
     names = [agent.name for agent in found[1].agents if agent.site == site] if found else []
     if wanted is None and len(names) == 1:
         return names[0]
@@ -145,14 +144,14 @@ def prepare_admin_key(store: Store, clock: Clock, config: CollectorConfig) -> No
             _set_admin_key(writer, sha256, now_s)
         return
     with store.write() as writer:
-        if not credentials.has_admin_key(writer.connection):
+        if not key_store.has_admin_key(writer.connection):
             _set_admin_key(writer, _make_key_file(path), now_s)
             log.warning("made the administrator's key", extra={"file": str(path)})
 
 
 def _set_admin_key(writer: Writer, sha256: bytes, now_s: int) -> None:
-    if credentials.set_admin_key(writer.connection, sha256, now_s):
-        act = Act(at_s=now_s, who=audit.COLLECTOR, what=Event.ADMIN_KEY_CHANGED, subject=secret_id(sha256))
+    if key_store.set_admin_key(writer.connection, sha256, now_s):
+        act = Act(at_s=now_s, who=audit_log.COLLECTOR, what=Event.ADMIN_KEY_CHANGED, subject=secret_id(sha256))
         writer.record(act)
 
 

@@ -11,11 +11,9 @@ import logging
 from leadline.clock import Clock
 from leadline.wire import batch as wire
 from leadline.wire.admin import RevokedAnswer
-from leadline_collector.auth import key_store as credentials
-from leadline_collector.auth import signatures
-from leadline_collector.auth import signing_key_store as signing_keys
+from leadline_collector.auth import key_store, signatures, signing_key_store
 from leadline_collector.auth.secrets import Kind, new_secret, secret_id, sha256_of
-from leadline_collector.db import audit_log as audit
+from leadline_collector.db import audit_log
 from leadline_collector.db.audit_log import Act, Event
 from leadline_collector.db.transactions import Numbered, Store
 from leadline_collector.http.app_state import Service
@@ -45,7 +43,7 @@ def _rotated(service: Service, agent: Numbered, sha256: bytes, request: wire.Rot
     detail |= signatures.named(request.signing_key)
     with service.store.write() as writer:
         signatures.register(writer, agent.id, agent.name, request, now_s)
-        credentials.add_key(writer.connection, agent.id, sha256_of(key), now_s, expires_at_s, sha256)
+        key_store.add_key(writer.connection, agent.id, sha256_of(key), now_s, expires_at_s, sha256)
         writer.record(_by_agent(agent, now_s, Event.KEY_ROTATED, detail))
     log.info("key rotated", extra={"agent": agent.name} | detail)
     return wire.EnrolAnswer(
@@ -62,7 +60,7 @@ def confirm(store: Store, clock: Clock, agent: Numbered, sha256: bytes) -> None:
     """The first use of a key: the one it replaces ends here."""
     now_s = clock.wall_ns() // NS_PER_S
     with store.write() as writer:
-        replaced = credentials.use_key(writer.connection, sha256, now_s)
+        replaced = key_store.use_key(writer.connection, sha256, now_s)
         if replaced is not None:
             detail = {"key": secret_id(replaced), "by": secret_id(sha256)}
             writer.record(_by_agent(agent, now_s, Event.KEY_REPLACED, detail))
@@ -75,10 +73,10 @@ def revoke(store: Store, clock: Clock, name: str) -> RevokedAnswer:
         agent_id = writer.agent_ids([name]).get(name)
         if agent_id is None:
             raise ProblemError(404, f"no mesh ever had an agent {name!r}")
-        revoked = credentials.revoke_keys(writer.connection, agent_id, now_s)
-        signing = signing_keys.retire_all(writer.connection, agent_id, now_s)
+        revoked = key_store.revoke_keys(writer.connection, agent_id, now_s)
+        signing = signing_key_store.retire_all(writer.connection, agent_id, now_s)
         detail = {"keys": revoked, "signing_keys": signing}
-        writer.record(Act(at_s=now_s, who=audit.ADMIN, what=Event.KEYS_REVOKED, subject=name, detail=detail))
+        writer.record(Act(at_s=now_s, who=audit_log.ADMIN, what=Event.KEYS_REVOKED, subject=name, detail=detail))
     log.warning("keys revoked", extra={"agent": name, "keys": revoked, "signing_keys": signing})
     return RevokedAnswer(revoked=revoked)
 

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, delete, fu
 from leadline.model import WINDOW_S
 from leadline.wire.admin import AgentEntry, KeyEntry, TokenEntry
 from leadline.wire.batch import IMPORT_PREFIX
-from leadline_collector.auth import signing_key_store as signing_keys
+from leadline_collector.auth import signing_key_store
 from leadline_collector.auth.secrets import secret_id
 from leadline_collector.db import tables
 
@@ -43,7 +43,7 @@ def holder(connection: Connection, sha256: bytes, now_s: int) -> Holder | None:
     """The agent whose live key has this digest."""
     columns = (tables.agent.c.id, tables.agent.c.name, tables.site.c.name, _key.used_at.is_(None), _key.expires_at)
     found = connection.execute(
-        select(*columns, signing_keys.is_signing())
+        select(*columns, signing_key_store.is_signing())
         .select_from(tables.agent_key)
         .join(tables.agent)
         .join(tables.site)
@@ -95,7 +95,7 @@ def _latest() -> ScalarSelect[int | None]:
 
 def agents(connection: Connection, now_s: int) -> list[AgentEntry]:
     """The first ``LISTED_MAX`` agents by name, each with its live keys."""
-    keys, signing = _live_keys(connection, now_s), signing_keys.listed(connection)
+    keys, signing = _live_keys(connection, now_s), signing_key_store.listed(connection)
     columns = (tables.agent.c.id, tables.agent.c.name, tables.site.c.name, _latest())
     query = select(*columns).select_from(tables.agent.join(tables.site))
     rows = connection.execute(query.where(_IS_AGENT).order_by(tables.agent.c.name).limit(LISTED_MAX))

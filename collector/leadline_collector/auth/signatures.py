@@ -14,8 +14,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from leadline.wire import batch as wire
-from leadline.wire import signing as signature
-from leadline_collector.auth import signing_key_store as signing_keys
+from leadline.wire import signing
+from leadline_collector.auth import signing_key_store
 from leadline_collector.auth.signing_key_store import SigningKey
 from leadline_collector.db.audit_log import Act, Event
 from leadline_collector.db.transactions import Numbered, Writer
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 def check(service: Service, agent: Numbered, body: bytes, header: str) -> BatchSignature:
     """The good signature of a batch of an agent that signs; ProblemError 403 if it has none."""
     with service.store.read() as reader:
-        keys = signing_keys.live(reader.connection, agent.id)
+        keys = signing_key_store.live(reader.connection, agent.id)
     found = _judged(keys, body, header)
     if isinstance(found, str):
         record_refusal(service, agent, found)
@@ -58,9 +58,9 @@ def register(writer: Writer, agent_id: int, name: str, request: wire.RotateReque
     if request.signing_key is None:
         return
     public = bytes.fromhex(request.signing_key)
-    before = signing_keys.live(writer.connection, agent_id)
+    before = signing_key_store.live(writer.connection, agent_id)
     endorsement = bytes.fromhex(request.endorsement or "")
-    message = signature.key_message(name, public)
+    message = signing.key_message(name, public)
     by = next((key for key in before if is_signed_by(key.public, endorsement, message)), None)
     if before and by is None:
         raise ProblemError(403, "the signing key before does not vouch for this one: enrol the agent again")
@@ -74,7 +74,7 @@ def register_first(writer: Writer, agent_id: int, name: str, signing_key: str | 
     """
     if signing_key is not None:
         _add(writer, agent_id, bytes.fromhex(signing_key), now_s, None, None)
-    elif signing_keys.live(writer.connection, agent_id):
+    elif signing_key_store.live(writer.connection, agent_id):
         raise ProblemError(
             422,
             f"agent {name!r} signs its batches: enrol with --sign, or let the administrator end that first "
@@ -85,28 +85,28 @@ def register_first(writer: Writer, agent_id: int, name: str, signing_key: str | 
 
 def named(signing_key: str | None) -> dict[str, str]:
     """A signing key as it stands in the audit."""
-    return {} if signing_key is None else {"signing_key": signature.key_id(bytes.fromhex(signing_key))}
+    return {} if signing_key is None else {"signing_key": signing.key_id(bytes.fromhex(signing_key))}
 
 
 def _add(
     writer: Writer, agent_id: int, public: bytes, now_s: int, by: SigningKey | None, endorsement: bytes | None
 ) -> None:
-    if signing_keys.is_known(writer.connection, agent_id, public):
+    if signing_key_store.is_known(writer.connection, agent_id, public):
         raise ProblemError(422, "the agent had this signing key before: make another", path="signing_key")
     by_id, given = (None, None) if by is None else (by.id, endorsement)
-    signing_keys.add(writer.connection, agent_id, public, now_s, by_id, given)
+    signing_key_store.add(writer.connection, agent_id, public, now_s, by_id, given)
 
 
 def _judged(keys: list[SigningKey], body: bytes, header: str) -> tuple[SigningKey, bytes] | str:
     """The key that signed and the signature, or why there is none."""
-    read = signature.read_header(header)
+    read = signing.read_header(header)
     if not header or read is None:
         return "no signature" if not header else "the signature header cannot be read"
     name, signed = read
-    key = next((one for one in keys if signature.key_id(one.public) == name), None)
+    key = next((one for one in keys if signing.key_id(one.public) == name), None)
     if key is None:
         return f"signing key {name} is none of this agent's live ones"
-    if not is_signed_by(key.public, signed, signature.batch_message(body)):
+    if not is_signed_by(key.public, signed, signing.batch_message(body)):
         return f"the signature is not that of key {name} over these bytes"
     return key, signed
 
@@ -115,8 +115,8 @@ def _confirm(service: Service, agent: Numbered, key: SigningKey) -> None:
     """The first use of a key: the one before it ends here."""
     now_s = service.now_s()
     with service.store.write() as writer:
-        for public in signing_keys.use(writer.connection, key, now_s):
-            detail = {"key": signature.key_id(public), "by": signature.key_id(key.public)}
+        for public in signing_key_store.use(writer.connection, key, now_s):
+            detail = {"key": signing.key_id(public), "by": signing.key_id(key.public)}
             writer.record(_act(agent, now_s, Event.SIGNING_KEY_REPLACED, detail))
 
 

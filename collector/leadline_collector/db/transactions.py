@@ -38,15 +38,13 @@ from sqlalchemy import (
 )
 
 from leadline.model import WINDOW_S
-from leadline_collector.auth import key_store as credentials
+from leadline_collector.auth import key_store
 from leadline_collector.auth.key_store import Holder
-from leadline_collector.db import audit_log as audit
-from leadline_collector.db import tables
+from leadline_collector.db import audit_log, tables
 from leadline_collector.db.audit_log import Act
 from leadline_collector.db.engine import Database, StoreUnavailableError
 from leadline_collector.db.tables import PARTITION_S, window_stat
-from leadline_collector.rollup import dirty_hours as marks
-from leadline_collector.rollup import hour_reader as blocks
+from leadline_collector.rollup import dirty_hours, hour_reader
 from leadline_collector.windows.rows import COLUMNS, BatchKey, WindowRow
 from leadline_verdict.series import PathSeries
 
@@ -157,11 +155,11 @@ class Reader:
 
     def agent_of_key(self, sha256: bytes, now_s: int) -> Holder | None:
         """Who holds the live agent key with this digest."""
-        return credentials.holder(self.connection, sha256, now_s)
+        return key_store.holder(self.connection, sha256, now_s)
 
     def is_admin_key(self, sha256: bytes) -> bool:
         """True if the administrator's key has this digest."""
-        return credentials.is_admin_key(self.connection, sha256)
+        return key_store.is_admin_key(self.connection, sha256)
 
     def schema_version(self) -> str:
         """The revision the database is at (Alembic's table)."""
@@ -210,7 +208,7 @@ class Reader:
 
     def series(self, path: PathIds, start_s: int, end_s: int) -> PathSeries:
         """The windows of a path in [start_s, end_s), whole minutes: exact, also where ``window_stat`` is gone."""
-        return blocks.series(self._connection, path.src_id, path.dst_id, start_s, end_s)
+        return hour_reader.series(self._connection, path.src_id, path.dst_id, start_s, end_s)
 
 
 class Writer(Reader):
@@ -241,7 +239,7 @@ class Writer(Reader):
         """
         if not rows:
             return
-        marks.mark(self._connection, src_id, _times(rows))
+        dirty_hours.mark(self._connection, src_id, _times(rows))
         if self._is_postgresql:
             self._copy_windows(rows)
         else:
@@ -254,7 +252,7 @@ class Writer(Reader):
         """
         if not rows:
             return set()
-        marks.mark(self._connection, src_id, _times(rows))
+        dirty_hours.mark(self._connection, src_id, _times(rows))
         if not self._is_postgresql:
             return self._insert_free_windows(src_id, key, rows)
         try:
@@ -339,7 +337,7 @@ class Writer(Reader):
 
     def record(self, act: Act) -> None:
         """Put into the audit what this transaction does."""
-        audit.record(self.connection, act)
+        audit_log.record(self.connection, act)
 
     def make_partitions(self, numbers: Iterable[int]) -> None:
         """Make the partitions of these numbers that are missing (PostgreSQL)."""

@@ -18,7 +18,7 @@ from leadline.model import WINDOW_S
 from leadline_collector.db import tables
 from leadline_collector.db.transactions import Reader, Store
 from leadline_collector.demo.simulation import DAY_S, Place, simulate
-from leadline_collector.mesh import service as meshes
+from leadline_collector.mesh import service as mesh_service
 
 NS_PER_S = 1_000_000_000
 
@@ -46,11 +46,11 @@ def fill(
             raise UnavailableError(
                 "this database holds what agents measured: simulated history is for an empty one, or one that has some"
             )
-        found = meshes.in_force(reader)
+        found = mesh_service.in_force(reader)
     if found is None:
-        meshes.apply(store, clock, mesh_text.encode())
+        mesh_service.apply(store, clock, mesh_text.encode())
         with store.read() as reader:
-            found = meshes.in_force(reader)
+            found = mesh_service.in_force(reader)
     assert found is not None
     version, mesh = found
     now_s = clock.wall_ns() // NS_PER_S // WINDOW_S * WINDOW_S

@@ -14,7 +14,7 @@ from random import Random
 from types import MappingProxyType
 from typing import TypeAlias
 
-from leadline import propagation as physics
+from leadline import propagation
 from leadline.clock import seeded
 from leadline.mesh.model import Mesh, Route
 from leadline.model import WINDOW_S, ErrorBound, Failure
@@ -110,7 +110,7 @@ def _path(route: Route, mesh: Mesh, period: tuple[int, int], seed: int) -> _Path
     """Both directions of a pair share the fibre, so they share what is drawn here."""
     a, b = sorted((route.pair.source, route.pair.destination))
     rng = seeded(f"{seed} {a} {b}")
-    floor_us = physics.floors(mesh.site(a), mesh.site(b)).glass_ns / 1_000
+    floor_us = propagation.floors(mesh.site(a), mesh.site(b)).glass_ns / 1_000
     base_us = int(floor_us * rng.uniform(*_ROUTE_FACTOR)) + 150
     detour_s = rng.randrange(*period)
     episodes = [

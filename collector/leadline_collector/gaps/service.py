@@ -10,11 +10,11 @@ from leadline.clock import iso
 from leadline.wire.batch import GapReason, is_imported
 from leadline_collector.analysis.documents import GapAnswer, GapsAnswer
 from leadline_collector.db.transactions import Reader, Store
-from leadline_collector.gaps import store as gap_records
+from leadline_collector.gaps import store as gap_store
 from leadline_collector.gaps.detection import Explanation, Neighbours, agent_holes, explained, path_holes, true_span
 from leadline_collector.gaps.store import Quarantined, ToldGap
 from leadline_collector.http.problems import ProblemError
-from leadline_collector.journal import store as journal
+from leadline_collector.journal import store as journal_store
 from leadline_collector.journal.store import Seal
 from leadline_collector.time_range import Period
 from leadline_collector.windows.intervals import Span, minus, union
@@ -67,7 +67,7 @@ class _Found:
 
 def _found(reader: Reader, src_id: int, period: Span) -> Iterator[_Found]:
     islands = reader.path_islands(src_id, *period)
-    told = gap_records.told_gaps(reader.connection, src_id, *period)
+    told = gap_store.told_gaps(reader.connection, src_id, *period)
     quarantined = list(_in_quarantine(reader, src_id, period))
     known = union([*((gap.from_s, gap.to_s) for gap in told), *(span for span, _ in quarantined)])
     for gap in told:
@@ -86,7 +86,7 @@ def _found(reader: Reader, src_id: int, period: Span) -> Iterator[_Found]:
 
 def _in_quarantine(reader: Reader, src_id: int, period: Span) -> Iterator[tuple[Span, Quarantined]]:
     references: dict[str, Seal | None] = {}
-    for found in gap_records.quarantined(reader.connection, src_id, period[0], period[1] + DELIVERY_S_MAX):
+    for found in gap_store.quarantined(reader.connection, src_id, period[0], period[1] + DELIVERY_S_MAX):
         span = true_span(found, _reference(reader, src_id, found.seal, references))
         if span[0] < period[1] and period[0] < span[1]:
             yield span, found
@@ -97,22 +97,22 @@ def _reference(reader: Reader, src_id: int, seal: Seal, known: dict[str, Seal | 
     if seal.boot_id is None:
         return None
     if seal.boot_id not in known:
-        known[seal.boot_id] = journal.seal_of_boot(reader.connection, src_id, seal.boot_id)
+        known[seal.boot_id] = journal_store.seal_of_boot(reader.connection, src_id, seal.boot_id)
     return known[seal.boot_id]
 
 
 def _neighbours(reader: Reader, src_id: int, hole: Span) -> Neighbours:
-    before = journal.seal_before(reader.connection, src_id, hole[0])
-    after = journal.seal_after(reader.connection, src_id, hole[0])
+    before = journal_store.seal_before(reader.connection, src_id, hole[0])
+    after = journal_store.seal_after(reader.connection, src_id, hole[0])
     if before is None or after is None or after.key.seq <= before.key.seq + 1:
         return Neighbours(before=before, after=after)
     between = (before.key.epoch, before.key.seq + 1, after.key.seq - 1)
-    empty = journal.seals_without_windows(reader.connection, src_id, *between)
-    in_quarantine = gap_records.numbers_in_quarantine(reader.connection, src_id, *between)
+    empty = journal_store.seals_without_windows(reader.connection, src_id, *between)
+    in_quarantine = gap_store.numbers_in_quarantine(reader.connection, src_id, *between)
     return Neighbours(
         before=before,
         after=after,
-        told=gap_records.told_of_numbers(reader.connection, src_id, *between),
+        told=gap_store.told_of_numbers(reader.connection, src_id, *between),
         empty=empty - in_quarantine,
         quarantined=in_quarantine,
     )

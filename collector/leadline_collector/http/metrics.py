@@ -17,12 +17,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from leadline import __version__
 from leadline.clock import Clock
-from leadline_collector.auth import key_store as credentials
+from leadline_collector.auth import key_store
 from leadline_collector.db.engine import StoreUnavailableError
-from leadline_collector.ingest import rtt_counters as rtt_counts
+from leadline_collector.ingest import rtt_counters
 from leadline_collector.ingest.rtt_counters import RttCounts
-from leadline_collector.live import prometheus as figures
-from leadline_collector.rollup import dirty_hours as marks
+from leadline_collector.live import prometheus
+from leadline_collector.rollup import dirty_hours
 
 if TYPE_CHECKING:
     from leadline_collector.db.transactions import Store
@@ -45,7 +45,7 @@ class Metrics:
     """The figures of one application."""
 
     def __init__(
-        self, store: Store, clock: Clock, inside: Callable[[], int], pairs_max: int = rtt_counts.PAIRS_MAX
+        self, store: Store, clock: Clock, inside: Callable[[], int], pairs_max: int = rtt_counters.PAIRS_MAX
     ) -> None:
         self.rtts = RttCounts(store, pairs_max)
         self.registry = CollectorRegistry(auto_describe=True)
@@ -124,9 +124,9 @@ class _Stored(Collector):
         now_s = self._clock.wall_ns() // NS_PER_S
         with self._store.read() as reader:
             version, mesh_version = reader.schema_version(), reader.mesh_version()
-            latest = credentials.latest_windows(reader.connection, AGENTS_MAX)
-            lag_s = marks.lag_s(reader.connection, now_s)
-            now = list(figures.families(reader, now_s, pairs_max=self._pairs_max, agents_max=AGENTS_MAX))
+            latest = key_store.latest_windows(reader.connection, AGENTS_MAX)
+            lag_s = dirty_hours.lag_s(reader.connection, now_s)
+            now = list(prometheus.families(reader, now_s, pairs_max=self._pairs_max, agents_max=AGENTS_MAX))
         yield InfoMetricFamily("leadline_schema", "Version of the database's schema.", {"version": version})
         yield GaugeMetricFamily("leadline_mesh_version", "Version of the mesh in force, 0 for none.", mesh_version)
         yield GaugeMetricFamily(

@@ -15,7 +15,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from leadline_collector.auth import key_rotation as rotation
+from leadline_collector.auth import key_rotation
 from leadline_collector.auth.secrets import sha256_of
 from leadline_collector.db.transactions import Numbered
 from leadline_collector.http import sessions
@@ -73,7 +73,7 @@ def agent(request: Request) -> Enrolled:
                 key_expires_at_s=found.expires_at_s,
             )
             if found.is_new:
-                rotation.confirm(service.store, service.clock, enrolled, given)
+                key_rotation.confirm(service.store, service.clock, enrolled, given)
             return enrolled
     raise _unauthorised("Bearer")
 

@@ -16,13 +16,13 @@ from dataclasses import dataclass, replace
 from leadline.clock import iso
 from leadline.model import Failure, Window
 from leadline.wire import batch as wire
-from leadline_collector.db import audit_log as audit
+from leadline_collector.db import audit_log
 from leadline_collector.db.audit_log import Act, Event
 from leadline_collector.db.transactions import Numbered, Place, Reader, Store, Writer
 from leadline_collector.http.app_state import Service
 from leadline_collector.http.problems import ProblemError
 from leadline_collector.ingest.service import US_PER_S, Prepared, claims_of, prepared, store_prepared
-from leadline_collector.mesh import service as meshes
+from leadline_collector.mesh import service as mesh_service
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +127,7 @@ def _source(writer: Writer, name: str) -> Numbered:
 
 
 def _site_of(reader: Reader, agents: Mapping[str, Numbered], name: str) -> str:
-    found = meshes.in_force(reader)
+    found = mesh_service.in_force(reader)
     sites = {site.name for site in found[1].sites} if found else set()
     at = {agents[name].site} if name in agents else set()
     at |= {name} & sites
@@ -202,4 +202,4 @@ def _act(found: Prepared, origin: Origin, now_s: int) -> Act:
         "from_s": entry.t_first,
         "last_s": entry.t_last,
     }
-    return Act(at_s=now_s, who=audit.ADMIN, what=Event.DATA_IMPORTED, subject=origin.source, detail=detail)
+    return Act(at_s=now_s, who=audit_log.ADMIN, what=Event.DATA_IMPORTED, subject=origin.source, detail=detail)

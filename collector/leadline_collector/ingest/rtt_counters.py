@@ -23,8 +23,8 @@ from leadline.model import Failure
 from leadline.wire.batch import Series
 from leadline_collector.db.tables import FAILURE_COLUMNS
 from leadline_collector.db.transactions import Reader, Store
-from leadline_collector.mesh import service as meshes
-from leadline_collector.rollup import profile_revisions as rules
+from leadline_collector.mesh import service as mesh_service
+from leadline_collector.rollup import profile_revisions
 from leadline_collector.windows.rows import COLUMNS, WindowRow
 
 #: Directed pairs with figures, the first by name: 22 series each, and as many again a profile in ``now.figures``.
@@ -98,9 +98,9 @@ class Scope:
 
 def scope(reader: Reader, pairs_max: int) -> Scope:
     """As the mesh in force has it; nothing without one."""
-    version, mesh = meshes.in_force(reader) or (0, None)
+    version, mesh = mesh_service.in_force(reader) or (0, None)
     names = sorted((pair.source, pair.destination) for pair in mesh.pairs) if mesh else []
-    limits = limits_us(rules.wanted(reader).values())
+    limits = limits_us(profile_revisions.wanted(reader).values())
     return Scope(
         mesh_version=version,
         edges_us=tuple(sorted({*SHAPE_US, *limits[:LIMITS_MAX]})),
@@ -113,7 +113,7 @@ def scope(reader: Reader, pairs_max: int) -> Scope:
 
 def limits_us(profiles: Collection[str]) -> list[int]:
     """The limits these profiles put on a round trip, peaks that are allowed included; each once, ascending."""
-    found = [one for profile in profiles for one in rules.criteria(profile) if one.bounds_rtt]
+    found = [one for profile in profiles for one in profile_revisions.criteria(profile) if one.bounds_rtt]
     peaks = {one.peak_us for one in found if one.peak_us is not None}
     return sorted({one.limit_us for one in found} | peaks)
 

@@ -19,14 +19,14 @@ from leadline.model import Window
 from leadline.statistics import window_statistics
 from leadline.wire import batch as wire
 from leadline_collector.db.transactions import Numbered, Place, Store, Writer
-from leadline_collector.gaps import store as gap_records
+from leadline_collector.gaps import store as gap_store
 from leadline_collector.gaps.store import Quarantine, ToldGap
-from leadline_collector.http import request_body as bodies
+from leadline_collector.http import request_body
 from leadline_collector.http.problems import ProblemError
 from leadline_collector.ingest.rtt_counters import WindowCounts, window_counts
-from leadline_collector.journal import store as journal
+from leadline_collector.journal import store as journal_store
 from leadline_collector.journal.store import Anchors, BatchSignature, JournalEntry
-from leadline_collector.rollup import chunk_store as stored_chunks
+from leadline_collector.rollup import chunk_store
 from leadline_collector.rollup.dirty_hours import HOUR_S
 from leadline_collector.windows.merge import merged
 from leadline_collector.windows.rows import BatchKey, WindowRow, series_row, window_row
@@ -144,7 +144,7 @@ def _prepared_or_refused(
 ) -> Prepared | ProblemError:
     """A refusal as a value: its traceback would hold the decoded document until the answer is out (60 MB of a bomb)."""
     try:
-        return _prepared(agent, bodies.batch(body, encoding), body, now_s, edges_us)
+        return _prepared(agent, request_body.batch(body, encoding), body, now_s, edges_us)
     except ProblemError as refusal:
         refusal.__cause__ = refusal.__context__ = None
         return refusal.with_traceback(None)
@@ -241,20 +241,20 @@ def store_prepared(writer: Writer, found: Prepared) -> tuple[int, bool, int]:
     entry = found.entry
     writer.take_turn(entry.src_id)
     mesh_version, dst_ids = writer.targets_in_force()
-    batches = journal.add_batch(writer.connection, entry)
+    batches = journal_store.add_batch(writer.connection, entry)
     if batches is None:
         return _known(writer, entry), False, mesh_version
     _check_targets(found, dst_ids, mesh_version)
     if found.quarantine is not None:
-        gap_records.add_quarantine(writer.connection, entry, found.quarantine)
-    gap_records.add_gaps(writer.connection, entry.src_id, entry.key, found.gaps)
+        gap_store.add_quarantine(writer.connection, entry, found.quarantine)
+    gap_store.add_gaps(writer.connection, entry.src_id, entry.key, found.gaps)
     _store_windows(writer, found, dst_ids)
     return batches, True, mesh_version
 
 
 def _known(writer: Writer, entry: JournalEntry) -> int:
     """Batches of the epoch; 409 if the one of this name has other bytes."""
-    sha256, batches = journal.stored(writer.connection, entry.src_id, entry.key)
+    sha256, batches = journal_store.stored(writer.connection, entry.src_id, entry.key)
     if sha256 == entry.sha256:
         return batches
     log.error(
@@ -304,10 +304,10 @@ def claims_of(
     claims: defaultdict[Place, list[Claim]] = defaultdict(list)
     read: set[BatchKey] = set()
     for t in sorted({t for _, t in taken}):
-        for key, received_at_s, body in journal.bodies(writer.connection, src_id, t):
+        for key, received_at_s, body in journal_store.bodies(writer.connection, src_id, t):
             if key not in read:
                 read.add(key)
-                for place, claim in _claims(bodies.stored_batch(body), received_at_s, dst_ids):
+                for place, claim in _claims(request_body.stored_batch(body), received_at_s, dst_ids):
                     if place in taken:
                         claims[place].append(claim)
     _add_stored(writer, src_id, taken, dst_ids, claims)
@@ -321,7 +321,7 @@ def _add_stored(
     rows = writer.stored_windows(src_id, taken)
     gone = {place: key for place, key in rows.items() if key and key not in [claim.key for claim in claims[place]]}
     for hour_s in sorted({t - t % HOUR_S for _, t in gone}):
-        for target, windows in stored_chunks.windows_of_hour(writer.connection, src_id, hour_s, dst_ids):
+        for target, windows in chunk_store.windows_of_hour(writer.connection, src_id, hour_s, dst_ids):
             for window in windows:
                 place = (dst_ids[target], window.start_s)
                 if place in gone:

@@ -19,18 +19,18 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DatabaseError
 
 from leadline.errors import ConfigError, UnavailableError
-from leadline.wire import signing as signature
+from leadline.wire import signing
 from leadline.wire.batch import Batch
-from leadline_collector.auth import signing_key_store as signing_keys
+from leadline_collector.auth import signing_key_store
 from leadline_collector.auth.signatures import is_signed_by
 from leadline_collector.auth.signing_key_store import SigningKey
 from leadline_collector.db import schema
 from leadline_collector.db.engine import StoreUnavailableError
 from leadline_collector.db.transactions import Numbered, Reader
-from leadline_collector.http import request_body as bodies
+from leadline_collector.http import request_body
 from leadline_collector.http.problems import ProblemError
-from leadline_collector.ingest import service as ingest
-from leadline_collector.journal import store as journal
+from leadline_collector.ingest import service as ingest_service
+from leadline_collector.journal import store as journal_store
 from leadline_collector.journal.store import Anchors, JournalEntry
 from leadline_collector.windows.rows import BatchKey
 
@@ -117,15 +117,15 @@ def verify(
     with read() as connection:
         _check_schema(connection)
         agents = {one.id: one for one in Reader(connection).agents()}
-        known = signing_keys.every(connection)
+        known = signing_key_store.every(connection)
         src_id = _number(agents, name)
-        tally, findings = Tally(total=journal.count(connection, src_id)), list[Finding]()
+        tally, findings = Tally(total=journal_store.count(connection, src_id)), list[Finding]()
     keys = {number: keys_of(one, known, trusted.get(one.name)) for number, one in agents.items()}
     after: tuple[int, BatchKey] | None = None
     while True:
         seen = tally.batches
         with read() as connection:
-            for entry in journal.entries(connection, src_id, after, PAGE):
+            for entry in journal_store.entries(connection, src_id, after, PAGE):
                 found = _counted(entry, agents[entry.src_id], keys[entry.src_id], tally)
                 findings += found[: LISTED_MAX - len(findings)]
                 after = (entry.src_id, entry.key)
@@ -185,7 +185,7 @@ def _is_endorsed(agent: str, key: SigningKey, good: Mapping[int, SigningKey]) ->
     by = None if key.endorsed_by is None else good.get(key.endorsed_by)
     if by is None or key.endorsement is None:
         return False
-    return is_signed_by(by.public, key.endorsement, signature.key_message(agent, key.public))
+    return is_signed_by(by.public, key.endorsement, signing.key_message(agent, key.public))
 
 
 def _counted(entry: JournalEntry, agent: Numbered, keys: Keys, tally: Tally) -> list[Finding]:
@@ -217,7 +217,7 @@ def examine(entry: JournalEntry, agent: Numbered, keys: Keys) -> Iterator[tuple[
         yield Fault.BODY, "the body has another digest than the one that was acknowledged"
     batch: Batch | None = None
     try:
-        batch = bodies.stored_batch(entry.body)
+        batch = request_body.stored_batch(entry.body)
     except ProblemError as problem:
         yield Fault.UNREADABLE, f"the body is no batch: {problem.detail}"
     if batch is not None and (differing := _differing(entry, agent, batch)):
@@ -227,15 +227,15 @@ def examine(entry: JournalEntry, agent: Numbered, keys: Keys) -> Iterator[tuple[
             yield Fault.UNSIGNED, "there is no signature, and the agent signed at that time"
     elif (key := keys.good.get(entry.signature.key_id)) is None:
         yield Fault.KEY, f"signed with key {entry.signature.key_id}, which is none of the agent's that are trusted"
-    elif not is_signed_by(key.public, entry.signature.signature, signature.batch_message(entry.body)):
-        yield Fault.SIGNATURE, f"the signature is not that of key {signature.key_id(key.public)} over this body"
+    elif not is_signed_by(key.public, entry.signature.signature, signing.batch_message(entry.body)):
+        yield Fault.SIGNATURE, f"the signature is not that of key {signing.key_id(key.public)} over this body"
 
 
 def _differing(entry: JournalEntry, agent: Numbered, batch: Batch) -> list[str]:
     """The columns that ingest would write otherwise for this body."""
     if batch.agent != agent.name:
         return ["agent"]
-    written = ingest.journal_entry(agent, batch, entry.body, entry.received_at_s)
+    written = ingest_service.journal_entry(agent, batch, entry.body, entry.received_at_s)
     if entry.anchors == _BEFORE_ANCHORS:
         written = replace(written, anchors=entry.anchors)
     return [name for name in _COMPARED if getattr(written, name) != getattr(entry, name)]
@@ -260,4 +260,4 @@ def _claimed_s(entry: JournalEntry, batch: Batch | None) -> int:
     """The latest time a batch says something of."""
     if batch is None:
         return entry.received_at_s
-    return max([one.start_s for one in batch.series], default=batch.sealed_at_us // ingest.US_PER_S)
+    return max([one.start_s for one in batch.series], default=batch.sealed_at_us // ingest_service.US_PER_S)

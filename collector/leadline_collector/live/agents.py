@@ -10,12 +10,12 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from leadline.wire import headers as news
+from leadline.wire import headers
 from leadline.wire.headers import Backlog
 from leadline_collector.db.transactions import Reader, Store
-from leadline_collector.live import store as stored
+from leadline_collector.live import store as live_store
 from leadline_collector.live.store import AHEAD_S_MAX, AgentNow, Sealed
-from leadline_collector.mesh import service as meshes
+from leadline_collector.mesh import service as mesh_service
 
 #: Agents with a row: those of the largest fleet ten times over.
 AGENTS_MAX = 10_000
@@ -44,7 +44,7 @@ class Hearing:
 
     def said(self, src_id: int, now_s: int, user_agent: str, spool: str) -> None:
         """A request of the agent came with these headers; what is malformed is passed over."""
-        version, backlog = news.agent_version(user_agent), news.backlog(spool)
+        version, backlog = headers.agent_version(user_agent), headers.backlog(spool)
         if version is None and backlog is None:
             return
         with self._guard:
@@ -66,18 +66,18 @@ def bring_up(store: Store, now_s: int, hearing: Hearing) -> int:
     """Write a row for every agent of the mesh in force, and remove the others'; how many there are."""
     heard = hearing.all()
     with store.read() as reader:
-        before = stored.agents(reader.connection)
+        before = live_store.agents(reader.connection)
         src_ids = _in_force(reader)
-        sealed = stored.newest_batches(reader.connection, src_ids)
+        sealed = live_store.newest_batches(reader.connection, src_ids)
     rows = [_row(src_id, before.get(src_id), sealed.get(src_id), heard.get(src_id), now_s) for src_id in src_ids]
     with store.write() as writer:
-        stored.put_agents(writer.connection, rows)
-        stored.remove_agents(writer.connection, before.keys() - set(src_ids))
+        live_store.put_agents(writer.connection, rows)
+        live_store.remove_agents(writer.connection, before.keys() - set(src_ids))
     return len(rows)
 
 
 def _in_force(reader: Reader) -> list[int]:
-    found = meshes.in_force(reader)
+    found = mesh_service.in_force(reader)
     names = [] if found is None else [agent.name for agent in found[1].agents[:AGENTS_MAX]]
     return sorted(reader.agent_ids(names).values())
 

@@ -22,7 +22,7 @@ from sqlalchemy import Connection
 from leadline.mesh.model import Mesh
 from leadline.model import WINDOW_S
 from leadline_collector.db.transactions import Reader, Store
-from leadline_collector.live import store as stored
+from leadline_collector.live import store as live_store
 from leadline_collector.live.recent_states import (
     INFINITE_US,
     NO_PATH_US,
@@ -34,12 +34,10 @@ from leadline_collector.live.recent_states import (
     worst_p95_us,
 )
 from leadline_collector.live.store import PairKey, PairNow
-from leadline_collector.mesh import registry as directory
-from leadline_collector.mesh import service as meshes
+from leadline_collector.mesh import registry
+from leadline_collector.mesh import service as mesh_service
 from leadline_collector.mesh.registry import Directory
-from leadline_collector.rollup import hour_reader as blocks
-from leadline_collector.rollup import profile_revisions as rules
-from leadline_collector.rollup import window_codec as hour_windows
+from leadline_collector.rollup import hour_reader, profile_revisions, window_codec
 from leadline_collector.rollup.dirty_hours import DAY_S
 from leadline_collector.rollup.hour_reader import Hours
 from leadline_collector.rollup.profile_revisions import Rule
@@ -78,11 +76,11 @@ def bring_up(store: Store, now_s: int, seen: Seen) -> int | None:
         if not is_ours:
             return None
         with store.read() as reader:
-            before = stored.pairs(reader.connection)
+            before = live_store.pairs(reader.connection)
             rows = list(_rows(reader, before, now_s, seen))
         with store.write() as writer:
-            stored.put_pairs(writer.connection, rows)
-            stored.remove_pairs(writer.connection, before.keys() - {row[:3] for row in rows})
+            live_store.put_pairs(writer.connection, rows)
+            live_store.remove_pairs(writer.connection, before.keys() - {row[:3] for row in rows})
         return len(rows)
 
 
@@ -124,11 +122,11 @@ class _Draft:
 
 
 def _rows(reader: Reader, before: Mapping[PairKey, PairNow], now_s: int, seen: Seen) -> Iterator[PairNow]:
-    found = meshes.in_force(reader)
+    found = mesh_service.in_force(reader)
     if found is None:
         return
     mesh, connection = found[1], reader.connection
-    known = directory.read(connection)
+    known = registry.read(connection)
     judged_by = _in_force(reader)
     t = due_s(now_s)
     # A row of a minute that is still to come is of a clock that was wrong.
@@ -152,8 +150,8 @@ def _kept(pairs: list[PairIds], rules_count: int) -> list[PairIds]:
 
 def _in_force(reader: Reader) -> list[Rule]:
     """The rules that hours are counted by and that the mesh still names."""
-    names = set(rules.wanted(reader).values())
-    return [rule for rule in rules.valid(reader.connection) if rule.profile in names]
+    names = set(profile_revisions.wanted(reader).values())
+    return [rule for rule in profile_revisions.valid(reader.connection) if rule.profile in names]
 
 
 def _pairs(mesh: Mesh, known: Directory) -> Iterator[PairIds]:
@@ -167,8 +165,8 @@ def _marked(mesh: Mesh, known: Directory) -> frozenset[int]:
 
 def _windows(connection: Connection, agents: Sequence[int], span: Span) -> Hours:
     """Straight from ``window_stat``, which has every window of the last days."""
-    nothing = Hours(keys=[], block=hour_windows.empty(0), simulated=np.zeros(0, bool))
-    return blocks.overlaid(nothing, blocks.window_rows(connection, agents, None, span.start_s, span.end_s))
+    nothing = Hours(keys=[], block=window_codec.empty(0), simulated=np.zeros(0, bool))
+    return hour_reader.overlaid(nothing, hour_reader.window_rows(connection, agents, None, span.start_s, span.end_s))
 
 
 def _judged(
@@ -265,7 +263,7 @@ def _earlier(
     for source_id, asked in of_site.items():
         pairs = {draft.pair for draft in asked}
         longer = Span(start_s=min(from_s[pair] for pair in pairs), end_s=span.end_s)
-        windows = blocks.hours(connection, known.agents_of.get(source_id, ()), longer.first_hour_s, longer.end_s)
+        windows = hour_reader.hours(connection, known.agents_of.get(source_id, ()), longer.first_hour_s, longer.end_s)
         rows = {pair: number for number, pair in enumerate(pairs)}
         found |= _looked_up(_judged(windows, judged_by, known, rows, longer), asked, before)
     return found
@@ -306,7 +304,7 @@ def _late(
     if not agents:
         return {}
     newest: dict[PairIds, int] = {}
-    for (src_id, dst_id), t in stored.newest_windows(connection, agents, first_s, span.start_s).items():
+    for (src_id, dst_id), t in live_store.newest_windows(connection, agents, first_s, span.start_s).items():
         pair = known.source_of[src_id], known.destination_of[dst_id]
         newest[pair] = max(t, newest.get(pair, t))
     late = {}

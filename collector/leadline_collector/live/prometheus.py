@@ -12,12 +12,12 @@ from leadline.evaluation import State
 from leadline_collector.db.tables import site, tally_hour
 from leadline_collector.db.transactions import Reader
 from leadline_collector.ingest.rtt_counters import PairNames
-from leadline_collector.live import store as stored
+from leadline_collector.live import store as live_store
 from leadline_collector.live.pairs import COUNTED
 from leadline_collector.live.store import AgentNow, PairNow
-from leadline_collector.mesh import registry as directory
+from leadline_collector.mesh import registry
 from leadline_collector.mesh.registry import Directory
-from leadline_collector.rollup import profile_revisions as rules
+from leadline_collector.rollup import profile_revisions
 from leadline_collector.rollup.dirty_hours import DAY_S, HOUR_S
 from leadline_collector.rollup.profile_revisions import Rule
 
@@ -45,13 +45,13 @@ class _Rows:
 def families(reader: Reader, now_s: int, *, pairs_max: int, agents_max: int) -> Iterator[Metric]:
     """Every gauge of now; pairs and agents that nobody computed yet have none."""
     connection = reader.connection
-    known, judged_by = directory.read(connection), rules.valid(connection)
-    rows = _named(stored.pairs(connection).values(), known, judged_by, pairs_max)
+    known, judged_by = registry.read(connection), profile_revisions.valid(connection)
+    rows = _named(live_store.pairs(connection).values(), known, judged_by, pairs_max)
     yield from _states(rows)
     yield _coverage(connection, rows, known, judged_by, now_s)
     yield from _bounds(rows, now_s)
     names = {agent.id: agent.name for agent in reader.agents()}
-    agents = sorted(stored.agents(connection).values())[:agents_max]
+    agents = sorted(live_store.agents(connection).values())[:agents_max]
     yield from _agents({names[row.src_id]: row for row in agents}, now_s)
 
 

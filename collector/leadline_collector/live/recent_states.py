@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from leadline.evaluation import Criterion
 from leadline.model import WINDOW_S
 from leadline_collector.mesh.registry import Directory
-from leadline_collector.rollup import hour_reader as blocks
-from leadline_collector.rollup import state_counts as tallies
+from leadline_collector.rollup import hour_reader, state_counts
 from leadline_collector.rollup.dirty_hours import HOUR_S
 from leadline_collector.rollup.hour_reader import Hours
 from leadline_collector.rollup.window_codec import MINUTES
-from leadline_verdict import evaluation as readings
+from leadline_verdict import evaluation as verdict_evaluation
 from leadline_verdict.series import NONE
 from leadline_verdict.states import UNKNOWN
 
@@ -69,7 +68,7 @@ def pessimistic(
     found: Hours, criteria: Sequence[Criterion], known: Directory, rows: Mapping[PairIds, int], span: Span
 ) -> _Grid:
     """The state of every minute of the pairs in ``rows`` as measured; unknown where there is no window."""
-    judged = tallies.pair_hours(found, criteria, known.source_of, known.destination_of)
+    judged = state_counts.pair_hours(found, criteria, known.source_of, known.destination_of)
     grid = span.grid(len(rows), UNKNOWN)
     wanted = [number for number, key in enumerate(judged.keys) if key[:2] in rows]
     keys = [judged.keys[number] for number in wanted]
@@ -80,7 +79,7 @@ def pessimistic(
 
 def worst_p95_us(found: Hours, known: Directory, rows: Mapping[PairIds, int], span: Span) -> _Grid:
     """The p95 of every minute on the worst of the paths that know it; ``INFINITE_US``, ``NO_PATH_US``."""
-    is_known = readings.known(blocks.flat(found)).reshape(-1, MINUTES)
+    is_known = verdict_evaluation.known(hour_reader.flat(found)).reshape(-1, MINUTES)
     p95_us = found.column("p95_us").astype(np.int64)
     values = np.where(is_known, np.where(p95_us == NONE, INFINITE_US, p95_us), NO_PATH_US)
     grid = span.grid(len(rows), NO_PATH_US)

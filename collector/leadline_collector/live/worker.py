@@ -16,7 +16,8 @@ from leadline.clock import Clock
 from leadline.model import WINDOW_S
 from leadline_collector.background import going_on
 from leadline_collector.db.transactions import Store
-from leadline_collector.live import agents, pairs
+from leadline_collector.live import agents as live_agents
+from leadline_collector.live import pairs as live_pairs
 from leadline_collector.live.agents import Hearing
 from leadline_collector.live.pairs import GRACE_S, Seen
 
@@ -39,8 +40,8 @@ def _rounds(store: Store, clock: Clock, hearing: Hearing, stopping: threading.Ev
 def bring_up(store: Store, clock: Clock, hearing: Hearing, seen: Seen) -> None:
     """One round."""
     now_s = clock.wall_ns() // NS_PER_S
-    _tried("pairs", partial(pairs.bring_up, store, now_s, seen))
-    _tried("agents", partial(agents.bring_up, store, now_s, hearing))
+    _tried("pairs", partial(live_pairs.bring_up, store, now_s, seen))
+    _tried("agents", partial(live_agents.bring_up, store, now_s, hearing))
 
 
 def until_due_s(clock: Clock) -> float:

@@ -10,15 +10,14 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Table, delete, insert, select
 
-from leadline import evaluation as judge
-from leadline import propagation as physics
+from leadline import evaluation, propagation
 from leadline.limits.catalogue import catalogue
 from leadline.mesh.model import Mesh
 from leadline.model import Pair, Site
 from leadline_collector.db.tables import mesh_agent, pair_floor, profile_limit
 from leadline_collector.db.transactions import Store
-from leadline_collector.mesh import registry as directory
-from leadline_collector.mesh import service as meshes
+from leadline_collector.mesh import registry
+from leadline_collector.mesh import service as mesh_service
 
 #: First key of the advisory lock: two that delete and insert the same rows at once would fail on each other.
 REFERENCES_LOCK = 53235470
@@ -35,8 +34,8 @@ def bring_up(store: Store) -> None:
 
 def _bring_up(store: Store) -> None:
     with store.read() as reader:
-        found = meshes.in_force(reader)
-        known = directory.read(reader.connection)
+        found = mesh_service.in_force(reader)
+        known = registry.read(reader.connection)
         agents = {agent.name: agent.id for agent in reader.agents()}
         wanted = {profile_limit: _limits()}
         if found is not None:
@@ -64,7 +63,7 @@ def _limits() -> frozenset[_Row]:
 
 def _limits_of(profile_id: str) -> Iterator[_Row]:
     profile = catalogue().profile(profile_id)
-    for place, one in enumerate(judge.judged(catalogue().limits_of(profile)).criteria):
+    for place, one in enumerate(evaluation.judged(catalogue().limits_of(profile)).criteria):
         limit = catalogue().limit(one.limit_id)
         yield (
             profile_id,
@@ -98,6 +97,6 @@ def _light(sites: tuple[Site, ...], pairs: tuple[Pair, ...]) -> tuple[_Row, ...]
 
 
 def _floor(source: Site, destination: Site) -> _Row:
-    floors = physics.floors(source, destination)
+    floors = propagation.floors(source, destination)
     simulated = source.simulated or destination.simulated
     return (source.name, destination.name, floors.distance_km, floors.vacuum_ns, floors.glass_ns, simulated)

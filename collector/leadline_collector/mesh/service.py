@@ -12,7 +12,7 @@ from leadline.errors import ConfigError
 from leadline.mesh.model import Endpoint, Mesh
 from leadline.mesh.parser import parse_mesh
 from leadline.wire import batch as wire
-from leadline_collector.db import audit_log as audit
+from leadline_collector.db import audit_log
 from leadline_collector.db.audit_log import Act, Event
 from leadline_collector.db.transactions import Numbered, Reader, Store, StoredMesh, Writer
 from leadline_collector.http.problems import ProblemError
@@ -65,7 +65,13 @@ def apply(store: Store, clock: Clock, body: bytes) -> wire.MeshAnswer:
             writer.add_mesh(StoredMesh(version=version, text=text, sha256=sha256, applied_at_s=now_s))
             detail = {"sha256": sha256.hex()}
             writer.record(
-                Act(at_s=now_s, who=audit.ADMIN, what=Event.MESH_APPLIED, subject=f"version {version}", detail=detail)
+                Act(
+                    at_s=now_s,
+                    who=audit_log.ADMIN,
+                    what=Event.MESH_APPLIED,
+                    subject=f"version {version}",
+                    detail=detail,
+                )
             )
     counts = {"sites": len(mesh.sites), "agents": len(mesh.agents), "pairs": len(mesh.pairs)}
     return wire.MeshAnswer(version=version, changed=changed, **counts)

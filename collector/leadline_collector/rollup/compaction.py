@@ -19,28 +19,16 @@ from sqlalchemy import Connection, func, or_, select
 
 from leadline_collector.db.tables import chunk, rollup_hour, tally_day, tally_hour, window_stat
 from leadline_collector.db.transactions import Reader, Store
-from leadline_collector.mesh import registry as directory
+from leadline_collector.mesh import registry
 from leadline_collector.mesh.registry import Directory
 from leadline_collector.rollup import (
-    dirty_hours as marks,
-)
-from leadline_collector.rollup import (
-    hour_reader as blocks,
-)
-from leadline_collector.rollup import (
-    path_rollups as rollups,
-)
-from leadline_collector.rollup import (
-    profile_revisions as rules,
-)
-from leadline_collector.rollup import (
-    raw_chunks as raw_hours,
-)
-from leadline_collector.rollup import (
-    state_counts as tallies,
-)
-from leadline_collector.rollup import (
-    window_codec as hour_windows,
+    dirty_hours,
+    hour_reader,
+    path_rollups,
+    profile_revisions,
+    raw_chunks,
+    state_counts,
+    window_codec,
 )
 from leadline_collector.rollup.dirty_hours import DAY_S, HOUR_S, Mark
 from leadline_collector.rollup.hour_reader import Hours, Key
@@ -70,7 +58,7 @@ def compact_hours(store: Store, source_id: int, hours_s: Sequence[int], now_s: i
         if not is_ours:
             return False
         with store.read() as reader:
-            found = marks.of_site(reader.connection, source_id, hours_s)
+            found = dirty_hours.of_site(reader.connection, source_id, hours_s)
             rows = _hours(reader, source_id, found, now_s) if found else Rows()
         store.make_partitions(hours_s)
         return bool(found) and _write_hours(store, source_id, found, rows, now_s)
@@ -83,20 +71,20 @@ def is_over(hour_s: int, now_s: int) -> bool:
 
 def _write_hours(store: Store, source_id: int, found: Sequence[Mark], rows: Rows, now_s: int) -> bool:
     with store.write() as writer:
-        if not marks.still(writer.connection, found):
+        if not dirty_hours.still(writer.connection, found):
             return False
         writer.replace(chunk, rows.chunks)
         writer.replace(rollup_hour, rows.hours)
         writer.replace(tally_hour, rows.tally_hours)
         day_s = found[0].hour_s - found[0].hour_s % DAY_S
-        marks.mark_day(writer.connection, source_id, day_s)
-        marks.remove(writer.connection, [mark for mark in found if is_over(mark.hour_s, now_s)])
-        marks.advance(writer.connection, [mark for mark in found if not is_over(mark.hour_s, now_s)])
+        dirty_hours.mark_day(writer.connection, source_id, day_s)
+        dirty_hours.remove(writer.connection, [mark for mark in found if is_over(mark.hour_s, now_s)])
+        dirty_hours.advance(writer.connection, [mark for mark in found if not is_over(mark.hour_s, now_s)])
         return True
 
 
 def _hours(reader: Reader, source_id: int, found: Sequence[Mark], now_s: int) -> Rows:
-    connection, known = reader.connection, directory.read(reader.connection)
+    connection, known = reader.connection, registry.read(reader.connection)
     marked = {(mark.src_id, mark.hour_s): is_over(mark.hour_s, now_s) for mark in found}
     windows = _windows(connection, known.agents_of[source_id], found)
     chunks = {
@@ -109,17 +97,17 @@ def _hours(reader: Reader, source_id: int, found: Sequence[Mark], now_s: int) ->
     return Rows(
         chunks=[(*key, raw.encode()) for key, raw in chunks.items()],
         hours=_rollups(connection, paths, chunks),
-        tally_hours=[row for rule in rules.valid(connection) for row in tally_rows(windows, rule, known)],
+        tally_hours=[row for rule in profile_revisions.valid(connection) for row in tally_rows(windows, rule, known)],
     )
 
 
 def _windows(connection: Connection, src_ids: Collection[int], found: Sequence[Mark]) -> Hours:
     """Every path of the site in the marked hours: of agents that are marked from rows, from the start of the hour."""
     hours_s = sorted({mark.hour_s for mark in found})
-    windows = blocks.packed_hours(connection, src_ids, hours_s[0], hours_s[-1] + HOUR_S)
+    windows = hour_reader.packed_hours(connection, src_ids, hours_s[0], hours_s[-1] + HOUR_S)
     for first_s, end_s in _runs(hours_s):
         marked = {mark.src_id for mark in found if first_s <= mark.hour_s < end_s}
-        windows = blocks.overlaid(windows, blocks.window_rows(connection, marked, None, first_s, end_s))
+        windows = hour_reader.overlaid(windows, hour_reader.window_rows(connection, marked, None, first_s, end_s))
     return windows.of([number for number, key in enumerate(windows.keys) if key[2] in hours_s])
 
 
@@ -133,7 +121,7 @@ def _runs(hours_s: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def _chunks(connection: Connection, src_id: int, hour_s: int, known: Directory) -> dict[Key, Chunk]:
-    found = raw_hours.chunks_of(connection, src_id, hour_s, known.target_ids)
+    found = raw_chunks.chunks_of(connection, src_id, hour_s, known.target_ids)
     return {(src_id, dst_id, hour_s): raw for dst_id, raw in found.items()}
 
 
@@ -141,9 +129,9 @@ def _rollups(connection: Connection, paths: Hours, chunks: Mapping[Key, Chunk]) 
     # A chunk of every window has counted what ``window_stat`` has: the rows may be gone already where data is late.
     whole = {key for number, key in enumerate(paths.keys) if _is_whole(chunks.get(key), paths.block[number])}
     counters = _counters(connection, [key for key in paths.keys if key not in whole])
-    packed, latest = hour_windows.pack(paths.block), hour_windows.pack_latest(paths.block)
+    packed, latest = window_codec.pack(paths.block), window_codec.pack_latest(paths.block)
     return [
-        rollups.hour_row(
+        path_rollups.hour_row(
             PathHour(
                 key=key,
                 windows=paths.block[number],
@@ -175,7 +163,7 @@ def _counters(connection: Connection, keys: Sequence[Key]) -> dict[Key, tuple[in
     query = (
         select(column.src_id, column.dst_id, hour, *(func.sum(column[name]) for name in COUNTERS))
         .where(
-            blocks.of_paths(column, src_ids, None, min(hours_s), max(hours_s) + HOUR_S),
+            hour_reader.of_paths(column, src_ids, None, min(hours_s), max(hours_s) + HOUR_S),
             or_(column.received < column.expected, column.duplicates > 0),
         )
         .group_by(column.src_id, column.dst_id, hour)
@@ -185,10 +173,10 @@ def _counters(connection: Connection, keys: Sequence[Key]) -> dict[Key, tuple[in
 
 def tally_rows(windows: Hours, rule: Rule, known: Directory) -> list[Row]:
     """The rows of ``tally_hour`` of these hours, all of the agents of one site or several."""
-    pairs = tallies.pair_hours(windows, rule.criteria, known.source_of, known.destination_of)
-    counted = tallies.counts(pairs.pessimistic, pairs.optimistic).tolist()
+    pairs = state_counts.pair_hours(windows, rule.criteria, known.source_of, known.destination_of)
+    counted = state_counts.counts(pairs.pessimistic, pairs.optimistic).tolist()
     least_us = [None if value == NONE else value for value in pairs.min_us.tolist()]
-    states = tallies.letters(pairs.pessimistic)
+    states = state_counts.letters(pairs.pessimistic)
     return [
         (source_id, rule.id, destination_id, hour_s, *of_pair, least, simulated, letters)
         for (source_id, destination_id, hour_s), of_pair, least, simulated, letters in zip(
@@ -203,23 +191,23 @@ def compact_day(store: Store, source_id: int, day_s: int) -> bool:
         if not is_ours:
             return False
         with store.read() as reader:
-            known = directory.read(reader.connection)
-            if marks.of_hours(reader.connection, day_s, day_s + DAY_S, known.agents_of[source_id]):
+            known = registry.read(reader.connection)
+            if dirty_hours.of_hours(reader.connection, day_s, day_s + DAY_S, known.agents_of[source_id]):
                 return False
-            windows = blocks.hours(reader.connection, known.agents_of[source_id], day_s, day_s + DAY_S)
-            wanted = rules.valid(reader.connection)
+            windows = hour_reader.hours(reader.connection, known.agents_of[source_id], day_s, day_s + DAY_S)
+            wanted = profile_revisions.valid(reader.connection)
             rows = [row for rule in wanted for row in day_tally_rows(windows, rule, known, day_s)]
         with store.write() as writer:
             writer.replace(tally_day, rows)
-            marks.remove_day(writer.connection, source_id, day_s)
+            dirty_hours.remove_day(writer.connection, source_id, day_s)
         return True
 
 
 def day_tally_rows(windows: Hours, rule: Rule, known: Directory, day_s: int) -> list[Row]:
     """The rows of ``tally_day`` of the hours of one day."""
-    pairs = tallies.pair_hours(windows, rule.criteria, known.source_of, known.destination_of)
-    whole = tallies.days(pairs, day_s)
-    counted = tallies.counts(whole.pessimistic, whole.optimistic).tolist()
+    pairs = state_counts.pair_hours(windows, rule.criteria, known.source_of, known.destination_of)
+    whole = state_counts.days(pairs, day_s)
+    counted = state_counts.counts(whole.pessimistic, whole.optimistic).tolist()
     return [
         (source_id, rule.id, destination_id, day_s, *of_pair, None if least == NONE else least, simulated)
         for (source_id, destination_id, _), of_pair, least, simulated in zip(

@@ -15,7 +15,7 @@ from leadline_collector.db import tables
 from leadline_collector.db.engine import StoreUnavailableError
 from leadline_collector.db.tables import PARTITION_S, batch, mark_hour
 from leadline_collector.db.transactions import Reader, Store
-from leadline_collector.mesh import registry as directory
+from leadline_collector.mesh import registry
 from leadline_collector.rollup.dirty_hours import DAY_S
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def rows(store: Store, table: Table, before_s: int, dry_run: bool) -> int:
 
 def _heads(reader: Reader, table: Table, before_s: int) -> Iterator[tuple[ColumnElement[bool], int]]:
     """What the key of a table begins with, before the time, and before when rows of it may go."""
-    known, limits = directory.read(reader.connection), _limits(reader, before_s)
+    known, limits = registry.read(reader.connection), _limits(reader, before_s)
     if "src_id" in table.c:
         for src_id, dst_id in product(known.source_of, known.destination_of):
             yield and_(table.c.src_id == src_id, table.c.dst_id == dst_id), limits[src_id]
@@ -93,7 +93,7 @@ def _limits(reader: Reader, before_s: int) -> dict[int, int]:
     """Before when what an agent sent may go: never on or after a day with an hour that is marked."""
     oldest = select(mark_hour.c.src_id, func.min(mark_hour.c.t)).group_by(mark_hour.c.src_id)
     marked = {row[0]: row[1] for row in reader.connection.execute(oldest)}
-    agents = directory.read(reader.connection).source_of
+    agents = registry.read(reader.connection).source_of
     # Whole days, because those have tallies too.
     until = {src_id: min(before_s, marked.get(src_id, before_s)) for src_id in agents}
     return {src_id: limit_s - limit_s % DAY_S for src_id, limit_s in until.items()}

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Table, func, select
 
 from leadline.model import Failure
 from leadline_collector.db.tables import FAILURE_COLUMNS, rollup_hour, window_stat
-from leadline_collector.rollup import dirty_hours as marks
+from leadline_collector.rollup import dirty_hours
 from leadline_collector.rollup.dirty_hours import HOUR_S
 
 
@@ -33,7 +33,7 @@ def _row(connection: Connection, table: Table, path: tuple[int, int], first_s: i
 
 def _spans(connection: Connection, src_id: int, start_s: int, end_s: int) -> Iterator[tuple[Table, int, int]]:
     """Which table has which part: neighbouring hours of the same one are asked for together."""
-    lagging = {mark.hour_s for mark in marks.of_hours(connection, start_s - start_s % HOUR_S, end_s, [src_id])}
+    lagging = {mark.hour_s for mark in dirty_hours.of_hours(connection, start_s - start_s % HOUR_S, end_s, [src_id])}
     at_s = start_s
     while at_s < end_s:
         table, until_s = _part(at_s, end_s, lagging)

@@ -18,8 +18,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, sele
 from leadline.model import WINDOW_S
 from leadline_collector.db.fetch_arrays import Rows, whole_numbers
 from leadline_collector.db.tables import rollup_hour, target, window_stat
-from leadline_collector.rollup import dirty_hours as marks
-from leadline_collector.rollup import window_codec as hour_windows
+from leadline_collector.rollup import dirty_hours, window_codec
 from leadline_collector.rollup.dirty_hours import HOUR_S, Mark
 from leadline_collector.rollup.window_codec import MINUTES, Block
 from leadline_verdict.series import COLUMNS, COUNTS, NONE, PathSeries
@@ -65,7 +64,7 @@ def hours(
 
     In one transaction, so that marks and windows are of one moment.
     """
-    found = marks.of_hours(connection, start_s, end_s, src_ids)
+    found = dirty_hours.of_hours(connection, start_s, end_s, src_ids)
     packed = packed_hours(connection, src_ids, start_s, end_s, dst_ids)
     spans = _spans(found)
     rows = [window_rows(connection, among, dst_ids, first, last) for (first, last), among in spans.items()]
@@ -96,7 +95,7 @@ def packed_hours(
     result.close()
     return Hours(
         keys=[(row[0], row[1], row[2]) for row in found],
-        block=hour_windows.unpack([row[4] for row in found]),
+        block=window_codec.unpack([row[4] for row in found]),
         simulated=np.array([row[3] for row in found], bool),
     )
 
@@ -151,7 +150,7 @@ def overlaid(base: Hours, rows: Rows) -> Hours:
     )
     fresh = [key for key in wanted if key not in known]
     known.update((key, len(base.keys) + number) for number, key in enumerate(fresh))
-    block = np.concatenate([base.block, hour_windows.empty(len(fresh))])
+    block = np.concatenate([base.block, window_codec.empty(len(fresh))])
     hour_of = np.array([known[key] for key in wanted])[places]
     block[hour_of, :, (rows[:, 2] - hour_s) // WINDOW_S] = rows[:, _FACTS:]
     simulated = np.concatenate([base.simulated, np.zeros(len(fresh), bool)])
@@ -164,7 +163,7 @@ def series(connection: Connection, src_id: int, dst_id: int, start_s: int, end_s
     first_s = start_s - start_s % HOUR_S
     found = hours(connection, [src_id], first_s, end_s, [dst_id])
     total = -(-(end_s - first_s) // HOUR_S)
-    dense = hour_windows.empty(total)
+    dense = window_codec.empty(total)
     dense[[(key[2] - first_s) // HOUR_S for key in found.keys]] = found.block
     columns = np.moveaxis(dense, 1, 0).reshape(len(COLUMNS), total * MINUTES)
     wanted = slice((start_s - first_s) // WINDOW_S, (end_s - first_s) // WINDOW_S)

@@ -21,19 +21,11 @@ from leadline_collector.db.fetch_arrays import whole_numbers
 from leadline_collector.db.tables import COUNT_COLUMNS, agent, rollup_hour, site, tally_day, tally_hour, target
 from leadline_collector.mesh.registry import Directory
 from leadline_collector.rollup import (
-    dirty_hours as marks,
-)
-from leadline_collector.rollup import (
-    hour_reader as blocks,
-)
-from leadline_collector.rollup import (
-    profile_revisions as rules,
-)
-from leadline_collector.rollup import (
-    state_counts as tallies,
-)
-from leadline_collector.rollup import (
-    window_codec as hour_windows,
+    dirty_hours,
+    hour_reader,
+    profile_revisions,
+    state_counts,
+    window_codec,
 )
 from leadline_collector.rollup.dirty_hours import DAY_S, HOUR_S
 from leadline_collector.rollup.hour_reader import Hours
@@ -93,8 +85,8 @@ def count(
     connection: Connection, known: Directory, source_ids: Collection[int], profile: str, period: Period
 ) -> Mapping[PairIds, PairCounts]:
     """Every pair from these sites with a window in the period; ConfigError for an unknown profile."""
-    rule = rules.complete(connection, profile)
-    criteria = rules.criteria(profile)
+    rule = profile_revisions.complete(connection, profile)
+    criteria = profile_revisions.criteria(profile)
     pairs: defaultdict[PairIds, PairCounts] = defaultdict(PairCounts)
     for plan, sites in _plans(connection, known, source_ids, period, is_counted=rule is not None).items():
         if rule is not None:
@@ -114,12 +106,12 @@ def _plans(
     first_day_s = period.start_s - period.start_s % DAY_S
     lagging: defaultdict[int, set[int]] = defaultdict(set)
     unsure: defaultdict[int, set[int]] = defaultdict(set)
-    for mark in marks.of_hours(connection, first_day_s, period.end_s):
+    for mark in dirty_hours.of_hours(connection, first_day_s, period.end_s):
         site = known.source_of[mark.src_id]
         unsure[site].add(mark.hour_s - mark.hour_s % DAY_S)
         if mark.since_s < mark.hour_s + HOUR_S:
             lagging[site].add(mark.hour_s)
-    for day_s, site in marks.of_days(connection, first_day_s, period.end_s):
+    for day_s, site in dirty_hours.of_days(connection, first_day_s, period.end_s):
         unsure[site].add(day_s)
     plans: defaultdict[_Plan, list[int]] = defaultdict(list)
     for site in source_ids:
@@ -213,11 +205,11 @@ def _add_windows(
     span: Span,
 ) -> None:
     hour_s = span[0] - span[0] % HOUR_S
-    found = blocks.hours(connection, src_ids, hour_s, _up(span[1], HOUR_S))
+    found = hour_reader.hours(connection, src_ids, hour_s, _up(span[1], HOUR_S))
     is_part = span[1] - span[0] < HOUR_S
     minutes = slice((span[0] - hour_s) // WINDOW_S, (span[1] - hour_s) // WINDOW_S) if is_part else slice(MINUTES)
-    judged = tallies.pair_hours(found, criteria, known.source_of, known.destination_of, minutes)
-    counted = tallies.counts(judged.pessimistic, judged.optimistic)
+    judged = state_counts.pair_hours(found, criteria, known.source_of, known.destination_of, minutes)
+    counted = state_counts.counts(judged.pessimistic, judged.optimistic)
     for number, (source_id, destination_id, _) in enumerate(judged.keys):
         pairs[source_id, destination_id].add(
             counted[number], int(judged.min_us[number]), simulated=bool(judged.simulated[number])
@@ -226,10 +218,14 @@ def _add_windows(
 
 
 def _see_latest(
-    pairs: defaultdict[PairIds, PairCounts], known: Directory, found: Hours, judged: tallies.PairHours, minutes: slice
+    pairs: defaultdict[PairIds, PairCounts],
+    known: Directory,
+    found: Hours,
+    judged: state_counts.PairHours,
+    minutes: slice,
 ) -> None:
     """Note the paths that have windows, and the latest window of each pair if none is known that is later."""
-    there = blocks.there(found)[:, minutes]
+    there = hour_reader.there(found)[:, minutes]
     first, length = minutes.indices(MINUTES)[0], there.shape[1]
     last = np.where(there.any(axis=1), length - 1 - there[:, ::-1].argmax(axis=1), -1)
     rows = {key: number for number, key in enumerate(judged.keys)}
@@ -290,9 +286,9 @@ def _see_windows(
     pairs: defaultdict[PairIds, PairCounts], known: Directory, rows: Sequence[_Row], criteria: Sequence[Criterion]
 ) -> None:
     """Note the latest of single windows, each as if it were an hour of one minute."""
-    _, block = hour_windows.unpack_latest([row[3] for row in rows])
+    _, block = window_codec.unpack_latest([row[3] for row in rows])
     found = Hours(keys=[row[:3] for row in rows], block=block, simulated=np.zeros(len(rows), bool))
-    judged = tallies.pair_hours(found, criteria, known.source_of, known.destination_of, slice(1))
+    judged = state_counts.pair_hours(found, criteria, known.source_of, known.destination_of, slice(1))
     _see_latest(pairs, known, found, judged, slice(1))
 
 
@@ -301,7 +297,7 @@ def _latest(connection: Connection, query: Select[Any]) -> list[_Row]:
     result = connection.execute(query)
     rows = result.cursor.fetchall()
     result.close()
-    minutes, _ = hour_windows.unpack_latest([row[3] for row in rows])
+    minutes, _ = window_codec.unpack_latest([row[3] for row in rows])
     return [
         (row[0], row[1], row[2] + minute * WINDOW_S, row[3]) for row, minute in zip(rows, minutes.tolist(), strict=True)
     ]
@@ -312,7 +308,7 @@ _LATEST = select(rollup_hour.c.src_id, rollup_hour.c.dst_id, rollup_hour.c.t, ro
 
 def _in_hour(source_ids: Collection[int], known: Directory, hour_s: int) -> Select[Any]:
     src_ids = [src_id for site in source_ids for src_id in known.agents_of.get(site, ())]
-    return _LATEST.where(blocks.of_paths(rollup_hour.c, src_ids, None, hour_s, hour_s + 1))
+    return _LATEST.where(hour_reader.of_paths(rollup_hour.c, src_ids, None, hour_s, hour_s + 1))
 
 
 def _before_hour(src_ids: Collection[int], start_s: int, end_s: int) -> Select[Any]:

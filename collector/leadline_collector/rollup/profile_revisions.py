@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from leadline import evaluation as judge
+from leadline import evaluation
 from leadline.evaluation import Criterion
 from leadline.limits.catalogue import catalogue
 from leadline_collector.db import tables
 from leadline_collector.db.transactions import Reader
-from leadline_collector.mesh import service as meshes
+from leadline_collector.mesh import service as mesh_service
 
 #: Grows when the same criteria judge windows otherwise than before: nothing else would tell.
 JUDGEMENT_VERSION = 1
@@ -38,7 +38,7 @@ class Rule:
 
 def wanted(reader: Reader) -> dict[bytes, str]:
     """The digests of the profiles that pairs of the mesh in force name."""
-    found = meshes.in_force(reader)
+    found = mesh_service.in_force(reader)
     names = set() if found is None else {name for settings in found[1].pairs.values() for name in settings.profiles}
     return {digest(name): name for name in sorted(names) if name in catalogue().profiles}
 
@@ -51,7 +51,7 @@ def digest(profile: str) -> bytes:
 
 def criteria(profile: str) -> tuple[Criterion, ...]:
     """What windows are judged by; ConfigError for an unknown profile."""
-    return judge.judged(catalogue().limits_of(catalogue().profile(profile))).criteria
+    return evaluation.judged(catalogue().limits_of(catalogue().profile(profile))).criteria
 
 
 def valid(connection: Connection) -> list[Rule]:

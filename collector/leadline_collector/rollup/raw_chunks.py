@@ -15,11 +15,10 @@ from sqlalchemy import Connection
 from leadline.model import Window
 from leadline.wire import batch as wire
 from leadline.wire.batch import Bound, MissEntry
-from leadline_collector.http import request_body as bodies
+from leadline_collector.http import request_body
 from leadline_collector.ingest.service import is_believable
-from leadline_collector.journal import store as journal
-from leadline_collector.rollup import chunk_store as stored_chunks
-from leadline_collector.rollup import raw_codec as chunks
+from leadline_collector.journal import store as journal_store
+from leadline_collector.rollup import chunk_store, raw_codec
 from leadline_collector.rollup.dirty_hours import HOUR_S
 from leadline_collector.rollup.raw_codec import Chunk
 from leadline_collector.windows.merge import merged
@@ -60,7 +59,7 @@ def chunks_of(connection: Connection, src_id: int, hour_s: int, dst_ids: Mapping
     """The chunk of every path of an agent with raw windows in the hour, by number of the target."""
     claims: _Claims = defaultdict(dict)
     gone = False
-    for received_at_s, body in journal.bodies_between(connection, src_id, hour_s, hour_s + HOUR_S):
+    for received_at_s, body in journal_store.bodies_between(connection, src_id, hour_s, hour_s + HOUR_S):
         if body:
             _collect(claims, body, received_at_s, hour_s)
         gone = gone or not body
@@ -81,12 +80,12 @@ def _rtts(stored: Sequence[Raw]) -> IntColumn:
     """Lists of numbers and nulls, one after the other. numpy reads text in half of what a list of numbers takes."""
     text = b",".join([bytes(one)[1:-1] for one in stored])
     if b"." in text or b"e" in text or b"E" in text:  # JSON may write whole numbers so; no agent of ours does
-        return chunks.rtts([rtt for one in stored for rtt in msgspec.json.decode(one, type=list[int | None])])
+        return raw_codec.rtts([rtt for one in stored for rtt in msgspec.json.decode(one, type=list[int | None])])
     return np.fromstring(text.replace(b"null", b"-1"), np.int32, sep=",")
 
 
 def _collect(claims: _Claims, body: bytes, received_at_s: int, hour_s: int) -> None:
-    batch = _decoder.decode(bodies.stored_text(body))
+    batch = _decoder.decode(request_body.stored_text(body))
     order = (batch.sealed_at_us, batch.epoch, batch.seq)
     for one in batch.series:
         if hour_s <= one.start_s < hour_s + HOUR_S and is_believable(one.start_s, received_at_s):
@@ -108,7 +107,7 @@ def _collect_stored(
     claims: _Claims, connection: Connection, src_id: int, hour_s: int, dst_ids: Mapping[str, int]
 ) -> None:
     """What the chunks of the hour say: batches whose bodies are gone were sealed before those that are still there."""
-    for name, windows in stored_chunks.windows_of_hour(connection, src_id, hour_s, dst_ids):
+    for name, windows in chunk_store.windows_of_hour(connection, src_id, hour_s, dst_ids):
         for window in windows:
             _add(claims, (0, "", 0), _stored(name, window))
 

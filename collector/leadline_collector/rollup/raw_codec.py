@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from leadline.model import WINDOW_S, ErrorBound, Failure, Miss, Window
 from leadline.wire.batch import Bound, MissEntry
-from leadline_collector.rollup import byte_shuffle as planes
+from leadline_collector.rollup import byte_shuffle
 from leadline_collector.rollup.byte_shuffle import Unsigned
 from leadline_verdict.series import NONE, IntColumn
 
@@ -143,8 +143,8 @@ class Chunk:
         received = self.received_us
         least = int(received.min()) if len(received) else 0
         above = (received - least).astype(np.uint32)
-        blocks = [planes.deflate(plane) for plane in planes.split(above, planes.width(above))]
-        columns = planes.deflate(planes.split(self._columns(), planes.WIDTH_MAX))
+        blocks = [byte_shuffle.deflate(plane) for plane in byte_shuffle.split(above, byte_shuffle.width(above))]
+        columns = byte_shuffle.deflate(byte_shuffle.split(self._columns(), byte_shuffle.WIDTH_MAX))
         head = _HEAD.pack(VERSION, len(self.minutes), len(blocks), len(self.failures), least, len(columns))
         return b"".join([head, columns, *(part for block in blocks for part in (_LENGTH.pack(len(block)), block))])
 
@@ -168,7 +168,9 @@ class Chunk:
             raise ValueError(f"a chunk of version {version}: this collector reads version {VERSION}")
         count = _WINDOW_COLUMNS * windows + _MISS_COLUMNS * misses
         block = memoryview(data)[_HEAD.size : _HEAD.size + size]
-        columns = planes.join(planes.inflate(block, planes.WIDTH_MAX * count).reshape(planes.WIDTH_MAX, count))
+        columns = byte_shuffle.join(
+            byte_shuffle.inflate(block, byte_shuffle.WIDTH_MAX * count).reshape(byte_shuffle.WIDTH_MAX, count)
+        )
         of_windows, of_misses = np.split(columns.astype(np.int32), [_WINDOW_COLUMNS * windows])
         minutes, intervals, duplicates, p50, p99 = of_windows.reshape(_WINDOW_COLUMNS, windows)
         steps, failures, details = of_misses.reshape(_MISS_COLUMNS, misses)
@@ -186,9 +188,9 @@ def _fill(rtts: IntColumn, empty: NDArray[np.integer], blocks: memoryview, width
     received = np.empty((width, len(rtts) - len(empty)), np.uint8)
     for plane in received:
         (size,) = _LENGTH.unpack_from(blocks)
-        plane[:] = planes.inflate(blocks[_LENGTH.size : _LENGTH.size + size], len(plane))
+        plane[:] = byte_shuffle.inflate(blocks[_LENGTH.size : _LENGTH.size + size], len(plane))
         blocks = blocks[_LENGTH.size + size :]
-    above = planes.join(received).astype(np.int32)
+    above = byte_shuffle.join(received).astype(np.int32)
     if not len(empty):
         rtts += above
         return

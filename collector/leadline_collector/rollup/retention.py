@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from leadline.errors import ConfigError
 from leadline_collector.db import tables
 from leadline_collector.db.transactions import Store
-from leadline_collector.rollup import deletion as removal
+from leadline_collector.rollup import deletion
 from leadline_collector.rollup.dirty_hours import DAY_S
 
 log = logging.getLogger(__name__)
@@ -72,13 +72,13 @@ def _removed(store: Store, retention: Retention, now_s: int, dry_run: bool) -> I
     ]
     if retention.journal_s is not None:
         before_s = now_s - retention.journal_s
-        yield _told("batch.body", before_s, removal.bodies(store, before_s, dry_run), dry_run)
+        yield _told("batch.body", before_s, deletion.bodies(store, before_s, dry_run), dry_run)
     for kept_s, table in tiers:
         if kept_s is not None:
-            yield _told(table.name, now_s - kept_s, removal.rows(store, table, now_s - kept_s, dry_run), dry_run)
+            yield _told(table.name, now_s - kept_s, deletion.rows(store, table, now_s - kept_s, dry_run), dry_run)
     if retention.rollups_s is not None:
         before_s = now_s - retention.rollups_s
-        yield _told("batch", before_s, removal.batches(store, before_s, dry_run), dry_run)
+        yield _told("batch", before_s, deletion.batches(store, before_s, dry_run), dry_run)
 
 
 def _told(table: str, before_s: int, rows: int, dry_run: bool) -> Removed:

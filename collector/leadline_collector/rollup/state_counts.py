@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leadline.evaluation import Criterion
-from leadline_collector.rollup import hour_reader as blocks
+from leadline_collector.rollup import hour_reader
 from leadline_collector.rollup.dirty_hours import DAY_S, HOUR_S
 from leadline_collector.rollup.hour_reader import Hours
 from leadline_collector.rollup.window_codec import MINUTES
@@ -49,12 +49,12 @@ def pair_hours(
     minutes: slice = slice(MINUTES),
 ) -> PairHours:
     """These minutes of the hours of paths as hours of their pairs; ``source_of`` has the site of every agent."""
-    readings = path_readings(blocks.flat(found, minutes), criteria)
+    readings = path_readings(hour_reader.flat(found, minutes), criteria)
     width = len(range(MINUTES)[minutes])
     pessimistic, optimistic = readings.pessimistic.reshape(-1, width), readings.optimistic.reshape(-1, width)
     least_us = _least(found.column("min_us")[:, minutes])
     places: defaultdict[tuple[int, int, int], list[int]] = defaultdict(list)
-    has_window = blocks.there(found)[:, minutes].any(axis=1)
+    has_window = hour_reader.there(found)[:, minutes].any(axis=1)
     for number in np.flatnonzero(has_window).tolist():
         src_id, dst_id, hour_s = found.keys[number]
         places[source_of[src_id], destination_of[dst_id], hour_s].append(number)

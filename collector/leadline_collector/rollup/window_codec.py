@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from leadline_collector.rollup import byte_shuffle as planes
+from leadline_collector.rollup import byte_shuffle
 from leadline_verdict.series import COLUMNS, COUNTS, NONE
 
 VERSION = 1
@@ -32,7 +32,7 @@ _EXPECTED = {
 }  # fmt: skip
 _NULLABLE = slice(len(COUNTS), len(COLUMNS))
 _FLAG_BYTES = -(-(len(COLUMNS) - len(COUNTS)) * MINUTES // 8)
-_PLANE_BYTES = planes.WIDTH_MAX * len(COLUMNS) * MINUTES
+_PLANE_BYTES = byte_shuffle.WIDTH_MAX * len(COLUMNS) * MINUTES
 assert COLUMNS[: len(COUNTS)] == COUNTS  # flags follow the columns that have none
 
 
@@ -49,10 +49,10 @@ def pack(block: Block) -> list[bytes]:
         return []
     differences = _differences(block)
     zigzag = ((differences << 1) ^ (differences >> 31)).astype(np.uint32)
-    lanes = zigzag.astype("<u4").view(np.uint8).reshape(*block.shape, planes.WIDTH_MAX)
+    lanes = zigzag.astype("<u4").view(np.uint8).reshape(*block.shape, byte_shuffle.WIDTH_MAX)
     data = np.ascontiguousarray(np.moveaxis(lanes, -1, 1)).reshape(len(block), -1)
     flags = np.packbits((block[:, _NULLABLE] == NONE).reshape(len(block), -1), axis=1)
-    return [bytes([VERSION]) + planes.deflate(hour) for hour in np.concatenate([data, flags], axis=1)]
+    return [bytes([VERSION]) + byte_shuffle.deflate(hour) for hour in np.concatenate([data, flags], axis=1)]
 
 
 def _differences(block: Block) -> Block:
@@ -109,8 +109,8 @@ def unpack(stored: Sequence[bytes]) -> Block:
     size = _PLANE_BYTES + _FLAG_BYTES
     data = np.empty((len(stored), size), np.uint8)
     for hour, packed in zip(data, stored, strict=True):
-        hour[:] = planes.inflate(memoryview(packed)[1:], size)
-    lanes = data[:, :_PLANE_BYTES].reshape(len(stored), planes.WIDTH_MAX, len(COLUMNS), MINUTES)
+        hour[:] = byte_shuffle.inflate(memoryview(packed)[1:], size)
+    lanes = data[:, :_PLANE_BYTES].reshape(len(stored), byte_shuffle.WIDTH_MAX, len(COLUMNS), MINUTES)
     zigzag = np.ascontiguousarray(np.moveaxis(lanes, 1, -1)).view("<u4")[..., 0]
     block = (zigzag >> 1).astype(np.int32) ^ -(zigzag & 1).astype(np.int32)
     _add_guesses(block)

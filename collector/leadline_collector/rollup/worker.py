@@ -20,11 +20,9 @@ from leadline.clock import Clock
 from leadline.errors import LeadlineError
 from leadline_collector.background import going_on
 from leadline_collector.db.transactions import Store
-from leadline_collector.mesh import reference_tables as references
-from leadline_collector.mesh import registry as directory
+from leadline_collector.mesh import reference_tables, registry
 from leadline_collector.mesh.registry import Directory
-from leadline_collector.rollup import compaction, recount
-from leadline_collector.rollup import dirty_hours as marks
+from leadline_collector.rollup import compaction, dirty_hours, recount
 from leadline_collector.rollup.compaction import SETTLE_S
 from leadline_collector.rollup.dirty_hours import DAY_S, HOUR_S, Mark
 from leadline_collector.rollup.retention import Retention, retain
@@ -68,11 +66,11 @@ def compact(
 ) -> Round:
     """One round over everything that is marked and due."""
     now_s = clock.wall_ns() // NS_PER_S
-    references.bring_up(store)
+    reference_tables.bring_up(store)
     recount.bring_up(store)
     with store.read() as reader:
-        known = directory.read(reader.connection)
-        hours = due(marks.of_hours(reader.connection, 0, 1 << 62, limit=MARKS_MAX), known, now_s)
+        known = registry.read(reader.connection)
+        hours = due(dirty_hours.of_hours(reader.connection, 0, 1 << 62, limit=MARKS_MAX), known, now_s)
     done: list[bool | None] = []
 
     def of_site(source_id: int) -> None:
@@ -114,7 +112,7 @@ def _is_due(mark: Mark, now_s: int) -> bool:
 
 def _days(store: Store, now_s: int, stopping: Callable[[], bool]) -> list[bool | None]:
     with store.read() as reader:
-        waiting = marks.of_days(reader.connection, 0, now_s - DAY_S - SETTLE_S + 1)
+        waiting = dirty_hours.of_days(reader.connection, 0, now_s - DAY_S - SETTLE_S + 1)
     return [
         _tried(partial(compaction.compact_day, store, source_id, day_s), source_id, day_s)
         for day_s, source_id in waiting

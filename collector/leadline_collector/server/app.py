@@ -9,22 +9,21 @@ from starlette.responses import JSONResponse, Response
 
 from leadline.clock import Clock
 from leadline_collector.api import (
-    access as api_access,
+    access as access_api,
 )
 from leadline_collector.api import (
-    health as api_health,
+    health as health_api,
 )
 from leadline_collector.api import (
-    measurements as api,
+    measurements as measurements_api,
 )
 from leadline_collector.api import (
-    verdicts as api_verdicts,
+    verdicts as verdicts_api,
 )
 from leadline_collector.auth.enrolment import REFUSALS_RECORDED_MAX, prepare_admin_key
 from leadline_collector.config import CollectorConfig, key_digest
 from leadline_collector.db.transactions import Store
-from leadline_collector.http import openapi, problems
-from leadline_collector.http import roles as auth
+from leadline_collector.http import openapi, problems, roles
 from leadline_collector.http.admission import Door
 from leadline_collector.http.app_state import Service
 from leadline_collector.http.client_limits import FailureLimit
@@ -32,11 +31,11 @@ from leadline_collector.http.metrics import Metrics, Observed
 from leadline_collector.http.ttl_cache import Kept
 from leadline_collector.http.write_health import Storing
 from leadline_collector.live.agents import Hearing
-from leadline_collector.web.routes import charts as web_charts
+from leadline_collector.web.routes import charts as charts_routes
 from leadline_collector.web.routes import fleet
-from leadline_collector.web.routes import login as web_login
-from leadline_collector.web.routes import pages as web
-from leadline_collector.web.views import verdicts as web_verdicts
+from leadline_collector.web.routes import login as login_routes
+from leadline_collector.web.routes import pages as pages_routes
+from leadline_collector.web.views import verdicts as verdicts_view
 
 DESCRIPTION = "Stores what agents measure and judges pairs of sites by published limits."
 
@@ -61,21 +60,21 @@ def create_app(config: CollectorConfig, store: Store, clock: Clock) -> FastAPI:
         metrics=figures,
         storing=Storing(clock),
         hearing=Hearing(),
-        verdicts=Kept(clock, age_s_max=web_verdicts.AGE_S_MAX, entries_max=web_verdicts.KEPT_MAX),
+        verdicts=Kept(clock, age_s_max=verdicts_view.AGE_S_MAX, entries_max=verdicts_view.KEPT_MAX),
     )
     problems.install(app)
     app.add_middleware(Observed, metrics=figures, clock=clock)
     openapi.install(app)
-    app.include_router(api.router)
-    app.include_router(api_access.router)
-    app.include_router(api_verdicts.router)
-    app.include_router(api_health.router)
-    app.include_router(web.router)
-    app.include_router(web_charts.router)
+    app.include_router(measurements_api.router)
+    app.include_router(access_api.router)
+    app.include_router(verdicts_api.router)
+    app.include_router(health_api.router)
+    app.include_router(pages_routes.router)
+    app.include_router(charts_routes.router)
     app.include_router(fleet.router)
-    app.include_router(web_login.router)
+    app.include_router(login_routes.router)
 
-    @app.get("/openapi.json", dependencies=[Depends(auth.viewer)], include_in_schema=False)
+    @app.get("/openapi.json", dependencies=[Depends(roles.viewer)], include_in_schema=False)
     def openapi_json() -> Response:
         """The API in OpenAPI 3.1."""
         return JSONResponse(app.openapi())

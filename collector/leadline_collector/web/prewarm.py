@@ -11,9 +11,7 @@ import sys
 import threading
 from functools import cache
 
-from leadline_collector.web.charts import distribution, render
-from leadline_collector.web.charts import hour_of_week as week
-from leadline_collector.web.charts import timeline_spec as timeline_drawing
+from leadline_collector.web.charts import distribution, hour_of_week, render, timeline_spec
 
 log = logging.getLogger(__name__)
 #: What is asked for comes first.
@@ -32,7 +30,7 @@ def _warm() -> None:
     if sys.platform == "linux":
         # Of this thread alone; other systems have no such thing.
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
-    for make in (timeline_drawing.drawing, distribution.drawing, week.drawing, render.bundle):
+    for make in (timeline_spec.drawing, distribution.drawing, hour_of_week.drawing, render.bundle):
         try:
             make()
         except Exception:

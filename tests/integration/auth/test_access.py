@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 from leadline.wire import batch as wire
 from leadline_collector.config import CollectorConfig
 from leadline_collector.db.transactions import Store
-from leadline_collector.http import roles as auth
+from leadline_collector.http import roles as http_roles
 from leadline_collector.server.app import create_app
 from leadline_collector.server.serve import running
 from tests.integration.conftest import Client
@@ -52,7 +52,13 @@ def routes(app: FastAPI) -> Iterator[APIRoute]:
 
 
 #: A route without one of them is a bug.
-ROLES: tuple[Callable[..., object], ...] = (auth.public, auth.viewer, auth.metrics, auth.agent, auth.admin)
+ROLES: tuple[Callable[..., object], ...] = (
+    http_roles.public,
+    http_roles.viewer,
+    http_roles.metrics,
+    http_roles.agent,
+    http_roles.admin,
+)
 
 
 def roles(route: APIRoute) -> list[str]:

@@ -12,7 +12,7 @@ from sqlalchemy import select, text
 from sqlalchemy.engine import URL
 
 from leadline.wire import batch as wire
-from leadline.wire import signing as signature
+from leadline.wire import signing
 from leadline_agent.delivery.collector_client import CollectorClient
 from leadline_agent.identity.signer import Signer, new_seed, signer
 from leadline_agent.identity.state_dir import AgentState, Credential
@@ -106,19 +106,19 @@ def test_a_signed_batch_is_kept_with_its_signature(client: Client, state: AgentS
                 tables.signing_key, tables.signing_key.c.id == tables.batch.c.signing_key_id
             )
         )
-    assert signature.header(public, signed) == key_of(state).headers(minute(1))[signature.HEADER]
+    assert signing.header(public, signed) == key_of(state).headers(minute(1))[signing.HEADER]
 
 
 def test_an_agent_that_signs_is_taken_at_its_signature_only(client: Client, state: AgentState, store: Store) -> None:
     """None, of other bytes, of another key, unreadable: 403, nothing is stored, and each is in the audit."""
     stranger = signer(new_seed())
-    renamed = key_of(state).headers(minute(1))[signature.HEADER].split()
+    renamed = key_of(state).headers(minute(1))[signing.HEADER].split()
     wrong: list[dict[str, str]] = [
         {},
         key_of(state).headers(minute(2)),
         stranger.headers(minute(1)),
-        {signature.HEADER: f"ed25519 {renamed[1]} {'0' * 128}"},
-        {signature.HEADER: "ed25519"},
+        {signing.HEADER: f"ed25519 {renamed[1]} {'0' * 128}"},
+        {signing.HEADER: "ed25519"},
     ]
 
     answers = [post(client, state, minute(1), headers) for headers in wrong]
@@ -142,7 +142,7 @@ def test_refused_signatures_do_not_fill_the_audit(client: Client, state: AgentSt
 
 def test_an_agent_without_a_key_goes_on_as_before(client: Client, fra1: str) -> None:
     """Not signed; and a signature that nobody asked for is not looked at."""
-    stray = signer(new_seed()).headers(minute(2))[signature.HEADER]
+    stray = signer(new_seed()).headers(minute(2))[signing.HEADER]
 
     plain = client.post_bytes(minute(1), fra1)
     given = client.send("POST", "/api/v1/batches", minute(2), fra1, Content_Encoding="gzip", Leadline_Signature=stray)
@@ -166,7 +166,7 @@ def test_a_new_signing_key_replaces_the_old_one_once_it_was_used(
     assert send(client, state, 3) == [200]
     assert post(client, state, minute(4), old.headers(minute(4))).status == 403
     replaced = dict(audit(client))["signing key replaced"]
-    assert replaced == {"key": signature.key_id(old.public), "by": signature.key_id(new.public)}
+    assert replaced == {"key": signing.key_id(old.public), "by": signing.key_id(new.public)}
 
 
 def test_a_running_agent_takes_the_new_signing_key_up(client: Client, state: AgentState) -> None:
@@ -177,7 +177,7 @@ def test_a_running_agent_takes_the_new_signing_key_up(client: Client, state: Age
     main(["agent", "rotate", "--sign", "--state-dir", str(state.directory)])
 
     assert [agent.push(minute(seq)).status for seq in (2, 3)] == [200, 200]
-    assert dict(audit(client))["signing key replaced"]["by"] == signature.key_id(key_of(state).public)
+    assert dict(audit(client))["signing key replaced"]["by"] == signing.key_id(key_of(state).public)
 
 
 def test_lost_signing_keys_lock_nobody_out(client: Client, state: AgentState) -> None:
@@ -256,7 +256,7 @@ def test_the_doctors_dry_post_is_signed(
     printed = capsys.readouterr().out
     found = {one["what"]: one for one in json.loads(printed[printed.index("[") :])}
     assert found["dry POST"]["level"] == "ok"
-    assert signature.key_id(key_of(state).public) in found["signing"]["detail"]
+    assert signing.key_id(key_of(state).public) in found["signing"]["detail"]
 
 
 # The journal, afterwards

@@ -8,11 +8,11 @@ from sqlalchemy import update
 from leadline.wire.headers import Backlog
 from leadline_collector.db.tables import batch
 from leadline_collector.db.transactions import Store
-from leadline_collector.live import agents
-from leadline_collector.live import store as stored
+from leadline_collector.live import agents as live_agents
+from leadline_collector.live import store as live_store
 from leadline_collector.live.agents import FRESH_S, Hearing
 from leadline_collector.live.store import AgentNow
-from leadline_collector.mesh import service as meshes
+from leadline_collector.mesh import service as mesh_service
 from tests.support.clock import FakeClock
 from tests.support.documents import MESH, NOW_S, steady
 from tests.support.rollup_data import DAY_S, Site
@@ -29,7 +29,7 @@ def _site(store: Store, clock: FakeClock) -> Site:
 def row(site: Site, agent: str = "fra1") -> AgentNow:
     """What is stored of an agent."""
     with site.store.read() as reader:
-        return stored.agents(reader.connection)[site.agents[agent].id]
+        return live_store.agents(reader.connection)[site.agents[agent].id]
 
 
 def heard(site: Site, at_s: int, spool: str = SPOOL) -> Hearing:
@@ -42,7 +42,7 @@ def heard(site: Site, at_s: int, spool: str = SPOOL) -> Hearing:
 
 def test_an_agent_that_never_came_has_a_row_of_nothing(site: Site) -> None:
     """So that it is seen as missing."""
-    assert agents.bring_up(site.store, NOW_S, Hearing()) == 3
+    assert live_agents.bring_up(site.store, NOW_S, Hearing()) == 3
 
     found = row(site)
     assert found[1:-1] == (None,) * 9
@@ -57,7 +57,7 @@ def test_the_journal_tells_what_nobody_remembers(site: Site) -> None:
         clock = {"clock_offset_us": -7, "clock_offset_error_us": 3, "ntp_synchronised": True}
         writer.connection.execute(update(batch).where(batch.c.t_last == NOW_S + 60).values(clock))
 
-    agents.bring_up(site.store, NOW_S + 600, Hearing())
+    live_agents.bring_up(site.store, NOW_S + 600, Hearing())
 
     found = row(site)
     assert (found.heard_at, found.latest_t) == (NOW_S + 150, NOW_S + 60)
@@ -67,9 +67,9 @@ def test_the_journal_tells_what_nobody_remembers(site: Site) -> None:
 
 def test_what_was_heard_is_stored_and_stays(site: Site) -> None:
     """Also where a collector that heard nothing writes after the one that did, or the process is started anew."""
-    agents.bring_up(site.store, NOW_S, heard(site, NOW_S - 5))
+    live_agents.bring_up(site.store, NOW_S, heard(site, NOW_S - 5))
     first = row(site)
-    agents.bring_up(site.store, NOW_S + 60, Hearing())
+    live_agents.bring_up(site.store, NOW_S + 60, Hearing())
 
     assert (first.heard_at, first.version, first.spool_batches, first.spool_bytes, first.spool_bytes_max) == (
         NOW_S - 5, "1.2", 3, 400, 5_000,
@@ -80,11 +80,11 @@ def test_what_was_heard_is_stored_and_stays(site: Site) -> None:
 def test_an_agent_that_moved_to_another_collector_is_told_by_that_one(site: Site) -> None:
     """What the first remembers is older than what the second wrote."""
     old = heard(site, NOW_S)
-    agents.bring_up(site.store, NOW_S + 1, old)
+    live_agents.bring_up(site.store, NOW_S + 1, old)
     later = NOW_S + FRESH_S + 60
 
-    agents.bring_up(site.store, later, heard(site, later, "batches=0, bytes=0, max=5000"))
-    agents.bring_up(site.store, later + 30, old)
+    live_agents.bring_up(site.store, later, heard(site, later, "batches=0, bytes=0, max=5000"))
+    live_agents.bring_up(site.store, later + 30, old)
 
     assert (row(site).heard_at, row(site).spool_batches) == (later, 0)
 
@@ -94,7 +94,7 @@ def test_malformed_headers_are_passed_over(site: Site) -> None:
     hearing = heard(site, NOW_S)
     hearing.said(site.agents["fra1"].id, NOW_S + 1, "curl/8", "batches=many")
 
-    agents.bring_up(site.store, NOW_S + 2, hearing)
+    live_agents.bring_up(site.store, NOW_S + 2, hearing)
 
     assert hearing.all()[site.agents["fra1"].id].backlog == Backlog(batches=3, bytes=400, bytes_max=5_000)
     assert row(site).version == "1.2"
@@ -102,37 +102,37 @@ def test_malformed_headers_are_passed_over(site: Site) -> None:
 
 def test_a_row_of_the_future_does_not_stay(site: Site) -> None:
     """A collector's clock was ten days ahead for a while."""
-    agents.bring_up(site.store, NOW_S + 10 * DAY_S, heard(site, NOW_S + 10 * DAY_S))
+    live_agents.bring_up(site.store, NOW_S + 10 * DAY_S, heard(site, NOW_S + 10 * DAY_S))
 
-    agents.bring_up(site.store, NOW_S, heard(site, NOW_S))
+    live_agents.bring_up(site.store, NOW_S, heard(site, NOW_S))
 
     assert row(site).heard_at == NOW_S
 
 
 def test_of_two_writers_the_later_stays(site: Site) -> None:
     """One that is behind by a minute changes nothing."""
-    agents.bring_up(site.store, NOW_S + 60, heard(site, NOW_S + 50))
+    live_agents.bring_up(site.store, NOW_S + 60, heard(site, NOW_S + 50))
 
-    agents.bring_up(site.store, NOW_S, Hearing())
+    live_agents.bring_up(site.store, NOW_S, Hearing())
 
     assert row(site).updated_at == NOW_S + 60
 
 
 def test_an_agent_that_the_mesh_has_no_more_has_no_row(site: Site, clock: FakeClock) -> None:
     """Nobody is told for ever that it is silent."""
-    agents.bring_up(site.store, NOW_S, Hearing())
-    meshes.apply(site.store, clock, MESH.replace('name = "fra2"', 'name = "fra3"').encode())
+    live_agents.bring_up(site.store, NOW_S, Hearing())
+    mesh_service.apply(site.store, clock, MESH.replace('name = "fra2"', 'name = "fra3"').encode())
 
-    agents.bring_up(site.store, NOW_S + 60, Hearing())
+    live_agents.bring_up(site.store, NOW_S + 60, Hearing())
 
     with site.store.read() as reader:
-        assert site.agents["fra2"].id not in stored.agents(reader.connection)
-        assert len(stored.agents(reader.connection)) == 3
+        assert site.agents["fra2"].id not in live_store.agents(reader.connection)
+        assert len(live_store.agents(reader.connection)) == 3
 
 
 def test_columns_hold_the_largest_numbers_that_are_believed(site: Site) -> None:
     """Fifteen digits, in a BIGINT."""
-    agents.bring_up(
+    live_agents.bring_up(
         site.store, NOW_S, heard(site, NOW_S, f"batches={10**15 - 1}, bytes={10**15 - 1}, max={10**15 - 1}")
     )
 

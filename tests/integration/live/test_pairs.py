@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text, update
 
-from leadline import evaluation as judge
+from leadline import evaluation
 from leadline.evaluation import State
 from leadline.limits.catalogue import catalogue
 from leadline.mesh.model import Mesh
@@ -21,14 +21,14 @@ from leadline_collector.analysis.matrix import matrix
 from leadline_collector.db.engine import Database
 from leadline_collector.db.tables import pair_now, rule
 from leadline_collector.db.transactions import Store
-from leadline_collector.live import pairs
-from leadline_collector.live import store as stored
-from leadline_collector.live import worker as minute
+from leadline_collector.live import pairs as live_pairs
+from leadline_collector.live import store as live_store
+from leadline_collector.live import worker as live_worker
 from leadline_collector.live.agents import Hearing
 from leadline_collector.live.pairs import COUNTED, NOW_LOCK, Seen, due_s
 from leadline_collector.live.store import PairNow
-from leadline_collector.mesh import registry as directory
-from leadline_collector.mesh import service as meshes
+from leadline_collector.mesh import registry
+from leadline_collector.mesh import service as mesh_service
 from leadline_collector.rollup import recount
 from leadline_collector.rollup.worker import compact
 from leadline_collector.time_range import Period
@@ -59,27 +59,27 @@ def _site(store: Store, clock: FakeClock) -> Site:
 
 def now_s(t: int) -> int:
     """A moment at which minute ``t`` is the newest that is due."""
-    return t + 60 + pairs.GRACE_S + 7
+    return t + 60 + live_pairs.GRACE_S + 7
 
 
 def row(store: Store, profile: str = PROFILES[0], source: str = "fra") -> PairNow:
     """What is stored of the pair from this site to the other."""
     with store.read() as reader:
-        sites = directory.read(reader.connection).site_ids
+        sites = registry.read(reader.connection).site_ids
         number = reader.connection.execute(select(rule.c.id).where(rule.c.profile == profile)).scalar_one()
         destination = "ams" if source == "fra" else "fra"
-        return stored.pairs(reader.connection)[sites[source], number, sites[destination]]
+        return live_store.pairs(reader.connection)[sites[source], number, sites[destination]]
 
 
 def after(site: Site, t: int, profile: str = PROFILES[0], seen: Seen | None = None) -> PairNow:
     """What is stored after a round in which ``t`` is due."""
-    pairs.bring_up(site.store, now_s(t), {} if seen is None else seen)
+    live_pairs.bring_up(site.store, now_s(t), {} if seen is None else seen)
     return row(site.store, profile)
 
 
 def states(site: Site, profile: str, end_s: int, minutes: int) -> list[tuple[State, int | None]]:
     """State and worst p95 of the last minutes before ``end_s`` from their rows, one by one, by ``judging``."""
-    asked = Judge(judge.judged(catalogue().limits_of(catalogue().profile(profile))))
+    asked = Judge(evaluation.judged(catalogue().limits_of(catalogue().profile(profile))))
     rows = [one for agent in ("fra1", "fra2") for one in site.rows(site.path(agent))]
     found = []
     for t in range(end_s - 60 * minutes, end_s, 60):
@@ -129,7 +129,7 @@ def test_a_row_says_what_the_windows_say(site: Site, seed: int) -> None:
         waiting = [item for item in waiting if item[0] > t]
         if rng.random() < 0.15:
             continue
-        pairs.bring_up(site.store, now_s(t), seen)
+        live_pairs.bring_up(site.store, now_s(t), seen)
         for profile in PROFILES:
             found = row(site.store, profile)._asdict()
             wanted = expected(site, profile, t, n + 1)
@@ -160,7 +160,7 @@ def test_every_pair_of_the_mesh_has_a_row_for_every_rule(site: Site) -> None:
     """Also the one that nobody ever measured: it is unknown, as far back as anybody looks, and nothing else."""
     site.send(steady(3_000))
 
-    assert pairs.bring_up(site.store, now_s(NOW_S), {}) == 4
+    assert live_pairs.bring_up(site.store, now_s(NOW_S), {}) == 4
     found = row(site.store, source="ams")
     assert (found.state, found.known_at, found.p95_us) == ("unknown", None, None)
     assert found.since == NOW_S + 60 - DAY_S
@@ -270,15 +270,15 @@ def test_what_is_not_in_force_has_no_row(site: Site, clock: FakeClock) -> None:
     site.send(steady(3_000))
     after(site, NOW_S)
 
-    meshes.apply(site.store, clock, MESH.encode())
-    assert pairs.bring_up(site.store, now_s(NOW_S), {}) == 2
+    mesh_service.apply(site.store, clock, MESH.encode())
+    assert live_pairs.bring_up(site.store, now_s(NOW_S), {}) == 2
     with site.store.read() as reader:
-        assert len(stored.pairs(reader.connection)) == 2
-    meshes.apply(site.store, clock, ELSEWHERE.encode())
-    assert pairs.bring_up(site.store, now_s(NOW_S), {}) == 2
+        assert len(live_store.pairs(reader.connection)) == 2
+    mesh_service.apply(site.store, clock, ELSEWHERE.encode())
+    assert live_pairs.bring_up(site.store, now_s(NOW_S), {}) == 2
     with site.store.read() as reader:
-        sites = directory.read(reader.connection).site_ids
-        assert {frozenset(key[::2]) for key in stored.pairs(reader.connection)} == {
+        sites = registry.read(reader.connection).site_ids
+        assert {frozenset(key[::2]) for key in live_store.pairs(reader.connection)} == {
             frozenset({sites["fra"], sites["par"]})
         }
 
@@ -301,9 +301,9 @@ def test_a_mesh_of_too_many_pairs_is_cut_and_said(
     site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Rows cost time every minute: the first pairs have theirs, and the log says how many do."""
-    monkeypatch.setattr(pairs, "ROWS_MAX", len(PROFILES))
+    monkeypatch.setattr(live_pairs, "ROWS_MAX", len(PROFILES))
 
-    assert pairs.bring_up(site.store, now_s(NOW_S), {}) == len(PROFILES)
+    assert live_pairs.bring_up(site.store, now_s(NOW_S), {}) == len(PROFILES)
     assert [(one.__dict__["pairs"], one.__dict__["of"]) for one in caplog.records if one.levelname == "WARNING"] == [
         (2, 1)
     ]
@@ -318,9 +318,9 @@ def test_a_mesh_is_parsed_once_whoever_asks_meanwhile(monkeypatch: pytest.Monkey
         time.sleep(0.05)
         return parse_mesh(text)
 
-    monkeypatch.setattr(meshes, "_known", lru_cache(slow))
+    monkeypatch.setattr(mesh_service, "_known", lru_cache(slow))
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(meshes._parsed, [BOTH] * 8))
+        found = list(pool.map(mesh_service._parsed, [BOTH] * 8))
 
     assert parsed == [BOTH]
     assert all(one is found[0] for one in found)
@@ -330,7 +330,7 @@ def test_one_collector_at_a_time(site: Site) -> None:
     """The other does nothing, and says so."""
     with site.store.turn(NOW_LOCK, 0) as is_ours:
         assert is_ours
-        assert pairs.bring_up(site.store, now_s(NOW_S), {}) is None
+        assert live_pairs.bring_up(site.store, now_s(NOW_S), {}) is None
 
 
 def test_simulated_pairs_are_marked(store: Store, clock: FakeClock) -> None:
@@ -349,10 +349,10 @@ def test_what_fails_does_not_keep_the_other_from_being_done(
     with database.write() as connection:
         connection.execute(text("ALTER TABLE pair_now RENAME TO pair_then"))
 
-    minute.bring_up(site.store, clock, Hearing(), {})
+    live_worker.bring_up(site.store, clock, Hearing(), {})
 
     with site.store.read() as reader:
-        assert len(stored.agents(reader.connection)) == 3
+        assert len(live_store.agents(reader.connection)) == 3
     assert [record.__dict__["what"] for record in caplog.records if record.levelname == "ERROR"] == ["pairs"]
 
 
@@ -362,5 +362,5 @@ def test_a_minute_is_due_a_while_after_its_end() -> None:
 
     assert due_s(end_s + 89) == NOW_S - 60
     assert due_s(end_s + 90) == NOW_S
-    assert minute.until_due_s(FakeClock(wall_ns=(end_s + 90) * NS_PER_S)) == 60
-    assert minute.until_due_s(FakeClock(wall_ns=(end_s + 89) * NS_PER_S)) == pytest.approx(1)
+    assert live_worker.until_due_s(FakeClock(wall_ns=(end_s + 90) * NS_PER_S)) == 60
+    assert live_worker.until_due_s(FakeClock(wall_ns=(end_s + 89) * NS_PER_S)) == pytest.approx(1)

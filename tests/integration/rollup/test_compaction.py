@@ -9,14 +9,14 @@ from collections.abc import Iterable
 import pytest
 from sqlalchemy import delete
 
-from leadline import evaluation as judge
+from leadline import evaluation
 from leadline.evaluation import WindowJudgement, merge_paths
 from leadline.model import Window
 from leadline.statistics import window_statistics
 from leadline_collector.db import tables
 from leadline_collector.db.engine import Database
 from leadline_collector.db.transactions import Store
-from leadline_collector.rollup import dirty_hours as marks
+from leadline_collector.rollup import dirty_hours
 from leadline_collector.rollup.compaction import SITE_LOCK
 from leadline_collector.rollup.histogram import Histogram
 from leadline_collector.rollup.profile_revisions import criteria
@@ -46,7 +46,7 @@ def _site(store: Store, clock: FakeClock) -> Site:
 def waiting(store: Store) -> list[tuple[int, int]]:
     """Hours that are marked, and from where on."""
     with store.read() as reader:
-        return [(mark.hour_s, mark.since_s) for mark in marks.of_hours(reader.connection, 0, 1 << 40)]
+        return [(mark.hour_s, mark.since_s) for mark in dirty_hours.of_hours(reader.connection, 0, 1 << 40)]
 
 
 KEPT = (tables.chunk, tables.rollup_hour, tables.tally_hour, tables.tally_day)
@@ -127,7 +127,7 @@ def reference(paths: Iterable[Iterable[Window]]) -> dict[int, WindowJudgement]:
     by_minute: dict[int, list[WindowJudgement]] = {}
     for windows in paths:
         for one in windows:
-            found = judge.profile_judgement(window_statistics(one), criteria(PROFILE), one.error_bound)
+            found = evaluation.profile_judgement(window_statistics(one), criteria(PROFILE), one.error_bound)
             by_minute.setdefault(one.start_s, []).append(found)
     return {t: merge_paths(found) for t, found in by_minute.items()}
 
@@ -163,7 +163,7 @@ def test_doing_it_again_changes_nothing(site: Site, store: Store, clock: FakeClo
     assert compact(store, clock) == Round()
 
     with store.write() as writer:
-        marks.mark_all(writer.connection)
+        dirty_hours.mark_all(writer.connection)
     done = compact(store, clock)
 
     assert (done.hours, done.days, done.failed, done.left) == (1, 1, 0, 0)
@@ -332,6 +332,6 @@ def test_a_new_profile_of_the_mesh_counts_what_is_there(site: Site, store: Store
     assert [len(table(store, one)) for one in (tables.tally_hour, tables.tally_day)] == before
     fresh = table(store, tables.tally_hour)
     with store.write() as writer:
-        marks.mark_all(writer.connection)
+        dirty_hours.mark_all(writer.connection)
     compact(store, clock)
     assert table(store, tables.tally_hour) == fresh

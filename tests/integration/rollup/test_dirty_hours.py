@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from leadline_collector.db.transactions import Store
-from leadline_collector.rollup import dirty_hours as marks
+from leadline_collector.rollup import dirty_hours
 from leadline_collector.rollup.dirty_hours import Mark
 from tests.integration.conftest import Client
 from tests.support.documents import NOW_S, OTHER_EPOCH, batch, body, steady
@@ -14,7 +14,7 @@ HOUR = NOW_S
 def found(store: Store) -> list[Mark]:
     """Every mark."""
     with store.read() as reader:
-        return marks.of_hours(reader.connection, 0, 1 << 40)
+        return dirty_hours.of_hours(reader.connection, 0, 1 << 40)
 
 
 def test_a_batch_marks_the_hours_of_its_windows(client: Client, store: Store, fra1: str) -> None:
@@ -51,7 +51,7 @@ def test_a_window_that_is_merged_marks_its_hour(client: Client, store: Store, fr
     client.post(batch(("ams1", steady(2_000, HOUR))), fra1)
     (first,) = found(store)
     with store.write() as writer:
-        marks.remove(writer.connection, [first])
+        dirty_hours.remove(writer.connection, [first])
 
     client.post(batch(("ams1", steady(2_000, HOUR)), epoch=OTHER_EPOCH), fra1)
 
@@ -63,20 +63,20 @@ def test_a_mark_that_changed_is_not_what_it_was(client: Client, store: Store, fr
     client.post(batch(("ams1", steady(2_000, HOUR))), fra1)
     before = found(store)
     with store.write() as writer:
-        assert marks.still(writer.connection, before)
+        assert dirty_hours.still(writer.connection, before)
 
     client.post(batch(("ams1", steady(2_000, HOUR + 60)), seq=2), fra1)
 
     with store.write() as writer:
-        assert not marks.still(writer.connection, before)
-        assert marks.still(writer.connection, found(store))
+        assert not dirty_hours.still(writer.connection, before)
+        assert dirty_hours.still(writer.connection, found(store))
 
 
 def test_an_hour_that_is_not_over_stays_marked(client: Client, store: Store, fra1: str) -> None:
     """What was compacted so far is not read again from windows; what comes later is."""
     client.post(batch(("ams1", steady(2_000, HOUR))), fra1)
     with store.write() as writer:
-        marks.advance(writer.connection, found(store))
+        dirty_hours.advance(writer.connection, found(store))
     assert [one.since_s for one in found(store)] == [HOUR + 3_600]
 
     client.post(batch(("ams1", steady(2_000, HOUR + 300)), seq=2), fra1)

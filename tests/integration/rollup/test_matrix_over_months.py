@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete
 
-from leadline import evaluation as judge
+from leadline import evaluation
 from leadline.evaluation import State
 from leadline.limits.catalogue import catalogue
 from leadline.model import Failure
@@ -17,9 +17,8 @@ from leadline_collector.analysis.documents import PairAnswer, TallyAnswer
 from leadline_collector.analysis.matrix import RECENT_WINDOWS, matrix
 from leadline_collector.db import tables
 from leadline_collector.db.transactions import Reader, Store
-from leadline_collector.mesh import registry as directory
-from leadline_collector.rollup import compaction
-from leadline_collector.rollup import profile_revisions as rules
+from leadline_collector.mesh import registry
+from leadline_collector.rollup import compaction, profile_revisions
 from leadline_collector.rollup.worker import compact
 from leadline_collector.time_range import Period
 from leadline_collector.windows.row_evaluation import Facts, Judge
@@ -41,7 +40,7 @@ def _clock() -> FakeClock:
 
 def direct(reader: Reader, site: Site, profile: str, period: Period) -> dict[str, Any]:
     """The pair fra → ams from its windows, judged one by one by ``judging``."""
-    asked = Judge(judge.judged(catalogue().limits_of(catalogue().profile(profile))))
+    asked = Judge(evaluation.judged(catalogue().limits_of(catalogue().profile(profile))))
     columns = ("t", "epoch", "min_us", "p50_us", "p95_us", *asked.columns)
     minutes: defaultdict[int, list[tuple[Any, ...]]] = defaultdict(list)
     paths = 0
@@ -72,7 +71,7 @@ def _facts(row: tuple[Any, ...]) -> Facts:
     return row[5:]
 
 
-def _counts(readings: list[judge.WindowJudgement], period: Period) -> dict[str, Any]:
+def _counts(readings: list[evaluation.WindowJudgement], period: Period) -> dict[str, Any]:
     return {
         name: Counter([getattr(one, name).value for one in readings] + ["unknown"] * (period.windows - len(readings)))
         for name in ("pessimistic", "optimistic")
@@ -152,7 +151,7 @@ def test_tallies_of_another_judgement_are_not_believed(store: Store, clock: Fake
     before = matrix(store, PROFILE, period)
     with store.write() as writer:
         writer.connection.execute(tables.tally_hour.update().values(good=0, bad=60))
-        assert rules.complete(writer.connection, PROFILE) is not None
+        assert profile_revisions.complete(writer.connection, PROFILE) is not None
     assert matrix(store, PROFILE, period) != before
 
     with store.write() as writer:
@@ -162,7 +161,7 @@ def test_tallies_of_another_judgement_are_not_believed(store: Store, clock: Fake
 
     assert matrix(store, PROFILE, period) == before
     with store.read() as reader:
-        assert rules.complete(reader.connection, PROFILE) is not None
+        assert profile_revisions.complete(reader.connection, PROFILE) is not None
 
 
 def test_a_pair_nobody_measured_is_in_the_matrix(store: Store, clock: FakeClock) -> None:
@@ -182,7 +181,7 @@ def test_a_day_whose_hours_are_newer_than_itself_is_not_believed(store: Store, c
     compact(store, clock)
     site.send(steady(90_000, day_s + HOUR_S))
     with store.read() as reader:
-        source_id = directory.read(reader.connection).site_ids["fra"]
+        source_id = registry.read(reader.connection).site_ids["fra"]
 
     assert compaction.compact_hours(store, source_id, [day_s + HOUR_S], NOW_S)
 

@@ -16,7 +16,7 @@ from leadline_collector.db import tables
 from leadline_collector.db.engine import Database, reading
 from leadline_collector.db.transactions import Store
 from leadline_collector.ingest.verification import verify
-from leadline_collector.journal import store as journal
+from leadline_collector.journal import store as journal_store
 from leadline_collector.rollup.raw_codec import Chunk
 from leadline_collector.rollup.retention import Retention, retain
 from leadline_collector.rollup.worker import compact
@@ -123,7 +123,7 @@ def test_the_other_half_of_a_minute_finds_the_first_in_its_chunk(site: Site, sto
     compact(store, clock)
     retain(store, replace(NOTHING, journal_s=SHORT_S), now_s(clock))
     with store.read() as reader:
-        assert list(journal.bodies(reader.connection, site.path().src_id, minute_s)) == []
+        assert list(journal_store.bodies(reader.connection, site.path().src_id, minute_s)) == []
 
     site.send(second)
     compact(store, clock)

@@ -20,7 +20,7 @@ from leadline.statistics import window_statistics
 from leadline_collector.config import CollectorConfig
 from leadline_collector.db.transactions import Store
 from leadline_collector.server.serve import running
-from leadline_collector.web import prewarm as warming
+from leadline_collector.web import prewarm
 from leadline_collector.web.charts import render
 from leadline_collector.windows.rows import window_row
 from tests.integration.conftest import Answer, Client
@@ -271,12 +271,12 @@ def test_a_generated_row_marks_cell_page_and_pair(client: Client, store: Store, 
 def test_the_matrix_makes_what_the_page_of_a_pair_needs(client: Client) -> None:
     """In a thread, once: by the time somebody has read a table, the charts' script is there."""
     page_at(client, "/")
-    thread = warming.begin()
+    thread = prewarm.begin()
     thread.join(60)
 
     assert render._bundle.cache_info().currsize == 1
     page_at(client, "/")
-    assert warming.begin() is thread
+    assert prewarm.begin() is thread
 
 
 def links(page: Html, base: str) -> Iterator[str]:

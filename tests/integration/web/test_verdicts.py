@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from leadline_collector.db.transactions import Store
-from leadline_collector.live import pairs
+from leadline_collector.live import pairs as live_pairs
 from leadline_collector.rollup.worker import compact
-from leadline_collector.web import formatting as figures
+from leadline_collector.web import formatting
 from leadline_collector.web.views.matrix import COMPACT_ABOVE, TINY_ABOVE
 from leadline_collector.web.views.verdict_labels import WORDS
 from leadline_collector.web.views.verdicts import AGE_S_MAX, PAIRS_MAX
@@ -124,15 +124,15 @@ def test_verdicts_are_worked_out_once_a_minute(client: Client, fra1: str, clock:
 @one_store
 def test_the_state_now_stands_beside_its_verdict(client: Client, fra1: str, store: Store, clock: FakeClock) -> None:
     """With the minute it began; a state that lasts as long as was looked back is no shorter than that."""
-    last_s = pairs.due_s(clock.wall_ns() // 1_000_000_000)
+    last_s = live_pairs.due_s(clock.wall_ns() // 1_000_000_000)
     rows = [("ams1", steady(4_900 if n < 3 else 10_400, last_s - 60 * n)) for n in range(6)]
     client.post(batch(*rows), fra1)
     compact(store, clock)
-    pairs.bring_up(store, clock.wall_ns() // 1_000_000_000, {})
+    live_pairs.bring_up(store, clock.wall_ns() // 1_000_000_000, {})
 
     text = page_at(client, f"/verdicts?profile={PROFILE}").text()
 
-    assert f"good since {figures.short_moment(last_s - 120, last_s)}" in text
+    assert f"good since {formatting.short_moment(last_s - 120, last_s)}" in text
     clock.advance(600 * 1_000_000_000)
     assert "good since" not in page_at(client, f"/verdicts?profile={PROFILE}").text()
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leadline import evaluation as judge
+from leadline import evaluation
 from leadline.evaluation import Criterion, Measure, WindowJudgement
 from leadline.limits.catalogue import Comparison
 from leadline.model import ErrorBound, Failure
@@ -75,7 +75,7 @@ def test_arrays_are_judged_as_windows_are(
         WindowJudgement(pessimistic=STATES[low], optimistic=STATES[high])
         for low, high in zip(readings.pessimistic, readings.optimistic, strict=True)
     ]
-    assert said == [judge.profile_judgement(window, criteria, bound) for window, bound in months]
+    assert said == [evaluation.profile_judgement(window, criteria, bound) for window, bound in months]
 
 
 @given(paths=st.lists(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=5, max_size=5), max_size=4))
@@ -95,7 +95,7 @@ def test_paths_are_merged_as_windows_are(paths: list[list[tuple[int, int]]]) -> 
     found = merged(readings, 5)
 
     for minute in range(5):
-        expected = judge.merge_paths(
+        expected = evaluation.merge_paths(
             WindowJudgement(pessimistic=STATES[path[minute][0]], optimistic=STATES[path[minute][1]]) for path in known
         )
         assert STATES[found.pessimistic[minute]] is expected.pessimistic

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leadline import propagation as physics
+from leadline import propagation
 from leadline.limits.catalogue import catalogue
 from leadline.model import Site
 from leadline_verdict.decision import Missing, Rule, measured
@@ -44,7 +44,7 @@ class TestOrder:
 
     def test_faster_than_light_is_invalid(self) -> None:
         """Even where the limit is impossible as well: nothing can be concluded."""
-        floors = physics.floors(FRANKFURT, NEW_YORK)
+        floors = propagation.floors(FRANKFURT, NEW_YORK)
 
         found = judged(pair(columns(28, 4_000), floors=floors))
 
@@ -52,7 +52,7 @@ class TestOrder:
 
     def test_a_limit_below_the_floor_is_impossible_whatever_was_measured(self) -> None:
         """What the windows say is added; the distance that would do is named."""
-        found = judged(pair(columns(28, 80_000), floors=physics.floors(FRANKFURT, NEW_YORK)))
+        found = judged(pair(columns(28, 80_000), floors=propagation.floors(FRANKFURT, NEW_YORK)))
 
         assert (found.verdict, codes(found)) == (Word.IMPOSSIBLE, ["floor_above_limit", "measured_says"])
         assert found.reasons[1].numbers == {"verdict": "beyond"}
@@ -60,7 +60,7 @@ class TestOrder:
 
     def test_between_the_floors_another_medium_might_do(self) -> None:
         """London to New York in 40 ms: air could, glass cannot."""
-        found = judged(pair(columns(28, 80_000), floors=physics.floors(FRANKFURT, NEW_YORK)), "p95 <= 50 ms")
+        found = judged(pair(columns(28, 80_000), floors=propagation.floors(FRANKFURT, NEW_YORK)), "p95 <= 50 ms")
 
         assert found.verdict is Word.IMPOSSIBLE_ON_GLASS_FIBRE
         assert [flip.code for flip in found.flips] == ["shorter_distance", "other_medium"]

@@ -10,7 +10,7 @@ import pytest
 from leadline.errors import ConfigError
 from leadline.limits.catalogue import catalogue
 from leadline.model import Site
-from leadline_verdict import csv_exchange as exchange
+from leadline_verdict import csv_exchange
 from leadline_verdict.decision import Rule
 from leadline_verdict.document import VerdictDocument, Word
 from leadline_verdict.pair import PairWindows
@@ -108,7 +108,7 @@ def written() -> tuple[str, PairWindows]:
     explained[[0, 1, 14 * DAY - 1]] = True
     windows = replace(windows, ambiguous=ambiguous, explained=explained)
     file = io.StringIO()
-    exchange.write(file, [windows], [Site(name="fra", latitude_deg=50.0, longitude_deg=8.0)])
+    csv_exchange.write(file, [windows], [Site(name="fra", latitude_deg=50.0, longitude_deg=8.0)])
     return file.getvalue(), windows
 
 
@@ -116,7 +116,7 @@ def test_a_file_holds_everything() -> None:
     """Columns, marks and paths come back as they were; a site that is not named has no floors."""
     text, windows = written()
 
-    (found,) = exchange.read(io.StringIO(text)).pairs
+    (found,) = csv_exchange.read(io.StringIO(text)).pairs
 
     assert [(one.agent, one.target) for one in found.paths] == [("fra1", "ams1"), ("fra2", "ams1")]
     for before, after in zip(windows.series, found.series, strict=True):
@@ -131,7 +131,7 @@ def test_bytes_that_are_no_text_are_refused() -> None:
     file = io.TextIOWrapper(io.BytesIO(b"\xfe\x00" * 100), encoding="utf-8")
 
     with pytest.raises(ConfigError, match="file: it is no file of"):
-        exchange.read(file)
+        csv_exchange.read(file)
 
 
 @pytest.mark.parametrize(
@@ -156,4 +156,4 @@ def test_a_file_that_was_changed_is_refused_at_its_line(old: str, new: str, prob
     assert old in text
 
     with pytest.raises(ConfigError, match=problem):
-        exchange.read(io.StringIO(text.replace(old, new, 1)))
+        csv_exchange.read(io.StringIO(text.replace(old, new, 1)))

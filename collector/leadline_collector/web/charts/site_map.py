@@ -13,7 +13,7 @@ from typing import Any
 
 from geographiclib.geodesic import Geodesic
 
-from leadline_collector.web.charts import coastlines as land
+from leadline_collector.web.charts import coastlines
 from leadline_collector.web.charts.coastlines import Place
 from leadline_collector.web.charts.map_labels import Name, RingName, placed
 from leadline_collector.web.charts.palette import LIGHT
@@ -78,7 +78,7 @@ def site_map(spots: Sequence[Spot], links: Sequence[Link], rings: Sequence[Ring]
     if rings:
         seen += circle(min(rings, key=lambda ring: ring.km))
     view = view_of(seen)
-    outlines = land.near(view.centre, view.radius_deg(WIDTH, HEIGHT) + 12)
+    outlines = coastlines.near(view.centre, view.radius_deg(WIDTH, HEIGHT) + 12)
     halves = [(link, middle(link)) for link in links]
     names, ring_names = placed(
         view,

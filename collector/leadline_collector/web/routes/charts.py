@@ -15,9 +15,9 @@ from leadline_collector.http.app_state import Serving
 from leadline_collector.web.charts import render
 from leadline_collector.web.params import Asked
 from leadline_collector.web.routes.pages import HEADERS, From, PageRoute, To, Viewer, page
-from leadline_collector.web.views import gaps as web_gaps
-from leadline_collector.web.views import pair as web_pair
-from leadline_collector.web.views import verdicts as web_verdicts
+from leadline_collector.web.views import gaps as views_gaps
+from leadline_collector.web.views import pair as pair_view
+from leadline_collector.web.views import verdicts as verdicts_view
 from leadline_collector.web.views.pair_charts import Name
 
 #: Pictures are drawn with styles of their own and run nothing.
@@ -45,14 +45,14 @@ Parameters = Annotated[Asked, Depends(_asked)]
 @router.get("/verdicts", dependencies=[Viewer])
 def verdicts(service: Serving, asked: Parameters) -> Response:
     """The verdicts of a small mesh or group."""
-    found = web_verdicts.verdicts_page(service.store, service.verdicts, asked, service.now_s())
+    found = verdicts_view.verdicts_page(service.store, service.verdicts, asked, service.now_s())
     return page("verdicts.html", page=found)
 
 
 @router.get("/pairs/{source}/{destination}/gaps", dependencies=[Viewer])
 def gaps(service: Serving, source: str, destination: str, asked: Parameters) -> Response:
     """What is missing of a pair's windows."""
-    return page("gaps.html", page=web_gaps.gaps_page(service.store, source, destination, asked, service.now_s()))
+    return page("gaps.html", page=views_gaps.gaps_page(service.store, source, destination, asked, service.now_s()))
 
 
 @router.get("/pairs/{source}/{destination}/chart/{name}.svg", dependencies=[Viewer])
@@ -66,6 +66,6 @@ def chart(
     width: Annotated[int, Query(ge=CHART_WIDTH_MIN, le=CHART_WIDTH_MAX)] = CHART_WIDTH,
 ) -> Response:
     """A chart of the page of a pair as a picture."""
-    spec = web_pair.chart_spec(service.store, source, destination, name, asked, service.now_s())
+    spec = pair_view.chart_spec(service.store, source, destination, name, asked, service.now_s())
     drawing = render.svg(spec, width, dark=theme is Theme.DARK)
     return Response(drawing, headers=SVG_HEADERS, media_type="image/svg+xml")

@@ -9,15 +9,15 @@ from starlette.responses import Response
 
 from leadline_collector.http.app_state import Serving
 from leadline_collector.http.problems import ProblemError
-from leadline_collector.live import agent_health as agent_standing
+from leadline_collector.live import agent_health
 from leadline_collector.web.charts import render
 from leadline_collector.web.charts.site_map import HEIGHT
 from leadline_collector.web.routes.charts import CHART_WIDTH, CHART_WIDTH_MAX, CHART_WIDTH_MIN, SVG_HEADERS, Theme
 from leadline_collector.web.routes.pages import From, PageRoute, Viewer, page
-from leadline_collector.web.views import agent as web_agent
-from leadline_collector.web.views import agents as web_agents
-from leadline_collector.web.views import limits as web_limits
-from leadline_collector.web.views import map as web_map
+from leadline_collector.web.views import agent as agent_view
+from leadline_collector.web.views import agents as agents_view
+from leadline_collector.web.views import limits as limits_view
+from leadline_collector.web.views import map as map_view
 
 #: What vl-convert puts before the address of a link; nothing of ours leads there.
 ELSEWHERE = "https://vega.github.io/vega-datasets/"
@@ -27,17 +27,17 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 def _asked(
     profile: str | None = None, group: str | None = None, reach: str | None = None, start: From = None
-) -> web_map.Asked:
-    return web_map.Asked(profile=profile or None, group=group, reach=reach or None, start=start or None)
+) -> map_view.Asked:
+    return map_view.Asked(profile=profile or None, group=group, reach=reach or None, start=start or None)
 
 
-MapAsked = Annotated[web_map.Asked, Depends(_asked)]
+MapAsked = Annotated[map_view.Asked, Depends(_asked)]
 
 
 @router.get("/map", dependencies=[Viewer])
 def site_map(service: Serving, asked: MapAsked) -> Response:
     """The map."""
-    return page("map.html", page=web_map.map_page(service.store, asked, service.now_s()))
+    return page("map.html", page=map_view.map_page(service.store, asked, service.now_s()))
 
 
 @router.get("/map.svg", dependencies=[Viewer])
@@ -48,7 +48,7 @@ def map_picture(
     width: Annotated[int, Query(ge=CHART_WIDTH_MIN, le=CHART_WIDTH_MAX)] = CHART_WIDTH,
 ) -> Response:
     """The map as a picture."""
-    spec = web_map.map_spec(service.store, asked, service.now_s())
+    spec = map_view.map_spec(service.store, asked, service.now_s())
     if spec is None:
         raise ProblemError(404, "there is no site to draw: run `leadline mesh apply FILE`")
     drawing = render.svg(spec, width, dark=theme is Theme.DARK, height=HEIGHT).replace(ELSEWHERE, "")
@@ -58,27 +58,27 @@ def map_picture(
 @router.get("/agents", dependencies=[Viewer])
 def agents(service: Serving) -> Response:
     """Every agent."""
-    found = web_agents.agents_page(service.store, service.now_s())
-    return page("agents.html", page=found, rules=agent_standing)
+    found = agents_view.agents_page(service.store, service.now_s())
+    return page("agents.html", page=found, rules=agent_health)
 
 
 @router.get("/agents/{name}", dependencies=[Viewer])
 def agent(service: Serving, name: str) -> Response:
     """One agent."""
-    found = web_agent.agent_page(service.store, name, service.now_s())
-    return page("agent.html", page=found, rules=agent_standing)
+    found = agent_view.agent_page(service.store, name, service.now_s())
+    return page("agent.html", page=found, rules=agent_health)
 
 
 @router.get("/limits", dependencies=[Viewer])
 def limits(service: Serving, q: str = "", vendor: str | None = None, used: str | None = None) -> Response:
     """The catalogue."""
-    return page("limits.html", page=web_limits.limits_page(service.store, q, vendor or None, bool(used)))
+    return page("limits.html", page=limits_view.limits_page(service.store, q, vendor or None, bool(used)))
 
 
 @router.get("/limits/{limit_id}", dependencies=[Viewer])
 def limit(service: Serving, limit_id: str) -> Response:
     """One profile or limit."""
-    profile = web_limits.profile_page(service.store, limit_id)
+    profile = limits_view.profile_page(service.store, limit_id)
     if profile is not None:
         return page("profile.html", page=profile)
-    return page("limit.html", page=web_limits.limit_page(service.store, limit_id))
+    return page("limit.html", page=limits_view.limit_page(service.store, limit_id))

@@ -18,9 +18,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from leadline_collector.auth.secrets import sha256_of
-from leadline_collector.http import request_body as bodies
-from leadline_collector.http import roles as auth
-from leadline_collector.http import sessions
+from leadline_collector.http import request_body, roles, sessions
 from leadline_collector.http.app_state import Service, Serving
 from leadline_collector.http.client_limits import peer_of
 from leadline_collector.http.problems import ProblemError
@@ -33,10 +31,10 @@ _LOCAL = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f]*\Z")
 NEXT_MAX = 2_000
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
-Body = Annotated[bytes, Depends(bodies.receive_small)]
+Body = Annotated[bytes, Depends(request_body.receive_small)]
 
 
-@router.get("/login", dependencies=[Depends(auth.public)])
+@router.get("/login", dependencies=[Depends(roles.public)])
 def form(request: Request, service: Serving, next: str = "/") -> Response:  # noqa: A002  the parameter's name
     """The form; where nobody needs a key or one is signed in already, the page that was wanted."""
     if service.viewer_sha256 is None or sessions.is_signed_in(request):
@@ -44,7 +42,7 @@ def form(request: Request, service: Serving, next: str = "/") -> Response:  # no
     return page("login.html", next=local_path(next), refused=False, now_s=service.now_s())
 
 
-@router.post("/login", dependencies=[Depends(auth.public)])
+@router.post("/login", dependencies=[Depends(roles.public)])
 def sign_in(request: Request, service: Serving, body: Body) -> Response:
     """A session for whoever knows the viewer key or the administrator's."""
     refuse_foreign(request)
@@ -60,7 +58,7 @@ def sign_in(request: Request, service: Serving, body: Body) -> Response:
     return answer
 
 
-@router.post("/logout", dependencies=[Depends(auth.viewer)])
+@router.post("/logout", dependencies=[Depends(roles.viewer)])
 def sign_out(request: Request, service: Serving) -> Response:
     """End the session of this browser."""
     refuse_foreign(request)
@@ -87,7 +85,7 @@ def _opens(service: Service, viewer_sha256: bytes, key: str, peer: str) -> bool:
     if wait_s:
         raise ProblemError(429, f"too many wrong keys: wait {wait_s} s", {"Retry-After": str(wait_s)})
     given = sha256_of(key.strip())
-    if hmac.compare_digest(given, viewer_sha256) or auth.is_admin(service, given):
+    if hmac.compare_digest(given, viewer_sha256) or roles.is_admin(service, given):
         return True
     service.login_limit.failed(peer)
     log.warning("sign-in refused", extra={"peer": peer})

@@ -27,20 +27,17 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from leadline import __version__
-from leadline import evaluation as judge
+from leadline import __version__, evaluation
 from leadline.errors import LeadlineError
-from leadline_collector.http import roles as auth
-from leadline_collector.http import sessions
+from leadline_collector.http import roles, sessions
 from leadline_collector.http.app_state import Serving, service_of
 from leadline_collector.http.problems import ProblemError
-from leadline_collector.web import formatting as figures
-from leadline_collector.web import prewarm as warming
+from leadline_collector.web import formatting, prewarm
 from leadline_collector.web.charts import render
 from leadline_collector.web.charts.spec_templates import Spec
 from leadline_collector.web.params import Asked
-from leadline_collector.web.views import matrix as web_matrix
-from leadline_collector.web.views import pair as web_pair
+from leadline_collector.web.views import matrix as matrix_view
+from leadline_collector.web.views import pair as pair_view
 
 #: Nothing from elsewhere: scripts and styles from our files only, none in the page, and no text is evaluated (charts.js
 #: has Vega interpret its expressions). No address of ours leaks to a vendor's site.
@@ -96,7 +93,7 @@ def login_path(request: Request) -> str:
 
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
-Viewer = Depends(auth.viewer)
+Viewer = Depends(roles.viewer)
 
 
 @router.get("/", dependencies=[Viewer])
@@ -109,9 +106,9 @@ def matrix(
     sort: str | None = None,
 ) -> Response:
     """The matrix."""
-    warming.begin()
+    prewarm.begin()
     asked = Asked(profile=profile or None, group=group or None, start=start or None, end=end or None, sort=sort or None)
-    return page("matrix.html", page=web_matrix.matrix_page(service.store, asked, service.now_s()))
+    return page("matrix.html", page=matrix_view.matrix_page(service.store, asked, service.now_s()))
 
 
 @router.get("/pairs/{source}/{destination}", dependencies=[Viewer])
@@ -126,7 +123,7 @@ def pair(
 ) -> Response:
     """One directed pair."""
     asked = Asked(profile=profile or None, group=group or None, start=start or None, end=end or None)
-    return page("pair.html", page=web_pair.pair_page(service.store, source, destination, asked, service.now_s()))
+    return page("pair.html", page=pair_view.pair_page(service.store, source, destination, asked, service.now_s()))
 
 
 @router.get(f"/static/{VEGA}", dependencies=[Viewer])
@@ -139,7 +136,7 @@ def vega(accept_encoding: Annotated[str, Header()] = "") -> Response:
     return Response(gzip.decompress(render.bundle()), headers=headers, media_type="text/javascript")
 
 
-@router.get("/static/{name}", dependencies=[Depends(auth.public)])
+@router.get("/static/{name}", dependencies=[Depends(roles.public)])
 def static(name: str) -> Response:
     """A file the pages use, that of the login too; nothing in it is anybody's."""
     if name not in STATIC:
@@ -174,17 +171,17 @@ def _templates() -> Environment:
         auto_reload=False,
     )
     environment.filters |= {
-        "ms": figures.ms,
-        "count": figures.count,
-        "moment": figures.moment,
-        "comparison": figures.comparison,
+        "ms": formatting.ms,
+        "count": formatting.count,
+        "moment": formatting.moment,
+        "comparison": formatting.comparison,
         "embedded": _embedded,
     }
     environment.globals |= {
         "static": _address,
         "vega_address": _vega_address,
         "version": __version__,
-        "campaign": judge.campaign(),
+        "campaign": evaluation.campaign(),
         "signed_in": SIGNED_IN.get,
     }
     return environment

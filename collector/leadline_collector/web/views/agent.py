@@ -11,12 +11,12 @@ from leadline.model import WINDOW_S
 from leadline.wire.admin import KeyEntry
 from leadline.wire.batch import GapReason, is_imported
 from leadline_collector.analysis.documents import GapAnswer
-from leadline_collector.auth import key_store as credentials
+from leadline_collector.auth import key_store
 from leadline_collector.db.transactions import Store
 from leadline_collector.gaps.service import agent_gaps
 from leadline_collector.http.problems import ProblemError
-from leadline_collector.mesh import service as meshes
-from leadline_collector.web import formatting as figures
+from leadline_collector.mesh import service as mesh_service
+from leadline_collector.web import formatting
 from leadline_collector.web.views.agents import (
     DAY_S,
     AgentView,
@@ -81,8 +81,8 @@ class AgentPage:
 def agent_page(store: Store, name: str, now_s: int) -> AgentPage:
     """One agent with its paths and gaps; 404 if no mesh ever had it."""
     with store.read() as reader:
-        found = meshes.in_force(reader)
-        entry = next((one for one in credentials.agents(reader.connection, now_s) if one.name == name), None)
+        found = mesh_service.in_force(reader)
+        entry = next((one for one in key_store.agents(reader.connection, now_s) if one.name == name), None)
         told = told_by_name(reader)
     if entry is None or is_imported(name):
         raise ProblemError(404, f"no mesh ever had an agent {name!r}")
@@ -95,32 +95,32 @@ def agent_page(store: Store, name: str, now_s: int) -> AgentPage:
         agent=view(entry, known, gaps_text(store, entry, now_s)),
         address=next((one.address for one in mesh.agents if one.name == name), None) if mesh else None,
         keys=[_key_text(key, now_s) for key in entry.keys],
-        signing_keys=[(key.id, figures.moment(key.created_at_s)) for key in entry.signing_keys],
+        signing_keys=[(key.id, formatting.moment(key.created_at_s)) for key in entry.signing_keys],
         routes=list(_routes(mesh, name)) if mesh else [],
         gaps=[_gap(gap, now_s) for gap in reversed(answer.gaps)],
         gap_days=GAP_DAYS,
-        first=None if first_s is None else figures.moment(first_s),
+        first=None if first_s is None else formatting.moment(first_s),
         cut=answer.next_from is not None,
         explained={gap.reason.value.replace("_", " "): REASONS[gap.reason] for gap in answer.gaps},
     )
 
 
 def _key_text(key: KeyEntry, now_s: int) -> str:
-    used = "never used" if key.used_at_s is None else f"first used {figures.moment(key.used_at_s)}"
-    end = "no end" if key.expires_at_s is None else f"ends {figures.moment(key.expires_at_s)}"
-    return f"{key.id}: made {figures.moment(key.created_at_s)}, {used}, {end}"
+    used = "never used" if key.used_at_s is None else f"first used {formatting.moment(key.used_at_s)}"
+    end = "no end" if key.expires_at_s is None else f"ends {formatting.moment(key.expires_at_s)}"
+    return f"{key.id}: made {formatting.moment(key.created_at_s)}, {used}, {end}"
 
 
 def _gap(gap: GapAnswer, now_s: int) -> GapView:
     is_open = gap.end_s >= settled(now_s, DAY_S).end_s
     return GapView(
-        start=figures.moment(gap.start_s),
-        end="now" if is_open else figures.moment(gap.end_s),
-        length=figures.length(gap.end_s - gap.start_s) or f"{gap.end_s - gap.start_s} s",
+        start=formatting.moment(gap.start_s),
+        end="now" if is_open else formatting.moment(gap.end_s),
+        length=formatting.length(gap.end_s - gap.start_s) or f"{gap.end_s - gap.start_s} s",
         reason=gap.reason.value.replace("_", " "),
         source="told by the agent" if gap.source == "agent" else "found by the collector",
         targets="all paths" if gap.targets is None else ", ".join(gap.targets),
-        windows=figures.count(-(-(gap.end_s - gap.start_s) // WINDOW_S)),
+        windows=formatting.count(-(-(gap.end_s - gap.start_s) // WINDOW_S)),
         open=is_open,
     )
 

@@ -13,17 +13,17 @@ from urllib.parse import quote, urlencode
 
 from leadline.mesh.model import Mesh
 from leadline.wire.admin import AgentEntry, KeyEntry
-from leadline_collector.auth import key_store as credentials
+from leadline_collector.auth import key_store
 from leadline_collector.db.transactions import Reader, Store
 from leadline_collector.gaps.service import agent_gaps
-from leadline_collector.journal import store as journal
-from leadline_collector.live import agent_health as agent_standing
-from leadline_collector.live import store as stored
+from leadline_collector.journal import store as journal_store
+from leadline_collector.live import agent_health
+from leadline_collector.live import store as live_store
 from leadline_collector.live.agent_health import Concern, Standing, Told
 from leadline_collector.live.store import AgentNow
-from leadline_collector.mesh import service as meshes
+from leadline_collector.mesh import service as mesh_service
 from leadline_collector.time_range import Period
-from leadline_collector.web import formatting as figures
+from leadline_collector.web import formatting
 
 #: The list counts the gaps of so many agents; finding those of one costs a few milliseconds.
 COUNTED_MAX = 60
@@ -88,8 +88,8 @@ class AgentsPage:
 def agents_page(store: Store, now_s: int) -> AgentsPage:
     """Every agent that a mesh ever named, those that need somebody first."""
     with store.read() as reader:
-        found = meshes.in_force(reader)
-        entries = credentials.agents(reader.connection, now_s)
+        found = mesh_service.in_force(reader)
+        entries = key_store.agents(reader.connection, now_s)
         told = told_by_name(reader)
     known = Known(mesh=found[1] if found else None, told=told, now_s=now_s)
     views = [(_standing(entry, known), entry) for entry in entries]
@@ -131,7 +131,7 @@ class Known:
 
 def told_by_name(reader: Reader) -> dict[str, Told]:
     """What agents told of themselves, by name."""
-    rows = stored.agents(reader.connection)
+    rows = live_store.agents(reader.connection)
     return {agent.name: _told_of(rows[agent.id]) for agent in reader.agents() if agent.id in rows}
 
 
@@ -152,7 +152,7 @@ def _standing(entry: AgentEntry, known: Known) -> Standing:
     mesh = known.mesh
     named = mesh is not None and any(one.name == entry.name for one in mesh.agents)
     simulated = mesh is not None and any(one.name == entry.site and one.simulated for one in mesh.sites)
-    return agent_standing.standing(entry.latest_s, known.now_s, simulated=simulated, retired=not named)
+    return agent_health.standing(entry.latest_s, known.now_s, simulated=simulated, retired=not named)
 
 
 def view(entry: AgentEntry, known: Known, gaps: str | None) -> AgentView:
@@ -183,20 +183,20 @@ def view(entry: AgentEntry, known: Known, gaps: str | None) -> AgentView:
 
 
 def _concerns(told: Told, keys: list[KeyEntry], now_s: int) -> Iterator[str]:
-    for concern in agent_standing.concerns(told, keys, now_s):
+    for concern in agent_health.concerns(told, keys, now_s):
         yield Concern(concern).value
 
 
 def _since(second: int, now_s: int) -> str:
-    return f"{figures.short_moment(second, now_s)}, {figures.age(now_s - second)}"
+    return f"{formatting.short_moment(second, now_s)}, {formatting.age(now_s - second)}"
 
 
 def _spool(told: Told) -> str:
     if told.spool_batches is None or told.spool_bytes is None:
         return NOT_TOLD
-    waiting = f"{figures.count(told.spool_batches)} waiting" if told.spool_batches else "empty"
-    return f"{waiting}, {figures.size(told.spool_bytes)}" + (
-        f" of {figures.size(told.spool_bytes_max)}" if told.spool_bytes_max else ""
+    waiting = f"{formatting.count(told.spool_batches)} waiting" if told.spool_batches else "empty"
+    return f"{waiting}, {formatting.size(told.spool_bytes)}" + (
+        f" of {formatting.size(told.spool_bytes_max)}" if told.spool_bytes_max else ""
     )
 
 
@@ -204,8 +204,8 @@ def _clock(told: Told) -> str:
     if told.clock_offset_us is None:
         return NOT_TOLD
     sign = "\u2212" if told.clock_offset_us < 0 else "+"
-    text = f"{sign}{figures.ms(abs(told.clock_offset_us))}"
-    return text if told.clock_offset_error_us is None else f"{text} ± {figures.ms(told.clock_offset_error_us)}"
+    text = f"{sign}{formatting.ms(abs(told.clock_offset_us))}"
+    return text if told.clock_offset_error_us is None else f"{text} ± {formatting.ms(told.clock_offset_error_us)}"
 
 
 def _keys_text(keys: list[KeyEntry], now_s: int) -> str:
@@ -213,7 +213,7 @@ def _keys_text(keys: list[KeyEntry], now_s: int) -> str:
     if not ends:
         return "none"
     latest = None if None in ends else max(end for end in ends if end is not None)
-    return "no end" if latest is None else f"until {figures.short_moment(latest, now_s)}"
+    return "no end" if latest is None else f"until {formatting.short_moment(latest, now_s)}"
 
 
 def settled(now_s: int, length_s: int) -> Period:
@@ -231,7 +231,7 @@ def since_first(store: Store, name: str, period: Period) -> tuple[Period, int | 
     """What of a period can miss anything, and the first window if it lies in there: before it an agent owes none."""
     with store.read() as reader:
         src_id = reader.agent_ids([name]).get(name)
-        first = None if src_id is None else journal.first_window(reader.connection, src_id)
+        first = None if src_id is None else journal_store.first_window(reader.connection, src_id)
     if first is None or not period.start_s < first < period.end_s:
         return period, None
     return Period(start_s=first, end_s=period.end_s), first

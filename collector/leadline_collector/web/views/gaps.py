@@ -8,7 +8,7 @@ from leadline.model import Pair
 from leadline_collector.analysis.documents import GapAnswer
 from leadline_collector.db.transactions import Store
 from leadline_collector.time_range import Period
-from leadline_collector.web import formatting as figures
+from leadline_collector.web import formatting
 from leadline_collector.web.params import Asked
 from leadline_collector.web.views.pair import found_pair
 from leadline_collector.web.views.pair_data import agents_of, gaps_of
@@ -63,8 +63,8 @@ def gaps_page(store: Store, source: str, destination: str, asked: Asked, now_s: 
 
 def _gap(agent: str, gap: GapAnswer) -> Gap:
     return Gap(
-        start=figures.moment(gap.start_s).removesuffix(" UTC"),
-        length=figures.length(gap.end_s - gap.start_s),
+        start=formatting.moment(gap.start_s).removesuffix(" UTC"),
+        length=formatting.length(gap.end_s - gap.start_s),
         agent=agent,
         reason=gap.reason.value.replace("_", " "),
         targets="all" if gap.targets is None else ", ".join(gap.targets),

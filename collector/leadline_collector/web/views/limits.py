@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from itertools import groupby
 from urllib.parse import urlencode
 
-from leadline import evaluation as judge
-from leadline import propagation as physics
+from leadline import evaluation, propagation
 from leadline.evaluation import Criterion
-from leadline.limits import descriptions as limit_words
+from leadline.limits import descriptions
 from leadline.limits.catalogue import Catalogue, Conflict, Evaluable, Limit, Profile, Source, catalogue
 from leadline.mesh.model import Mesh
 from leadline_collector.db.transactions import Store
 from leadline_collector.http.problems import ProblemError
-from leadline_collector.mesh import service as meshes
+from leadline_collector.mesh import service as mesh_service
 from leadline_collector.web.params import Choice
 
 #: Longer questions are cut: the longest text of the catalogue is not much longer.
@@ -137,11 +136,11 @@ def limit_page(store: Store, limit_id: str) -> LimitPage:
     limit = known.limits.get(limit_id)
     if limit is None:
         raise ProblemError(404, f"no limit or profile of the catalogue is called {limit_id!r}")
-    how = judge.criterion(limit)
+    how = evaluation.criterion(limit)
     return LimitPage(
         limit=limit,
         facts=tuple((label, entries) for label, entries in _facts(limit) if entries),
-        judged=tuple(limit_words.judged_by(limit)),
+        judged=tuple(descriptions.judged_by(limit)),
         criterion=how if isinstance(how, Criterion) else None,
         reach=_reach(how) if isinstance(how, Criterion) and how.bounds_rtt else None,
         sources=(limit.source, *limit.additional_sources),
@@ -169,7 +168,7 @@ def profile_page(store: Store, profile_id: str) -> ProfilePage | None:
 def _used(store: Store) -> Mapping[str, frozenset[str]]:
     """The profiles of the mesh in force, each with the limits in it."""
     with store.read() as reader:
-        found = meshes.in_force(reader)
+        found = mesh_service.in_force(reader)
     return {} if found is None else {name: _limits_of(name) for name in _profiles_of(found[1])}
 
 
@@ -200,9 +199,9 @@ def _rows(known: Catalogue, used: Mapping[str, frozenset[str]]) -> Iterator[Row]
 def _row(limit: Limit, used: Mapping[str, frozenset[str]]) -> Row:
     return Row(
         limit=limit,
-        metric=limit_words.metric(limit),
-        applies_to=limit_words.statistic(limit),
-        judged=limit_words.judged_by(limit)[0],
+        metric=descriptions.metric(limit),
+        applies_to=descriptions.statistic(limit),
+        judged=descriptions.judged_by(limit)[0],
         used_by=_used_by(limit.id, used),
     )
 
@@ -258,16 +257,16 @@ def _used_in(product: Product) -> int:
 
 
 def _facts(limit: Limit) -> Iterator[tuple[str, tuple[str, ...]]]:
-    yield "What is limited", (limit_words.metric(limit),)
-    yield "The vendor says it applies to", (limit_words.statistic(limit),)
+    yield "What is limited", (descriptions.metric(limit),)
+    yield "The vendor says it applies to", (descriptions.statistic(limit),)
     yield "Between", (limit.leg.value,)
     yield "Versions", (limit.versions,)
     yield "Job", (limit.scope.value,)
     yield "Strength", (limit.strength.value,)
-    yield "Licence", (limit.license or limit_words.NOT_STATED,)
-    yield "Also needed", limit.other_requirements or (limit_words.NOT_STATED,)
+    yield "Licence", (limit.license or descriptions.NOT_STATED,)
+    yield "Also needed", limit.other_requirements or (descriptions.NOT_STATED,)
     yield "Status", (limit.status.value,)
-    yield "Read in", (limit_words.read_in(limit),)
+    yield "Read in", (descriptions.read_in(limit),)
     yield "Confidence", (limit.confidence.value,)
     yield "Answered by pings", (_EVALUABLE[limit.icmp_evaluable],)
     if limit.probes_to_demonstrate:
@@ -277,9 +276,11 @@ def _facts(limit: Limit) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def _reach(how: Criterion) -> Reach:
     return Reach(
-        glass=physics.reach_km(how.limit_us),
-        vacuum=physics.reach_km(how.limit_us, index=physics.VACUUM_INDEX),
-        routes=tuple((factor, physics.reach_km(how.limit_us, route_factor=factor)) for factor in physics.ROUTE_FACTORS),
+        glass=propagation.reach_km(how.limit_us),
+        vacuum=propagation.reach_km(how.limit_us, index=propagation.VACUUM_INDEX),
+        routes=tuple(
+            (factor, propagation.reach_km(how.limit_us, route_factor=factor)) for factor in propagation.ROUTE_FACTORS
+        ),
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
-from leadline import propagation as physics
+from leadline import propagation
 from leadline.evaluation import Criterion, State
 from leadline.limits.catalogue import catalogue
 from leadline.mesh.model import Mesh
@@ -18,9 +18,9 @@ from leadline.model import Pair, Site
 from leadline_collector.analysis.documents import MatrixAnswer, PairAnswer
 from leadline_collector.analysis.matrix import matrix
 from leadline_collector.db.transactions import Store
-from leadline_collector.mesh import service as meshes
+from leadline_collector.mesh import service as mesh_service
 from leadline_collector.time_range import Period, period_of
-from leadline_collector.web import formatting as figures
+from leadline_collector.web import formatting
 from leadline_collector.web.charts.map_labels import BETWEEN, is_readable
 from leadline_collector.web.charts.site_map import Link, Ring, Spot, site_map
 from leadline_collector.web.charts.spec_templates import Spec
@@ -131,7 +131,7 @@ def map_page(store: Store, asked: Asked, now_s: int) -> MapPage:
         mesh_version=shown.answer.mesh_version,
         profile_id=profile_id,
         profile_title=catalogue().profile(profile_id).title,
-        length=figures.length(shown.period.end_s - shown.period.start_s),
+        length=formatting.length(shown.period.end_s - shown.period.start_s),
         groups=[
             Choice(name=name or "all", href=asked.href(group=name, reach=None), current=name == (shown.group or ALL))
             for name in (ALL, *(mesh.groups if mesh else ()))
@@ -187,7 +187,7 @@ class _Shown:
     def read(cls, store: Store, asked: Asked, now_s: int) -> _Shown:
         period = period_of(asked.start or PERIOD_DEFAULT, None, now_s)
         with store.read() as reader:
-            found = meshes.in_force(reader)
+            found = mesh_service.in_force(reader)
         mesh = found[1] if found else None
         group = _group(mesh) if asked.group is None else asked.group or None
         used = _profiles(mesh, group)
@@ -246,13 +246,13 @@ def _rings(shown: _Shown) -> list[Ring]:
     site = next((site for site in shown.sites if site.name == shown.reach), None)
     if site is None:
         return []
-    media = (("glass", physics.GLASS_INDEX), ("vacuum", physics.VACUUM_INDEX))
+    media = (("glass", propagation.GLASS_INDEX), ("vacuum", propagation.VACUUM_INDEX))
     return [
         Ring(
             centre=_place(site),
-            km=physics.reach_km(rtt_us, index=index),
+            km=propagation.reach_km(rtt_us, index=index),
             label=f"{rtt_us // 1_000} ms in {medium}",
-            is_best=index == physics.VACUUM_INDEX,
+            is_best=index == propagation.VACUUM_INDEX,
         )
         for rtt_us in REACHES_US
         for medium, index in media
@@ -305,21 +305,21 @@ def _pair_rows(shown: _Shown) -> Iterator[PairRow]:
 
 def _pair_row(pair: Pair, directions: Iterable[Pair], shown: _Shown) -> PairRow:
     assert shown.mesh is not None
-    floors = physics.floors(shown.mesh.site(pair.source), shown.mesh.site(pair.destination))
+    floors = propagation.floors(shown.mesh.site(pair.source), shown.mesh.site(pair.destination))
     return PairRow(
         name=f"{pair.source} \u2013 {pair.destination}",
         distance=f"{floors.distance_km:,.1f} km",
-        vacuum=figures.ms(floors.vacuum_ns // 1_000),
-        glass=figures.ms(floors.glass_ns // 1_000),
+        vacuum=formatting.ms(floors.vacuum_ns // 1_000),
+        glass=formatting.ms(floors.glass_ns // 1_000),
         reaches=tuple(_reach_word(floors, rtt_us) for rtt_us in REACHES_US),
         directions=tuple(_direction(one, shown) for one in directions),
     )
 
 
-def _reach_word(floors: physics.Floors, rtt_us: int) -> str:
+def _reach_word(floors: propagation.Floors, rtt_us: int) -> str:
     if floors.vacuum_ns > rtt_us * 1_000:
-        return REACH_WORDS[physics.Reach.IMPOSSIBLE]
-    return REACH_WORDS[physics.Reach.IMPOSSIBLE_ON_GLASS_FIBRE] if floors.glass_ns > rtt_us * 1_000 else "possible"
+        return REACH_WORDS[propagation.Reach.IMPOSSIBLE]
+    return REACH_WORDS[propagation.Reach.IMPOSSIBLE_ON_GLASS_FIBRE] if floors.glass_ns > rtt_us * 1_000 else "possible"
 
 
 def _direction(pair: Pair, shown: _Shown) -> Direction:
@@ -337,7 +337,7 @@ def _direction(pair: Pair, shown: _Shown) -> Direction:
         href=f"/pairs/{path}?{query}",
         look=word.replace(" ", "-"),
         word=word,
-        share=f"{figures.percent(tally.good, known)} of {figures.count(known)} good" if known else "no data",
+        share=f"{formatting.percent(tally.good, known)} of {formatting.count(known)} good" if known else "no data",
     )
 
 
@@ -349,7 +349,7 @@ def _site_row(site: Site, shown: _Shown) -> SiteRow:
         latitude=_degrees(site.latitude_deg, "NS"),
         longitude=_degrees(site.longitude_deg, "EW"),
         uncertainty=f"± {site.uncertainty_km:g} km",
-        zone=figures.zone(site, shown.now_s),
+        zone=formatting.zone(site, shown.now_s),
         local_time=_local(site, shown.now_s),
         agents=tuple((name, f"/agents/{quote(name, safe='')}") for name in agents),
         hosts=sum(host.site == site.name for host in shown.mesh.hosts),
@@ -362,7 +362,7 @@ def _degrees(value: float, letters: str) -> str:
 
 
 def _local(site: Site, now_s: int) -> str:
-    return figures.local_time(site, now_s) or f"{figures.short_moment(now_s, now_s)} UTC"
+    return formatting.local_time(site, now_s) or f"{formatting.short_moment(now_s, now_s)} UTC"
 
 
 def _summary(shown: _Shown, rows: Iterable[PairRow]) -> str:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from leadline import evaluation as judge
+from leadline import evaluation
 from leadline.evaluation import TARGET_SHARE_DEFAULT, Criterion, State
 from leadline.limits.catalogue import catalogue
 from leadline.mesh.model import Mesh
@@ -21,13 +21,13 @@ from leadline_collector.analysis.documents import MatrixAnswer, PairAnswer, Prof
 from leadline_collector.analysis.matrix import matrix
 from leadline_collector.db.transactions import Store
 from leadline_collector.http.problems import ProblemError
-from leadline_collector.mesh import service as meshes
+from leadline_collector.mesh import service as mesh_service
 from leadline_collector.time_range import Period
-from leadline_collector.web import formatting as figures
+from leadline_collector.web import formatting
 from leadline_collector.web.charts.hour_of_week import CLASSES
 from leadline_collector.web.params import Asked, Choice, matrix_json
 from leadline_collector.web.views import pair_charts
-from leadline_collector.web.views import verdicts as web_verdicts
+from leadline_collector.web.views import verdicts as verdicts_view
 from leadline_collector.web.views.propagation import REACH_WORDS, reach_of
 from leadline_verdict.decision import COVERAGE_MIN
 
@@ -150,7 +150,7 @@ def matrix_page(store: Store, asked: Asked, now_s: int) -> MatrixPage:
     if asked.sort not in (None, WORST_FIRST):
         raise ProblemError(422, f"sort: {asked.sort!r} is not {WORST_FIRST!r}", path="sort")
     with store.read() as reader:
-        found = meshes.in_force(reader)
+        found = mesh_service.in_force(reader)
     mesh = found[1] if found else None
     used = list(_profiles_used(mesh, asked.group))
     profile_id = asked.profile or next(iter(used or catalogue().profiles))
@@ -161,7 +161,7 @@ def matrix_page(store: Store, asked: Asked, now_s: int) -> MatrixPage:
         now_s=now_s,
         mesh_version=answer.mesh_version,
         period=period,
-        length=figures.length(period.end_s - period.start_s),
+        length=formatting.length(period.end_s - period.start_s),
         profile=answer.profile,
         reason=answer.reason,
         groups=_group_choices(mesh, asked),
@@ -186,7 +186,7 @@ def matrix_page(store: Store, asked: Asked, now_s: int) -> MatrixPage:
 
 def _verdicts(answer: MatrixAnswer, asked: Asked) -> str | None:
     has_data = any(pair.paths for pair in answer.pairs)
-    return asked.verdicts() if has_data and len(answer.pairs) <= web_verdicts.PAIRS_MAX else None
+    return asked.verdicts() if has_data and len(answer.pairs) <= verdicts_view.PAIRS_MAX else None
 
 
 def _site_pairs(answer: MatrixAnswer) -> list[str]:
@@ -236,7 +236,7 @@ def _tables(mesh: Mesh, answer: MatrixAnswer, asked: Asked, now_s: int) -> Itera
 def criteria_of(profile_id: str) -> tuple[Criterion, ...]:
     """What windows are judged by under a profile of the catalogue."""
     known = catalogue()
-    return judge.judged(known.limits_of(known.profile(profile_id))).criteria
+    return evaluation.judged(known.limits_of(known.profile(profile_id))).criteria
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,7 +294,7 @@ _ORDER = (*(state.value for state in State), *REACH_WORDS.values())
 
 
 def _worst(pair: Pair, tally: TallyAnswer, wording: _Wording) -> tuple[str, str, str]:
-    share = figures.percent(tally.good, tally.good + tally.bad + tally.unavailable)
+    share = formatting.percent(tally.good, tally.good + tally.bad + tally.unavailable)
     return f"{pair.source} → {pair.destination}", share, wording.asked.pair(pair)
 
 
@@ -308,7 +308,7 @@ def _row(source: Site, sites: list[Site], pairs: Mapping[Pair, PairAnswer], word
         pair = None if site.name == source.name else Pair(source=source.name, destination=site.name)
         answer = pairs.get(pair) if pair else None
         cells.append((site.name, _cell(pair, answer, wording) if pair and answer else None))
-    return Row(source=source.name, local_time=figures.local_time(source, wording.now_s), cells=tuple(cells))
+    return Row(source=source.name, local_time=formatting.local_time(source, wording.now_s), cells=tuple(cells))
 
 
 def _cell(pair: Pair, answer: PairAnswer, wording: _Wording) -> Cell:
@@ -316,11 +316,11 @@ def _cell(pair: Pair, answer: PairAnswer, wording: _Wording) -> Cell:
     tally = answer.pessimistic
     known = tally.good + tally.bad + tally.unavailable
     texts = {
-        "share": figures.percent(tally.good, known) if known else None,
-        "known": figures.count(known) if known else None,
+        "share": formatting.percent(tally.good, known) if known else None,
+        "known": formatting.count(known) if known else None,
         "coverage": _coverage(known, answer.windows_expected),
         "latest": _latest(answer),
-        "latest_at": None if answer.state_at is None else figures.short_moment(answer.state_at, wording.now_s),
+        "latest_at": None if answer.state_at is None else formatting.short_moment(answer.state_at, wording.now_s),
     }
     return Cell(
         href=wording.asked.pair(pair),
@@ -328,7 +328,7 @@ def _cell(pair: Pair, answer: PairAnswer, wording: _Wording) -> Cell:
         word=word,
         heat=_heat(tally.good_ratio),
         thin=known < COVERAGE_MIN * answer.windows_expected,
-        brief=(texts["share"] or figures.NOTHING).removesuffix("\u00a0%"),
+        brief=(texts["share"] or formatting.NOTHING).removesuffix("\u00a0%"),
         simulated=answer.simulated,
         imported=answer.imported,
         label=_label(pair, word, answer, texts),
@@ -343,13 +343,13 @@ def _heat(ratio: float | None) -> str:
 
 
 def _coverage(known: int, windows: int) -> str | None:
-    return f"coverage {figures.whole_percent(known, windows)}" if 0 < known < COVERAGE_TOLD * windows else None
+    return f"coverage {formatting.whole_percent(known, windows)}" if 0 < known < COVERAGE_TOLD * windows else None
 
 
 def _latest(answer: PairAnswer) -> str | None:
     if answer.state_at is None:
         return None
-    return "no p95" if answer.rtt_us.p95 is None else f"p95 {figures.ms(answer.rtt_us.p95)}"
+    return "no p95" if answer.rtt_us.p95 is None else f"p95 {formatting.ms(answer.rtt_us.p95)}"
 
 
 def _label(pair: Pair, word: str, answer: PairAnswer, texts: Mapping[str, str | None]) -> str:

@@ -8,17 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
-from leadline import evaluation as judge
-from leadline import propagation as physics
+from leadline import evaluation, propagation
 from leadline.limits.catalogue import catalogue
 from leadline.mesh.model import Mesh
 from leadline.model import Pair
 from leadline.wire.batch import is_imported
 from leadline_collector.db.transactions import Store
 from leadline_collector.http.problems import ProblemError
-from leadline_collector.mesh import service as meshes
+from leadline_collector.mesh import service as mesh_service
 from leadline_collector.time_range import Period
-from leadline_collector.web import formatting as figures
+from leadline_collector.web import formatting
 from leadline_collector.web.charts.spec_templates import Spec
 from leadline_collector.web.charts.timeline import highest
 from leadline_collector.web.params import Asked, Choice, verdict_csv, windows_json
@@ -101,11 +100,11 @@ def pair_page(store: Store, source: str, destination: str, asked: Asked, now_s: 
     profile = profile_of(mesh, pair, asked)
     ids = list(dict.fromkeys([*mesh.pairs[pair].profiles, profile]))
     known = catalogue()
-    judged = {name: judge.judged(known.limits_of(known.profile(name))) for name in ids}
+    judged = {name: evaluation.judged(known.limits_of(known.profile(name))) for name in ids}
     with store.read() as reader:
         found = study(reader, version, mesh, pair, profile, period, now_s)
         failures = [failures_of(reader, one.pair, period) for one in found.directions]
-    floors = physics.floors(mesh.site(source), mesh.site(destination))
+    floors = propagation.floors(mesh.site(source), mesh.site(destination))
     lines = pair_charts.lines_of({name: one.criteria for name, one in judged.items()}, floors)
     here = replace(asked, profile=profile)
     steps = [pair_charts.steps_of(one.shown, judged[profile].criteria) for one in found.directions]
@@ -125,7 +124,7 @@ def pair_page(store: Store, source: str, destination: str, asked: Asked, now_s: 
         now_s=now_s,
         mesh_version=version,
         period=period,
-        length=figures.length(period.end_s - period.start_s),
+        length=formatting.length(period.end_s - period.start_s),
         pair=pair,
         groups=mesh.pairs[pair].groups,
         reverse=asked.pair(reverse) if reverse in mesh.pairs else None,
@@ -154,7 +153,7 @@ def pair_page(store: Store, source: str, destination: str, asked: Asked, now_s: 
         profiles=[profile_view(judged[name], shown, mesh, here, name) for name in ids],
         light=light(floors, mesh, pair, shown.smallest_us()),
         has_data=any(one.shown.paths for one in found.directions),
-        step=figures.length(step_length_s(period)),
+        step=formatting.length(step_length_s(period)),
         latest=latest(store, period, shown, list(judged.values())),
     )
 
@@ -165,8 +164,8 @@ def chart_spec(store: Store, source: str, destination: str, name: Name, asked: A
     period, profile = asked.period(now_s), profile_of(mesh, pair, asked)
     known = catalogue()
     ids = list(dict.fromkeys([*mesh.pairs[pair].profiles, profile]))
-    criteria = {name: judge.judged(known.limits_of(known.profile(name))).criteria for name in ids}
-    floors = physics.floors(mesh.site(source), mesh.site(destination))
+    criteria = {name: evaluation.judged(known.limits_of(known.profile(name))).criteria for name in ids}
+    floors = propagation.floors(mesh.site(source), mesh.site(destination))
     lines = pair_charts.lines_of(criteria, floors)
     with store.read() as reader:
         if name is Name.WEEK:
@@ -190,7 +189,7 @@ def profile_of(mesh: Mesh, pair: Pair, asked: Asked) -> str:
 def found_pair(store: Store, source: str, destination: str) -> tuple[int, Mesh, Pair]:
     """The mesh in force and the pair in it; 404 with the nearest name."""
     with store.read() as reader:
-        found = meshes.in_force(reader)
+        found = mesh_service.in_force(reader)
     if found is None:
         raise ProblemError(404, "no mesh is in force yet: run `leadline mesh apply FILE`")
     version, mesh = found
@@ -214,7 +213,7 @@ def _wider(asked: Asked, pair: Pair, period: Period, now_s: int) -> str | None:
         return None
     length_s = period.end_s - period.start_s
     end_s = min(period.end_s + length_s, now_s)
-    return replace(asked, start=figures.written(period.start_s - length_s), end=figures.written(end_s)).pair(pair)
+    return replace(asked, start=formatting.written(period.start_s - length_s), end=formatting.written(end_s)).pair(pair)
 
 
 def _is_simulated(mesh: Mesh, pair: Pair, found: Study) -> bool:
@@ -232,7 +231,7 @@ def _imported(found: Study) -> tuple[str, ...]:
 
 def _zones(mesh: Mesh, pair: Pair, second: int) -> str:
     sites = (mesh.site(pair.source), mesh.site(pair.destination))
-    return "; ".join(f"{site.name} keeps {figures.zone(site, second)}" for site in sites)
+    return "; ".join(f"{site.name} keeps {formatting.zone(site, second)}" for site in sites)
 
 
 def _headline(found: Study) -> Headline:
@@ -245,8 +244,8 @@ def _headline(found: Study) -> Headline:
         verdict=view(worst),
         decided_by=f"{worst.source} → {worst.destination}" if len(document.pairs) > 1 else None,
         days=document.days,
-        first_day=figures.day(document.start_s),
-        last_day=figures.day(document.end_s - 1),
+        first_day=formatting.day(document.start_s),
+        last_day=formatting.day(document.end_s - 1),
         target=f"{100 * rule.target_share:g}\u00a0%",
         rule=f"rule {rule.id}, {100 * rule.confidence:g}\u00a0% confidence, unknown minutes {rule.missing}",
     )

@@ -10,7 +10,7 @@ import numpy as np
 from leadline.evaluation import TARGET_SHARE_DEFAULT, Criterion, Measure
 from leadline.propagation import Floors
 from leadline_collector.time_range import Period
-from leadline_collector.web import formatting as figures
+from leadline_collector.web import formatting
 from leadline_collector.web.charts.distribution import Curve, distribution, near
 from leadline_collector.web.charts.hour_of_week import CLASSES, DAYS, Hour, week
 from leadline_collector.web.charts.spec_templates import Spec
@@ -53,10 +53,10 @@ def _round_trip_text(windows: PairWindows, found: Sequence[Step]) -> str:
     if not middles:
         return f"Round trips {name_of(windows)}: nothing came back in this period."
     gaps = sum(step.p50_us is None for step in found)
-    high = f"the highest p95 is {figures.ms(max(p95s))}" if p95s else "every p95 is infinite"
+    high = f"the highest p95 is {formatting.ms(max(p95s))}" if p95s else "every p95 is infinite"
     return (
-        f"Round trips {name_of(windows)}: the median of a step lies between {figures.ms(min(middles))} and "
-        f"{figures.ms(max(middles))}, {high}; {gaps:,} of {len(found):,} steps have no reply."
+        f"Round trips {name_of(windows)}: the median of a step lies between {formatting.ms(min(middles))} and "
+        f"{formatting.ms(max(middles))}, {high}; {gaps:,} of {len(found):,} steps have no reply."
     )
 
 
@@ -94,7 +94,7 @@ def limits_of(lines: Iterable[Line]) -> list[Line]:
 
 
 def _curve_text(one: Curve, lines: Sequence[Line]) -> str:
-    middle = figures.ms(int(one.values_us[len(one.values_us) // 2])) if len(one.values_us) else "infinite"
+    middle = formatting.ms(int(one.values_us[len(one.values_us) // 2])) if len(one.values_us) else "infinite"
     return f"{one.name}: half of {one.total:,} windows are at or below {middle}, {one.infinite:,} are infinite."
 
 
@@ -124,7 +124,7 @@ def worst_text(grid: tuple[HourOfWeek, ...]) -> str:
         return "no hour is known."
     if worst.good == worst.known:
         return "every known minute of every hour was within."
-    share = figures.percent(worst.good, worst.known)
+    share = formatting.percent(worst.good, worst.known)
     thin = sum(not cell.covered for cell in grid)
     told = f"; {thin} of 168 hours are known to less than 80 %" if thin else ""
     return f"the worst is {DAYS[worst.weekday]} {worst.hour:02}:00 UTC with {share} of {worst.known:,} minutes{told}."
@@ -147,7 +147,7 @@ def lines_of(criteria: Mapping[str, Sequence[Criterion]], floors: Floors) -> lis
 
 
 def _limit(us: int, sign: str, of: Sequence[str]) -> Line:
-    label = figures.comparison(f"{sign} {us / 1_000:g} ms")
+    label = formatting.comparison(f"{sign} {us / 1_000:g} ms")
     return Line(us=us, label=label, text=f"{label} for {', '.join(of)}", look="limit")
 
 
@@ -155,7 +155,7 @@ def _floors(floors: Floors) -> Iterable[Line]:
     # Rounded down: a floor must not look higher than it is.
     for name, ns in (("glass", floors.glass_ns), ("vacuum", floors.vacuum_ns)):
         if ns:
-            text = f"{name} floor {figures.ms(ns // 1_000)}"
+            text = f"{name} floor {formatting.ms(ns // 1_000)}"
             yield Line(us=ns / 1_000, label=f"{name} {ns // 10_000 / 100:.2f}", text=text, look="floor")
 
 

@@ -16,9 +16,9 @@ from leadline.wire.batch import is_imported
 from leadline_collector.analysis.documents import GapAnswer
 from leadline_collector.analysis.verdicts import Question, Windows, judged
 from leadline_collector.db.transactions import Reader
-from leadline_collector.gaps import service as agent_gaps
+from leadline_collector.gaps import service as gap_service
 from leadline_collector.mesh.paths import paths_by_pair
-from leadline_collector.rollup import failure_counts as failure_sums
+from leadline_collector.rollup import failure_counts
 from leadline_collector.time_range import DAY_S, Period, days_of
 from leadline_collector.web.views.pair_buckets import cut
 from leadline_verdict.decision import Rule
@@ -109,7 +109,7 @@ def failures_of(reader: Reader, pair: Pair, period: Period) -> dict[Failure, int
     """Why probes of a pair have no round trip, over all its paths; what is no longer kept is not counted."""
     totals = dict.fromkeys(Failure, 0)
     for path in paths_by_pair(reader).get(pair, ()):
-        found = failure_sums.of_path(reader.connection, path.src_id, path.dst_id, period.start_s, period.end_s)
+        found = failure_counts.of_path(reader.connection, path.src_id, path.dst_id, period.start_s, period.end_s)
         for failure, count in found.items():
             totals[failure] += count
     return totals
@@ -123,4 +123,4 @@ def agents_of(reader: Reader, mesh: Mesh, pair: Pair) -> list[str]:
 
 def gaps_of(reader: Reader, agents: Iterable[str], period: Period) -> list[tuple[str, GapAnswer]]:
     """What is missing of these agents and why."""
-    return [(agent, gap) for agent in agents for gap in agent_gaps.all_gaps(reader, agent, period)]
+    return [(agent, gap) for agent in agents for gap in gap_service.all_gaps(reader, agent, period)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from leadline.evaluation import TARGET_SHARE_DEFAULT, Criterion
 from leadline.limits.catalogue import Comparison
 from leadline.model import Failure
-from leadline_collector.web import formatting as figures
+from leadline_collector.web import formatting
 from leadline_collector.web.charts.hour_of_week import DAYS
 from leadline_collector.web.charts.spec_templates import Spec
 from leadline_collector.web.charts.timeline import Drawn
@@ -18,7 +18,7 @@ from leadline_collector.web.views.pair_buckets import readings_of, standing
 from leadline_collector.web.views.pair_charts import Name
 from leadline_collector.web.views.pair_data import Direction
 from leadline_collector.web.views.verdict_labels import VerdictView, view
-from leadline_verdict import sections as parts
+from leadline_verdict import sections
 from leadline_verdict.compliance_share import tally
 from leadline_verdict.document import EpisodeAnswer
 from leadline_verdict.hour_of_week import HourOfWeek
@@ -134,15 +134,15 @@ def direction_view(
     shown = one.shown
     readings, of_days = readings_of(shown, criteria), readings_of(one.judged, criteria)
     grid = pair_charts.grid_of(one.judged, criteria)
-    episodes, episodes_total = parts.episodes_answer(shown, readings.pessimistic)
+    episodes, episodes_total = sections.episodes_answer(shown, readings.pessimistic)
     counts = tally(readings.pessimistic)
-    clipped = [f"The maximum reaches {figures.ms(drawn.clipped_us)}, above the axis."] if drawn.clipped_us else []
+    clipped = [f"The maximum reaches {formatting.ms(drawn.clipped_us)}, above the axis."] if drawn.clipped_us else []
     return DirectionView(
         name=pair_charts.name_of(shown),
         key=f"{shown.source}-{shown.destination}",
         verdict=view(one.verdict),
         now=_now(shown, readings, now_s),
-        share=f"{figures.percent(counts.good, counts.known)} of {figures.count(counts.known)}"
+        share=f"{formatting.percent(counts.good, counts.known)} of {formatting.count(counts.known)}"
         if counts.known
         else None,
         chart=drawn.spec,
@@ -164,10 +164,10 @@ def direction_view(
 
 def _now(windows: PairWindows, readings: Readings, now_s: int) -> Now:
     found = standing(windows, readings.pessimistic)
-    since = None if found.since_s is None else figures.short_moment(found.since_s, now_s)
+    since = None if found.since_s is None else formatting.short_moment(found.since_s, now_s)
     return Now(
         state=found.state.value,
-        at=None if found.latest_t is None else figures.short_moment(found.latest_t, now_s),
+        at=None if found.latest_t is None else formatting.short_moment(found.latest_t, now_s),
         since=f"before {since}" if found.is_older else since,
     )
 
@@ -180,8 +180,8 @@ def _limits(windows: PairWindows, criteria: Sequence[Criterion]) -> Sequence[Lim
         is_less = criterion.comparison is Comparison.LESS
         within = int(one.values_us.searchsorted(criterion.limit_us, side="left" if is_less else "right"))
         above = one.total - within
-        share = figures.percent(above, one.total) if one.total else "none known"
-        rule = figures.comparison(criterion.rule)
+        share = formatting.percent(above, one.total) if one.total else "none known"
+        rule = formatting.comparison(criterion.rule)
         rows.append(LimitCount(rule=rule, above=above, known=one.total, share=share))
     return rows
 
@@ -193,13 +193,13 @@ def _longest(episodes: Sequence[EpisodeAnswer]) -> list[EpisodeAnswer]:
 
 def _episode(episode: EpisodeAnswer, one: Direction, asked: Asked) -> Episode:
     around_s = max(_AROUND_S, episode.end_s - episode.start_s)
-    start, end = figures.written(episode.start_s - around_s), figures.written(episode.end_s + around_s)
+    start, end = formatting.written(episode.start_s - around_s), formatting.written(episode.end_s + around_s)
     return Episode(
         href=replace(asked, start=start, end=end).pair(one.pair),
-        start=figures.moment(episode.start_s).removesuffix(" UTC"),
-        length=figures.length(episode.end_s - episode.start_s),
-        worst="infinite" if episode.p95_us_worst is None else figures.ms(episode.p95_us_worst),
-        loss=f"{figures.percent(episode.lost, episode.sent)} of {figures.count(episode.sent)}"
+        start=formatting.moment(episode.start_s).removesuffix(" UTC"),
+        length=formatting.length(episode.end_s - episode.start_s),
+        worst="infinite" if episode.p95_us_worst is None else formatting.ms(episode.p95_us_worst),
+        loss=f"{formatting.percent(episode.lost, episode.sent)} of {formatting.count(episode.sent)}"
         if episode.sent
         else "none sent",
         bad=episode.bad,
@@ -208,7 +208,10 @@ def _episode(episode: EpisodeAnswer, one: Direction, asked: Asked) -> Episode:
 
 
 def _hour(cell: HourOfWeek) -> tuple[str, bool]:
-    return (figures.percent(cell.good, cell.known).replace("\u00a0%", "") if cell.known else "none sent", cell.covered)
+    return (
+        formatting.percent(cell.good, cell.known).replace("\u00a0%", "") if cell.known else "none sent",
+        cell.covered,
+    )
 
 
 def _migration(minutes: int, readings: Readings, start_s: int) -> Migration:
@@ -218,9 +221,9 @@ def _migration(minutes: int, readings: Readings, start_s: int) -> Migration:
     free = free_hours(table, TARGET_SHARE_DEFAULT)
     ratio, longest = usable_ratio(good, needed), longest_stretch(good)
     return Migration(
-        length=figures.length(minutes * 60),
+        length=formatting.length(minutes * 60),
         pessimistic="not defined" if ratio is None else f"{int(ratio * 10_000) / 100:.2f}\u00a0%",
-        longest=figures.length(longest.windows * 60) if longest else "none",
+        longest=formatting.length(longest.windows * 60) if longest else "none",
         free=", ".join(f"{hour:02}" for hour in free) or "none",
         hours=tuple((f"{int((row.usable_ratio or 0) * 1_000) / 10:.1f} %", row.hour in free) for row in table),
     )
@@ -249,7 +252,7 @@ def _loss(windows: PairWindows, failures: Mapping[Failure, int]) -> Loss:
         expected=expected,
         sent=sent,
         lost=lost,
-        share=figures.percent(lost, sent) if sent else "none sent",
+        share=formatting.percent(lost, sent) if sent else "none sent",
         reasons=[(_WORDS[failure], failures[failure]) for failure in Failure if failure.is_loss],
         unmeasured=[(_WORDS[failure], failures[failure]) for failure in Failure if not failure.is_loss],
         unexplained=max(0, lost - known),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from leadline import propagation as physics
+from leadline import propagation
 from leadline.evaluation import Criterion, Judged, Tally
 from leadline.limits.catalogue import catalogue
 from leadline.mesh.model import Mesh
@@ -15,7 +15,7 @@ from leadline_collector.analysis.pair_windows import pair_windows
 from leadline_collector.analysis.profiles import profile_answer
 from leadline_collector.db.transactions import Store
 from leadline_collector.time_range import Period
-from leadline_collector.web import formatting as figures
+from leadline_collector.web import formatting
 from leadline_collector.web.params import Asked
 from leadline_collector.web.views.pair_buckets import Standing, minutes_there, readings_of, standing
 from leadline_collector.web.views.propagation import REACH_WORDS, reach_of, reach_text
@@ -90,23 +90,23 @@ def profile_view(judged: Judged, windows: PairWindows, mesh: Mesh, asked: Asked,
 
 
 def _physics(mesh: Mesh, pair: Pair, criteria: Sequence[Criterion]) -> dict[str, str]:
-    floors = physics.floors(mesh.site(pair.source), mesh.site(pair.destination))
+    floors = propagation.floors(mesh.site(pair.source), mesh.site(pair.destination))
     return {one.limit_id: reach_text(floors, one) for one in criteria if one.bounds_rtt}
 
 
 def _since(now: Standing) -> str:
     if now.since_s is None:
         return ""
-    return f"since {'before ' if now.is_older else ''}{figures.moment(now.since_s)}"
+    return f"since {'before ' if now.is_older else ''}{formatting.moment(now.since_s)}"
 
 
 def _coverage(readings: Readings) -> str:
-    return figures.percent(int((~readings.unknown).sum()), len(readings))
+    return formatting.percent(int((~readings.unknown).sum()), len(readings))
 
 
 def _reading(states: States) -> Reading:
     found = tally(states)
-    return Reading(share=figures.percent(found.good, found.known) if found.known else None, tally=found)
+    return Reading(share=formatting.percent(found.good, found.known) if found.known else None, tally=found)
 
 
 def latest(store: Store, period: Period, shown: PairWindows, judged: Sequence[Judged]) -> list[Minute]:
@@ -124,4 +124,4 @@ def _lines(rows: Sequence[WindowAnswer], shown: PairWindows, readings: Sequence[
     for window in reversed(rows):
         place = (window.t - shown.start_s) // WINDOW_S
         states = [STATES[one.pessimistic[place]].value for one in readings]
-        yield Minute(at=figures.moment(window.t).removesuffix(" UTC"), states=states, paths=window.paths)
+        yield Minute(at=formatting.moment(window.t).removesuffix(" UTC"), states=states, paths=window.paths)

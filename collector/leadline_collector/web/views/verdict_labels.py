@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leadline_collector.web import formatting as figures
+from leadline_collector.web import formatting
 from leadline_verdict.document import PairVerdict, Word
 
 #: The word as it is read, and as a name of a sign and a class.
@@ -63,13 +63,13 @@ def view(verdict: PairVerdict) -> VerdictView:
         look=look(verdict.verdict),
         word=WORDS[verdict.verdict],
         labels=", ".join(label.replace("_", " ") for label in verdict.labels),
-        share=f"{figures.percent(counts.good, known)} of {figures.count(known)}" if known else None,
+        share=f"{formatting.percent(counts.good, known)} of {formatting.count(known)}" if known else None,
         interval=None if not known or low is None or high is None else f"{_ratio(low.low)} to {_ratio(high.high)}",
         nothing="too short a period" if known else "no minute known",
         interval_rule=f"{rules[low.rule]}; {low.episodes:,} episodes" if known and low else None,
         demonstrated=_ratio(shares.demonstrated) if known and shares.demonstrated is not None else None,
         days_needed=_days(shares.days_needed) if known and shares.demonstrated is not None else None,
-        coverage=figures.percent(known, known + counts.unknown),
+        coverage=formatting.percent(known, known + counts.unknown),
         confidence=verdict.confidence,
         reasons=[_unbroken(reason.text) for reason in verdict.reasons],
         flips=[_unbroken(flip.text) for flip in verdict.flips],

@@ -19,14 +19,14 @@ from leadline_collector.analysis.verdicts import Question, Windows, judged
 from leadline_collector.db.transactions import Reader, Store
 from leadline_collector.http.problems import ProblemError
 from leadline_collector.http.ttl_cache import Kept
-from leadline_collector.live import store as stored
+from leadline_collector.live import store as live_store
 from leadline_collector.live.store import PairNow
-from leadline_collector.mesh import registry as directory
-from leadline_collector.mesh import service as meshes
-from leadline_collector.rollup import profile_revisions as rules
+from leadline_collector.mesh import registry
+from leadline_collector.mesh import service as mesh_service
+from leadline_collector.rollup import profile_revisions
 from leadline_collector.rollup.dirty_hours import HOUR_S
 from leadline_collector.time_range import DAY_S, Period
-from leadline_collector.web import formatting as figures
+from leadline_collector.web import formatting
 from leadline_collector.web.params import Asked
 from leadline_collector.web.views.pair_data import verdict_days
 from leadline_collector.web.views.verdict_labels import WORDS, VerdictView, look, view
@@ -82,7 +82,7 @@ def verdicts_page(store: Store, kept: Documents, asked: Asked, now_s: int) -> Ve
     """The page; 404 without a pair, 422 for more pairs than it takes, or for an unknown group or profile."""
     days = verdict_days(asked.period(now_s), now_s)
     with store.read() as reader:
-        version, mesh = meshes.in_force(reader) or _refuse_empty()
+        version, mesh = mesh_service.in_force(reader) or _refuse_empty()
     part = _part(mesh, asked.group)
     profile = asked.profile or default_profile(part)
     known = catalogue()
@@ -98,8 +98,8 @@ def verdicts_page(store: Store, kept: Documents, asked: Asked, now_s: int) -> Ve
         now_s=now_s,
         back=asked.matrix(),
         profile=known.profile(profile).title,
-        first_day=figures.day(days.start_s),
-        last_day=figures.day(days.end_s - 1),
+        first_day=formatting.day(days.start_s),
+        last_day=formatting.day(days.end_s - 1),
         days=document.days,
         target=f"{100 * document.rule.target_share:g}\u00a0%",
         judged_at=f"{datetime.fromtimestamp(judged_s, UTC):%H:%M:%S}",
@@ -117,13 +117,13 @@ def _judged(store: Store, version: int, mesh: Mesh, part: Mesh, profile: str, da
 
 def _standing(reader: Reader, profile: str, now_s: int) -> dict[tuple[str, str], tuple[str, str]]:
     """State now and since when of every pair that is judged by a profile in force; minutes long past are no now."""
-    rule_id = rules.known(reader.connection).get(rules.digest(profile))
+    rule_id = profile_revisions.known(reader.connection).get(profile_revisions.digest(profile))
     if rule_id is None:
         return {}
-    names = {number: name for name, number in directory.read(reader.connection).site_ids.items()}
+    names = {number: name for name, number in registry.read(reader.connection).site_ids.items()}
     return {
         (names[source], names[destination]): (row.state, _since(row, now_s))
-        for (source, destination), row in stored.pairs_by(reader.connection, rule_id).items()
+        for (source, destination), row in live_store.pairs_by(reader.connection, rule_id).items()
         if now_s - row.t <= NOW_S_MAX
     }
 
@@ -131,7 +131,7 @@ def _standing(reader: Reader, profile: str, now_s: int) -> dict[tuple[str, str],
 def _since(row: PairNow, now_s: int) -> str:
     """``since 06:31``; a run that began a day ago or earlier may have begun before what was looked through."""
     if row.t - row.since < DAY_S - WINDOW_S:
-        return f"since {figures.short_moment(row.since, now_s)}"
+        return f"since {formatting.short_moment(row.since, now_s)}"
     return f"{(row.t + WINDOW_S - row.since) // HOUR_S:,}\u00a0h or longer"
 
 

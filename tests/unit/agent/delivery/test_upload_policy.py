@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from leadline.clock import seeded
 from leadline.wire import batch as wire
-from leadline_agent.delivery import upload_policy as upload
+from leadline_agent.delivery import upload_policy
 from leadline_agent.delivery.responses import Answer, Kind, no_answer, read_answer
 from leadline_agent.delivery.upload_policy import (
     Acknowledge,
@@ -154,7 +154,7 @@ def test_the_first_contact_is_spread() -> None:
     """Agents that start together do not come together."""
     first_ns = [started(1, EPOCH, NOW_NS, share / 100).next_ns - NOW_NS for share in range(100)]
 
-    assert (min(first_ns), max(first_ns)) == (0, int(0.99 * upload.START_SPREAD_NS))
+    assert (min(first_ns), max(first_ns)) == (0, int(0.99 * upload_policy.START_SPREAD_NS))
     state = started(1, EPOCH, NOW_NS, 0.5)
     assert choose(state, head(), head(), NOW_NS) == Idle(until_ns=NOW_NS + 5 * SECOND_NS)
 
@@ -196,19 +196,19 @@ def test_an_overloaded_collector_halves_the_pace(code: int) -> None:
     assert told(status(code), state)[0].pace == 4.0
     assert told(ack(), state)[0].pace == 8.25
 
-    assert told(status(code), replace(state, pace=upload.PACE_MIN))[0].pace == upload.PACE_MIN
-    assert told(ack(), replace(state, pace=upload.PACE_MAX))[0].pace == upload.PACE_MAX
+    assert told(status(code), replace(state, pace=upload_policy.PACE_MIN))[0].pace == upload_policy.PACE_MIN
+    assert told(ack(), replace(state, pace=upload_policy.PACE_MAX))[0].pace == upload_policy.PACE_MAX
 
 
 def test_the_third_failure_changes_the_collector() -> None:
     """The second in order is asked, with the same back-off; the last is followed by the first."""
     state = replace(READY, collectors=2)
-    for _ in range(upload.FAILURES_PER_COLLECTOR):
+    for _ in range(upload_policy.FAILURES_PER_COLLECTOR):
         assert state.active == 0
         state, _ = told(no_answer("refused"), state)
 
     assert (state.active, state.failures, state.failures_here) == (1, 3, 0)
-    for _ in range(upload.FAILURES_PER_COLLECTOR):
+    for _ in range(upload_policy.FAILURES_PER_COLLECTOR):
         state, _ = told(no_answer("refused"), state, collector=1)
     assert (state.active, state.failures, state.return_at_ns) == (0, 6, None)
 
@@ -222,7 +222,7 @@ def test_the_first_is_taken_back_when_it_answers() -> None:
     away, _ = after(state, sent(1, 1, collector=0), no_answer("refused"), NOW_NS, 0.0)
     assert (away.active, away.failures, away.next_ns) == (1, 0, 0)
     assert choose(away, head(1, 1), head(1, 1), NOW_NS) == sent(1, 1, collector=1)
-    assert away.return_at_ns == NOW_NS + upload.RETURN_NS // 2
+    assert away.return_at_ns == NOW_NS + upload_policy.RETURN_NS // 2
 
     back, _ = after(state, sent(1, 1, collector=0), ack(), NOW_NS, 0.0)
     assert (back.active, back.return_at_ns) == (0, None)
@@ -286,7 +286,7 @@ def test_a_collector_that_counts_wrongly_costs_one_rewind_an_hour() -> None:
     """It says 0 for ever; within the hour nothing happens, after it the loss is still remembered."""
     state, first = told(ack(batches=0), replace(READY, stored=100))
     state, second = told(ack(batches=0), state)
-    _, later = after(state, sent(), ack(batches=0), NOW_NS + upload.REWIND_EVERY_NS, 0.5)
+    _, later = after(state, sent(), ack(batches=0), NOW_NS + upload_policy.REWIND_EVERY_NS, 0.5)
 
     rewinds = [action.rewind for action in (first, second, later) if isinstance(action, Acknowledge)]
     assert rewinds == [True, False, True]
@@ -382,7 +382,7 @@ def test_whatever_comes_nothing_is_lost_and_no_wait_is_long(
         assert isinstance(action, Acknowledge) == (answer.kind is Kind.STORED)
         assert not isinstance(action, PutAside) or answer.kind in (Kind.REFUSED, Kind.TOO_LARGE)
         assert not isinstance(action, BeginEpoch | Rename) or answer.kind is Kind.CLONED
-    assert max(agent.waits_ns, default=0) <= 2 * upload.SLOW_NS + int(1.5 / upload.PACE_MIN * SECOND_NS)
+    assert max(agent.waits_ns, default=0) <= 2 * upload_policy.SLOW_NS + int(1.5 / upload_policy.PACE_MIN * SECOND_NS)
 
 
 @given(st.integers(1, 3), st.lists(st.tuples(answers, shares), max_size=40), st.integers(0, 2))

@@ -10,7 +10,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from leadline.errors import ConfigError
-from leadline.wire import signing as signature
+from leadline.wire import signing
 from leadline_agent.delivery.collector_client import CollectorClient
 from leadline_agent.identity.signer import new_seed, signer
 from leadline_agent.identity.state_dir import Credential
@@ -37,10 +37,10 @@ def test_the_same_bytes_get_the_same_signature() -> None:
 def test_a_batch_is_signed_behind_its_prefix() -> None:
     """The header carries key id and signature of prefix and body, and no other message's signature is the same."""
     key = signer(SEED)
-    read = signature.read_header(key.headers(b"body")[signature.HEADER])
+    read = signing.read_header(key.headers(b"body")[signing.HEADER])
 
     assert read is not None
-    assert read[0] == signature.key_id(key.public)
+    assert read[0] == signing.key_id(key.public)
     Ed25519PublicKey.from_public_bytes(key.public).verify(read[1], b"leadline batch v1\0body")
     with pytest.raises(InvalidSignature):
         Ed25519PublicKey.from_public_bytes(key.public).verify(read[1], b"body")
@@ -51,8 +51,8 @@ def test_a_batch_is_signed_behind_its_prefix() -> None:
 )
 def test_a_header_that_is_none(text: str) -> None:
     """Anything but the one form is no signature."""
-    assert signature.read_header(text) is None
-    assert signature.read_header("ed25519 0123456789abcdef " + "0" * 128 + "\n") is None
+    assert signing.read_header(text) is None
+    assert signing.read_header("ed25519 0123456789abcdef " + "0" * 128 + "\n") is None
 
 
 def test_the_private_half_is_in_no_repr() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from leadline.errors import ConfigError
 from leadline.model import ProbeSettings
-from leadline_agent.probe import address_policy as policy
+from leadline_agent.probe import address_policy
 from leadline_agent.probe.policy_file import LocalPolicy, load_policy, parse_policy, permitted, policy_file
 from tests.support.fake_probe_socket import aim
 
@@ -127,7 +127,7 @@ def test_no_file_allows_what_is_compiled_out(allowed: list[str], denied: list[st
     """Multicast, metadata and the rest stay forbidden, whatever is allowed."""
     given = parse_policy(f"denied_networks = {denied!r}" + (f"\nallowed_networks = {allowed!r}" if allowed else ""))
 
-    assert policy.may_send(address) or not given.may_send(address)
+    assert address_policy.may_send(address) or not given.may_send(address)
 
 
 def test_a_mapped_address_is_judged_as_what_it_is() -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from leadline import propagation as physics
+from leadline import propagation
 from leadline.errors import ConfigError
 from leadline.limits.catalogue import catalogue
 from leadline.model import Failure, ProbeSettings, Site
@@ -156,7 +156,7 @@ def test_faster_than_light_means_wrong_coordinates() -> None:
     found = answer([1.0] * 60, "vcf9-stretched-cluster", sites=(FRANKFURT, CHICAGO))
 
     assert found.verdict is Verdict.INVALID
-    assert physics.floors(FRANKFURT, CHICAGO).vacuum_ns > 1_000_000
+    assert propagation.floors(FRANKFURT, CHICAGO).vacuum_ns > 1_000_000
 
 
 def test_a_profile_of_several_limits_takes_the_worst() -> None:

@@ -9,8 +9,7 @@ import pytest
 
 from leadline.errors import ConfigError
 from leadline.model import Failure
-from leadline_cli.importers import csv_file as table
-from leadline_cli.importers import fping, iputils
+from leadline_cli.importers import csv_file, fping, iputils
 from leadline_cli.importers.pipeline import Choices, Cut, Format, cut
 from leadline_cli.importers.samples import Sample, placed, resolution_us, rtt_us
 from leadline_cli.importers.timestamps import moment_text, moment_us
@@ -296,8 +295,8 @@ def test_a_reply_after_more_than_a_minute_is_a_loss() -> None:
 
 def test_csv_of_both_units_and_times() -> None:
     """Milliseconds or microseconds; epoch seconds or ISO 8601; an empty RTT is lost."""
-    milliseconds = table.read(["t,rtt_ms", "1795327200.5,4.9", "1795327201.5,"])
-    microseconds = table.read(
+    milliseconds = csv_file.read(["t,rtt_ms", "1795327200.5,4.9", "1795327201.5,"])
+    microseconds = csv_file.read(
         [
             "\ufeffT,rtt_us,failure,detail",
             "2026-11-22T07:00:01.5+01:00,,unreachable,769",
@@ -337,7 +336,7 @@ def test_csv_of_both_units_and_times() -> None:
 def test_a_csv_with_an_error_is_refused(lines: list[str], problem: str) -> None:
     """With the line and the value."""
     with pytest.raises(ConfigError, match=problem):
-        table.read(lines)
+        csv_file.read(lines)
 
 
 def test_moments_are_read_to_the_microsecond() -> None:

@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 from leadline.errors import ConfigError
 from leadline.model import Failure, Window
 from leadline.wire import batch as wire
-from leadline_cli.importers import csv_file as table
-from leadline_cli.importers import fping, iputils
-from leadline_cli.importers import windowing as minutes
+from leadline_cli.importers import csv_file, fping, iputils, windowing
 from leadline_cli.importers.batches import epoch, parcels
 from leadline_cli.importers.pipeline import Cut, Format
 from leadline_cli.importers.samples import Sample, placed
@@ -83,7 +81,7 @@ def test_what_a_program_printed_comes_out_again(rtts: list[int | None], offset_u
     assert placed(fping.read(as_fping(rtts, offset_us)).runs, None, None) == wanted
     assert placed(iputils.read(as_ping(rtts, offset_us, tells=tells)).runs, None, None) == wanted
     for unit in ("us", "ms"):
-        assert table.read(as_csv(rtts, offset_us, unit)) == wanted
+        assert csv_file.read(as_csv(rtts, offset_us, unit)) == wanted
 
 
 @given(rtts=outcomes, offset_us=offsets)
@@ -91,8 +89,8 @@ def test_windows_hold_every_sample_once(rtts: list[int | None], offset_us: int) 
     """In order, each loss too, and every other slot is one that was not sent."""
     samples = expected(rtts, offset_us)
 
-    ms = minutes.interval_ms(samples, None)
-    found = minutes.windows(samples, ms)
+    ms = windowing.interval_ms(samples, None)
+    found = windowing.windows(samples, ms)
 
     assert ms == 1_000
     assert measured(found) == [one.rtt_us for one in samples]
@@ -118,10 +116,10 @@ def test_jitter_and_drift_lose_no_sample(steps: list[int], offset_us: int) -> No
     samples = [Sample(one, 5_000) for one in times]
 
     try:
-        ms = minutes.interval_ms(samples, None)
+        ms = windowing.interval_ms(samples, None)
     except ConfigError as error:
         pytest.fail(str(error))
-    windows = minutes.windows(samples, ms)
+    windows = windowing.windows(samples, ms)
 
     slots = [
         one.start_s * 1_000 + slot * ms for one in windows for slot, rtt in enumerate(one.rtt_us) if rtt is not None
@@ -138,7 +136,7 @@ def test_the_interval_is_the_longest_that_fits(period_us: int, ms: int) -> None:
     """A probe every five minutes has a slot a minute, in the minutes that have one."""
     samples = [Sample(START + number * period_us, 5_000) for number in range(40)]
 
-    assert minutes.interval_ms(samples, None) == ms
+    assert windowing.interval_ms(samples, None) == ms
 
 
 def test_an_interval_that_is_too_long_is_refused() -> None:
@@ -146,22 +144,22 @@ def test_an_interval_that_is_too_long_is_refused() -> None:
     samples = [Sample(START + number * 200_000, 5_000) for number in range(40)]
 
     with pytest.raises(ConfigError, match=r"^--interval: at 2026-11-22 06:00:00\.400 UTC there are more probes"):
-        minutes.interval_ms(samples, 1_000)
+        windowing.interval_ms(samples, 1_000)
     with pytest.raises(ConfigError, match="does not divide a minute"):
-        minutes.interval_ms(samples, 700)
-    assert minutes.interval_ms(samples, 100) == 100
+        windowing.interval_ms(samples, 700)
+    assert windowing.interval_ms(samples, 100) == 100
 
 
 def test_a_clock_that_went_back_is_refused() -> None:
     """Which of the two minutes it was, nobody knows."""
     with pytest.raises(ConfigError, match="the clock went back"):
-        minutes.interval_ms([Sample(START + 5_000_000, 1), Sample(START, 1)], None)
+        windowing.interval_ms([Sample(START + 5_000_000, 1), Sample(START, 1)], None)
 
 
 def test_a_single_probe_needs_its_interval() -> None:
     """One says nothing of how far apart they were."""
     with pytest.raises(ConfigError, match=r"^--interval: "):
-        minutes.interval_ms([Sample(START, 1)], None)
+        windowing.interval_ms([Sample(START, 1)], None)
 
 
 def a_cut(count: int, **changed: object) -> Cut:
@@ -170,7 +168,7 @@ def a_cut(count: int, **changed: object) -> Cut:
     values: dict[str, object] = {
         "file": "a.log", "sha256": "ab" * 32, "format": Format.PING, "host": "ams1", "address": None, "start_us": None,
         "first_us": 0, "last_us": 0, "period_us": 1, "interval_ms": 1_000, "resolution_us": None,
-        "windows": minutes.windows(samples, 1_000), "notes": (),
+        "windows": windowing.windows(samples, 1_000), "notes": (),
     }  # fmt: skip
     return Cut(**(values | changed))  # type: ignore[arg-type]
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from leadline.model import NEEDS_DETAIL, ErrorBound, Failure, Miss, Window, window_of
 from leadline.wire import batch as wire
-from leadline_collector.rollup import byte_shuffle as planes
+from leadline_collector.rollup import byte_shuffle
 from leadline_collector.rollup.dirty_hours import HOUR_S
 from leadline_collector.rollup.raw_codec import FAILURE_CODES, Chunk, rtts
 
@@ -114,6 +114,6 @@ def test_planes_come_back(values: list[int]) -> None:
     """Whatever their width."""
     before = np.array(values, np.uint32)
 
-    after = planes.join(planes.split(before, planes.width(before)))
+    after = byte_shuffle.join(byte_shuffle.split(before, byte_shuffle.width(before)))
 
     assert after.tolist() == values

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from leadline.wire import batch as wire
-from leadline_collector.rollup import window_codec as hour_windows
+from leadline_collector.rollup import window_codec
 from leadline_collector.rollup.window_codec import MINUTES, Block
 from leadline_verdict.series import COLUMNS, COUNTS, NONE
 
@@ -28,24 +28,24 @@ def test_every_column_comes_back(block: Block, seed: int) -> None:
     nones[:, : len(COUNTS)] = False
     block[nones] = NONE
 
-    after = hour_windows.unpack(hour_windows.pack(block))
+    after = window_codec.unpack(window_codec.pack(block))
 
     assert np.array_equal(after, block)
 
 
 def test_an_hour_without_windows_is_small() -> None:
     """Nothing measured: a few dozen bytes."""
-    (packed,) = hour_windows.pack(hour_windows.empty(1))
+    (packed,) = window_codec.pack(window_codec.empty(1))
 
     assert len(packed) < 40
-    assert np.array_equal(hour_windows.unpack([packed]), hour_windows.empty(1))
+    assert np.array_equal(window_codec.unpack([packed]), window_codec.empty(1))
 
 
 def test_an_hour_of_a_busy_path_takes_nine_bytes_a_window() -> None:
     """Eleven columns of noise of some 300 µs."""
     rng = np.random.default_rng(7)
     rtts = np.sort(8_000 + rng.gamma(2, 150, (1, 60, 60)).astype(np.int32), axis=2)
-    block = hour_windows.empty(1)
+    block = window_codec.empty(1)
     values = {
         "expected": 60, "sent": 60, "received": 60, "min_us": rtts[..., 0], "mean_us": rtts.sum(2) // 60,
         "p50_us": rtts[..., 29], "p95_us": rtts[..., 56], "p99_us": rtts[..., 59], "max_us": rtts[..., 59],
@@ -54,7 +54,7 @@ def test_an_hour_of_a_busy_path_takes_nine_bytes_a_window() -> None:
     for number, name in enumerate(COLUMNS):
         block[:, number] = values[name]
 
-    (packed,) = hour_windows.pack(block)
+    (packed,) = window_codec.pack(block)
 
     assert len(packed) <= 9 * MINUTES
 
@@ -62,4 +62,4 @@ def test_an_hour_of_a_busy_path_takes_nine_bytes_a_window() -> None:
 def test_another_version_is_refused() -> None:
     """The first byte says which it is."""
     with pytest.raises(ValueError, match="version"):
-        hour_windows.unpack([b"\x02"])
+        window_codec.unpack([b"\x02"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leadline import evaluation as judge
+from leadline import evaluation
 from leadline.evaluation import Measure
 from leadline.limits.catalogue import catalogue
 from leadline.model import ErrorBound, Failure
@@ -18,7 +18,7 @@ from leadline_collector.windows.rows import COLUMNS, window_row
 def measures(profile_id: str) -> frozenset[Measure]:
     """What a profile looks at."""
     known = catalogue()
-    return frozenset(one.measure for one in judge.judged(known.limits_of(known.profile(profile_id))).criteria)
+    return frozenset(one.measure for one in evaluation.judged(known.limits_of(known.profile(profile_id))).criteria)
 
 
 #: One profile or limit of the catalogue for each combination of measures.
@@ -44,7 +44,7 @@ def test_the_columns_that_are_read_are_enough(
     profile_id: str, level_us: int, spread: list[int], lost: int, peak_us: int, failure: Failure, error_us: int | None
 ) -> None:
     """For every profile and limit, the row's few columns lead to both readings of the full window."""
-    judged = judge.judged(catalogue().limits_of(catalogue().profile(profile_id)))
+    judged = evaluation.judged(catalogue().limits_of(catalogue().profile(profile_id)))
     rtts = [None if n < lost else level_us + step + peak_us * (n > 50) for n, step in enumerate(spread)]
     stats = statistics(rtts, [failure for rtt in rtts if rtt is None])
     bound = None if error_us is None else ErrorBound(p50_us=0, p99_us=error_us)
@@ -53,5 +53,5 @@ def test_the_columns_that_are_read_are_enough(
     found = Judge(judged)
     facts = tuple(dict(zip(COLUMNS, row, strict=True))[name] for name in found.columns)
 
-    assert found.judgement(facts) == judge.profile_judgement(stats, judged.criteria, bound)  # type: ignore[arg-type]
+    assert found.judgement(facts) == evaluation.profile_judgement(stats, judged.criteria, bound)  # type: ignore[arg-type]
     assert found.merged([facts, facts]) == found.judgement(facts)  # type: ignore[arg-type,list-item]

@@ -9,7 +9,7 @@ import pytest
 
 from leadline.errors import ConfigError
 from leadline.limits.catalogue import Catalogue, Comparison, catalogue, decode
-from leadline_cli.commands import limits
+from leadline_cli.commands import limits as commands_limits
 
 LIMIT = """
 [[limit]]
@@ -173,7 +173,7 @@ def test_comparisons(comparison: Comparison, outcomes: tuple[bool, bool, bool]) 
 def run(*arguments: str) -> int:
     """Run ``leadline limits`` with these arguments."""
     parser = argparse.ArgumentParser()
-    limits.add_parser(parser.add_subparsers())
+    commands_limits.add_parser(parser.add_subparsers())
     args = parser.parse_args(["limits", *arguments])
     status: int = args.run(args)
     return status

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leadline import __version__
-from leadline.wire import headers as news
+from leadline.wire import headers
 from leadline.wire.headers import Backlog
 from leadline_agent.delivery.collector_client import CollectorClient
 from leadline_agent.identity.state_dir import Credential
@@ -23,7 +23,7 @@ def test_a_backlog_is_read_as_it_was_written(batches: int, size: int, size_max: 
     """Any numbers within fifteen digits."""
     one = Backlog(batches=batches, bytes=size, bytes_max=size_max)
 
-    assert news.backlog(one.header()) == one
+    assert headers.backlog(one.header()) == one
 
 
 @pytest.mark.parametrize(
@@ -36,19 +36,19 @@ def test_a_backlog_is_read_as_it_was_written(batches: int, size: int, size_max: 
 )  # fmt: skip
 def test_anything_else_is_no_backlog(header: str) -> None:
     """Signs, leading zeros, sixteen digits, other spaces, digits of other scripts."""
-    assert news.backlog(header) is None
+    assert headers.backlog(header) is None
 
 
 @pytest.mark.parametrize("header", ["", "curl/8", "leadline-agent/", "leadline-agent/x", "leadline-agent/1 (x)"])
 def test_only_an_agent_has_a_version(header: str) -> None:
     """Nobody else's User-Agent is one."""
-    assert news.agent_version(header) is None
+    assert headers.agent_version(header) is None
 
 
 def test_a_version_has_at_most_32_characters() -> None:
     """As many as the column; one more is no version."""
-    assert news.agent_version("leadline-agent/" + "1" * 32) == "1" * 32
-    assert news.agent_version("leadline-agent/" + "1" * 33) is None
+    assert headers.agent_version("leadline-agent/" + "1" * 32) == "1" * 32
+    assert headers.agent_version("leadline-agent/" + "1" * 33) is None
 
 
 def test_an_agent_says_who_it_is_and_what_waits() -> None:
@@ -61,7 +61,7 @@ def test_an_agent_says_who_it_is_and_what_waits() -> None:
             self.do_GET()
 
         def do_GET(self) -> None:
-            said.append((self.command, self.headers["User-Agent"], self.headers[news.SPOOL_HEADER]))
+            said.append((self.command, self.headers["User-Agent"], self.headers[headers.SPOOL_HEADER]))
             self.send_response(503)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -84,4 +84,4 @@ def test_an_agent_says_who_it_is_and_what_waits() -> None:
 
     agent = f"leadline-agent/{__version__}"
     assert said == [("POST", agent, "batches=2, bytes=300, max=4000"), ("GET", agent, None)]
-    assert news.agent_version(agent) == __version__
+    assert headers.agent_version(agent) == __version__

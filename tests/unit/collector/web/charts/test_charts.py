@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from leadline.evaluation import State
-from leadline_collector.web.charts import distribution, render, timeline
-from leadline_collector.web.charts import hour_of_week as week
+from leadline_collector.web.charts import distribution, hour_of_week, render, timeline
 from leadline_collector.web.charts.distribution import CORNERS_MAX, Curve
 from leadline_collector.web.charts.hour_of_week import Hour
 from leadline_collector.web.charts.palette import DARK, LIGHT, darkened
@@ -55,7 +54,7 @@ def week_chart(**of_first: Any) -> Spec:
     facts = {"windows": 240, "known": 240, "good": 240, "covered": True, "worst": False}
     hours = [Hour(**facts | {"day": day, "hour": hour}) for day in range(7) for hour in range(24)]  # type: ignore[arg-type]
     first = Hour(**facts | {"day": 0, "hour": 0} | of_first)
-    return week.week([first, *hours[1:]], "in words")
+    return hour_of_week.week([first, *hours[1:]], "in words")
 
 
 def value(spec: Spec, name: str) -> Any:

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from leadline.model import Site
 from leadline.propagation import distance_km
-from leadline_collector.web.charts import coastlines as land
-from leadline_collector.web.charts import render
+from leadline_collector.web.charts import coastlines, render
 from leadline_collector.web.charts.map_labels import SHEETS, Name, is_readable, placed
 from leadline_collector.web.charts.projection import view_of
 from leadline_collector.web.charts.site_map import HEIGHT, LOOKS, WIDTH, Link, Ring, Spot, circle, middle, site_map
@@ -137,7 +136,7 @@ def test_a_continent_with_a_site_overseas_cannot_be_read_as_a_whole() -> None:
 
 def test_a_border_is_drawn_once_and_a_coast_is_no_border() -> None:
     """Between Germany and France there is one line, and the edge of Ireland is coast."""
-    edges = [(frozenset(edge), one.is_border) for one in land.outlines() for edge in pairwise(one.places)]
+    edges = [(frozenset(edge), one.is_border) for one in coastlines.outlines() for edge in pairwise(one.places)]
     of_rhine = [is_border for edge, is_border in edges if all(7 < x < 8.3 and 48 < y < 49.2 for x, y in edge)]
     of_ireland = [is_border for edge, is_border in edges if all(-11 < x < -8.5 and 51 < y < 54 for x, y in edge)]
 
@@ -164,7 +163,7 @@ def test_a_single_site_is_drawn_on_some_land() -> None:
 
 def test_the_outlines_come_with_a_package() -> None:
     """Germany's is among them, in degrees; what is far away is left out."""
-    everything, near = land.outlines(), land.near(FRANKFURT, 8)
+    everything, near = coastlines.outlines(), coastlines.near(FRANKFURT, 8)
 
     assert len(everything) > 150
     assert 5 < len(near) < 60

@@ -11,8 +11,7 @@ from leadline.durations import duration_ms
 from leadline.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
-    from leadline_collector.config import CollectorConfig
-    from leadline_collector.rollup.retention import Retention
+    from leadline_collector.config import CollectorConfig, Retention
 
 #: What is kept, and what ``--help`` says of it.
 _TIERS = {
@@ -46,7 +45,7 @@ def add_retention(parser: argparse.ArgumentParser) -> None:
 
 def _retention(args: argparse.Namespace) -> Retention:
     """What the options say; ConfigError names the one that is wrong."""
-    from leadline_collector.rollup.retention import Retention
+    from leadline_collector.config import Retention
 
     given = {tier: getattr(args, f"keep_{tier}", None) for tier in _TIERS}
     return Retention(**{f"{tier}_s": _seconds(tier, text) for tier, text in given.items() if text is not None})

@@ -10,7 +10,7 @@ from leadline.clock import iso
 from leadline.durations import duration_ms
 from leadline.model import WINDOW_S
 from leadline.wire.batch import TIME_S_MAX
-from leadline_collector.http.problems import ProblemError
+from leadline_collector.errors import InvalidRequestError
 
 #: A window is sealed 16 s after its end and sent at once; the minute before that is not missing yet.
 SETTLE_S = 30
@@ -42,11 +42,11 @@ def period_of(start: str | None, end: str | None, now_s: int) -> Period:
     end_s = min(_minute(instant_s("to", end, settled_s)) if end else settled_s, settled_s)
     start_s = _minute(instant_s("from", start, settled_s)) if start else end_s - PERIOD_S_DEFAULT
     if start_s >= end_s:
-        raise ProblemError(
-            422, f"from: the period holds no complete minute ({iso(start_s)} to {iso(end_s)})", path="from"
+        raise InvalidRequestError(
+            f"from: the period holds no complete minute ({iso(start_s)} to {iso(end_s)})", path="from"
         )
     if end_s - start_s > PERIOD_S_MAX:
-        raise ProblemError(422, f"from: the period is longer than {PERIOD_S_MAX // 86_400} days", path="from")
+        raise InvalidRequestError(f"from: the period is longer than {PERIOD_S_MAX // 86_400} days", path="from")
     return Period(start_s=start_s, end_s=end_s)
 
 
@@ -63,11 +63,11 @@ def days_of(start: str | None, end: str | None, now_s: int) -> Period:
     end_s = _midnight(instant_s("to", end, now_s)) if end else _midnight(now_s)
     start_s = _midnight(instant_s("from", start, now_s)) if start else end_s - VERDICT_DAYS_DEFAULT * DAY_S
     if start_s >= end_s:
-        raise ProblemError(422, f"from: no whole UTC day lies between {iso(start_s)} and {iso(end_s)}", path="from")
+        raise InvalidRequestError(f"from: no whole UTC day lies between {iso(start_s)} and {iso(end_s)}", path="from")
     if end_s - start_s > PERIOD_S_MAX:
-        raise ProblemError(422, f"from: the period is longer than {PERIOD_S_MAX // DAY_S} days", path="from")
+        raise InvalidRequestError(f"from: the period is longer than {PERIOD_S_MAX // DAY_S} days", path="from")
     if end_s > _midnight(now_s):
-        raise ProblemError(422, f"to: {iso(end_s)} is not over yet; a verdict takes whole UTC days", path="to")
+        raise InvalidRequestError(f"to: {iso(end_s)} is not over yet; a verdict takes whole UTC days", path="to")
     return Period(start_s=start_s, end_s=end_s)
 
 
@@ -80,9 +80,9 @@ def instant_s(name: str, text: str, now_s: int) -> int:
     try:
         second = _instant_s(text.strip(), now_s)
     except (ValueError, OverflowError) as error:
-        raise ProblemError(422, f"{name}: {error}", path=name) from error
+        raise InvalidRequestError(f"{name}: {error}", path=name) from error
     if not 0 <= second <= TIME_S_MAX:
-        raise ProblemError(422, f"{name}: {text!r} is outside the years 1970 to 2100", path=name)
+        raise InvalidRequestError(f"{name}: {text!r} is outside the years 1970 to 2100", path=name)
     return second
 
 

@@ -28,6 +28,7 @@ from leadline_collector.db import schema, tables
 from leadline_collector.db.engine import Database
 from leadline_collector.db.transactions import Store
 from leadline_collector.mesh import service as mesh_service
+from leadline_collector.mesh import store as mesh_store
 from tests.support import postgres
 
 START_S_MAX = 60
@@ -123,7 +124,7 @@ def _prepare(url: URL, agents: Sequence[str]) -> dict[str, str]:
         store = Store(database)
         mesh_service.apply(store, SystemClock(), mesh_of(agents).encode())
         with store.write() as writer:
-            for agent, number in writer.agent_ids(agents).items():
+            for agent, number in mesh_store.load_agent_ids(writer.connection, agents).items():
                 key_store.add_key(writer.connection, number, sha256_of(keys[agent]), 1, None, None)
                 # The first use of a key is a transaction of its own, once in its life: not what is measured either.
                 key_store.use_key(writer.connection, sha256_of(keys[agent]), 1)

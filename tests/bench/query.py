@@ -27,13 +27,15 @@ from leadline_collector.analysis.verdicts import Question, verdicts
 from leadline_collector.db import schema
 from leadline_collector.db.engine import Database
 from leadline_collector.db.tables import batch
-from leadline_collector.db.transactions import PathIds, Store
-from leadline_collector.http import request_body
-from leadline_collector.ingest.service import ingest
+from leadline_collector.db.transactions import Store
+from leadline_collector.ingest.batch_store import ingest
+from leadline_collector.journal import body_codec
 from leadline_collector.live import pairs as live_pairs
 from leadline_collector.live.pairs import Seen
 from leadline_collector.mesh import registry
-from leadline_collector.rollup import period_counts
+from leadline_collector.mesh import store as mesh_store
+from leadline_collector.mesh.store import PathIds
+from leadline_collector.rollup import hour_reader, period_counts
 from leadline_collector.rollup.worker import compact
 from leadline_collector.time_range import Period
 from leadline_verdict.decision import Rule
@@ -144,7 +146,10 @@ def _questions(store: Store, days: int) -> Iterator[Figure]:
     with store.read() as reader:
         known = registry.read(reader.connection)
         sources = sorted(known.agents_of)
-        path = PathIds(src_id=reader.agents()[0].id, dst_id=reader.targets()[5].id)
+        path = PathIds(
+            src_id=mesh_store.load_agents(reader.connection)[0].id,
+            dst_id=mesh_store.load_targets(reader.connection)[5].id,
+        )
         connection = reader.connection
         yield _timed(
             "counts of 24 h, every pair", lambda: period_counts.count(connection, known, sources, PROFILE, day), 100
@@ -154,7 +159,11 @@ def _questions(store: Store, days: int) -> Iterator[Figure]:
             lambda: period_counts.count(connection, known, sources, PROFILE, month),
             100,
         )
-        yield _timed("one path's series of the days", lambda: reader.series(path, START_S, end_s), 150)
+        yield _timed(
+            "one path's series of the days",
+            lambda: hour_reader.series(reader.connection, path.src_id, path.dst_id, START_S, end_s),
+            150,
+        )
     yield _timed("matrix of 24 h as the API answers it", lambda: matrix(store, PROFILE, day), 100)
     yield _timed("matrix of 24 h that begin within an hour", lambda: matrix(store, PROFILE, ragged), None)
     yield _timed("matrix of the days as the API answers it", lambda: matrix(store, PROFILE, month), 100)
@@ -177,7 +186,7 @@ def _compaction(store: Store, names: list[str], hour_s: int) -> Iterator[Figure]
     """An hour of every site, as it came in, a batch a minute."""
     pool = load.rtts()
     with store.read() as reader:
-        agents = {agent.name: agent for agent in reader.agents()}
+        agents = {agent.name: agent for agent in mesh_store.load_agents(reader.connection)}
     for minute in range(60):
         for seed, name in enumerate(names):
             t = hour_s + 60 * minute
@@ -202,7 +211,7 @@ def _decoding_s(store: Store) -> float:
         found = reader.connection.execute(select(batch.c.body)).scalars().all()
     begun_s = time.process_time()
     for body in found:
-        request_body.stored_batch(body)
+        body_codec.decode_stored_batch(body)
     return time.process_time() - begun_s
 
 

@@ -17,6 +17,7 @@ from leadline.wire import batch as wire
 from leadline_collector.db import tables
 from leadline_collector.db.transactions import Store
 from leadline_collector.mesh import service as mesh_service
+from leadline_collector.mesh import store as mesh_store
 from leadline_collector.rollup import path_rollups, profile_revisions, window_codec
 from leadline_collector.rollup.path_rollups import PathHour
 from leadline_collector.rollup.raw_codec import Chunk
@@ -62,7 +63,7 @@ def fill_chunks(store: Store, start_s: int, days: int) -> int:
     """Chunks of ``RAW_PAIRS`` paths; how many probes they hold."""
     made = _made(np.random.default_rng(8_427))
     with store.read() as reader:
-        agents, targets = reader.agents(), reader.targets()
+        agents, targets = mesh_store.load_agents(reader.connection), mesh_store.load_targets(reader.connection)
     paths = [(agent.id, target.id) for agent in agents[:2] for target in targets[2 : 2 + RAW_PAIRS // 2]]
     for src_id, dst_id in paths:
         hours = range(start_s, start_s + days * DAY_S, HOUR_S)

@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 
 from leadline_cli.log_format import log_to_stderr
-from leadline_collector.config import read_config
-from leadline_collector.rollup.retention import Retention
+from leadline_collector.config import Retention, read_config
 from leadline_collector.server.serve import serve
 from tests.chaos.fast_clock import FastClock
 from tests.chaos.variants import Variant, break_collector

@@ -18,7 +18,7 @@ import msgspec
 from sqlalchemy.engine import URL
 
 from leadline.clock import SystemClock, seeded
-from leadline_collector.analysis.documents import GapsAnswer
+from leadline_collector.gaps.documents import GapsAnswer
 from leadline_collector.gaps.service import LIMIT_MAX
 from tests.chaos import checker, oracle, source
 from tests.chaos.checker import Check, Verdict

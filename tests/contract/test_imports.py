@@ -70,7 +70,12 @@ ONLY = {
     "grafana_api": ({"leadline_cli.grafana.client"}, "archived upstream: one module holds it at arm's length"),
     "requests": ({"leadline_cli.grafana.client"}, "it comes with grafana_api; everything else uses urllib3"),
     "psycopg": (
-        {"leadline_collector.db.engine", "leadline_collector.db.transactions", "leadline_collector.db.grafana_role"},
+        {
+            "leadline_collector.db.engine",
+            "leadline_collector.db.transactions",
+            "leadline_collector.db.grafana_role",
+            "leadline_collector.windows.store",
+        },
         "the database is behind the store; users of PostgreSQL are made in one place",
     ),
 }

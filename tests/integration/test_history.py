@@ -13,6 +13,7 @@ from leadline_cli.__main__ import main
 from leadline_collector.db import tables
 from leadline_collector.db.transactions import Store
 from leadline_collector.demo import history
+from leadline_collector.mesh import store as mesh_store
 from tests.integration.conftest import Client
 from tests.support.clock import FakeClock
 from tests.support.compose import ROOT
@@ -86,7 +87,7 @@ def test_what_was_cut_off_is_made_whole(store: Store, clock: FakeClock) -> None:
     before = windows(store)
     column = tables.window_stat.c
     with store.write() as writer:
-        (other,) = writer.target_ids({"b1"}).values()
+        (other,) = mesh_store.load_target_ids(writer.connection, {"b1"}).values()
         half_s = (first.start_s + first.end_s) // 2
         writer.connection.execute(delete(tables.window_stat).where(column.dst_id == other, column.t > half_s))
         writer.connection.execute(delete(tables.window_stat).where(column.dst_id != other))

@@ -12,6 +12,7 @@ import pytest
 from leadline.wire import batch as wire
 from leadline_cli.__main__ import main
 from leadline_collector.db.transactions import Store
+from leadline_collector.mesh import store as mesh_store
 from tests.integration.conftest import Client
 from tests.support.documents import EPOCH, MESH, NOW_S, batch, body, steady
 
@@ -196,7 +197,7 @@ def test_a_check_changes_nothing(client: Client, fra1: str, store: Store) -> Non
     assert (answer.status, answer.json()["duplicate"]) == (200, False)
     assert windows(client)["windows"] == []
     with store.read() as reader:
-        assert [one.name for one in reader.agents()] == ["fra1", "fra2", "ams1"]
+        assert [one.name for one in mesh_store.load_agents(reader.connection)] == ["fra1", "fra2", "ams1"]
 
 
 def test_a_source_of_imports_is_no_agent(client: Client, fra1: str) -> None:

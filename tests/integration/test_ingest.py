@@ -13,8 +13,11 @@ from sqlalchemy import func, select
 from leadline.model import Failure, Window
 from leadline_collector.db import tables
 from leadline_collector.db.engine import Database
-from leadline_collector.db.transactions import PathIds, Store
+from leadline_collector.db.transactions import Store
 from leadline_collector.journal import store as journal_store
+from leadline_collector.mesh import store as mesh_store
+from leadline_collector.mesh.store import PathIds
+from leadline_collector.windows import store as window_store
 from leadline_collector.windows.rows import COLUMNS
 from tests.integration.conftest import Client
 from tests.support.documents import EPOCH, MESH, NOW_S, OTHER_EPOCH, batch, body, steady, window
@@ -23,8 +26,11 @@ from tests.support.documents import EPOCH, MESH, NOW_S, OTHER_EPOCH, batch, body
 def rows(store: Store, agent: str = "fra1", target: str = "ams1") -> list[dict[str, Any]]:
     """Every stored window of a path."""
     with store.read() as reader:
-        path = PathIds(src_id=reader.agent_ids([agent])[agent], dst_id=reader.target_ids([target])[target])
-        found = reader.path_windows(path, COLUMNS, 0, 1 << 40)
+        path = PathIds(
+            src_id=mesh_store.load_agent_ids(reader.connection, [agent])[agent],
+            dst_id=mesh_store.load_target_ids(reader.connection, [target])[target],
+        )
+        found = window_store.load_path_windows(reader.connection, path, COLUMNS, 0, 1 << 40)
     return [dict(zip(COLUMNS, row, strict=True)) for row in found]
 
 
@@ -72,7 +78,9 @@ def test_the_journal_keeps_the_bytes_as_they_came(client: Client, store: Store, 
     client.post_bytes(sent, fra1)
 
     with store.read() as reader:
-        ((_, _, stored),) = journal_store.bodies(reader.connection, reader.agent_ids(["fra1"])["fra1"], NOW_S)
+        ((_, _, stored),) = journal_store.bodies(
+            reader.connection, mesh_store.load_agent_ids(reader.connection, ["fra1"])["fra1"], NOW_S
+        )
     assert stored == sent
 
 

@@ -13,6 +13,8 @@ from leadline.limits.catalogue import catalogue
 from leadline.model import Failure, Window
 from leadline.statistics import window_statistics
 from leadline_collector.db.transactions import Store
+from leadline_collector.mesh import store as mesh_store
+from leadline_collector.windows import store as window_store
 from leadline_collector.windows.rows import window_row
 from tests.integration.conftest import Client
 from tests.support.clock import FakeClock
@@ -208,11 +210,16 @@ def test_simulated_sites_are_marked(client: Client) -> None:
 def test_rows_no_agent_sent_are_marked_whatever_the_mesh_says(client: Client, store: Store, fra1: str) -> None:
     """A mesh file cannot turn generated windows into measured ones."""
     with store.read() as reader:
-        src_id, dst_id = reader.agent_ids(["fra1"])["fra1"], reader.target_ids(["ams1"])["ams1"]
+        src_id, dst_id = (
+            mesh_store.load_agent_ids(reader.connection, ["fra1"])["fra1"],
+            mesh_store.load_target_ids(reader.connection, ["ams1"])["ams1"],
+        )
     stats = window_statistics(steady(2_000))
     store.make_partitions([NOW_S])
     with store.write() as writer:
-        writer.add_windows(src_id, [window_row(src_id, dst_id, NOW_S, 1_000, stats, mesh_version=1, batch=None)])
+        window_store.add_windows(
+            writer.connection, src_id, [window_row(src_id, dst_id, NOW_S, 1_000, stats, mesh_version=1, batch=None)]
+        )
 
     answer = client.get(MATRIX + HOUR)
 

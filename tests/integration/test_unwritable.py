@@ -14,7 +14,7 @@ from sqlalchemy.engine import URL
 
 from leadline_collector.db.engine import Database
 from leadline_collector.db.transactions import Store
-from leadline_collector.http.write_health import REFUSED_NS
+from leadline_collector.ingest.write_health import REFUSED_NS
 from tests.chaos.cluster import SmallDisk
 from tests.integration.conftest import Client
 from tests.integration.test_ingest import batches, noisy, rows

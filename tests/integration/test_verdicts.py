@@ -15,7 +15,10 @@ import pytest
 from leadline.model import ErrorBound
 from leadline.statistics import WindowStats
 from leadline_collector.db.transactions import Store
-from leadline_collector.windows.rows import BatchKey, window_row
+from leadline_collector.journal.store import BatchKey
+from leadline_collector.mesh import store as mesh_store
+from leadline_collector.windows import store as window_store
+from leadline_collector.windows.rows import window_row
 from tests.integration.conftest import Client
 from tests.support.documents import NOW_S
 
@@ -40,13 +43,16 @@ def whole(p95_us: int, lost: int = 0) -> WindowStats:
 def measured(store: Store, source: str, target: str, days: int, at: Mapping[int, WindowStats | None]) -> None:
     """``days`` days of a path up to END_S, good but for the minutes of ``at``, counted from the start."""
     with store.read() as reader:
-        src, dst = reader.agent_ids([source])[source], reader.target_ids([target])[target]
+        src, dst = (
+            mesh_store.load_agent_ids(reader.connection, [source])[source],
+            mesh_store.load_target_ids(reader.connection, [target])[target],
+        )
     start_s = END_S - days * DAY_S
     store.make_partitions(range(start_s, END_S, DAY_S))
     good = whole(5_000)
     key = BatchKey(epoch=bytes(16), seq=0)
     with store.write() as writer:
-        writer.add_windows(
+        window_store.add_windows(writer.connection, 
             src,
             [
                 window_row(

@@ -23,6 +23,7 @@ from leadline_collector.auth import key_store
 from leadline_collector.db.engine import Database
 from leadline_collector.db.transactions import Store
 from leadline_collector.mesh import service as mesh_service
+from leadline_collector.mesh import store as mesh_store
 from tests.chaos.crashing_files import CrashingFiles
 from tests.chaos.fast_clock import FastClock
 
@@ -48,7 +49,7 @@ def enrol_all(database: Database, count: int) -> None:
     mesh_service.apply(store, clock, (MESH + agents).encode())
     now_s = clock.wall_ns() // NS_PER_S
     with store.write() as writer:
-        for agent, number in writer.agent_ids([name(n) for n in range(count)]).items():
+        for agent, number in mesh_store.load_agent_ids(writer.connection, [name(n) for n in range(count)]).items():
             sha256 = hashlib.sha256(key_of(agent).encode()).digest()
             key_store.add_key(writer.connection, number, sha256, now_s, None, None)
             key_store.use_key(writer.connection, sha256, now_s)

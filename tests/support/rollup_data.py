@@ -11,9 +11,13 @@ from sqlalchemy import Table, select
 from leadline.clock import Clock
 from leadline.model import ErrorBound, Failure, Miss, Window
 from leadline.wire import batch as wire
-from leadline_collector.db.transactions import Numbered, PathIds, Store
-from leadline_collector.ingest.service import ingest
+from leadline_collector.db.transactions import Store
+from leadline_collector.ingest.batch_store import ingest
 from leadline_collector.mesh import service as mesh_service
+from leadline_collector.mesh import store as mesh_store
+from leadline_collector.mesh.store import Numbered, PathIds
+from leadline_collector.rollup import hour_reader
+from leadline_collector.windows import store as window_store
 from leadline_collector.windows.rows import COLUMNS
 from leadline_verdict.series import COLUMNS as SERIES_COLUMNS
 from leadline_verdict.series import NONE, PathSeries, empty_columns
@@ -31,8 +35,10 @@ class Site:
         self.store = store
         mesh_service.apply(store, clock, mesh.encode())
         with store.read() as reader:
-            self.agents: dict[str, Numbered] = {agent.name: agent for agent in reader.agents()}
-            self.targets = {target.name: target.id for target in reader.targets()}
+            self.agents: dict[str, Numbered] = {
+                agent.name: agent for agent in mesh_store.load_agents(reader.connection)
+            }
+            self.targets = {target.name: target.id for target in mesh_store.load_targets(reader.connection)}
         self._seq = 0
 
     def path(self, agent: str = "fra1", target: str = "ams1") -> PathIds:
@@ -53,13 +59,13 @@ class Site:
     def rows(self, path: PathIds) -> list[dict[str, Any]]:
         """Every stored window of a path."""
         with self.store.read() as reader:
-            found = reader.path_windows(path, COLUMNS, 0, 1 << 40)
+            found = window_store.load_path_windows(reader.connection, path, COLUMNS, 0, 1 << 40)
         return [dict(zip(COLUMNS, row, strict=True)) for row in found]
 
     def series(self, path: PathIds, start_s: int, end_s: int) -> PathSeries:
         """What the store says of the path."""
         with self.store.read() as reader:
-            return reader.series(path, start_s, end_s)
+            return hour_reader.series(reader.connection, path.src_id, path.dst_id, start_s, end_s)
 
     def direct(self, path: PathIds, start_s: int, end_s: int) -> PathSeries:
         """The same from the windows themselves, one by one."""

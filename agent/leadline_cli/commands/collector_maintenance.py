@@ -41,9 +41,9 @@ def run_compact(args: argparse.Namespace) -> int:
     """Compact until nothing is due; 1 if something failed."""
     config = config_of(args)
     from leadline.clock import SystemClock
-    from leadline_collector.rollup import dirty_hours
     from leadline_collector.rollup.worker import compact
     from leadline_collector.server.serve import opened
+    from leadline_collector.windows import dirty_hours
 
     with opened(config) as store:
         if args.all:

@@ -15,7 +15,7 @@ from leadline.model import WINDOW_S, Pair
 from leadline_collector.analysis.documents import MatrixAnswer, PairAnswer, RttAnswer, TallyAnswer
 from leadline_collector.analysis.profiles import profile_answer
 from leadline_collector.db.transactions import Reader, Store
-from leadline_collector.http.problems import ProblemError
+from leadline_collector.errors import InvalidRequestError
 from leadline_collector.mesh import registry
 from leadline_collector.mesh import service as mesh_service
 from leadline_collector.rollup import period_counts
@@ -50,7 +50,7 @@ def matrix(store: Store, profile_id: str, period: Period, group: str | None = No
 
 def _pairs(reader: Reader, mesh: Mesh, profile_id: str, period: Period, group: str | None) -> Iterator[PairAnswer]:
     if group is not None and group not in mesh.groups:
-        raise ProblemError(422, f"group: {group!r} is none of {', '.join(mesh.groups)}", path="group")
+        raise InvalidRequestError(f"group: {group!r} is none of {', '.join(mesh.groups)}", path="group")
     asked = {pair: settings for pair, settings in mesh.pairs.items() if group is None or group in settings.groups}
     known = registry.read(reader.connection)
     sources = sorted({known.site_ids[pair.source] for pair in asked})

@@ -13,9 +13,12 @@ from leadline.model import WINDOW_S, Pair
 from leadline.wire.batch import is_imported
 from leadline_collector.analysis.documents import PathWindowAnswer, WindowAnswer, WindowsAnswer
 from leadline_collector.db.tables import FAILURE_COLUMNS
-from leadline_collector.db.transactions import Numbered, PathIds, Reader, Store
-from leadline_collector.http.problems import ProblemError
+from leadline_collector.db.transactions import Reader, Store
+from leadline_collector.errors import NotFoundError
+from leadline_collector.mesh import store as mesh_store
+from leadline_collector.mesh.store import Numbered, PathIds
 from leadline_collector.time_range import Period
+from leadline_collector.windows import store as window_store
 from leadline_collector.windows.row_evaluation import Facts, Judge
 from leadline_collector.windows.rows import COLUMNS
 
@@ -53,18 +56,20 @@ def _rows(reader: Reader, pair: Pair, period: Period, limit: int) -> dict[int, l
     rows: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
     for agent, target in _paths(reader, pair):
         path = PathIds(src_id=agent.id, dst_id=target.id)
-        for row in reader.path_windows(path, COLUMNS, period.start_s, period.end_s, limit + 1):
+        for row in window_store.load_path_windows(
+            reader.connection, path, COLUMNS, period.start_s, period.end_s, limit + 1
+        ):
             values = dict(zip(COLUMNS, row, strict=True))
             rows[values["t"]].append(values | {"agent": agent.name, "target": target.name})
     return rows
 
 
 def _paths(reader: Reader, pair: Pair) -> Iterator[tuple[Numbered, Numbered]]:
-    agents = [agent for agent in reader.agents() if agent.site == pair.source]
-    targets = [target for target in reader.targets() if target.site == pair.destination]
+    agents = [agent for agent in mesh_store.load_agents(reader.connection) if agent.site == pair.source]
+    targets = [target for target in mesh_store.load_targets(reader.connection) if target.site == pair.destination]
     if not agents or not targets:
         missing = pair.destination if agents else pair.source
-        raise ProblemError(404, f"no mesh ever had an agent or host at a site {missing!r}")
+        raise NotFoundError(f"no mesh ever had an agent or host at a site {missing!r}")
     return ((agent, target) for agent in agents for target in targets)
 
 

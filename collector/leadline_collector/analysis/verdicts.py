@@ -12,11 +12,14 @@ from leadline.limits.catalogue import catalogue
 from leadline.mesh.model import Mesh
 from leadline.model import WINDOW_S, Pair
 from leadline.wire.batch import GapReason, is_imported
-from leadline_collector.db.transactions import PathIds, Reader, Store
+from leadline_collector.db.transactions import Reader, Store
+from leadline_collector.errors import InvalidRequestError, NotFoundError
 from leadline_collector.gaps import service as gap_service
-from leadline_collector.http.problems import ProblemError
 from leadline_collector.mesh import service as mesh_service
+from leadline_collector.mesh import store as mesh_store
 from leadline_collector.mesh.paths import paths_by_pair
+from leadline_collector.mesh.store import PathIds
+from leadline_collector.rollup import hour_reader
 from leadline_collector.time_range import Period
 from leadline_verdict.decision import Missing, Rule
 from leadline_verdict.document import VerdictDocument
@@ -96,8 +99,8 @@ def pair_windows(store: Store, question: Question) -> tuple[list[PairWindows], M
 def _mesh(reader: Reader) -> tuple[int, Mesh]:
     found = mesh_service.in_force(reader)
     if found is None:
-        raise ProblemError(
-            404, "no mesh has been applied, so there is no pair to judge; apply one with `leadline mesh apply`"
+        raise NotFoundError(
+            "no mesh has been applied, so there is no pair to judge; apply one with `leadline mesh apply`"
         )
     return found
 
@@ -112,20 +115,20 @@ def _chosen(mesh: Mesh, question: Question) -> list[tuple[Pair, Sequence[Require
     names = {site.name for site in mesh.sites}
     for site in (*(question.pair or ()), *question.sites):
         if site not in names:
-            raise ProblemError(404, f"{site!r} is no site of the mesh; there are: {', '.join(sorted(names))}")
+            raise NotFoundError(f"{site!r} is no site of the mesh; there are: {', '.join(sorted(names))}")
     pairs = [pair for pair in mesh.pairs if _is_asked(pair, question)]
     if not pairs:
-        raise ProblemError(404, "the mesh in force probes no pair between these sites")
+        raise NotFoundError("the mesh in force probes no pair between these sites")
     known = _Known(question)
     judged: Iterator[tuple[Pair, Sequence[Requirements]]] = (
         (pair, [known.of(name) for name in _profiles(mesh, pair, question)]) for pair in pairs
     )
     chosen = [(pair, profiles) for pair, profiles in judged if profiles]
     if not chosen:
-        raise ProblemError(422, "profile: the mesh gives these pairs none, so name one", path="profile")
+        raise InvalidRequestError("profile: the mesh gives these pairs none, so name one", path="profile")
     if (count := sum(len(profiles) for _, profiles in chosen)) > VERDICTS_MAX:
-        raise ProblemError(
-            422, f"pair: {count} verdicts are more than {VERDICTS_MAX} in one answer; ask for fewer pairs"
+        raise InvalidRequestError(
+            f"pair: {count} verdicts are more than {VERDICTS_MAX} in one answer; ask for fewer pairs"
         )
     return chosen
 
@@ -164,8 +167,8 @@ class Windows:
         self._reader, self._mesh = reader, mesh
         self._period, self._missing = period, missing
         self._paths = paths_by_pair(reader)
-        self._agents = {agent.id: agent for agent in reader.agents()}
-        self._targets = {target.id: target for target in reader.targets()}
+        self._agents = {agent.id: agent for agent in mesh_store.load_agents(reader.connection)}
+        self._targets = {target.id: target for target in mesh_store.load_targets(reader.connection)}
 
     def of(self, pair: Pair) -> PairWindows:
         """The windows of a pair; paths without a window are left out."""
@@ -184,7 +187,9 @@ class Windows:
         )
 
     def _path(self, ids: PathIds) -> PathWindows:
-        series = self._reader.series(ids, self._period.start_s, self._period.end_s)
+        series = hour_reader.series(
+            self._reader.connection, ids.src_id, ids.dst_id, self._period.start_s, self._period.end_s
+        )
         return PathWindows(agent=self._agents[ids.src_id].name, target=self._targets[ids.dst_id].name, series=series)
 
     def _ambiguous(self, site: str, paths: Sequence[PathSeries]) -> Minutes:
@@ -202,7 +207,9 @@ class Windows:
             first, last = _hull(silent)
             if first == last:
                 break
-            series = self._reader.series(ids, self._start(first), self._start(last))
+            series = hour_reader.series(
+                self._reader.connection, ids.src_id, ids.dst_id, self._start(first), self._start(last)
+            )
             silent[first:last] &= (series.expected if is_own else series.received) == 0
         return silent
 

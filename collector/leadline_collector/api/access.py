@@ -12,11 +12,12 @@ from leadline.wire import batch as wire
 from leadline.wire.admin import AgentsAnswer, AuditAnswer, RevokedAnswer, TokensAnswer
 from leadline_collector.auth import enrolment, key_rotation, key_store
 from leadline_collector.db import audit_log
-from leadline_collector.http import request_body, roles
+from leadline_collector.errors import CollectorError, TooManyAttemptsError
+from leadline_collector.http import problems, request_body, roles
 from leadline_collector.http.app_state import Serving
-from leadline_collector.http.client_limits import peer_of
+from leadline_collector.http.client_address import peer_of
 from leadline_collector.http.openapi import JsonAnswer, answers_with, takes
-from leadline_collector.http.problems import ProblemError
+from leadline_collector.journal import body_codec
 
 router = APIRouter()
 
@@ -34,11 +35,15 @@ AgentName = Annotated[str, PathPart(min_length=1, max_length=NAME_LENGTH_MAX)]
 )
 def enroll(request: Request, service: Serving, body: Body) -> Response:
     """Exchange a one-time token for an agent's key."""
-    wanted = request_body.document(body, wire.EnrolRequest)
+    wanted = body_codec.decode_document(body, wire.EnrolRequest)
+    peer = peer_of(request, service.config.behind_proxy)
     try:
-        answer = enrolment.enrol(service, wanted, peer_of(request, service.config.behind_proxy))
-    except ProblemError as refused:
-        service.metrics.enrolment(refused.status)
+        answer = service.enrolment.enrol(wanted, peer)
+    except CollectorError as error:
+        status = problems.status_of(error)
+        if not isinstance(error, TooManyAttemptsError):
+            service.enrolment.record_refusal(wanted, peer, status)
+        service.metrics.enrolment(status)
         raise
     service.metrics.enrolment(200)
     return JsonAnswer(answer)
@@ -51,8 +56,8 @@ def enroll(request: Request, service: Serving, body: Body) -> Response:
 )
 def rotate(agent: roles.Agent, sha256: roles.Presented, service: Serving, body: Body) -> Response:
     """A new key for the agent; the one it asked with is good until the new one was used once."""
-    request = request_body.document(body, wire.RotateRequest) if body else wire.RotateRequest()
-    return JsonAnswer(key_rotation.rotate(service, agent, sha256, request))
+    request = body_codec.decode_document(body, wire.RotateRequest) if body else wire.RotateRequest()
+    return JsonAnswer(service.key_rotation.rotate(agent, sha256, request))
 
 
 @router.get("/api/v1/tokens", dependencies=[Admin], responses=answers_with(TokensAnswer, 401, 503))
@@ -70,7 +75,7 @@ def get_tokens(service: Serving) -> Response:
 )
 def tokens(service: Serving, body: Body) -> Response:
     """Make a one-time token with which an agent of a site enrols."""
-    request = request_body.document(body, wire.TokenRequest)
+    request = body_codec.decode_document(body, wire.TokenRequest)
     return JsonAnswer(enrolment.create_token(service.store, service.clock, request))
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, Response
 
 from leadline import __version__
-from leadline_collector.analysis.documents import HealthAnswer
 from leadline_collector.db import schema
+from leadline_collector.errors import TryLaterError
 from leadline_collector.http import metrics, roles
 from leadline_collector.http.app_state import Serving
+from leadline_collector.http.documents import HealthAnswer
 from leadline_collector.http.openapi import JsonAnswer, answers_with
-from leadline_collector.http.problems import RETRY_AFTER_S, ProblemError
+from leadline_collector.http.problems import RETRY_AFTER_S
 
 router = APIRouter()
 
@@ -28,9 +29,9 @@ def readyz(service: Serving) -> Response:
         version = reader.schema_version()
     if version != schema.head():
         problem = f"the database has schema version {version} and this collector needs {schema.head()}"
-        raise ProblemError(503, problem, {"Retry-After": str(RETRY_AFTER_S)})
-    if trouble := service.storing.trouble():
-        raise ProblemError(503, f"the last batch was not stored: {trouble}", {"Retry-After": str(RETRY_AFTER_S)})
+        raise TryLaterError(problem, retry_after_s=RETRY_AFTER_S)
+    if trouble := service.write_health.trouble():
+        raise TryLaterError(f"the last batch was not stored: {trouble}", retry_after_s=RETRY_AFTER_S)
     return JsonAnswer(HealthAnswer(status="ok", version=__version__))
 
 

@@ -15,18 +15,18 @@ from starlette.status import HTTP_304_NOT_MODIFIED
 from leadline.clock import iso
 from leadline.model import NAME_LENGTH_MAX, Pair
 from leadline.wire import batch as wire
-from leadline_collector.analysis.documents import GapsAnswer, MatrixAnswer, MeshText, ProfilesAnswer, WindowsAnswer
+from leadline_collector.analysis.documents import MatrixAnswer, ProfilesAnswer, WindowsAnswer
 from leadline_collector.analysis.matrix import matrix
 from leadline_collector.analysis.pair_windows import LIMIT_DEFAULT, LIMIT_MAX, pair_windows
 from leadline_collector.analysis.profiles import profiles
+from leadline_collector.errors import NotFoundError
 from leadline_collector.gaps import service as gap_service
+from leadline_collector.gaps.documents import GapsAnswer
 from leadline_collector.http import request_body, roles
 from leadline_collector.http.app_state import Serving
+from leadline_collector.http.documents import MeshText
 from leadline_collector.http.openapi import JsonAnswer, answers_with, takes, takes_toml
-from leadline_collector.http.problems import ProblemError
-from leadline_collector.ingest import imports
 from leadline_collector.ingest.imports import Origin
-from leadline_collector.ingest.intake import take
 from leadline_collector.mesh import service as mesh_service
 from leadline_collector.time_range import period_of
 
@@ -66,9 +66,9 @@ async def batches(
     user_agent: Annotated[str, Header()] = "",
 ) -> Response:
     """Store a batch; the answer's digest says that it is durable."""
-    service.hearing.said(agent.id, service.now_s(), user_agent, leadline_spool)
+    service.reports.said(agent.id, service.now_s(), user_agent, leadline_spool)
     received_at_us = service.clock.wall_ns() // 1_000
-    work = partial(take, service, agent, body, content_encoding, leadline_signature, received_at_us)
+    work = partial(service.ingest.accept, agent, body, content_encoding, leadline_signature, received_at_us)
     return JsonAnswer(await service.door.run(work))
 
 
@@ -93,7 +93,7 @@ async def import_batch(
     name = f"{wire.IMPORT_PREFIX}{source}"
     origin = Origin(source=name, file=file, sha256=sha256, format=format_, resolution_us=resolution_us)
     received_at_us = service.clock.wall_ns() // 1_000
-    work = partial(imports.take, service, received_at_us, body, content_encoding, origin, check=check)
+    work = partial(service.ingest.accept_import, received_at_us, body, content_encoding, origin, check=check)
     return JsonAnswer(await service.door.run(work))
 
 
@@ -151,7 +151,7 @@ def get_windows(
 ) -> Response:
     """The windows of a directed pair, oldest first."""
     if source == destination:
-        raise ProblemError(404, f"a pair joins two sites, and {source!r} is one")
+        raise NotFoundError(f"a pair joins two sites, and {source!r} is one")
     period = period_of(start, end, service.now_s())
     pair = Pair(source=source, destination=destination)
     return JsonAnswer(pair_windows(service.store, pair, period, profile, limit))

@@ -10,10 +10,10 @@ from fastapi import APIRouter, Depends, Query, Response
 from leadline.errors import ConfigError
 from leadline.evaluation import TARGET_SHARE_DEFAULT, UNSEEN_EPISODE_WINDOWS
 from leadline_collector.analysis.verdicts import Question, pair_windows, verdicts
+from leadline_collector.errors import InvalidRequestError
 from leadline_collector.http import roles
 from leadline_collector.http.app_state import Serving
 from leadline_collector.http.openapi import CsvAnswer, JsonAnswer, answers_with, csv_or
-from leadline_collector.http.problems import ProblemError
 from leadline_collector.time_range import days_of
 from leadline_verdict import csv_exchange
 from leadline_verdict.decision import Missing, Rule
@@ -58,7 +58,7 @@ def question(
 def _pair(text: str) -> tuple[str, str]:
     names = _names("pair", text)
     if len(names) != 2:
-        raise ProblemError(422, f"pair: {text!r} are not two sites, A,B", path="pair")
+        raise InvalidRequestError(f"pair: {text!r} are not two sites, A,B", path="pair")
     return names[0], names[1]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from leadline.clock import Clock
@@ -12,14 +13,21 @@ from leadline.errors import ConfigError
 from leadline.wire import batch as wire
 from leadline.wire.admin import RevokedAnswer
 from leadline_collector.auth import key_store, signatures
+from leadline_collector.auth.failure_limit import FailureLimit
 from leadline_collector.auth.secrets import Kind, new_secret, secret_id, sha256_of
 from leadline_collector.config import ADMIN_KEY_VARIABLE, CollectorConfig, key_digest
 from leadline_collector.db import audit_log
 from leadline_collector.db.audit_log import Act, Event
 from leadline_collector.db.transactions import Store, Writer
-from leadline_collector.http.app_state import Service
-from leadline_collector.http.problems import ProblemError
+from leadline_collector.errors import (
+    CollectorError,
+    InvalidRequestError,
+    NotFoundError,
+    TooManyAttemptsError,
+    UnauthenticatedError,
+)
 from leadline_collector.mesh import service as mesh_service
+from leadline_collector.mesh import store as mesh_store
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +48,8 @@ def create_token(store: Store, clock: Clock, request: wire.TokenRequest) -> wire
     act = Act(at_s=now_s, who=audit_log.ADMIN, what=Event.TOKEN_CREATED, subject=request.site, detail=detail)
     with store.write() as writer:
         if not key_store.add_token(writer.connection, sha256_of(token), request.site, now_s, expires_at_s):
-            raise ProblemError(422, f"site: no mesh has a site {request.site!r}; apply the mesh first", path="site")
-        writer.record(act)
+            raise InvalidRequestError(f"site: no mesh has a site {request.site!r}; apply the mesh first", path="site")
+        audit_log.record(writer.connection, act)
     log.info("token created", extra={"site": request.site} | detail)
     return wire.TokenAnswer(token=token, site=request.site, expires_at_s=expires_at_s)
 
@@ -52,46 +60,82 @@ def revoke_token(store: Store, clock: Clock, token_id: str) -> RevokedAnswer:
     with store.write() as writer:
         revoked = key_store.revoke_token(writer.connection, token_id, now_s)
         if not revoked:
-            raise ProblemError(404, f"no token {token_id} waits to be used: `leadline token list` shows all")
-        writer.record(Act(at_s=now_s, who=audit_log.ADMIN, what=Event.TOKEN_REVOKED, subject=token_id))
+            raise NotFoundError(f"no token {token_id} waits to be used: `leadline token list` shows all")
+        audit_log.record(
+            writer.connection, Act(at_s=now_s, who=audit_log.ADMIN, what=Event.TOKEN_REVOKED, subject=token_id)
+        )
     log.warning("token revoked", extra={"token": token_id})
     return RevokedAnswer(revoked=revoked)
 
 
-def enrol(service: Service, request: wire.EnrolRequest, peer: str) -> wire.EnrolAnswer:
-    """A key for an agent in exchange for a token, which is used up unless the request is refused.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enrolment:
+    """Exchanges one-time tokens for agent keys."""
 
-    A peer that failed too often is told to wait (429); every other failure is in the audit.
-    """
-    wait_s = service.enrolment_limit.wait_s(peer)
-    if wait_s:
-        raise ProblemError(429, f"too many failed enrolments: wait {wait_s} s", {"Retry-After": str(wait_s)})
-    try:
-        answer = _enrolled(service, request, peer)
-    except ProblemError as refused:
-        service.enrolment_limit.failed(peer)
-        _record_refusal(service, refused, request, peer)
-        raise
-    log.info("agent enrolled", extra={"agent": answer.agent, "site": answer.site, "peer": peer})
-    return answer
+    store: Store
+    clock: Clock
+    #: How long a new key is valid; None for a key without an end.
+    key_ttl_s: int | None
+    #: Failed enrolments of each peer.
+    peer_limit: FailureLimit
+    #: Refused enrolments of all peers together that the audit log records, so strangers cannot fill the disk.
+    refusal_limit: FailureLimit
+
+    def enrol(self, request: wire.EnrolRequest, peer: str) -> wire.EnrolAnswer:
+        """Return a key for an agent; the token is used up unless the request is refused.
+
+        TooManyAttemptsError for a peer that failed too often.
+        """
+        wait_s = self.peer_limit.wait_s(peer)
+        if wait_s:
+            raise TooManyAttemptsError(f"too many failed enrolments: wait {wait_s} s", retry_after_s=wait_s)
+        try:
+            answer = _enrolled(self.store, request, peer, self.clock.wall_ns() // NS_PER_S, self.key_ttl_s)
+        except CollectorError:
+            self.peer_limit.failed(peer)
+            raise
+        log.info("agent enrolled", extra={"agent": answer.agent, "site": answer.site, "peer": peer})
+        return answer
+
+    def record_refusal(self, request: wire.EnrolRequest, peer: str, status: int) -> None:
+        """Write a refused enrolment to the log and, within the limit, to the audit log.
+
+        ``status`` is the HTTP status of the response.
+        """
+        log.warning("enrolment refused", extra={"peer": peer, "status": status})
+        if self.refusal_limit.wait_s(ANYBODY):
+            return
+        self.refusal_limit.failed(ANYBODY)
+        detail = {"status": status, "token": secret_id(sha256_of(request.token))}
+        act = Act(
+            at_s=self.clock.wall_ns() // NS_PER_S,
+            who=f"peer {peer}",
+            what=Event.ENROLMENT_REFUSED,
+            subject=request.agent or "",
+            detail=detail,
+        )
+        with self.store.write() as writer:
+            audit_log.record(writer.connection, act)
 
 
-def _enrolled(service: Service, request: wire.EnrolRequest, peer: str) -> wire.EnrolAnswer:
+def _enrolled(store: Store, request: wire.EnrolRequest, peer: str, now_s: int, ttl_s: int | None) -> wire.EnrolAnswer:
     key = new_secret(Kind.AGENT_KEY)
-    now_s, ttl_s = service.now_s(), service.config.key_ttl_s
     expires_at_s = None if ttl_s is None else now_s + ttl_s
     token = sha256_of(request.token)
-    with service.store.write() as writer:
+    with store.write() as writer:
         site = key_store.use_token(writer.connection, token, now_s)
         if site is None:
-            raise ProblemError(401, "this token is not valid: unknown, used, revoked or expired")
+            raise UnauthenticatedError("this token is not valid: unknown, used, revoked or expired")
         name = _agent_of(writer, site, request.agent)
-        agent_id = writer.agent_ids([name])[name]
+        agent_id = mesh_store.load_agent_ids(writer.connection, [name])[name]
         signatures.register_first(writer, agent_id, name, request.signing_key, now_s)
         key_store.add_key(writer.connection, agent_id, sha256_of(key), now_s, expires_at_s, None)
         detail = {"token": secret_id(token), "key": secret_id(sha256_of(key)), "peer": peer, "site": site}
         detail |= signatures.named(request.signing_key)
-        writer.record(Act(at_s=now_s, who=f"agent {name}", what=Event.AGENT_ENROLLED, subject=name, detail=detail))
+        audit_log.record(
+            writer.connection,
+            Act(at_s=now_s, who=f"agent {name}", what=Event.AGENT_ENROLLED, subject=name, detail=detail),
+        )
     return wire.EnrolAnswer(
         agent=name,
         site=site,
@@ -100,23 +144,6 @@ def _enrolled(service: Service, request: wire.EnrolRequest, peer: str) -> wire.E
         issued_at_s=now_s,
         signing_key=request.signing_key,
     )
-
-
-def _record_refusal(service: Service, refused: ProblemError, request: wire.EnrolRequest, peer: str) -> None:
-    log.warning("enrolment refused", extra={"peer": peer, "status": refused.status})
-    if service.refusal_limit.wait_s(ANYBODY):
-        return
-    service.refusal_limit.failed(ANYBODY)
-    detail = {"status": refused.status, "token": secret_id(sha256_of(request.token))}
-    act = Act(
-        at_s=service.now_s(),
-        who=f"peer {peer}",
-        what=Event.ENROLMENT_REFUSED,
-        subject=request.agent or "",
-        detail=detail,
-    )
-    with service.store.write() as writer:
-        writer.record(act)
 
 
 def _agent_of(writer: Writer, site: str, wanted: str | None) -> str:
@@ -128,7 +155,7 @@ def _agent_of(writer: Writer, site: str, wanted: str | None) -> str:
     if wanted in names:
         return wanted
     problem = "name one with --agent" if wanted is None else f"{wanted!r} is none of them"
-    raise ProblemError(422, f"agent: site {site!r} has {', '.join(names) or 'no agents'}; {problem}", path="agent")
+    raise InvalidRequestError(f"agent: site {site!r} has {', '.join(names) or 'no agents'}; {problem}", path="agent")
 
 
 def prepare_admin_key(store: Store, clock: Clock, config: CollectorConfig) -> None:
@@ -152,7 +179,7 @@ def prepare_admin_key(store: Store, clock: Clock, config: CollectorConfig) -> No
 def _set_admin_key(writer: Writer, sha256: bytes, now_s: int) -> None:
     if key_store.set_admin_key(writer.connection, sha256, now_s):
         act = Act(at_s=now_s, who=audit_log.COLLECTOR, what=Event.ADMIN_KEY_CHANGED, subject=secret_id(sha256))
-        writer.record(act)
+        audit_log.record(writer.connection, act)
 
 
 def _make_key_file(path: Path) -> bytes:

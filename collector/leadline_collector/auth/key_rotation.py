@@ -7,44 +7,58 @@ Rule 2: every change is in the audit, in the same transaction, and holds from th
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 from leadline.clock import Clock
 from leadline.wire import batch as wire
 from leadline.wire.admin import RevokedAnswer
 from leadline_collector.auth import key_store, signatures, signing_key_store
+from leadline_collector.auth.failure_limit import FailureLimit
 from leadline_collector.auth.secrets import Kind, new_secret, secret_id, sha256_of
 from leadline_collector.db import audit_log
 from leadline_collector.db.audit_log import Act, Event
-from leadline_collector.db.transactions import Numbered, Store
-from leadline_collector.http.app_state import Service
-from leadline_collector.http.problems import ProblemError
+from leadline_collector.db.transactions import Store
+from leadline_collector.errors import NotFoundError, SignatureError
+from leadline_collector.mesh import store as mesh_store
+from leadline_collector.mesh.store import Numbered
 
 log = logging.getLogger(__name__)
 
 NS_PER_S = 1_000_000_000
-FORBIDDEN = 403
 
 
-def rotate(service: Service, agent: Numbered, sha256: bytes, request: wire.RotateRequest) -> wire.EnrolAnswer:
-    """A new key for the agent that asks with the key of this digest, and the signing key it brings."""
-    try:
-        return _rotated(service, agent, sha256, request)
-    except ProblemError as problem:
-        if problem.status == FORBIDDEN:
-            signatures.record_refusal(service, agent, problem.detail)
-        raise
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRotation:
+    """Gives agents new keys."""
+
+    store: Store
+    clock: Clock
+    #: How long a new key is valid; None for a key without an end.
+    key_ttl_s: int | None
+    #: Limits how many refused signatures of one agent the audit log records.
+    refusal_limit: FailureLimit
+
+    def rotate(self, agent: Numbered, sha256: bytes, request: wire.RotateRequest) -> wire.EnrolAnswer:
+        """Return a new key for the agent whose request key has this digest; register its new signing key, if any."""
+        now_s = self.clock.wall_ns() // NS_PER_S
+        try:
+            return _rotated(self.store, agent, sha256, request, now_s, self.key_ttl_s)
+        except SignatureError as error:
+            signatures.record_refusal(self.store, self.refusal_limit, agent, error.detail, now_s)
+            raise
 
 
-def _rotated(service: Service, agent: Numbered, sha256: bytes, request: wire.RotateRequest) -> wire.EnrolAnswer:
+def _rotated(
+    store: Store, agent: Numbered, sha256: bytes, request: wire.RotateRequest, now_s: int, ttl_s: int | None
+) -> wire.EnrolAnswer:
     key = new_secret(Kind.AGENT_KEY)
-    now_s, ttl_s = service.now_s(), service.config.key_ttl_s
     expires_at_s = None if ttl_s is None else now_s + ttl_s
     detail = {"key": secret_id(sha256_of(key)), "replaces": secret_id(sha256)}
     detail |= signatures.named(request.signing_key)
-    with service.store.write() as writer:
+    with store.write() as writer:
         signatures.register(writer, agent.id, agent.name, request, now_s)
         key_store.add_key(writer.connection, agent.id, sha256_of(key), now_s, expires_at_s, sha256)
-        writer.record(_by_agent(agent, now_s, Event.KEY_ROTATED, detail))
+        audit_log.record(writer.connection, _by_agent(agent, now_s, Event.KEY_ROTATED, detail))
     log.info("key rotated", extra={"agent": agent.name} | detail)
     return wire.EnrolAnswer(
         agent=agent.name,
@@ -63,20 +77,23 @@ def confirm(store: Store, clock: Clock, agent: Numbered, sha256: bytes) -> None:
         replaced = key_store.use_key(writer.connection, sha256, now_s)
         if replaced is not None:
             detail = {"key": secret_id(replaced), "by": secret_id(sha256)}
-            writer.record(_by_agent(agent, now_s, Event.KEY_REPLACED, detail))
+            audit_log.record(writer.connection, _by_agent(agent, now_s, Event.KEY_REPLACED, detail))
 
 
 def revoke(store: Store, clock: Clock, name: str) -> RevokedAnswer:
     """End every key of an agent, those it signs with too; 404 for a name that never was one."""
     now_s = clock.wall_ns() // NS_PER_S
     with store.write() as writer:
-        agent_id = writer.agent_ids([name]).get(name)
+        agent_id = mesh_store.load_agent_ids(writer.connection, [name]).get(name)
         if agent_id is None:
-            raise ProblemError(404, f"no mesh ever had an agent {name!r}")
+            raise NotFoundError(f"no mesh ever had an agent {name!r}")
         revoked = key_store.revoke_keys(writer.connection, agent_id, now_s)
         signing = signing_key_store.retire_all(writer.connection, agent_id, now_s)
         detail = {"keys": revoked, "signing_keys": signing}
-        writer.record(Act(at_s=now_s, who=audit_log.ADMIN, what=Event.KEYS_REVOKED, subject=name, detail=detail))
+        audit_log.record(
+            writer.connection,
+            Act(at_s=now_s, who=audit_log.ADMIN, what=Event.KEYS_REVOKED, subject=name, detail=detail),
+        )
     log.warning("keys revoked", extra={"agent": name, "keys": revoked, "signing_keys": signing})
     return RevokedAnswer(revoked=revoked)
 

@@ -14,6 +14,7 @@ from leadline.wire.batch import IMPORT_PREFIX
 from leadline_collector.auth import signing_key_store
 from leadline_collector.auth.secrets import secret_id
 from leadline_collector.db import tables
+from leadline_collector.mesh.store import Numbered
 
 #: Two, so that a key can be changed without a moment in which none works.
 LIVE_KEYS_MAX = 2
@@ -22,6 +23,16 @@ LISTED_MAX = 10_000
 
 _token = tables.enrol_token.c
 _key = tables.agent_key.c
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enrolled(Numbered):
+    """The agent whose key a request carries."""
+
+    #: Only signed batches of this agent are accepted.
+    signs: bool
+    #: When the key it asks with ends; None for a key without an end.
+    key_expires_at_s: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

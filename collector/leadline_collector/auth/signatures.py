@@ -16,31 +16,34 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from leadline.wire import batch as wire
 from leadline.wire import signing
 from leadline_collector.auth import signing_key_store
+from leadline_collector.auth.failure_limit import FailureLimit
 from leadline_collector.auth.signing_key_store import SigningKey
+from leadline_collector.db import audit_log
 from leadline_collector.db.audit_log import Act, Event
-from leadline_collector.db.transactions import Numbered, Writer
-from leadline_collector.http.app_state import Service
-from leadline_collector.http.problems import ProblemError
+from leadline_collector.db.transactions import Store, Writer
+from leadline_collector.errors import InvalidRequestError, SignatureError
 from leadline_collector.journal.store import BatchSignature
+from leadline_collector.mesh.store import Numbered
 
 log = logging.getLogger(__name__)
 
 
-def check(service: Service, agent: Numbered, body: bytes, header: str) -> BatchSignature:
-    """The good signature of a batch of an agent that signs; ProblemError 403 if it has none."""
-    with service.store.read() as reader:
+def check(
+    store: Store, refusal_limit: FailureLimit, agent: Numbered, body: bytes, header: str, now_s: int
+) -> BatchSignature:
+    """Return the valid signature of a batch; raise SignatureError if it has none."""
+    with store.read() as reader:
         keys = signing_key_store.live(reader.connection, agent.id)
     found = _judged(keys, body, header)
     if isinstance(found, str):
-        record_refusal(service, agent, found)
-        raise ProblemError(
-            403,
+        record_refusal(store, refusal_limit, agent, found, now_s)
+        raise SignatureError(
             f"{found}, and agent {agent.name!r} signs its batches: is another agent using its key? "
             "`leadline agent doctor` on its host, then enrol it again",
         )
     key, signed = found
     if key.used_at_s is None:
-        _confirm(service, agent, key)
+        _confirm(store, agent, key, now_s)
     return BatchSignature(key_id=key.id, signature=signed)
 
 
@@ -54,7 +57,7 @@ def is_signed_by(public: bytes, signed: bytes, message: bytes) -> bool:
 
 
 def register(writer: Writer, agent_id: int, name: str, request: wire.RotateRequest, now_s: int) -> None:
-    """Add the signing key that a rotation brings; ProblemError if the key before does not vouch for it."""
+    """Add the signing key that a rotation brings; SignatureError if the key before does not vouch for it."""
     if request.signing_key is None:
         return
     public = bytes.fromhex(request.signing_key)
@@ -63,7 +66,7 @@ def register(writer: Writer, agent_id: int, name: str, request: wire.RotateReque
     message = signing.key_message(name, public)
     by = next((key for key in before if is_signed_by(key.public, endorsement, message)), None)
     if before and by is None:
-        raise ProblemError(403, "the signing key before does not vouch for this one: enrol the agent again")
+        raise SignatureError("the signing key before does not vouch for this one: enrol the agent again")
     _add(writer, agent_id, public, now_s, by, endorsement)
 
 
@@ -75,8 +78,7 @@ def register_first(writer: Writer, agent_id: int, name: str, signing_key: str | 
     if signing_key is not None:
         _add(writer, agent_id, bytes.fromhex(signing_key), now_s, None, None)
     elif signing_key_store.live(writer.connection, agent_id):
-        raise ProblemError(
-            422,
+        raise InvalidRequestError(
             f"agent {name!r} signs its batches: enrol with --sign, or let the administrator end that first "
             f"(`leadline agent revoke {name}`)",
             path="signing_key",
@@ -92,7 +94,7 @@ def _add(
     writer: Writer, agent_id: int, public: bytes, now_s: int, by: SigningKey | None, endorsement: bytes | None
 ) -> None:
     if signing_key_store.is_known(writer.connection, agent_id, public):
-        raise ProblemError(422, "the agent had this signing key before: make another", path="signing_key")
+        raise InvalidRequestError("the agent had this signing key before: make another", path="signing_key")
     by_id, given = (None, None) if by is None else (by.id, endorsement)
     signing_key_store.add(writer.connection, agent_id, public, now_s, by_id, given)
 
@@ -111,22 +113,21 @@ def _judged(keys: list[SigningKey], body: bytes, header: str) -> tuple[SigningKe
     return key, signed
 
 
-def _confirm(service: Service, agent: Numbered, key: SigningKey) -> None:
+def _confirm(store: Store, agent: Numbered, key: SigningKey, now_s: int) -> None:
     """The first use of a key: the one before it ends here."""
-    now_s = service.now_s()
-    with service.store.write() as writer:
+    with store.write() as writer:
         for public in signing_key_store.use(writer.connection, key, now_s):
             detail = {"key": signing.key_id(public), "by": signing.key_id(key.public)}
-            writer.record(_act(agent, now_s, Event.SIGNING_KEY_REPLACED, detail))
+            audit_log.record(writer.connection, _act(agent, now_s, Event.SIGNING_KEY_REPLACED, detail))
 
 
-def record_refusal(service: Service, agent: Numbered, reason: str) -> None:
+def record_refusal(store: Store, refusal_limit: FailureLimit, agent: Numbered, reason: str, now_s: int) -> None:
     """Say so in the log, and in the audit as often a minute as refused enrolments are (``enrolment``)."""
     log.error("signature refused", extra={"agent": agent.name, "reason": reason})
-    if not service.refusal_limit.wait_s(agent.name):
-        service.refusal_limit.failed(agent.name)
-        with service.store.write() as writer:
-            writer.record(_act(agent, service.now_s(), Event.SIGNATURE_REFUSED, {"reason": reason}))
+    if not refusal_limit.wait_s(agent.name):
+        refusal_limit.failed(agent.name)
+        with store.write() as writer:
+            audit_log.record(writer.connection, _act(agent, now_s, Event.SIGNATURE_REFUSED, {"reason": reason}))
 
 
 def _act(agent: Numbered, now_s: int, event: Event, detail: dict[str, str]) -> Act:

@@ -19,6 +19,7 @@ from leadline_collector.db import tables
 from leadline_collector.db.transactions import Reader, Store
 from leadline_collector.demo.simulation import DAY_S, Place, simulate
 from leadline_collector.mesh import service as mesh_service
+from leadline_collector.mesh import store as mesh_store
 
 NS_PER_S = 1_000_000_000
 
@@ -64,8 +65,8 @@ def _start(store: Store, mesh: Mesh, after: Mapping[Place, int], now_s: int, day
     simulated = {site.name for site in mesh.sites if site.simulated}
     routes = [route for route in mesh.routes() if route.pair.source in simulated]
     with store.read() as reader:
-        agents = reader.agent_ids({route.source for route in routes})
-        targets = reader.target_ids({route.target.name for route in routes})
+        agents = mesh_store.load_agent_ids(reader.connection, {route.source for route in routes})
+        targets = mesh_store.load_target_ids(reader.connection, {route.target.name for route in routes})
     latest = [after.get((agents[route.source], targets[route.target.name])) for route in routes]
     known = [t for t in latest if t is not None]
     if len(known) < len(latest) or not known:

@@ -20,6 +20,8 @@ from leadline.mesh.model import Mesh, Route
 from leadline.model import WINDOW_S, ErrorBound, Failure
 from leadline.statistics import WindowStats
 from leadline_collector.db.transactions import Store
+from leadline_collector.mesh import store as mesh_store
+from leadline_collector.windows import store as window_store
 from leadline_collector.windows.rows import WindowRow, window_row
 
 DAY_S = 86_400
@@ -69,8 +71,8 @@ def simulate(
     simulated = {site.name for site in mesh.sites if site.simulated}
     routes = [route for route in mesh.routes() if route.pair.source in simulated]
     with store.read() as reader:
-        agents = reader.agent_ids({route.source for route in routes})
-        targets = reader.target_ids({route.target.name for route in routes})
+        agents = mesh_store.load_agent_ids(reader.connection, {route.source for route in routes})
+        targets = mesh_store.load_target_ids(reader.connection, {route.target.name for route in routes})
     store.make_partitions(range(start_s, end_s, DAY_S))
     gaps = {site: _gap(seeded(f"{seed} {site}"), start_s, end_s) for site in sorted(simulated)}
     total = 0
@@ -80,7 +82,7 @@ def simulate(
         rows = list(_rows(route, mesh, ids, version, (start_s, end_s), gap, last_s, seed))
         for first in range(0, len(rows), _ROWS_MAX):
             with store.write() as writer:
-                writer.add_windows(ids[0], rows[first : first + _ROWS_MAX])
+                window_store.add_windows(writer.connection, ids[0], rows[first : first + _ROWS_MAX])
         total += len(rows)
         progress(len(rows))
     return total

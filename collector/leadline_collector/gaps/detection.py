@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from leadline.model import WINDOW_S
 from leadline.wire.batch import GapReason
-from leadline_collector.db.transactions import Island
 from leadline_collector.gaps.store import Quarantined, ToldGap
 from leadline_collector.journal.store import Seal
 from leadline_collector.windows.intervals import Span, common, minus, union
+from leadline_collector.windows.store import Island
 
 US_PER_S = 1_000_000
 #: A new plan may cost the minute it comes in and the next; a longer hole has another cause.

@@ -8,15 +8,17 @@ from functools import partial
 
 from leadline.clock import iso
 from leadline.wire.batch import GapReason, is_imported
-from leadline_collector.analysis.documents import GapAnswer, GapsAnswer
 from leadline_collector.db.transactions import Reader, Store
+from leadline_collector.errors import NotFoundError
 from leadline_collector.gaps import store as gap_store
 from leadline_collector.gaps.detection import Explanation, Neighbours, agent_holes, explained, path_holes, true_span
+from leadline_collector.gaps.documents import GapAnswer, GapsAnswer
 from leadline_collector.gaps.store import Quarantined, ToldGap
-from leadline_collector.http.problems import ProblemError
 from leadline_collector.journal import store as journal_store
 from leadline_collector.journal.store import Seal
+from leadline_collector.mesh import store as mesh_store
 from leadline_collector.time_range import Period
+from leadline_collector.windows import store as window_store
 from leadline_collector.windows.intervals import Span, minus, union
 
 #: Gaps in one answer; a month of an agent that is down every other minute has 20,000.
@@ -50,9 +52,9 @@ def all_gaps(reader: Reader, name: str, period: Period) -> list[GapAnswer]:
 
 
 def _in_order(reader: Reader, name: str, period: Period) -> list[_Found]:
-    src_id = None if is_imported(name) else reader.agent_ids([name]).get(name)
+    src_id = None if is_imported(name) else mesh_store.load_agent_ids(reader.connection, [name]).get(name)
     if src_id is None:
-        raise ProblemError(404, f"no mesh ever had an agent {name!r}")
+        raise NotFoundError(f"no mesh ever had an agent {name!r}")
     return sorted(_found(reader, src_id, (period.start_s, period.end_s)), key=lambda gap: (gap.span, gap.source))
 
 
@@ -66,7 +68,7 @@ class _Found:
 
 
 def _found(reader: Reader, src_id: int, period: Span) -> Iterator[_Found]:
-    islands = reader.path_islands(src_id, *period)
+    islands = window_store.load_islands(reader.connection, src_id, *period)
     told = gap_store.told_gaps(reader.connection, src_id, *period)
     quarantined = list(_in_quarantine(reader, src_id, period))
     known = union([*((gap.from_s, gap.to_s) for gap in told), *(span for span, _ in quarantined)])
@@ -76,7 +78,7 @@ def _found(reader: Reader, src_id: int, period: Span) -> Iterator[_Found]:
         yield _Found(span=span, source=SOURCE_COLLECTOR, answer=partial(_quarantine_answer, span, item))
     for hole in minus(agent_holes(islands, period), known):
         yield _Found(span=hole, source=SOURCE_COLLECTOR, answer=partial(_explained_answer, reader, src_id, hole))
-    names = {target.id: target.name for target in reader.targets()}
+    names = {target.id: target.name for target in mesh_store.load_targets(reader.connection)}
     for (span, reason), dst_ids in path_holes(islands, period).items():
         targets = [names[dst_id] for dst_id in dst_ids]
         for hole in minus([span], known):

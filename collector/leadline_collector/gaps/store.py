@@ -13,8 +13,7 @@ from sqlalchemy import Connection, Row, and_, insert, or_, select
 
 from leadline.wire.batch import GapReason
 from leadline_collector.db import tables
-from leadline_collector.journal.store import SEALS, JournalEntry, Seal, seal
-from leadline_collector.windows.rows import BatchKey
+from leadline_collector.journal.store import SEALS, BatchKey, JournalEntry, Seal, seal
 
 #: Who says what is missing.
 SOURCE_AGENT = "agent"

@@ -8,13 +8,16 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from leadline.clock import Clock
+from leadline_collector.auth.enrolment import Enrolment
+from leadline_collector.auth.failure_limit import FailureLimit
+from leadline_collector.auth.key_rotation import KeyRotation
 from leadline_collector.config import CollectorConfig
 from leadline_collector.db.transactions import Store
 from leadline_collector.http.admission import Door
-from leadline_collector.http.client_limits import FailureLimit
 from leadline_collector.http.metrics import Metrics
 from leadline_collector.http.ttl_cache import Kept
-from leadline_collector.http.write_health import Storing
+from leadline_collector.ingest.service import IngestService
+from leadline_collector.ingest.write_health import Storing
 from leadline_collector.live.agents import Hearing
 from leadline_verdict.document import VerdictDocument
 
@@ -33,15 +36,14 @@ class Service:
     viewer_sha256: bytes | None
     #: SHA-256 of the key that ``/metrics`` needs; None if reading is enough.
     metrics_sha256: bytes | None
-    #: Failed enrolments of each peer.
-    enrolment_limit: FailureLimit
     #: Wrong keys of each peer at the login page.
     login_limit: FailureLimit
-    #: Refused enrolments of all peers together: no stranger fills the disk by way of the audit.
-    refusal_limit: FailureLimit
     metrics: Metrics
-    storing: Storing
-    hearing: Hearing
+    write_health: Storing
+    reports: Hearing
+    enrolment: Enrolment
+    key_rotation: KeyRotation
+    ingest: IngestService
     #: Of the page of verdicts, with the second of each.
     verdicts: Kept[tuple[VerdictDocument, int]]
 

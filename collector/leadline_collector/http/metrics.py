@@ -19,10 +19,12 @@ from leadline import __version__
 from leadline.clock import Clock
 from leadline_collector.auth import key_store
 from leadline_collector.db.engine import StoreUnavailableError
+from leadline_collector.http.problems import REFUSAL_REASONS
 from leadline_collector.ingest import rtt_counters
 from leadline_collector.ingest.rtt_counters import RttCounts
 from leadline_collector.live import prometheus
-from leadline_collector.rollup import dirty_hours
+from leadline_collector.mesh import store as mesh_store
+from leadline_collector.windows import dirty_hours
 
 if TYPE_CHECKING:
     from leadline_collector.db.transactions import Store
@@ -32,11 +34,6 @@ MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 AGENTS_MAX = 2_000
 #: A batch takes milliseconds; a commit on a busy disk up to seconds.
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-#: Status of the answer: why a batch was not taken (``problems``).
-REASONS = {
-    400: "damaged", 401: "key", 403: "forbidden", 408: "slow", 409: "conflict", 413: "too_large", 415: "encoding",
-    422: "invalid", 426: "newer", 500: "bug", 503: "unavailable",
-}  # fmt: skip
 BATCHES_PATH = "/api/v1/batches"
 NS_PER_S = 1_000_000_000
 
@@ -68,7 +65,7 @@ class Metrics:
         ).set_function(inside)
         for result in ("stored", "duplicate"):
             self._batches.labels(result)
-        for reason in REASONS.values():
+        for reason in REFUSAL_REASONS.values():
             self._refused.labels(reason)
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
@@ -86,7 +83,7 @@ class Metrics:
         """A POST of a batch has its answer."""
         self._seconds.observe(seconds)
         if status != 200:
-            self._refused.labels(REASONS.get(status, "other")).inc()
+            self._refused.labels(REFUSAL_REASONS.get(status, "other")).inc()
 
     def enrolment(self, status: int) -> None:
         """A request to enrol has its answer."""
@@ -123,7 +120,7 @@ class _Stored(Collector):
     def _of_database(self) -> Iterator[Metric]:
         now_s = self._clock.wall_ns() // NS_PER_S
         with self._store.read() as reader:
-            version, mesh_version = reader.schema_version(), reader.mesh_version()
+            version, mesh_version = reader.schema_version(), mesh_store.load_mesh_version(reader.connection)
             latest = key_store.latest_windows(reader.connection, AGENTS_MAX)
             lag_s = dirty_hours.lag_s(reader.connection, now_s)
             now = list(prometheus.families(reader, now_s, pairs_max=self._pairs_max, agents_max=AGENTS_MAX))

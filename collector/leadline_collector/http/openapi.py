@@ -16,7 +16,9 @@ from starlette.responses import Response
 from leadline import __version__
 from leadline.wire import admin
 from leadline.wire import batch as wire
-from leadline_collector.analysis import documents as analysis_documents
+from leadline_collector.analysis.documents import MatrixAnswer, ProfilesAnswer, WindowsAnswer
+from leadline_collector.gaps.documents import GapsAnswer
+from leadline_collector.http.documents import HealthAnswer, MeshText
 from leadline_collector.http.problems import MEDIA_TYPE
 from leadline_verdict.document import VerdictDocument
 
@@ -25,10 +27,8 @@ _REFERENCE = "#/components/schemas/{name}"
 #: Every document that goes over the API.
 DOCUMENTS: tuple[type[Struct], ...] = (
     wire.Batch, wire.Ack, wire.Plan, wire.EnrolRequest, wire.EnrolAnswer, wire.RotateRequest, wire.TokenRequest,
-    wire.TokenAnswer, wire.MeshAnswer, analysis_documents.MatrixAnswer, analysis_documents.WindowsAnswer, analysis_documents.GapsAnswer,
-    analysis_documents.ProfilesAnswer, analysis_documents.HealthAnswer, analysis_documents.MeshText, admin.TokensAnswer,
-    admin.AgentsAnswer, admin.RevokedAnswer, admin.AuditAnswer,
-    VerdictDocument,
+    wire.TokenAnswer, wire.MeshAnswer, MatrixAnswer, WindowsAnswer, GapsAnswer, ProfilesAnswer, HealthAnswer, MeshText,
+    admin.TokensAnswer, admin.AgentsAnswer, admin.RevokedAnswer, admin.AuditAnswer, VerdictDocument,
 )  # fmt: skip
 
 _PROBLEM = {

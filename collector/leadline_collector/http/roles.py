@@ -10,27 +10,16 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
 
-from leadline_collector.auth import key_rotation
+from leadline_collector.auth import key_rotation, key_store
+from leadline_collector.auth.key_store import Enrolled
 from leadline_collector.auth.secrets import sha256_of
-from leadline_collector.db.transactions import Numbered
+from leadline_collector.errors import UnauthenticatedError
 from leadline_collector.http import sessions
 from leadline_collector.http.app_state import Service, service_of
-from leadline_collector.http.problems import ProblemError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Enrolled(Numbered):
-    """The agent that asks."""
-
-    #: Its batches are taken signed only.
-    signs: bool
-    #: When the key it asks with ends; None for a key without an end.
-    key_expires_at_s: int | None
 
 
 def public(request: Request) -> None:
@@ -63,7 +52,7 @@ def agent(request: Request) -> Enrolled:
     service = service_of(request)
     if given is not None:
         with service.store.read() as reader:
-            found = reader.agent_of_key(given, service.now_s())
+            found = key_store.holder(reader.connection, given, service.now_s())
         if found is not None:
             enrolled = Enrolled(
                 id=found.agent_id,
@@ -105,7 +94,7 @@ def _is_one_of(request: Request, sha256: bytes) -> bool:
 def is_admin(service: Service, sha256: bytes) -> bool:
     """True if this is the digest of the administrator's key."""
     with service.store.read() as reader:
-        return reader.is_admin_key(sha256)
+        return key_store.is_admin_key(reader.connection, sha256)
 
 
 def _given(request: Request) -> bytes | None:
@@ -128,5 +117,5 @@ def _password(value: str) -> str | None:
         return None
 
 
-def _unauthorised(challenge: str) -> ProblemError:
-    return ProblemError(401, "this needs a valid key", {"WWW-Authenticate": challenge})
+def _unauthorised(challenge: str) -> UnauthenticatedError:
+    return UnauthenticatedError("this needs a valid key", challenge)

@@ -18,11 +18,15 @@ from leadline.model import Failure, Window
 from leadline.wire import batch as wire
 from leadline_collector.db import audit_log
 from leadline_collector.db.audit_log import Act, Event
-from leadline_collector.db.transactions import Numbered, Place, Reader, Store, Writer
-from leadline_collector.http.app_state import Service
-from leadline_collector.http.problems import ProblemError
-from leadline_collector.ingest.service import US_PER_S, Prepared, claims_of, prepared, store_prepared
+from leadline_collector.db.transactions import Reader, Store, Writer
+from leadline_collector.errors import ConflictError, InvalidRequestError
+from leadline_collector.ingest.batch_store import US_PER_S, Prepared, prepared, store_prepared
+from leadline_collector.ingest.window_versions import claims_of
 from leadline_collector.mesh import service as mesh_service
+from leadline_collector.mesh import store as mesh_store
+from leadline_collector.mesh.store import ActiveTargetCache, Numbered
+from leadline_collector.windows import store as window_store
+from leadline_collector.windows.store import Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +44,15 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredImport:
+    """The acknowledgement of an imported batch, and how much is in it."""
+
+    ack: wire.Ack
+    windows: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Outcome:
     batches: int
     is_new: bool
@@ -54,30 +67,38 @@ class _CheckedError(Exception):
         self.outcome = outcome
 
 
-def take(service: Service, received_at_us: int, body: bytes, encoding: str, origin: Origin, *, check: bool) -> wire.Ack:
-    """Store an imported batch, or only try it, and acknowledge it; ProblemError says why not."""
+def store_import(
+    store: Store,
+    active_targets: ActiveTargetCache,
+    received_at_us: int,
+    body: bytes,
+    encoding: str,
+    origin: Origin,
+    *,
+    check: bool,
+) -> StoredImport:
+    """Store an imported batch, or only check it; raise a CollectorError if it is refused."""
     now_s = received_at_us // US_PER_S
     found = prepared(Numbered(id=0, name=origin.source, site=""), body, encoding, now_s)
     _check_contents(found)
-    service.store.make_partitions({t for _, t in _minutes(found)})
-    outcome = _done(service.store, found, origin, now_s, check=check)
-    if not check:
-        service.metrics.acknowledged(found.windows, found.samples, size=len(body), duplicate=not outcome.is_new)
-    return wire.Ack(
+    store.make_partitions({t for _, t in _minutes(found)})
+    outcome = _done(store, active_targets, found, origin, now_s, check=check)
+    ack = wire.Ack(
         digest=found.entry.sha256.hex(),
         duplicate=not outcome.is_new,
         mesh_version=outcome.mesh_version,
         batches=outcome.batches,
         received_at_us=received_at_us,
     )
+    return StoredImport(ack=ack, windows=found.windows, samples=found.samples)
 
 
 def _check_contents(found: Prepared) -> None:
     if found.quarantine is not None:
         at = iso(found.quarantine.t_first)
-        raise ProblemError(422, f"a window at {at} is before 2020 or in the future: are the times of the file right?")
+        raise InvalidRequestError(f"a window at {at} is before 2020 or in the future: are the times of the file right?")
     if found.gaps:
-        raise ProblemError(422, "gaps: an import tells none", path="gaps")
+        raise InvalidRequestError("gaps: an import tells none", path="gaps")
 
 
 def _minutes(found: Prepared) -> Iterator[tuple[str, int]]:
@@ -88,9 +109,11 @@ def _minutes(found: Prepared) -> Iterator[tuple[str, int]]:
         yield target, start_s
 
 
-def _done(store: Store, found: Prepared, origin: Origin, now_s: int, *, check: bool) -> _Outcome:
+def _done(
+    store: Store, active_targets: ActiveTargetCache, found: Prepared, origin: Origin, now_s: int, *, check: bool
+) -> _Outcome:
     def work(writer: Writer) -> _Outcome:
-        outcome = _stored(writer, found, origin, now_s)
+        outcome = _stored(writer, active_targets, found, origin, now_s)
         if check:
             raise _CheckedError(outcome)
         return outcome
@@ -101,28 +124,30 @@ def _done(store: Store, found: Prepared, origin: Origin, now_s: int, *, check: b
         return checked.outcome
 
 
-def _stored(writer: Writer, found: Prepared, origin: Origin, now_s: int) -> _Outcome:
-    writer.take_mesh()
+def _stored(writer: Writer, active_targets: ActiveTargetCache, found: Prepared, origin: Origin, now_s: int) -> _Outcome:
+    mesh_store.lock_mesh(writer.connection)
     source = _source(writer, origin.source)
     _check_sites(writer, source, found)
     found = replace(found, entry=replace(found.entry, src_id=source.id))
-    _, dst_ids = writer.targets_in_force()
+    _, dst_ids = active_targets.load(writer.connection)
     places = {(dst_ids[target], t) for target, t in _minutes(found)}
     _refuse_measured(writer, source, places)
-    before = writer.stored_windows(source.id, places)
-    batches, is_new, mesh_version = store_prepared(writer, found)
+    before = window_store.load_window_batches(writer.connection, source.id, places)
+    batches, is_new, mesh_version = store_prepared(writer, found, active_targets)
     if is_new:
         _refuse_filled(writer, source.id, before.keys(), dst_ids)
-        writer.record(_act(found, origin, now_s))
+        audit_log.record(writer.connection, _act(found, origin, now_s))
     return _Outcome(batches=batches, is_new=is_new, mesh_version=mesh_version)
 
 
 def _source(writer: Writer, name: str) -> Numbered:
     """The source as the database knows it from now on; 422 if it is named after nothing, or after two things."""
-    known = {agent.name: agent for agent in writer.agents()}
+    known = {agent.name: agent for agent in mesh_store.load_agents(writer.connection)}
     if name not in known:
-        writer.add_names((), {name: _site_of(writer, known, name.removeprefix(wire.IMPORT_PREFIX))}, {})
-        known = {agent.name: agent for agent in writer.agents()}
+        mesh_store.register_names(
+            writer.connection, (), {name: _site_of(writer, known, name.removeprefix(wire.IMPORT_PREFIX))}, {}
+        )
+        known = {agent.name: agent for agent in mesh_store.load_agents(writer.connection)}
     return known[name]
 
 
@@ -134,32 +159,32 @@ def _site_of(reader: Reader, agents: Mapping[str, Numbered], name: str) -> str:
     if len(at) == 1:
         return at.pop()
     if at:
-        raise ProblemError(
-            422, f"source: {name!r} is a site, and an agent of another site: which is meant?", path="source"
+        raise InvalidRequestError(
+            f"source: {name!r} is a site, and an agent of another site: which is meant?", path="source"
         )
     named = ", ".join(sorted(sites | {one for one in agents if not wire.is_imported(one)}))
-    raise ProblemError(
-        422, f"source: no mesh has a site or agent {name!r}; there are {named or 'none yet'}", path="source"
+    raise InvalidRequestError(
+        f"source: no mesh has a site or agent {name!r}; there are {named or 'none yet'}", path="source"
     )
 
 
 def _check_sites(reader: Reader, source: Numbered, found: Prepared) -> None:
-    targets = {target.name: target for target in reader.targets()}
+    targets = {target.name: target for target in mesh_store.load_targets(reader.connection)}
     for name, index in found.targets.items():
         if name not in targets:
-            raise ProblemError(422, f"no mesh ever had a target {name!r}", path=f"series[{index}].target")
+            raise InvalidRequestError(f"no mesh ever had a target {name!r}", path=f"series[{index}].target")
         if targets[name].site == source.site:
-            raise ProblemError(422, f"{name!r} is at site {source.site!r} too: a pair joins two sites", path="source")
+            raise InvalidRequestError(f"{name!r} is at site {source.site!r} too: a pair joins two sites", path="source")
 
 
 def _refuse_measured(reader: Reader, source: Numbered, places: Set[Place]) -> None:
     """409 if what may be the same host has a window of one of these minutes already."""
-    for rival in reader.agents():
+    for rival in mesh_store.load_agents(reader.connection):
         if rival.id != source.id and _may_be_one_host(rival, source):
-            taken = reader.stored_windows(rival.id, places)
+            taken = window_store.load_window_batches(reader.connection, rival.id, places)
             if taken:
                 at = iso(min(t for _, t in taken))
-                raise ProblemError(409, f"{rival.name!r} has measured the minute of {at} already: import the rest only")
+                raise ConflictError(f"{rival.name!r} has measured the minute of {at} already: import the rest only")
 
 
 def _may_be_one_host(one: Numbered, other: Numbered) -> bool:
@@ -172,9 +197,7 @@ def _refuse_filled(writer: Writer, src_id: int, places: Set[Place], dst_ids: Map
     """409 if two files of one source have both measured a slot: which of them would be right?"""
     for (_, t), claims in claims_of(writer, src_id, places, dst_ids).items():
         if not _are_apart([claim.window for claim in claims]):
-            raise ProblemError(
-                409, f"the minute of {iso(t)} was imported already, out of another file or otherwise read"
-            )
+            raise ConflictError(f"the minute of {iso(t)} was imported already, out of another file or otherwise read")
 
 
 def _are_apart(windows: Sequence[Window]) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from operator import itemgetter
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
@@ -24,6 +24,8 @@ from leadline.wire.batch import Series
 from leadline_collector.db.tables import FAILURE_COLUMNS
 from leadline_collector.db.transactions import Reader, Store
 from leadline_collector.mesh import service as mesh_service
+from leadline_collector.mesh import store as mesh_store
+from leadline_collector.mesh.paths import PairNames
 from leadline_collector.rollup import profile_revisions
 from leadline_collector.windows.rows import COLUMNS, WindowRow
 
@@ -34,9 +36,6 @@ LIMITS_MAX = 10
 #: Edges that only give the histogram its shape.
 SHAPE_US = (100, 1_000, 10_000, 100_000, 1_000_000)
 US_PER_S = 1_000_000
-
-#: Names of two sites.
-PairNames: TypeAlias = tuple[str, str]
 
 LOSSES = tuple(failure for failure in Failure if failure.is_loss)
 _NOTHING_LOST = (0,) * len(LOSSES)
@@ -105,7 +104,7 @@ def scope(reader: Reader, pairs_max: int) -> Scope:
         mesh_version=version,
         edges_us=tuple(sorted({*SHAPE_US, *limits[:LIMITS_MAX]})),
         pairs=tuple(names[:pairs_max]),
-        site_of={target.name: target.site for target in reader.targets()},
+        site_of={target.name: target.site for target in mesh_store.load_targets(reader.connection)},
         pairs_cut=max(0, len(names) - pairs_max),
         limits_cut=max(0, len(limits) - LIMITS_MAX),
     )

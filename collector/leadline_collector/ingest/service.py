@@ -1,351 +1,105 @@
-"""From a POST to durable rows: the journal and the window statistics of a batch, in one transaction.
-
-Rule 1: an acknowledgement is made only after the commit. A commit that failed, or of which we do not know, is 503.
-Rule 2: (agent, epoch, seq) names a batch for ever: the same bytes again are acknowledged, others are refused (409).
-Rule 3: a window another batch has already spoken of is recomputed from all of them, out of the journal (``merge``).
-Rule 4: everything that needs no database is done before the transaction (``prepared``): on SQLite all share one.
-"""
+"""Accepts batches of agents and imported batches: checks the signature, stores, counts, audits conflicts."""
 
 from __future__ import annotations
 
-import hashlib
-import logging
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from typing import Protocol
 
-from leadline.model import Window
-from leadline.statistics import window_statistics
+import msgspec
+
+from leadline.clock import Clock
 from leadline.wire import batch as wire
-from leadline_collector.db.transactions import Numbered, Place, Store, Writer
-from leadline_collector.gaps import store as gap_store
-from leadline_collector.gaps.store import Quarantine, ToldGap
-from leadline_collector.http import request_body
-from leadline_collector.http.problems import ProblemError
-from leadline_collector.ingest.rtt_counters import WindowCounts, window_counts
-from leadline_collector.journal import store as journal_store
-from leadline_collector.journal.store import Anchors, BatchSignature, JournalEntry
-from leadline_collector.rollup import chunk_store
-from leadline_collector.rollup.dirty_hours import HOUR_S
-from leadline_collector.windows.merge import merged
-from leadline_collector.windows.rows import BatchKey, WindowRow, series_row, window_row
+from leadline_collector.auth import signatures
+from leadline_collector.auth.failure_limit import FailureLimit
+from leadline_collector.auth.key_store import Enrolled
+from leadline_collector.db import audit_log
+from leadline_collector.db.audit_log import Act, Event
+from leadline_collector.db.engine import StoreBusyError, StoreUnavailableError
+from leadline_collector.db.transactions import Store
+from leadline_collector.errors import ConflictError
+from leadline_collector.ingest import imports
+from leadline_collector.ingest.batch_store import US_PER_S, ingest
+from leadline_collector.ingest.imports import Origin
+from leadline_collector.ingest.rtt_counters import RttCounts
+from leadline_collector.ingest.write_health import Storing
+from leadline_collector.journal.store import BatchSignature
+from leadline_collector.live.agents import Hearing
+from leadline_collector.mesh.store import ActiveTargetCache
 
-log = logging.getLogger(__name__)
 
-US_PER_S = 1_000_000
-#: 2020-01-01: before leadline existed.
-TIME_S_MIN = 1_577_836_800
-#: A person has to apply a mesh: seconds would not do.
-MESH_RETRY_S = 60
-#: A wall clock more than a day ahead is broken, not badly set.
-AHEAD_S_MAX = 86_400
-#: Bodies that are inflated and decoded at once: a hostile one takes 70 MB, and the interpreter decodes one at a time
-#: anyway. In threads of their own, because the allocator keeps for every thread what one such body took.
-DECODING_MAX = 2
-_decoders = ThreadPoolExecutor(DECODING_MAX, "decode")
+class BatchCounters(Protocol):
+    """Counts acknowledged batches, for ``/metrics``."""
+
+    def acknowledged(self, windows: int, samples: int, *, size: int, duplicate: bool) -> None:
+        """Count one batch of ``size`` bytes; a duplicate adds no windows and no samples."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """A batch, ready to be stored. It does not hold on to the decoded document: many may wait for one writer."""
+class IngestService:
+    """Accepts batches. Safe for several threads."""
 
-    entry: JournalEntry
-    #: The place in the batch where each target stands first, those of quarantined windows too.
-    targets: Mapping[str, int]
-    #: Target and columns of every window that is believed (``windows.series_row``).
-    rows: Sequence[tuple[str, WindowRow]]
-    quarantine: Quarantine | None
-    gaps: Sequence[ToldGap]
-    #: Slots of the windows, for the figures.
-    samples: int
-    #: Of ``rows``, where they are counted.
-    counts: Sequence[WindowCounts] = ()
+    store: Store
+    clock: Clock
+    #: Limits how many refused signatures of one agent the audit log records.
+    refusal_limit: FailureLimit
+    counters: BatchCounters
+    rtt_counters: RttCounts
+    write_health: Storing
+    reports: Hearing
+    active_targets: ActiveTargetCache = field(default_factory=ActiveTargetCache)
 
-    @property
-    def windows(self) -> int:
-        """Windows in it, quarantined ones too."""
-        return len(self.rows) + (self.quarantine.windows if self.quarantine else 0)
+    def accept(self, agent: Enrolled, body: bytes, encoding: str, signature: str, received_at_us: int) -> wire.Ack:
+        """Store a batch and return its acknowledgement; raise a CollectorError if it is refused.
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ingested:
-    """What became of a POST."""
-
-    ack: wire.Ack
-    windows: int
-    samples: int
-    #: Of the windows that are believed, where they are counted.
-    counts: Sequence[WindowCounts]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """What one batch says of one window."""
-
-    sealed_at_us: int
-    mesh_version: int
-    key: BatchKey
-    window: Window
-
-    @property
-    def order(self) -> tuple[int, bytes, int]:
-        """The order of sealing, the same whatever the order of arrival."""
-        return self.sealed_at_us, self.key.epoch, self.key.seq
-
-
-def ingest(
-    store: Store,
-    agent: Numbered,
-    body: bytes,
-    encoding: str,
-    received_at_us: int,
-    signature: BatchSignature | None = None,
-    edges_us: Sequence[int] | None = None,
-) -> Ingested:
-    """Store a batch and acknowledge it; ProblemError says why not. ``received_at_us`` is when the body was there.
-
-    ``edges_us`` of the histograms its windows are counted for; None where they are not.
-    """
-    found = prepared(agent, body, encoding, received_at_us // US_PER_S, signature, edges_us)
-    store.make_partitions({row[0] for _, row in found.rows})  # type: ignore[misc]  # the first column is the time
-    batches, is_new, mesh_version = store.transact(lambda writer: store_prepared(writer, found))
-    log.info(
-        "batch stored",
-        extra={"agent": agent.name, "seq": found.entry.key.seq, "windows": found.windows, "duplicate": not is_new},
-    )
-    ack = wire.Ack(
-        digest=found.entry.sha256.hex(),
-        duplicate=not is_new,
-        mesh_version=mesh_version,
-        batches=batches,
-        received_at_us=received_at_us,
-    )
-    return Ingested(ack=ack, windows=found.windows, samples=found.samples, counts=found.counts)
-
-
-def prepared(
-    agent: Numbered,
-    body: bytes,
-    encoding: str,
-    now_s: int,
-    signature: BatchSignature | None = None,
-    edges_us: Sequence[int] | None = None,
-) -> Prepared:
-    """Everything about a body that no database is needed for; ProblemError if it is not to be stored."""
-    found = _decoders.submit(_prepared_or_refused, agent, body, encoding, now_s, edges_us).result()
-    if isinstance(found, ProblemError):
-        raise found
-    return found if signature is None else replace(found, entry=replace(found.entry, signature=signature))
-
-
-def _prepared_or_refused(
-    agent: Numbered, body: bytes, encoding: str, now_s: int, edges_us: Sequence[int] | None
-) -> Prepared | ProblemError:
-    """A refusal as a value: its traceback would hold the decoded document until the answer is out (60 MB of a bomb)."""
-    try:
-        return _prepared(agent, request_body.batch(body, encoding), body, now_s, edges_us)
-    except ProblemError as refusal:
-        refusal.__cause__ = refusal.__context__ = None
-        return refusal.with_traceback(None)
-
-
-def _prepared(agent: Numbered, batch: wire.Batch, body: bytes, now_s: int, edges_us: Sequence[int] | None) -> Prepared:
-    if batch.agent != agent.name:
-        raise ProblemError(403, f"the key belongs to agent {agent.name!r} and the batch to {batch.agent!r}")
-    believed = [one for one in batch.series if is_believable(one.start_s, now_s)]
-    targets: dict[str, int] = {}
-    for index, one in enumerate(batch.series):
-        targets.setdefault(one.target, index)
-    rows = [series_row(one) for one in believed]
-    return Prepared(
-        entry=journal_entry(agent, batch, body, now_s),
-        targets=targets,
-        rows=[(one.target, row) for one, row in zip(believed, rows, strict=True)],
-        quarantine=None if len(believed) == len(batch.series) else _quarantine(batch, now_s),
-        gaps=[_told(gap, now_s) for gap in batch.gaps],
-        samples=sum([len(one.rtt_us) for one in batch.series]),
-        counts=() if edges_us is None else [window_counts(*one, edges_us) for one in zip(believed, rows, strict=True)],
-    )
-
-
-def is_believable(start_s: int, received_at_s: int) -> bool:
-    """False for the minutes of an absurd wall clock. Late is normal: an agent may have been cut off for a week."""
-    return TIME_S_MIN <= start_s <= received_at_s + AHEAD_S_MAX
-
-
-def _quarantine(batch: wire.Batch, now_s: int) -> Quarantine:
-    absurd = [index for index, one in enumerate(batch.series) if not is_believable(one.start_s, now_s)]
-    times = [batch.series[index].start_s for index in absurd]
-    log.warning("windows in quarantine", extra={"agent": batch.agent, "seq": batch.seq, "windows": len(absurd)})
-    return Quarantine(
-        reason=wire.GapReason.CLOCK_UNSYNC,
-        path=f"series[{absurd[0]}].start_s",
-        windows=len(absurd),
-        t_first=min(times),
-        t_last=max(times),
-    )
-
-
-def _told(gap: wire.Gap, now_s: int) -> ToldGap:
-    return ToldGap(
-        reason=gap.reason,
-        from_s=gap.from_s,
-        to_s=gap.to_s,
-        windows=gap.windows,
-        first_seq=gap.first_seq,
-        last_seq=gap.last_seq,
-        epoch=None if gap.epoch is None else bytes.fromhex(gap.epoch),
-        noted_at_s=now_s,
-    )
-
-
-def journal_entry(agent: Numbered, batch: wire.Batch, body: bytes, received_at_s: int) -> JournalEntry:
-    """The row of the journal for a body, without its signature."""
-    times = [one.start_s for one in batch.series if is_believable(one.start_s, received_at_s)]
-    return JournalEntry(
-        src_id=agent.id,
-        key=_key(batch),
-        received_at_s=received_at_s,
-        sha256=hashlib.sha256(body).digest(),
-        mesh_version=batch.mesh_version,
-        t_first=min(times, default=None),
-        t_last=max(times, default=None),
-        body=body,
-        anchors=_anchors(batch),
-    )
-
-
-def _anchors(batch: wire.Batch) -> Anchors:
-    clock = batch.clock
-    return Anchors(
-        sealed_at_us=batch.sealed_at_us,
-        monotonic_us=batch.monotonic_us,
-        boottime_us=batch.boottime_us,
-        boot_id=batch.boot_id,
-        ntp_synchronised=clock.synchronised if clock else None,
-        ntp_offset_us=clock.offset_us if clock else None,
-        ntp_max_error_us=clock.max_error_us if clock else None,
-        ntp_estimated_error_us=clock.estimated_error_us if clock else None,
-        clock_offset_us=batch.clock_offset_us,
-        clock_offset_error_us=batch.clock_offset_error_us,
-    )
-
-
-def _key(batch: wire.Batch) -> BatchKey:
-    return BatchKey(epoch=bytes.fromhex(batch.epoch), seq=batch.seq)
-
-
-def store_prepared(writer: Writer, found: Prepared) -> tuple[int, bool, int]:
-    """Store a batch: batches of its epoch afterwards, whether this one is new, and the mesh in force."""
-    entry = found.entry
-    writer.take_turn(entry.src_id)
-    mesh_version, dst_ids = writer.targets_in_force()
-    batches = journal_store.add_batch(writer.connection, entry)
-    if batches is None:
-        return _known(writer, entry), False, mesh_version
-    _check_targets(found, dst_ids, mesh_version)
-    if found.quarantine is not None:
-        gap_store.add_quarantine(writer.connection, entry, found.quarantine)
-    gap_store.add_gaps(writer.connection, entry.src_id, entry.key, found.gaps)
-    _store_windows(writer, found, dst_ids)
-    return batches, True, mesh_version
-
-
-def _known(writer: Writer, entry: JournalEntry) -> int:
-    """Batches of the epoch; 409 if the one of this name has other bytes."""
-    sha256, batches = journal_store.stored(writer.connection, entry.src_id, entry.key)
-    if sha256 == entry.sha256:
-        return batches
-    log.error(
-        "batch name taken by other bytes",
-        extra={"src_id": entry.src_id, "epoch": entry.key.epoch.hex(), "seq": entry.key.seq},
-    )
-    raise ProblemError(
-        409,
-        f"batch {entry.key.seq} of this epoch is stored with other bytes: is the agent's state a copy?",
-        epoch=entry.key.epoch.hex(),
-        seq=entry.key.seq,
-    )
-
-
-def _check_targets(found: Prepared, dst_ids: Mapping[str, int], mesh_version: int) -> None:
-    for target, index in found.targets.items():
-        if target in dst_ids:
-            continue
-        path = f"series[{index}].target"
-        if found.entry.mesh_version > mesh_version:
-            # The database was restored from before that mesh: the agent must keep what it measured until it is back.
-            raise ProblemError(
-                503,
-                f"{path}: {target!r} is of mesh version {found.entry.mesh_version}, and {mesh_version} is in force: "
-                "was the database restored? Apply the mesh file again",
-                {"Retry-After": str(MESH_RETRY_S)},
-                path=path,
+        ``received_at_us`` is when the last byte of the body arrived, in microseconds since 1970.
+        """
+        try:
+            signed = self._check_signature(agent, body, signature) if agent.signs else None
+            edges_us = self.rtt_counters.edges_us()
+            stored = ingest(
+                self.store, agent, body, encoding, received_at_us, signed, edges_us, active_targets=self.active_targets
             )
-        raise ProblemError(422, f"{path}: no mesh ever had a target {target!r}", path=path)
+        except ConflictError as error:
+            self._record_conflict(agent, error)
+            raise
+        except StoreBusyError:
+            raise
+        except StoreUnavailableError as error:
+            self.write_health.failed(str(error))
+            raise
+        self.write_health.worked()
+        self.reports.delivered(agent.id, received_at_us // US_PER_S)
+        is_duplicate = stored.ack.duplicate
+        self.counters.acknowledged(stored.windows, stored.samples, size=len(body), duplicate=is_duplicate)
+        if not is_duplicate:
+            self.rtt_counters.add(agent.site, stored.ack.mesh_version, stored.counts, edges_us)
+        return msgspec.structs.replace(stored.ack, key_expires_at_s=agent.key_expires_at_s)
 
+    def accept_import(
+        self, received_at_us: int, body: bytes, encoding: str, origin: Origin, *, check: bool
+    ) -> wire.Ack:
+        """Store an imported batch, or only check it, and return its acknowledgement."""
+        stored = imports.store_import(
+            self.store, self.active_targets, received_at_us, body, encoding, origin, check=check
+        )
+        if not check:
+            self.counters.acknowledged(stored.windows, stored.samples, size=len(body), duplicate=stored.ack.duplicate)
+        return stored.ack
 
-def _store_windows(writer: Writer, found: Prepared, dst_ids: Mapping[str, int]) -> None:
-    entry = found.entry
-    last = (entry.mesh_version, entry.key.epoch, entry.key.seq)
-    rows = [(entry.src_id, dst_ids[target], *columns, *last) for target, columns in found.rows]
-    taken = writer.add_free_windows(entry.src_id, entry.key, rows)
-    if taken:
-        claims = claims_of(writer, entry.src_id, taken, dst_ids)
-        writer.remove_windows(entry.src_id, taken)
-        writer.add_windows(entry.src_id, [_row(entry.src_id, place, of_place) for place, of_place in claims.items()])
+    def _check_signature(self, agent: Enrolled, body: bytes, header: str) -> BatchSignature:
+        return signatures.check(self.store, self.refusal_limit, agent, body, header, self._now_s())
 
+    def _record_conflict(self, agent: Enrolled, error: ConflictError) -> None:
+        """Audit the conflict in a transaction of its own: the transaction that found it was rolled back."""
+        act = Act(
+            at_s=self._now_s(),
+            who=f"agent {agent.name}",
+            what=Event.BATCH_CONFLICT,
+            subject=agent.name,
+            detail=dict(error.members),
+        )
+        with self.store.write() as writer:
+            audit_log.record(writer.connection, act)
 
-def claims_of(
-    writer: Writer, src_id: int, taken: Set[Place], dst_ids: Mapping[str, int]
-) -> Mapping[Place, Sequence[Claim]]:
-    """What the journal says of these windows, the batch that is being stored included."""
-    claims: defaultdict[Place, list[Claim]] = defaultdict(list)
-    read: set[BatchKey] = set()
-    for t in sorted({t for _, t in taken}):
-        for key, received_at_s, body in journal_store.bodies(writer.connection, src_id, t):
-            if key not in read:
-                read.add(key)
-                for place, claim in _claims(request_body.stored_batch(body), received_at_s, dst_ids):
-                    if place in taken:
-                        claims[place].append(claim)
-    _add_stored(writer, src_id, taken, dst_ids, claims)
-    return claims
-
-
-def _add_stored(
-    writer: Writer, src_id: int, taken: Set[Place], dst_ids: Mapping[str, int], claims: Mapping[Place, list[Claim]]
-) -> None:
-    """What batches said whose bodies retention took: their windows are in chunks, and were sealed before the others."""
-    rows = writer.stored_windows(src_id, taken)
-    gone = {place: key for place, key in rows.items() if key and key not in [claim.key for claim in claims[place]]}
-    for hour_s in sorted({t - t % HOUR_S for _, t in gone}):
-        for target, windows in chunk_store.windows_of_hour(writer.connection, src_id, hour_s, dst_ids):
-            for window in windows:
-                place = (dst_ids[target], window.start_s)
-                if place in gone:
-                    claims[place].append(Claim(sealed_at_us=0, mesh_version=0, key=gone[place], window=window))
-
-
-def _claims(batch: wire.Batch, received_at_s: int, dst_ids: Mapping[str, int]) -> Iterator[tuple[Place, Claim]]:
-    key = _key(batch)
-    for series, window in wire.windows(batch):
-        if series.target in dst_ids and is_believable(series.start_s, received_at_s):
-            claim = Claim(sealed_at_us=batch.sealed_at_us, mesh_version=batch.mesh_version, key=key, window=window)
-            yield (dst_ids[series.target], series.start_s), claim
-
-
-def _row(src_id: int, place: Place, claims: Sequence[Claim]) -> WindowRow:
-    ordered = sorted(claims, key=lambda claim: claim.order)
-    window, last = merged([claim.window for claim in ordered]), ordered[-1]
-    return window_row(
-        src_id,
-        *place,
-        window.interval_ms,
-        window_statistics(window),
-        mesh_version=last.mesh_version,
-        batch=last.key,
-        duplicates=window.duplicates,
-        error_bound=window.error_bound,
-    )
+    def _now_s(self) -> int:
+        return self.clock.wall_ns() // 1_000_000_000

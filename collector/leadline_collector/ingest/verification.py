@@ -26,13 +26,14 @@ from leadline_collector.auth.signatures import is_signed_by
 from leadline_collector.auth.signing_key_store import SigningKey
 from leadline_collector.db import schema
 from leadline_collector.db.engine import StoreUnavailableError
-from leadline_collector.db.transactions import Numbered, Reader
-from leadline_collector.http import request_body
-from leadline_collector.http.problems import ProblemError
-from leadline_collector.ingest import service as ingest_service
+from leadline_collector.db.transactions import Reader
+from leadline_collector.errors import CollectorError
+from leadline_collector.ingest import batch_store
+from leadline_collector.journal import body_codec
 from leadline_collector.journal import store as journal_store
-from leadline_collector.journal.store import Anchors, JournalEntry
-from leadline_collector.windows.rows import BatchKey
+from leadline_collector.journal.store import Anchors, BatchKey, JournalEntry
+from leadline_collector.mesh import store as mesh_store
+from leadline_collector.mesh.store import Numbered
 
 #: Batches of one transaction: a second or two, so that the log of SQLite does not grow meanwhile.
 PAGE = 1_000
@@ -116,7 +117,7 @@ def verify(
     """Look at the journal of one agent, or of all; the count, and what is wrong, the first ``LISTED_MAX`` of it."""
     with read() as connection:
         _check_schema(connection)
-        agents = {one.id: one for one in Reader(connection).agents()}
+        agents = {one.id: one for one in mesh_store.load_agents(connection)}
         known = signing_key_store.every(connection)
         src_id = _number(agents, name)
         tally, findings = Tally(total=journal_store.count(connection, src_id)), list[Finding]()
@@ -217,8 +218,8 @@ def examine(entry: JournalEntry, agent: Numbered, keys: Keys) -> Iterator[tuple[
         yield Fault.BODY, "the body has another digest than the one that was acknowledged"
     batch: Batch | None = None
     try:
-        batch = request_body.stored_batch(entry.body)
-    except ProblemError as problem:
+        batch = body_codec.decode_stored_batch(entry.body)
+    except CollectorError as problem:
         yield Fault.UNREADABLE, f"the body is no batch: {problem.detail}"
     if batch is not None and (differing := _differing(entry, agent, batch)):
         yield Fault.ROW, f"the body says something else of {', '.join(differing)}"
@@ -235,7 +236,7 @@ def _differing(entry: JournalEntry, agent: Numbered, batch: Batch) -> list[str]:
     """The columns that ingest would write otherwise for this body."""
     if batch.agent != agent.name:
         return ["agent"]
-    written = ingest_service.journal_entry(agent, batch, entry.body, entry.received_at_s)
+    written = batch_store.journal_entry(agent, batch, entry.body, entry.received_at_s)
     if entry.anchors == _BEFORE_ANCHORS:
         written = replace(written, anchors=entry.anchors)
     return [name for name in _COMPARED if getattr(written, name) != getattr(entry, name)]
@@ -260,4 +261,4 @@ def _claimed_s(entry: JournalEntry, batch: Batch | None) -> int:
     """The latest time a batch says something of."""
     if batch is None:
         return entry.received_at_s
-    return max([one.start_s for one in batch.series], default=batch.sealed_at_us // ingest_service.US_PER_S)
+    return max([one.start_s for one in batch.series], default=batch.sealed_at_us // batch_store.US_PER_S)

@@ -13,12 +13,19 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select, text, tuple_
 
 from leadline_collector.db import tables
-from leadline_collector.windows.rows import BatchKey
 
 #: Bodies read ahead: of at most a megabyte each.
 BODIES_AT_ONCE = 8
 #: Batches without windows in one hole: an agent with nothing to do may send one a minute.
 EMPTY_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchKey:
+    """The name of a batch within its agent."""
+
+    epoch: bytes
+    seq: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from leadline_collector.db.transactions import Reader, Store
 from leadline_collector.live import store as live_store
 from leadline_collector.live.store import AHEAD_S_MAX, AgentNow, Sealed
 from leadline_collector.mesh import service as mesh_service
+from leadline_collector.mesh import store as mesh_store
 
 #: Agents with a row: those of the largest fleet ten times over.
 AGENTS_MAX = 10_000
@@ -79,7 +80,7 @@ def bring_up(store: Store, now_s: int, hearing: Hearing) -> int:
 def _in_force(reader: Reader) -> list[int]:
     found = mesh_service.in_force(reader)
     names = [] if found is None else [agent.name for agent in found[1].agents[:AGENTS_MAX]]
-    return sorted(reader.agent_ids(names).values())
+    return sorted(mesh_store.load_agent_ids(reader.connection, names).values())
 
 
 def _row(src_id: int, before: AgentNow | None, sealed: Sealed | None, heard: Heard | None, now_s: int) -> AgentNow:

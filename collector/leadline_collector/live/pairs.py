@@ -38,9 +38,9 @@ from leadline_collector.mesh import registry
 from leadline_collector.mesh import service as mesh_service
 from leadline_collector.mesh.registry import Directory
 from leadline_collector.rollup import hour_reader, profile_revisions, window_codec
-from leadline_collector.rollup.dirty_hours import DAY_S
 from leadline_collector.rollup.hour_reader import Hours
 from leadline_collector.rollup.profile_revisions import Rule
+from leadline_collector.windows.dirty_hours import DAY_S
 from leadline_verdict.states import BAD, GOOD, STATES, UNAVAILABLE
 
 log = logging.getLogger(__name__)

@@ -11,15 +11,16 @@ from sqlalchemy import Connection, func, select
 from leadline.evaluation import State
 from leadline_collector.db.tables import site, tally_hour
 from leadline_collector.db.transactions import Reader
-from leadline_collector.ingest.rtt_counters import PairNames
 from leadline_collector.live import store as live_store
 from leadline_collector.live.pairs import COUNTED
 from leadline_collector.live.store import AgentNow, PairNow
 from leadline_collector.mesh import registry
+from leadline_collector.mesh import store as mesh_store
+from leadline_collector.mesh.paths import PairNames
 from leadline_collector.mesh.registry import Directory
 from leadline_collector.rollup import profile_revisions
-from leadline_collector.rollup.dirty_hours import DAY_S, HOUR_S
 from leadline_collector.rollup.profile_revisions import Rule
+from leadline_collector.windows.dirty_hours import DAY_S, HOUR_S
 
 #: Profiles with states, the first by name: seven series a pair each.
 PROFILES_MAX = 8
@@ -50,7 +51,7 @@ def families(reader: Reader, now_s: int, *, pairs_max: int, agents_max: int) -> 
     yield from _states(rows)
     yield _coverage(connection, rows, known, judged_by, now_s)
     yield from _bounds(rows, now_s)
-    names = {agent.id: agent.name for agent in reader.agents()}
+    names = {agent.id: agent.name for agent in mesh_store.load_agents(reader.connection)}
     agents = sorted(live_store.agents(connection).values())[:agents_max]
     yield from _agents({names[row.src_id]: row for row in agents}, now_s)
 

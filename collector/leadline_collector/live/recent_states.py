@@ -13,9 +13,9 @@ from leadline.evaluation import Criterion
 from leadline.model import WINDOW_S
 from leadline_collector.mesh.registry import Directory
 from leadline_collector.rollup import hour_reader, state_counts
-from leadline_collector.rollup.dirty_hours import HOUR_S
 from leadline_collector.rollup.hour_reader import Hours
 from leadline_collector.rollup.window_codec import MINUTES
+from leadline_collector.windows.dirty_hours import HOUR_S
 from leadline_verdict import evaluation as verdict_evaluation
 from leadline_verdict.series import NONE
 from leadline_verdict.states import UNKNOWN

@@ -7,17 +7,23 @@ changes its site (``meshes``), so the answer does not depend on the version.
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import TypeAlias
 
 from leadline.model import Pair
 from leadline.wire.batch import is_imported
-from leadline_collector.db.transactions import PathIds, Reader
+from leadline_collector.db.transactions import Reader
+from leadline_collector.mesh import store as mesh_store
+from leadline_collector.mesh.store import PathIds
+
+#: Names of the source and the destination site.
+PairNames: TypeAlias = tuple[str, str]
 
 
 def paths_by_pair(reader: Reader) -> dict[Pair, list[PathIds]]:
     """The possible paths of every pair; those that were never probed have no windows."""
-    targets = reader.targets()
+    targets = mesh_store.load_targets(reader.connection)
     paths: defaultdict[Pair, list[PathIds]] = defaultdict(list)
-    for agent in reader.agents():
+    for agent in mesh_store.load_agents(reader.connection):
         imported = is_imported(agent.name)
         for target in targets:
             if agent.site != target.site:

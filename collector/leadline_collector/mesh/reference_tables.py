@@ -18,6 +18,7 @@ from leadline_collector.db.tables import mesh_agent, pair_floor, profile_limit
 from leadline_collector.db.transactions import Store
 from leadline_collector.mesh import registry
 from leadline_collector.mesh import service as mesh_service
+from leadline_collector.mesh import store as mesh_store
 
 #: First key of the advisory lock: two that delete and insert the same rows at once would fail on each other.
 REFERENCES_LOCK = 53235470
@@ -36,7 +37,7 @@ def _bring_up(store: Store) -> None:
     with store.read() as reader:
         found = mesh_service.in_force(reader)
         known = registry.read(reader.connection)
-        agents = {agent.name: agent.id for agent in reader.agents()}
+        agents = {agent.name: agent.id for agent in mesh_store.load_agents(reader.connection)}
         wanted = {profile_limit: _limits()}
         if found is not None:
             wanted[pair_floor] = _floors(found[1], known.site_ids)

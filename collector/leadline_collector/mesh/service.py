@@ -14,15 +14,17 @@ from leadline.mesh.parser import parse_mesh
 from leadline.wire import batch as wire
 from leadline_collector.db import audit_log
 from leadline_collector.db.audit_log import Act, Event
-from leadline_collector.db.transactions import Numbered, Reader, Store, StoredMesh, Writer
-from leadline_collector.http.problems import ProblemError
+from leadline_collector.db.transactions import Reader, Store, Writer
+from leadline_collector.errors import MalformedError, NotFoundError
+from leadline_collector.mesh import store as mesh_store
+from leadline_collector.mesh.store import Numbered, StoredMesh
 
 NS_PER_S = 1_000_000_000
 
 
 def in_force(reader: Reader) -> tuple[int, Mesh] | None:
     """Version and meaning of the mesh in force; None before the first was applied."""
-    stored = reader.mesh()
+    stored = mesh_store.load_stored_mesh(reader.connection)
     return (stored.version, _parsed(stored.text)) if stored else None
 
 
@@ -40,9 +42,9 @@ def _parsed(text: str) -> Mesh:
 def text_in_force(store: Store) -> StoredMesh:
     """The mesh file in force; 404 before the first."""
     with store.read() as reader:
-        stored = reader.mesh()
+        stored = mesh_store.load_stored_mesh(reader.connection)
     if stored is None:
-        raise ProblemError(404, "no mesh is in force yet: run `leadline mesh apply FILE`")
+        raise NotFoundError("no mesh is in force yet: run `leadline mesh apply FILE`")
     return stored
 
 
@@ -51,27 +53,30 @@ def apply(store: Store, clock: Clock, body: bytes) -> wire.MeshAnswer:
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
-        raise ProblemError(400, f"the mesh file is not UTF-8: {error}") from error
+        raise MalformedError(f"the mesh file is not UTF-8: {error}") from error
     mesh = _parsed(text)
     sha256 = hashlib.sha256(body).digest()
     with store.write() as writer:
-        writer.take_mesh()
-        stored = writer.mesh()
+        mesh_store.lock_mesh(writer.connection)
+        stored = mesh_store.load_stored_mesh(writer.connection)
         changed = stored is None or stored.sha256 != sha256
         version = (stored.version if stored else 0) + changed
         if changed:
             _add_names(writer, mesh)
             now_s = clock.wall_ns() // NS_PER_S
-            writer.add_mesh(StoredMesh(version=version, text=text, sha256=sha256, applied_at_s=now_s))
+            mesh_store.insert_mesh(
+                writer.connection, StoredMesh(version=version, text=text, sha256=sha256, applied_at_s=now_s)
+            )
             detail = {"sha256": sha256.hex()}
-            writer.record(
+            audit_log.record(
+                writer.connection,
                 Act(
                     at_s=now_s,
                     who=audit_log.ADMIN,
                     what=Event.MESH_APPLIED,
                     subject=f"version {version}",
                     detail=detail,
-                )
+                ),
             )
     counts = {"sites": len(mesh.sites), "agents": len(mesh.agents), "pairs": len(mesh.pairs)}
     return wire.MeshAnswer(version=version, changed=changed, **counts)
@@ -80,8 +85,10 @@ def apply(store: Store, clock: Clock, body: bytes) -> wire.MeshAnswer:
 def _add_names(writer: Writer, mesh: Mesh) -> None:
     agents = {agent.name: agent.site for agent in mesh.agents}
     targets = agents | {host.name: host.site for host in mesh.hosts}
-    _refuse_moves({target.name: target.site for target in writer.targets()}, (*mesh.agents, *mesh.hosts))
-    writer.add_names([site.name for site in mesh.sites], agents, targets)
+    _refuse_moves(
+        {target.name: target.site for target in mesh_store.load_targets(writer.connection)}, (*mesh.agents, *mesh.hosts)
+    )
+    mesh_store.register_names(writer.connection, [site.name for site in mesh.sites], agents, targets)
 
 
 def _refuse_moves(site_of: Mapping[str, str], endpoints: tuple[Endpoint, ...]) -> None:

@@ -22,7 +22,6 @@ from leadline_collector.db.transactions import Reader, Store
 from leadline_collector.mesh import registry
 from leadline_collector.mesh.registry import Directory
 from leadline_collector.rollup import (
-    dirty_hours,
     hour_reader,
     path_rollups,
     profile_revisions,
@@ -30,11 +29,12 @@ from leadline_collector.rollup import (
     state_counts,
     window_codec,
 )
-from leadline_collector.rollup.dirty_hours import DAY_S, HOUR_S, Mark
 from leadline_collector.rollup.hour_reader import Hours, Key
 from leadline_collector.rollup.path_rollups import COUNTERS, PathHour, Row
 from leadline_collector.rollup.profile_revisions import Rule
 from leadline_collector.rollup.raw_codec import Chunk
+from leadline_collector.windows import dirty_hours
+from leadline_collector.windows.dirty_hours import DAY_S, HOUR_S, Mark
 from leadline_verdict.series import COLUMNS, NONE
 
 #: The last minute of an hour is sealed 16 s after its end and sent at once.

@@ -16,7 +16,7 @@ from leadline_collector.db.engine import StoreUnavailableError
 from leadline_collector.db.tables import PARTITION_S, batch, mark_hour
 from leadline_collector.db.transactions import Reader, Store
 from leadline_collector.mesh import registry
-from leadline_collector.rollup.dirty_hours import DAY_S
+from leadline_collector.windows.dirty_hours import DAY_S
 
 log = logging.getLogger(__name__)
 

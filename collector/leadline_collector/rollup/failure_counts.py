@@ -11,8 +11,8 @@ from sqlalchemy import Connection, Table, func, select
 
 from leadline.model import Failure
 from leadline_collector.db.tables import FAILURE_COLUMNS, rollup_hour, window_stat
-from leadline_collector.rollup import dirty_hours
-from leadline_collector.rollup.dirty_hours import HOUR_S
+from leadline_collector.windows import dirty_hours
+from leadline_collector.windows.dirty_hours import HOUR_S
 
 
 def of_path(connection: Connection, src_id: int, dst_id: int, start_s: int, end_s: int) -> Mapping[Failure, int]:

@@ -18,9 +18,10 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, sele
 from leadline.model import WINDOW_S
 from leadline_collector.db.fetch_arrays import Rows, whole_numbers
 from leadline_collector.db.tables import rollup_hour, target, window_stat
-from leadline_collector.rollup import dirty_hours, window_codec
-from leadline_collector.rollup.dirty_hours import HOUR_S, Mark
+from leadline_collector.rollup import window_codec
 from leadline_collector.rollup.window_codec import MINUTES, Block
+from leadline_collector.windows import dirty_hours
+from leadline_collector.windows.dirty_hours import HOUR_S, Mark
 from leadline_verdict.series import COLUMNS, COUNTS, NONE, PathSeries
 
 #: An hour of a path: (src_id, dst_id, start of the hour).

@@ -21,16 +21,16 @@ from leadline_collector.db.fetch_arrays import whole_numbers
 from leadline_collector.db.tables import COUNT_COLUMNS, agent, rollup_hour, site, tally_day, tally_hour, target
 from leadline_collector.mesh.registry import Directory
 from leadline_collector.rollup import (
-    dirty_hours,
     hour_reader,
     profile_revisions,
     state_counts,
     window_codec,
 )
-from leadline_collector.rollup.dirty_hours import DAY_S, HOUR_S
 from leadline_collector.rollup.hour_reader import Hours
 from leadline_collector.rollup.window_codec import MINUTES
 from leadline_collector.time_range import Period
+from leadline_collector.windows import dirty_hours
+from leadline_collector.windows.dirty_hours import DAY_S, HOUR_S
 from leadline_verdict.series import NONE
 from leadline_verdict.states import STATES
 

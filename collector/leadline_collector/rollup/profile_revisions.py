@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select, update
 
 from leadline import evaluation
-from leadline.evaluation import Criterion
+from leadline.evaluation import Criterion, Measure
 from leadline.limits.catalogue import catalogue
 from leadline_collector.db import tables
 from leadline_collector.db.transactions import Reader
@@ -44,9 +44,33 @@ def wanted(reader: Reader) -> dict[bytes, str]:
 
 
 def digest(profile: str) -> bytes:
-    """Of everything that decides how a window comes out."""
-    said = [repr(replace(criterion, approximation=None)) for criterion in criteria(profile)]
-    return hashlib.sha256("\n".join([str(JUDGEMENT_VERSION), profile, *said]).encode()).digest()
+    """Return the SHA-256 of everything that decides how a profile evaluates a window."""
+    lines = [canonical_text(criterion) for criterion in criteria(profile)]
+    return hashlib.sha256("\n".join([str(JUDGEMENT_VERSION), profile, *lines]).encode()).digest()
+
+
+def canonical_text(criterion: Criterion) -> str:
+    """The text that stored digests were computed from. It never changes: another text recounts every hour."""
+    measure, comparison = criterion.measure, criterion.comparison
+    sensitivity = criterion.sensitivity
+    stricter = "None" if sensitivity is None else f"<Measure.{_ENUM_NAMES[sensitivity]}: {sensitivity.value!r}>"
+    return (
+        f"Criterion(limit_id={criterion.limit_id!r}, measure=<Measure.{_ENUM_NAMES[measure]}: {measure.value!r}>, "
+        f"comparison=<Comparison.{comparison.name}: {comparison.value!r}>, limit_us={criterion.limit_us!r}, "
+        f"peak_us={criterion.peak_us!r}, sensitivity={stricter}, approximation=None)"
+    )
+
+
+#: Names of ``leadline.evaluation.Measure`` in the canonical text, fixed when the first digests were stored.
+_ENUM_NAMES = {
+    Measure.MEAN: "MEAN",
+    Measure.P50: "P50",
+    Measure.P95: "P95",
+    Measure.P99: "P99",
+    Measure.MAX: "MAX",
+    Measure.PDV: "PDV",
+    Measure.P95_PLUS_PDV: "P95_PLUS_PDV",
+}
 
 
 def criteria(profile: str) -> tuple[Criterion, ...]:

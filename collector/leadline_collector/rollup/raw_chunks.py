@@ -15,13 +15,13 @@ from sqlalchemy import Connection
 from leadline.model import Window
 from leadline.wire import batch as wire
 from leadline.wire.batch import Bound, MissEntry
-from leadline_collector.http import request_body
-from leadline_collector.ingest.service import is_believable
+from leadline_collector.journal import body_codec
 from leadline_collector.journal import store as journal_store
 from leadline_collector.rollup import chunk_store, raw_codec
-from leadline_collector.rollup.dirty_hours import HOUR_S
 from leadline_collector.rollup.raw_codec import Chunk
+from leadline_collector.windows.dirty_hours import HOUR_S
 from leadline_collector.windows.merge import merged
+from leadline_collector.windows.plausibility import has_plausible_time
 from leadline_verdict.series import IntColumn
 
 
@@ -85,10 +85,10 @@ def _rtts(stored: Sequence[Raw]) -> IntColumn:
 
 
 def _collect(claims: _Claims, body: bytes, received_at_s: int, hour_s: int) -> None:
-    batch = _decoder.decode(request_body.stored_text(body))
+    batch = _decoder.decode(body_codec.read_stored_json(body))
     order = (batch.sealed_at_us, batch.epoch, batch.seq)
     for one in batch.series:
-        if hour_s <= one.start_s < hour_s + HOUR_S and is_believable(one.start_s, received_at_s):
+        if hour_s <= one.start_s < hour_s + HOUR_S and has_plausible_time(one.start_s, received_at_s):
             _add(claims, order, one)
 
 

@@ -12,8 +12,8 @@ from leadline_collector.mesh import registry
 from leadline_collector.mesh.registry import Directory
 from leadline_collector.rollup import compaction, hour_reader, profile_revisions
 from leadline_collector.rollup.compaction import SITE_LOCK
-from leadline_collector.rollup.dirty_hours import DAY_S
 from leadline_collector.rollup.profile_revisions import Rule
+from leadline_collector.windows.dirty_hours import DAY_S
 
 
 def bring_up(store: Store) -> None:

@@ -10,40 +10,15 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from leadline.errors import ConfigError
+from leadline_collector.config import Retention
 from leadline_collector.db import tables
 from leadline_collector.db.transactions import Store
 from leadline_collector.rollup import deletion
-from leadline_collector.rollup.dirty_hours import DAY_S
 
 log = logging.getLogger(__name__)
 
-#: Agents keep for 48 hours what was acknowledged, for a database that is restored; a day more for a long night.
-KEEP_S_MIN = 3 * DAY_S
 #: First key of the advisory lock: one process at a time.
 RETENTION_LOCK = 53235468
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retention:
-    """How long each tier is kept, in seconds; None for ever."""
-
-    #: Bodies of batches. Their rows, with digest and clocks, stay as long as rollups: gaps are explained by them.
-    journal_s: int | None = 14 * DAY_S
-    #: A row a window; packed hours have what is judged for as long as rollups.
-    windows_s: int | None = 90 * DAY_S
-    #: Every round trip. Thirteen months: a year, and the month it is compared with.
-    raw_s: int | None = 400 * DAY_S
-    #: Rollups, packed hours, tallies, rows of the journal. Five years.
-    rollups_s: int | None = 1_826 * DAY_S
-
-    def __post_init__(self) -> None:
-        for tier in ("journal", "windows", "raw", "rollups"):
-            kept_s: int | None = getattr(self, f"{tier}_s")
-            if kept_s is not None and kept_s < KEEP_S_MIN:
-                raise ConfigError(f"--keep-{tier}", f"must be at least {KEEP_S_MIN // DAY_S} days")
-            if self.rollups_s is not None and (kept_s is None or kept_s > self.rollups_s):
-                raise ConfigError("--keep-rollups", f"rollups go last: keep them at least as long as --keep-{tier}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from leadline.evaluation import Criterion
 from leadline_collector.rollup import hour_reader
-from leadline_collector.rollup.dirty_hours import DAY_S, HOUR_S
 from leadline_collector.rollup.hour_reader import Hours
 from leadline_collector.rollup.window_codec import MINUTES
+from leadline_collector.windows.dirty_hours import DAY_S, HOUR_S
 from leadline_verdict.evaluation import merged, path_readings
 from leadline_verdict.series import NONE
 from leadline_verdict.states import BAD, GOOD, UNAVAILABLE, UNKNOWN, Readings

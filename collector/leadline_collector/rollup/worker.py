@@ -19,13 +19,15 @@ from operator import itemgetter
 from leadline.clock import Clock
 from leadline.errors import LeadlineError
 from leadline_collector.background import going_on
+from leadline_collector.config import Retention
 from leadline_collector.db.transactions import Store
 from leadline_collector.mesh import reference_tables, registry
 from leadline_collector.mesh.registry import Directory
-from leadline_collector.rollup import compaction, dirty_hours, recount
+from leadline_collector.rollup import compaction, recount
 from leadline_collector.rollup.compaction import SETTLE_S
-from leadline_collector.rollup.dirty_hours import DAY_S, HOUR_S, Mark
-from leadline_collector.rollup.retention import Retention, retain
+from leadline_collector.rollup.retention import retain
+from leadline_collector.windows import dirty_hours
+from leadline_collector.windows.dirty_hours import DAY_S, HOUR_S, Mark
 
 log = logging.getLogger(__name__)
 

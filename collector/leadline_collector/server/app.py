@@ -20,16 +20,18 @@ from leadline_collector.api import (
 from leadline_collector.api import (
     verdicts as verdicts_api,
 )
-from leadline_collector.auth.enrolment import REFUSALS_RECORDED_MAX, prepare_admin_key
+from leadline_collector.auth.enrolment import REFUSALS_RECORDED_MAX, Enrolment, prepare_admin_key
+from leadline_collector.auth.failure_limit import FailureLimit
+from leadline_collector.auth.key_rotation import KeyRotation
 from leadline_collector.config import CollectorConfig, key_digest
 from leadline_collector.db.transactions import Store
 from leadline_collector.http import openapi, problems, roles
 from leadline_collector.http.admission import Door
 from leadline_collector.http.app_state import Service
-from leadline_collector.http.client_limits import FailureLimit
 from leadline_collector.http.metrics import Metrics, Observed
 from leadline_collector.http.ttl_cache import Kept
-from leadline_collector.http.write_health import Storing
+from leadline_collector.ingest.service import IngestService
+from leadline_collector.ingest.write_health import Storing
 from leadline_collector.live.agents import Hearing
 from leadline_collector.web.routes import charts as charts_routes
 from leadline_collector.web.routes import fleet
@@ -45,6 +47,8 @@ def create_app(config: CollectorConfig, store: Store, clock: Clock) -> FastAPI:
     prepare_admin_key(store, clock, config)
     door = Door()
     figures = Metrics(store, clock, lambda: door.inside)
+    write_health, reports = Storing(clock), Hearing()
+    refusal_limit = FailureLimit(clock, REFUSALS_RECORDED_MAX)
     # The documentation pages of FastAPI load scripts from a CDN; a collector stands in networks without one.
     app = FastAPI(title="leadline collector", description=DESCRIPTION, openapi_url=None, docs_url=None, redoc_url=None)
     app.state.service = Service(
@@ -54,12 +58,27 @@ def create_app(config: CollectorConfig, store: Store, clock: Clock) -> FastAPI:
         door=door,
         viewer_sha256=_digest("--viewer-key-file", config.viewer_key_file),
         metrics_sha256=_digest("--metrics-key-file", config.metrics_key_file),
-        enrolment_limit=FailureLimit(clock),
         login_limit=FailureLimit(clock),
-        refusal_limit=FailureLimit(clock, REFUSALS_RECORDED_MAX),
         metrics=figures,
-        storing=Storing(clock),
-        hearing=Hearing(),
+        write_health=write_health,
+        reports=reports,
+        enrolment=Enrolment(
+            store=store,
+            clock=clock,
+            key_ttl_s=config.key_ttl_s,
+            peer_limit=FailureLimit(clock),
+            refusal_limit=refusal_limit,
+        ),
+        key_rotation=KeyRotation(store=store, clock=clock, key_ttl_s=config.key_ttl_s, refusal_limit=refusal_limit),
+        ingest=IngestService(
+            store=store,
+            clock=clock,
+            refusal_limit=refusal_limit,
+            counters=figures,
+            rtt_counters=figures.rtts,
+            write_health=write_health,
+            reports=reports,
+        ),
         verdicts=Kept(clock, age_s_max=verdicts_view.AGE_S_MAX, entries_max=verdicts_view.KEPT_MAX),
     )
     problems.install(app)

@@ -81,7 +81,7 @@ def _working(config: CollectorConfig, store: Store, clock: Clock) -> Iterator[Fa
     service: Service = app.state.service
     # A mesh of 500 sites takes seconds to read: before the first batch comes, not while it waits.
     service.metrics.rtts.edges_us()
-    with compacting(store, clock, config.retention), keeping_up(store, clock, service.hearing):
+    with compacting(store, clock, config.retention), keeping_up(store, clock, service.reports):
         yield app
 
 

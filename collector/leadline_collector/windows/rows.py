@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from leadline.model import ErrorBound, Failure
 from leadline.statistics import WindowStats, figures
 from leadline.wire.batch import MissEntry, Series
 from leadline_collector.db.tables import FAILURE_COLUMNS, window_stat
+from leadline_collector.journal.store import BatchKey
 
 #: A full row; ``COLUMNS`` names its places.
 WindowRow: TypeAlias = tuple[int | bytes | None, ...]
 
 COLUMNS: tuple[str, ...] = tuple(window_stat.columns.keys())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchKey:
-    """The name of a batch within its agent."""
-
-    epoch: bytes
-    seq: int
 
 
 def window_row(

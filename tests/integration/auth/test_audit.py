@@ -12,10 +12,10 @@ from sqlalchemy.exc import DBAPIError
 
 from leadline.errors import UnavailableError
 from leadline_collector.auth.enrolment import REFUSALS_RECORDED_MAX
+from leadline_collector.auth.failure_limit import FAILURES_MAX
 from leadline_collector.config import CollectorConfig
 from leadline_collector.db.engine import Database
 from leadline_collector.db.transactions import Store
-from leadline_collector.http.client_limits import FAILURES_MAX
 from leadline_collector.server.serve import running
 from tests.integration.conftest import Client
 from tests.support.clock import FakeClock

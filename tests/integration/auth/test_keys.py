@@ -12,9 +12,9 @@ import pytest
 from leadline_agent.delivery.collector_client import CollectorClient
 from leadline_agent.identity.state_dir import AgentState, Credential
 from leadline_cli.__main__ import main
+from leadline_collector.auth.failure_limit import FAILURES_MAX
 from leadline_collector.config import CollectorConfig
 from leadline_collector.db.transactions import Store
-from leadline_collector.http.client_limits import FAILURES_MAX
 from leadline_collector.server.serve import running
 from tests.integration.conftest import Client
 from tests.support.clock import FakeClock

@@ -16,12 +16,13 @@ from leadline.statistics import window_statistics
 from leadline_collector.db import tables
 from leadline_collector.db.engine import Database
 from leadline_collector.db.transactions import Store
-from leadline_collector.rollup import dirty_hours
 from leadline_collector.rollup.compaction import SITE_LOCK
 from leadline_collector.rollup.histogram import Histogram
 from leadline_collector.rollup.profile_revisions import criteria
 from leadline_collector.rollup.raw_codec import Chunk
 from leadline_collector.rollup.worker import Round, compact
+from leadline_collector.windows import dirty_hours
+from leadline_collector.windows import store as window_store
 from leadline_collector.windows.rows import window_row
 from tests.support.clock import FakeClock
 from tests.support.documents import MESH, NOW_S, steady, window
@@ -253,8 +254,10 @@ def test_simulated_windows_have_rollups_and_no_chunk(site: Site, store: Store, c
     store.make_partitions([NOW_S])
     with store.write() as writer:
         stats = window_statistics(window([2_000] * 58 + [None] * 2))
-        writer.add_windows(
-            path.src_id, [window_row(path.src_id, path.dst_id, NOW_S, 1_000, stats, mesh_version=1, batch=None)]
+        window_store.add_windows(
+            writer.connection,
+            path.src_id,
+            [window_row(path.src_id, path.dst_id, NOW_S, 1_000, stats, mesh_version=1, batch=None)],
         )
 
     compact(store, clock)

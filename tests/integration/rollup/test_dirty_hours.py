@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from leadline_collector.db.transactions import Store
-from leadline_collector.rollup import dirty_hours
-from leadline_collector.rollup.dirty_hours import Mark
+from leadline_collector.windows import dirty_hours
+from leadline_collector.windows.dirty_hours import Mark
 from tests.integration.conftest import Client
 from tests.support.documents import NOW_S, OTHER_EPOCH, batch, body, steady
 

@@ -21,6 +21,7 @@ from leadline_collector.mesh import registry
 from leadline_collector.rollup import compaction, profile_revisions
 from leadline_collector.rollup.worker import compact
 from leadline_collector.time_range import Period
+from leadline_collector.windows import store as window_store
 from leadline_collector.windows.row_evaluation import Facts, Judge
 from tests.support.clock import FakeClock
 from tests.support.documents import MESH, NOW_S, steady, window
@@ -45,7 +46,9 @@ def direct(reader: Reader, site: Site, profile: str, period: Period) -> dict[str
     minutes: defaultdict[int, list[tuple[Any, ...]]] = defaultdict(list)
     paths = 0
     for agent in ("fra1", "fra2"):
-        rows = reader.path_windows(site.path(agent), columns, period.start_s, period.end_s)
+        rows = window_store.load_path_windows(
+            reader.connection, site.path(agent), columns, period.start_s, period.end_s
+        )
         paths += bool(rows)
         for row in rows:
             minutes[row[0]].append(row)

@@ -12,13 +12,14 @@ from sqlalchemy.engine import URL
 
 from leadline.errors import ConfigError
 from leadline_cli.__main__ import main
+from leadline_collector.config import Retention
 from leadline_collector.db import tables
 from leadline_collector.db.engine import Database, reading
 from leadline_collector.db.transactions import Store
 from leadline_collector.ingest.verification import verify
 from leadline_collector.journal import store as journal_store
 from leadline_collector.rollup.raw_codec import Chunk
-from leadline_collector.rollup.retention import Retention, retain
+from leadline_collector.rollup.retention import retain
 from leadline_collector.rollup.worker import compact
 from tests.support.clock import FakeClock
 from tests.support.documents import NOW_S, window

@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 
 import pytest
 
+from leadline_collector.auth.failure_limit import FAILURES_MAX
 from leadline_collector.config import CollectorConfig
 from leadline_collector.db.transactions import Store
 from leadline_collector.http import sessions
-from leadline_collector.http.client_limits import FAILURES_MAX
 from leadline_collector.server.serve import running
 from tests.integration.conftest import Answer, Client
 from tests.integration.web.test_pages import parsed

@@ -19,9 +19,11 @@ from leadline.model import Failure, Window
 from leadline.statistics import window_statistics
 from leadline_collector.config import CollectorConfig
 from leadline_collector.db.transactions import Store
+from leadline_collector.mesh import store as mesh_store
 from leadline_collector.server.serve import running
 from leadline_collector.web import prewarm
 from leadline_collector.web.charts import render
+from leadline_collector.windows import store as window_store
 from leadline_collector.windows.rows import window_row
 from tests.integration.conftest import Answer, Client
 from tests.support.clock import FakeClock
@@ -254,11 +256,16 @@ def test_simulated_sites_carry_a_band(client: Client, path: str) -> None:
 def test_a_generated_row_marks_cell_page_and_pair(client: Client, store: Store, fra1: str) -> None:
     """One row without a batch is enough; the other direction stays as it is."""
     with store.read() as reader:
-        ids = reader.agent_ids(["fra1"])["fra1"], reader.target_ids(["ams1"])["ams1"]
+        ids = (
+            mesh_store.load_agent_ids(reader.connection, ["fra1"])["fra1"],
+            mesh_store.load_target_ids(reader.connection, ["ams1"])["ams1"],
+        )
     store.make_partitions([LAST_S])
     with store.write() as writer:
         stats = window_statistics(steady(2_000))
-        writer.add_windows(ids[0], [window_row(*ids, LAST_S, 1_000, stats, mesh_version=1, batch=None)])
+        window_store.add_windows(
+            writer.connection, ids[0], [window_row(*ids, LAST_S, 1_000, stats, mesh_version=1, batch=None)]
+        )
 
     page = page_at(client, "/")
 

@@ -7,8 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
+from leadline_collector.errors import NotFoundError
 from leadline_collector.http.app_state import Serving
-from leadline_collector.http.problems import ProblemError
 from leadline_collector.live import agent_health
 from leadline_collector.web.charts import render
 from leadline_collector.web.charts.site_map import HEIGHT
@@ -50,7 +50,7 @@ def map_picture(
     """The map as a picture."""
     spec = map_view.map_spec(service.store, asked, service.now_s())
     if spec is None:
-        raise ProblemError(404, "there is no site to draw: run `leadline mesh apply FILE`")
+        raise NotFoundError("there is no site to draw: run `leadline mesh apply FILE`")
     drawing = render.svg(spec, width, dark=theme is Theme.DARK, height=HEIGHT).replace(ELSEWHERE, "")
     return Response(drawing, headers=SVG_HEADERS, media_type="image/svg+xml")
 

@@ -18,10 +18,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from leadline_collector.auth.secrets import sha256_of
+from leadline_collector.errors import ForbiddenError, TooManyAttemptsError
 from leadline_collector.http import request_body, roles, sessions
 from leadline_collector.http.app_state import Service, Serving
-from leadline_collector.http.client_limits import peer_of
-from leadline_collector.http.problems import ProblemError
+from leadline_collector.http.client_address import peer_of
 from leadline_collector.web.routes.pages import HEADERS, PageRoute, page
 
 log = logging.getLogger(__name__)
@@ -76,14 +76,14 @@ def refuse_foreign(request: Request) -> None:
     """403 for a form of another site. Browsers send Origin with every POST; what sends none is no browser."""
     origin = request.headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
-        raise ProblemError(403, f"this form was sent from {origin}, not from a page of this collector")
+        raise ForbiddenError(f"this form was sent from {origin}, not from a page of this collector")
 
 
 def _opens(service: Service, viewer_sha256: bytes, key: str, peer: str) -> bool:
     """True if the key may read; a wrong one is counted, and 429 past the count."""
     wait_s = service.login_limit.wait_s(peer)
     if wait_s:
-        raise ProblemError(429, f"too many wrong keys: wait {wait_s} s", {"Retry-After": str(wait_s)})
+        raise TooManyAttemptsError(f"too many wrong keys: wait {wait_s} s", retry_after_s=wait_s)
     given = sha256_of(key.strip())
     if hmac.compare_digest(given, viewer_sha256) or roles.is_admin(service, given):
         return True

@@ -29,9 +29,9 @@ from starlette.responses import RedirectResponse, Response
 
 from leadline import __version__, evaluation
 from leadline.errors import LeadlineError
+from leadline_collector.errors import NotFoundError, UnauthenticatedError
 from leadline_collector.http import roles, sessions
 from leadline_collector.http.app_state import Serving, service_of
-from leadline_collector.http.problems import ProblemError
 from leadline_collector.web import formatting, prewarm
 from leadline_collector.web.charts import render
 from leadline_collector.web.charts.spec_templates import Spec
@@ -82,7 +82,7 @@ class PageRoute(APIRoute):
 
 def _wants_key(request: Request, error: Exception) -> bool:
     """True for somebody without a key who asks for a page; a wrong key in the header is answered with 401."""
-    is_refused = isinstance(error, ProblemError) and error.status == 401
+    is_refused = isinstance(error, UnauthenticatedError)
     return is_refused and request.method == "GET" and "authorization" not in request.headers
 
 
@@ -140,7 +140,7 @@ def vega(accept_encoding: Annotated[str, Header()] = "") -> Response:
 def static(name: str) -> Response:
     """A file the pages use, that of the login too; nothing in it is anybody's."""
     if name not in STATIC:
-        raise ProblemError(404, f"there is no file {name!r}")
+        raise NotFoundError(f"there is no file {name!r}")
     return Response(_content(name), headers=STATIC_HEADERS, media_type=STATIC[name])
 
 

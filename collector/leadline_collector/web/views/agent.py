@@ -10,11 +10,11 @@ from leadline.mesh.model import Mesh, Route
 from leadline.model import WINDOW_S
 from leadline.wire.admin import KeyEntry
 from leadline.wire.batch import GapReason, is_imported
-from leadline_collector.analysis.documents import GapAnswer
 from leadline_collector.auth import key_store
 from leadline_collector.db.transactions import Store
+from leadline_collector.errors import NotFoundError
+from leadline_collector.gaps.documents import GapAnswer
 from leadline_collector.gaps.service import agent_gaps
-from leadline_collector.http.problems import ProblemError
 from leadline_collector.mesh import service as mesh_service
 from leadline_collector.web import formatting
 from leadline_collector.web.views.agents import (
@@ -85,7 +85,7 @@ def agent_page(store: Store, name: str, now_s: int) -> AgentPage:
         entry = next((one for one in key_store.agents(reader.connection, now_s) if one.name == name), None)
         told = told_by_name(reader)
     if entry is None or is_imported(name):
-        raise ProblemError(404, f"no mesh ever had an agent {name!r}")
+        raise NotFoundError(f"no mesh ever had an agent {name!r}")
     mesh = found[1] if found else None
     known = Known(mesh=mesh, told=told, now_s=now_s)
     period, first_s = since_first(store, name, settled(now_s, GAP_DAYS * DAY_S))

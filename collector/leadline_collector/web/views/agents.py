@@ -22,6 +22,7 @@ from leadline_collector.live import store as live_store
 from leadline_collector.live.agent_health import Concern, Standing, Told
 from leadline_collector.live.store import AgentNow
 from leadline_collector.mesh import service as mesh_service
+from leadline_collector.mesh import store as mesh_store
 from leadline_collector.time_range import Period
 from leadline_collector.web import formatting
 
@@ -132,7 +133,9 @@ class Known:
 def told_by_name(reader: Reader) -> dict[str, Told]:
     """What agents told of themselves, by name."""
     rows = live_store.agents(reader.connection)
-    return {agent.name: _told_of(rows[agent.id]) for agent in reader.agents() if agent.id in rows}
+    return {
+        agent.name: _told_of(rows[agent.id]) for agent in mesh_store.load_agents(reader.connection) if agent.id in rows
+    }
 
 
 def _told_of(row: AgentNow) -> Told:
@@ -230,7 +233,7 @@ def _gaps_json(name: str, period: Period) -> str:
 def since_first(store: Store, name: str, period: Period) -> tuple[Period, int | None]:
     """What of a period can miss anything, and the first window if it lies in there: before it an agent owes none."""
     with store.read() as reader:
-        src_id = reader.agent_ids([name]).get(name)
+        src_id = mesh_store.load_agent_ids(reader.connection, [name]).get(name)
         first = None if src_id is None else journal_store.first_window(reader.connection, src_id)
     if first is None or not period.start_s < first < period.end_s:
         return period, None

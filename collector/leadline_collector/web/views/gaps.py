@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from leadline.model import Pair
-from leadline_collector.analysis.documents import GapAnswer
 from leadline_collector.db.transactions import Store
+from leadline_collector.gaps.documents import GapAnswer
 from leadline_collector.time_range import Period
 from leadline_collector.web import formatting
 from leadline_collector.web.params import Asked

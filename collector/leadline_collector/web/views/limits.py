@@ -16,7 +16,7 @@ from leadline.limits import descriptions
 from leadline.limits.catalogue import Catalogue, Conflict, Evaluable, Limit, Profile, Source, catalogue
 from leadline.mesh.model import Mesh
 from leadline_collector.db.transactions import Store
-from leadline_collector.http.problems import ProblemError
+from leadline_collector.errors import NotFoundError
 from leadline_collector.mesh import service as mesh_service
 from leadline_collector.web.params import Choice
 
@@ -135,7 +135,7 @@ def limit_page(store: Store, limit_id: str) -> LimitPage:
     known, used = catalogue(), _used(store)
     limit = known.limits.get(limit_id)
     if limit is None:
-        raise ProblemError(404, f"no limit or profile of the catalogue is called {limit_id!r}")
+        raise NotFoundError(f"no limit or profile of the catalogue is called {limit_id!r}")
     how = evaluation.criterion(limit)
     return LimitPage(
         limit=limit,

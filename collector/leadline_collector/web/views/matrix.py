@@ -20,7 +20,7 @@ from leadline.model import Pair, Site
 from leadline_collector.analysis.documents import MatrixAnswer, PairAnswer, ProfileAnswer, TallyAnswer
 from leadline_collector.analysis.matrix import matrix
 from leadline_collector.db.transactions import Store
-from leadline_collector.http.problems import ProblemError
+from leadline_collector.errors import InvalidRequestError
 from leadline_collector.mesh import service as mesh_service
 from leadline_collector.time_range import Period
 from leadline_collector.web import formatting
@@ -148,7 +148,7 @@ def matrix_page(store: Store, asked: Asked, now_s: int) -> MatrixPage:
     """The page for these parameters; the errors are those of ``period_of`` and ``matrix``, 422 for an unknown order."""
     period = asked.period(now_s)
     if asked.sort not in (None, WORST_FIRST):
-        raise ProblemError(422, f"sort: {asked.sort!r} is not {WORST_FIRST!r}", path="sort")
+        raise InvalidRequestError(f"sort: {asked.sort!r} is not {WORST_FIRST!r}", path="sort")
     with store.read() as reader:
         found = mesh_service.in_force(reader)
     mesh = found[1] if found else None

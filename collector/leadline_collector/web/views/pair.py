@@ -14,7 +14,7 @@ from leadline.mesh.model import Mesh
 from leadline.model import Pair
 from leadline.wire.batch import is_imported
 from leadline_collector.db.transactions import Store
-from leadline_collector.http.problems import ProblemError
+from leadline_collector.errors import NotFoundError
 from leadline_collector.mesh import service as mesh_service
 from leadline_collector.time_range import Period
 from leadline_collector.web import formatting
@@ -177,7 +177,7 @@ def chart_spec(store: Store, source: str, destination: str, name: Name, asked: A
         return pair_charts.round_trips(found[0], steps[0], lines, max(map(highest, steps))).spec
     spec = pair_charts.distribution_of([pair_charts.curve(one) for one in found], lines)
     if spec is None:
-        raise ProblemError(404, "no window of this pair is known in this period")
+        raise NotFoundError("no window of this pair is known in this period")
     return spec
 
 
@@ -191,19 +191,19 @@ def found_pair(store: Store, source: str, destination: str) -> tuple[int, Mesh, 
     with store.read() as reader:
         found = mesh_service.in_force(reader)
     if found is None:
-        raise ProblemError(404, "no mesh is in force yet: run `leadline mesh apply FILE`")
+        raise NotFoundError("no mesh is in force yet: run `leadline mesh apply FILE`")
     version, mesh = found
     sites = [site.name for site in mesh.sites]
     for name in (source, destination):
         if name not in sites:
             near = get_close_matches(name, sites, cutoff=0.5)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            raise ProblemError(404, f"the mesh in force (version {version}) has no site {name!r}{hint}")
+            raise NotFoundError(f"the mesh in force (version {version}) has no site {name!r}{hint}")
     if source == destination:
-        raise ProblemError(404, f"a pair joins two sites, and {source!r} is one")
+        raise NotFoundError(f"a pair joins two sites, and {source!r} is one")
     pair = Pair(source=source, destination=destination)
     if pair not in mesh.pairs:
-        raise ProblemError(404, f"the mesh in force (version {version}) does not probe {source} → {destination}")
+        raise NotFoundError(f"the mesh in force (version {version}) does not probe {source} → {destination}")
     return version, mesh, pair
 
 

@@ -13,10 +13,11 @@ from leadline.limits.catalogue import catalogue
 from leadline.mesh.model import Mesh
 from leadline.model import Failure, Pair
 from leadline.wire.batch import is_imported
-from leadline_collector.analysis.documents import GapAnswer
 from leadline_collector.analysis.verdicts import Question, Windows, judged
 from leadline_collector.db.transactions import Reader
 from leadline_collector.gaps import service as gap_service
+from leadline_collector.gaps.documents import GapAnswer
+from leadline_collector.mesh import store as mesh_store
 from leadline_collector.mesh.paths import paths_by_pair
 from leadline_collector.rollup import failure_counts
 from leadline_collector.time_range import DAY_S, Period, days_of
@@ -118,7 +119,11 @@ def failures_of(reader: Reader, pair: Pair, period: Period) -> dict[Failure, int
 def agents_of(reader: Reader, mesh: Mesh, pair: Pair) -> list[str]:
     """The agents in force or gone that measure the pair in any direction; imported files have none."""
     sources = {one.source for one in _directions(mesh, pair)}
-    return sorted(one.name for one in reader.agents() if one.site in sources and not is_imported(one.name))
+    return sorted(
+        one.name
+        for one in mesh_store.load_agents(reader.connection)
+        if one.site in sources and not is_imported(one.name)
+    )
 
 
 def gaps_of(reader: Reader, agents: Iterable[str], period: Period) -> list[tuple[str, GapAnswer]]:

@@ -17,19 +17,19 @@ from leadline.mesh.model import Mesh
 from leadline.model import WINDOW_S, Pair
 from leadline_collector.analysis.verdicts import Question, Windows, judged
 from leadline_collector.db.transactions import Reader, Store
-from leadline_collector.http.problems import ProblemError
+from leadline_collector.errors import InvalidRequestError, NotFoundError
 from leadline_collector.http.ttl_cache import Kept
 from leadline_collector.live import store as live_store
 from leadline_collector.live.store import PairNow
 from leadline_collector.mesh import registry
 from leadline_collector.mesh import service as mesh_service
 from leadline_collector.rollup import profile_revisions
-from leadline_collector.rollup.dirty_hours import HOUR_S
 from leadline_collector.time_range import DAY_S, Period
 from leadline_collector.web import formatting
 from leadline_collector.web.params import Asked
 from leadline_collector.web.views.pair_data import verdict_days
 from leadline_collector.web.views.verdict_labels import WORDS, VerdictView, look, view
+from leadline_collector.windows.dirty_hours import HOUR_S
 from leadline_verdict.decision import Rule
 from leadline_verdict.document import PairVerdict, SitesVerdict, VerdictDocument, Word
 from leadline_verdict.requirements import NO_WISHES
@@ -136,7 +136,7 @@ def _since(row: PairNow, now_s: int) -> str:
 
 
 def _refuse_empty() -> tuple[int, Mesh]:
-    raise ProblemError(404, "no mesh is in force yet: run `leadline mesh apply FILE`")
+    raise NotFoundError("no mesh is in force yet: run `leadline mesh apply FILE`")
 
 
 def default_profile(mesh: Mesh) -> str:
@@ -148,11 +148,10 @@ def default_profile(mesh: Mesh) -> str:
 def _part(mesh: Mesh, group: str | None) -> Mesh:
     """The mesh with only the pairs of a group."""
     if group is not None and group not in mesh.groups:
-        raise ProblemError(422, f"group: {group!r} is none of {', '.join(mesh.groups)}", path="group")
+        raise InvalidRequestError(f"group: {group!r} is none of {', '.join(mesh.groups)}", path="group")
     pairs = {pair: settings for pair, settings in mesh.pairs.items() if group is None or group in settings.groups}
     if len(pairs) > PAIRS_MAX:
-        raise ProblemError(
-            422,
+        raise InvalidRequestError(
             f"group: {len(pairs)} pairs are more than {PAIRS_MAX} on one page; ask for a group, "
             "for two sites by their page, or use `leadline verdict`",
             path="group",

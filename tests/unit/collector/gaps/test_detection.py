@@ -7,11 +7,10 @@ from dataclasses import replace
 import pytest
 
 from leadline.wire.batch import GapReason
-from leadline_collector.db.transactions import Island
 from leadline_collector.gaps.detection import Neighbours, agent_holes, explained, path_holes, true_span
 from leadline_collector.gaps.store import Quarantine, Quarantined, ToldGap
-from leadline_collector.journal.store import Seal
-from leadline_collector.windows.rows import BatchKey
+from leadline_collector.journal.store import BatchKey, Seal
+from leadline_collector.windows.store import Island
 
 T = 1_795_327_200
 US = 1_000_000

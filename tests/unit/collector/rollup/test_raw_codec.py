@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from leadline.model import NEEDS_DETAIL, ErrorBound, Failure, Miss, Window, window_of
 from leadline.wire import batch as wire
 from leadline_collector.rollup import byte_shuffle
-from leadline_collector.rollup.dirty_hours import HOUR_S
 from leadline_collector.rollup.raw_codec import FAILURE_CODES, Chunk, rtts
+from leadline_collector.windows.dirty_hours import HOUR_S
 
 HOUR = 1_795_327_200
 

@@ -1,14 +1,11 @@
-"""Who is at the other end, and how often it may fail."""
+"""The address of a client."""
 
 from __future__ import annotations
 
 import pytest
 from starlette.requests import Request
 
-from leadline_collector.http.client_limits import FAILURES_MAX, PEERS_MAX, FailureLimit, peer_of
-from tests.support.clock import FakeClock
-
-SECOND = 1_000_000_000
+from leadline_collector.http.client_address import peer_of
 
 
 def request(client: str, *forwarded: str) -> Request:
@@ -34,27 +31,3 @@ def test_the_peer_is_what_somebody_we_trust_says(
 ) -> None:
     """The connection's address; behind a proxy only what that proxy added, never what came with the request."""
     assert peer_of(request(client, *forwarded), behind_proxy) == expected
-
-
-def test_a_peer_waits_after_too_many_failures_and_no_other_does() -> None:
-    """The last allowed failure closes the door until the minute is over."""
-    clock = FakeClock()
-    limit = FailureLimit(clock)
-    for _ in range(FAILURES_MAX):
-        assert limit.wait_s("a") == 0
-        limit.failed("a")
-
-    assert (limit.wait_s("a"), limit.wait_s("b")) == (60, 0)
-    clock.advance(59 * SECOND + 1)
-    assert limit.wait_s("a") == 1
-    clock.advance(SECOND)
-    assert limit.wait_s("a") == 0
-
-
-def test_memory_for_peers_is_bounded() -> None:
-    """One more than there is room for: the one known longest is forgotten."""
-    limit = FailureLimit(FakeClock(), failures_max=1)
-    for number in range(PEERS_MAX + 1):
-        limit.failed(f"peer{number}")
-
-    assert (limit.wait_s("peer0"), limit.wait_s("peer1"), limit.wait_s(f"peer{PEERS_MAX}")) == (0, 60, 60)

@@ -1,43 +1,17 @@
-"""Who is at the other end of a connection, and how often a stranger may fail: bounded memory, one process's view."""
+"""Limits failed attempts of each client: bounded memory, per process."""
 
 from __future__ import annotations
 
-import ipaddress
 import threading
-
-from starlette.requests import Request
 
 from leadline.clock import Clock
 
-#: A person who mistypes needs a few; whoever guesses 256 bits needs more than there are.
+#: A person who mistypes needs a few attempts; guessing 256 random bits needs far more.
 FAILURES_MAX = 20
 PERIOD_S = 60
-#: Peers remembered at once; the longest known is forgotten for the next.
+#: Peers remembered at once; the oldest is forgotten for the next.
 PEERS_MAX = 4_096
-#: An IPv6 customer has a /64 at least: one peer.
-IPV6_PREFIX = 64
 NS_PER_S = 1_000_000_000
-
-
-def peer_of(request: Request, behind_proxy: bool) -> str:
-    """The address of whoever asks.
-
-    Behind a proxy it is what that proxy added, the last of the list: anything before it came with the request.
-    """
-    forwarded = request.headers.getlist("x-forwarded-for") if behind_proxy else []
-    if forwarded:
-        return _network(forwarded[-1].rpartition(",")[2].strip())
-    return _network(request.client.host if request.client else "")
-
-
-def _network(text: str) -> str:
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return "unknown"
-    if address.version == 6 and address.ipv4_mapped is None:
-        return str(ipaddress.ip_network((address, IPV6_PREFIX), strict=False))
-    return str(address)
 
 
 class FailureLimit:

@@ -1,0 +1,191 @@
+"""SQL of window statistics: rows of ``window_stat``."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import psycopg
+from sqlalchemy import ColumnElement, Connection, CursorResult, and_, bindparam, delete, func, select
+
+from leadline.model import WINDOW_S
+from leadline_collector.db import tables
+from leadline_collector.db.tables import window_stat
+from leadline_collector.journal.store import BatchKey
+from leadline_collector.mesh.store import PathIds
+from leadline_collector.windows import dirty_hours
+from leadline_collector.windows.rows import COLUMNS, WindowRow
+
+#: First key of the advisory locks that let one agent's batches take turns; the second is the agent's id.
+AGENT_LOCK = 53235464
+
+#: (dst_id, t): which window of an agent.
+Place: TypeAlias = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Island:
+    """Windows of a path from [start_s, end_s), none missing, all measured under one version of the mesh."""
+
+    start_s: int
+    end_s: int
+    dst_id: int
+    mesh_version: int
+
+
+def lock_agent(connection: Connection, src_id: int) -> None:
+    """Wait until no other transaction stores for this agent. SQLite has one writer anyway."""
+    if _is_postgresql(connection):
+        connection.execute(select(func.pg_advisory_xact_lock(AGENT_LOCK, src_id)))
+
+
+def load_window_batches(connection: Connection, src_id: int, places: Collection[Place]) -> dict[Place, BatchKey | None]:
+    """Those of the places that have a row, with the batch that last had a say in it; None if it is simulated."""
+    dst_ids, times = {dst_id for dst_id, _ in places}, {t for _, t in places}
+    column = window_stat.c
+    query = select(column.dst_id, column.t, column.epoch, column.seq).where(
+        column.src_id == src_id, column.dst_id.in_(dst_ids), column.t.in_(times)
+    )
+    found = {(row[0], row[1]): _key(row[2], row[3]) for row in connection.execute(query)}
+    return {place: found[place] for place in places if place in found}
+
+
+def load_islands(connection: Connection, src_id: int, start_s: int, end_s: int) -> list[Island]:
+    """The windows of an agent in [start_s, end_s) as runs without a hole, each of one target and mesh version."""
+    dst_ids = select(tables.target.c.id)
+    column = window_stat.c
+    # Minutes in a row keep their distance to their own number (gaps and islands).
+    run = column.t - WINDOW_S * func.row_number().over(
+        partition_by=(column.dst_id, column.mesh_version), order_by=column.t
+    )
+    runs = (
+        select(column.dst_id, column.mesh_version, column.t, run.label("run"))
+        .where(column.src_id == src_id, column.dst_id.in_(dst_ids), column.t >= start_s, column.t < end_s)
+        .subquery()
+    )
+    query = select(runs.c.dst_id, runs.c.mesh_version, func.min(runs.c.t), func.max(runs.c.t) + WINDOW_S)
+    rows = connection.execute(query.group_by(runs.c.dst_id, runs.c.mesh_version, runs.c.run))
+    return sorted(Island(dst_id=row[0], mesh_version=row[1], start_s=row[2], end_s=row[3]) for row in rows)
+
+
+def load_path_windows(
+    connection: Connection, path: PathIds, columns: Sequence[str], start_s: int, end_s: int, limit: int | None = None
+) -> Sequence[tuple[Any, ...]]:
+    """The named columns of a path's windows in [start_s, end_s), by time."""
+    column = window_stat.c
+    query = (
+        select(*(column[name] for name in columns))
+        .where(_of_path(path, start_s, end_s))
+        .order_by(column.t)
+        .limit(limit)
+    )
+    return _plain(connection.execute(query))
+
+
+def add_windows(connection: Connection, src_id: int, rows: Sequence[WindowRow]) -> None:
+    """Write rows of an agent's windows that have none, and mark their hours.
+
+    Their partitions must be there (``Store.make_partitions``).
+    """
+    if not rows:
+        return
+    dirty_hours.mark(connection, src_id, _times(rows))
+    if _is_postgresql(connection):
+        _copy_windows(connection, rows)
+    else:
+        connection.exec_driver_sql(_INSERT_WINDOW, list(rows))
+
+
+def add_missing_windows(connection: Connection, src_id: int, key: BatchKey, rows: Sequence[WindowRow]) -> set[Place]:
+    """Write the rows of a batch whose windows have none yet; the places of the others, which stay as they are.
+
+    The hours of all of them are marked.
+    """
+    if not rows:
+        return set()
+    dirty_hours.mark(connection, src_id, _times(rows))
+    if not _is_postgresql(connection):
+        return _insert_missing_windows(connection, src_id, key, rows)
+    try:
+        with connection.begin_nested():
+            _copy_windows(connection, rows)
+    except psycopg.errors.UniqueViolation:  # rare: an agent was restarted within the minute
+        taken = load_window_batches(connection, src_id, [_place(row) for row in rows]).keys()
+        _copy_windows(connection, [row for row in rows if _place(row) not in taken])
+        return set(taken)
+    return set()
+
+
+def _insert_missing_windows(
+    connection: Connection, src_id: int, key: BatchKey, rows: Sequence[WindowRow]
+) -> set[Place]:
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    if driver.executemany(f"{_INSERT_WINDOW} ON CONFLICT DO NOTHING", rows).rowcount == len(rows):
+        return set()
+    found = load_window_batches(connection, src_id, [_place(row) for row in rows])
+    return {place for place, writer in found.items() if writer != key}
+
+
+def _copy_windows(connection: Connection, rows: Iterable[WindowRow]) -> None:
+    # Through the driver, in the transaction of the connection: SQLAlchemy has no COPY. One text for all rows:
+    # the driver takes three times as long to write a row as % does.
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    with driver.cursor() as cursor, cursor.copy(_COPY_WINDOWS) as copy:
+        copy.write("".join([_COPY_ROW % (*row[:_EPOCH], _bytea(row[_EPOCH]), row[_SEQ]) for row in rows]))
+
+
+def delete_windows(connection: Connection, src_id: int, windows: Collection[Place]) -> None:
+    """Make room for rows that replace those of these (dst_id, t)."""
+    column = window_stat.c
+    statement = delete(window_stat).where(
+        column.src_id == src_id, column.dst_id == bindparam("dst"), column.t == bindparam("time")
+    )
+    connection.execute(statement, [{"dst": dst_id, "time": t} for dst_id, t in windows])
+
+
+_NAMES = ", ".join(COLUMNS)
+_INSERT_WINDOW = f"INSERT INTO {window_stat.name} ({_NAMES}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
+#: Python writes None as "None"; nothing else in a row reads so.
+_COPY_WINDOWS = f"COPY {window_stat.name} ({_NAMES}) FROM STDIN (NULL 'None')"
+_COPY_ROW = "\t".join(["%s"] * len(COLUMNS)) + "\n"
+_EPOCH, _SEQ = COLUMNS.index("epoch"), COLUMNS.index("seq")
+assert (len(COLUMNS) - 2, len(COLUMNS) - 1) == (_EPOCH, _SEQ)  # as ``_copy_windows`` takes a row apart
+
+
+def _bytea(data: object) -> str | None:
+    """Bytes as PostgreSQL reads them in a COPY, where a backslash has to be doubled."""
+    return f"\\\\x{data.hex()}" if isinstance(data, bytes) else None
+
+
+def _place(row: WindowRow) -> Place:
+    dst_id, t = row[1], row[2]
+    assert isinstance(dst_id, int)
+    assert isinstance(t, int)
+    return dst_id, t
+
+
+def _times(rows: Sequence[WindowRow]) -> set[int]:
+    return {row[2] for row in rows}  # type: ignore[misc]  # the third column is the time
+
+
+def _key(epoch: bytes | None, seq: int | None) -> BatchKey | None:
+    return None if epoch is None or seq is None else BatchKey(epoch=epoch, seq=seq)
+
+
+def _plain(result: CursorResult[Any]) -> Sequence[tuple[Any, ...]]:
+    """All rows as the driver's tuples: at a million rows SQLAlchemy's own take as long again."""
+    rows: Sequence[tuple[Any, ...]] = result.cursor.fetchall()
+    result.close()
+    return rows
+
+
+def _of_path(path: PathIds, start_s: int, end_s: int) -> ColumnElement[bool]:
+    column = window_stat.c
+    return and_(column.src_id == path.src_id, column.dst_id == path.dst_id, column.t >= start_s, column.t < end_s)
+
+
+def _is_postgresql(connection: Connection) -> bool:
+    return connection.dialect.name == "postgresql"

@@ -1,0 +1,35 @@
+"""The digest of a profile revision."""
+
+from __future__ import annotations
+
+from leadline.evaluation import Criterion, Measure
+from leadline.limits.catalogue import Comparison
+from leadline_collector.rollup.profile_revisions import canonical_text
+
+
+def test_the_canonical_text_of_a_criterion_is_fixed() -> None:
+    """Databases store digests of this text: with another text every hour would be counted again."""
+    criterion = Criterion(
+        limit_id="vmware-vsan-9.0-stretched-rtt",
+        measure=Measure.P95,
+        comparison=Comparison.LESS,
+        limit_us=5_000,
+        sensitivity=Measure.MAX,
+        approximation="p95 stands for the limit",
+    )
+
+    assert canonical_text(criterion) == (
+        "Criterion(limit_id='vmware-vsan-9.0-stretched-rtt', measure=<Measure.P95: 'p95'>, "
+        "comparison=<Comparison.LESS: '<'>, limit_us=5000, peak_us=None, sensitivity=<Measure.MAX: 'max'>, "
+        "approximation=None)"
+    )
+
+
+def test_an_absent_measure_is_none_in_the_canonical_text() -> None:
+    """A criterion without a stricter measure has None there."""
+    criterion = Criterion(limit_id="x", measure=Measure.MEAN, comparison=Comparison.LESS_EQUAL, limit_us=1, peak_us=2)
+
+    assert canonical_text(criterion) == (
+        "Criterion(limit_id='x', measure=<Measure.MEAN: 'mean'>, comparison=<Comparison.LESS_EQUAL: '<='>, limit_us=1, "
+        "peak_us=2, sensitivity=None, approximation=None)"
+    )

@@ -18,7 +18,7 @@ from leadline import __version__
 from leadline.clock import Clock
 from leadline.errors import ConfigError
 from leadline.model import WINDOW_S
-from leadline.wire import batch as wire
+from leadline.wire import control
 from leadline_agent.delivery.backoff import backoff_s
 from leadline_agent.delivery.batch_builder import Sealer
 from leadline_agent.delivery.collector_client import Unanswered
@@ -92,7 +92,7 @@ class AgentLoop:
         self._clock, self._rng, self._probe_command = clock, rng, probe_command
         self._resolver = resolver or Resolver()
         self._stopping = threading.Event()
-        self._plan: wire.Plan | None = None
+        self._plan: control.Plan | None = None
         self._plan_failures = 0
         self._probing: Probing | None = None
         self._handed_over: ProbePlan | None = None
@@ -173,7 +173,7 @@ class AgentLoop:
             self._plan_failures = 0
             self._take(answer)
 
-    def _take(self, plan: wire.Plan) -> None:
+    def _take(self, plan: control.Plan) -> None:
         """Put a plan in force, unless one of its targets cannot exist: then the plan in force stays."""
         try:
             for target in plan.targets:
@@ -189,7 +189,7 @@ class AgentLoop:
             log.error("plan not kept for the next start", extra={"reason": error.problem})
         log.info("plan received", extra={"mesh_version": plan.mesh_version, "targets": len(plan.targets)})
 
-    def _keep_probing(self, plan: wire.Plan, now_ns: int) -> None:
+    def _keep_probing(self, plan: control.Plan, now_ns: int) -> None:
         """Ask for the plan's names when it is time to, and hand it over with what is known; again when more is."""
         if self._resolve_timer.is_due(now_ns):
             self._resolve_timer.in_s(now_ns, RESOLVE_EVERY_S)

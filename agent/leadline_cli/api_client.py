@@ -12,7 +12,7 @@ import urllib3
 
 from leadline.errors import ConfigError, UnavailableError
 from leadline.user_dirs import data_directory
-from leadline.wire import batch as wire
+from leadline.wire import codec
 
 URL_DEFAULT = "http://127.0.0.1:8427"
 URL_VARIABLE = "LEADLINE_COLLECTOR_URL"
@@ -51,7 +51,7 @@ def _admin_key(args: argparse.Namespace) -> str:
 
 def administrate(args: argparse.Namespace, method: str, path: str, body: bytes, kind: type[Answer]) -> Answer:
     """Send one request as the administrator and read the answer; every failure is one line."""
-    return wire.decode(_data(args, method, path, body), kind)
+    return codec.decode(_data(args, method, path, body), kind)
 
 
 def fetch(args: argparse.Namespace, path: str) -> bytes:

@@ -16,6 +16,7 @@ from random import Random
 
 from leadline.model import ErrorBound, Window
 from leadline.wire import batch as wire
+from leadline.wire import codec
 from leadline_agent.delivery.batch_builder import GZIP_LEVEL
 
 PROBES = 60
@@ -106,7 +107,7 @@ def leadline_body(post: Post, pool: Sequence[Window]) -> bytes:
         monotonic_us=1,
         series=series,
     )
-    return gzip.compress(wire.encode(batch), compresslevel=GZIP_LEVEL, mtime=0)
+    return gzip.compress(codec.encode(batch), compresslevel=GZIP_LEVEL, mtime=0)
 
 
 def victoria_body(post: Post, pool: Sequence[Window]) -> bytes:

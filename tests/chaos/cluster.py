@@ -18,7 +18,7 @@ from typing import Any
 import urllib3
 from sqlalchemy.engine import URL
 
-from leadline.wire import batch as wire
+from leadline.wire import codec, control
 from leadline_agent.delivery.collector_client import enrol
 from leadline_agent.identity.state_dir import AgentState, Credential
 from tests.chaos.proxy import Proxy
@@ -247,8 +247,8 @@ def mesh(agents: Sequence[str]) -> str:
 
 def enrolled(collector: Collector, site: str, proxy: Proxy, state_dir: Path) -> None:
     """Enrol the agent of a site, who will know the collector by its proxy."""
-    answer = collector.ask("POST", "/api/v1/tokens", wire.encode(wire.TokenRequest(site=site)))
-    token = wire.decode(answer, wire.TokenAnswer).token
+    answer = collector.ask("POST", "/api/v1/tokens", codec.encode(control.TokenRequest(site=site)))
+    token = codec.decode(answer, control.TokenAnswer).token
     found = enrol(collector.url, token, None)
     state_dir.mkdir()
     credential = Credential(

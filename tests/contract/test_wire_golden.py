@@ -17,6 +17,7 @@ import pytest
 from leadline.errors import WireError
 from leadline.model import Failure
 from leadline.wire import batch as wire
+from leadline.wire import codec, control
 from tests.contract.agent_v1 import AgentV1
 
 FOLDER = Path(__file__).parent / "wire"
@@ -26,13 +27,13 @@ KINDS = {
     for kind in (
         wire.Batch,
         wire.Ack,
-        wire.Plan,
-        wire.EnrolRequest,
-        wire.EnrolAnswer,
-        wire.RotateRequest,
-        wire.TokenRequest,
-        wire.TokenAnswer,
-        wire.MeshAnswer,
+        control.Plan,
+        control.EnrolRequest,
+        control.EnrolAnswer,
+        control.RotateRequest,
+        control.TokenRequest,
+        control.TokenAnswer,
+        control.MeshAnswer,
     )
 }
 
@@ -45,7 +46,7 @@ def names(pattern: str) -> list[str]:
 def read(name: str) -> Any:
     """Decode a golden file as the kind in its name."""
     kind, data = KINDS[name.removesuffix(".json").split("-")[1]], (FOLDER / name).read_bytes()
-    return wire.decode_batch(data) if kind is wire.Batch else wire.decode(data, kind)
+    return wire.decode_batch(data) if kind is wire.Batch else codec.decode(data, kind)
 
 
 @pytest.mark.parametrize("name", names("good-*.json"))
@@ -53,7 +54,7 @@ def test_a_good_document_is_understood(name: str) -> None:
     """It decodes, and what is encoded from it decodes to the same."""
     document = read(name)
 
-    assert wire.decode(wire.encode(document), type(document)) == document
+    assert codec.decode(codec.encode(document), type(document)) == document
 
 
 @pytest.mark.parametrize("name", names("bad-*.json"))
@@ -101,7 +102,7 @@ def test_the_frozen_agent_of_version_1_writes_the_golden_document() -> None:
     assert json.loads(gzip.decompress(agent.unsent[0])) == golden
 
 
-@pytest.mark.parametrize("kind", [*KINDS.values(), wire.Series, wire.Gap, wire.ClockState, wire.PlanTarget])
+@pytest.mark.parametrize("kind", [*KINDS.values(), wire.Series, wire.Gap, wire.ClockState, control.PlanTarget])
 @pytest.mark.source_tree
 def test_every_key_is_documented(kind: type[msgspec.Struct]) -> None:
     """docs/wire.md has every key of every document, and every failure."""

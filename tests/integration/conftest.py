@@ -15,6 +15,7 @@ import urllib3
 from sqlalchemy.engine import URL
 
 from leadline.wire import batch as wire
+from leadline.wire import codec, control
 from leadline_collector.config import CollectorConfig
 from leadline_collector.db import schema
 from leadline_collector.db.engine import Database
@@ -148,14 +149,14 @@ class Client:
 
     def token(self, site: str, ttl_s: int = 3_600) -> str:
         """A fresh enrolment token."""
-        request = wire.encode(wire.TokenRequest(site=site, ttl_s=ttl_s))
+        request = codec.encode(control.TokenRequest(site=site, ttl_s=ttl_s))
         answer = self.send("POST", "/api/v1/tokens", request, self.admin_key)
         assert answer.status == 200, answer.body
         return str(answer.json()["token"])
 
     def enrol(self, token: str, agent: str | None = None) -> Answer:
         """Exchange a token for a key."""
-        return self.send("POST", "/api/v1/enroll", wire.encode(wire.EnrolRequest(token=token, agent=agent)))
+        return self.send("POST", "/api/v1/enroll", codec.encode(control.EnrolRequest(token=token, agent=agent)))
 
     def key(self, agent: str, site: str) -> str:
         """The key of a freshly enrolled agent."""

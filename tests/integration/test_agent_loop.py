@@ -25,6 +25,7 @@ from leadline.clock import SystemClock, seeded
 from leadline.errors import UnavailableError
 from leadline.model import Failure
 from leadline.wire import batch as wire
+from leadline.wire import control
 from leadline_agent.agent import RESOLVE_EVERY_S
 from leadline_agent.delivery.batch_builder import unpack
 from leadline_agent.delivery.collector_client import CollectorClient, Unanswered
@@ -43,12 +44,12 @@ from tests.support.live_agent import LiveAgent, journal, until
 
 ROOT = Path(__file__).parents[2]
 MINUTES = 3
-PLAN = wire.Plan(
+PLAN = control.Plan(
     mesh_version=1,
     agent="fra1",
     site="fra",
     targets=[
-        wire.PlanTarget(
+        control.PlanTarget(
             name="ams1",
             site="ams",
             address="192.0.2.3",
@@ -159,12 +160,12 @@ def test_an_agent_goes_on_with_the_plan_of_last_time_while_its_collector_is_away
 class Meddled(CollectorClient):
     """A collector whose plans somebody spoils on the way."""
 
-    spoils: Callable[[wire.Plan], wire.Plan] = staticmethod(lambda plan: plan)
+    spoils: Callable[[control.Plan], control.Plan] = staticmethod(lambda plan: plan)
     known: int | None = 0
 
-    def plan(self, known_version: int | None) -> wire.Plan | Unanswered | None:
+    def plan(self, known_version: int | None) -> control.Plan | Unanswered | None:
         found = super().plan(self.known)
-        return type(self).spoils(found) if isinstance(found, wire.Plan) else found
+        return type(self).spoils(found) if isinstance(found, control.Plan) else found
 
 
 def test_a_plan_that_cannot_be_is_refused_and_the_old_one_goes_on(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from leadline.wire import batch as wire
+from leadline.wire import codec
 from leadline_cli.__main__ import main
 from leadline_collector.db.transactions import Store
 from leadline_collector.mesh import store as mesh_store
@@ -58,7 +59,7 @@ def audited(client: Client) -> list[dict[str, Any]]:
 
 def imported(*series: tuple[str, Any], source: str = "fra1", **members: Any) -> bytes:
     """A batch as the command sends it."""
-    return wire.encode(batch(*series, agent=f"import:{source}", mesh_version=0, **members))
+    return codec.encode(batch(*series, agent=f"import:{source}", mesh_version=0, **members))
 
 
 def post(client: Client, data: bytes, source: str = "fra1", query: str = "", key: str | None = None) -> Any:
@@ -222,7 +223,7 @@ def test_an_agent_cannot_import(client: Client, fra1: str) -> None:
 
 def test_a_batch_of_an_agent_does_not_come_in_by_the_side_door(client: Client, fra1: str) -> None:
     """The source in the path and in the batch are the same, so both begin with import:."""
-    assert post(client, wire.encode(batch(("ams1", steady(4_900))))).status == 403
+    assert post(client, codec.encode(batch(("ams1", steady(4_900))))).status == 403
     assert post(client, imported(("ams1", steady(4_900)), source="fra2")).status == 403
 
 

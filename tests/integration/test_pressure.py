@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from leadline.wire import batch as wire
+from leadline.wire import codec
 from leadline.wire.batch import BODY_BYTES_MAX, SERIES_MAX
 from leadline_collector.config import CollectorConfig
 from leadline_collector.db.transactions import Store
@@ -98,7 +98,7 @@ def refused(client: Client, reason: str) -> int:
 
 def test_ten_thousand_targets_are_refused(client: Client, fra1: str, store: Store) -> None:
     """More windows than a batch may have is 422 at ``series``, whatever stands behind it."""
-    one = msgspec.json.decode(wire.encode(batch(("ams1", steady(4_900)))))
+    one = msgspec.json.decode(codec.encode(batch(("ams1", steady(4_900)))))
     series = [one["series"][0] | {"target": f"t{n}", "interval_ms": 60_000, "rtt_us": [1]} for n in range(10_000)]
 
     answer = client.post_bytes(gzip.compress(msgspec.json.encode(one | {"series": series})), fra1)
@@ -122,7 +122,7 @@ def bomb() -> bytes:
     """A batch that inflates to nearly 8 MiB of numbers in long columns: the most memory a body can cost."""
     column = b"[" + b",".join([b"1000"] * 6_000) + b"]"
     one = b'{"target":"t","address":"1","start_s":60,"interval_ms":10,"rtt_us":' + column + b"}"
-    plain = wire.encode(batch()).replace(b'"series":[]', b'"series":[' + b",".join([one] * 270) + b"]")
+    plain = codec.encode(batch()).replace(b'"series":[]', b'"series":[' + b",".join([one] * 270) + b"]")
     return gzip.compress(plain)
 
 

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from leadline.wire import batch as wire
+from leadline.wire import codec
 from leadline.wire.batch import BODY_BYTES_MAX, INFLATED_BYTES_MAX
 from leadline_collector.errors import TooLargeError
 from leadline_collector.http.request_body import DRAIN_FACTOR, SMALL_BYTES_MAX
@@ -20,7 +21,7 @@ from tests.integration.conftest import Client
 from tests.support.documents import batch, body, steady
 
 GOOD = batch(("ams1", steady(4_900)))
-PLAIN = wire.encode(GOOD)
+PLAIN = codec.encode(GOOD)
 
 
 def changed(**members: object) -> bytes:

@@ -12,6 +12,7 @@ import pytest
 
 from leadline.clock import seeded
 from leadline.wire import batch as wire
+from leadline.wire import codec
 from leadline_agent.delivery.batch_builder import Sealer
 from leadline_agent.delivery.collector_client import CollectorClient
 from leadline_agent.delivery.responses import Answer, Kind
@@ -154,7 +155,7 @@ def test_an_agent_newer_than_its_collector_keeps_its_batches(
         clock=clock,
         rng=seeded(1),
     )
-    newer = msgspec.json.decode(wire.encode(batch(("ams1", steady(4_900))))) | {
+    newer = msgspec.json.decode(codec.encode(batch(("ams1", steady(4_900))))) | {
         "v": wire.WIRE_VERSION + 1,
         "mood": "good",
     }

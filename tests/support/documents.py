@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from leadline.model import Failure, Miss, Window
 from leadline.wire import batch as wire
+from leadline.wire import codec
 
 #: 2026-11-22 06:00:00 UTC, a whole minute.
 NOW_S = 1_795_327_200
@@ -83,4 +84,4 @@ def batch(
 
 def body(document: wire.Batch) -> bytes:
     """The bytes an agent sends."""
-    return gzip.compress(wire.encode(document), mtime=0)
+    return gzip.compress(codec.encode(document), mtime=0)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from leadline.model import Pair, ProbeSettings, Site, Target
-from leadline.wire.batch import Plan, PlanTarget
+from leadline.wire.control import Plan, PlanTarget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,8 +23,8 @@ from leadline.errors import ConfigError
 from leadline.limits.catalogue import catalogue
 from leadline.mesh.model import Endpoint, Mesh, PairSettings
 from leadline.model import Pair, ProbeSettings, Site, check_address, check_name
-from leadline.wire.batch import TARGETS_MAX
 from leadline.wire.codec import convert
+from leadline.wire.control import TARGETS_MAX
 
 #: A mesh of a thousand sites is about 150 kB; more is not a hand-written file.
 FILE_BYTES_MAX = 1 << 20

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from leadline.wire.batch import Count, Name, PublicKey
+from leadline.wire.batch import Count, Name
+from leadline.wire.control import PublicKey
 
 #: Hex digits of a SHA-256 that name a token or key: 64 bits, for telling apart and never for proving.
 ID_LENGTH = 16

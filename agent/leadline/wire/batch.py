@@ -13,12 +13,10 @@ Rule 3: keys are only ever added, with a default that means what their absence m
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, TypeVar
+from typing import Annotated
 
-import msgspec
 from msgspec import Meta, Struct
 
 from leadline.errors import WireError, WireVersionError
@@ -29,12 +27,10 @@ from leadline.model import (
     ErrorBound,
     Failure,
     Miss,
-    ProbeSettings,
-    Target,
     Window,
     check_name,
 )
-from leadline.wire.codec import decoder
+from leadline.wire.codec import decode
 
 WIRE_VERSION = 2
 
@@ -48,8 +44,6 @@ SERIES_MAX = 4_096
 SLOTS_MAX = 6_000
 #: Gaps in one batch: a spool that overflowed for days tells of its drops in a few records.
 GAPS_MAX = 1_024
-#: Targets in one plan.
-TARGETS_MAX = 10_000
 #: An RTT above one minute is beyond every timeout (RFC 6703 §4.1.1: 51 s).
 RTT_US_MAX = 60_000_000
 #: 2100-01-01, in seconds: keeps every stored time far from overflow.
@@ -63,9 +57,6 @@ Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH_MAX)]
 Address = Annotated[str, Meta(min_length=1, max_length=253)]
 Hex128 = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
-#: An Ed25519 public key, and a signature (``signature``).
-PublicKey = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
-SignatureHex = Annotated[str, Meta(pattern=r"^[0-9a-f]{128}\Z")]
 Count = Annotated[int, Meta(ge=0, le=INT63_MAX)]
 TimeUs = Annotated[int, Meta(ge=0, le=TIME_S_MAX * 1_000_000)]
 RttUs = Annotated[int, Meta(ge=0, le=RTT_US_MAX)]
@@ -185,122 +176,6 @@ class Ack(Struct, frozen=True, kw_only=True):
     received_at_us: Count | None = None
     #: When the key that sent the batch ends; None for a key without an end.
     key_expires_at_s: Count | None = None
-
-
-class PlanTarget(Struct, frozen=True, kw_only=True):
-    """One target of an agent's plan."""
-
-    name: Name
-    site: Name
-    address: Address
-    interval_ms: int
-    timeout_ms: int
-    payload_bytes: int
-    dscp: int
-    dont_fragment: bool
-
-    def target(self) -> Target:
-        """The noun; ValueError where a value is out of range."""
-        settings = ProbeSettings(
-            interval_ms=self.interval_ms,
-            timeout_ms=self.timeout_ms,
-            payload_bytes=self.payload_bytes,
-            dscp=self.dscp,
-            dont_fragment=self.dont_fragment,
-        )
-        return Target(name=self.name, site=self.site, address=self.address, settings=settings)
-
-
-class Plan(Struct, frozen=True, kw_only=True):
-    """What one agent has to measure. Data, never code: unknown keys are passed over."""
-
-    mesh_version: Count
-    agent: Name
-    site: Name
-    #: The address probes leave from; None lets the host choose.
-    source_address: Address | None = None
-    targets: Annotated[list[PlanTarget], Meta(max_length=TARGETS_MAX)] = []
-
-
-class EnrolRequest(Strict, frozen=True, omit_defaults=True):
-    """A one-time token in exchange for a key."""
-
-    token: Annotated[str, Meta(min_length=16, max_length=128)]
-    #: Which agent of the token's site; may be left out where the mesh has only one.
-    agent: Name | None = None
-    #: With it the agent signs every batch from now on, and the collector takes no other; None: it does not sign.
-    signing_key: PublicKey | None = None
-
-
-class RotateRequest(Strict, frozen=True, omit_defaults=True):
-    """Asks for a new key; the body may be left out where nothing is said in it."""
-
-    #: A new signing key beside the one before, which is good until the new one was used.
-    signing_key: PublicKey | None = None
-    #: Signature of it (``signature.key_message``) by the signing key before; None where the agent has none yet.
-    endorsement: SignatureHex | None = None
-
-
-class EnrolAnswer(Struct, frozen=True, kw_only=True):
-    """The agent's identity. The key is shown this once; the collector keeps its SHA-256."""
-
-    agent: Name
-    site: Name
-    key: Annotated[str, Meta(min_length=16, max_length=128)]
-    #: When the key stops being good unless it is rotated before; None for a key without an end.
-    expires_at_s: Count | None = None
-    #: When it was made, by the collector's clock as the end is; None from a collector that does not say.
-    issued_at_s: Count | None = None
-    #: The signing key that was registered with it; None if there was none, or from a collector that knows of none.
-    signing_key: PublicKey | None = None
-
-
-class TokenRequest(Strict, frozen=True):
-    """Asks for a one-time enrolment token."""
-
-    site: Name
-    ttl_s: Annotated[int, Meta(ge=60, le=30 * 86_400)] = 86_400
-
-
-class TokenAnswer(Struct, frozen=True, kw_only=True):
-    """A one-time enrolment token, shown this once."""
-
-    token: str
-    site: Name
-    expires_at_s: Count
-
-
-class MeshAnswer(Struct, frozen=True, kw_only=True):
-    """What became of a mesh file."""
-
-    version: Count
-    #: False when the file says what the version in force already says.
-    changed: bool
-    sites: Count
-    agents: Count
-    pairs: Count
-
-
-Document = TypeVar("Document")
-
-
-def encode(document: Struct) -> bytes:
-    """The document as JSON."""
-    return msgspec.json.encode(document)
-
-
-def decode(data: bytes, kind: type[Document]) -> Document:
-    """The document in ``data``; WireError names the path of what is wrong with it."""
-    try:
-        return decoder(kind).decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise _wire_error(error) from error
-
-
-def _wire_error(error: Exception) -> WireError:
-    found = re.fullmatch(r"(.*?)(?: - at `\$?\.?(.*)`)?", str(error), re.DOTALL)
-    assert found is not None
-    return WireError(found[2] or "document", found[1])
 
 
 def decode_batch(data: bytes) -> Batch:

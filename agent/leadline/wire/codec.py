@@ -6,12 +6,17 @@ crash the interpreter. A collector that starts has a hundred agents asking for t
 
 from __future__ import annotations
 
+import re
 from threading import Lock
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import Struct
+
+from leadline.errors import WireError
 
 Kind = TypeVar("Kind")
+Document = TypeVar("Document")
 
 _MEETING = Lock()
 _met: dict[object, msgspec.json.Decoder[Any]] = {}
@@ -29,3 +34,22 @@ def convert(value: object, kind: type[Kind]) -> Kind:
     """What was read from TOML as a value of a type; msgspec.ValidationError where it is none."""
     decoder(kind)
     return msgspec.convert(value, kind, strict=True)
+
+
+def encode(document: Struct) -> bytes:
+    """The document as JSON."""
+    return msgspec.json.encode(document)
+
+
+def decode(data: bytes, kind: type[Document]) -> Document:
+    """The document in ``data``; WireError names the path of what is wrong with it."""
+    try:
+        return decoder(kind).decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise _wire_error(error) from error
+
+
+def _wire_error(error: Exception) -> WireError:
+    found = re.fullmatch(r"(.*?)(?: - at `\$?\.?(.*)`)?", str(error), re.DOTALL)
+    assert found is not None
+    return WireError(found[2] or "document", found[1])

@@ -15,6 +15,7 @@ from typing import Any
 from leadline.clock import Clock
 from leadline.model import WINDOW_S
 from leadline.wire import batch as wire
+from leadline.wire import codec
 from leadline_agent.host_clock import ClockOffset, boot_id, clock_state
 from leadline_agent.probe.ipc import Sealed
 from leadline_agent.spool.index import BatchId, PackedBatch
@@ -27,12 +28,12 @@ GZIP_LEVEL = 4
 
 def pack(batch: wire.Batch) -> bytes:
     """The body as it travels; the same batch always gives the same bytes."""
-    return gzip.compress(wire.encode(batch), compresslevel=GZIP_LEVEL, mtime=0)
+    return gzip.compress(codec.encode(batch), compresslevel=GZIP_LEVEL, mtime=0)
 
 
 def unpack(body: bytes) -> wire.Batch:
     """The batch in a body of our own."""
-    return wire.decode(gzip.decompress(body), wire.Batch)
+    return codec.decode(gzip.decompress(body), wire.Batch)
 
 
 class Sealer:

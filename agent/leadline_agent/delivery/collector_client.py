@@ -10,6 +10,7 @@ import urllib3
 
 from leadline.errors import ConfigError, LeadlineError, UnavailableError, WireError
 from leadline.wire import batch as wire
+from leadline.wire import codec, control
 from leadline.wire import headers as wire_headers
 from leadline.wire.headers import Backlog
 from leadline_agent.delivery.responses import Answer, no_answer, read_answer
@@ -84,7 +85,7 @@ class CollectorClient:
             return no_answer(answer.reason)
         return read_answer(answer.status, answer.retry_after, answer.data, wire.digest(body))
 
-    def plan(self, known_version: int | None) -> wire.Plan | Unanswered | None:
+    def plan(self, known_version: int | None) -> control.Plan | Unanswered | None:
         """The plan in force; None when it is still ``known_version``."""
         headers = {} if known_version is None else {"If-None-Match": f'"{known_version}"'}
         answer = self._request("GET", "/api/v1/plan", headers, None)
@@ -95,7 +96,7 @@ class CollectorClient:
         if answer.status != 200:
             return Unanswered(_reason(answer.status, answer.data))
         try:
-            return wire.decode(answer.data, wire.Plan)
+            return codec.decode(answer.data, control.Plan)
         except WireError as error:
             return Unanswered(f"the plan is not one: {error}")
 
@@ -157,13 +158,13 @@ def _reason(status: int, data: bytes) -> str:
 
 def enrol(
     url: str, token: str, agent: str | None, ca_file: str | None = None, signing_key: str | None = None
-) -> wire.EnrolAnswer:
+) -> control.EnrolAnswer:
     """Exchange a one-time token for the agent's key; ConfigError or UnavailableError says why not.
 
     ``signing_key`` is the public half, in hex, of what the agent will sign with.
     """
     try:
-        body = wire.encode(wire.EnrolRequest(token=token, agent=agent, signing_key=signing_key))
+        body = codec.encode(control.EnrolRequest(token=token, agent=agent, signing_key=signing_key))
         answer = _pool(ca_file).request(
             "POST", url.rstrip("/") + "/api/v1/enroll", body=body, redirect=False,
             headers={"Content-Type": "application/json"},
@@ -174,4 +175,4 @@ def enrol(
         raise UnavailableError(f"no answer from {url}: {error}; is the collector running there?") from error
     if answer.status != 200:
         raise UnavailableError(f"{url} did not enrol this agent: {_reason(answer.status, answer.data)}")
-    return wire.decode(answer.data, wire.EnrolAnswer)
+    return codec.decode(answer.data, control.EnrolAnswer)

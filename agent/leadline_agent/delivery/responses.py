@@ -15,6 +15,7 @@ import msgspec
 
 from leadline.errors import WireError
 from leadline.wire import batch as wire
+from leadline.wire import codec
 
 #: A detail longer than this is not for a log line.
 REASON_LENGTH_MAX = 300
@@ -111,7 +112,7 @@ def kind_of(status: int) -> Kind:
 
 def _read_200(body: bytes, digest: str) -> Answer:
     try:
-        ack = wire.decode(body, wire.Ack)
+        ack = codec.decode(body, wire.Ack)
     except WireError:
         return _stranger("200 from something that is no collector (a portal or proxy?)")
     if ack.digest != digest:

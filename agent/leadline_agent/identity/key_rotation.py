@@ -10,7 +10,7 @@ import msgspec
 import urllib3
 
 from leadline.errors import UnavailableError
-from leadline.wire import batch as wire
+from leadline.wire import codec, control
 from leadline_agent.identity.signer import Signer, new_seed, signer
 from leadline_agent.identity.state_dir import AgentState, Credential
 
@@ -34,7 +34,7 @@ def _rotate(state: AgentState, credential: Credential, seed: str | None, url: st
     answer = _request(credential, url, "POST", "/api/v1/rotate", _asked(credential, public))
     if answer.status != 200:
         raise UnavailableError(f"{url} gave no new key: {_reason(answer)}")
-    given = wire.decode(answer.data, wire.EnrolAnswer)
+    given = codec.decode(answer.data, control.EnrolAnswer)
     is_registered = public is not None and given.signing_key == public.hex()
     renewed = msgspec.structs.replace(
         credential,
@@ -55,7 +55,7 @@ def _asked(credential: Credential, public: bytes | None) -> bytes:
         return b""
     before: Signer | None = None if credential.signing_key is None else signer(credential.signing_key)
     endorsement = None if before is None else before.endorse(credential.agent, public).hex()
-    return wire.encode(wire.RotateRequest(signing_key=public.hex(), endorsement=endorsement))
+    return codec.encode(control.RotateRequest(signing_key=public.hex(), endorsement=endorsement))
 
 
 def _unused(renewed: Credential, url: str) -> str | None:

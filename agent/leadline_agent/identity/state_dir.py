@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from leadline.errors import ConfigError, WireError
-from leadline.wire import batch as wire
+from leadline.wire import codec, control
 
 
 class Credential(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -89,14 +89,14 @@ class AgentState:
         except (OSError, msgspec.DecodeError) as error:
             raise ConfigError(str(self._credential), f"cannot be read: {error}") from error
 
-    def save_plan(self, plan: wire.Plan) -> None:
+    def save_plan(self, plan: control.Plan) -> None:
         """Keep the plan for the next start."""
-        _write(self._plan, wire.encode(plan))
+        _write(self._plan, codec.encode(plan))
 
-    def load_plan(self) -> wire.Plan | None:
+    def load_plan(self) -> control.Plan | None:
         """The last plan; None when there is none that can be read."""
         try:
-            return wire.decode(self._plan.read_bytes(), wire.Plan)
+            return codec.decode(self._plan.read_bytes(), control.Plan)
         except (OSError, WireError):
             return None
 

@@ -12,19 +12,19 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 
-from leadline.wire import batch as wire
+from leadline.wire import control
 from leadline_agent.probe.ipc import ProbePlan, ProbeTarget
 
 #: A name server that does not answer holds a thread for ten seconds and more: 50 such names take a minute.
 THREADS_MAX = 8
 
 
-def resolved(plan: wire.Plan, addresses: Mapping[str, str | None]) -> ProbePlan:
+def resolved(plan: control.Plan, addresses: Mapping[str, str | None]) -> ProbePlan:
     """The plan as the probing process needs it; ``addresses`` has those of the names."""
     return ProbePlan(plan.mesh_version, [_probe_target(one, plan.source_address, addresses) for one in plan.targets])
 
 
-def _probe_target(target: wire.PlanTarget, source: str | None, addresses: Mapping[str, str | None]) -> ProbeTarget:
+def _probe_target(target: control.PlanTarget, source: str | None, addresses: Mapping[str, str | None]) -> ProbeTarget:
     address = target.address if _version(target.address) else addresses.get(target.address)
     usable = address is not None and source is not None and _version(address) == _version(source)
     return ProbeTarget(
@@ -74,7 +74,7 @@ class Resolver:
         self._addresses: dict[str, str | None] = {}
         self._has_news = False
 
-    def ask(self, plan: wire.Plan) -> None:
+    def ask(self, plan: control.Plan) -> None:
         """Ask for every name of the plan, but for those that are being asked for already."""
         names = {one.address for one in plan.targets if not _version(one.address)}
         with self._changed:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from leadline.wire import batch as wire
+from leadline.wire import codec
 from leadline.wire.admin import AgentEntry, AgentsAnswer, RevokedAnswer
 from leadline.wire.signing import key_id
 from leadline_cli import api_client
@@ -85,7 +85,7 @@ def run_list(args: argparse.Namespace) -> int:
     """Print one line an agent."""
     answer = api_client.administrate(args, "GET", "/api/v1/agents", b"", AgentsAnswer)
     if args.json:
-        print(wire.encode(answer).decode())
+        print(codec.encode(answer).decode())
         return 0
     for entry in answer.agents:
         print(_line(entry))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from leadline.wire import batch as wire
+from leadline.wire import codec
 from leadline.wire.admin import AuditAnswer
 from leadline_cli import api_client
 from leadline_cli.commands import (
@@ -152,7 +152,7 @@ def run_audit(args: argparse.Namespace) -> int:
     before = "" if args.before is None else f"&before={args.before}"
     answer = api_client.administrate(args, "GET", f"/api/v1/audit?limit={args.limit}{before}", b"", AuditAnswer)
     if args.json:
-        print(wire.encode(answer).decode())
+        print(codec.encode(answer).decode())
         return 0
     for entry in answer.entries:
         said = " ".join(f"{name}={value}" for name, value in entry.detail.items())

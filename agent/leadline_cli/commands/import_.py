@@ -14,6 +14,7 @@ from msgspec import Struct
 from leadline.durations import duration_ms
 from leadline.errors import ConfigError, UnavailableError
 from leadline.wire import batch as wire
+from leadline.wire import codec
 from leadline_cli import api_client
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def run_import(args: argparse.Namespace) -> int:
         _say("")
     stored = None if args.dry_run else _send(args, found)
     answer = document(found, stored)
-    print(wire.encode(answer).decode() if args.json else text(answer))
+    print(codec.encode(answer).decode() if args.json else text(answer))
     return 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from leadline.errors import ConfigError
 from leadline.mesh.model import Mesh
-from leadline.wire import batch as wire
+from leadline.wire import codec, control
 from leadline_cli import api_client
 
 
@@ -42,20 +42,20 @@ def run_apply(args: argparse.Namespace) -> int:
     except ConfigError as error:
         raise ConfigError(f"{args.file}: {error.key}", error.problem) from error
     if args.dry_run:
-        answer = wire.MeshAnswer(
+        answer = control.MeshAnswer(
             version=0, changed=False, sites=len(mesh.sites), agents=len(mesh.agents), pairs=len(mesh.pairs)
         )
         _print(args, mesh, answer, f"{args.file} is right")
         return 0
-    answer = api_client.administrate(args, "PUT", "/api/v1/mesh", text.encode(), wire.MeshAnswer)
+    answer = api_client.administrate(args, "PUT", "/api/v1/mesh", text.encode(), control.MeshAnswer)
     said = f"mesh version {answer.version} is in force" if answer.changed else f"no change: version {answer.version}"
     _print(args, mesh, answer, said)
     return 0
 
 
-def _print(args: argparse.Namespace, mesh: Mesh, answer: wire.MeshAnswer, said: str) -> None:
+def _print(args: argparse.Namespace, mesh: Mesh, answer: control.MeshAnswer, said: str) -> None:
     if args.json:
-        print(wire.encode(answer).decode())
+        print(codec.encode(answer).decode())
     else:
         paths = sum(1 for _ in mesh.routes())
         print(f"{said}: {answer.sites} sites, {answer.agents} agents, {answer.pairs} directed pairs, {paths} paths")

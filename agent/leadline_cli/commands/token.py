@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from leadline.durations import duration_ms
 from leadline.errors import ConfigError
-from leadline.wire import batch as wire
+from leadline.wire import codec, control
 from leadline.wire.admin import RevokedAnswer, TokenEntry, TokensAnswer
 from leadline_cli import api_client
 from leadline_cli.commands.agent_keys import moment
@@ -54,10 +54,10 @@ def run_create(args: argparse.Namespace) -> int:
         ttl_s = duration_ms(args.ttl) // 1_000
     except ValueError as error:
         raise ConfigError("--ttl", str(error)) from error
-    body = wire.encode(wire.TokenRequest(site=args.site, ttl_s=ttl_s))
-    answer = api_client.administrate(args, "POST", "/api/v1/tokens", body, wire.TokenAnswer)
+    body = codec.encode(control.TokenRequest(site=args.site, ttl_s=ttl_s))
+    answer = api_client.administrate(args, "POST", "/api/v1/tokens", body, control.TokenAnswer)
     if args.json:
-        print(wire.encode(answer).decode())
+        print(codec.encode(answer).decode())
     else:
         print(answer.token)
         print(f"for one agent of site {answer.site}, until {moment(answer.expires_at_s)}", file=sys.stderr)
@@ -68,7 +68,7 @@ def run_list(args: argparse.Namespace) -> int:
     """Print one line a token."""
     answer = api_client.administrate(args, "GET", "/api/v1/tokens", b"", TokensAnswer)
     if args.json:
-        print(wire.encode(answer).decode())
+        print(codec.encode(answer).decode())
         return 0
     for entry in answer.tokens:
         print(f"{entry.id} {entry.site:<16} {_state(entry)}")

@@ -19,6 +19,7 @@ from leadline.clock import Clock
 from leadline.errors import LeadlineError, WireError
 from leadline.model import ProbeSettings
 from leadline.wire import batch as wire
+from leadline.wire import codec, control
 from leadline_agent.delivery.responses import Answer, Kind, read_answer
 from leadline_agent.identity.signer import Signer
 from leadline_agent.identity.state_dir import Credential
@@ -81,7 +82,7 @@ class Asking:
         self._headers = {"Authorization": f"Bearer {credential.key}"}
         self._pool = urllib3.PoolManager(timeout=TIMEOUT_S, retries=False, maxsize=1, ca_certs=credential.ca_file)
 
-    def plan(self) -> tuple[Finding, wire.Plan | None]:
+    def plan(self) -> tuple[Finding, control.Plan | None]:
         """Whether the key is good, and the plan."""
         what = "credential"
         try:
@@ -92,7 +93,7 @@ class Asking:
             remedy = "enrol again: leadline token create, then leadline agent enroll with a fresh state directory"
             return fail(what, f"{self._url} does not take this agent's key ({answer.status})", remedy), None
         try:
-            plan = wire.decode(answer.data, wire.Plan)
+            plan = codec.decode(answer.data, control.Plan)
         except WireError as error:
             return fail(what, f"{answer.status} from {self._url}: {error}", "is this the collector's address?"), None
         return ok(
@@ -126,14 +127,14 @@ def judged_post(answer: Answer, took_ns: int) -> Finding:
     return fail("dry POST", answer.reason, "is something between this host and the collector that answers for it?")
 
 
-def names(plan: wire.Plan) -> tuple[Iterator[Finding], dict[str, str]]:
+def names(plan: control.Plan) -> tuple[Iterator[Finding], dict[str, str]]:
     """Whether every name of the plan has an address; the addresses, by target."""
     addresses = {target.name: resolve(target.address) for target in plan.targets}
     missing = [target for target in plan.targets if addresses[target.name] is None]
     return _name_findings(plan, missing), {name: found for name, found in addresses.items() if found is not None}
 
 
-def _name_findings(plan: wire.Plan, missing: Sequence[wire.PlanTarget]) -> Iterator[Finding]:
+def _name_findings(plan: control.Plan, missing: Sequence[control.PlanTarget]) -> Iterator[Finding]:
     for target in missing[:PROBES_MAX]:
         yield warn("DNS", f"{target.address} (target {target.name}) has no address", "its slots are not measured")
     if len(missing) > PROBES_MAX:

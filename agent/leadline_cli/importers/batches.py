@@ -14,6 +14,7 @@ import msgspec
 
 from leadline.model import WINDOW_S
 from leadline.wire import batch as wire
+from leadline.wire import codec
 from leadline_cli.importers.pipeline import Cut
 
 #: The version of the wire these batches are of; it is in their bytes, so it stays when the wire gets newer ones.
@@ -34,7 +35,7 @@ def parcels(cut: Cut, source: str, target: str, address: str) -> Iterator[bytes]
     """The bodies, oldest windows first."""
     name = epoch(cut, target, address)
     for seq, series in enumerate(_portions([wire.series(target, address, one) for one in cut.windows])):
-        yield wire.encode(_batch(source, name, seq, series))
+        yield codec.encode(_batch(source, name, seq, series))
 
 
 def _batch(source: str, name: str, seq: int, series: Sequence[wire.Series]) -> wire.Batch:
@@ -54,7 +55,7 @@ def _portions(series: Sequence[wire.Series]) -> Iterator[list[wire.Series]]:
     portion: list[wire.Series] = []
     size = ENVELOPE_BYTES
     for one in series:
-        more = len(wire.encode(one)) + 1
+        more = len(codec.encode(one)) + 1
         if portion and (size + more > wire.BODY_BYTES_MAX or len(portion) == wire.SERIES_MAX):
             yield portion
             portion, size = [], ENVELOPE_BYTES

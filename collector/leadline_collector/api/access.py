@@ -9,6 +9,7 @@ from fastapi import Path as PathPart
 
 from leadline.model import NAME_LENGTH_MAX
 from leadline.wire import batch as wire
+from leadline.wire import control
 from leadline.wire.admin import AgentsAnswer, AuditAnswer, RevokedAnswer, TokensAnswer
 from leadline_collector.auth import enrolment, key_rotation, key_store
 from leadline_collector.db import audit_log
@@ -30,12 +31,12 @@ AgentName = Annotated[str, PathPart(min_length=1, max_length=NAME_LENGTH_MAX)]
 @router.post(
     "/api/v1/enroll",
     dependencies=[Public],
-    responses=answers_with(wire.EnrolAnswer, 400, 401, 413, 422, 429, 503),
-    openapi_extra=takes(wire.EnrolRequest),
+    responses=answers_with(control.EnrolAnswer, 400, 401, 413, 422, 429, 503),
+    openapi_extra=takes(control.EnrolRequest),
 )
 def enroll(request: Request, service: Serving, body: Body) -> Response:
     """Exchange a one-time token for an agent's key."""
-    wanted = body_codec.decode_document(body, wire.EnrolRequest)
+    wanted = body_codec.decode_document(body, control.EnrolRequest)
     peer = peer_of(request, service.config.behind_proxy)
     try:
         answer = service.enrolment.enrol(wanted, peer)
@@ -51,12 +52,12 @@ def enroll(request: Request, service: Serving, body: Body) -> Response:
 
 @router.post(
     "/api/v1/rotate",
-    responses=answers_with(wire.EnrolAnswer, 400, 401, 403, 408, 413, 422, 503),
-    openapi_extra=takes(wire.RotateRequest, required=False),
+    responses=answers_with(control.EnrolAnswer, 400, 401, 403, 408, 413, 422, 503),
+    openapi_extra=takes(control.RotateRequest, required=False),
 )
 def rotate(agent: roles.Agent, sha256: roles.Presented, service: Serving, body: Body) -> Response:
     """A new key for the agent; the one it asked with is good until the new one was used once."""
-    request = body_codec.decode_document(body, wire.RotateRequest) if body else wire.RotateRequest()
+    request = body_codec.decode_document(body, control.RotateRequest) if body else control.RotateRequest()
     return JsonAnswer(service.key_rotation.rotate(agent, sha256, request))
 
 
@@ -70,12 +71,12 @@ def get_tokens(service: Serving) -> Response:
 @router.post(
     "/api/v1/tokens",
     dependencies=[Admin],
-    responses=answers_with(wire.TokenAnswer, 400, 401, 413, 422, 503),
-    openapi_extra=takes(wire.TokenRequest),
+    responses=answers_with(control.TokenAnswer, 400, 401, 413, 422, 503),
+    openapi_extra=takes(control.TokenRequest),
 )
 def tokens(service: Serving, body: Body) -> Response:
     """Make a one-time token with which an agent of a site enrols."""
-    request = body_codec.decode_document(body, wire.TokenRequest)
+    request = body_codec.decode_document(body, control.TokenRequest)
     return JsonAnswer(enrolment.create_token(service.store, service.clock, request))
 
 

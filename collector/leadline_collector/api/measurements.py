@@ -15,6 +15,7 @@ from starlette.status import HTTP_304_NOT_MODIFIED
 from leadline.clock import iso
 from leadline.model import NAME_LENGTH_MAX, Pair
 from leadline.wire import batch as wire
+from leadline.wire import control
 from leadline_collector.analysis.documents import MatrixAnswer, ProfilesAnswer, WindowsAnswer
 from leadline_collector.analysis.matrix import matrix
 from leadline_collector.analysis.pair_windows import LIMIT_DEFAULT, LIMIT_MAX, pair_windows
@@ -41,7 +42,7 @@ To = Annotated[str | None, Query(alias="to", description="like from; default now
 PROFILE = "a profile or a limit of the catalogue"
 
 
-@router.get("/api/v1/plan", responses=answers_with(wire.Plan, 401, 503) | {304: {"description": "unchanged"}})
+@router.get("/api/v1/plan", responses=answers_with(control.Plan, 401, 503) | {304: {"description": "unchanged"}})
 def plan(agent: roles.Agent, service: Serving, if_none_match: Annotated[str | None, Header()] = None) -> Response:
     """What the agent has to measure. The ETag is the version of the mesh."""
     found = mesh_service.plan(service.store, agent)
@@ -100,7 +101,7 @@ async def import_batch(
 @router.put(
     "/api/v1/mesh",
     dependencies=[Admin],
-    responses=answers_with(wire.MeshAnswer, 400, 401, 413, 422, 503),
+    responses=answers_with(control.MeshAnswer, 400, 401, 413, 422, 503),
     openapi_extra=takes_toml(),
 )
 def put_mesh(service: Serving, body: Body) -> Response:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from leadline.clock import Clock
 from leadline.errors import ConfigError
-from leadline.wire import batch as wire
+from leadline.wire import control
 from leadline.wire.admin import RevokedAnswer
 from leadline_collector.auth import key_store, signatures
 from leadline_collector.auth.failure_limit import FailureLimit
@@ -39,7 +39,7 @@ ANYBODY = ""
 REFUSALS_RECORDED_MAX = 120
 
 
-def create_token(store: Store, clock: Clock, request: wire.TokenRequest) -> wire.TokenAnswer:
+def create_token(store: Store, clock: Clock, request: control.TokenRequest) -> control.TokenAnswer:
     """A token with which one agent of a site can enrol; 422 for a site no mesh has."""
     token = new_secret(Kind.TOKEN)
     now_s = clock.wall_ns() // NS_PER_S
@@ -51,7 +51,7 @@ def create_token(store: Store, clock: Clock, request: wire.TokenRequest) -> wire
             raise InvalidRequestError(f"site: no mesh has a site {request.site!r}; apply the mesh first", path="site")
         audit_log.record(writer.connection, act)
     log.info("token created", extra={"site": request.site} | detail)
-    return wire.TokenAnswer(token=token, site=request.site, expires_at_s=expires_at_s)
+    return control.TokenAnswer(token=token, site=request.site, expires_at_s=expires_at_s)
 
 
 def revoke_token(store: Store, clock: Clock, token_id: str) -> RevokedAnswer:
@@ -81,7 +81,7 @@ class Enrolment:
     #: Refused enrolments of all peers together that the audit log records, so strangers cannot fill the disk.
     refusal_limit: FailureLimit
 
-    def enrol(self, request: wire.EnrolRequest, peer: str) -> wire.EnrolAnswer:
+    def enrol(self, request: control.EnrolRequest, peer: str) -> control.EnrolAnswer:
         """Return a key for an agent; the token is used up unless the request is refused.
 
         TooManyAttemptsError for a peer that failed too often.
@@ -97,7 +97,7 @@ class Enrolment:
         log.info("agent enrolled", extra={"agent": answer.agent, "site": answer.site, "peer": peer})
         return answer
 
-    def record_refusal(self, request: wire.EnrolRequest, peer: str, status: int) -> None:
+    def record_refusal(self, request: control.EnrolRequest, peer: str, status: int) -> None:
         """Write a refused enrolment to the log and, within the limit, to the audit log.
 
         ``status`` is the HTTP status of the response.
@@ -118,7 +118,9 @@ class Enrolment:
             audit_log.record(writer.connection, act)
 
 
-def _enrolled(store: Store, request: wire.EnrolRequest, peer: str, now_s: int, ttl_s: int | None) -> wire.EnrolAnswer:
+def _enrolled(
+    store: Store, request: control.EnrolRequest, peer: str, now_s: int, ttl_s: int | None
+) -> control.EnrolAnswer:
     key = new_secret(Kind.AGENT_KEY)
     expires_at_s = None if ttl_s is None else now_s + ttl_s
     token = sha256_of(request.token)
@@ -136,7 +138,7 @@ def _enrolled(store: Store, request: wire.EnrolRequest, peer: str, now_s: int, t
             writer.connection,
             Act(at_s=now_s, who=f"agent {name}", what=Event.AGENT_ENROLLED, subject=name, detail=detail),
         )
-    return wire.EnrolAnswer(
+    return control.EnrolAnswer(
         agent=name,
         site=site,
         key=key,

@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass
 
 from leadline.clock import Clock
-from leadline.wire import batch as wire
+from leadline.wire import control
 from leadline.wire.admin import RevokedAnswer
 from leadline_collector.auth import key_store, signatures, signing_key_store
 from leadline_collector.auth.failure_limit import FailureLimit
@@ -38,7 +38,7 @@ class KeyRotation:
     #: Limits how many refused signatures of one agent the audit log records.
     refusal_limit: FailureLimit
 
-    def rotate(self, agent: Numbered, sha256: bytes, request: wire.RotateRequest) -> wire.EnrolAnswer:
+    def rotate(self, agent: Numbered, sha256: bytes, request: control.RotateRequest) -> control.EnrolAnswer:
         """Return a new key for the agent whose request key has this digest; register its new signing key, if any."""
         now_s = self.clock.wall_ns() // NS_PER_S
         try:
@@ -49,8 +49,8 @@ class KeyRotation:
 
 
 def _rotated(
-    store: Store, agent: Numbered, sha256: bytes, request: wire.RotateRequest, now_s: int, ttl_s: int | None
-) -> wire.EnrolAnswer:
+    store: Store, agent: Numbered, sha256: bytes, request: control.RotateRequest, now_s: int, ttl_s: int | None
+) -> control.EnrolAnswer:
     key = new_secret(Kind.AGENT_KEY)
     expires_at_s = None if ttl_s is None else now_s + ttl_s
     detail = {"key": secret_id(sha256_of(key)), "replaces": secret_id(sha256)}
@@ -60,7 +60,7 @@ def _rotated(
         key_store.add_key(writer.connection, agent.id, sha256_of(key), now_s, expires_at_s, sha256)
         audit_log.record(writer.connection, _by_agent(agent, now_s, Event.KEY_ROTATED, detail))
     log.info("key rotated", extra={"agent": agent.name} | detail)
-    return wire.EnrolAnswer(
+    return control.EnrolAnswer(
         agent=agent.name,
         site=agent.site,
         key=key,

@@ -13,8 +13,7 @@ import logging
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from leadline.wire import batch as wire
-from leadline.wire import signing
+from leadline.wire import control, signing
 from leadline_collector.auth import signing_key_store
 from leadline_collector.auth.failure_limit import FailureLimit
 from leadline_collector.auth.signing_key_store import SigningKey
@@ -56,7 +55,7 @@ def is_signed_by(public: bytes, signed: bytes, message: bytes) -> bool:
     return True
 
 
-def register(writer: Writer, agent_id: int, name: str, request: wire.RotateRequest, now_s: int) -> None:
+def register(writer: Writer, agent_id: int, name: str, request: control.RotateRequest, now_s: int) -> None:
     """Add the signing key that a rotation brings; SignatureError if the key before does not vouch for it."""
     if request.signing_key is None:
         return

@@ -14,7 +14,7 @@ from msgspec import Struct
 from starlette.responses import Response
 
 from leadline import __version__
-from leadline.wire import admin
+from leadline.wire import admin, codec, control
 from leadline.wire import batch as wire
 from leadline_collector.analysis.documents import MatrixAnswer, ProfilesAnswer, WindowsAnswer
 from leadline_collector.gaps.documents import GapsAnswer
@@ -26,8 +26,8 @@ _REFERENCE = "#/components/schemas/{name}"
 
 #: Every document that goes over the API.
 DOCUMENTS: tuple[type[Struct], ...] = (
-    wire.Batch, wire.Ack, wire.Plan, wire.EnrolRequest, wire.EnrolAnswer, wire.RotateRequest, wire.TokenRequest,
-    wire.TokenAnswer, wire.MeshAnswer, MatrixAnswer, WindowsAnswer, GapsAnswer, ProfilesAnswer, HealthAnswer, MeshText,
+    wire.Batch, wire.Ack, control.Plan, control.EnrolRequest, control.EnrolAnswer, control.RotateRequest, control.TokenRequest,
+    control.TokenAnswer, control.MeshAnswer, MatrixAnswer, WindowsAnswer, GapsAnswer, ProfilesAnswer, HealthAnswer, MeshText,
     admin.TokensAnswer, admin.AgentsAnswer, admin.RevokedAnswer, admin.AuditAnswer, VerdictDocument,
 )  # fmt: skip
 
@@ -54,7 +54,7 @@ class JsonAnswer(Response):
     media_type = "application/json"
 
     def __init__(self, document: Struct, headers: dict[str, str] | None = None) -> None:
-        super().__init__(wire.encode(document), headers=headers)
+        super().__init__(codec.encode(document), headers=headers)
 
 
 class CsvAnswer(Response):

@@ -12,6 +12,7 @@ import msgspec
 
 from leadline.errors import WireError, WireVersionError
 from leadline.wire import batch as wire
+from leadline.wire import codec
 from leadline.wire.batch import INFLATED_BYTES_MAX, Batch
 from leadline_collector.errors import (
     CollectorError,
@@ -32,7 +33,7 @@ Document = TypeVar("Document")
 def decode_document(body: bytes, kind: type[Document]) -> Document:
     """A JSON document that is not compressed."""
     try:
-        return wire.decode(body, kind)
+        return codec.decode(body, kind)
     except WireError as error:
         raise _refusal(error) from error
 

@@ -11,7 +11,7 @@ from leadline.clock import Clock
 from leadline.errors import ConfigError
 from leadline.mesh.model import Endpoint, Mesh
 from leadline.mesh.parser import parse_mesh
-from leadline.wire import batch as wire
+from leadline.wire import control
 from leadline_collector.db import audit_log
 from leadline_collector.db.audit_log import Act, Event
 from leadline_collector.db.transactions import Reader, Store, Writer
@@ -48,7 +48,7 @@ def text_in_force(store: Store) -> StoredMesh:
     return stored
 
 
-def apply(store: Store, clock: Clock, body: bytes) -> wire.MeshAnswer:
+def apply(store: Store, clock: Clock, body: bytes) -> control.MeshAnswer:
     """Put a mesh file in force as a new version, unless it is the one in force to the byte."""
     try:
         text = body.decode()
@@ -79,7 +79,7 @@ def apply(store: Store, clock: Clock, body: bytes) -> wire.MeshAnswer:
                 ),
             )
     counts = {"sites": len(mesh.sites), "agents": len(mesh.agents), "pairs": len(mesh.pairs)}
-    return wire.MeshAnswer(version=version, changed=changed, **counts)
+    return control.MeshAnswer(version=version, changed=changed, **counts)
 
 
 def _add_names(writer: Writer, mesh: Mesh) -> None:
@@ -103,14 +103,14 @@ def _refuse_moves(site_of: Mapping[str, str], endpoints: tuple[Endpoint, ...]) -
             )
 
 
-def plan(store: Store, agent: Numbered) -> wire.Plan:
+def plan(store: Store, agent: Numbered) -> control.Plan:
     """What an agent has to measure: nothing while no mesh names it."""
     with store.read() as reader:
         found = in_force(reader)
     if found is None:
-        return wire.Plan(mesh_version=0, agent=agent.name, site=agent.site)
+        return control.Plan(mesh_version=0, agent=agent.name, site=agent.site)
     version, mesh = found
     try:
         return mesh.plan(agent.name, version)
     except KeyError:
-        return wire.Plan(mesh_version=version, agent=agent.name, site=agent.site)
+        return control.Plan(mesh_version=version, agent=agent.name, site=agent.site)

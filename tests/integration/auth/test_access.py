@@ -13,7 +13,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from leadline.wire import batch as wire
+from leadline.wire import codec
 from leadline_collector.config import CollectorConfig
 from leadline_collector.db.transactions import Store
 from leadline_collector.http import roles as http_roles
@@ -128,7 +128,7 @@ ROUTES = {
 BODIES = {
     "/api/v1/batches": body(batch(("ams1", steady(4_900)))),
     "/api/v1/tokens": b'{"site": "fra"}',
-    IMPORT: wire.encode(batch(("ams1", steady(4_900)), agent="import:fra2")),
+    IMPORT: codec.encode(batch(("ams1", steady(4_900)), agent="import:fra2")),
     "/api/v1/rotate": b"{}",
 }
 

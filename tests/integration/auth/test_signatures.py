@@ -12,7 +12,7 @@ from sqlalchemy import select, text
 from sqlalchemy.engine import URL
 
 from leadline.wire import batch as wire
-from leadline.wire import signing
+from leadline.wire import codec, control, signing
 from leadline_agent.delivery.collector_client import CollectorClient
 from leadline_agent.identity.signer import Signer, new_seed, signer
 from leadline_agent.identity.state_dir import AgentState, Credential
@@ -184,8 +184,8 @@ def test_lost_signing_keys_lock_nobody_out(client: Client, state: AgentState) ->
     """However often the answer to a rotation gets lost, the key the agent has is good, used before or not."""
     for _ in range(3):
         lost = signer(new_seed()).public
-        request = wire.RotateRequest(signing_key=lost.hex(), endorsement=key_of(state).endorse("fra1", lost).hex())
-        assert client.send("POST", "/api/v1/rotate", wire.encode(request), state.load_credential().key).status == 200
+        request = control.RotateRequest(signing_key=lost.hex(), endorsement=key_of(state).endorse("fra1", lost).hex())
+        assert client.send("POST", "/api/v1/rotate", codec.encode(request), state.load_credential().key).status == 200
 
     assert send(client, state, 1) == [200]
 
@@ -200,11 +200,11 @@ def test_the_bearer_key_alone_changes_no_signing_key(client: Client, state: Agen
         "other agent": key_of(state).endorse("fra2", mine.public),
     }
     endorsement = by[forged]
-    request = wire.RotateRequest(
+    request = control.RotateRequest(
         signing_key=mine.public.hex(), endorsement=None if endorsement is None else endorsement.hex()
     )
 
-    answer = client.send("POST", "/api/v1/rotate", wire.encode(request), state.load_credential().key)
+    answer = client.send("POST", "/api/v1/rotate", codec.encode(request), state.load_credential().key)
 
     assert (answer.status, audit(client)[0][0]) == (403, "signature refused")
     assert send(client, state, 1) == [200]
@@ -239,12 +239,12 @@ def test_only_the_administrator_ends_signing(
 
 def test_a_key_that_was_retired_does_not_come_back(client: Client, state: AgentState) -> None:
     """Whoever finds an old one cannot register it again."""
-    request = wire.RotateRequest(
+    request = control.RotateRequest(
         signing_key=key_of(state).public.hex(),
         endorsement=key_of(state).endorse("fra1", key_of(state).public).hex(),
     )
 
-    assert client.send("POST", "/api/v1/rotate", wire.encode(request), state.load_credential().key).status == 422
+    assert client.send("POST", "/api/v1/rotate", codec.encode(request), state.load_credential().key).status == 422
 
 
 def test_the_doctors_dry_post_is_signed(
@@ -307,7 +307,7 @@ def test_an_untouched_journal_is_good(url: URL, journal: list[int], capsys: pyte
 def test_imported_files_are_checked_like_batches(url: URL, client: Client, capsys: pytest.CaptureFixture[str]) -> None:
     """The administrator's, unsigned; a source of its own, whether the agent of that name signs or not."""
     client.apply()
-    data = wire.encode(batch(("ams1", steady(4_900)), agent="import:fra2"))
+    data = codec.encode(batch(("ams1", steady(4_900)), agent="import:fra2"))
     path = f"/api/v1/imports/fra2?file=a.log&sha256={'0' * 64}&format=ping"
     assert client.send("POST", path, data, client.admin_key).status == 200
 

@@ -11,13 +11,14 @@ import pytest
 
 from leadline.errors import UnavailableError
 from leadline.wire import batch as wire
+from leadline.wire import codec
 from leadline_agent.delivery.collector_client import CollectorClient, Unanswered, enrol
 from leadline_agent.delivery.responses import Answer, Kind
 from leadline_agent.identity.state_dir import Credential
 
 BODY = b"a packed batch"
 CREDENTIAL = Credential(collector="", agent="fra-a1", site="fra", key="key")
-ACK = wire.encode(wire.Ack(digest=wire.digest(BODY), mesh_version=4))
+ACK = codec.encode(wire.Ack(digest=wire.digest(BODY), mesh_version=4))
 
 
 @contextmanager

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leadline.wire import batch as wire
+from leadline.wire import codec
 from leadline_agent.delivery.responses import REASON_LENGTH_MAX, Answer, Kind, no_answer, read_answer
 
 DIGEST = wire.digest(b"a packed batch")
-ACK = wire.encode(wire.Ack(digest=DIGEST, mesh_version=4, batches=7))
+ACK = codec.encode(wire.Ack(digest=DIGEST, mesh_version=4, batches=7))
 HTML = b"<html><h1>Bad request</h1></html>"
 
 

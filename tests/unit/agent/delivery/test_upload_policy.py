@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from leadline.clock import seeded
 from leadline.wire import batch as wire
+from leadline.wire import codec
 from leadline_agent.delivery import upload_policy
 from leadline_agent.delivery.responses import Answer, Kind, no_answer, read_answer
 from leadline_agent.delivery.upload_policy import (
@@ -41,7 +42,7 @@ READY = UploadState(collectors=1, epoch=EPOCH, next_ns=0)
 
 def ack(batches: int | None = None, duplicate: bool = False) -> Answer:
     document = wire.Ack(digest=DIGEST, batches=batches, duplicate=duplicate)
-    return read_answer(200, "", wire.encode(document), DIGEST)
+    return read_answer(200, "", codec.encode(document), DIGEST)
 
 
 def status(code: int, retry_after: str = "", is_problem: bool = True) -> Answer:

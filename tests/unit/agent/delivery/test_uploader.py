@@ -15,6 +15,7 @@ from leadline.clock import seeded
 from leadline.errors import WireError
 from leadline.model import window_of
 from leadline.wire import batch as wire
+from leadline.wire import codec
 from leadline_agent.delivery.batch_builder import Sealer, pack, unpack
 from leadline_agent.delivery.responses import Answer, Kind
 from leadline_agent.delivery.uploader import UNREADABLE_NS, Sender
@@ -488,7 +489,7 @@ def test_a_wall_clock_of_another_century_costs_its_own_minutes_only(bench: Bench
     (only,) = bench.collector.got
 
     assert [(gap.reason, gap.windows, gap.to_s) for gap in only.gaps] == [(wire.GapReason.REFUSED, 2, wire.TIME_S_MAX)]
-    assert wire.decode_batch(wire.encode(only)) == only
+    assert wire.decode_batch(codec.encode(only)) == only
 
 
 def test_a_clone_is_remembered_for_the_status(bench: Bench) -> None:

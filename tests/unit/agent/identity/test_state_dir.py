@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from leadline.errors import ConfigError
-from leadline.wire import batch as wire
+from leadline.wire import control
 from leadline_agent.identity.state_dir import AgentState, Credential
 
 CREDENTIAL = Credential(collector="http://127.0.0.1:1", agent="fra-a1", site="fra", key="ll_secret_key")
@@ -54,7 +54,7 @@ def test_the_key_is_in_no_repr() -> None:
 
 def test_the_last_plan_survives_a_restart(tmp_path: Path) -> None:
     """And a damaged one is as good as none."""
-    plan = wire.Plan(mesh_version=3, agent="fra-a1", site="fra")
+    plan = control.Plan(mesh_version=3, agent="fra-a1", site="fra")
     AgentState(tmp_path).save_plan(plan)
     assert AgentState(tmp_path).load_plan() == plan
 

@@ -6,19 +6,19 @@ import threading
 
 import pytest
 
-from leadline.wire import batch as wire
+from leadline.wire import control
 from leadline_agent.probe.dns import THREADS_MAX, Resolver, resolve, resolved
 
 
-def plan(*addresses: str, source: str | None = None) -> wire.Plan:
+def plan(*addresses: str, source: str | None = None) -> control.Plan:
     targets = [
-        wire.PlanTarget(
+        control.PlanTarget(
             name=f"t{number}", site="zrh", address=address, interval_ms=1_000, timeout_ms=2_000, payload_bytes=56,
             dscp=0, dont_fragment=False,
         )
         for number, address in enumerate(addresses)
     ]  # fmt: skip
-    return wire.Plan(mesh_version=1, agent="fra1", site="fra", source_address=source, targets=targets)
+    return control.Plan(mesh_version=1, agent="fra1", site="fra", source_address=source, targets=targets)
 
 
 @pytest.mark.parametrize("name", ["a..b", "x" * 64 + ".com", "\udcff", ".", ""])

@@ -14,6 +14,7 @@ import pytest
 
 from leadline.clock import SystemClock
 from leadline.wire import batch as wire
+from leadline.wire import codec, control
 from leadline_agent.identity.state_dir import AgentState, Credential
 from leadline_agent.probe.policy_file import parse_policy
 from leadline_agent.status import AgentStatus, SpoolFigures
@@ -143,12 +144,12 @@ def test_the_clock(synchronised: bool, max_error_us: int, level: Level) -> None:
     assert doctor_host.host_clock(None).level is Level.WARN
 
 
-PLAN = wire.Plan(
+PLAN = control.Plan(
     mesh_version=4,
     agent="fra-a1",
     site="fra",
     targets=[
-        wire.PlanTarget(
+        control.PlanTarget(
             name=name, site="far", address=address, interval_ms=1_000, timeout_ms=1_000, payload_bytes=56, dscp=0,
             dont_fragment=False,
         )
@@ -193,7 +194,7 @@ def credential(url: str) -> Credential:
     return Credential(collector=url, agent="fra-a1", site="fra", key="k")
 
 
-GOOD_PLAN = (200, wire.encode(PLAN))
+GOOD_PLAN = (200, codec.encode(PLAN))
 REFUSAL = (422, b'{"status": 422, "title": "Unprocessable", "detail": "v: missing"}')
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from leadline.errors import WireError
 from leadline.model import ErrorBound, Failure, Miss, Window, window_of
 from leadline.wire import batch as wire
+from leadline.wire import codec
 
 START_S = 1_795_327_200
 GAP = wire.Gap(reason=wire.GapReason.AGENT_DOWN, from_s=START_S, to_s=START_S + 60)
@@ -53,7 +54,7 @@ def test_a_batch_survives_the_journey(found: list[Window]) -> None:
     """decode(encode(batch)) is the batch, and its windows are the windows that were put in."""
     batch = batch_of(*(wire.series("ams1", "192.0.2.1", window) for window in found))
 
-    decoded = wire.decode_batch(wire.encode(batch))
+    decoded = wire.decode_batch(codec.encode(batch))
 
     assert decoded == batch
     assert [window for _, window in wire.windows(decoded)] == found
@@ -87,7 +88,7 @@ def test_what_is_no_window_is_refused_by_the_decoder(window: Window, data: st.Da
     except ValueError:
         expected = "series[0]"
 
-    assert refused_at(wire.encode(batch_of(changed))) == expected
+    assert refused_at(codec.encode(batch_of(changed))) == expected
 
 
 def refused_at(data: bytes) -> str | None:
@@ -108,7 +109,7 @@ def test_no_bytes_escape_the_decoder(data: bytes) -> None:
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), st.lists, max_leaves=20))
 def test_no_document_in_a_place_escapes_the_decoder(value: object) -> None:
     """Any JSON value in place of a batch's member is taken or refused with a path."""
-    plain = msgspec.json.decode(wire.encode(batch_of(series_of())))
+    plain = msgspec.json.decode(codec.encode(batch_of(series_of())))
     for member in plain:
         assert refused_at(msgspec.json.encode(plain | {member: value})) != ""
 
@@ -131,10 +132,10 @@ def test_no_document_in_a_place_escapes_the_decoder(value: object) -> None:
 )
 def test_each_limit_of_a_batch_holds(member: str, at_limit: object, past: object) -> None:
     """The value at the limit passes, one past it is refused and named."""
-    assert refused_at(wire.encode(batch_of(**{member: at_limit}))) is None
+    assert refused_at(codec.encode(batch_of(**{member: at_limit}))) is None
 
     with pytest.raises(WireError) as refused:
-        wire.decode_batch(wire.encode(batch_of(**{member: past})))
+        wire.decode_batch(codec.encode(batch_of(**{member: past})))
     assert refused.value.path == member
 
 
@@ -152,10 +153,10 @@ def test_each_limit_of_a_batch_holds(member: str, at_limit: object, past: object
 )
 def test_each_limit_of_a_series_holds(member: str, at_limit: object, past: object) -> None:
     """The value at the limit passes, one past it is refused and named."""
-    assert refused_at(wire.encode(batch_of(series_of(**{member: at_limit})))) is None
+    assert refused_at(codec.encode(batch_of(series_of(**{member: at_limit})))) is None
 
     with pytest.raises(WireError) as refused:
-        wire.decode_batch(wire.encode(batch_of(series_of(**{member: past}))))
+        wire.decode_batch(codec.encode(batch_of(series_of(**{member: past}))))
     assert refused.value.path.startswith(f"series[0].{member}")
 
 
@@ -163,16 +164,16 @@ def test_the_largest_batch_has_so_many_windows() -> None:
     """SERIES_MAX windows pass, one more does not."""
     many = [series_of(start_s=60 * n) for n in range(wire.SERIES_MAX + 1)]
 
-    assert refused_at(wire.encode(batch_of(*many[:-1]))) is None
+    assert refused_at(codec.encode(batch_of(*many[:-1]))) is None
     with pytest.raises(WireError) as refused:
-        wire.decode_batch(wire.encode(batch_of(*many)))
+        wire.decode_batch(codec.encode(batch_of(*many)))
     assert refused.value.path == "series"
 
 
 def test_a_window_twice_in_a_batch_is_refused() -> None:
     """The same minute of the same target may be there once."""
     with pytest.raises(WireError, match="second window of 'ams1'") as refused:
-        wire.decode_batch(wire.encode(batch_of(series_of(), series_of(start_s=60), series_of())))
+        wire.decode_batch(codec.encode(batch_of(series_of(), series_of(start_s=60), series_of())))
     assert refused.value.path == "series[2]"
 
 
@@ -180,6 +181,6 @@ def test_an_agent_reads_the_answers_of_a_newer_collector() -> None:
     """Keys it does not know are passed over in everything a collector answers."""
     digest = "0" * 64
 
-    ack = wire.decode(msgspec.json.encode({"digest": digest, "from_the_future": [1]}), wire.Ack)
+    ack = codec.decode(msgspec.json.encode({"digest": digest, "from_the_future": [1]}), wire.Ack)
 
     assert ack == wire.Ack(digest=digest)

@@ -11,15 +11,16 @@ THREADS = """
 import sys, threading
 sys.setswitchinterval(1e-7)
 from leadline.wire import batch as wire
+from leadline.wire import codec, control
 from leadline.limits.catalogue import catalogue
 from leadline.mesh.parser import parse_mesh
 from leadline_cli.commands.demo import mesh_text
 text, together = mesh_text(), threading.Barrier(8)
-plan = wire.encode(wire.Plan(agent="a", site="b", mesh_version=1, targets=[]))
+plan = codec.encode(control.Plan(agent="a", site="b", mesh_version=1, targets=[]))
 def meet():
     together.wait()
     parse_mesh(text)
-    wire.decode(plan, wire.Plan)
+    codec.decode(plan, control.Plan)
     catalogue()
 threads = [threading.Thread(target=meet) for _ in range(8)]
 [thread.start() for thread in threads]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from contextlib import nullcontext
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from leadline.clock import SystemClock, seeded
@@ -13,6 +12,7 @@ from leadline.durations import duration_ms
 from leadline.errors import ConfigError
 from leadline.limits.catalogue import catalogue
 from leadline.model import DSCP_MAX, INTERVAL_MS_MIN, ProbeSettings, Site
+from leadline_cli.check.evaluation import Question
 
 #: The three limits most proposals need: between clusters, within a cluster, and under its storage.
 PROFILES_DEFAULT = ("vsphere-long-distance-vmotion", "vcf9-stretched-cluster", "vsan-stretched")
@@ -56,18 +56,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--to", dest="end", metavar="LAT,LON", help="where the hosts are")
     parser.add_argument("--json", action="store_true", help="print one JSON document (docs/check.md)")
     parser.set_defaults(run=run)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What was asked, checked."""
-
-    hosts: tuple[str, ...]
-    profiles: tuple[str, ...]
-    settings: ProbeSettings
-    slots: int
-    family: int | None
-    sites: tuple[Site, Site] | None
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,12 +11,11 @@ from datetime import datetime
 from leadline import __version__, evaluation, propagation
 from leadline.evaluation import Criterion, State, WindowJudgement
 from leadline.limits.catalogue import Catalogue, Limit, Profile
-from leadline.model import WINDOW_S, ErrorBound, Failure, us_ceil
+from leadline.model import WINDOW_S, ErrorBound, Failure, ProbeSettings, Site, us_ceil
 from leadline.propagation import Floors, Plausibility, Reach
 from leadline.statistics import WindowStats, interarrival_jitter_us, statistics
 from leadline_agent.probe.results import Outcome
 from leadline_agent.probe.window_builder import error_bound
-from leadline_cli.check.command import Question
 from leadline_cli.check.document import (
     CHECK_VERSION,
     CheckDocument,
@@ -36,6 +35,18 @@ from leadline_cli.check.measurement import Run
 FEW_PROBES = 20
 #: From the worst; a profile's verdict is the worst of its limits.
 _SEVERITY = {verdict: rank for rank, verdict in enumerate(Verdict)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What was asked, checked."""
+
+    hosts: tuple[str, ...]
+    profiles: tuple[str, ...]
+    settings: ProbeSettings
+    slots: int
+    family: int | None
+    sites: tuple[Site, Site] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from leadline_collector.http.app_state import Serving
 from leadline_collector.web.charts import render
 from leadline_collector.web.params import Asked
-from leadline_collector.web.routes.pages import HEADERS, From, PageRoute, To, Viewer, page
+from leadline_collector.web.rendering import HEADERS, From, PageRoute, To, Viewer, page
 from leadline_collector.web.views import gaps as views_gaps
 from leadline_collector.web.views import pair as pair_view
 from leadline_collector.web.views import verdicts as verdicts_view

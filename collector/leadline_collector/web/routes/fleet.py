@@ -12,8 +12,8 @@ from leadline_collector.http.app_state import Serving
 from leadline_collector.live import agent_health
 from leadline_collector.web.charts import render
 from leadline_collector.web.charts.site_map import HEIGHT
+from leadline_collector.web.rendering import From, PageRoute, Viewer, page
 from leadline_collector.web.routes.charts import CHART_WIDTH, CHART_WIDTH_MAX, CHART_WIDTH_MIN, SVG_HEADERS, Theme
-from leadline_collector.web.routes.pages import From, PageRoute, Viewer, page
 from leadline_collector.web.views import agent as agent_view
 from leadline_collector.web.views import agents as agents_view
 from leadline_collector.web.views import limits as limits_view

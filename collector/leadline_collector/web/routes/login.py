@@ -22,7 +22,7 @@ from leadline_collector.errors import ForbiddenError, TooManyAttemptsError
 from leadline_collector.http import request_body, roles, sessions
 from leadline_collector.http.app_state import Service, Serving
 from leadline_collector.http.client_address import peer_of
-from leadline_collector.web.routes.pages import HEADERS, PageRoute, page
+from leadline_collector.web.rendering import HEADERS, PageRoute, page
 
 log = logging.getLogger(__name__)
 

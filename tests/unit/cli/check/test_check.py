@@ -15,9 +15,9 @@ from leadline.limits.catalogue import catalogue
 from leadline.model import Failure, ProbeSettings, Site
 from leadline_agent.probe.results import Aim, Outcome
 from leadline_cli.__main__ import build_parser, main
-from leadline_cli.check.command import Question, _question
+from leadline_cli.check.command import _question
 from leadline_cli.check.document import CheckDocument, ProfileAnswer, Verdict
-from leadline_cli.check.evaluation import document, exit_status
+from leadline_cli.check.evaluation import Question, document, exit_status
 from leadline_cli.check.measurement import Run
 from leadline_cli.check.text import json_text, text
 

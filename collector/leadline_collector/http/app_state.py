@@ -15,7 +15,7 @@ from leadline_collector.config import CollectorConfig
 from leadline_collector.db.transactions import Store
 from leadline_collector.http.admission import Door
 from leadline_collector.http.metrics import Metrics
-from leadline_collector.http.ttl_cache import Kept
+from leadline_collector.http.ttl_cache import TtlCache
 from leadline_collector.ingest.service import IngestService
 from leadline_collector.ingest.write_health import Storing
 from leadline_collector.live.agents import Hearing
@@ -45,7 +45,7 @@ class Service:
     key_rotation: KeyRotation
     ingest: IngestService
     #: Of the page of verdicts, with the second of each.
-    verdicts: Kept[tuple[VerdictDocument, int]]
+    verdicts: TtlCache[tuple[VerdictDocument, int]]
 
     def now_s(self) -> int:
         """Whole seconds since 1970-01-01 UTC."""

@@ -1,60 +1,38 @@
-"""Answers that are kept for a while: the same question gets the same answer, and whoever asks meanwhile waits for it.
-
-For pages only: who asks the API gets what is true then.
-"""
+"""TTL cache for pages; concurrent callers with the same key share one computation."""
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from threading import Condition
 from typing import Generic, TypeVar
+
+from cachetools import TLRUCache, cached
 
 from leadline.clock import Clock
 
 V = TypeVar("V")
+NS_PER_S = 1_000_000_000
 
 
-@dataclass(slots=True)
-class _Entry(Generic[V]):
-    """An answer, empty until it is there."""
-
-    making: threading.Lock = field(default_factory=threading.Lock)
-    #: The answer alone, so that None can be one.
-    found: tuple[V] | None = None
-    #: When the answer began to be made: what happened later is not in it.
-    begun_ns: int = 0
-
-
-class Kept(Generic[V]):
-    """At most so many answers, none older than so many seconds; for threads."""
+class TtlCache(Generic[V]):
+    """LRU cache with bounds on age and number of entries; for threads."""
 
     def __init__(self, clock: Clock, *, age_s_max: int, entries_max: int) -> None:
-        self._clock = clock
-        self._age_ns_max = age_s_max * 1_000_000_000
-        self._entries_max = entries_max
-        self._entries: OrderedDict[Hashable, _Entry[V]] = OrderedDict()
-        self._lock = threading.Lock()
+        def expires_ns(_key: Hashable, entry: tuple[V, int], now_ns: int) -> int:
+            # Age counts from the start of the computation; an entry that took longer lives on for its waiting callers.
+            return max(entry[1] + age_s_max * NS_PER_S, now_ns + NS_PER_S)
 
-    def of(self, question: Hashable, make: Callable[[], V]) -> V:
-        """The answer that is kept, else the one made now; an error is not kept, the next who asks tries again."""
-        entry = self._entry(question)
-        with entry.making:
-            if entry.found is None:
-                entry.begun_ns = self._clock.monotonic_ns()
-                entry.found = (make(),)
-            return entry.found[0]
+        @cached(
+            TLRUCache[Hashable, tuple[V, int], int](entries_max, expires_ns, clock.monotonic_ns),
+            key=lambda key, _compute: key,
+            condition=Condition(),
+        )
+        def entry(_key: Hashable, compute: Callable[[], V]) -> tuple[V, int]:
+            started_ns = clock.monotonic_ns()
+            return compute(), started_ns
 
-    def _entry(self, question: Hashable) -> _Entry[V]:
-        with self._lock:
-            entry = self._entries.get(question)
-            if entry is None or self._is_old(entry):
-                entry = self._entries[question] = _Entry()
-            self._entries.move_to_end(question)
-            while len(self._entries) > self._entries_max:
-                self._entries.popitem(last=False)
-            return entry
+        self._entry = entry
 
-    def _is_old(self, entry: _Entry[V]) -> bool:
-        return entry.found is not None and self._clock.monotonic_ns() - entry.begun_ns >= self._age_ns_max
+    def get_or_compute(self, key: Hashable, compute: Callable[[], V]) -> V:
+        """Return the cached value or compute it; errors are not cached, the next caller tries again."""
+        return self._entry(key, compute)[0]

@@ -29,7 +29,7 @@ from leadline_collector.http import openapi, problems, roles
 from leadline_collector.http.admission import Door
 from leadline_collector.http.app_state import Service
 from leadline_collector.http.metrics import Metrics, Observed
-from leadline_collector.http.ttl_cache import Kept
+from leadline_collector.http.ttl_cache import TtlCache
 from leadline_collector.ingest.service import IngestService
 from leadline_collector.ingest.write_health import Storing
 from leadline_collector.live.agents import Hearing
@@ -79,7 +79,7 @@ def create_app(config: CollectorConfig, store: Store, clock: Clock) -> FastAPI:
             write_health=write_health,
             reports=reports,
         ),
-        verdicts=Kept(clock, age_s_max=verdicts_view.AGE_S_MAX, entries_max=verdicts_view.KEPT_MAX),
+        verdicts=TtlCache(clock, age_s_max=verdicts_view.AGE_S_MAX, entries_max=verdicts_view.KEPT_MAX),
     )
     problems.install(app)
     app.add_middleware(Observed, metrics=figures, clock=clock)

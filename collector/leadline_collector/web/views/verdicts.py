@@ -18,7 +18,7 @@ from leadline.model import WINDOW_S, Pair
 from leadline_collector.analysis.verdicts import Question, Windows, judged
 from leadline_collector.db.transactions import Reader, Store
 from leadline_collector.errors import InvalidRequestError, NotFoundError
-from leadline_collector.http.ttl_cache import Kept
+from leadline_collector.http.ttl_cache import TtlCache
 from leadline_collector.live import store as live_store
 from leadline_collector.live.store import PairNow
 from leadline_collector.mesh import registry
@@ -75,7 +75,7 @@ class VerdictsPage:
     json: str
 
 
-Documents: TypeAlias = Kept[tuple[VerdictDocument, int]]
+Documents: TypeAlias = TtlCache[tuple[VerdictDocument, int]]
 
 
 def verdicts_page(store: Store, kept: Documents, asked: Asked, now_s: int) -> VerdictsPage:
@@ -88,7 +88,7 @@ def verdicts_page(store: Store, kept: Documents, asked: Asked, now_s: int) -> Ve
     known = catalogue()
     known.profile(profile)
     # Whoever waits for another's answer holds no connection meanwhile.
-    document, judged_s = kept.of(
+    document, judged_s = kept.get_or_compute(
         (version, asked.group, profile, days),
         lambda: (_judged(store, version, mesh, part, profile, days), now_s),
     )

@@ -151,6 +151,12 @@ def test_a_session_ends_after_twelve_hours(guarded: Client, clock: FakeClock) ->
     assert (before, guarded.send("GET", "/", Cookie=session).status) == (200, 303)
 
 
+@pytest.mark.parametrize("value", ["", ".", "x.y", "\xff\xfe.\x80", "9" * 5_000])
+def test_a_cookie_that_is_no_session_leads_to_the_login(guarded: Client, value: str) -> None:
+    """As no cookie does, whatever its bytes are."""
+    assert guarded.send("GET", "/", Cookie=f"leadline={value}").status == 303
+
+
 def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(guarded: Client) -> None:
     """HttpOnly, SameSite=Lax, and it does not hold the key."""
     given = str(sign_in(guarded).headers["Set-Cookie"])

@@ -207,6 +207,7 @@ def admin(client: Client) -> dict[str, str]:
 def test_every_refusal_is_the_same(guarded: Client) -> None:
     """No key, a wrong key, a key of another role, a malformed header: the answers do not differ."""
     attempts = ["", "Bearer", "Bearer wrong", f"Bearer {VIEWER_KEY}", "Basic %%%", "Digest x", "Bearer " + "x" * 5_000]
+    attempts += ["Basic", "Basic \xff", "Bearer \xff", basic(b"no colon"), basic(b"\xff:\xff"), basic(b":")]
 
     answers = [guarded.send("GET", "/api/v1/plan", Authorization=value) for value in attempts]
 
@@ -218,10 +219,36 @@ def test_every_refusal_is_the_same(guarded: Client) -> None:
 def test_a_browser_reads_with_a_password(guarded: Client) -> None:
     """The viewer key as the password of any user; the refusal asks for one."""
     path = "/api/v1/profiles"
-    given = "Basic " + base64.b64encode(f"anyone:{VIEWER_KEY}".encode()).decode()
+    given = basic(f"anyone:{VIEWER_KEY}".encode())
 
-    assert guarded.send("GET", path).headers["WWW-Authenticate"].startswith("Basic ")
+    assert guarded.send("GET", path).headers["WWW-Authenticate"] == 'Basic realm="leadline", charset="UTF-8"'
     assert guarded.send("GET", path, Authorization=given).status == 200
+
+
+def test_the_scheme_has_no_case_and_may_be_followed_by_more_space(guarded: Client) -> None:
+    """Bearer and Basic alike; the user name of the latter is UTF-8."""
+    given = basic(f"jürgen:{VIEWER_KEY}".encode()).partition(" ")[2]
+    headers = [f"bearer   {VIEWER_KEY}  ", f"BEARER {VIEWER_KEY}", f"basic  {given} ", f"BASIC {given}"]
+
+    found = [guarded.send("GET", "/api/v1/profiles", Authorization=value).status for value in headers]
+
+    assert found == [200] * 4
+
+
+def test_a_basic_value_that_is_malformed_gets_the_refusal_of_its_role(guarded: Client) -> None:
+    """The answer to no key, byte for byte."""
+    path = "/api/v1/profiles"
+    without = guarded.send("GET", path)
+
+    for value in ("Basic %%%", "Basic \xff", basic(b"\xff"), basic(b"no colon")):
+        answer = guarded.send("GET", path, Authorization=value)
+        assert (answer.status, answer.body) == (without.status, without.body)
+        assert answer.headers["WWW-Authenticate"] == without.headers["WWW-Authenticate"]
+
+
+def basic(credentials: bytes) -> str:
+    """The header of HTTP Basic."""
+    return "Basic " + base64.b64encode(credentials).decode()
 
 
 def test_reading_is_open_without_a_viewer_key(client: Client, fra1: str) -> None:
@@ -341,6 +368,17 @@ def test_the_openapi_document_describes_every_answer(client: Client) -> None:
             reference = content["application/json"]["schema"]["$ref"]
             assert reference.rpartition("/")[2] in schemas, path
     assert set(references(document)) <= {f"#/components/schemas/{name}" for name in schemas}
+
+
+def test_the_openapi_document_names_the_keys_of_every_operation(client: Client) -> None:
+    """A bearer key or a password; none where the role is public."""
+    document = client.get("/openapi.json")
+    schemes = {name: scheme["scheme"] for name, scheme in document["components"]["securitySchemes"].items()}
+    operations = [(path, one) for path, methods in document["paths"].items() for one in methods.values()]
+
+    assert schemes == {"bearer": "bearer", "basic": "basic"}
+    for path, operation in operations:
+        assert operation.get("security", []) == ([] if path in PUBLIC else [{"bearer": []}, {"basic": []}]), path
 
 
 def references(document: Any) -> Iterator[str]:

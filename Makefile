@@ -49,9 +49,10 @@ chaos: $(STAMP) ## kill, cut and lie for SECONDS=60 from SEED=1 on DATABASE=sqli
 test-chaos: $(STAMP) ## of the tests, the short chaos runs and the broken variants that must be caught
 	$(BIN)/pytest -m chaos tests/chaos $(ARGS)
 
-lint: $(STAMP) ## ruff: format and rules
+lint: $(STAMP) ## ruff: format and rules; import-linter: layers and forbidden imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-cache
 
 format: $(STAMP) ## let ruff rewrite what it can
 	$(BIN)/ruff format .

@@ -1,4 +1,4 @@
-"""Who may import what, and why: the arrows of docs/architecture.md."""
+"""Imports: what import-linter cannot express. The layers and the forbidden imports are in ``[tool.importlinter]``."""
 
 from __future__ import annotations
 
@@ -15,72 +15,18 @@ import leadline_agent
 import leadline_cli
 import leadline_collector
 import leadline_dashboards
+import leadline_migrations
 import leadline_verdict
 
-#: Package: what it must not import, and the reason.
-FORBIDDEN = {
-    leadline: {
-        "leadline_agent": "the core is imported by both sides and imports neither",
-        "leadline_collector": "the core is imported by both sides and imports neither",
-        "leadline_verdict": "the core is imported by both sides and imports neither",
-        "leadline_cli": "the core knows no command line",
-        "socket": "the core is pure: it touches no network",
-        "sqlalchemy": "the core is pure: it touches no database",
-        "urllib3": "the core is pure: it touches no network",
-        "icmplib": "only leadline_agent.probe.icmp speaks ICMP",
-        "cryptography": "the core says what is signed, and signs nothing",
-    },
-    leadline_agent: {
-        "leadline_collector": "an agent host has no collector",
-        "leadline_verdict": "an agent measures and does not judge",
-        "leadline_cli": "a library does not know who calls it",
-        "fastapi": "an agent host carries no web server",
-        "pydantic": "msgspec is the one contract of the wire",
-        "sqlalchemy": "an agent has no database",
-        "rich": "the agent draws nothing",
-    },
-    leadline_verdict: {
-        "leadline_collector": "verdicts are arithmetic: they are computed offline as well",
-        "leadline_agent": "verdicts measure nothing",
-        "leadline_cli": "a library does not know who calls it",
-        "sqlalchemy": "verdicts touch no database",
-        "fastapi": "verdicts touch no network",
-    },
-    leadline_collector: {
-        "leadline_agent": "the collector measures nothing",
-        "leadline_cli": "a library does not know who calls it",
-        "icmplib": "only leadline_agent.probe.icmp speaks ICMP",
-    },
-    leadline_dashboards: {
-        "leadline_collector": "a dashboard knows the views of the database and nothing behind them",
-        "leadline_agent": "a dashboard measures nothing",
-        "leadline_verdict": "a dashboard shows what was judged and judges nothing",
-        "sqlalchemy": "a dashboard is a file",
-    },
+PACKAGES = (
+    leadline, leadline_agent, leadline_cli, leadline_collector, leadline_dashboards, leadline_migrations,
+    leadline_verdict,
+)  # fmt: skip
+#: The only libraries of a package besides the standard library.
+LIBRARIES = {
+    "leadline": {"leadline", "msgspec", "geographiclib"},
+    "leadline_verdict": {"leadline_verdict", "leadline", "msgspec", "numpy", "scipy", "ruptures"},
 }
-#: What only these modules import, and why.
-ONLY = {
-    "icmplib": ({"leadline_agent.probe.icmp"}, "its ping functions are no evidence; one module keeps them out"),
-    "time": ({"leadline.clock"}, "time comes in through a Clock, so that tests can hold it"),
-    "random": ({"leadline.clock"}, "randomness comes in by a parameter, so that tests can seed it"),
-    "cryptography": (
-        {"leadline_agent.identity.signer", "leadline_collector.auth.signatures"},
-        "an extra on the agent; what is signed and how is decided in one place",
-    ),
-    "grafana_api": ({"leadline_cli.grafana.client"}, "archived upstream: one module holds it at arm's length"),
-    "requests": ({"leadline_cli.grafana.client"}, "it comes with grafana_api; everything else uses urllib3"),
-    "psycopg": (
-        {
-            "leadline_collector.db.engine",
-            "leadline_collector.db.transactions",
-            "leadline_collector.db.grafana_role",
-            "leadline_collector.windows.store",
-        },
-        "the database is behind the store; users of PostgreSQL are made in one place",
-    ),
-}
-#: Types may be named anywhere: ``from random import Random`` draws nothing.
-TYPES = {("random", "Random")}
 HEAVY = (
     "fastapi", "starlette", "pydantic", "sqlalchemy", "alembic", "jinja2", "numpy", "scipy", "rich", "httpx",
     "cryptography",
@@ -88,31 +34,53 @@ HEAVY = (
 
 
 def modules() -> Iterator[tuple[str, Path]]:
-    for package in (leadline, leadline_agent, leadline_cli, leadline_collector, leadline_dashboards, leadline_verdict):
+    for package in PACKAGES:
         root = Path(package.__path__[0])
         for path in sorted(root.rglob("*.py")):
             yield ".".join((package.__name__, *path.relative_to(root).with_suffix("").parts)), path
 
 
-def imported(path: Path) -> Iterator[str]:
-    """Every module a file imports, anywhere in it, but for types."""
+MODULES = dict(modules())
+
+
+def imported(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield the module and the name of every import of a file, anywhere in it; the name of a whole module is empty."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield from (node.module for alias in node.names if (node.module, alias.name) not in TYPES)
+            yield from ((node.module, alias.name) for alias in node.names)
 
 
-@pytest.mark.parametrize(("name", "path"), list(modules()), ids=lambda value: value if isinstance(value, str) else "")
-def test_imports_point_one_way(name: str, path: Path) -> None:
-    """No module imports what its package must not, nor what is another module's business."""
-    package = name.split(".")[0]
-    forbidden = next((rules for root, rules in FORBIDDEN.items() if root.__name__ == package), {})
-    for module in imported(path):
-        top = module.split(".")[0]
-        assert top not in forbidden, f"{name} imports {module}: {forbidden.get(top)}"
-        allowed, reason = ONLY.get(top, ({name}, ""))
-        assert name in allowed, f"{name} imports {module}: {reason}"
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_takes_no_private_name_of_another_package(name: str) -> None:
+    """Packages are those two levels deep: ``leadline_agent.spool``."""
+    package = name.split(".")[:2]
+    private = [
+        f"{module}.{imported_name}"
+        for module, imported_name in imported(MODULES[name])
+        if module.split(".")[:2] != package and is_private(imported_name)
+    ]
+
+    assert not private
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.split(".")[0] in LIBRARIES])
+def test_a_pure_package_has_few_libraries(name: str) -> None:
+    """import-linter lists what is forbidden; here everything else is."""
+    allowed = LIBRARIES[name.split(".")[0]] | sys.stdlib_module_names
+
+    assert not {module for module, _ in imported(MODULES[name]) if module.split(".")[0] not in allowed}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "leadline.clock"])
+def test_randomness_comes_in_by_a_parameter(name: str) -> None:
+    """Tests seed it. ``from random import Random`` names the type and draws nothing."""
+    assert not [found for found in imported(MODULES[name]) if found[0] == "random" and found[1] != "Random"]
 
 
 @pytest.mark.parametrize("module", ["leadline_agent.agent", "leadline_agent.probe.__main__", "leadline_cli.__main__"])

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test test-fast test-browser screenshots pictures chaos test-chaos lint format types bench-probe bench-query bench-grafana bench-ingest bench-agent simulate schema dashboards \
+.PHONY: help demo test test-fast test-browser screenshots pictures chaos test-chaos lint vulture-allowlist format types bench-probe bench-query bench-grafana bench-ingest bench-agent simulate schema dashboards \
 	lock clean
 
 help: ## list the targets
@@ -49,10 +49,14 @@ chaos: $(STAMP) ## kill, cut and lie for SECONDS=60 from SEED=1 on DATABASE=sqli
 test-chaos: $(STAMP) ## of the tests, the short chaos runs and the broken variants that must be caught
 	$(BIN)/pytest -m chaos tests/chaos $(ARGS)
 
-lint: $(STAMP) ## ruff: format and rules; import-linter: layers and forbidden imports
+lint: $(STAMP) ## ruff: format and rules; import-linter: layers and forbidden imports; vulture: unused code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/vulture
+
+vulture-allowlist: $(STAMP) ## write the names in use that vulture does not see, after a rename
+	$(BIN)/python -m tests.contract.vulture_groups
 
 format: $(STAMP) ## let ruff rewrite what it can
 	$(BIN)/ruff format .

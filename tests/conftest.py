@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
 #: One worker's as a whole: a second one would start a second Chromium and simulate the demo's month again.
 WHOLE_FOLDERS = ("tests/browser/",)
+
+#: Hypothesis measures neither an example nor its generation by the wall clock: a busy machine fails no test.
+UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("person", UNTIMED, max_examples=25)
+#: The same examples in every run, and a line that repeats a failure elsewhere.
+settings.register_profile("ci", UNTIMED, max_examples=100, derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "person")
 
 
 class _Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no type information

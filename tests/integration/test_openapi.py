@@ -90,7 +90,6 @@ def exercise(operation: Any, mode: GenerationMode, url: str, headers: dict[str, 
     @settings(
         max_examples=EXAMPLES,
         phases=[Phase.generate],
-        deadline=None,
         database=None,
         derandomize=True,
         suppress_health_check=list(HealthCheck),

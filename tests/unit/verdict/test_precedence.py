@@ -207,7 +207,7 @@ def made(slow_at: list[tuple[int, int, int]], gone_at: list[tuple[int, int]], mo
     return found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=settings().max_examples * 2 // 5)
 @given(slow_at=stretches, gone_at=gaps, more_us=st.integers(1, 2_000))
 def test_a_larger_limit_worsens_no_minute_and_a_slower_path_betters_none(
     slow_at: list[tuple[int, int, int]], gone_at: list[tuple[int, int]], more_us: int
@@ -226,7 +226,7 @@ def test_a_larger_limit_worsens_no_minute_and_a_slower_path_betters_none(
     assert np.all(slower.optimistic >= here.optimistic)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=settings().max_examples * 2 // 5)
 @given(slow_at=stretches, gone_at=gaps)
 def test_whatever_the_unknown_minutes_were_the_verdict_stands(
     slow_at: list[tuple[int, int, int]], gone_at: list[tuple[int, int]]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from leadline.clock import seeded
@@ -367,7 +367,6 @@ class Agent:
 
 
 @given(st.integers(1, 3), st.lists(st.tuples(answers, shares), max_size=80))
-@settings(deadline=None)
 def test_whatever_comes_nothing_is_lost_and_no_wait_is_long(
     collectors: int, script: list[tuple[Answer, float]]
 ) -> None:
@@ -387,7 +386,6 @@ def test_whatever_comes_nothing_is_lost_and_no_wait_is_long(
 
 
 @given(st.integers(1, 3), st.lists(st.tuples(answers, shares), max_size=40), st.integers(0, 2))
-@settings(deadline=None)
 def test_when_one_collector_is_well_everything_arrives(
     collectors: int, script: list[tuple[Answer, float]], well: int
 ) -> None:

@@ -417,7 +417,7 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=settings().max_examples * 3 // 2)
 @given(fates=st.lists(FATES, min_size=1, max_size=12), events=EVENTS, slots=st.integers(min_value=1, max_value=12))
 def test_every_slot_has_exactly_one_true_outcome(
     fates: list[Fate], events: list[tuple[str, int, int]], slots: int

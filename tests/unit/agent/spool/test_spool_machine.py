@@ -163,6 +163,4 @@ def damage(files: CrashingFiles, name: str, kind: str, rng: Random) -> None:
 
 
 TestSpoolMachine = SpoolMachine.TestCase
-TestSpoolMachine.settings = settings(
-    max_examples=int(__import__("os").environ.get("N", "60")), stateful_step_count=40, deadline=None
-)
+TestSpoolMachine.settings = settings(max_examples=settings().max_examples * 3 // 5, stateful_step_count=40)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leadline.errors import WireError
@@ -48,7 +48,7 @@ def series_of(**changes: object) -> wire.Series:
     return msgspec.structs.replace(wire.series("ams1", "192.0.2.1", window), **changes)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])  # each draws hundreds of slots
+@settings(max_examples=settings().max_examples * 2 // 5)  # each draws hundreds of slots
 @given(st.lists(windows(), max_size=3, unique_by=lambda window: window.start_s))
 def test_a_batch_survives_the_journey(found: list[Window]) -> None:
     """decode(encode(batch)) is the batch, and its windows are the windows that were put in."""
@@ -60,7 +60,7 @@ def test_a_batch_survives_the_journey(found: list[Window]) -> None:
     assert [window for _, window in wire.windows(decoded)] == found
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=settings().max_examples * 3 // 5)
 @given(windows(), st.data())
 def test_what_is_no_window_is_refused_by_the_decoder(window: Window, data: st.DataObject) -> None:
     """Whatever one slot or miss is changed to: the decoder takes what ``wire.window`` takes, and nothing else."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 import pytest
@@ -51,8 +53,15 @@ def test_before_its_time_nobody_is_asked(state: AgentState) -> None:
     assert (renewal.key.expires_at_s, renewal.key.error) == (END_S, None)
 
 
-def test_a_failure_is_loud_and_waits(state: AgentState, caplog: pytest.LogCaptureFixture) -> None:
+def refuse(*arguments: object, **options: object) -> NoReturn:
+    raise ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+
+
+def test_a_failure_is_loud_and_waits(
+    state: AgentState, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An error in the log with what is left, the key stays, and the next try is not the next minute's."""
+    monkeypatch.setattr("urllib3.util.connection.create_connection", refuse)
     renewal = KeyRenewal(state, seeded(1))
     now_s = ISSUED_S + 60 * DAY_S
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -69,24 +66,6 @@ def test_a_damaged_key_is_not_shown() -> None:
         signer("9d61b1")
 
     assert "9d61b1" not in str(caught.value)
-
-
-WITHOUT = """
-import sys
-sys.modules["cryptography"] = None
-from leadline_cli.__main__ import main
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-def test_without_the_extra_the_error_names_it() -> None:
-    """``--sign`` fails before the token is used; nobody is asked."""
-    words = ["agent", "enroll", "http://127.0.0.1:9", "--token-file", "-", "--sign"]
-    done = subprocess.run([sys.executable, "-c", WITHOUT, *words], input="t" * 20, capture_output=True, text=True)
-
-    assert done.returncode == 2
-    assert "pip install 'leadline[signing]'" in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 def test_an_agent_without_a_signing_key_sends_no_signature() -> None:

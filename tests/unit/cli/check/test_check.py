@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import NoReturn
 
 import msgspec
 import pytest
@@ -247,6 +249,10 @@ def test_coordinates_are_as_exact_as_they_are_written() -> None:
     assert [round(site.uncertainty_km, 2) for site in sites] == [5.55, 1.0]
 
 
+def refuse(*arguments: object, **options: object) -> NoReturn:
+    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
@@ -257,8 +263,11 @@ def test_coordinates_are_as_exact_as_they_are_written() -> None:
         ),
     ],
 )
-def test_an_error_is_one_line_and_exit_2(argv: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_is_one_line_and_exit_2(
+    argv: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No traceback, nothing on standard output."""
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
     status = main(argv)
 
     out, err = capsys.readouterr()

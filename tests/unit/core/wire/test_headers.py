@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leadline import __version__
 from leadline.wire import headers
 from leadline.wire.headers import Backlog
-from leadline_agent.delivery.collector_client import CollectorClient
-from leadline_agent.identity.state_dir import Credential
 
 NUMBER = st.integers(0, 10**15 - 1)
 
@@ -49,39 +43,3 @@ def test_a_version_has_at_most_32_characters() -> None:
     """As many as the column; one more is no version."""
     assert headers.agent_version("leadline-agent/" + "1" * 32) == "1" * 32
     assert headers.agent_version("leadline-agent/" + "1" * 33) is None
-
-
-def test_an_agent_says_who_it_is_and_what_waits() -> None:
-    """With every batch; with the plan only who it is."""
-    said: list[tuple[str, str | None, str | None]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.do_GET()
-
-        def do_GET(self) -> None:
-            said.append((self.command, self.headers["User-Agent"], self.headers[headers.SPOOL_HEADER]))
-            self.send_response(503)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *args: object) -> None:
-            """Tests are quiet."""
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        client = CollectorClient(
-            f"http://127.0.0.1:{server.server_address[1]}",
-            Credential(collector="", agent="a", site="s", key="k"),
-            backlog=lambda: Backlog(batches=2, bytes=300, bytes_max=4_000),
-        )
-        client.push(b"body")
-        client.plan(None)
-        server.shutdown()
-        thread.join()
-
-    agent = f"leadline-agent/{__version__}"
-    assert said == [("POST", agent, "batches=2, bytes=300, max=4000"), ("GET", agent, None)]
-    assert headers.agent_version(agent) == __version__

@@ -5,11 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test test-fast test-browser screenshots pictures chaos test-chaos lint vulture-allowlist format types bench-probe bench-query bench-grafana bench-ingest bench-agent simulate schema dashboards \
+.PHONY: help demo test test-unit test-contract test-integration test-network test-browser test-chaos test-bench test-simulate test-fast \
+	screenshots pictures chaos lint format types bench-probe bench-query bench-grafana bench-ingest bench-agent simulate schema dashboards \
 	lock clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 # Debian's python3 comes without ensurepip; --without-pip and the pip of the distribution would need root too.
 $(STAMP): requirements/dev.txt pyproject.toml
@@ -31,11 +32,34 @@ test: $(STAMP) ## every test; those of the network and of chaos need root and sa
 	$(BIN)/pytest -m "not network and not chaos" --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS) || [ $$? -eq 5 ]
 	$(BIN)/pytest -m "network or chaos" $(ARGS) || [ $$? -eq 5 ]
 
+PARALLEL := --numprocesses auto --dist loadfile
+
+test-unit: $(STAMP) ## tests/unit: no root, database, browser, network or other process; under a minute on two cores
+	$(BIN)/pytest tests/unit --numprocesses auto --dist worksteal $(ARGS)
+
+test-contract: $(STAMP) ## tests/contract: commands, wire, images, compose file, imports
+	$(BIN)/pytest tests/contract $(PARALLEL) $(ARGS)
+
+test-integration: $(STAMP) ## tests/integration: a collector over HTTP, on SQLite and on PostgreSQL
+	$(BIN)/pytest tests/integration $(PARALLEL) $(ARGS)
+
+test-network: $(STAMP) ## tests/network: an emulated WAN between network namespaces (needs root)
+	$(BIN)/pytest tests/network $(ARGS)
+
+test-browser: $(STAMP) ## tests/browser: the pages in a real Chromium
+	$(BIN)/pytest tests/browser $(ARGS)
+
+test-chaos: $(STAMP) ## tests/chaos: short chaos runs, and the broken variants they must catch (needs root)
+	$(BIN)/pytest tests/chaos $(ARGS)
+
+test-bench: $(STAMP) ## tests/bench: the arithmetic of the benchmarks, without running them
+	$(BIN)/pytest tests/bench $(PARALLEL) $(ARGS)
+
+test-simulate: $(STAMP) ## tests/simulate: a short simulation of verdicts, and its counts
+	$(BIN)/pytest tests/simulate $(PARALLEL) $(ARGS)
+
 test-fast: $(STAMP) ## all but the tests that take minutes
 	$(BIN)/pytest -m "not slow and not chaos" $(ARGS)
-
-test-browser: $(STAMP) ## of the tests, those of the pages in a real Chromium
-	$(BIN)/pytest tests/browser $(ARGS)
 
 screenshots: $(STAMP) ## every page, light and dark, wide and on a phone, into build/screenshots (or LEADLINE_SCREENSHOTS)
 	$(BIN)/python -m tests.browser screenshots
@@ -46,10 +70,7 @@ pictures: $(STAMP) ## the README's pictures, from the demo's data, into docs/pic
 chaos: $(STAMP) ## kill, cut and lie for SECONDS=60 from SEED=1 on DATABASE=sqlite, and count (needs root)
 	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),60) --seed $(or $(SEED),1) --database $(or $(DATABASE),sqlite)
 
-test-chaos: $(STAMP) ## of the tests, the short chaos runs and the broken variants that must be caught
-	$(BIN)/pytest -m chaos tests/chaos $(ARGS)
-
-lint: $(STAMP) ## ruff: format and rules; import-linter: layers and forbidden imports; vulture: unused code
+lint: $(STAMP) ## ruff: format and rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-cache

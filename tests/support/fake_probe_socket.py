@@ -16,6 +16,8 @@ from tests.support.probing import has_finished
 MS = 1_000_000
 #: From the call to the departure, as the kernel stamps it.
 DEPARTS_NS = 700
+#: From the stamp of a bridge or VLAN to the stamp of the card below it.
+NEXT_DEVICE_NS = 40_000
 TARGET = "198.51.100.7"
 
 
@@ -60,6 +62,8 @@ class FakeNetwork:
     is_closed: bool = False
     _under_way: list[Packet] = field(default_factory=list)
     _notices: list[Departure | Rejection] = field(default_factory=list)
+    #: For the read after the next one.
+    _later_notices: list[Departure | Rejection] = field(default_factory=list)
 
     def open(self, lane: Lane, cookie: bytes) -> FakeNetwork:
         return self
@@ -75,10 +79,11 @@ class FakeNetwork:
         self.unread_max = max(self.unread_max, self.unread)
         self.sent.append((index, address, self.clock.wall_ns() + DEPARTS_NS))
         if fate.is_stamped:
-            self._notices.append(Departure(index, self.clock.wall_ns() + DEPARTS_NS))
+            self._note_departures(index, self.clock.wall_ns() + DEPARTS_NS)
         if fate.rejection is not None:
             quoted = index if fate.quotes_index else None
-            self._notices.append(Rejection(quoted, index & 0xFFFF, address, *fate.rejection))
+            # Twice, as from two routers on the way.
+            self._notices += [Rejection(quoted, index & 0xFFFF, address, *fate.rejection)] * 2
         now_ns = self.clock.monotonic_ns() + DEPARTS_NS
         for delay_ns in fate.replies_ns:
             # The stamp is filled in on arrival, as the clock stands then; 0 says that it shall be.
@@ -86,10 +91,20 @@ class FakeNetwork:
             self._under_way.append(Packet(now_ns + delay_ns, reply))
         return 0
 
+    def _note_departures(self, index: int, sent_at_ns: int) -> None:
+        """Stamp the departure once for each of two devices; the second stamp of every other probe is read later."""
+        self._notices.append(Departure(index, sent_at_ns))
+        second = Departure(index, sent_at_ns + NEXT_DEVICE_NS)
+        (self._later_notices if index % 2 else self._notices).append(second)
+
     def replies(self) -> list[Reply]:
         self.unread = 0
         now_ns = self.clock.monotonic_ns()
-        arrived = sorted((packet for packet in self._under_way if packet.at_ns <= now_ns), key=lambda p: p.at_ns)
+        # Newest probe first: the queue has no order between probes. The replies to one probe stay in order.
+        arrived = sorted(
+            (packet for packet in self._under_way if packet.at_ns <= now_ns),
+            key=lambda packet: (-packet.reply.probe_index, packet.at_ns),
+        )
         self._under_way = [packet for packet in self._under_way if packet.at_ns > now_ns]
         return [self._stamped(packet) for packet in arrived]
 
@@ -100,7 +115,7 @@ class FakeNetwork:
         return packet.reply._replace(received_at_ns=packet.at_ns + offset_ns)
 
     def notices(self) -> list[Departure | Rejection]:
-        notices, self._notices = self._notices, []
+        notices, self._notices, self._later_notices = self._notices, self._later_notices, []
         return notices
 
     def drops(self) -> int:

@@ -40,6 +40,16 @@ def test_rtt_is_the_difference_of_the_stamps() -> None:
     assert (outcome.rtt_ns, outcome.error_ns, outcome.ttl, outcome.failure) == (RTT_NS, 0, 57, None)
 
 
+def test_the_stamp_of_the_first_device_counts() -> None:
+    """A bridge or VLAN stamps a departure before the card below it; the later stamp would shorten the RTT."""
+    bench = Bench(lambda _: GOOD)
+
+    outcomes = bench.finish([aim(slots=4)])
+
+    first_ns = [sent_ns for *_, sent_ns in bench.network.sent]
+    assert [(outcome.sent_at_ns, outcome.rtt_ns) for outcome in outcomes] == [(ns, RTT_NS) for ns in first_ns]
+
+
 def test_without_stamps_the_bound_holds() -> None:
     """Where the kernel gives no stamps the true RTT lies in [measured - error, measured]."""
     outcome = only(Bench(lambda _: Fate(replies_ns=(RTT_NS,), is_stamped=False)).finish([aim(slots=1)]))

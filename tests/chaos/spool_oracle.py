@@ -49,7 +49,8 @@ class Oracle:
         return Spool(files=files, clock=self.clock, make_epoch=self._epoch, limits=limits)
 
     def _epoch(self) -> str:
-        return f"{next(self._epochs):032x}"
+        """Each sorts before the earlier ones: epochs are random, so their order says nothing about time."""
+        return f"{(1 << 127) - next(self._epochs):032x}"
 
     def batch(self, spool: Spool, size: int) -> PackedBatch:
         """A new batch whose bytes follow from its name."""

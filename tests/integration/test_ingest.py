@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -162,11 +163,36 @@ def test_three_parts_of_a_minute_merge_in_any_order(
     parts = thirds()
 
     for part in order:
-        client.post(batch(("ams1", parts[part]), seq=part, sealed_at_s=NOW_S + 70 + part), fra1)
+        epoch = EPOCH if part else OTHER_EPOCH
+        client.post(batch(("ams1", parts[part]), seq=9 - part, epoch=epoch, sealed_at_s=NOW_S + 70 + part), fra1)
 
     (row,) = rows(store)
     assert (row["sent"], row["received"], row["min_us"], row["max_us"]) == (60, 60, 1_000, 3_000)
-    assert row["seq"] == 2
+    assert row["seq"] == 7
+
+
+def test_the_batch_that_was_sealed_first_has_the_slot(client: Client, store: Store, fra1: str) -> None:
+    """By the time of sealing, whichever epoch or number is lower and whichever batch arrives first."""
+    names = [((EPOCH, 1), (OTHER_EPOCH, 2)), ((OTHER_EPOCH, 1), (EPOCH, 2)), ((EPOCH, 2), (EPOCH, 1))]
+    last = []
+    for minute, (pair, is_in_order) in enumerate(product(names, (True, False))):
+        start_s = NOW_S + 60 * minute
+        sealed = [
+            batch(
+                ("ams1", steady(rtt_us, start_s)),
+                epoch=epoch,
+                seq=10 * minute + seq,
+                sealed_at_s=start_s + 70 + number,
+            )
+            for number, (rtt_us, (epoch, seq)) in enumerate(zip((4_000, 6_000), pair, strict=True))
+        ]
+        for document in sealed if is_in_order else reversed(sealed):
+            assert client.post(document, fra1).status == 200
+        last.append((bytes.fromhex(sealed[1].epoch), sealed[1].seq))
+
+    found = rows(store)
+    assert [(row["min_us"], row["max_us"]) for row in found] == [(4_000, 4_000)] * 6
+    assert [(row["epoch"], row["seq"]) for row in found] == last
 
 
 def test_parts_of_a_minute_that_arrive_at_once_are_all_merged(client: Client, store: Store, fra1: str) -> None:

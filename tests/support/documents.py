@@ -46,8 +46,9 @@ kind = "full-mesh"
 sites = ["fra", "ams"]
 """
 
-EPOCH = "0123456789abcdef" * 2
-OTHER_EPOCH = "fedcba9876543210" * 2
+#: The epoch of an agent and the epoch after its restart. The later one sorts first, as half of the random ones do.
+EPOCH = "fedcba9876543210" * 2
+OTHER_EPOCH = "0123456789abcdef" * 2
 
 
 def window(rtts_us: Sequence[int | None], start_s: int = NOW_S, missing: Failure = Failure.TIMEOUT) -> Window:

@@ -12,7 +12,7 @@ import pytest
 from leadline import __version__
 from leadline.errors import UnavailableError
 from leadline.wire import batch as wire
-from leadline.wire import headers
+from leadline.wire import codec, headers
 from leadline.wire.headers import Backlog
 from leadline_agent.delivery.collector_client import CollectorClient, Unanswered, enrol
 from leadline_agent.delivery.responses import Answer, Kind

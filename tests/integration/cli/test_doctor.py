@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from leadline.clock import SystemClock
-from leadline.wire import batch as wire
+from leadline.wire import codec, control
 from leadline_agent.identity.state_dir import AgentState
 from leadline_agent.probe.policy_file import parse_policy
 from leadline_cli.__main__ import main
@@ -20,12 +20,12 @@ from leadline_cli.doctor import network as doctor_network
 from leadline_cli.doctor.report import Level
 from tests.unit.cli.doctor.test_doctor import credential, levels
 
-PLAN = wire.Plan(
+PLAN = control.Plan(
     mesh_version=4,
     agent="fra-a1",
     site="fra",
     targets=[
-        wire.PlanTarget(
+        control.PlanTarget(
             name=name, site="far", address=address, interval_ms=1_000, timeout_ms=1_000, payload_bytes=56, dscp=0,
             dont_fragment=False,
         )
@@ -66,7 +66,7 @@ def collector(plan: tuple[int, bytes], post: tuple[int, bytes]) -> Iterator[str]
             thread.join()
 
 
-GOOD_PLAN = (200, wire.encode(PLAN))
+GOOD_PLAN = (200, codec.encode(PLAN))
 REFUSAL = (422, b'{"status": 422, "title": "Unprocessable", "detail": "v: missing"}')
 
 

@@ -5,9 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test test-unit test-contract test-integration test-network test-browser test-chaos test-bench test-simulate test-fast \
-	screenshots pictures chaos lint format types bench-probe bench-query bench-grafana bench-ingest bench-agent simulate schema dashboards \
-	lock clean
+.PHONY: help demo test test-fast test-browser screenshots pictures chaos test-chaos lint format types bench-probe bench-query bench-grafana bench-ingest bench-agent simulate schema dashboards \
+	docs lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -114,6 +113,24 @@ lock: $(STAMP) ## resolve the requirements files anew
 	$(COMPILE) -c requirements/dev.txt --extra collector -o requirements/collector.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url -c requirements/dev.txt --group build -o requirements/build.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --upgrade --group docs -o requirements/docs.txt
+
+# The site has an environment of its own: it needs none of the product, and the product needs none of it.
+DOCS := build/docs-env
+$(DOCS)/.installed: requirements/docs.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
+	@touch $@
+
+# A warning is an error: broken links and anchors, documents outside the navigation. The second command fails if a page
+# loads anything from another host.
+docs: $(DOCS)/.installed ## the documentation as a site in build/docs; open build/docs/index.html
+	@rm -rf build/docs build/docs-doctrees
+	$(DOCS)/bin/python -m sphinx -b html -d build/docs-doctrees --nitpicky --fail-on-warning --keep-going --quiet docs build/docs
+	@! grep -rnoE '<(script|link|img|source|iframe)[^>]*(src|href)="(https?:)?//[^"]*|@import url\((https?:)?//|url\("?https?://' \
+		--include='*.html' --include='*.css' build/docs
+	@echo "build/docs/index.html"
 
 schema: $(STAMP) ## write docs/verdict.schema.json from the document's types
 	$(BIN)/python -c "import msgspec; from leadline_verdict.document import VerdictDocument; \

@@ -7,9 +7,9 @@ them; a test compares.
 from __future__ import annotations
 
 #: An agent sends every minute: five have not come.
-SILENT_S = 300
+AGENT_SILENCE_S_MAX = 300
 #: Half of the spool: an agent fills the rest in as long as it took for the first.
-SPOOL_RATIO_MAX = 0.5
+SPOOL_USAGE_RATIO_MAX = 0.5
 #: Half of a probe's slot at one a second: from there on a probe is nearer to another slot than to its own.
 #: Counted is what is certain, the offset less its error. It moves minutes, never a round trip.
-CLOCK_US_MAX = 500_000
+CLOCK_OFFSET_US_MAX = 500_000

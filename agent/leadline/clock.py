@@ -50,14 +50,14 @@ class SystemClock:
             time.sleep(wait_ns / 1e9)
 
 
-def seeded(seed: int | str | None = None) -> random.Random:
+def make_rng(seed: int | str | None = None) -> random.Random:
     """A source of random numbers; without a seed, one from the operating system.
 
     For schedules, jitter of retries and simulation; keys and tokens come from ``secrets``.
     """
-    return random.Random(seed)  # noqa: S311 - not for secrets, see above
+    return random.Random(seed)
 
 
-def iso(second: int) -> str:
+def format_iso8601(epoch_s: int) -> str:
     """An epoch second in ISO 8601, UTC: ``2026-11-22T06:00:00Z``."""
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

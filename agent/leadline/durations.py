@@ -8,7 +8,7 @@ _UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)")
 
 
-def duration_ms(text: str) -> int:
+def parse_duration_ms(text: str) -> int:
     """Whole milliseconds, more than 0. ValueError otherwise."""
     found = _DURATION.fullmatch(text.strip())
     if not found:
@@ -20,7 +20,7 @@ def duration_ms(text: str) -> int:
     return thousandths // 1_000
 
 
-def duration_text(ms: int) -> str:
+def format_duration(ms: int) -> str:
     """The shortest text that ``duration_ms`` reads back: 60000 is ``1m``, 1500 is ``1500ms``."""
     unit = next(unit for unit in reversed(_UNIT_MS) if ms % _UNIT_MS[unit] == 0)
     return f"{ms // _UNIT_MS[unit]}{unit}"

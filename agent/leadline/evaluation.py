@@ -16,22 +16,22 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil, log
 
-from leadline.limits.catalogue import Comparison, Evaluable, Limit, Metric, Statistic
+from leadline.limits.catalogue import Comparison, Evaluability, Limit, Metric, Statistic
 from leadline.model import WINDOW_S, ErrorBound
 from leadline.statistics import WindowStats
 
 #: Known means at least 4 of 5 slots sent: 48 of 60. Kept as integers, so that no rounding decides.
-COVERAGE_PARTS, COVERAGE_WHOLE = 4, 5
+COVERAGE_NUMERATOR, COVERAGE_DENOMINATOR = 4, 5
 #: Unavailable means at least 1 of 5 probes lost.
-UNAVAILABLE_PARTS, UNAVAILABLE_WHOLE = 1, 5
+UNAVAILABLE_NUMERATOR, UNAVAILABLE_DENOMINATOR = 1, 5
 
 WINDOWS_PER_DAY = 86_400 // WINDOW_S
 #: "3.6 hours a month may be out of limit" (method.md §6.2).
 TARGET_SHARE_DEFAULT = 0.995
 #: An episode that was never seen could last this many windows: an assumption, printed with every claim (§4.3 b).
-UNSEEN_EPISODE_WINDOWS = 30
+UNSEEN_OUTAGE_WINDOWS = 30
 #: Upper 95 % bound on the number of episodes after none was seen: chi2inv(0.95; 2) / 2.
-_EPISODES_AFTER_NONE = -log(0.05)
+_EPISODES_UPPER_BOUND = -log(0.05)
 #: Two visits of every hour of the week make a provisional campaign, four a full one (§4.4).
 CAMPAIGN_DAYS_PROVISIONAL, CAMPAIGN_DAYS = 14, 28
 
@@ -50,7 +50,7 @@ class State(StrEnum):
 _SEVERITY = {State.GOOD: 0, State.BAD: 1, State.UNAVAILABLE: 2, State.UNKNOWN: 3}
 
 
-class Measure(StrEnum):
+class WindowStatistic(StrEnum):
     """The number of a window that is compared."""
 
     #: Over the replies received; loss speaks through ``unavailable`` only.
@@ -72,31 +72,31 @@ class Criterion:
     """How a limit is judged in one window."""
 
     limit_id: str
-    measure: Measure
+    statistic: WindowStatistic
     comparison: Comparison
     limit_us: int
     #: Replies above the limit and up to this are allowed for a while: the readings differ then (``_peak_bounds_us``).
     #: None where the vendor allows none.
-    peak_us: int | None = None
+    peak_limit_us: int | None = None
     #: The stricter measure printed beside the headline, where the vendor names no statistic; None elsewhere.
-    sensitivity: Measure | None = None
+    stricter_statistic: WindowStatistic | None = None
     #: What had to be assumed; None when the limit is judged as it is written.
     approximation: str | None = None
 
     @property
-    def bounds_rtt(self) -> bool:
+    def is_rtt_limit(self) -> bool:
         """True when the limit bounds the round trip itself, so that physics can exclude it; false for jitter."""
-        return self.measure is not Measure.PDV
+        return self.statistic is not WindowStatistic.PDV
 
     @property
-    def rule(self) -> str:
+    def description(self) -> str:
         """The comparison in words: ``p95 of each 60 s window < 5 ms``."""
-        rule = f"{self.measure} of each {WINDOW_S} s window {self.comparison} {self.limit_us / 1_000:g} ms"
-        return rule if self.peak_us is None else f"{rule}, max <= {self.peak_us / 1_000:g} ms"
+        rule = f"{self.statistic} of each {WINDOW_S} s window {self.comparison} {self.limit_us / 1_000:g} ms"
+        return rule if self.peak_limit_us is None else f"{rule}, max <= {self.peak_limit_us / 1_000:g} ms"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NotJudged:
+class UnevaluableLimit:
     """A limit that the round trips of a window cannot answer."""
 
     limit_id: str
@@ -104,60 +104,66 @@ class NotJudged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class EvaluationPlan:
     """The limits of a profile, sorted into what a window answers and what it does not."""
 
     criteria: tuple[Criterion, ...]
-    not_judged: tuple[NotJudged, ...]
+    unevaluable_limits: tuple[UnevaluableLimit, ...]
 
     @property
     def reason(self) -> str | None:
         """Why nothing can be judged; None when something can."""
-        return None if self.criteria else "; ".join(f"{item.limit_id}: {item.reason}" for item in self.not_judged)
+        return (
+            None if self.criteria else "; ".join(f"{item.limit_id}: {item.reason}" for item in self.unevaluable_limits)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WindowJudgement:
+class WindowEvaluation:
     """The state in the reading least and in the one most favourable to the path; both unknown or neither."""
 
-    pessimistic: State
-    optimistic: State
+    worst_case: State
+    best_case: State
 
     def __post_init__(self) -> None:
-        if (self.pessimistic is State.UNKNOWN) != (self.optimistic is State.UNKNOWN):
-            raise ValueError(f"{self.pessimistic} and {self.optimistic}: a window is known in both readings or in none")
+        if (self.worst_case is State.UNKNOWN) != (self.best_case is State.UNKNOWN):
+            raise ValueError(f"{self.worst_case} and {self.best_case}: a window is known in both readings or in none")
 
 
-UNKNOWN = WindowJudgement(pessimistic=State.UNKNOWN, optimistic=State.UNKNOWN)
+UNKNOWN_EVALUATION = WindowEvaluation(worst_case=State.UNKNOWN, best_case=State.UNKNOWN)
 
 
-def criterion(limit: Limit) -> Criterion | NotJudged:
+def derive_criterion(limit: Limit) -> Criterion | UnevaluableLimit:
     """How windows are judged by this limit, or why they cannot be."""
     limit_us = limit.value_us
-    reason = _reason_against(limit)
+    reason = _find_unevaluable_reason(limit)
     if reason is not None or limit_us is None:
-        return NotJudged(limit_id=limit.id, reason=reason or f"{limit.unit} is no unit of time")
-    measure = Measure.PDV if limit.metric is Metric.JITTER else _MEASURES.get(limit.statistic, Measure.P95)
-    named = measure is not Measure.P95 or limit.statistic in (Statistic.P95, Statistic.SUSTAINED_BOUNDED_PEAKS)
+        return UnevaluableLimit(limit_id=limit.id, reason=reason or f"{limit.unit} is no unit of time")
+    measure = (
+        WindowStatistic.PDV
+        if limit.metric is Metric.JITTER
+        else _WINDOW_STATISTICS.get(limit.statistic, WindowStatistic.P95)
+    )
+    named = measure is not WindowStatistic.P95 or limit.statistic in (Statistic.P95, Statistic.SUSTAINED_BOUNDED_PEAKS)
     return Criterion(
         limit_id=limit.id,
-        measure=measure,
+        statistic=measure,
         comparison=limit.comparison,
         limit_us=2 * limit_us if limit.one_way else limit_us,
-        peak_us=_peak_us(limit),
-        sensitivity=None if named else Measure.MAX,
-        approximation=_approximation(limit),
+        peak_limit_us=_peak_limit_us(limit),
+        stricter_statistic=None if named else WindowStatistic.MAX,
+        approximation=_describe_approximation(limit),
     )
 
 
 #: Statistics a vendor names; "maximum" and silence become p95, which forgives 3 of 60, with max beside it (§2).
-_MEASURES = {
-    Statistic.AVERAGE: Measure.MEAN,
-    Statistic.AVERAGE_BOUNDED_PEAKS: Measure.MEAN,
-    Statistic.MAXIMUM_OF_AVERAGES: Measure.MEAN,
-    Statistic.MAXIMUM_PLUS_JITTER: Measure.P95_PLUS_PDV,
-    Statistic.P95: Measure.P95,
-    Statistic.P99: Measure.P99,
+_WINDOW_STATISTICS = {
+    Statistic.AVERAGE: WindowStatistic.MEAN,
+    Statistic.AVERAGE_BOUNDED_PEAKS: WindowStatistic.MEAN,
+    Statistic.MAXIMUM_OF_AVERAGES: WindowStatistic.MEAN,
+    Statistic.MAXIMUM_PLUS_JITTER: WindowStatistic.P95_PLUS_PDV,
+    Statistic.P95: WindowStatistic.P95,
+    Statistic.P99: WindowStatistic.P99,
 }
 
 _METRIC_REASONS = {
@@ -175,37 +181,39 @@ _STATISTIC_REASONS = {
 
 
 #: Peaks that p95 forgives for certain and that p50 does not, in seconds of a window: 3 of 60, and half of them.
-_PEAK_S_MIN, _PEAK_S_MAX = 3, 30
+_PEAK_DURATION_S_MIN, _PEAK_DURATION_S_MAX = 3, 30
 
 
-def _peak_us(limit: Limit) -> int | None:
+def _peak_limit_us(limit: Limit) -> int | None:
     if limit.statistic is not Statistic.SUSTAINED_BOUNDED_PEAKS or limit.time_window is None:
         return None
     peak = limit.time_window.peak_limit
     return None if peak is None else int(peak * 1_000)
 
 
-def _has_no_bounded_peaks(limit: Limit) -> bool:
+def _has_unbounded_peaks(limit: Limit) -> bool:
     """True where peaks are allowed and the vendor does not say how high and long, or longer than a window tells."""
     lasting_s = limit.time_window.peak_duration_s if limit.time_window else None
     return limit.statistic is Statistic.SUSTAINED_BOUNDED_PEAKS and (
-        _peak_us(limit) is None or lasting_s is None or not _PEAK_S_MIN <= lasting_s <= _PEAK_S_MAX
+        _peak_limit_us(limit) is None
+        or lasting_s is None
+        or not _PEAK_DURATION_S_MIN <= lasting_s <= _PEAK_DURATION_S_MAX
     )
 
 
-def _reason_against(limit: Limit) -> str | None:
+def _find_unevaluable_reason(limit: Limit) -> str | None:
     if limit.metric is Metric.LOSS:
         probes = f"{limit.probes_to_demonstrate:,}"
         return f"loss is judged over a period: to show {limit.text} takes {probes} probes without a single loss"
     reason = _METRIC_REASONS.get(limit.metric) or _STATISTIC_REASONS.get(limit.statistic)
-    if reason is None and _has_no_bounded_peaks(limit):
+    if reason is None and _has_unbounded_peaks(limit):
         return "the vendor allows peaks, and not of a height and length that a window shows"
-    if reason is None and limit.icmp_evaluable is Evaluable.NO:
+    if reason is None and limit.icmp_evaluable is Evaluability.NO:
         return "it is not a limit on the network's round trip alone"
     return reason
 
 
-def _approximation(limit: Limit) -> str | None:
+def _describe_approximation(limit: Limit) -> str | None:
     assumed = []
     if limit.one_way:
         assumed.append("one direction is judged as the round trip against twice the limit, as if both were alike")
@@ -214,9 +222,9 @@ def _approximation(limit: Limit) -> str | None:
         assumed.append(f"jitter is judged as p95 - min of the round trips in a window (vendor: {definition})")
     elif limit.statistic is Statistic.MAXIMUM_PLUS_JITTER:
         assumed.append("the vendor's maximum plus jitter is judged as p95 plus p95 - min")
-    elif _MEASURES.get(limit.statistic) is Measure.MEAN:
+    elif _WINDOW_STATISTICS.get(limit.statistic) is WindowStatistic.MEAN:
         assumed.append("the vendor names no period for its average, so that of each window is judged")
-    if _peak_us(limit) is not None:
+    if _peak_limit_us(limit) is not None:
         assumed.append(
             "a peak is too long for certain when half of a window is above the limit, and short enough when p95 is not"
         )
@@ -225,109 +233,111 @@ def _approximation(limit: Limit) -> str | None:
     return "; ".join(assumed) or None
 
 
-def judged(limits: Iterable[Limit]) -> Judged:
+def plan_evaluation(limits: Iterable[Limit]) -> EvaluationPlan:
     """The criteria of a profile's limits, and the limits that have none."""
-    answers = [criterion(limit) for limit in limits]
-    return Judged(
+    answers = [derive_criterion(limit) for limit in limits]
+    return EvaluationPlan(
         criteria=tuple(answer for answer in answers if isinstance(answer, Criterion)),
-        not_judged=tuple(answer for answer in answers if isinstance(answer, NotJudged)),
+        unevaluable_limits=tuple(answer for answer in answers if isinstance(answer, UnevaluableLimit)),
     )
 
 
-def window_judgement(stats: WindowStats, criterion: Criterion, error: ErrorBound | None = None) -> WindowJudgement:
+def evaluate_window(
+    stats: WindowStats, criterion: Criterion, error_bound: ErrorBound | None = None
+) -> WindowEvaluation:
     """Both readings of a window; without an error bound they are the same."""
-    error_us = error.p99_us if error else 0
-    low_us, high_us = _bounds_us(stats, criterion.measure, error_us)
-    if criterion.peak_us is not None:
-        low_us, high_us = _peak_bounds_us(stats, criterion, error_us)
-    return WindowJudgement(
-        pessimistic=_state(stats, criterion, high_us),
-        optimistic=_state(stats, criterion, low_us),
+    error_us = error_bound.p99_us if error_bound else 0
+    low_us, high_us = _compute_bounds_us(stats, criterion.statistic, error_us)
+    if criterion.peak_limit_us is not None:
+        low_us, high_us = _compute_peak_bounds_us(stats, criterion, error_us)
+    return WindowEvaluation(
+        worst_case=_classify_state(stats, criterion, high_us),
+        best_case=_classify_state(stats, criterion, low_us),
     )
 
 
-def profile_judgement(
-    stats: WindowStats, criteria: Iterable[Criterion], error: ErrorBound | None = None
-) -> WindowJudgement:
+def evaluate_profile(
+    stats: WindowStats, criteria: Iterable[Criterion], error_bound: ErrorBound | None = None
+) -> WindowEvaluation:
     """The worst of each reading over the criteria of a profile; unknown when there are none."""
-    readings = [window_judgement(stats, criterion, error) for criterion in criteria]
-    return WindowJudgement(
-        pessimistic=_worst(reading.pessimistic for reading in readings),
-        optimistic=_worst(reading.optimistic for reading in readings),
+    readings = [evaluate_window(stats, criterion, error_bound) for criterion in criteria]
+    return WindowEvaluation(
+        worst_case=_find_worst_state(reading.worst_case for reading in readings),
+        best_case=_find_worst_state(reading.best_case for reading in readings),
     )
 
 
-def merge_paths(paths: Iterable[WindowJudgement]) -> WindowJudgement:
+def combine_paths(evaluations: Iterable[WindowEvaluation]) -> WindowEvaluation:
     """One window of a pair from its paths: known if any path knows it, then the worse and the better of the known."""
-    known = [path for path in paths if path.pessimistic is not State.UNKNOWN]
+    known = [path for path in evaluations if path.worst_case is not State.UNKNOWN]
     if not known:
-        return UNKNOWN
-    return WindowJudgement(
-        pessimistic=max((path.pessimistic for path in known), key=_SEVERITY.__getitem__),
-        optimistic=min((path.optimistic for path in known), key=_SEVERITY.__getitem__),
+        return UNKNOWN_EVALUATION
+    return WindowEvaluation(
+        worst_case=max((path.worst_case for path in known), key=_SEVERITY.__getitem__),
+        best_case=min((path.best_case for path in known), key=_SEVERITY.__getitem__),
     )
 
 
-def observed_us(stats: WindowStats, measure: Measure) -> int | None:
+def select_statistic_us(stats: WindowStats, statistic: WindowStatistic) -> int | None:
     """The number of a window that is compared; None where it is +infinity or nothing came back."""
-    match measure:
-        case Measure.MEAN:
+    match statistic:
+        case WindowStatistic.MEAN:
             return stats.mean_us
-        case Measure.P50:
+        case WindowStatistic.P50:
             return stats.p50_us
-        case Measure.P95:
+        case WindowStatistic.P95:
             return stats.p95_us
-        case Measure.P99:
+        case WindowStatistic.P99:
             return stats.p99_us
-        case Measure.MAX:
+        case WindowStatistic.MAX:
             return None if stats.lost else stats.max_us
-        case Measure.PDV:
+        case WindowStatistic.PDV:
             return stats.pdv_us
-        case Measure.P95_PLUS_PDV:
+        case WindowStatistic.P95_PLUS_PDV:
             return None if stats.p95_us is None or stats.pdv_us is None else stats.p95_us + stats.pdv_us
 
 
 #: How often the error bound comes off for the low reading and is added for the high one. A difference can also be
 #: too small: the error may sit in the minimum.
-ERRORS_OFF_AND_ON = {Measure.PDV: (1, 1), Measure.P95_PLUS_PDV: (2, 1)}
+ERROR_MULTIPLIERS = {WindowStatistic.PDV: (1, 1), WindowStatistic.P95_PLUS_PDV: (2, 1)}
 
 
-def _bounds_us(stats: WindowStats, measure: Measure, error_us: int) -> tuple[int | None, int | None]:
-    value_us = observed_us(stats, measure)
+def _compute_bounds_us(stats: WindowStats, measure: WindowStatistic, error_us: int) -> tuple[int | None, int | None]:
+    value_us = select_statistic_us(stats, measure)
     if value_us is None:
         return None, None
-    off, on = ERRORS_OFF_AND_ON.get(measure, (1, 0))
+    off, on = ERROR_MULTIPLIERS.get(measure, (1, 0))
     return max(0, value_us - off * error_us), value_us + on * error_us
 
 
-def _peak_bounds_us(stats: WindowStats, criterion: Criterion, error_us: int) -> tuple[int | None, int | None]:
+def _compute_peak_bounds_us(stats: WindowStats, criterion: Criterion, error_us: int) -> tuple[int | None, int | None]:
     """What to compare where peaks are allowed: p50 for the optimist, p95 for the pessimist; None above the peak limit.
 
     3 of 60 probes above the limit are a short peak, 30 of 60 are none any more. Loss is no peak of a round trip.
     """
-    assert criterion.peak_us is not None
+    assert criterion.peak_limit_us is not None
     p50_us, max_us = stats.p50_us, stats.max_us
-    is_low = p50_us is not None and max_us is not None and max_us - error_us <= criterion.peak_us
-    is_high = max_us is not None and max_us <= criterion.peak_us
+    is_low = p50_us is not None and max_us is not None and max_us - error_us <= criterion.peak_limit_us
+    is_high = max_us is not None and max_us <= criterion.peak_limit_us
     return max(0, p50_us - error_us) if is_low and p50_us is not None else None, stats.p95_us if is_high else None
 
 
-def _state(stats: WindowStats, criterion: Criterion, value_us: int | None) -> State:
-    if stats.sent == 0 or COVERAGE_WHOLE * stats.sent < COVERAGE_PARTS * stats.expected:
+def _classify_state(stats: WindowStats, criterion: Criterion, value_us: int | None) -> State:
+    if stats.sent == 0 or COVERAGE_DENOMINATOR * stats.sent < COVERAGE_NUMERATOR * stats.expected:
         return State.UNKNOWN
-    if UNAVAILABLE_WHOLE * stats.lost >= UNAVAILABLE_PARTS * stats.sent:
+    if UNAVAILABLE_DENOMINATOR * stats.lost >= UNAVAILABLE_NUMERATOR * stats.sent:
         return State.UNAVAILABLE
-    if value_us is None or not criterion.comparison.holds(value_us, criterion.limit_us):
+    if value_us is None or not criterion.comparison.is_met(value_us, criterion.limit_us):
         return State.BAD
     return State.GOOD
 
 
-def _worst(states: Iterable[State]) -> State:
+def _find_worst_state(states: Iterable[State]) -> State:
     return max(states, key=_SEVERITY.__getitem__, default=State.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
+class WindowStateCounts:
     """How many windows of a period were in which state."""
 
     good: int = 0
@@ -360,13 +370,13 @@ class Campaign:
     days_within: int
 
 
-def campaign(
-    target_share: float = TARGET_SHARE_DEFAULT, unseen_episode_windows: int = UNSEEN_EPISODE_WINDOWS
+def compute_campaign(
+    target_share: float = TARGET_SHARE_DEFAULT, unseen_outage_windows: int = UNSEEN_OUTAGE_WINDOWS
 ) -> Campaign:
     """The days needed for a target share (above 0, below 1) if nothing bad is ever seen (method.md §4.3 b, k = 0)."""
     if not 0 < target_share < 1:
         raise ValueError(f"target share {target_share} is not between 0 and 1")
-    days = _EPISODES_AFTER_NONE * unseen_episode_windows / (1 - target_share) / WINDOWS_PER_DAY
+    days = _EPISODES_UPPER_BOUND * unseen_outage_windows / (1 - target_share) / WINDOWS_PER_DAY
     return Campaign(
         days_provisional=max(CAMPAIGN_DAYS_PROVISIONAL, ceil(days)),
         days_within=max(CAMPAIGN_DAYS, ceil(days)),

@@ -39,11 +39,11 @@ def us_ceil(ns: int) -> int:
     return -(-ns // 1_000)
 
 
-def check_name(what: str, name: str) -> None:
+def check_name(label: str, name: str) -> None:
     """Raise ValueError unless ``name`` is 1 to 63 of a-z, 0-9, '-' and '.', with a letter or digit at both ends."""
     if len(name) > NAME_LENGTH_MAX or not _NAME.fullmatch(name):
         raise ValueError(
-            f"{what} {name!r} is not a name: use 1 to {NAME_LENGTH_MAX} of a-z, 0-9, '-' and '.', "
+            f"{label} {name!r} is not a name: use 1 to {NAME_LENGTH_MAX} of a-z, 0-9, '-' and '.', "
             "beginning and ending with a letter or digit"
         )
 
@@ -177,12 +177,12 @@ class Miss:
             raise ValueError(f"slot {self.slot} is negative")
         if self.detail is not None and self.detail < 0:
             raise ValueError(f"detail {self.detail} is negative")
-        if self.failure in NEEDS_DETAIL and self.detail is None:
+        if self.failure in FAILURES_WITH_DETAIL and self.detail is None:
             raise ValueError(f"{self.failure} says nothing without its detail")
 
 
 #: Failures that say nothing without their number.
-NEEDS_DETAIL = frozenset({Failure.LATE, Failure.UNREACHABLE, Failure.SEND_ERROR})
+FAILURES_WITH_DETAIL = frozenset({Failure.LATE, Failure.UNREACHABLE, Failure.SEND_ERROR})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +228,7 @@ class Window:
             raise ValueError(f"{self.duplicates} duplicates")
 
 
-def window_of(
+def build_window(
     start_s: int,
     interval_ms: int,
     rtts_us: Mapping[int, int],

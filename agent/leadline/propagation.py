@@ -17,7 +17,7 @@ from leadline.limits.catalogue import Comparison
 from leadline.model import Site
 
 #: Exact by the definition of the metre (SI).
-LIGHT_M_PER_S = 299_792_458
+SPEED_OF_LIGHT_M_PER_S = 299_792_458
 VACUUM_INDEX = Fraction(1)
 #: Group index of standard single-mode fibre by its data sheets: 1.4676 at 1310 nm, 1.4682 at 1550 nm.
 GLASS_INDEX = Fraction("1.468")
@@ -25,7 +25,7 @@ GLASS_INDEX = Fraction("1.468")
 ROUTE_FACTORS = (1.3, 1.5, 2.1)
 
 
-class Reach(StrEnum):
+class Feasibility(StrEnum):
     """Whether a limit can be met at a distance, whatever is bought."""
 
     POSSIBLE = "possible"
@@ -46,7 +46,7 @@ class Plausibility(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Floors:
+class PropagationDelay:
     """The shortest round trips between two sites, nanoseconds rounded down."""
 
     #: Along the WGS-84 geodesic, as the coordinates say.
@@ -60,21 +60,21 @@ class Floors:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Physics:
+class LimitFeasibility:
     """A limit on the round trip between two sites, held against light."""
 
-    reach: Reach
-    floors: Floors
+    feasibility: Feasibility
+    propagation_delay: PropagationDelay
     limit_us: int
     comparison: Comparison
     #: How far the limit reaches on straight glass.
-    reach_km: float
+    reachable_km: float
     #: The longest fibre route that could still meet the limit, as a multiple of the distance; None at distance 0.
     route_factor_max: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MeasuredMinimum:
+class MinimumPlausibility:
     """A measured minimum, held against the floors."""
 
     plausibility: Plausibility
@@ -84,68 +84,68 @@ class MeasuredMinimum:
     fibre_km_max: float
 
 
-def distance_km(a: Site, b: Site) -> float:
+def geodesic_distance_km(a: Site, b: Site) -> float:
     """The WGS-84 geodesic (Karney 2013); a sphere errs by up to 0.5 %."""
     line = Geodesic.WGS84.Inverse(a.latitude_deg, a.longitude_deg, b.latitude_deg, b.longitude_deg, Geodesic.DISTANCE)
     return float(line["s12"]) / 1_000
 
 
-def round_trip_ns(km: float, index: Fraction) -> int:
+def round_trip_delay_ns(km: float, index: Fraction) -> int:
     """Light there and back over ``km`` of a medium, rounded down."""
-    return floor(2 * Fraction(km) * 1_000 * index * 1_000_000_000 / LIGHT_M_PER_S)
+    return floor(2 * Fraction(km) * 1_000 * index * 1_000_000_000 / SPEED_OF_LIGHT_M_PER_S)
 
 
-def reach_km(rtt_us: int, *, index: Fraction = GLASS_INDEX, route_factor: float = 1.0) -> float:
+def reachable_distance_km(rtt_us: int, *, index: Fraction = GLASS_INDEX, route_factor: float = 1.0) -> float:
     """The distance from which a round trip of ``rtt_us`` can come back, on a route ``route_factor`` times as long."""
-    return float(Fraction(rtt_us, 1_000_000) * LIGHT_M_PER_S / (2 * index * 1_000)) / route_factor
+    return float(Fraction(rtt_us, 1_000_000) * SPEED_OF_LIGHT_M_PER_S / (2 * index * 1_000)) / route_factor
 
 
-def floors(a: Site, b: Site, *, index: Fraction = GLASS_INDEX) -> Floors:
+def compute_propagation_delay(a: Site, b: Site, *, index: Fraction = GLASS_INDEX) -> PropagationDelay:
     """The floors between two sites; ``index`` is the group index of the fibre."""
-    distance = distance_km(a, b)
+    distance = geodesic_distance_km(a, b)
     # Summed first, so that the order of the sites rounds nothing differently.
     low = max(0.0, distance - (a.uncertainty_km + b.uncertainty_km))
-    return Floors(
+    return PropagationDelay(
         distance_km=distance,
         distance_low_km=low,
-        vacuum_ns=round_trip_ns(low, VACUUM_INDEX),
-        glass_ns=round_trip_ns(low, index),
+        vacuum_ns=round_trip_delay_ns(low, VACUUM_INDEX),
+        glass_ns=round_trip_delay_ns(low, index),
         glass_index=index,
     )
 
 
-def physics(floors: Floors, limit_us: int, comparison: Comparison) -> Physics:
+def check_feasibility(propagation_delay: PropagationDelay, limit_us: int, comparison: Comparison) -> LimitFeasibility:
     """Can a limit of ``limit_us`` on the round trip be met at all?"""
     limit_ns = limit_us * 1_000
-    return Physics(
-        reach=_reach(floors, limit_ns, comparison),
-        floors=floors,
+    return LimitFeasibility(
+        feasibility=_classify_feasibility(propagation_delay, limit_ns, comparison),
+        propagation_delay=propagation_delay,
         limit_us=limit_us,
         comparison=comparison,
-        reach_km=reach_km(limit_us, index=floors.glass_index),
-        route_factor_max=limit_ns / floors.glass_ns if floors.glass_ns else None,
+        reachable_km=reachable_distance_km(limit_us, index=propagation_delay.glass_index),
+        route_factor_max=limit_ns / propagation_delay.glass_ns if propagation_delay.glass_ns else None,
     )
 
 
-def _reach(floors: Floors, limit_ns: int, comparison: Comparison) -> Reach:
-    if not comparison.holds(floors.vacuum_ns, limit_ns):
-        return Reach.IMPOSSIBLE
-    if not comparison.holds(floors.glass_ns, limit_ns):
-        return Reach.IMPOSSIBLE_ON_GLASS_FIBRE
-    return Reach.POSSIBLE
+def _classify_feasibility(floors: PropagationDelay, limit_ns: int, comparison: Comparison) -> Feasibility:
+    if not comparison.is_met(floors.vacuum_ns, limit_ns):
+        return Feasibility.IMPOSSIBLE
+    if not comparison.is_met(floors.glass_ns, limit_ns):
+        return Feasibility.IMPOSSIBLE_ON_GLASS_FIBRE
+    return Feasibility.POSSIBLE
 
 
-def measured_minimum(floors: Floors, rtt_min_us: int) -> MeasuredMinimum:
+def check_plausibility(propagation_delay: PropagationDelay, rtt_min_us: int) -> MinimumPlausibility:
     """What a measured minimum, microseconds rounded up, says about coordinates and route."""
     rtt_min_ns = rtt_min_us * 1_000
-    return MeasuredMinimum(
-        plausibility=_plausibility(floors, rtt_min_ns),
-        inflation=rtt_min_ns / floors.glass_ns if floors.glass_ns else None,
-        fibre_km_max=reach_km(rtt_min_us, index=floors.glass_index),
+    return MinimumPlausibility(
+        plausibility=_classify_plausibility(propagation_delay, rtt_min_ns),
+        inflation=rtt_min_ns / propagation_delay.glass_ns if propagation_delay.glass_ns else None,
+        fibre_km_max=reachable_distance_km(rtt_min_us, index=propagation_delay.glass_index),
     )
 
 
-def _plausibility(floors: Floors, rtt_min_ns: int) -> Plausibility:
+def _classify_plausibility(floors: PropagationDelay, rtt_min_ns: int) -> Plausibility:
     if rtt_min_ns < floors.vacuum_ns:
         return Plausibility.INVALID
     if rtt_min_ns < floors.glass_ns:

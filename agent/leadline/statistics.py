@@ -58,10 +58,10 @@ def nearest_rank(sorted_us: Sequence[int], count: int, q: Fraction) -> int | Non
 
     0 < q <= 1. None when the rank falls on a lost sample, or count is 0. (RFC 2330 §11.3, RFC 2681 §4.)
     """
-    return _of_rank(sorted_us, ceil(q * count))
+    return _value_at_rank(sorted_us, ceil(q * count))
 
 
-def _of_rank(sorted_us: Sequence[int], rank: int) -> int | None:
+def _value_at_rank(sorted_us: Sequence[int], rank: int) -> int | None:
     return sorted_us[rank - 1] if 0 < rank <= len(sorted_us) else None
 
 
@@ -88,7 +88,7 @@ def interarrival_jitter_us(rtts_us: Iterable[int | None]) -> int | None:
     return sixteenths >> 4
 
 
-class Figures(NamedTuple):
+class RttStats(NamedTuple):
     """The numbers of ``WindowStats`` between ``expected`` and ``failures``, for whoever has 50,000 windows a second."""
 
     sent: int
@@ -103,7 +103,7 @@ class Figures(NamedTuple):
     mean_step_us: int | None = None
 
 
-def figures(rtts_us: Sequence[int | None], lost: int) -> Figures:
+def compute_rtt_stats(rtts_us: Sequence[int | None], lost: int) -> RttStats:
     """The figures of slots in order of schedule, of which ``lost`` of those without RTT count as lost.
 
     A window in which every slot has its RTT takes 9 µs (60 slots, CPython 3.11), nearly all of it inside sorted() and
@@ -111,54 +111,54 @@ def figures(rtts_us: Sequence[int | None], lost: int) -> Figures:
     """
     try:
         received = sorted(rtts_us)  # type: ignore[type-var]  # None and int cannot be compared: a TypeError
-        return _full(received, rtts_us, lost)  # type: ignore[arg-type]  # no None came through
+        return _compute_complete_stats(received, rtts_us, lost)  # type: ignore[arg-type]  # no None came through
     except TypeError:
-        return _with_holes(rtts_us, lost)
+        return _compute_partial_stats(rtts_us, lost)
 
 
-def _full(received: list[int], rtts_us: Sequence[int], lost: int) -> Figures:
+def _compute_complete_stats(received: list[int], rtts_us: Sequence[int], lost: int) -> RttStats:
     """The figures where every slot has an RTT; TypeError if one of them is None after all (a single slot)."""
     count = len(received)
     if not count:
-        return Figures(lost, 0)
+        return RttStats(lost, 0)
     steps = sum(map(abs, map(sub, rtts_us[1:], rtts_us)))
-    return _figures(received, sum(received), lost, -(-steps // (count - 1)) if count > 1 else None)
+    return _build_rtt_stats(received, sum(received), lost, -(-steps // (count - 1)) if count > 1 else None)
 
 
-def _with_holes(rtts_us: Sequence[int | None], lost: int) -> Figures:
+def _compute_partial_stats(rtts_us: Sequence[int | None], lost: int) -> RttStats:
     received = sorted(rtt for rtt in rtts_us if rtt is not None)
     if not received:
-        return Figures(lost, 0)
-    return _figures(received, sum(received), lost, mean_step_us(rtts_us))
+        return RttStats(lost, 0)
+    return _build_rtt_stats(received, sum(received), lost, mean_step_us(rtts_us))
 
 
-def _figures(received: list[int], total_us: int, lost: int, step_us: int | None) -> Figures:
+def _build_rtt_stats(received: list[int], total_us: int, lost: int, step_us: int | None) -> RttStats:
     count = len(received)
     sent = count + lost
     # ceil(q * sent) in whole numbers: a Fraction costs more than sorting the window.
-    p95 = _of_rank(received, -(-19 * sent // 20))
-    return Figures(
+    p95 = _value_at_rank(received, -(-19 * sent // 20))
+    return RttStats(
         sent,
         count,
         received[0],
         -(-total_us // count),
-        _of_rank(received, (sent + 1) // 2),
+        _value_at_rank(received, (sent + 1) // 2),
         p95,
-        _of_rank(received, -(-99 * sent // 100)),
+        _value_at_rank(received, -(-99 * sent // 100)),
         received[-1],
         None if p95 is None else p95 - received[0],
         step_us,
     )
 
 
-def statistics(rtts_us: Sequence[int | None], failures: Iterable[Failure]) -> WindowStats:
+def compute_stats(rtts_us: Sequence[int | None], failures: Iterable[Failure]) -> WindowStats:
     """The statistics of slots in order of schedule: ``rtts_us`` per slot, one failure for each that is None."""
     counts = Counter(failures)
     lost = sum(count for failure, count in counts.items() if failure.is_loss)
-    found = figures(rtts_us, lost)
+    found = compute_rtt_stats(rtts_us, lost)
     return WindowStats(expected=len(rtts_us), failures=dict(counts), **found._asdict())
 
 
-def window_statistics(window: Window) -> WindowStats:
+def compute_window_stats(window: Window) -> WindowStats:
     """The statistics of one window."""
-    return statistics(window.rtt_us, (miss.failure for miss in window.misses))
+    return compute_stats(window.rtt_us, (miss.failure for miss in window.misses))

@@ -8,14 +8,14 @@ from pathlib import Path
 DATA_DIR_VARIABLE = "LEADLINE_DATA_DIR"
 
 
-def data_directory(environ: Mapping[str, str]) -> Path:
+def resolve_data_dir(environ: Mapping[str, str]) -> Path:
     """A collector's database and keys: $LEADLINE_DATA_DIR, or leadline in $XDG_DATA_HOME or ~/.local/share."""
     if given := environ.get(DATA_DIR_VARIABLE):
         return Path(given)
     return Path(environ.get("XDG_DATA_HOME") or Path(environ.get("HOME", "/"), ".local", "share"), "leadline")
 
 
-def state_directory(environ: Mapping[str, str]) -> Path:
+def resolve_state_dir(environ: Mapping[str, str]) -> Path:
     """An agent's credential and plan: what systemd gives (StateDirectory=), or leadline in $XDG_STATE_HOME or
     ~/.local/state.
     """

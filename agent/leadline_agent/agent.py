@@ -19,42 +19,42 @@ from leadline.clock import Clock
 from leadline.errors import ConfigError
 from leadline.model import WINDOW_S
 from leadline.wire import control
-from leadline_agent.delivery.backoff import backoff_s
-from leadline_agent.delivery.batch_builder import Sealer
-from leadline_agent.delivery.collector_client import Unanswered
-from leadline_agent.delivery.uploader import Sender
-from leadline_agent.host_clock import clock_state
-from leadline_agent.identity.rotation_schedule import KeyRenewal
-from leadline_agent.identity.state_dir import AgentState
-from leadline_agent.probe.counters import Health
-from leadline_agent.probe.dns import Resolver, resolved
-from leadline_agent.probe.ipc import ProbePlan, Sealed
-from leadline_agent.probe.process import COMMAND, Probing
+from leadline_agent.delivery.backoff import draw_backoff_s
+from leadline_agent.delivery.batch_builder import BatchBuilder
+from leadline_agent.delivery.collector_client import RequestFailed
+from leadline_agent.delivery.uploader import Uploader
+from leadline_agent.host_clock import read_clock_state
+from leadline_agent.identity.rotation_schedule import RotationScheduler
+from leadline_agent.identity.state_dir import StateDirectory
+from leadline_agent.probe.counters import ProberCounters
+from leadline_agent.probe.dns import Resolver, resolve_plan
+from leadline_agent.probe.ipc import PlanMessage, WindowsMessage
+from leadline_agent.probe.process import PROBER_COMMAND, ProberProcess
 from leadline_agent.spool.spool import Spool
-from leadline_agent.status import WRITE_EVERY_S, AgentStatus, SpoolFigures, write_status
+from leadline_agent.status import WRITE_INTERVAL_S, AgentStatus, SpoolStatus, write_status
 
 log = logging.getLogger(__name__)
 
 NS_PER_S = 1_000_000_000
 US_PER_S = 1_000_000
 #: A new mesh is in force at the next minute after it is known; asking once a minute matches that.
-PLAN_EVERY_S = 60.0
+PLAN_INTERVAL_S = 60.0
 #: The shortest life of a key is an hour.
-KEY_EVERY_S = 60.0
+KEY_CHECK_INTERVAL_S = 60.0
 #: A name that moves is followed within five minutes.
-RESOLVE_EVERY_S = 300.0
+RESOLVE_INTERVAL_S = 300.0
 #: One that had no address is asked for again when a new minute could begin with it.
-RESOLVE_AGAIN_S = 60.0
+RESOLVE_RETRY_S = 60.0
 #: A name server that is well answers at once; for others neither the targets with addresses nor the sending wait.
-RESOLVE_PATIENCE_S = 1.0
+RESOLVE_TIMEOUT_S = 1.0
 #: A probing process that could not be started (no descriptor, no memory) is tried again so often.
-START_AGAIN_S = 10.0
+START_RETRY_S = 10.0
 #: The spool is tidied, and what the disk refused before is tried again (group commit, docs/spool.md).
-COMMIT_EVERY_S = 5.0
+COMMIT_INTERVAL_S = 5.0
 #: What is left to send when the agent is told to stop gets this long; the rest is on disk and goes at the next start.
-STOP_PUSH_S = 5.0
+SHUTDOWN_UPLOAD_S = 5.0
 #: How long a turn may sleep: what was spooled meanwhile wakes it.
-TURN_S = 0.5
+SLEEP_S_MAX = 0.5
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ class _Timer:
     def is_due(self, now_ns: int) -> bool:
         return now_ns >= self.due_ns
 
-    def in_s(self, now_ns: int, seconds: float) -> None:
+    def restart(self, now_ns: int, seconds: float) -> None:
         self.due_ns = now_ns + int(seconds * NS_PER_S)
 
 
@@ -78,190 +78,192 @@ class AgentLoop:
         *,
         agent: str,
         site: str,
-        sender: Sender,
-        sealer: Sealer,
+        uploader: Uploader,
+        batch_builder: BatchBuilder,
         spool: Spool,
-        state: AgentState,
+        state_dir: StateDirectory,
         clock: Clock,
         rng: Random,
-        probe_command: Sequence[str] = COMMAND,
+        prober_command: Sequence[str] = PROBER_COMMAND,
         resolver: Resolver | None = None,
     ) -> None:
         self._agent, self._site = agent, site
-        self._sender, self._sealer, self._spool, self._state = sender, sealer, spool, state
-        self._clock, self._rng, self._probe_command = clock, rng, probe_command
+        self._uploader, self._batch_builder, self._spool, self._state_dir = uploader, batch_builder, spool, state_dir
+        self._clock, self._rng, self._prober_command = clock, rng, prober_command
         self._resolver = resolver or Resolver()
-        self._stopping = threading.Event()
+        self._stop_event = threading.Event()
         self._plan: control.Plan | None = None
         self._plan_failures = 0
-        self._probing: Probing | None = None
-        self._handed_over: ProbePlan | None = None
+        self._prober_process: ProberProcess | None = None
+        self._last_sent_plan: PlanMessage | None = None
         self._plan_timer, self._resolve_timer, self._commit_timer = _Timer(), _Timer(), _Timer()
         self._status_timer, self._key_timer = _Timer(), _Timer()
-        self._renewal = KeyRenewal(state, rng)
+        self._rotation_scheduler = RotationScheduler(state_dir, rng)
         self._started_at_s = clock.wall_ns() // NS_PER_S
-        self._sealed_until_s: int | None = None
-        self._health, self._refused = Health(), 0
+        self._flushed_until_s: int | None = None
+        self._prober_counters, self._targets_refused = ProberCounters(), 0
 
     def stop(self) -> None:
         """Ask the loop to end; safe from a signal handler."""
-        self._sender.wait_briefly()
-        self._stopping.set()
+        self._uploader.shorten_timeouts()
+        self._stop_event.set()
 
     def run(self) -> None:
         """Measure and send until ``stop``; UnavailableError when the probing process cannot probe."""
-        self._plan = self._state.load_plan()
-        threading.Thread(target=self._end_probing_in_time, daemon=True, name="end").start()
+        self._plan = self._state_dir.load_plan()
+        threading.Thread(target=self._stop_prober_on_shutdown, daemon=True, name="end").start()
         try:
-            while not self._stopping.is_set():
-                due_ns = self._turn(self._clock.monotonic_ns())
-                self._spool.wait(_pause_s(due_ns, self._clock.monotonic_ns()))
+            while not self._stop_event.is_set():
+                due_ns = self._run_once(self._clock.monotonic_ns())
+                self._spool.wait(_compute_sleep_s(due_ns, self._clock.monotonic_ns()))
         finally:
             self.stop()
-            if self._probing is not None:
-                self._probing.end()
-                self._probing.wait()
-            self._push_the_rest()
+            if self._prober_process is not None:
+                self._prober_process.request_stop()
+                self._prober_process.wait()
+            self._upload_remaining()
             self._spool.close()
 
-    def _end_probing_in_time(self) -> None:
+    def _stop_prober_on_shutdown(self) -> None:
         """The last windows are sealed and on disk soon after ``stop``, whatever collector the loop still waits for."""
-        self._stopping.wait()
-        if self._probing is not None:
-            self._probing.end()
+        self._stop_event.wait()
+        if self._prober_process is not None:
+            self._prober_process.request_stop()
 
-    def _turn(self, now_ns: int) -> int | None:
+    def _run_once(self, now_ns: int) -> int | None:
         """Do what is due; when the next batch is, monotonic, or None."""
         if self._plan is not None:
-            self._keep_probing(self._plan, now_ns)
+            self._resolve_and_send_plan(self._plan, now_ns)
         # After it: at a start the plan of last time is measured while the collector is asked for a newer one.
         if self._plan_timer.is_due(now_ns):
             self._refresh_plan(now_ns)
         if self._commit_timer.is_due(now_ns):
-            self._commit_timer.in_s(now_ns, COMMIT_EVERY_S)
+            self._commit_timer.restart(now_ns, COMMIT_INTERVAL_S)
             self._spool.commit()
         if self._key_timer.is_due(now_ns):
-            self._key_timer.in_s(now_ns, KEY_EVERY_S)
-            self._renew_key()
-        due_ns = self._sender.step()
-        if self._plan is not None and self._sender.mesh_version not in {None, self._plan.mesh_version}:
+            self._key_timer.restart(now_ns, KEY_CHECK_INTERVAL_S)
+            self._rotate_key_if_due()
+        due_ns = self._uploader.upload_next()
+        if self._plan is not None and self._uploader.mesh_version not in {None, self._plan.mesh_version}:
             self._plan_timer.due_ns = min(self._plan_timer.due_ns, now_ns + NS_PER_S)
         if self._status_timer.is_due(now_ns):
-            self._status_timer.in_s(now_ns, WRITE_EVERY_S)
+            self._status_timer.restart(now_ns, WRITE_INTERVAL_S)
             self._write_status()
-        if self._probing is not None and not self._stopping.is_set():
-            self._probing.check()
+        if self._prober_process is not None and not self._stop_event.is_set():
+            self._prober_process.check_running()
         return due_ns
 
-    def _renew_key(self) -> None:
+    def _rotate_key_if_due(self) -> None:
         """See to the key's end, by the collector's clock as far as it is known."""
-        offset = self._sealer.offset
+        offset = self._batch_builder.clock_offset
         now_s = (self._clock.wall_ns() // 1_000 - (offset.offset_us if offset else 0)) // US_PER_S
-        renewed = self._renewal.step(self._sender.client.url, now_s, self._sender.key_expires_at_s)
+        renewed = self._rotation_scheduler.rotate_if_due(
+            self._uploader.client.url, now_s, self._uploader.key_expires_at_s
+        )
         if renewed is not None:
-            self._sender.take_up(renewed)
+            self._uploader.use_credential(renewed)
 
     def _refresh_plan(self, now_ns: int) -> None:
-        answer = self._sender.client.plan(self._plan.mesh_version if self._plan else None)
-        self._plan_timer.in_s(now_ns, PLAN_EVERY_S)
-        if isinstance(answer, Unanswered):
+        answer = self._uploader.client.fetch_plan(self._plan.mesh_version if self._plan else None)
+        self._plan_timer.restart(now_ns, PLAN_INTERVAL_S)
+        if isinstance(answer, RequestFailed):
             self._plan_failures += 1
-            wait_s = min(backoff_s(self._plan_failures, self._rng), PLAN_EVERY_S)
-            self._plan_timer.in_s(now_ns, wait_s)
+            wait_s = min(draw_backoff_s(self._plan_failures, self._rng), PLAN_INTERVAL_S)
+            self._plan_timer.restart(now_ns, wait_s)
             log.warning("no plan", extra={"reason": answer.reason, "retry_s": round(wait_s, 1)})
         elif answer is not None:
             self._plan_failures = 0
-            self._take(answer)
+            self._apply_plan(answer)
 
-    def _take(self, plan: control.Plan) -> None:
+    def _apply_plan(self, plan: control.Plan) -> None:
         """Put a plan in force, unless one of its targets cannot exist: then the plan in force stays."""
         try:
             for target in plan.targets:
-                target.target()
+                target.to_target()
         except ValueError as error:
             log.error("plan refused", extra={"mesh_version": plan.mesh_version, "reason": str(error)})
             return
         self._plan = plan
         self._resolve_timer.due_ns = 0
         try:
-            self._state.save_plan(plan)
+            self._state_dir.save_plan(plan)
         except ConfigError as error:
             log.error("plan not kept for the next start", extra={"reason": error.problem})
         log.info("plan received", extra={"mesh_version": plan.mesh_version, "targets": len(plan.targets)})
 
-    def _keep_probing(self, plan: control.Plan, now_ns: int) -> None:
+    def _resolve_and_send_plan(self, plan: control.Plan, now_ns: int) -> None:
         """Ask for the plan's names when it is time to, and hand it over with what is known; again when more is."""
         if self._resolve_timer.is_due(now_ns):
-            self._resolve_timer.in_s(now_ns, RESOLVE_EVERY_S)
-            self._resolver.ask(plan)
-            self._resolver.wait(RESOLVE_PATIENCE_S)
-        elif not self._resolver.has_news:
+            self._resolve_timer.restart(now_ns, RESOLVE_INTERVAL_S)
+            self._resolver.start_lookups(plan)
+            self._resolver.wait(RESOLVE_TIMEOUT_S)
+        elif not self._resolver.has_new_addresses:
             return
-        self._hand_over(resolved(plan, self._resolver.known()), now_ns)
+        self._send_plan(resolve_plan(plan, self._resolver.read_addresses()), now_ns)
 
-    def _hand_over(self, plan: ProbePlan, now_ns: int) -> None:
+    def _send_plan(self, plan: PlanMessage, now_ns: int) -> None:
         """Give the plan to the probing process, if anything changed."""
         nameless = [target.name for target in plan.targets if target.address is None]
         if nameless:
-            self._resolve_timer.due_ns = min(self._resolve_timer.due_ns, now_ns + int(RESOLVE_AGAIN_S * NS_PER_S))
-        if plan == self._handed_over:
+            self._resolve_timer.due_ns = min(self._resolve_timer.due_ns, now_ns + int(RESOLVE_RETRY_S * NS_PER_S))
+        if plan == self._last_sent_plan:
             return
         if nameless:
             log.warning("names without an address are not measured", extra={"targets": " ".join(nameless[:10])})
-        if self._probing is None and not self._started(now_ns):
+        if self._prober_process is None and not self._start_prober(now_ns):
             return
-        assert self._probing is not None
-        self._probing.hand_over(plan)
-        self._handed_over = plan
+        assert self._prober_process is not None
+        self._prober_process.send_plan(plan)
+        self._last_sent_plan = plan
 
-    def _started(self, now_ns: int) -> bool:
+    def _start_prober(self, now_ns: int) -> bool:
         """Start the probing process; False when this host cannot do that now."""
         try:
-            self._probing = Probing(self._probe_command, self._take_windows, self._spool.wake)
+            self._prober_process = ProberProcess(self._prober_command, self._spool_windows, self._spool.wake)
         except OSError as error:
             log.error("the probing process cannot be started", extra={"reason": error.strerror})
-            self._resolve_timer.in_s(now_ns, START_AGAIN_S)
+            self._resolve_timer.restart(now_ns, START_RETRY_S)
             return False
         return True
 
-    def _take_windows(self, sealed: Sealed) -> None:
+    def _spool_windows(self, sealed: WindowsMessage) -> None:
         """Called in the thread that reads what the probing process writes."""
-        self._sealer.seal(sealed)
+        self._batch_builder.build(sealed)
         self._spool.commit()
-        self._health, self._refused = sealed.prober, sealed.targets_refused
+        self._prober_counters, self._targets_refused = sealed.counters, sealed.targets_refused
         last_s = max((one.start_s for one in sealed.windows), default=None)
-        self._sealed_until_s = self._sealed_until_s if last_s is None else last_s + WINDOW_S
+        self._flushed_until_s = self._flushed_until_s if last_s is None else last_s + WINDOW_S
 
-    def _push_the_rest(self) -> None:
+    def _upload_remaining(self) -> None:
         """One last try; what stays is on disk."""
-        self._sender.hurry()
-        deadline_ns = self._clock.monotonic_ns() + int(STOP_PUSH_S * NS_PER_S)
-        failures = self._sender.failures
-        while self._clock.monotonic_ns() < deadline_ns and self._sender.failures == failures:
-            due_ns = self._sender.step()
+        self._uploader.skip_delays()
+        deadline_ns = self._clock.monotonic_ns() + int(SHUTDOWN_UPLOAD_S * NS_PER_S)
+        failures = self._uploader.failures
+        while self._clock.monotonic_ns() < deadline_ns and self._uploader.failures == failures:
+            due_ns = self._uploader.upload_next()
             if due_ns is None or due_ns > self._clock.monotonic_ns():
                 return
 
     def _write_status(self) -> None:
-        usage, offset = self._spool.usage(), self._sealer.offset
+        usage, offset = self._spool.get_usage(), self._batch_builder.clock_offset
         status = AgentStatus(
             written_at_s=self._clock.wall_ns() // NS_PER_S,
             started_at_s=self._started_at_s,
             version=__version__,
             agent=self._agent,
             site=self._site,
-            collector=self._sender.client.url,
-            process_id=self._probing.pid if self._probing else 0,
+            collector=self._uploader.client.url,
+            process_id=self._prober_process.pid if self._prober_process else 0,
             plan_version=self._plan.mesh_version if self._plan else None,
             targets=len(self._plan.targets) if self._plan else 0,
-            targets_refused=self._refused,
-            sealed_until_s=self._sealed_until_s,
-            last_ack_at_s=self._sender.last_ack_at_s,
-            last_error=self._sender.last_error,
-            last_error_at_s=self._sender.last_error_at_s,
-            failures=self._sender.failures,
-            cloned_at_s=self._sender.cloned_at_s,
-            spool=SpoolFigures(
+            targets_refused=self._targets_refused,
+            sealed_until_s=self._flushed_until_s,
+            last_ack_at_s=self._uploader.last_ack_at_s,
+            last_error=self._uploader.last_error,
+            last_error_at_s=self._uploader.last_error_at_s,
+            failures=self._uploader.failures,
+            cloned_at_s=self._uploader.cloned_at_s,
+            spool=SpoolStatus(
                 bytes=usage.bytes,
                 bytes_max=usage.bytes_max,
                 pending=usage.pending,
@@ -273,21 +275,21 @@ class AgentLoop:
                 days_left=usage.days_left,
                 degraded=usage.degraded,
             ),
-            prober=self._health,
-            clock=clock_state(),
+            prober=self._prober_counters,
+            clock=read_clock_state(),
             clock_offset_us=offset.offset_us if offset else None,
             clock_offset_error_us=offset.error_us if offset else None,
-            key_expires_at_s=self._renewal.key.expires_at_s,
-            key_error=self._renewal.key.error,
-            key_failures=self._renewal.key.failures,
-            key_failed_at_s=self._renewal.key.failed_at_s,
+            key_expires_at_s=self._rotation_scheduler.key_state.expires_at_s,
+            key_error=self._rotation_scheduler.key_state.error,
+            key_failures=self._rotation_scheduler.key_state.failures,
+            key_failed_at_s=self._rotation_scheduler.key_state.failed_at_s,
         )
         try:
-            write_status(self._state.directory, status)
+            write_status(self._state_dir.path, status)
         except OSError as error:
             log.warning("status not written", extra={"reason": error.strerror})
 
 
-def _pause_s(due_ns: int | None, now_ns: int) -> float:
+def _compute_sleep_s(due_ns: int | None, now_ns: int) -> float:
     """How long a turn may sleep: until the next batch is due, and TURN_S at most."""
-    return TURN_S if due_ns is None else min(TURN_S, max(0.0, (due_ns - now_ns) / NS_PER_S))
+    return SLEEP_S_MAX if due_ns is None else min(SLEEP_S_MAX, max(0.0, (due_ns - now_ns) / NS_PER_S))

@@ -22,7 +22,7 @@ _STA_UNSYNC, _STA_NANO = 0x0040, 0x2000
 _TIME_ERROR = 5
 #: A wall clock that moved against the monotonic one by more than this during an exchange was stepped; slewing at its
 #: fastest (500 ppm) moves it by 15 ms in the 30 s a POST may take.
-STEP_NS = 20_000_000
+CLOCK_STEP_THRESHOLD_NS = 20_000_000
 
 
 class _Timeval(ctypes.Structure):
@@ -58,7 +58,7 @@ class Timex(ctypes.Structure):
 
 
 #: Fills in a ``Timex`` whose modes are 0 and gives what adjtimex(2) returns; OSError where it is refused.
-ReadTimex = Callable[[Timex], int]
+TimexReader = Callable[[Timex], int]
 
 
 def read_timex(timex: Timex) -> int:
@@ -77,7 +77,7 @@ def _adjtimex(timex: object) -> int:
     return returned
 
 
-def clock_state(read: ReadTimex = read_timex) -> wire.ClockState | None:
+def read_clock_state(read: TimexReader = read_timex) -> wire.ClockState | None:
     """What NTP has told the kernel; None where the kernel does not say (a sandbox that refuses the call)."""
     timex = Timex()
     try:
@@ -92,7 +92,7 @@ def clock_state(read: ReadTimex = read_timex) -> wire.ClockState | None:
     )
 
 
-def boot_id(file: Path = BOOT_ID_FILE) -> str | None:
+def read_boot_id(file: Path = BOOT_ID_FILE) -> str | None:
     """The random name of this run of the kernel; None where it cannot be read or is none."""
     try:
         text = file.read_text(encoding="ascii").strip()
@@ -102,16 +102,16 @@ def boot_id(file: Path = BOOT_ID_FILE) -> str | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stamp:
+class ClockReading:
     """Both clocks of the agent at one moment, nanoseconds."""
 
     wall_ns: int
     monotonic_ns: int
 
 
-def stamp(clock: Clock) -> Stamp:
+def read_clocks(clock: Clock) -> ClockReading:
     """Now."""
-    return Stamp(wall_ns=clock.wall_ns(), monotonic_ns=clock.monotonic_ns())
+    return ClockReading(wall_ns=clock.wall_ns(), monotonic_ns=clock.monotonic_ns())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,18 +122,20 @@ class ClockOffset:
     error_us: int
 
 
-def clock_offset(sent: Stamp, received: Stamp, collector_us: int | None) -> ClockOffset | None:
+def estimate_clock_offset(
+    send_reading: ClockReading, receive_reading: ClockReading, collector_us: int | None
+) -> ClockOffset | None:
     """The offset that a POST shows, from ``Ack.received_at_us``; None if it shows none.
 
     The collector read its clock at some moment between the sending and the answer. Half of the way is the best guess,
     and half of the time between the two bounds its error whichever way was the slower. None without a reading, and
     when the agent's own clock was stepped meanwhile.
     """
-    took_ns = received.monotonic_ns - sent.monotonic_ns
-    moved_ns = received.wall_ns - sent.wall_ns - took_ns
-    if collector_us is None or took_ns < 0 or abs(moved_ns) > STEP_NS:
+    took_ns = receive_reading.monotonic_ns - send_reading.monotonic_ns
+    moved_ns = receive_reading.wall_ns - send_reading.wall_ns - took_ns
+    if collector_us is None or took_ns < 0 or abs(moved_ns) > CLOCK_STEP_THRESHOLD_NS:
         return None
-    middle_us = (sent.wall_ns + took_ns // 2) // 1_000
+    middle_us = (send_reading.wall_ns + took_ns // 2) // 1_000
     # A microsecond for the collector's rounding, one for ours.
     error_us = us_ceil(took_ns // 2 + abs(moved_ns)) + 2
     return ClockOffset(offset_us=middle_us - collector_us, error_us=error_us)

@@ -13,15 +13,15 @@ from msgspec import Struct, field
 
 from leadline.errors import ConfigError
 from leadline.wire import batch as wire
-from leadline_agent.probe.counters import Health
+from leadline_agent.probe.counters import ProberCounters
 
 FILE_NAME = "status.json"
-WRITE_EVERY_S = 60
+WRITE_INTERVAL_S = 60
 #: Two writings missed, and half a minute for a busy disk.
-STALE_S = 150
+STALE_AFTER_S = 150
 
 
-class SpoolFigures(Struct, frozen=True, kw_only=True):
+class SpoolStatus(Struct, frozen=True, kw_only=True):
     """How full the spool is; ``usage.Usage`` at the time of writing."""
 
     bytes: int = 0
@@ -64,9 +64,9 @@ class AgentStatus(Struct, frozen=True, kw_only=True):
     failures: int = 0
     #: When the collector last said that another agent uses this identity.
     cloned_at_s: int | None = None
-    spool: SpoolFigures = SpoolFigures()
+    spool: SpoolStatus = SpoolStatus()
     #: Counted up since the probing process began.
-    prober: Health = field(default_factory=Health)
+    prober: ProberCounters = field(default_factory=ProberCounters)
     clock: wire.ClockState | None = None
     clock_offset_us: int | None = None
     clock_offset_error_us: int | None = None
@@ -100,11 +100,11 @@ def read_status(directory: Path) -> AgentStatus:
         raise ConfigError(str(path), f"cannot be read: {error}") from error
 
 
-def age_s(status: AgentStatus, now_s: int) -> int:
+def compute_age_s(status: AgentStatus, now_s: int) -> int:
     """Seconds since it was written, by the wall clock; negative when that stepped back."""
     return now_s - status.written_at_s
 
 
 def is_stale(status: AgentStatus, now_s: int) -> bool:
     """True when the agent has stopped writing: it is down, hangs, or its disk is full."""
-    return abs(age_s(status, now_s)) > STALE_S
+    return abs(compute_age_s(status, now_s)) > STALE_AFTER_S

@@ -11,7 +11,7 @@ import msgspec
 import urllib3
 
 from leadline.errors import ConfigError, UnavailableError
-from leadline.user_dirs import data_directory
+from leadline.user_dirs import resolve_data_dir
 from leadline.wire import codec
 
 URL_DEFAULT = "http://127.0.0.1:8427"
@@ -19,12 +19,12 @@ URL_VARIABLE = "LEADLINE_COLLECTOR_URL"
 KEY_VARIABLE = "LEADLINE_ADMIN_KEY_FILE"
 
 #: Three hundred verdicts in one answer.
-READ_S = 300
+READ_TIMEOUT_S = 300
 
-Answer = TypeVar("Answer")
+ResponseT = TypeVar("ResponseT")
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_collector_options(parser: argparse.ArgumentParser) -> None:
     """The two options every administrating command has."""
     parser.add_argument(
         "--collector", metavar="URL", default=os.environ.get(URL_VARIABLE, URL_DEFAULT),
@@ -36,9 +36,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def _admin_key(args: argparse.Namespace) -> str:
+def _read_admin_key(args: argparse.Namespace) -> str:
     named = args.admin_key_file or os.environ.get(KEY_VARIABLE)
-    path = Path(named) if named else data_directory(os.environ) / "admin.key"
+    path = Path(named) if named else resolve_data_dir(os.environ) / "admin.key"
     try:
         return path.read_text(encoding="utf-8").strip()
     except OSError as error:
@@ -49,34 +49,36 @@ def _admin_key(args: argparse.Namespace) -> str:
         ) from error
 
 
-def administrate(args: argparse.Namespace, method: str, path: str, body: bytes, kind: type[Answer]) -> Answer:
+def send_admin_request(
+    args: argparse.Namespace, method: str, path: str, body: bytes, response_type: type[ResponseT]
+) -> ResponseT:
     """Send one request as the administrator and read the answer; every failure is one line."""
-    return codec.decode(_data(args, method, path, body), kind)
+    return codec.decode(_request(args, method, path, body), response_type)
 
 
-def fetch(args: argparse.Namespace, path: str) -> bytes:
+def fetch_bytes(args: argparse.Namespace, path: str) -> bytes:
     """Read a file from the collector as the administrator."""
-    return _data(args, "GET", path, b"")
+    return _request(args, "GET", path, b"")
 
 
-def _data(args: argparse.Namespace, method: str, path: str, body: bytes) -> bytes:
-    headers = {"Authorization": f"Bearer {_admin_key(args)}", "Content-Type": _content_type(body)}
+def _request(args: argparse.Namespace, method: str, path: str, body: bytes) -> bytes:
+    headers = {"Authorization": f"Bearer {_read_admin_key(args)}", "Content-Type": _detect_content_type(body)}
     url = args.collector.rstrip("/") + path
-    pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=5, read=READ_S), retries=False)
+    pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=5, read=READ_TIMEOUT_S), retries=False)
     try:
         response = pool.request(method, url, body=body, headers=headers, redirect=False)
     except urllib3.exceptions.HTTPError as error:
         raise UnavailableError(f"no answer from {url}: {error}; is the collector running there?") from error
     if response.status != 200:
-        raise UnavailableError(problem_text(url, response.status, response.data))
+        raise UnavailableError(format_problem(url, response.status, response.data))
     return response.data
 
 
-def _content_type(body: bytes) -> str:
+def _detect_content_type(body: bytes) -> str:
     return "application/json" if body.startswith(b"{") else "application/toml"
 
 
-def problem_text(url: str, status: int, body: bytes) -> str:
+def format_problem(url: str, status: int, body: bytes) -> str:
     """What a problem document (RFC 9457) says, in one line."""
     try:
         problem = msgspec.json.decode(body, type=dict[str, object])

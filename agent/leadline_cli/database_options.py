@@ -7,24 +7,24 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from leadline.durations import duration_ms
+from leadline.durations import parse_duration_ms
 from leadline.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
     from leadline_collector.config import CollectorConfig, Retention
 
 #: What is kept, and what ``--help`` says of it.
-_TIERS = {
+_RETENTION_TIERS = {
     "journal": "batches as agents sent them, after they were compacted (default 14d)",
     "windows": "a row for every window (default 90d)",
     "raw": "every round trip, in chunks (default 400d)",
     "rollups": "sums, histograms, packed windows and tallies (default 1826d)",
 }
-_FOR_EVER = "forever"
+_FOREVER = "forever"
 _MS_PER_S = 1_000
 
 
-def add_storage(parser: argparse.ArgumentParser) -> None:
+def add_database_options(parser: argparse.ArgumentParser) -> None:
     """Where the data is."""
     parser.add_argument(
         "--data-dir", type=Path, metavar="DIR",
@@ -37,30 +37,30 @@ def add_storage(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def add_retention(parser: argparse.ArgumentParser) -> None:
+def add_retention_options(parser: argparse.ArgumentParser) -> None:
     """Add how long what is kept."""
-    for tier, what in _TIERS.items():
-        parser.add_argument(f"--keep-{tier}", metavar="DURATION", help=f"{what}; {_FOR_EVER} is one, too")
+    for tier, what in _RETENTION_TIERS.items():
+        parser.add_argument(f"--keep-{tier}", metavar="DURATION", help=f"{what}; {_FOREVER} is one, too")
 
 
-def _retention(args: argparse.Namespace) -> Retention:
+def _parse_retention(args: argparse.Namespace) -> Retention:
     """What the options say; ConfigError names the one that is wrong."""
     from leadline_collector.config import Retention
 
-    given = {tier: getattr(args, f"keep_{tier}", None) for tier in _TIERS}
-    return Retention(**{f"{tier}_s": _seconds(tier, text) for tier, text in given.items() if text is not None})
+    given = {tier: getattr(args, f"keep_{tier}", None) for tier in _RETENTION_TIERS}
+    return Retention(**{f"{tier}_s": _parse_seconds(tier, text) for tier, text in given.items() if text is not None})
 
 
-def _seconds(tier: str, text: str) -> int | None:
-    if text == _FOR_EVER:
+def _parse_seconds(tier: str, text: str) -> int | None:
+    if text == _FOREVER:
         return None
     try:
-        return duration_ms(text) // _MS_PER_S
+        return parse_duration_ms(text) // _MS_PER_S
     except ValueError as error:
-        raise ConfigError(f"--keep-{tier}", f"{error}, or {_FOR_EVER}") from error
+        raise ConfigError(f"--keep-{tier}", f"{error}, or {_FOREVER}") from error
 
 
-def config_of(args: argparse.Namespace) -> CollectorConfig:
+def read_collector_config(args: argparse.Namespace) -> CollectorConfig:
     """What the options and the environment say; UnavailableError where the collector is not installed."""
     try:
         from leadline_collector.config import read_config
@@ -68,13 +68,13 @@ def config_of(args: argparse.Namespace) -> CollectorConfig:
         raise UnavailableError(
             f"the collector needs {error.name}, which is not installed: pip install 'leadline[collector]'"
         ) from error
-    return read_config(vars(args) | _key_ttl(args) | {"retention": _retention(args)}, os.environ)
+    return read_config(vars(args) | _parse_key_ttl(args) | {"retention": _parse_retention(args)}, os.environ)
 
 
-def _key_ttl(args: argparse.Namespace) -> dict[str, int]:
+def _parse_key_ttl(args: argparse.Namespace) -> dict[str, int]:
     if getattr(args, "key_ttl", None) is None:
         return {}
     try:
-        return {"key_ttl_s": duration_ms(args.key_ttl) // 1_000}
+        return {"key_ttl_s": parse_duration_ms(args.key_ttl) // 1_000}
     except ValueError as error:
         raise ConfigError("--key-ttl", str(error)) from error

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 import msgspec
 
 #: What every LogRecord has; anything else came in by ``extra``. uvicorn adds a second, coloured message.
-_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
+_STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 #: Their warnings matter; what they tell of every request, retry and migration is said in our own words.
-_TALKATIVE = {
+_LIBRARY_LEVELS = {
     "uvicorn": logging.WARNING,
     "uvicorn.error": logging.WARNING,
     "alembic": logging.WARNING,
@@ -24,12 +24,14 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        said = "".join(f" {name}={_text(value)}" for name, value in vars(record).items() if name not in _OWN)
+        said = "".join(
+            f" {name}={_quote_value(value)}" for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES
+        )
         line = f"{at} {record.levelname.lower()} {record.name}: {record.getMessage()}{said}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-def _text(value: object) -> str:
+def _quote_value(value: object) -> str:
     """A value that stays on its line and cannot forge another."""
     text = str(value)
     is_plain = text and text.isprintable() and " " not in text and '"' not in text
@@ -41,5 +43,5 @@ def log_to_stderr(*, verbose: bool = False) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter())
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler], force=True)
-    for name, level in _TALKATIVE.items():
+    for name, level in _LIBRARY_LEVELS.items():
         logging.getLogger(name).setLevel(level)

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def going_on(name: str, rounds: Callable[[threading.Event], None]) -> Iterator[None]:
+def run_while(name: str, loop: Callable[[threading.Event], None]) -> Iterator[None]:
     """``rounds`` in a thread; when the ``with`` ends its event is set, and what is under way is waited for."""
     stopping = threading.Event()
-    thread = threading.Thread(target=rounds, args=(stopping,), name=name, daemon=True)
+    thread = threading.Thread(target=loop, args=(stopping,), name=name, daemon=True)
     thread.start()
     try:
         yield

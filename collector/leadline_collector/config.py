@@ -13,29 +13,29 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from leadline.errors import ConfigError
-from leadline.user_dirs import data_directory
+from leadline.user_dirs import resolve_data_dir
 
 HOST_DEFAULT = "127.0.0.1"
 #: Below the ephemeral range of every system, and free of well-known services.
 PORT_DEFAULT = 8427
 #: A shorter key could be guessed; ours have 43 characters of random text.
-KEY_CHARACTERS_MIN = 16
+KEY_LENGTH_MIN = 16
 #: Agents change keys by a timer, which may miss a turn.
 KEY_TTL_S_MIN = 3_600
 
 #: The largest body at 35 kB/s.
-BODY_S_MAX = 30.0
+BODY_TIMEOUT_S = 30.0
 #: A head is a few hundred bytes: whoever needs longer does not want to ask.
-HEAD_S_MAX = 10.0
+HEADER_TIMEOUT_S = 10.0
 
 DATABASE_VARIABLE = "LEADLINE_DATABASE_URL"
-PASSWORD_VARIABLE = "LEADLINE_DATABASE_PASSWORD_FILE"  # noqa: S105 - the name of a variable
+PASSWORD_VARIABLE = "LEADLINE_DATABASE_PASSWORD_FILE"
 ADMIN_KEY_VARIABLE = "LEADLINE_ADMIN_KEY_FILE"
 
 
 DAY_S = 86_400
 #: Agents keep for 48 hours what was acknowledged, for a database that is restored; a day more for a long night.
-KEEP_S_MIN = 3 * DAY_S
+RETENTION_S_MIN = 3 * DAY_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +54,8 @@ class Retention:
     def __post_init__(self) -> None:
         for tier in ("journal", "windows", "raw", "rollups"):
             kept_s: int | None = getattr(self, f"{tier}_s")
-            if kept_s is not None and kept_s < KEEP_S_MIN:
-                raise ConfigError(f"--keep-{tier}", f"must be at least {KEEP_S_MIN // DAY_S} days")
+            if kept_s is not None and kept_s < RETENTION_S_MIN:
+                raise ConfigError(f"--keep-{tier}", f"must be at least {RETENTION_S_MIN // DAY_S} days")
             if self.rollups_s is not None and (kept_s is None or kept_s > self.rollups_s):
                 raise ConfigError("--keep-rollups", f"rollups go last: keep them at least as long as --keep-{tier}")
 
@@ -89,9 +89,9 @@ class CollectorConfig:
     retention: Retention = field(default_factory=Retention)
 
     #: Seconds a body may take to arrive; no option: an agent on a line that slow could not keep up.
-    body_s_max: float = BODY_S_MAX
+    body_timeout_s: float = BODY_TIMEOUT_S
     #: Seconds the head of a request may take (``connections``); no option either.
-    head_s_max: float = HEAD_S_MAX
+    header_timeout_s: float = HEADER_TIMEOUT_S
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
@@ -105,9 +105,9 @@ class CollectorConfig:
         if self.key_ttl_s is not None and self.key_ttl_s < KEY_TTL_S_MIN:
             raise ConfigError("--key-ttl", f"{self.key_ttl_s} s is less than an hour: no agent could keep up")
         if not is_loopback(self.host):
-            self._check_open_to_others()
+            self._check_public_access()
 
-    def _check_open_to_others(self) -> None:
+    def _check_public_access(self) -> None:
         if not (self.tls_cert or self.behind_proxy):
             raise ConfigError(
                 "--host",
@@ -118,18 +118,18 @@ class CollectorConfig:
             raise ConfigError(
                 "--viewer-key-file",
                 f"{self.host} is reachable from outside and everybody could read: name a file with a key "
-                f"({KEY_CHARACTERS_MIN} characters or more), or say --open-reading if everybody shall",
+                f"({KEY_LENGTH_MIN} characters or more), or say --open-reading if everybody shall",
             )
 
 
 def read_config(options: Mapping[str, Any], environ: Mapping[str, str]) -> CollectorConfig:
     """The settings: an option wins over its variable, and that over the default; an option of None is absent."""
     given = {name: value for name, value in options.items() if name in _OPTIONS and value is not None}
-    data_dir = options.get("data_dir") or data_directory(environ)
+    data_dir = options.get("data_dir") or resolve_data_dir(environ)
     url = options.get("database_url") or environ.get(DATABASE_VARIABLE)
     if named := environ.get(ADMIN_KEY_VARIABLE):
         given["admin_key_file"] = Path(named)
-    database = with_password(database_url(url, data_dir), environ.get(PASSWORD_VARIABLE))
+    database = add_password(parse_database_url(url, data_dir), environ.get(PASSWORD_VARIABLE))
     return CollectorConfig(data_dir=data_dir, database=database, **given)
 
 
@@ -147,7 +147,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def database_url(text: str | None, data_dir: Path) -> URL:
+def parse_database_url(text: str | None, data_dir: Path) -> URL:
     """The database ``text`` names, or the SQLite file in the data directory; ConfigError for any other kind."""
     if not text:
         return URL.create("sqlite", database=str(data_dir / "leadline.sqlite"))
@@ -164,17 +164,17 @@ def database_url(text: str | None, data_dir: Path) -> URL:
     raise ConfigError(DATABASE_VARIABLE, f"{url.drivername} is not one of sqlite:///FILE and postgresql://…")
 
 
-def with_password(url: URL, file: str | None) -> URL:
+def add_password(url: URL, file: str | None) -> URL:
     """The address with the password that a file holds, so that it stands in no variable and no process list.
 
     An address that has a password keeps it, and one of SQLite needs none; None for no file changes nothing.
     """
     if not file or url.password is not None or url.get_backend_name() == "sqlite":
         return url
-    return url.set(password=secret_text(PASSWORD_VARIABLE, Path(file)))
+    return url.set(password=read_secret_file(PASSWORD_VARIABLE, Path(file)))
 
 
-def secret_text(option: str, path: Path) -> str:
+def read_secret_file(option: str, path: Path) -> str:
     """What a file with one secret holds, without the white space around it; ConfigError if that is nothing."""
     try:
         secret = path.read_text(encoding="utf-8").strip()
@@ -185,9 +185,9 @@ def secret_text(option: str, path: Path) -> str:
     return secret
 
 
-def key_digest(option: str, path: Path) -> bytes:
+def read_key_digest(option: str, path: Path) -> bytes:
     """SHA-256 of the key a file holds; ConfigError if it cannot be read or is too short."""
-    key = secret_text(option, path)
-    if len(key) < KEY_CHARACTERS_MIN:
-        raise ConfigError(option, f"the key in {path} is shorter than {KEY_CHARACTERS_MIN} characters")
+    key = read_secret_file(option, path)
+    if len(key) < KEY_LENGTH_MIN:
+        raise ConfigError(option, f"the key in {path} is shorter than {KEY_LENGTH_MIN} characters")
     return hashlib.sha256(key.encode()).digest()

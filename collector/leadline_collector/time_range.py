@@ -6,48 +6,49 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from leadline.clock import iso
-from leadline.durations import duration_ms
+from leadline.clock import format_iso8601
+from leadline.durations import parse_duration_ms
 from leadline.model import WINDOW_S
 from leadline.wire.batch import TIME_S_MAX
 from leadline_collector.errors import InvalidRequestError
 
 #: A window is sealed 16 s after its end and sent at once; the minute before that is not missing yet.
 SETTLE_S = 30
-PERIOD_S_DEFAULT = 86_400
+RANGE_S_DEFAULT = 86_400
 #: Thirteen months: a year and the month it is compared with.
-PERIOD_S_MAX = 400 * 86_400
+RANGE_S_MAX = 400 * 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Period:
+class TimeRange:
     """[start_s, end_s) in epoch seconds, whole minutes, at least one."""
 
     start_s: int
     end_s: int
 
     @property
-    def windows(self) -> int:
+    def window_count(self) -> int:
         """How many windows it has."""
         return (self.end_s - self.start_s) // WINDOW_S
 
 
-def period_of(start: str | None, end: str | None, now_s: int) -> Period:
+def parse_time_range(start: str | None, end: str | None, now_s: int) -> TimeRange:
     """The period between two instants as written; 422 if it is none.
 
     It ends at most with the last minute that every agent has had time to send. ``now`` means that end, and -24h counts
     from it: 1,440 windows at every second of a minute. The default is the 24 h before it.
     """
-    settled_s = _minute(now_s - SETTLE_S)
-    end_s = min(_minute(instant_s("to", end, settled_s)) if end else settled_s, settled_s)
-    start_s = _minute(instant_s("from", start, settled_s)) if start else end_s - PERIOD_S_DEFAULT
+    settled_s = _floor_to_minute(now_s - SETTLE_S)
+    end_s = min(_floor_to_minute(parse_instant("to", end, settled_s)) if end else settled_s, settled_s)
+    start_s = _floor_to_minute(parse_instant("from", start, settled_s)) if start else end_s - RANGE_S_DEFAULT
     if start_s >= end_s:
         raise InvalidRequestError(
-            f"from: the period holds no complete minute ({iso(start_s)} to {iso(end_s)})", path="from"
+            f"from: the period holds no complete minute ({format_iso8601(start_s)} to {format_iso8601(end_s)})",
+            path="from",
         )
-    if end_s - start_s > PERIOD_S_MAX:
-        raise InvalidRequestError(f"from: the period is longer than {PERIOD_S_MAX // 86_400} days", path="from")
-    return Period(start_s=start_s, end_s=end_s)
+    if end_s - start_s > RANGE_S_MAX:
+        raise InvalidRequestError(f"from: the period is longer than {RANGE_S_MAX // 86_400} days", path="from")
+    return TimeRange(start_s=start_s, end_s=end_s)
 
 
 #: Every hour of the week four times.
@@ -55,30 +56,34 @@ VERDICT_DAYS_DEFAULT = 28
 DAY_S = 86_400
 
 
-def days_of(start: str | None, end: str | None, now_s: int) -> Period:
+def parse_day_range(start: str | None, end: str | None, now_s: int) -> TimeRange:
     """Whole UTC days, both ends taken down to midnight; the default is the last 28 that are over. 422 if it is none.
 
     A day without a time, such as 2026-11-01, is its midnight.
     """
-    end_s = _midnight(instant_s("to", end, now_s)) if end else _midnight(now_s)
-    start_s = _midnight(instant_s("from", start, now_s)) if start else end_s - VERDICT_DAYS_DEFAULT * DAY_S
+    end_s = _floor_to_day(parse_instant("to", end, now_s)) if end else _floor_to_day(now_s)
+    start_s = _floor_to_day(parse_instant("from", start, now_s)) if start else end_s - VERDICT_DAYS_DEFAULT * DAY_S
     if start_s >= end_s:
-        raise InvalidRequestError(f"from: no whole UTC day lies between {iso(start_s)} and {iso(end_s)}", path="from")
-    if end_s - start_s > PERIOD_S_MAX:
-        raise InvalidRequestError(f"from: the period is longer than {PERIOD_S_MAX // DAY_S} days", path="from")
-    if end_s > _midnight(now_s):
-        raise InvalidRequestError(f"to: {iso(end_s)} is not over yet; a verdict takes whole UTC days", path="to")
-    return Period(start_s=start_s, end_s=end_s)
+        raise InvalidRequestError(
+            f"from: no whole UTC day lies between {format_iso8601(start_s)} and {format_iso8601(end_s)}", path="from"
+        )
+    if end_s - start_s > RANGE_S_MAX:
+        raise InvalidRequestError(f"from: the period is longer than {RANGE_S_MAX // DAY_S} days", path="from")
+    if end_s > _floor_to_day(now_s):
+        raise InvalidRequestError(
+            f"to: {format_iso8601(end_s)} is not over yet; a verdict takes whole UTC days", path="to"
+        )
+    return TimeRange(start_s=start_s, end_s=end_s)
 
 
-def _midnight(second: int) -> int:
+def _floor_to_day(second: int) -> int:
     return second - second % DAY_S
 
 
-def instant_s(name: str, text: str, now_s: int) -> int:
+def parse_instant(name: str, text: str, now_s: int) -> int:
     """The epoch second ``text`` means: a number, ``now``, ``-24h``, or ISO 8601 with a zone. 422 naming ``name``."""
     try:
-        second = _instant_s(text.strip(), now_s)
+        second = _parse_instant(text.strip(), now_s)
     except (ValueError, OverflowError) as error:
         raise InvalidRequestError(f"{name}: {error}", path=name) from error
     if not 0 <= second <= TIME_S_MAX:
@@ -86,19 +91,19 @@ def instant_s(name: str, text: str, now_s: int) -> int:
     return second
 
 
-def _instant_s(text: str, now_s: int) -> int:
+def _parse_instant(text: str, now_s: int) -> int:
     if text == "now":
         return now_s
     if re.fullmatch(r"\d{1,12}", text, re.ASCII):
         return int(text)
     if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII):
-        return _iso_s(f"{text}T00:00:00Z")
+        return _parse_iso(f"{text}T00:00:00Z")
     if re.match(r"-\d", text):
-        return now_s - duration_ms(text[1:]) // 1_000
-    return _iso_s(text)
+        return now_s - parse_duration_ms(text[1:]) // 1_000
+    return _parse_iso(text)
 
 
-def _iso_s(text: str) -> int:
+def _parse_iso(text: str) -> int:
     # A '+' that was not escaped in a URL arrives as a blank.
     written = re.sub(r" (?=\d\d:?\d\d$)", "+", text) if "T" in text else text
     try:
@@ -112,5 +117,5 @@ def _iso_s(text: str) -> int:
     return int(moment.timestamp() // 1)
 
 
-def _minute(second: int) -> int:
+def _floor_to_minute(second: int) -> int:
     return second - second % WINDOW_S

@@ -23,7 +23,7 @@ import ruptures
 from numpy.typing import NDArray
 
 from leadline.evaluation import WINDOWS_PER_DAY
-from leadline_verdict.series import NONE, IntColumn
+from leadline_verdict.series import MISSING, IntColumn
 
 #: Windows per bin: long enough that one of 300 probes finds the queues empty.
 BIN_WINDOWS = 5
@@ -37,11 +37,11 @@ _NOISE_US_MIN = 1.0
 _MAD_TO_SIGMA = 1.4826
 _PENALTY_FACTOR = 3.0
 
-_Floats: TypeAlias = NDArray[np.float64]
+_FloatArray: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Segment:
+class ChangePointSegment:
     """A stretch of one route; positions in windows from the start of the period."""
 
     start: int
@@ -67,7 +67,7 @@ class Segment:
 
 
 @dataclass(slots=True)
-class _Piece:
+class _BinSegment:
     """A segment while merging, in compressed bins [start, end)."""
 
     start: int
@@ -75,22 +75,22 @@ class _Piece:
     median: float
 
 
-def segments(min_us: IntColumn) -> tuple[Segment, ...]:
+def detect_segments(min_us: IntColumn) -> tuple[ChangePointSegment, ...]:
     """The segments of a period from the minimum of each window (NONE where nothing came back); () without a reply.
 
     An incomplete bin at the end counts as one. 8,064 bins (28 days) take up to half a second.
     """
-    bins = five_minute_minima(min_us)
-    present = np.flatnonzero(bins != NONE)
+    bins = compute_bin_minima(min_us)
+    present = np.flatnonzero(bins != MISSING)
     if not len(present):
         return ()
     values = bins[present].astype(np.float64)
-    pieces = _merged(values, [0, *candidates(values), len(values)])
+    pieces = _merge_small_steps(values, [0, *find_candidates(values), len(values)])
     starts = [0, *(int(present[piece.start]) * BIN_WINDOWS for piece in pieces[1:])]
     ends = [*starts[1:], len(min_us)]
     before = [None, *(piece.median for piece in pieces)]
     return tuple(
-        Segment(
+        ChangePointSegment(
             start=start,
             end=end,
             median_us=piece.median,
@@ -100,25 +100,25 @@ def segments(min_us: IntColumn) -> tuple[Segment, ...]:
     )
 
 
-def five_minute_minima(min_us: IntColumn) -> IntColumn:
+def compute_bin_minima(min_us: IntColumn) -> IntColumn:
     """The smallest minimum of every five windows; NONE where none of them has one."""
-    padded = np.append(min_us, np.full(-len(min_us) % BIN_WINDOWS, NONE, dtype=np.int32)).astype(np.int32)
+    padded = np.append(min_us, np.full(-len(min_us) % BIN_WINDOWS, MISSING, dtype=np.int32)).astype(np.int32)
     largest = np.iinfo(np.int32).max
-    minima = np.where(padded == NONE, largest, padded).reshape(-1, BIN_WINDOWS).min(axis=1)
-    return np.where(minima == largest, np.int32(NONE), minima)
+    minima = np.where(padded == MISSING, largest, padded).reshape(-1, BIN_WINDOWS).min(axis=1)
+    return np.where(minima == largest, np.int32(MISSING), minima)
 
 
-def candidates(values: _Floats) -> list[int]:
+def find_candidates(values: _FloatArray) -> list[int]:
     """Where the fit alone starts a segment, before merging, without 0; none where two segments do not fit."""
-    if len(values) < 2 * SEGMENT_BINS_MIN or _is_one_route(values):
+    if len(values) < 2 * SEGMENT_BINS_MIN or _has_single_level(values):
         return []
-    penalty = _PENALTY_FACTOR * _noise_us(values) ** 2 * log(len(values))
+    penalty = _PENALTY_FACTOR * _estimate_noise_us(values) ** 2 * log(len(values))
     # Around 0, because the fit adds up squares and loses digits of large ones.
     fitted = ruptures.KernelCPD(kernel="linear", min_size=SEGMENT_BINS_MIN).fit(values - np.median(values))
     return [int(end) for end in fitted.predict(pen=penalty)[:-1]]
 
 
-def _is_one_route(values: _Floats) -> bool:
+def _has_single_level(values: _FloatArray) -> bool:
     """True where no two segments could differ by a step, so that the fit, which takes half a second, changes nothing.
 
     Any segment can be cut into pieces of 6 to 11 bins, and its median lies between theirs.
@@ -131,25 +131,25 @@ def _is_one_route(values: _Floats) -> bool:
     return bool(max(one.max() for one in medians) - min(one.min() for one in medians) < STEP_US_MIN)
 
 
-def _noise_us(values: _Floats) -> float:
+def _estimate_noise_us(values: _FloatArray) -> float:
     """The standard deviation of the noise, from differences of neighbours, which steps hardly touch."""
     steps = np.diff(values)
     deviation = float(np.median(np.abs(steps - np.median(steps))))
     return max(_NOISE_US_MIN, _MAD_TO_SIGMA * deviation / sqrt(2))
 
 
-def _merged(values: _Floats, edges: list[int]) -> list[_Piece]:
+def _merge_small_steps(values: _FloatArray, edges: list[int]) -> list[_BinSegment]:
     """Merge across the smallest step until all are at least 0.1 ms."""
-    pieces = [_piece(values, start, end) for start, end in pairwise(edges)]
+    pieces = [_make_bin_segment(values, start, end) for start, end in pairwise(edges)]
     while len(pieces) > 1:
         steps = [abs(after.median - before.median) for before, after in pairwise(pieces)]
         smallest = min(steps)
         if smallest >= STEP_US_MIN:
             break
         at = steps.index(smallest)
-        pieces[at : at + 2] = [_piece(values, pieces[at].start, pieces[at + 1].end)]
+        pieces[at : at + 2] = [_make_bin_segment(values, pieces[at].start, pieces[at + 1].end)]
     return pieces
 
 
-def _piece(values: _Floats, start: int, end: int) -> _Piece:
-    return _Piece(start=start, end=end, median=float(np.median(values[start:end])))
+def _make_bin_segment(values: _FloatArray, start: int, end: int) -> _BinSegment:
+    return _BinSegment(start=start, end=end, median=float(np.median(values[start:end])))

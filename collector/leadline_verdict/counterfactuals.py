@@ -7,36 +7,42 @@ from collections.abc import Iterator
 import numpy as np
 
 from leadline.evaluation import CAMPAIGN_DAYS, CAMPAIGN_DAYS_PROVISIONAL
-from leadline.propagation import VACUUM_INDEX, reach_km
-from leadline_verdict.decision import COVERAGE_MIN, Rule
+from leadline.propagation import VACUUM_INDEX, reachable_distance_km
+from leadline_verdict.decision import COVERAGE_MIN, VerdictRule
 from leadline_verdict.document import FlipAnswer, PhysicsAnswer, SharesAnswer, Word
-from leadline_verdict.pair import PairWindows, limit_reached_us
-from leadline_verdict.precedence import Facts
-from leadline_verdict.reasons import ms, percent
+from leadline_verdict.pair import PairWindows, find_achieved_limit_us
+from leadline_verdict.precedence import VerdictInputs
+from leadline_verdict.reasons import format_ms, format_percent
 
-_IMPOSSIBLE = {Word.IMPOSSIBLE, Word.IMPOSSIBLE_ON_GLASS_FIBRE}
+_IMPOSSIBLE_CLASSES = {Word.IMPOSSIBLE, Word.IMPOSSIBLE_ON_GLASS_FIBRE}
 
 
-def flips(word: Word, pair: PairWindows, facts: Facts, shares: SharesAnswer) -> list[FlipAnswer]:
+def find_counterfactuals(
+    verdict_class: Word, pair: PairWindows, inputs: VerdictInputs, shares: SharesAnswer
+) -> list[FlipAnswer]:
     """The changes, most telling first; none for INVALID, where nothing is known."""
-    if word is Word.INVALID:
+    if verdict_class is Word.INVALID:
         return []
-    if word in _IMPOSSIBLE and facts.light is not None:
-        return list(_of_light(word, facts.light))
-    if word is Word.INSUFFICIENT_DATA:
-        return list(_of_data(facts))
-    return [*_of_limits(pair, facts), *_of_route(word, facts.light), *_of_time(word, facts.rule, shares)]
+    if verdict_class in _IMPOSSIBLE_CLASSES and inputs.propagation is not None:
+        return list(_iter_distance_changes(verdict_class, inputs.propagation))
+    if verdict_class is Word.INSUFFICIENT_DATA:
+        return list(_iter_data_changes(inputs))
+    return [
+        *_iter_limit_changes(pair, inputs),
+        *_iter_route_changes(verdict_class, inputs.propagation),
+        *_iter_duration_changes(verdict_class, inputs.rule, shares),
+    ]
 
 
-def _flip(code: str, text: str, **numbers: float | int | str) -> FlipAnswer:
+def _make_counterfactual(code: str, text: str, **numbers: float | int | str) -> FlipAnswer:
     return FlipAnswer(code=code, numbers=numbers, text=text)
 
 
-def _of_light(word: Word, light: PhysicsAnswer) -> Iterator[FlipAnswer]:
+def _iter_distance_changes(word: Word, light: PhysicsAnswer) -> Iterator[FlipAnswer]:
     """Nothing that is bought moves a site; the least limit decides."""
     tightest = min(light.limits, key=lambda limit: limit.limit_us)
-    in_vacuum_km = reach_km(tightest.limit_us, index=VACUUM_INDEX)
-    yield _flip(
+    in_vacuum_km = reachable_distance_km(tightest.limit_us, index=VACUUM_INDEX)
+    yield _make_counterfactual(
         "shorter_distance",
         f"sites at most {tightest.reach_km:.0f} km apart on straight glass fibre ({in_vacuum_km:.0f} km in a vacuum), "
         f"not {light.distance_low_km:.0f} km",
@@ -45,53 +51,59 @@ def _of_light(word: Word, light: PhysicsAnswer) -> Iterator[FlipAnswer]:
         vacuum_km=in_vacuum_km,
     )
     if word is Word.IMPOSSIBLE_ON_GLASS_FIBRE:
-        yield _flip("other_medium", "a straight path through air or hollow-core fibre could still meet it")
+        yield _make_counterfactual(
+            "other_medium", "a straight path through air or hollow-core fibre could still meet it"
+        )
 
 
-def _of_data(facts: Facts) -> Iterator[FlipAnswer]:
-    if facts.found.days < CAMPAIGN_DAYS_PROVISIONAL:
-        days = CAMPAIGN_DAYS_PROVISIONAL - facts.found.days
-        yield _flip("more_days", f"{days} more days for a provisional answer", days=days)
-    if facts.found.coverage < COVERAGE_MIN:
-        minutes = int(np.ceil((COVERAGE_MIN - facts.found.coverage) * len(facts.readings)))
-        yield _flip("more_coverage", f"{minutes:,} more known minutes in a period of this length", minutes=minutes)
+def _iter_data_changes(facts: VerdictInputs) -> Iterator[FlipAnswer]:
+    if facts.measured_verdict.days < CAMPAIGN_DAYS_PROVISIONAL:
+        days = CAMPAIGN_DAYS_PROVISIONAL - facts.measured_verdict.days
+        yield _make_counterfactual("more_days", f"{days} more days for a provisional answer", days=days)
+    if facts.measured_verdict.coverage < COVERAGE_MIN:
+        minutes = int(np.ceil((COVERAGE_MIN - facts.measured_verdict.coverage) * len(facts.states)))
+        yield _make_counterfactual(
+            "more_coverage", f"{minutes:,} more known minutes in a period of this length", minutes=minutes
+        )
 
 
-def _of_limits(pair: PairWindows, facts: Facts) -> Iterator[FlipAnswer]:
-    for criterion in facts.asked.criteria:
-        reached_us = limit_reached_us(pair, criterion, facts.rule.target_share)
+def _iter_limit_changes(pair: PairWindows, facts: VerdictInputs) -> Iterator[FlipAnswer]:
+    for criterion in facts.requirements.criteria:
+        reached_us = find_achieved_limit_us(pair, criterion, facts.rule.target_share)
         if reached_us is not None:
-            yield _flip(
+            yield _make_counterfactual(
                 "limit_reached",
-                f"{percent(facts.rule.target_share)} of the minutes met {criterion.comparison} {ms(reached_us)}; the "
-                f"limit is {ms(criterion.limit_us)}",
+                f"{format_percent(facts.rule.target_share)} of the minutes met {criterion.comparison} {format_ms(reached_us)}; the "
+                f"limit is {format_ms(criterion.limit_us)}",
                 limit_id=criterion.limit_id,
                 limit_us=criterion.limit_us,
                 reached_us=reached_us,
             )
 
 
-def _of_route(word: Word, light: PhysicsAnswer | None) -> Iterator[FlipAnswer]:
+def _iter_route_changes(word: Word, light: PhysicsAnswer | None) -> Iterator[FlipAnswer]:
     if word not in {Word.BEYOND, Word.MARGINAL} or light is None:
         return
     for limit in light.limits:
         if limit.route_factor_max is not None and light.inflation is not None:
-            yield _flip(
+            yield _make_counterfactual(
                 "shorter_route",
                 f"a fibre route at most {limit.route_factor_max:.2f} times the straight line could meet "
-                f"{ms(limit.limit_us)}; the shortest round trip seen corresponds to {light.inflation:.2f} times",
+                f"{format_ms(limit.limit_us)}; the shortest round trip seen corresponds to {light.inflation:.2f} times",
                 limit_id=limit.limit_id,
                 route_factor_max=limit.route_factor_max,
                 inflation=light.inflation,
             )
 
 
-def _of_time(word: Word, rule: Rule, shares: SharesAnswer) -> Iterator[FlipAnswer]:
+def _iter_duration_changes(word: Word, rule: VerdictRule, shares: SharesAnswer) -> Iterator[FlipAnswer]:
     if word is Word.MARGINAL and shares.days_needed:
-        yield _flip(
+        yield _make_counterfactual(
             "more_days",
-            f"{shares.days_needed} further days without a bad minute would show {percent(rule.target_share)}",
+            f"{shares.days_needed} further days without a bad minute would show {format_percent(rule.target_share)}",
             days=shares.days_needed,
         )
     if word is Word.WITHIN_PROVISIONAL:
-        yield _flip("campaign", f"{CAMPAIGN_DAYS} days, and every open point vouched for", days=CAMPAIGN_DAYS)
+        yield _make_counterfactual(
+            "campaign", f"{CAMPAIGN_DAYS} days, and every open point vouched for", days=CAMPAIGN_DAYS
+        )

@@ -6,14 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from leadline.evaluation import UNSEEN_EPISODE_WINDOWS, WINDOWS_PER_DAY
-from leadline_verdict.compliance_share import Seen, share_interval
+from leadline.evaluation import UNSEEN_OUTAGE_WINDOWS, WINDOWS_PER_DAY
+from leadline_verdict.compliance_share import PeriodObservation, compute_share_interval
 
 #: Nobody plans a campaign further ahead than this: 99.99 % without any episode takes 624 days.
 DAYS_AHEAD_MAX = 1_000
 
 
-def days_needed(pessimistic: Seen, target: float, *, unseen_windows: int = UNSEEN_EPISODE_WINDOWS) -> int | None:
+def compute_days_needed(
+    worst_case: PeriodObservation, target: float, *, unseen_outage_windows: int = UNSEEN_OUTAGE_WINDOWS
+) -> int | None:
     """The least number of further whole days, all known and all good, after which ``target`` is demonstrated.
 
     A floor, not a forecast: one more episode takes longer. 0 when it is demonstrated now, None when 1,000 such days
@@ -24,7 +26,7 @@ def days_needed(pessimistic: Seen, target: float, *, unseen_windows: int = UNSEE
         raise ValueError(f"a target of {target} is not between one half and 1")
 
     def shown(days: int) -> bool:
-        return _low_after(pessimistic, days, unseen_windows) >= target
+        return _lower_bound_after(worst_case, days, unseen_outage_windows) >= target
 
     if shown(0):
         return 0
@@ -39,7 +41,7 @@ def days_needed(pessimistic: Seen, target: float, *, unseen_windows: int = UNSEE
     return high
 
 
-def _low_after(observed: Seen, days: int, unseen_windows: int) -> float:
+def _lower_bound_after(observed: PeriodObservation, days: int, unseen_windows: int) -> float:
     """The demonstrated share after so many further days without anything bad."""
     full = np.full(days, WINDOWS_PER_DAY, dtype=np.int64)
     after = replace(
@@ -47,4 +49,4 @@ def _low_after(observed: Seen, days: int, unseen_windows: int) -> float:
         good_by_day=np.concatenate([observed.good_by_day, full]),
         windows_by_day=np.concatenate([observed.windows_by_day, full]),
     )
-    return share_interval(after, unseen_windows=unseen_windows).low
+    return compute_share_interval(after, unseen_outage_windows=unseen_windows).low

@@ -13,18 +13,24 @@ from enum import StrEnum
 
 import numpy as np
 
-from leadline.evaluation import CAMPAIGN_DAYS_PROVISIONAL, TARGET_SHARE_DEFAULT, UNSEEN_EPISODE_WINDOWS, WINDOWS_PER_DAY
-from leadline_verdict.compliance_share import DAYS_FOR_VARIANCE, Interval, Seen, seen, share_interval
+from leadline.evaluation import CAMPAIGN_DAYS_PROVISIONAL, TARGET_SHARE_DEFAULT, UNSEEN_OUTAGE_WINDOWS, WINDOWS_PER_DAY
+from leadline_verdict.compliance_share import (
+    DAYS_MIN_FOR_VARIANCE,
+    ComplianceInterval,
+    PeriodObservation,
+    compute_share_interval,
+    observe_period,
+)
 from leadline_verdict.document import Word
-from leadline_verdict.states import BAD, GOOD, Minutes, Readings
+from leadline_verdict.states import BAD, GOOD, MinuteMask, ScenarioStates
 
 #: A period is valid with so many of its windows known (§3.2).
 COVERAGE_MIN = 0.95
 #: ``missing = mar`` is allowed up to so many unknown windows (§3.3).
-UNKNOWN_MAX_FOR_MAR = 0.01
+MAR_UNKNOWN_RATIO_MAX = 0.01
 
 
-class Missing(StrEnum):
+class MissingPolicy(StrEnum):
     """What becomes of minutes that nobody knows."""
 
     #: Bad in the pessimistic reading, good in the optimistic one.
@@ -34,100 +40,106 @@ class Missing(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class VerdictRule:
     """The choices of a verdict; all are printed with it."""
 
     target_share: float = TARGET_SHARE_DEFAULT
-    unseen_windows: int = UNSEEN_EPISODE_WINDOWS
-    missing: Missing = Missing.BAD
-    with_error: bool = True
+    unseen_outage_windows: int = UNSEEN_OUTAGE_WINDOWS
+    missing_policy: MissingPolicy = MissingPolicy.BAD
+    use_error_bound: bool = True
 
     def __post_init__(self) -> None:
         if not 0.5 < self.target_share < 1:
             raise ValueError(f"a target share of {self.target_share} is not between one half and 1")
-        if self.unseen_windows < 1:
-            raise ValueError(f"an unseen episode of {self.unseen_windows} minutes is no assumption")
+        if self.unseen_outage_windows < 1:
+            raise ValueError(f"an unseen episode of {self.unseen_outage_windows} minutes is no assumption")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class ScenarioIntervals:
     """What a period shows in both readings, with unknown minutes taken for one thing; None: too short for bounds."""
 
-    pessimistic: Interval | None
-    optimistic: Interval | None
+    worst_case: ComplianceInterval | None
+    best_case: ComplianceInterval | None
 
-    def word(self, target_share: float) -> Word:
+    def classify(self, target_share: float) -> Word:
         """BEYOND, WITHIN or MARGINAL."""
-        if self.optimistic is not None and self.optimistic.high < target_share:
+        if self.best_case is not None and self.best_case.high < target_share:
             return Word.BEYOND
-        if self.pessimistic is not None and self.pessimistic.low >= target_share:
+        if self.worst_case is not None and self.worst_case.low >= target_share:
             return Word.WITHIN
         return Word.MARGINAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class MeasuredVerdict:
     """What the windows say, before physics and requirements that no window shows."""
 
-    word: Word
+    verdict_class: Word
     #: The strictest of both: unknown minutes bad in the pessimistic reading, good in the optimistic one.
-    claim: Claim
+    intervals: ScenarioIntervals
     #: What the pessimistic interval was computed from: for how much longer to measure.
-    pessimistic: Seen | None
+    worst_case_observation: PeriodObservation | None
     #: The words with every unknown minute bad, and good; alike unless they decide.
-    if_bad: Word
-    if_good: Word
+    class_if_bad: Word
+    class_if_good: Word
     days: int
     coverage: float
     #: Unknown minutes were left out of the count.
-    left_out: bool = False
+    has_excluded_unknown: bool = False
 
 
-def measured(readings: Readings, rule: Rule, explained: Minutes | None = None) -> Measured:
+def classify_period(
+    states: ScenarioStates, rule: VerdictRule, explained_minutes: MinuteMask | None = None
+) -> MeasuredVerdict:
     """Judge whole UTC days. ``explained`` are minutes whose absence has a logged cause that is not the path."""
-    left_out = _leaves_out(rule, readings.unknown, explained)
-    claim, observed = _claim(readings.supposed(BAD), readings.supposed(GOOD), rule, readings.unknown & left_out)
-    if_bad = if_good = claim.word(rule.target_share)
-    if not left_out and readings.unknown.any():
-        if_bad, if_good = (_word_if(readings.supposed(state), rule) for state in (BAD, GOOD))
-    days = len(readings) // WINDOWS_PER_DAY
-    coverage = 1 - int(np.count_nonzero(readings.unknown)) / len(readings)
+    left_out = _can_exclude_unknown(rule, states.unknown_minutes, explained_minutes)
+    claim, observed = _compute_intervals(
+        states.with_unknown_as(BAD), states.with_unknown_as(GOOD), rule, states.unknown_minutes & left_out
+    )
+    if_bad = if_good = claim.classify(rule.target_share)
+    if not left_out and states.unknown_minutes.any():
+        if_bad, if_good = (_classify_scenario(states.with_unknown_as(state), rule) for state in (BAD, GOOD))
+    days = len(states) // WINDOWS_PER_DAY
+    coverage = 1 - int(np.count_nonzero(states.unknown_minutes)) / len(states)
     is_enough = days >= CAMPAIGN_DAYS_PROVISIONAL and coverage >= COVERAGE_MIN and if_bad is if_good
-    return Measured(
-        word=if_bad if is_enough else Word.INSUFFICIENT_DATA,
-        claim=claim,
-        pessimistic=observed,
-        if_bad=if_bad,
-        if_good=if_good,
+    return MeasuredVerdict(
+        verdict_class=if_bad if is_enough else Word.INSUFFICIENT_DATA,
+        intervals=claim,
+        worst_case_observation=observed,
+        class_if_bad=if_bad,
+        class_if_good=if_good,
         days=days,
         coverage=coverage,
-        left_out=left_out,
+        has_excluded_unknown=left_out,
     )
 
 
-def _leaves_out(rule: Rule, unknown: Minutes, explained: Minutes | None) -> bool:
+def _can_exclude_unknown(rule: VerdictRule, unknown: MinuteMask, explained: MinuteMask | None) -> bool:
     """Whether unknown minutes may be taken for minutes like the others (§3.3), and there are any."""
-    if rule.missing is not Missing.MAR or explained is None or not unknown.any():
+    if rule.missing_policy is not MissingPolicy.MAR or explained is None or not unknown.any():
         return False
-    few = int(np.count_nonzero(unknown)) <= UNKNOWN_MAX_FOR_MAR * len(unknown)
+    few = int(np.count_nonzero(unknown)) <= MAR_UNKNOWN_RATIO_MAX * len(unknown)
     return few and bool(np.all(explained[unknown]))
 
 
-def _claim(worst: Readings, best: Readings, rule: Rule, without: Minutes) -> tuple[Claim, Seen | None]:
+def _compute_intervals(
+    worst: ScenarioStates, best: ScenarioStates, rule: VerdictRule, without: MinuteMask
+) -> tuple[ScenarioIntervals, PeriodObservation | None]:
     counted = ~without
     if not counted.any():
-        return Claim(pessimistic=None, optimistic=None), None
-    low, high = seen(worst.pessimistic == GOOD, counted), seen(best.optimistic == GOOD, counted)
-    return Claim(pessimistic=_interval(low, rule), optimistic=_interval(high, rule)), low
+        return ScenarioIntervals(worst_case=None, best_case=None), None
+    low, high = observe_period(worst.worst_case == GOOD, counted), observe_period(best.best_case == GOOD, counted)
+    return ScenarioIntervals(worst_case=_compute_interval(low, rule), best_case=_compute_interval(high, rule)), low
 
 
-def _word_if(supposed: Readings, rule: Rule) -> Word:
+def _classify_scenario(supposed: ScenarioStates, rule: VerdictRule) -> Word:
     nothing = np.zeros(len(supposed), dtype=np.bool_)
-    return _claim(supposed, supposed, rule, nothing)[0].word(rule.target_share)
+    return _compute_intervals(supposed, supposed, rule, nothing)[0].classify(rule.target_share)
 
 
-def _interval(observed: Seen, rule: Rule) -> Interval | None:
+def _compute_interval(observed: PeriodObservation, rule: VerdictRule) -> ComplianceInterval | None:
     """None for a single day, which has no variance between days."""
-    if len(observed.windows_by_day) < DAYS_FOR_VARIANCE:
+    if len(observed.windows_by_day) < DAYS_MIN_FOR_VARIANCE:
         return None
-    return share_interval(observed, unseen_windows=rule.unseen_windows)
+    return compute_share_interval(observed, unseen_outage_windows=rule.unseen_outage_windows)

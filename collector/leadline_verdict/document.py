@@ -35,11 +35,11 @@ class Word(StrEnum):
     WITHIN = "within"
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class VerdictStruct(Struct, frozen=True, kw_only=True):
     """An object of the document."""
 
 
-class Reason(Answer, frozen=True, kw_only=True):
+class Reason(VerdictStruct, frozen=True, kw_only=True):
     """Why, as a code for programs, its numbers, and a sentence for people."""
 
     code: str
@@ -48,7 +48,7 @@ class Reason(Answer, frozen=True, kw_only=True):
     text: str
 
 
-class LimitSource(Answer, frozen=True, kw_only=True):
+class LimitSource(VerdictStruct, frozen=True, kw_only=True):
     """Where a limit was published, and where that was read."""
 
     title: str
@@ -57,7 +57,7 @@ class LimitSource(Answer, frozen=True, kw_only=True):
     read_in: str
 
 
-class RequirementAnswer(Answer, frozen=True, kw_only=True):
+class RequirementAnswer(VerdictStruct, frozen=True, kw_only=True):
     """One limit and what was done about it."""
 
     id: str
@@ -82,7 +82,7 @@ class RequirementAnswer(Answer, frozen=True, kw_only=True):
     source: LimitSource | None
 
 
-class RuleAnswer(Answer, frozen=True, kw_only=True):
+class RuleAnswer(VerdictStruct, frozen=True, kw_only=True):
     """The decision rule and every choice in it (method.md §3 to §6; docs/verdicts.md)."""
 
     id: str
@@ -101,7 +101,7 @@ class RuleAnswer(Answer, frozen=True, kw_only=True):
     coverage_min: float
 
 
-class StateCounts(Answer, frozen=True, kw_only=True):
+class StateCounts(VerdictStruct, frozen=True, kw_only=True):
     """Windows by state."""
 
     good: int
@@ -110,7 +110,7 @@ class StateCounts(Answer, frozen=True, kw_only=True):
     unknown: int
 
 
-class IntervalAnswer(Answer, frozen=True, kw_only=True):
+class IntervalAnswer(VerdictStruct, frozen=True, kw_only=True):
     """Bounds on the long-run share of good windows."""
 
     low: float
@@ -129,7 +129,7 @@ class IntervalAnswer(Answer, frozen=True, kw_only=True):
     windows: int
 
 
-class ReadingAnswer(Answer, frozen=True, kw_only=True):
+class ReadingAnswer(VerdictStruct, frozen=True, kw_only=True):
     """One reading of the period."""
 
     states: StateCounts
@@ -137,7 +137,7 @@ class ReadingAnswer(Answer, frozen=True, kw_only=True):
     interval: IntervalAnswer | None
 
 
-class SharesAnswer(Answer, frozen=True, kw_only=True):
+class SharesAnswer(VerdictStruct, frozen=True, kw_only=True):
     """How often the windows were within the limits."""
 
     #: good / known as measured: a point, no claim. Null if nothing is known.
@@ -154,7 +154,7 @@ class SharesAnswer(Answer, frozen=True, kw_only=True):
     optimistic: ReadingAnswer
 
 
-class PhysicsLimitAnswer(Answer, frozen=True, kw_only=True):
+class PhysicsLimitAnswer(VerdictStruct, frozen=True, kw_only=True):
     """A limit on the round trip held against light."""
 
     limit_id: str
@@ -166,7 +166,7 @@ class PhysicsLimitAnswer(Answer, frozen=True, kw_only=True):
     route_factor_max: float | None
 
 
-class PhysicsAnswer(Answer, frozen=True, kw_only=True):
+class PhysicsAnswer(VerdictStruct, frozen=True, kw_only=True):
     """What light allows between the sites; null in the document where coordinates are missing."""
 
     distance_km: float
@@ -183,7 +183,7 @@ class PhysicsAnswer(Answer, frozen=True, kw_only=True):
     limits: list[PhysicsLimitAnswer]
 
 
-class RoundTrips(Answer, frozen=True, kw_only=True):
+class RoundTrips(VerdictStruct, frozen=True, kw_only=True):
     """Round trips of the period, over all paths; null where nothing came back. p50 to max are of the windows' p95."""
 
     min_us: int | None
@@ -198,7 +198,7 @@ class RoundTrips(Answer, frozen=True, kw_only=True):
     lost: int
 
 
-class LossAnswer(Answer, frozen=True, kw_only=True):
+class LossAnswer(VerdictStruct, frozen=True, kw_only=True):
     """A loss limit held against the probes of the period; independent losses are assumed and rarely true."""
 
     limit_id: str
@@ -214,7 +214,7 @@ class LossAnswer(Answer, frozen=True, kw_only=True):
     probes_needed: int
 
 
-class EpisodeAnswer(Answer, frozen=True, kw_only=True):
+class EpisodeAnswer(VerdictStruct, frozen=True, kw_only=True):
     """A stretch out of limit in the pessimistic reading of the known windows."""
 
     start_s: int
@@ -231,7 +231,7 @@ class EpisodeAnswer(Answer, frozen=True, kw_only=True):
     lost: int
 
 
-class MigrationAnswer(Answer, frozen=True, kw_only=True):
+class MigrationAnswer(VerdictStruct, frozen=True, kw_only=True):
     """From which share of start times a migration of so many minutes stays within the limits throughout."""
 
     minutes: int
@@ -241,7 +241,7 @@ class MigrationAnswer(Answer, frozen=True, kw_only=True):
     longest_minutes: int
 
 
-class HourAnswer(Answer, frozen=True, kw_only=True):
+class HourAnswer(VerdictStruct, frozen=True, kw_only=True):
     """One hour of the week (UTC, Monday 0)."""
 
     day: int
@@ -252,7 +252,7 @@ class HourAnswer(Answer, frozen=True, kw_only=True):
     visits: int
 
 
-class SegmentAnswer(Answer, frozen=True, kw_only=True):
+class SegmentAnswer(VerdictStruct, frozen=True, kw_only=True):
     """Between two changes of the path's shortest round trip."""
 
     start_s: int
@@ -266,7 +266,7 @@ class SegmentAnswer(Answer, frozen=True, kw_only=True):
     verdict: str | None
 
 
-class SensitivityAnswer(Answer, frozen=True, kw_only=True):
+class SensitivityAnswer(VerdictStruct, frozen=True, kw_only=True):
     """The verdict with one choice made differently."""
 
     what: str
@@ -279,7 +279,7 @@ class SensitivityAnswer(Answer, frozen=True, kw_only=True):
     verdict: Word
 
 
-class FlipAnswer(Answer, frozen=True, kw_only=True):
+class FlipAnswer(VerdictStruct, frozen=True, kw_only=True):
     """A change that would turn the verdict."""
 
     code: str
@@ -287,7 +287,7 @@ class FlipAnswer(Answer, frozen=True, kw_only=True):
     text: str
 
 
-class PairVerdict(Answer, frozen=True, kw_only=True):
+class PairVerdict(VerdictStruct, frozen=True, kw_only=True):
     """The verdict on one directed pair for one profile."""
 
     source: str
@@ -320,7 +320,7 @@ class PairVerdict(Answer, frozen=True, kw_only=True):
     sensitivity: list[SensitivityAnswer]
 
 
-class SitesVerdict(Answer, frozen=True, kw_only=True):
+class SitesVerdict(VerdictStruct, frozen=True, kw_only=True):
     """Two sites, or a set of them: as bad as the worst of its pairs."""
 
     sites: list[str]
@@ -330,7 +330,7 @@ class SitesVerdict(Answer, frozen=True, kw_only=True):
     decided_by: list[str] | None
 
 
-class AskedProfile(Answer, frozen=True, kw_only=True):
+class AskedProfile(VerdictStruct, frozen=True, kw_only=True):
     """What was asked."""
 
     id: str
@@ -339,7 +339,7 @@ class AskedProfile(Answer, frozen=True, kw_only=True):
     requirements: list[RequirementAnswer]
 
 
-class VerdictDocument(Answer, frozen=True, kw_only=True):
+class VerdictDocument(VerdictStruct, frozen=True, kw_only=True):
     """Everything that was asked for at once."""
 
     version: int

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from leadline.model import WINDOW_S
-from leadline_verdict.episodes import Counts
-from leadline_verdict.states import Minutes
+from leadline_verdict.episodes import IntArray
+from leadline_verdict.states import MinuteMask
 
 WINDOWS_PER_HOUR = 3_600 // WINDOW_S
 HOURS_PER_WEEK = 7 * 24
@@ -21,8 +21,8 @@ _EPOCH_HOUR = 3 * 24
 #: Every hour of the week has to be seen so often; twice is a provisional campaign.
 VISITS_NEEDED, VISITS_NEEDED_PROVISIONAL = 4, 2
 #: Of each cell at least 4 of 5 windows known, of the period 19 of 20: whole numbers, so that no rounding decides.
-CELL_PARTS, CELL_WHOLE = 4, 5
-PERIOD_PARTS, PERIOD_WHOLE = 19, 20
+CELL_NUMERATOR, CELL_DENOMINATOR = 4, 5
+PERIOD_NUMERATOR, PERIOD_DENOMINATOR = 19, 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,67 +59,67 @@ class HourOfWeek:
         return self.known / self.windows if self.windows else None
 
     @property
-    def covered(self) -> bool:
+    def is_covered(self) -> bool:
         """At least 80 % of its windows are known."""
-        return self.windows > 0 and CELL_WHOLE * self.known >= CELL_PARTS * self.windows
+        return self.windows > 0 and CELL_DENOMINATOR * self.known >= CELL_NUMERATOR * self.windows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Validity:
+class PeriodValidity:
     """Whether a period has seen enough to be judged, as facts (§3.2)."""
 
     windows: int
     known: int
     #: Known windows are at least 95 % of the period.
-    covered: bool
+    is_covered: bool
     #: Cells of which less than 80 % is known, and those seen too seldom; by index.
-    thin_hours: tuple[int, ...]
-    seldom_hours: tuple[int, ...]
+    low_coverage_hours: tuple[int, ...]
+    low_visit_hours: tuple[int, ...]
     #: How often each had to be seen.
     visits_needed: int
 
     @property
-    def valid(self) -> bool:
+    def is_valid(self) -> bool:
         """All of it holds."""
-        return self.covered and not self.thin_hours and not self.seldom_hours
+        return self.is_covered and not self.low_coverage_hours and not self.low_visit_hours
 
 
-def hours_of_week(good: Minutes, known: Minutes, start_s: int) -> tuple[HourOfWeek, ...]:
+def count_hours_of_week(good: MinuteMask, known: MinuteMask, start_s: int) -> tuple[HourOfWeek, ...]:
     """The 168 cells from Monday 00:00 UTC on; ``start_s`` is the epoch second of the first window."""
     minute = start_s // WINDOW_S + np.arange(len(known))
     visit = minute // WINDOWS_PER_HOUR - start_s // WINDOW_S // WINDOWS_PER_HOUR
     every = np.ones_like(known)
-    counts: list[Counts] = [np.bincount(visit, chosen).astype(np.int64) for chosen in (every, known, known & good)]
-    visits: Counts = (counts[1] > 0).astype(np.int64)
+    counts: list[IntArray] = [np.bincount(visit, chosen).astype(np.int64) for chosen in (every, known, known & good)]
+    visits: IntArray = (counts[1] > 0).astype(np.int64)
     cell = (start_s // WINDOW_S // WINDOWS_PER_HOUR + np.arange(len(counts[0])) + _EPOCH_HOUR) % HOURS_PER_WEEK
-    columns = zip(*(_per_cell(cell, count).tolist() for count in (*counts, visits)), strict=True)
+    columns = zip(*(_sum_by_cell(cell, count).tolist() for count in (*counts, visits)), strict=True)
     return tuple(
         HourOfWeek(index=index, windows=windows, known=seen, good=fine, visits=came)
         for index, (windows, seen, fine, came) in enumerate(columns)
     )
 
 
-def _per_cell(cell: Counts, per_visit: Counts) -> Counts:
+def _sum_by_cell(cell: IntArray, per_visit: IntArray) -> IntArray:
     """The sum over all visits of each cell."""
     sums = np.zeros(HOURS_PER_WEEK, dtype=np.int64)
     np.add.at(sums, cell, per_visit)
     return sums
 
 
-def worst_hour(grid: tuple[HourOfWeek, ...]) -> HourOfWeek | None:
+def find_worst_hour(hours: tuple[HourOfWeek, ...]) -> HourOfWeek | None:
     """The cell with the smallest share of good windows, the first of equals; None when nothing is known."""
-    known = [cell for cell in grid if cell.known]
+    known = [cell for cell in hours if cell.known]
     return min(known, key=lambda cell: cell.good / cell.known, default=None)
 
 
-def validity(grid: tuple[HourOfWeek, ...], visits_needed: int = VISITS_NEEDED) -> Validity:
+def check_validity(hours: tuple[HourOfWeek, ...], visits_needed: int = VISITS_NEEDED) -> PeriodValidity:
     """Hold the grid of a period against the rule: 95 % of it known, and of every hour of the week 80 % and 4 visits."""
-    windows, known = sum(cell.windows for cell in grid), sum(cell.known for cell in grid)
-    return Validity(
+    windows, known = sum(cell.windows for cell in hours), sum(cell.known for cell in hours)
+    return PeriodValidity(
         windows=windows,
         known=known,
-        covered=windows > 0 and PERIOD_WHOLE * known >= PERIOD_PARTS * windows,
-        thin_hours=tuple(cell.index for cell in grid if not cell.covered),
-        seldom_hours=tuple(cell.index for cell in grid if cell.visits < visits_needed),
+        is_covered=windows > 0 and PERIOD_DENOMINATOR * known >= PERIOD_NUMERATOR * windows,
+        low_coverage_hours=tuple(cell.index for cell in hours if not cell.is_covered),
+        low_visit_hours=tuple(cell.index for cell in hours if cell.visits < visits_needed),
         visits_needed=visits_needed,
     )

@@ -10,37 +10,37 @@ from fractions import Fraction
 
 import numpy as np
 
-from leadline_verdict.binomial import clopper_pearson, probes_still_needed
+from leadline_verdict.binomial import additional_probes_needed, clopper_pearson
 from leadline_verdict.document import LossAnswer
 from leadline_verdict.pair import PairWindows
 from leadline_verdict.requirements import LossLimit
 from leadline_verdict.series import PathSeries
 
-BELOW, ABOVE, NOT_YET = "below", "above", "not_demonstrable_yet"
+BELOW, ABOVE, NOT_DEMONSTRABLE = "below", "above", "not_demonstrable_yet"
 
 
-def loss_answer(pair: PairWindows, limit: LossLimit) -> LossAnswer:
+def evaluate_loss(pair: PairWindows, limit: LossLimit) -> LossAnswer:
     """One limit, held against the probes of every path; the path shown is the one that decides."""
-    counts = sorted((_counts(series) for series in pair.series), key=_ratio)
+    counts = sorted((_count_probes(series) for series in pair.series), key=_loss_ratio)
     if not counts or not counts[-1][0]:
-        return _answer(limit, (0, 0), NOT_YET)
+        return _build_section(limit, (0, 0), NOT_DEMONSTRABLE)
     best, worst = counts[0], counts[-1]
-    if _bounds(best)[0] > limit.ratio:
-        return _answer(limit, best, ABOVE)
-    return _answer(limit, worst, BELOW if _bounds(worst)[1] <= limit.ratio else NOT_YET)
+    if _compute_bounds(best)[0] > limit.ratio:
+        return _build_section(limit, best, ABOVE)
+    return _build_section(limit, worst, BELOW if _compute_bounds(worst)[1] <= limit.ratio else NOT_DEMONSTRABLE)
 
 
-def _counts(series: PathSeries) -> tuple[int, int]:
+def _count_probes(series: PathSeries) -> tuple[int, int]:
     sent = int(series.sent.sum(dtype=np.int64))
     return sent, sent - int(series.received.sum(dtype=np.int64))
 
 
-def _ratio(counts: tuple[int, int]) -> Fraction:
+def _loss_ratio(counts: tuple[int, int]) -> Fraction:
     sent, lost = counts
     return Fraction(lost, sent) if sent else Fraction(-1)
 
 
-def _bounds(counts: tuple[int, int]) -> tuple[float, float]:
+def _compute_bounds(counts: tuple[int, int]) -> tuple[float, float]:
     sent, lost = counts
     if not sent:
         return 0.0, 1.0
@@ -48,10 +48,10 @@ def _bounds(counts: tuple[int, int]) -> tuple[float, float]:
     return bounds.low, bounds.high
 
 
-def _answer(limit: LossLimit, counts: tuple[int, int], finding: str) -> LossAnswer:
+def _build_section(limit: LossLimit, counts: tuple[int, int], finding: str) -> LossAnswer:
     sent, lost = counts
-    low, high = _bounds(counts)
-    needed = probes_still_needed(sent, lost, float(limit.ratio)) if finding == NOT_YET else 0
+    low, high = _compute_bounds(counts)
+    needed = additional_probes_needed(sent, lost, float(limit.ratio)) if finding == NOT_DEMONSTRABLE else 0
     return LossAnswer(
         limit_id=limit.limit_id,
         limit_ratio=float(limit.ratio),

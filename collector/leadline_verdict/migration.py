@@ -13,15 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from leadline.model import WINDOW_S
-from leadline_verdict.episodes import runs
+from leadline_verdict.episodes import find_runs
 from leadline_verdict.hour_of_week import WINDOWS_PER_HOUR
-from leadline_verdict.states import Minutes
+from leadline_verdict.states import MinuteMask
 
 HOURS_PER_DAY = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stretch:
+class GoodRun:
     """The longest run of good windows; positions in windows from the start of the period."""
 
     start: int
@@ -45,48 +45,48 @@ class HourOfDay:
         return self.usable / self.starts if self.starts else None
 
 
-def windows_for(duration_s: int) -> int:
+def count_windows_needed(duration_s: int) -> int:
     """The windows a migration of so many seconds needs, started at the start of one: ceil(T / 60)."""
     if duration_s <= 0:
         raise ValueError(f"a migration of {duration_s} s needs no windows")
     return -(-duration_s // WINDOW_S)
 
 
-def usable_starts(good: Minutes, windows: int) -> Minutes:
+def find_usable_starts(good: MinuteMask, windows: int) -> MinuteMask:
     """For each start time that fits whether all ``windows`` from there are good; empty when none fits."""
     if windows < 1:
         raise ValueError(f"a migration takes at least one window, not {windows}")
     if windows > len(good):
         return np.zeros(0, dtype=np.bool_)
     stops = np.concatenate([[0], np.cumsum(~good)])
-    usable: Minutes = stops[windows:] == stops[:-windows]
+    usable: MinuteMask = stops[windows:] == stops[:-windows]
     return usable
 
 
-def usable_ratio(good: Minutes, windows: int) -> float | None:
+def compute_usable_ratio(good: MinuteMask, windows: int) -> float | None:
     """The share of start times from which all stays good: the migration-window share. None when none fits."""
-    usable = usable_starts(good, windows)
+    usable = find_usable_starts(good, windows)
     return int(np.count_nonzero(usable)) / len(usable) if len(usable) else None
 
 
-def longest_stretch(good: Minutes) -> Stretch | None:
+def find_longest_good_run(good: MinuteMask) -> GoodRun | None:
     """The longest run of good windows without any gap, the first of several; None when nothing is good."""
-    found = runs(good, gap=0)
+    found = find_runs(good, merge_gap=0)
     if not len(found):
         return None
     longest = int(found.lengths.argmax())
-    return Stretch(start=int(found.starts[longest]), windows=int(found.lengths[longest]))
+    return GoodRun(start=int(found.starts[longest]), windows=int(found.lengths[longest]))
 
 
-def hours_of_day(good: Minutes, windows: int, start_s: int) -> tuple[HourOfDay, ...]:
+def count_hours_of_day(good: MinuteMask, windows: int, start_s: int) -> tuple[HourOfDay, ...]:
     """The start times by hour of the UTC day, 0 to 23; ``start_s`` is the epoch second of the first window."""
-    usable = usable_starts(good, windows)
+    usable = find_usable_starts(good, windows)
     hour = (start_s // WINDOW_S + np.arange(len(usable))) // WINDOWS_PER_HOUR % HOURS_PER_DAY
     starts = np.bincount(hour, minlength=HOURS_PER_DAY).tolist()
     good_starts = np.bincount(hour[usable], minlength=HOURS_PER_DAY).tolist()
     return tuple(HourOfDay(hour=h, starts=starts[h], usable=good_starts[h]) for h in range(HOURS_PER_DAY))
 
 
-def free_hours(table: Sequence[HourOfDay], target: float) -> tuple[int, ...]:
+def find_free_hours(hours: Sequence[HourOfDay], target: float) -> tuple[int, ...]:
     """The hours of the UTC day in which at least ``target`` (0..1) of the start times were usable."""
-    return tuple(row.hour for row in table if row.usable_ratio is not None and row.usable_ratio >= target)
+    return tuple(row.hour for row in hours if row.usable_ratio is not None and row.usable_ratio >= target)

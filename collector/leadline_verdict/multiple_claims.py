@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def wrong_claims_expected(claims: int, error_ratio: float = 0.05) -> float:
+def expected_wrong_claims(claims: int, error_ratio: float = 0.05) -> float:
     """At most so many of the claims are wrong on average, if each is wrong with at most ``error_ratio``.
 
     Also where they hang together: an expectation asks for no independence.

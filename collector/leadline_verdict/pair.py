@@ -9,14 +9,21 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from leadline.evaluation import Criterion, Measure
+from leadline.evaluation import Criterion, WindowStatistic
 from leadline.limits.catalogue import Comparison
 from leadline.model import WINDOW_S
-from leadline.propagation import Floors
-from leadline_verdict.evaluation import excused, known, merged, observed_high_us, path_readings, unavailable
+from leadline.propagation import PropagationDelay
+from leadline_verdict.evaluation import (
+    combine_paths,
+    evaluate_path,
+    excuse_ambiguous,
+    mask_known,
+    mask_unavailable,
+    select_worst_case_us,
+)
 from leadline_verdict.requirements import LossLimit
 from leadline_verdict.series import PathSeries
-from leadline_verdict.states import BAD, GOOD, UNAVAILABLE, UNKNOWN, Minutes, Readings, nothing_known
+from leadline_verdict.states import BAD, GOOD, UNAVAILABLE, UNKNOWN, MinuteMask, ScenarioStates, make_unknown_states
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +45,11 @@ class PairWindows:
     minutes: int
     paths: tuple[PathWindows, ...]
     #: None where a site has no coordinates.
-    floors: Floors | None
+    propagation_delay: PropagationDelay | None
     #: Minutes in which the destination's own agents were silent and nobody reached it: loss then may be a reboot.
-    ambiguous: Minutes
+    ambiguous_minutes: MinuteMask
     #: Minutes whose absence has a logged cause that is not the path.
-    explained: Minutes
+    explained_minutes: MinuteMask
 
     def __post_init__(self) -> None:
         for path in self.paths:
@@ -59,34 +66,40 @@ class PairWindows:
         """The windows, path by path."""
         return tuple(path.series for path in self.paths)
 
-    def smallest_us(self) -> int | None:
+    def min_rtt_us(self) -> int | None:
         """The shortest round trip of any path; None without a reply."""
-        return min((us for us in (series.smallest_us() for series in self.series) if us is not None), default=None)
+        return min((us for us in (series.min_rtt_us() for series in self.series) if us is not None), default=None)
 
 
-def pair_readings(
-    pair: PairWindows, criteria: Sequence[Criterion], losses: Sequence[LossLimit] = (), *, with_error: bool = True
-) -> Readings:
+def evaluate_pair(
+    pair: PairWindows,
+    criteria: Sequence[Criterion],
+    loss_limits: Sequence[LossLimit] = (),
+    *,
+    use_error_bound: bool = True,
+) -> ScenarioStates:
     """Both readings of every minute; without criteria a minute is good where it is known and not unavailable."""
     if not pair.paths:
-        return nothing_known(pair.minutes)
-    timed = [loss for loss in losses if loss.window_s is not None]
-    paths = [_path(series, criteria, timed, with_error) for series in pair.series]
-    return excused(merged(paths, pair.minutes), pair.ambiguous)
+        return make_unknown_states(pair.minutes)
+    timed = [loss for loss in loss_limits if loss.window_s is not None]
+    paths = [_evaluate_path(series, criteria, timed, use_error_bound) for series in pair.series]
+    return excuse_ambiguous(combine_paths(paths, pair.minutes), pair.ambiguous_minutes)
 
 
-def _path(series: PathSeries, criteria: Sequence[Criterion], losses: Sequence[LossLimit], with_error: bool) -> Readings:
-    judged = path_readings(series, criteria, with_error=with_error) if criteria else _availability(series)
-    return reduce(lambda readings, loss: _with_loss(readings, series, loss), losses, judged)
+def _evaluate_path(
+    series: PathSeries, criteria: Sequence[Criterion], losses: Sequence[LossLimit], with_error: bool
+) -> ScenarioStates:
+    judged = evaluate_path(series, criteria, use_error_bound=with_error) if criteria else _evaluate_availability(series)
+    return reduce(lambda readings, loss: _apply_loss_limit(readings, series, loss), losses, judged)
 
 
-def _availability(series: PathSeries) -> Readings:
-    states = np.where(unavailable(series), np.uint8(UNAVAILABLE), np.uint8(GOOD))
-    states[~known(series)] = UNKNOWN
-    return Readings(pessimistic=states, optimistic=states)
+def _evaluate_availability(series: PathSeries) -> ScenarioStates:
+    states = np.where(mask_unavailable(series), np.uint8(UNAVAILABLE), np.uint8(GOOD))
+    states[~mask_known(series)] = UNKNOWN
+    return ScenarioStates(worst_case=states, best_case=states)
 
 
-def _with_loss(readings: Readings, series: PathSeries, limit: LossLimit) -> Readings:
+def _apply_loss_limit(readings: ScenarioStates, series: PathSeries, limit: LossLimit) -> ScenarioStates:
     """Every minute of a stretch in which the vendor's own average is out of limit is bad; worse ones stay so."""
     assert limit.window_s is not None
     stretch = (series.start_s + WINDOW_S * np.arange(len(series))) // limit.window_s
@@ -96,8 +109,8 @@ def _with_loss(readings: Readings, series: PathSeries, limit: LossLimit) -> Read
     low, high = lost * limit.ratio.denominator, sent * limit.ratio.numerator
     is_met = low < high if limit.comparison is Comparison.LESS else low <= high
     states = np.where(is_met | (sent == 0), np.uint8(GOOD), np.uint8(BAD))[stretch]
-    return Readings(
-        pessimistic=np.maximum(readings.pessimistic, states), optimistic=np.maximum(readings.optimistic, states)
+    return ScenarioStates(
+        worst_case=np.maximum(readings.worst_case, states), best_case=np.maximum(readings.best_case, states)
     )
 
 
@@ -105,14 +118,14 @@ def _with_loss(readings: Readings, series: PathSeries, limit: LossLimit) -> Read
 _INFINITE = np.int64(2**62)
 
 
-def limit_reached_us(pair: PairWindows, criterion: Criterion, target_share: float) -> int | None:
+def find_achieved_limit_us(pair: PairWindows, criterion: Criterion, target_share: float) -> int | None:
     """The smallest limit at which the pessimistic share of good minutes would be ``target_share``; None for none.
 
     By the same measure, without an interval around it: the share as it was seen.
     """
-    if criterion.peak_us is not None or not pair.paths:
+    if criterion.peak_limit_us is not None or not pair.paths:
         return None
-    worst = reduce(np.maximum, [_pessimistic_us(series, criterion.measure) for series in pair.series])
+    worst = reduce(np.maximum, [_worst_case_us(series, criterion.statistic) for series in pair.series])
     # Unknown on every path, and so bad.
     worst[worst < 0] = _INFINITE
     value = int(np.sort(worst)[int(np.ceil(target_share * len(worst))) - 1])
@@ -121,9 +134,9 @@ def limit_reached_us(pair: PairWindows, criterion: Criterion, target_share: floa
     return value + 1 if criterion.comparison is Comparison.LESS else value
 
 
-def _pessimistic_us(series: PathSeries, measure: Measure) -> NDArray[np.int64]:
+def _worst_case_us(series: PathSeries, measure: WindowStatistic) -> NDArray[np.int64]:
     """What is compared; infinite where the window is unavailable or has no such number, -1 where nothing is known."""
-    value = observed_high_us(series, measure).astype(np.int64)
-    value[(value < 0) | unavailable(series)] = _INFINITE
-    value[~known(series)] = -1
+    value = select_worst_case_us(series, measure).astype(np.int64)
+    value[(value < 0) | mask_unavailable(series)] = _INFINITE
+    value[~mask_known(series)] = -1
     return value

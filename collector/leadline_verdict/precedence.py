@@ -14,92 +14,94 @@ import numpy as np
 from leadline.evaluation import CAMPAIGN_DAYS, CAMPAIGN_DAYS_PROVISIONAL
 from leadline_verdict import propagation as verdict_propagation
 from leadline_verdict import reasons
-from leadline_verdict.decision import COVERAGE_MIN, Measured, Rule
+from leadline_verdict.decision import COVERAGE_MIN, MeasuredVerdict, VerdictRule
 from leadline_verdict.document import LossAnswer, PhysicsAnswer, Reason, Word
-from leadline_verdict.hour_of_week import Validity
-from leadline_verdict.loss import ABOVE, NOT_YET
-from leadline_verdict.requirements import Requirements
-from leadline_verdict.states import Readings
+from leadline_verdict.hour_of_week import PeriodValidity
+from leadline_verdict.loss import ABOVE, NOT_DEMONSTRABLE
+from leadline_verdict.requirements import RequirementSet
+from leadline_verdict.states import ScenarioStates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class VerdictInputs:
     """Everything the order looks at."""
 
-    asked: Requirements
-    rule: Rule
-    readings: Readings
-    found: Measured
-    light: PhysicsAnswer | None
+    requirements: RequirementSet
+    rule: VerdictRule
+    states: ScenarioStates
+    measured_verdict: MeasuredVerdict
+    propagation: PhysicsAnswer | None
     rtt_min_us: int | None
     #: Over all paths and the whole period.
     sent: int
     received: int
     losses: Sequence[LossAnswer]
-    hours: Validity
+    validity: PeriodValidity
 
 
-def decide(facts: Facts) -> tuple[Word, list[Reason]]:
+def decide_verdict(inputs: VerdictInputs) -> tuple[Word, list[Reason]]:
     """The verdict, and why."""
-    if (stopped := verdict_propagation.excluded(facts.light, facts.rtt_min_us)) is not None:
+    if (stopped := verdict_propagation.find_exclusion(inputs.propagation, inputs.rtt_min_us)) is not None:
         word, why = stopped
-        if word is not Word.INVALID and facts.received:
-            why.append(reasons.measured_says(decide_measured(facts)[0]))
+        if word is not Word.INVALID and inputs.received:
+            why.append(reasons.measured_verdict(decide_by_windows(inputs)[0]))
         return word, why
-    if unmet := [reasons.declared_unmet(item) for item in facts.asked.unmet()]:
+    if unmet := [reasons.declared_value_unmet(item) for item in inputs.requirements.iter_unmet()]:
         return Word.BEYOND, unmet
-    return decide_measured(facts)
+    return decide_by_windows(inputs)
 
 
-def decide_measured(facts: Facts) -> tuple[Word, list[Reason]]:
+def decide_by_windows(inputs: VerdictInputs) -> tuple[Word, list[Reason]]:
     """From 4 on: what was measured says."""
-    if lacking := list(_lacking(facts)):
+    if lacking := list(_iter_data_deficits(inputs)):
         return Word.INSUFFICIENT_DATA, lacking
-    if beyond := list(_beyond(facts)):
+    if beyond := list(_iter_exceedances(inputs)):
         return Word.BEYOND, beyond
-    claim = facts.found.claim
-    if facts.found.word is Word.WITHIN:
-        assert claim.pessimistic is not None
-        open_ends = list(provisos(facts))
-        shown = reasons.share_demonstrated(claim.pessimistic, facts.rule)
+    claim = inputs.measured_verdict.intervals
+    if inputs.measured_verdict.verdict_class is Word.WITHIN:
+        assert claim.worst_case is not None
+        open_ends = list(iter_provisos(inputs))
+        shown = reasons.share_demonstrated(claim.worst_case, inputs.rule)
         return (Word.WITHIN_PROVISIONAL if open_ends else Word.WITHIN), [shown, *open_ends]
-    assert claim.pessimistic is not None
-    assert claim.optimistic is not None
-    return Word.MARGINAL, [reasons.undecided(claim.pessimistic.low, claim.optimistic.high, facts.rule)]
+    assert claim.worst_case is not None
+    assert claim.best_case is not None
+    return Word.MARGINAL, [reasons.undecided(claim.worst_case.low, claim.best_case.high, inputs.rule)]
 
 
-def _lacking(facts: Facts) -> Iterator[Reason]:
+def _iter_data_deficits(facts: VerdictInputs) -> Iterator[Reason]:
     """Why the measurement does not suffice."""
-    if not facts.asked.criteria and not facts.asked.losses:
-        yield reasons.nothing_to_judge([f"{item.limit_id}: {item.reason or item.how}" for item in facts.asked.items])
-    elif not facts.readings.unknown.all() and facts.sent and not facts.received:
+    if not facts.requirements.criteria and not facts.requirements.loss_limits:
+        yield reasons.no_evaluable_limit(
+            [f"{item.limit_id}: {item.reason or item.method}" for item in facts.requirements.items]
+        )
+    elif not facts.states.unknown_minutes.all() and facts.sent and not facts.received:
         yield reasons.never_replied(facts.sent)
     elif not facts.sent:
         yield reasons.not_measured()
     else:
-        found = facts.found
+        found = facts.measured_verdict
         if found.days < CAMPAIGN_DAYS_PROVISIONAL:
             yield reasons.too_short(found.days)
         if found.coverage < COVERAGE_MIN:
             yield reasons.coverage_low(found.coverage)
-        elif found.if_bad is not found.if_good:
-            yield reasons.unknown_decides(found, int(np.count_nonzero(facts.readings.unknown)))
+        elif found.class_if_bad is not found.class_if_good:
+            yield reasons.unknown_minutes_decisive(found, int(np.count_nonzero(facts.states.unknown_minutes)))
 
 
-def _beyond(facts: Facts) -> Iterator[Reason]:
-    yield from (reasons.loss_above(loss) for loss in facts.losses if loss.finding == ABOVE)
-    interval = facts.found.claim.optimistic
-    if facts.found.word is Word.BEYOND and interval is not None:
+def _iter_exceedances(facts: VerdictInputs) -> Iterator[Reason]:
+    yield from (reasons.loss_above_limit(loss) for loss in facts.losses if loss.finding == ABOVE)
+    interval = facts.measured_verdict.intervals.best_case
+    if facts.measured_verdict.verdict_class is Word.BEYOND and interval is not None:
         yield reasons.share_below_target(interval, facts.rule)
 
 
-def provisos(facts: Facts) -> Iterator[Reason]:
+def iter_provisos(inputs: VerdictInputs) -> Iterator[Reason]:
     """What is still open when the windows say "within"."""
-    if facts.found.days < CAMPAIGN_DAYS:
-        yield reasons.campaign_short(facts.found.days)
-    elif thin := set(facts.hours.thin_hours) | set(facts.hours.seldom_hours):
-        yield reasons.hours_thin(len(thin), facts.hours.visits_needed)
-    if facts.found.left_out:
-        yield reasons.missing_at_random(int(np.count_nonzero(facts.readings.unknown)))
-    yield from (reasons.not_vouched_for(item) for item in facts.asked.open())
-    yield from (reasons.loss_not_demonstrable(loss) for loss in facts.losses if loss.finding == NOT_YET)
+    if inputs.measured_verdict.days < CAMPAIGN_DAYS:
+        yield reasons.campaign_short(inputs.measured_verdict.days)
+    elif thin := set(inputs.validity.low_coverage_hours) | set(inputs.validity.low_visit_hours):
+        yield reasons.low_coverage_hours(len(thin), inputs.validity.visits_needed)
+    if inputs.measured_verdict.has_excluded_unknown:
+        yield reasons.missing_at_random(int(np.count_nonzero(inputs.states.unknown_minutes)))
+    yield from (reasons.undeclared_limit(item) for item in inputs.requirements.iter_undeclared())
+    yield from (reasons.loss_not_demonstrable(loss) for loss in inputs.losses if loss.finding == NOT_DEMONSTRABLE)

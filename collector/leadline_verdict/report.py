@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from leadline import __version__
-from leadline.clock import iso
+from leadline.clock import format_iso8601
 from leadline.evaluation import CAMPAIGN_DAYS, CAMPAIGN_DAYS_PROVISIONAL
 from leadline.propagation import GLASS_INDEX
 from leadline_verdict.binomial import CONFIDENCE
-from leadline_verdict.decision import COVERAGE_MIN, Rule
+from leadline_verdict.decision import COVERAGE_MIN, VerdictRule
 from leadline_verdict.document import (
     VERDICT_VERSION,
     AskedProfile,
@@ -22,70 +22,70 @@ from leadline_verdict.document import (
     VerdictDocument,
     Word,
 )
-from leadline_verdict.multiple_claims import wrong_claims_expected
+from leadline_verdict.multiple_claims import expected_wrong_claims
 from leadline_verdict.pair import PairWindows
-from leadline_verdict.requirements import Requirement, Requirements
-from leadline_verdict.sections import routes_of
-from leadline_verdict.verdict import pair_verdict
+from leadline_verdict.requirements import Requirement, RequirementSet
+from leadline_verdict.sections import detect_pair_segments
+from leadline_verdict.verdict import build_pair_verdict
 
 #: Names the decision rule: non-binary, with an asymmetric guard band of H (ISO/IEC 17025 asks for the statement).
 RULE_ID = "leadline-2026-1"
 _SEVERITY = {word: rank for rank, word in enumerate(Word)}
-_CLAIMS = {Word.BEYOND, Word.WITHIN, Word.WITHIN_PROVISIONAL}
+_CLAIM_CLASSES = {Word.BEYOND, Word.WITHIN, Word.WITHIN_PROVISIONAL}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ReportParams:
     """What the document answers."""
 
     start_s: int
     end_s: int
-    rule: Rule
-    profiles: Sequence[Requirements]
+    rule: VerdictRule
+    profiles: Sequence[RequirementSet]
     #: SHA-256 of the catalogue.
-    catalogue: str
+    catalogue_digest: str
     mesh_version: int | None
 
 
-def answer(
-    asked: Asked,
-    pairs: Iterable[tuple[PairWindows, Sequence[Requirements]]],
-    progress: Callable[[], None] = lambda: None,
+def build_report(
+    params: ReportParams,
+    pairs: Iterable[tuple[PairWindows, Sequence[RequirementSet]]],
+    on_progress: Callable[[], None] = lambda: None,
 ) -> VerdictDocument:
     """Judge each pair by its profiles; ``progress`` is called after each verdict."""
     verdicts = []
     for pair, profiles in pairs:
-        routes = routes_of(pair)
+        routes = detect_pair_segments(pair)
         for profile in profiles:
-            verdicts.append(pair_verdict(pair, profile, asked.rule, routes))
-            progress()
+            verdicts.append(build_pair_verdict(pair, profile, params.rule, routes))
+            on_progress()
     return VerdictDocument(
         version=VERDICT_VERSION,
         leadline=__version__,
-        catalogue=asked.catalogue,
-        mesh_version=asked.mesh_version,
-        start_s=asked.start_s,
-        start_iso=iso(asked.start_s),
-        end_s=asked.end_s,
-        end_iso=iso(asked.end_s),
-        days=(asked.end_s - asked.start_s) // 86_400,
-        rule=_rule(asked.rule),
-        profiles=[_profile(profile) for profile in asked.profiles],
+        catalogue=params.catalogue_digest,
+        mesh_version=params.mesh_version,
+        start_s=params.start_s,
+        start_iso=format_iso8601(params.start_s),
+        end_s=params.end_s,
+        end_iso=format_iso8601(params.end_s),
+        days=(params.end_s - params.start_s) // 86_400,
+        rule=_build_rule_section(params.rule),
+        profiles=[_build_profile_section(profile) for profile in params.profiles],
         pairs=verdicts,
-        site_pairs=list(_site_pairs(verdicts)),
-        sets=list(_sets(verdicts)),
-        wrong_claims_expected=wrong_claims_expected(sum(one.verdict in _CLAIMS for one in verdicts)),
+        site_pairs=list(_iter_site_pairs(verdicts)),
+        sets=list(_iter_site_sets(verdicts)),
+        wrong_claims_expected=expected_wrong_claims(sum(one.verdict in _CLAIM_CLASSES for one in verdicts)),
     )
 
 
-def _rule(rule: Rule) -> RuleAnswer:
+def _build_rule_section(rule: VerdictRule) -> RuleAnswer:
     return RuleAnswer(
         id=RULE_ID,
         target_share=rule.target_share,
-        unseen_windows=rule.unseen_windows,
+        unseen_windows=rule.unseen_outage_windows,
         confidence=CONFIDENCE,
-        missing=rule.missing.value,
-        with_error=rule.with_error,
+        missing=rule.missing_policy.value,
+        with_error=rule.use_error_bound,
         glass_index=float(GLASS_INDEX),
         days_provisional=CAMPAIGN_DAYS_PROVISIONAL,
         days_full=CAMPAIGN_DAYS,
@@ -93,25 +93,28 @@ def _rule(rule: Rule) -> RuleAnswer:
     )
 
 
-def _profile(asked: Requirements) -> AskedProfile:
+def _build_profile_section(asked: RequirementSet) -> AskedProfile:
     return AskedProfile(
-        id=asked.id, title=asked.title, note=asked.note, requirements=[_requirement(item) for item in asked.items]
+        id=asked.id,
+        title=asked.title,
+        note=asked.note,
+        requirements=[_build_requirement_section(item) for item in asked.items],
     )
 
 
-def _requirement(item: Requirement) -> RequirementAnswer:
+def _build_requirement_section(item: Requirement) -> RequirementAnswer:
     source = item.limit.source if item.limit else None
     return RequirementAnswer(
         id=item.limit_id,
         text=item.text,
         origin=item.origin.value,
-        was=item.was,
-        how=item.how.value,
-        rule=item.criterion.rule if item.criterion else None,
+        was=item.catalogue_text,
+        how=item.method.value,
+        rule=item.criterion.description if item.criterion else None,
         approximation=item.criterion.approximation if item.criterion else None,
         reason=item.reason,
-        declared=None if item.declared is None else str(item.declared),
-        holds=item.holds,
+        declared=None if item.declared_value is None else str(item.declared_value),
+        holds=item.is_declared_met,
         source=None
         if source is None or item.limit is None
         else LimitSource(
@@ -120,16 +123,16 @@ def _requirement(item: Requirement) -> RequirementAnswer:
     )
 
 
-def _site_pairs(verdicts: Sequence[PairVerdict]) -> Iterator[SitesVerdict]:
+def _iter_site_pairs(verdicts: Sequence[PairVerdict]) -> Iterator[SitesVerdict]:
     """Two sites are as bad as their worse direction."""
     both: dict[tuple[str, str, str], list[PairVerdict]] = {}
     for one in verdicts:
         a, b = sorted((one.source, one.destination))
         both.setdefault((a, b, one.profile), []).append(one)
-    return (_worst([a, b], profile, directions) for (a, b, profile), directions in both.items())
+    return (_pick_worst_verdict([a, b], profile, directions) for (a, b, profile), directions in both.items())
 
 
-def _sets(verdicts: Sequence[PairVerdict]) -> Iterator[SitesVerdict]:
+def _iter_site_sets(verdicts: Sequence[PairVerdict]) -> Iterator[SitesVerdict]:
     """Three sites and more are as bad as their worst pair; one for each profile."""
     by_profile: dict[str, list[PairVerdict]] = {}
     for one in verdicts:
@@ -137,10 +140,10 @@ def _sets(verdicts: Sequence[PairVerdict]) -> Iterator[SitesVerdict]:
     for profile, pairs in by_profile.items():
         sites = sorted({site for one in pairs for site in (one.source, one.destination)})
         if len(sites) > 2:
-            yield _worst(sites, profile, pairs)
+            yield _pick_worst_verdict(sites, profile, pairs)
 
 
-def _worst(sites: list[str], profile: str, pairs: Sequence[PairVerdict]) -> SitesVerdict:
+def _pick_worst_verdict(sites: list[str], profile: str, pairs: Sequence[PairVerdict]) -> SitesVerdict:
     worst = min(pairs, key=lambda one: _SEVERITY[one.verdict])
     return SitesVerdict(
         sites=sites, profile=profile, verdict=worst.verdict, decided_by=[worst.source, worst.destination]

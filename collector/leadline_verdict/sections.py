@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from leadline.clock import iso
+from leadline.clock import format_iso8601
 from leadline.model import WINDOW_S
-from leadline_verdict.compliance_share import Interval, tally
-from leadline_verdict.days_needed import days_needed
-from leadline_verdict.decision import Measured, Rule, measured
+from leadline_verdict.compliance_share import ComplianceInterval, count_state_codes
+from leadline_verdict.days_needed import compute_days_needed
+from leadline_verdict.decision import MeasuredVerdict, VerdictRule, classify_period
 from leadline_verdict.document import (
     EpisodeAnswer,
     HourAnswer,
@@ -25,16 +25,16 @@ from leadline_verdict.document import (
     StateCounts,
     Word,
 )
-from leadline_verdict.episodes import EpisodeFacts, Runs, episode_facts, runs
-from leadline_verdict.evaluation import known
+from leadline_verdict.episodes import PathEpisodeStats, WindowRuns, compute_episode_stats, find_runs
+from leadline_verdict.evaluation import mask_known
 from leadline_verdict.hour_of_week import HourOfWeek
-from leadline_verdict.migration import longest_stretch, usable_ratio
+from leadline_verdict.migration import compute_usable_ratio, find_longest_good_run
 from leadline_verdict.pair import PairWindows
-from leadline_verdict.series import NONE, IntColumn
-from leadline_verdict.states import BAD, GOOD, UNAVAILABLE, Minutes, Readings, States
+from leadline_verdict.series import MISSING, IntColumn
+from leadline_verdict.states import BAD, GOOD, UNAVAILABLE, MinuteMask, ScenarioStates, StateArray
 
 if TYPE_CHECKING:
-    from leadline_verdict.change_points import Segment
+    from leadline_verdict.change_points import ChangePointSegment
 
 #: Episodes in one document; the longest are shown.
 EPISODES_MAX = 100
@@ -42,39 +42,41 @@ EPISODES_MAX = 100
 MIGRATION_MINUTES = (1, 5, 15, 60)
 
 
-def shares_answer(readings: Readings, found: Measured, rule: Rule) -> SharesAnswer:
+def build_shares_section(states: ScenarioStates, measured_verdict: MeasuredVerdict, rule: VerdictRule) -> SharesAnswer:
     """How often the windows were within the limits, as seen and as may be claimed."""
-    seen = tally(readings.pessimistic)
-    low = found.claim.pessimistic
+    seen = count_state_codes(states.worst_case)
+    low = measured_verdict.intervals.worst_case
     return SharesAnswer(
         observed=seen.good_ratio,
         observed_when_available=seen.good / (seen.good + seen.bad) if seen.good + seen.bad else None,
         unavailable=seen.unavailable / seen.known if seen.known else None,
         demonstrated=low.low if low else None,
         days_needed=None
-        if low is None or found.pessimistic is None
-        else days_needed(found.pessimistic, rule.target_share, unseen_windows=rule.unseen_windows),
-        pessimistic=_reading(readings.pessimistic, low),
-        optimistic=_reading(readings.optimistic, found.claim.optimistic),
+        if low is None or measured_verdict.worst_case_observation is None
+        else compute_days_needed(
+            measured_verdict.worst_case_observation, rule.target_share, unseen_outage_windows=rule.unseen_outage_windows
+        ),
+        pessimistic=_build_scenario_section(states.worst_case, low),
+        optimistic=_build_scenario_section(states.best_case, measured_verdict.intervals.best_case),
     )
 
 
-def _reading(states: States, interval: Interval | None) -> ReadingAnswer:
-    counts = tally(states)
+def _build_scenario_section(states: StateArray, interval: ComplianceInterval | None) -> ReadingAnswer:
+    counts = count_state_codes(states)
     return ReadingAnswer(
         states=StateCounts(good=counts.good, bad=counts.bad, unavailable=counts.unavailable, unknown=counts.unknown),
-        interval=None if interval is None else _interval(interval),
+        interval=None if interval is None else _build_interval_section(interval),
     )
 
 
-def _interval(found: Interval) -> IntervalAnswer:
+def _build_interval_section(found: ComplianceInterval) -> IntervalAnswer:
     return IntervalAnswer(
         low=found.low,
         high=found.high,
         share=found.share,
-        rule=found.rule.value,
-        counted=found.counted.value,
-        episodes=found.k,
+        rule=found.method.value,
+        counted=found.counted_state.value,
+        episodes=found.episodes,
         mean_length=found.mean_length,
         n_eff=found.n_eff,
         days=found.days,
@@ -82,36 +84,38 @@ def _interval(found: Interval) -> IntervalAnswer:
     )
 
 
-def rtt_answer(pair: PairWindows) -> RoundTrips:
+def build_rtt_section(pair: PairWindows) -> RoundTrips:
     """Round trips over all paths of the period."""
-    p95 = np.concatenate([_known_p95(series.p95_us, known(series)) for series in pair.series] or [_NOTHING])
+    p95 = np.concatenate(
+        [_select_known_p95(series.p95_us, mask_known(series)) for series in pair.series] or [_EMPTY_COLUMN]
+    )
     p95.sort()
-    largest = [int(series.max_us.max(initial=NONE)) for series in pair.series]
-    errors = [int(series.error_p99_us.max(initial=NONE)) for series in pair.series]
+    largest = [int(series.max_us.max(initial=MISSING)) for series in pair.series]
+    errors = [int(series.error_p99_us.max(initial=MISSING)) for series in pair.series]
     sent = sum(int(series.sent.sum(dtype=np.int64)) for series in pair.series)
     return RoundTrips(
-        min_us=pair.smallest_us(),
-        p95_p50_us=_rank(p95, 0.50),
-        p95_p95_us=_rank(p95, 0.95),
-        p95_p99_us=_rank(p95, 0.99),
-        p95_max_us=_rank(p95, 1.0),
-        max_us=_or_none(max(largest, default=NONE)),
-        error_max_us=_or_none(max(errors, default=NONE)),
+        min_us=pair.min_rtt_us(),
+        p95_p50_us=_nearest_rank(p95, 0.50),
+        p95_p95_us=_nearest_rank(p95, 0.95),
+        p95_p99_us=_nearest_rank(p95, 0.99),
+        p95_max_us=_nearest_rank(p95, 1.0),
+        max_us=_none_if_missing(max(largest, default=MISSING)),
+        error_max_us=_none_if_missing(max(errors, default=MISSING)),
         sent=sent,
         lost=sent - sum(int(series.received.sum(dtype=np.int64)) for series in pair.series),
     )
 
 
 _INFINITE = np.int32(2**31 - 1)
-_NOTHING = np.zeros(0, dtype=np.int32)
+_EMPTY_COLUMN = np.zeros(0, dtype=np.int32)
 
 
-def _known_p95(p95_us: IntColumn, is_known: Minutes) -> IntColumn:
+def _select_known_p95(p95_us: IntColumn, is_known: MinuteMask) -> IntColumn:
     values = p95_us[is_known]
-    return np.where(values == NONE, _INFINITE, values)
+    return np.where(values == MISSING, _INFINITE, values)
 
 
-def _rank(values: IntColumn, quantile: float) -> int | None:
+def _nearest_rank(values: IntColumn, quantile: float) -> int | None:
     """Nearest rank; None when it falls on a window without one."""
     if not len(values):
         return None
@@ -119,36 +123,36 @@ def _rank(values: IntColumn, quantile: float) -> int | None:
     return None if value == _INFINITE else value
 
 
-def _or_none(value: int) -> int | None:
-    return None if value == NONE else value
+def _none_if_missing(value: int) -> int | None:
+    return None if value == MISSING else value
 
 
-def episodes_answer(pair: PairWindows, states: States) -> tuple[list[EpisodeAnswer], int]:
+def build_episodes_section(pair: PairWindows, states: StateArray) -> tuple[list[EpisodeAnswer], int]:
     """The longest episodes of the pessimistic reading in order of time, and how many there are."""
-    found = runs((states == BAD) | (states == UNAVAILABLE))
+    found = find_runs((states == BAD) | (states == UNAVAILABLE))
     total = len(found)
     if total > EPISODES_MAX:
         longest = np.sort(np.argsort(-found.lengths, kind="stable")[:EPISODES_MAX])
-        found = Runs(starts=found.starts[longest], ends=found.ends[longest])
-    by_path = [episode_facts(found, series) for series in pair.series]
+        found = WindowRuns(starts=found.starts[longest], ends=found.ends[longest])
+    by_path = [compute_episode_stats(found, series) for series in pair.series]
     return [
-        _episode(pair, states, found, index, [facts[index] for facts in by_path]) for index in range(len(found))
+        _build_episode(pair, states, found, index, [facts[index] for facts in by_path]) for index in range(len(found))
     ], total
 
 
-def _episode(
-    pair: PairWindows, states: States, found: Runs, index: int, facts: Sequence[EpisodeFacts]
+def _build_episode(
+    pair: PairWindows, states: StateArray, found: WindowRuns, index: int, facts: Sequence[PathEpisodeStats]
 ) -> EpisodeAnswer:
     first, last = int(found.starts[index]), int(found.ends[index])
     start_s, end_s = pair.start_s + first * WINDOW_S, pair.start_s + last * WINDOW_S
     within = states[first:last]
     worst = [one.p95_us_worst for one in facts if one.p95_us_worst is not None]
-    is_lost = any(one.p95_lost_windows for one in facts)
+    is_lost = any(one.windows_without_p95 for one in facts)
     return EpisodeAnswer(
         start_s=start_s,
-        start_iso=iso(start_s),
+        start_iso=format_iso8601(start_s),
         end_s=end_s,
-        end_iso=iso(end_s),
+        end_iso=format_iso8601(end_s),
         minutes=last - first,
         bad=int(np.count_nonzero(within == BAD)),
         unavailable=int(np.count_nonzero(within == UNAVAILABLE)),
@@ -159,73 +163,73 @@ def _episode(
     )
 
 
-def migration_answers(readings: Readings) -> list[MigrationAnswer]:
+def build_migration_section(states: ScenarioStates) -> list[MigrationAnswer]:
     """Whether it works when somebody presses the button, for some durations."""
-    low, high = readings.supposed(BAD).pessimistic == GOOD, readings.supposed(GOOD).optimistic == GOOD
-    longest = longest_stretch(low)
+    low, high = states.with_unknown_as(BAD).worst_case == GOOD, states.with_unknown_as(GOOD).best_case == GOOD
+    longest = find_longest_good_run(low)
     return [
         MigrationAnswer(
             minutes=minutes,
-            pessimistic=usable_ratio(low, minutes),
-            optimistic=usable_ratio(high, minutes),
+            pessimistic=compute_usable_ratio(low, minutes),
+            optimistic=compute_usable_ratio(high, minutes),
             longest_minutes=longest.windows if longest else 0,
         )
         for minutes in MIGRATION_MINUTES
     ]
 
 
-def hour_answers(grid: Sequence[HourOfWeek]) -> list[HourAnswer]:
+def build_hours_section(hours: Sequence[HourOfWeek]) -> list[HourAnswer]:
     """The 168 hours of the week."""
     return [
         HourAnswer(
             day=cell.weekday, hour=cell.hour, windows=cell.windows, known=cell.known, good=cell.good, visits=cell.visits
         )
-        for cell in grid
+        for cell in hours
     ]
 
 
-def routes_of(pair: PairWindows) -> Sequence[Segment] | None:
+def detect_pair_segments(pair: PairWindows) -> Sequence[ChangePointSegment] | None:
     """The stretches between changes of the shortest round trip of any path; None where ruptures is not installed."""
     try:
-        from leadline_verdict.change_points import segments
+        from leadline_verdict.change_points import detect_segments
     except ModuleNotFoundError:
         return None
-    nothing = np.full(pair.minutes, NONE, dtype=np.int32)
-    return segments(reduce(_smaller, [series.min_us for series in pair.series], nothing))
+    nothing = np.full(pair.minutes, MISSING, dtype=np.int32)
+    return detect_segments(reduce(_elementwise_min, [series.min_us for series in pair.series], nothing))
 
 
-def segment_answers(
-    pair: PairWindows, readings: Readings, rule: Rule, routes: Sequence[Segment]
+def build_segments_section(
+    pair: PairWindows, states: ScenarioStates, rule: VerdictRule, segments: Sequence[ChangePointSegment]
 ) -> list[SegmentAnswer]:
     """Each stretch with what its own windows say."""
     return [
         SegmentAnswer(
             start_s=pair.start_s + route.start * WINDOW_S,
-            start_iso=iso(pair.start_s + route.start * WINDOW_S),
+            start_iso=format_iso8601(pair.start_s + route.start * WINDOW_S),
             end_s=pair.start_s + route.end * WINDOW_S,
-            end_iso=iso(pair.start_s + route.end * WINDOW_S),
+            end_iso=format_iso8601(pair.start_s + route.end * WINDOW_S),
             median_us=round(route.median_us),
             change_us=None if route.change_us is None else round(route.change_us),
-            share=tally(readings.between(route.start, route.end).pessimistic).good_ratio,
-            verdict=_word_of(readings, route, rule),
+            share=count_state_codes(states.slice_minutes(route.start, route.end).worst_case).good_ratio,
+            verdict=_classify_segment(states, route, rule),
         )
-        for route in routes
+        for route in segments
     ]
 
 
-def _smaller(a: IntColumn, b: IntColumn) -> IntColumn:
-    return np.where(a == NONE, b, np.where(b == NONE, a, np.minimum(a, b)))
+def _elementwise_min(a: IntColumn, b: IntColumn) -> IntColumn:
+    return np.where(a == MISSING, b, np.where(b == MISSING, a, np.minimum(a, b)))
 
 
-def _word_of(readings: Readings, route: Segment, rule: Rule) -> str | None:
+def _classify_segment(readings: ScenarioStates, route: ChangePointSegment, rule: VerdictRule) -> str | None:
     """What the whole days of a segment say; None if there are too few for any word."""
     days = route.whole_days()
     if days is None:
         return None
-    word = measured(readings.between(days.start, days.stop), rule).word
+    word = classify_period(readings.slice_minutes(days.start, days.stop), rule).verdict_class
     return None if word is Word.INSUFFICIENT_DATA else word.value
 
 
-def words_of(segments: Sequence[SegmentAnswer]) -> Iterator[str]:
+def iter_segment_classes(segments: Sequence[SegmentAnswer]) -> Iterator[str]:
     """The words that segments say, in order of time."""
     return (segment.verdict for segment in segments if segment.verdict is not None)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from leadline.model import WINDOW_S
 
 #: "None" in a column of microseconds: +infinity, or nothing to say (``leadline.statistics``).
-NONE = -1
+MISSING = -1
 IntColumn: TypeAlias = NDArray[np.int32]
 
 
@@ -43,11 +43,11 @@ class PathSeries:
     def __post_init__(self) -> None:
         if self.start_s % WINDOW_S:
             raise ValueError(f"{self.start_s} is not the start of a minute")
-        if lengths := {len(self.column(name)) for name in COLUMNS} - {len(self)}:
+        if lengths := {len(self.get_column(name)) for name in COLUMNS} - {len(self)}:
             raise ValueError(f"columns of {len(self)} and of {lengths.pop()} minutes")
 
     @classmethod
-    def of(cls, start_s: int, columns: Mapping[str, IntColumn], *, simulated: bool = False) -> PathSeries:
+    def from_columns(cls, start_s: int, columns: Mapping[str, IntColumn], *, simulated: bool = False) -> PathSeries:
         """A series from all of its columns by name (``empty_columns``)."""
         return cls(start_s=start_s, simulated=simulated, **{name: columns[name] for name in COLUMNS})
 
@@ -59,23 +59,23 @@ class PathSeries:
         """The first second after the period."""
         return self.start_s + len(self) * WINDOW_S
 
-    def column(self, name: str) -> IntColumn:
+    def get_column(self, name: str) -> IntColumn:
         """One of ``COLUMNS``."""
         column: IntColumn = getattr(self, name)
         return column
 
-    def smallest_us(self) -> int | None:
+    def min_rtt_us(self) -> int | None:
         """The shortest round trip of the period; None without a reply."""
-        replied = self.min_us[self.min_us != NONE]
+        replied = self.min_us[self.min_us != MISSING]
         return int(replied.min()) if len(replied) else None
 
 
 #: The columns by name, in order.
 COLUMNS = tuple(field.name for field in fields(PathSeries) if field.name not in {"start_s", "simulated"})
 #: Those that count probes: 0 where there is no window. The others are NONE there.
-COUNTS = ("expected", "sent", "received")
+COUNT_FIELDS = ("expected", "sent", "received")
 
 
-def empty_columns(minutes: int) -> dict[str, IntColumn]:
+def make_empty_columns(minutes: int) -> dict[str, IntColumn]:
     """Columns of a period without a single window, to be filled."""
-    return {name: np.full(minutes, 0 if name in COUNTS else NONE, dtype=np.int32) for name in COLUMNS}
+    return {name: np.full(minutes, 0 if name in COUNT_FIELDS else MISSING, dtype=np.int32) for name in COLUMNS}

@@ -13,47 +13,47 @@ from leadline.evaluation import State
 #: Codes in the order of severity: of several paths or criteria the largest is the worst.
 GOOD, BAD, UNAVAILABLE, UNKNOWN = range(4)
 #: The state of each code.
-STATES = (State.GOOD, State.BAD, State.UNAVAILABLE, State.UNKNOWN)
+STATES_BY_CODE = (State.GOOD, State.BAD, State.UNAVAILABLE, State.UNKNOWN)
 
 #: One code a minute, the first for the start of a period.
-States: TypeAlias = NDArray[np.uint8]
+StateArray: TypeAlias = NDArray[np.uint8]
 #: One truth a minute.
-Minutes: TypeAlias = NDArray[np.bool_]
+MinuteMask: TypeAlias = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Readings:
+class ScenarioStates:
     """Every minute of a period in the reading least and in the one most favourable to the path.
 
     The same minutes are UNKNOWN in both.
     """
 
-    pessimistic: States
-    optimistic: States
+    worst_case: StateArray
+    best_case: StateArray
 
     def __len__(self) -> int:
-        return len(self.pessimistic)
+        return len(self.worst_case)
 
     @property
-    def unknown(self) -> Minutes:
+    def unknown_minutes(self) -> MinuteMask:
         """The minutes nobody knows."""
-        unknown: Minutes = self.pessimistic == UNKNOWN
+        unknown: MinuteMask = self.worst_case == UNKNOWN
         return unknown
 
-    def between(self, first: int, last: int) -> Readings:
+    def slice_minutes(self, first: int, last: int) -> ScenarioStates:
         """The minutes [first, last)."""
-        return Readings(pessimistic=self.pessimistic[first:last], optimistic=self.optimistic[first:last])
+        return ScenarioStates(worst_case=self.worst_case[first:last], best_case=self.best_case[first:last])
 
-    def supposed(self, state: int) -> Readings:
+    def with_unknown_as(self, state: int) -> ScenarioStates:
         """With every unknown minute taken for ``state``."""
-        unknown = self.unknown
-        return Readings(
-            pessimistic=np.where(unknown, np.uint8(state), self.pessimistic),
-            optimistic=np.where(unknown, np.uint8(state), self.optimistic),
+        unknown = self.unknown_minutes
+        return ScenarioStates(
+            worst_case=np.where(unknown, np.uint8(state), self.worst_case),
+            best_case=np.where(unknown, np.uint8(state), self.best_case),
         )
 
 
-def nothing_known(minutes: int) -> Readings:
+def make_unknown_states(minutes: int) -> ScenarioStates:
     """A period of which no minute is known."""
     states = np.full(minutes, UNKNOWN, dtype=np.uint8)
-    return Readings(pessimistic=states, optimistic=states)
+    return ScenarioStates(worst_case=states, best_case=states)

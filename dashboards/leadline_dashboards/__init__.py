@@ -17,16 +17,20 @@ DATASOURCE_TYPE = "grafana-postgresql-datasource"
 FOLDER = "leadline"
 
 
-def documents() -> dict[str, bytes]:
+def load_dashboards() -> dict[str, bytes]:
     """Every dashboard as a JSON document, by name of its file."""
-    return {file.name: file.read_bytes() for file in _files("json")}
+    return {file.name: file.read_bytes() for file in _list_json_files("json")}
 
 
-def alert_rules() -> list[dict[str, Any]]:
+def load_alert_rules() -> list[dict[str, Any]]:
     """The groups of alert rules as Grafana's provisioning files have them."""
-    return [group for file in _files("provisioning", "alerting") for group in json.loads(file.read_bytes())["groups"]]
+    return [
+        group
+        for file in _list_json_files("provisioning", "alerting")
+        for group in json.loads(file.read_bytes())["groups"]
+    ]
 
 
-def _files(*folder: str) -> list[Traversable]:
+def _list_json_files(*folder: str) -> list[Traversable]:
     found = files(__name__).joinpath(*folder).iterdir()
     return sorted((file for file in found if file.name.endswith(".json")), key=lambda file: file.name)

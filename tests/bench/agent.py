@@ -21,19 +21,19 @@ from statistics import median
 
 import msgspec
 
-from leadline.model import window_of
+from leadline.model import build_window
 from leadline.wire import batch as wire
-from leadline_agent.delivery.batch_builder import pack
+from leadline_agent.delivery.batch_builder import pack_batch
 from leadline_agent.spool.record_format import HEADER_BYTES
 from tests.bench.agent_process import (
     AgentBenchError,
-    Collector,
-    Use,
-    agent,
-    child_of,
-    collector,
-    seconds_to_first_probe,
-    use,
+    BenchmarkCollector,
+    ProcessUsage,
+    find_child,
+    measure_seconds_to_first_probe,
+    read_usage,
+    run_agent,
+    run_collector,
 )
 
 #: Imports, the first plan, the first probes.
@@ -44,7 +44,7 @@ START_S_MAX = 0.4
 BYTES_MAX = 8.0
 #: Where the goals for memory and CPU are set.
 GOAL_TARGETS = 50
-FIRST = "127.0.1.1"
+FIRST_ADDRESS = "127.0.1.1"
 #: Name: base RTT and the mean of an exponential jitter on top, microseconds.
 PATHS = {
     "loopback": (14, 3.0),
@@ -56,14 +56,14 @@ PATHS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class AgentRun:
     """What an agent used at a number of targets."""
 
     targets: int
     seconds: float
     #: The process that sends batches, and the one that probes; CPU is that of the measured time.
-    loop: Use
-    prober: Use
+    loop: ProcessUsage
+    prober: ProcessUsage
 
     @property
     def cpu_ratio(self) -> float:
@@ -71,7 +71,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bytes:
+class SampleSize:
     """What a sample of a path takes in a batch of one minute and ``GOAL_TARGETS`` targets."""
 
     path: str
@@ -80,7 +80,7 @@ class Bytes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Goal:
+class AgentGoal:
     """What is to be reached."""
 
     text: str
@@ -89,59 +89,62 @@ class Goal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Findings:
+class AgentBenchmark:
     """Everything, as the JSON file has it."""
 
     version: int
     machine: dict[str, str]
-    runs: list[Run]
+    runs: list[AgentRun]
     starts_s: list[float]
-    bytes_per_sample: list[Bytes]
-    goals: list[Goal]
+    bytes_per_sample: list[SampleSize]
+    goals: list[AgentGoal]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it; 0 when it ran, whatever it found, 2 when it cannot run here."""
-    options = _options(arguments)
+    options = _parse_options(arguments)
     if os.geteuid() != 0:
         print("the benchmark cannot run here: it listens for the first probe as root", file=sys.stderr)
         return 2
     try:
-        with tempfile.TemporaryDirectory(prefix="leadline-bench-") as directory, collector(Path(directory)) as server:
-            runs = [_run(server, targets, options.seconds) for targets in options.targets]
-            starts_s = list(_starts(server, options.starts))
+        with (
+            tempfile.TemporaryDirectory(prefix="leadline-bench-") as directory,
+            run_collector(Path(directory)) as server,
+        ):
+            runs = [_run_agent(server, targets, options.seconds) for targets in options.targets]
+            starts_s = list(_measure_starts(server, options.starts))
     except AgentBenchError as error:
         print(f"the benchmark ends without a result: {error}", file=sys.stderr)
         return 2
-    found = bytes_per_sample()
-    findings = Findings(
+    found = measure_bytes_per_sample()
+    findings = AgentBenchmark(
         version=1,
         machine={"cores": str(os.cpu_count()), "kernel": platform.release(), "python": platform.python_version()},
         runs=runs,
         starts_s=starts_s,
         bytes_per_sample=found,
-        goals=goals(runs, starts_s, found),
+        goals=evaluate_goals(runs, starts_s, found),
     )
-    print(*table(findings), sep="\n")
+    print(*format_table(findings), sep="\n")
     options.json.write_bytes(msgspec.json.format(msgspec.json.encode(findings)))
     print(f"\nall figures: {options.json}")
     return 0
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.agent", description=__doc__)
-    parser.add_argument("--targets", type=_numbers, default=[10, 50, 200], help="default: 10,50,200")
+    parser.add_argument("--targets", type=_parse_numbers, default=[10, 50, 200], help="default: 10,50,200")
     parser.add_argument("--seconds", type=int, default=60, help="of each run; a whole minute holds one sealing")
     parser.add_argument("--starts", type=int, default=5, help="how often the start is timed (default: 5)")
     parser.add_argument("--json", type=Path, default=Path("bench-agent.json"), metavar="FILE")
     return parser.parse_args(arguments)
 
 
-def _numbers(text: str) -> list[int]:
+def _parse_numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
 
 
-def mesh(targets: int, interval: str) -> str:
+def build_mesh(targets: int, interval: str) -> str:
     """One agent and so many addresses of the own loopback as hosts of another site."""
     site = '[[site]]\nname = "{}"\nlatitude = 50.0\nlongitude = 8.0\nuncertainty_km = 100\n'
     hosts = (
@@ -161,20 +164,20 @@ def mesh(targets: int, interval: str) -> str:
     )
 
 
-def _run(server: Collector, targets: int, seconds: int) -> Run:
-    _say(f"{targets} targets, {seconds} s")
-    with agent(server.enrolled(mesh(targets, "1s"))) as loop_id:
-        prober_id = child_of(loop_id)
+def _run_agent(server: BenchmarkCollector, targets: int, seconds: int) -> AgentRun:
+    _print_progress(f"{targets} targets, {seconds} s")
+    with run_agent(server.enrol_agent(build_mesh(targets, "1s"))) as loop_id:
+        prober_id = find_child(loop_id)
         time.sleep(SETTLE_S)
-        began, before = time.monotonic(), [use(loop_id), use(prober_id)]
+        began, before = time.monotonic(), [read_usage(loop_id), read_usage(prober_id)]
         time.sleep(seconds)
-        took_s, after = time.monotonic() - began, [use(loop_id), use(prober_id)]
-    loop, prober = (_during(first, last) for first, last in zip(before, after, strict=True))
-    return Run(targets=targets, seconds=took_s, loop=loop, prober=prober)
+        took_s, after = time.monotonic() - began, [read_usage(loop_id), read_usage(prober_id)]
+    loop, prober = (_subtract_usage(first, last) for first, last in zip(before, after, strict=True))
+    return AgentRun(targets=targets, seconds=took_s, loop=loop, prober=prober)
 
 
-def _during(before: Use, after: Use) -> Use:
-    return Use(
+def _subtract_usage(before: ProcessUsage, after: ProcessUsage) -> ProcessUsage:
+    return ProcessUsage(
         rss_kb=after.rss_kb,
         rss_peak_kb=after.rss_peak_kb,
         pss_kb=after.pss_kb,
@@ -183,27 +186,29 @@ def _during(before: Use, after: Use) -> Use:
     )
 
 
-def _starts(server: Collector, count: int) -> Iterator[float]:
+def _measure_starts(server: BenchmarkCollector, count: int) -> Iterator[float]:
     """Slots of 10 ms, so that the wait for the first whole slot does not count; the first start, uncounted, gets the
     plan and warms the disk.
     """
-    state = server.enrolled(mesh(1, "10ms"))
+    state = server.enrol_agent(build_mesh(1, "10ms"))
     for number in range(count + 1):
-        _say(f"start {number} of {count}")
-        took_s = seconds_to_first_probe(state, FIRST)
+        _print_progress(f"start {number} of {count}")
+        took_s = measure_seconds_to_first_probe(state, FIRST_ADDRESS)
         if number:
             yield took_s
 
 
-def bytes_per_sample() -> list[Bytes]:
+def measure_bytes_per_sample() -> list[SampleSize]:
     """Of made-up minutes, for on loopback RTTs are short and compress too well."""
-    return [_bytes(path, base_us, jitter_us) for path, (base_us, jitter_us) in PATHS.items()]
+    return [_measure_path(path, base_us, jitter_us) for path, (base_us, jitter_us) in PATHS.items()]
 
 
-def _bytes(path: str, base_us: int, jitter_us: float) -> Bytes:
+def _measure_path(path: str, base_us: int, jitter_us: float) -> SampleSize:
     rng = random.Random(1)
     windows = [
-        window_of(1_795_327_200, 1_000, {slot: base_us + int(rng.expovariate(1 / jitter_us)) for slot in range(60)}, [])
+        build_window(
+            1_795_327_200, 1_000, {slot: base_us + int(rng.expovariate(1 / jitter_us)) for slot in range(60)}, []
+        )
         for _ in range(GOAL_TARGETS)
     ]
     batch = wire.Batch(
@@ -211,51 +216,53 @@ def _bytes(path: str, base_us: int, jitter_us: float) -> Bytes:
         sealed_at_us=1_795_327_269_123_456, monotonic_us=123_456_789_012, boottime_us=123_456_789_012,
         boot_id="0a8e2d2a-6c62-4bb1-a43f-1c57f1b5dd1b", clock_offset_us=-1_234, clock_offset_error_us=456,
         clock=wire.ClockState(synchronised=True, offset_us=12, max_error_us=16_000, estimated_error_us=345),
-        series=[wire.series(f"site{nth:02}-a1", f"192.0.2.{nth}", window) for nth, window in enumerate(windows)],
+        series=[wire.to_series(f"site{nth:02}-a1", f"192.0.2.{nth}", window) for nth, window in enumerate(windows)],
     )  # fmt: skip
-    size, samples = len(pack(batch)), GOAL_TARGETS * 60
-    return Bytes(path=path, on_the_wire=size / samples, in_the_spool=(size + HEADER_BYTES) / samples)
+    size, samples = len(pack_batch(batch)), GOAL_TARGETS * 60
+    return SampleSize(path=path, on_the_wire=size / samples, in_the_spool=(size + HEADER_BYTES) / samples)
 
 
-def goals(runs: Iterable[Run], starts_s: Sequence[float], found: Sequence[Bytes]) -> list[Goal]:
+def evaluate_goals(runs: Iterable[AgentRun], starts_s: Sequence[float], found: Sequence[SampleSize]) -> list[AgentGoal]:
     """Which goals are met. Memory is judged three ways, the strictest first, for two processes share pages."""
     at_goal = next((run for run in runs if run.targets == GOAL_TARGETS), None)
-    judged = [] if at_goal is None else [*_memory(at_goal), _cpu(at_goal)]
+    judged = [] if at_goal is None else [*_evaluate_memory(at_goal), _evaluate_cpu(at_goal)]
     if starts_s:
         middle_s = median(starts_s)
         judged.append(
-            Goal(
+            AgentGoal(
                 text=f"start to first probe <= {START_S_MAX} s", figure=f"{middle_s:.2f} s", met=middle_s <= START_S_MAX
             )
         )
     worst = max(one.in_the_spool for one in found)
     judged.append(
-        Goal(text=f"bytes a sample <= {BYTES_MAX:.0f}", figure=f"{worst:.2f} at worst", met=worst <= BYTES_MAX)
+        AgentGoal(text=f"bytes a sample <= {BYTES_MAX:.0f}", figure=f"{worst:.2f} at worst", met=worst <= BYTES_MAX)
     )
     return judged
 
 
-def _memory(run: Run) -> Iterator[Goal]:
+def _evaluate_memory(run: AgentRun) -> Iterator[AgentGoal]:
     for text, kb in (
         ("RSS of both processes added, shared pages counted twice", run.loop.rss_kb + run.prober.rss_kb),
         ("PSS of both processes added", run.loop.pss_kb + run.prober.pss_kb),
         ("RSS of the larger process", max(run.loop.rss_kb, run.prober.rss_kb)),
     ):
-        yield Goal(text=f"{text} <= {_mb(RSS_KB_MAX)} MB", figure=f"{_mb(kb)} MB", met=kb <= RSS_KB_MAX)
+        yield AgentGoal(
+            text=f"{text} <= {_format_mb(RSS_KB_MAX)} MB", figure=f"{_format_mb(kb)} MB", met=kb <= RSS_KB_MAX
+        )
 
 
-def _cpu(run: Run) -> Goal:
+def _evaluate_cpu(run: AgentRun) -> AgentGoal:
     text = f"CPU at {run.targets} targets/s <= {CPU_RATIO_MAX:.0%} of a core"
-    return Goal(text=text, figure=f"{run.cpu_ratio:.1%}", met=run.cpu_ratio <= CPU_RATIO_MAX)
+    return AgentGoal(text=text, figure=f"{run.cpu_ratio:.1%}", met=run.cpu_ratio <= CPU_RATIO_MAX)
 
 
-def table(findings: Findings) -> Iterator[str]:
+def format_table(findings: AgentBenchmark) -> Iterator[str]:
     """The figures as Markdown, and a line a goal."""
     yield "| targets | process | RSS MB | peak | PSS | private | CPU of a core |"
     yield "|---:|---|---:|---:|---:|---:|---:|"
     for run in findings.runs:
         for name, one in (("loop", run.loop), ("prober", run.prober)):
-            memory = " | ".join(map(_mb, (one.rss_kb, one.rss_peak_kb, one.pss_kb, one.private_kb)))
+            memory = " | ".join(map(_format_mb, (one.rss_kb, one.rss_peak_kb, one.pss_kb, one.private_kb)))
             yield f"| {run.targets} | {name} | {memory} | {one.cpu_s / run.seconds:.2%} |"
     yield ""
     yield "| path | bytes a sample on the wire | in the spool |"
@@ -268,11 +275,11 @@ def table(findings: Findings) -> Iterator[str]:
         yield f"{'met' if goal.met else 'NOT MET'}: {goal.text}: {goal.figure}"
 
 
-def _mb(kb: int) -> str:
+def _format_mb(kb: int) -> str:
     return f"{kb / 1_024:.1f}"
 
 
-def _say(text: str) -> None:
+def _print_progress(text: str) -> None:
     """Progress goes to stderr, results to stdout."""
     print(text, file=sys.stderr, flush=True)
 

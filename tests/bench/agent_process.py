@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LEADLINE = (sys.executable, "-m", "leadline_cli")
-STARTING_S = 30
-STOPPING_S = 15
+START_TIMEOUT_S = 30
+STOP_TIMEOUT_S = 15
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _ECHO_REQUEST = 8
 
@@ -25,7 +25,7 @@ class AgentBenchError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Use:
+class ProcessUsage:
     """What one process uses; memory in kB as the kernel counts."""
 
     rss_kb: int
@@ -38,38 +38,38 @@ class Use:
     cpu_s: float
 
 
-def use(process_id: int) -> Use:
+def read_usage(process_id: int) -> ProcessUsage:
     """What a process uses now."""
     status = Path(f"/proc/{process_id}/status").read_text()
     rollup = Path(f"/proc/{process_id}/smaps_rollup").read_text()
     ticks = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[11:13]
-    return Use(
-        rss_kb=_kb(status, "VmRSS"),
-        rss_peak_kb=_kb(status, "VmHWM"),
-        pss_kb=_kb(rollup, "Pss"),
-        private_kb=_kb(rollup, "Private_Clean") + _kb(rollup, "Private_Dirty"),
+    return ProcessUsage(
+        rss_kb=_parse_kb(status, "VmRSS"),
+        rss_peak_kb=_parse_kb(status, "VmHWM"),
+        pss_kb=_parse_kb(rollup, "Pss"),
+        private_kb=_parse_kb(rollup, "Private_Clean") + _parse_kb(rollup, "Private_Dirty"),
         cpu_s=sum(map(int, ticks)) / _TICKS_PER_S,
     )
 
 
-def _kb(text: str, name: str) -> int:
+def _parse_kb(text: str, name: str) -> int:
     found = re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)
     assert found is not None, name
     return int(found[1])
 
 
-def child_of(process_id: int) -> int:
+def find_child(process_id: int) -> int:
     """The one child of a process; AgentBenchError when it does not come."""
-    deadline = time.monotonic() + STARTING_S
+    deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         for entry in Path("/proc").iterdir():
-            if entry.name.isdecimal() and _parent(entry) == process_id:
+            if entry.name.isdecimal() and _read_parent(entry) == process_id:
                 return int(entry.name)
         time.sleep(0.05)
     raise AgentBenchError("the agent has no probing process")
 
 
-def _parent(entry: Path) -> int | None:
+def _read_parent(entry: Path) -> int | None:
     try:
         return int((entry / "stat").read_text().rpartition(")")[2].split()[1])
     except (FileNotFoundError, ProcessLookupError):
@@ -77,13 +77,13 @@ def _parent(entry: Path) -> int | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Collector:
+class BenchmarkCollector:
     """A collector on SQLite, as an administrator sees it."""
 
     url: str
     directory: Path
 
-    def leadline(self, *arguments: str, said: str = "") -> str:
+    def run_command(self, *arguments: str, said: str = "") -> str:
         """Run one command against it."""
         environment = os.environ | {
             "LEADLINE_COLLECTOR_URL": self.url,
@@ -96,14 +96,14 @@ class Collector:
             raise AgentBenchError(f"leadline {' '.join(arguments)}: {done.stderr.strip()}")
         return done.stdout
 
-    def enrolled(self, mesh: str) -> Path:
+    def enrol_agent(self, mesh: str) -> Path:
         """The state directory of an agent freshly enrolled under a mesh."""
         state = self.directory / f"state{time.monotonic_ns()}"
         file = self.directory / "mesh.toml"
         file.write_text(mesh)
-        self.leadline("mesh", "apply", str(file))
-        token = self.leadline("token", "create", "--site", "near")
-        self.leadline(
+        self.run_command("mesh", "apply", str(file))
+        token = self.run_command("token", "create", "--site", "near")
+        self.run_command(
             "agent",
             "enroll",
             self.url,
@@ -119,7 +119,7 @@ class Collector:
 
 
 @contextmanager
-def collector(directory: Path) -> Iterator[Collector]:
+def run_collector(directory: Path) -> Iterator[BenchmarkCollector]:
     """A collector that accepts connections."""
     command = [*LEADLINE, "collector", "serve", "--port", "0", "--data-dir", str(directory / "data")]
     with (directory / "collector.log").open("wb") as log:
@@ -129,13 +129,13 @@ def collector(directory: Path) -> Iterator[Collector]:
         said = process.stdout.readline()
         if not said.startswith("listening on "):
             raise AgentBenchError("the collector does not start: " + (directory / "collector.log").read_text()[-500:])
-        yield Collector(url=said.removeprefix("listening on ").strip(), directory=directory)
+        yield BenchmarkCollector(url=said.removeprefix("listening on ").strip(), directory=directory)
     finally:
-        _end(process)
+        _terminate(process)
 
 
 @contextmanager
-def agent(state: Path) -> Iterator[int]:
+def run_agent(state: Path) -> Iterator[int]:
     """An agent that runs; its process id."""
     with (state / "agent.log").open("ab") as log:
         process = subprocess.Popen(
@@ -148,13 +148,13 @@ def agent(state: Path) -> Iterator[int]:
     except AgentBenchError as error:
         raise AgentBenchError(f"{error}: {(state / 'agent.log').read_text()[-500:]}") from error
     finally:
-        _end(process)
+        _terminate(process)
 
 
-def _end(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
+def _terminate(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
     process.terminate()
     try:
-        process.wait(STOPPING_S)
+        process.wait(STOP_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
@@ -162,12 +162,12 @@ def _end(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
         process.stdout.close()
 
 
-def seconds_to_first_probe(state: Path, address: str) -> float:
+def measure_seconds_to_first_probe(state: Path, address: str) -> float:
     """From the start of the agent's process to its first echo request to ``address``, as a raw socket sees it."""
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as listener:
-        listener.settimeout(STARTING_S)
+        listener.settimeout(START_TIMEOUT_S)
         began = time.monotonic()
-        with agent(state):
+        with run_agent(state):
             while True:
                 packet, _ = listener.recvfrom(256)
                 header_bytes = (packet[0] & 0xF) * 4

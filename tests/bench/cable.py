@@ -27,7 +27,7 @@ class Cable:
             self._near, self._far = Namespace(), Namespace()
             stack.callback(self._near.close)
             stack.callback(self._far.close)
-            self._lay()
+            self._connect()
             self._cleanup = stack.pop_all()
         return self
 
@@ -38,28 +38,28 @@ class Cable:
         """Run a command at the near end to its end, output captured as text."""
         return _run(self._near, argv, **options)
 
-    def _lay(self) -> None:
+    def _connect(self) -> None:
         ends = f"{_DEVICE} address {_MAC}"
-        _ip(self._near, f"link add {ends} type veth peer name {ends} netns {self._far.path}")
+        _run_ip(self._near, f"link add {ends} type veth peer name {ends} netns {self._far.path}")
         for end, address in ((self._near, "10.77.0.1/16"), (self._far, "10.77.1.1/16")):
-            _ip(end, "link set lo up", f"link set {_DEVICE} arp off up", f"addr add {address} dev {_DEVICE}")
-        _ip(self._near, f"route add {TARGETS} via 10.77.1.1 dev {_DEVICE}")
-        _ip(self._far, f"route add local {TARGETS} dev lo")
-        with self._near.entered():
+            _run_ip(end, "link set lo up", f"link set {_DEVICE} arp off up", f"addr add {address} dev {_DEVICE}")
+        _run_ip(self._near, f"route add {TARGETS} via 10.77.1.1 dev {_DEVICE}")
+        _run_ip(self._far, f"route add local {TARGETS} dev lo")
+        with self._near.enter():
             Path("/proc/sys/net/ipv4/ping_group_range").write_text("0 2147483647")
 
 
-def address(number: int) -> str:
+def compute_address(number: int) -> str:
     """The target of that number, 0 to 65,279; the first and the last address of a /24 look odd and are left out."""
     high, low = divmod(number, 254)
     return f"10.78.{high}.{low + 1}"
 
 
-def _ip(space: Namespace, *lines: str) -> None:
+def _run_ip(space: Namespace, *lines: str) -> None:
     _run(space, ["ip", "-batch", "-"], input="\n".join(lines), check=True)
 
 
 def _run(space: Namespace, argv: list[str], **options: Any) -> subprocess.CompletedProcess[Any]:
     options = {"capture_output": True, "text": True, "timeout": RUN_TIMEOUT_S} | options
-    with space.entered():
+    with space.enter():
         return subprocess.run(argv, check=options.pop("check", False), **options)

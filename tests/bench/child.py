@@ -17,11 +17,11 @@ from operator import itemgetter
 
 import msgspec
 
-from leadline.clock import SystemClock, seeded
+from leadline.clock import SystemClock, make_rng
 from leadline.model import ProbeSettings
 from leadline_agent.probe.engine import Prober
-from leadline_agent.probe.results import Aim, Outcome
-from tests.bench.report import INTERVAL_MS, TIMEOUT_MS, Report, Task, Tool
+from leadline_agent.probe.results import ProbeResult, ProbeTarget
+from tests.bench.report import INTERVAL_MS, TIMEOUT_MS, ProbeTask, Tool, ToolReport
 from tests.support.probing import has_finished
 
 _NS_PER_S = 1_000_000_000
@@ -31,21 +31,23 @@ _LINGER_NS = TIMEOUT_MS * 1_000_000
 _DESCRIPTORS = 16_384
 
 
-def leadline(task: Task) -> Callable[[], Report]:
+def start_leadline(task: ProbeTask) -> Callable[[], ToolReport]:
     """Probe with this engine, as the agent's probing process does; call the answer for the report."""
     gc.disable()
     clock, slots = SystemClock(), list[Slot]()
-    prober = Prober(clock=clock, rng=seeded(1), on_outcome=lambda outcome: slots.append(slot_of(outcome)))
+    prober = Prober(clock=clock, rng=make_rng(1), on_result=lambda outcome: slots.append(build_slot(outcome)))
     settings = ProbeSettings(interval_ms=INTERVAL_MS, timeout_ms=TIMEOUT_MS)
-    prober.aim([Aim(name=name, address=name, settings=settings, slots=task.probes) for name in task.addresses])
+    prober.set_targets(
+        [ProbeTarget(name=name, address=name, settings=settings, slots=task.probes) for name in task.addresses]
+    )
     # The first slot begins with the next whole second.
     end_ns = clock.monotonic_ns() + (task.probes + 1) * INTERVAL_MS * 1_000_000
     while not has_finished(prober) and clock.monotonic_ns() < end_ns + _LINGER_NS:
         prober.run(clock.monotonic_ns() + _NS_PER_S // 4)
     prober.drain(clock.monotonic_ns() + _LINGER_NS)
     prober.close()
-    notes = {key: str(value) for key, value in asdict(prober.health).items()}
-    return lambda: report_of(task.addresses, slots, notes)
+    notes = {key: str(value) for key, value in asdict(prober.counters).items()}
+    return lambda: build_report(task.addresses, slots, notes)
 
 
 #: What is kept of an outcome: number of the slot, target, RTT, whether it was sent, whether it was measured. Not the
@@ -53,13 +55,13 @@ def leadline(task: Task) -> Callable[[], Report]:
 Slot = tuple[int, str, int | None, bool, bool]
 
 
-def slot_of(outcome: Outcome) -> Slot:
+def build_slot(outcome: ProbeResult) -> Slot:
     """What the benchmark keeps; a late reply is a loss here as it is for the engine."""
     is_void = outcome.failure is not None and not outcome.failure.is_loss
-    return outcome.slot, outcome.target, outcome.rtt_ns, outcome.sent_at_ns is not None, not is_void
+    return outcome.slot, outcome.target_name, outcome.rtt_ns, outcome.sent_at_ns is not None, not is_void
 
 
-def report_of(addresses: Sequence[str], slots: Sequence[Slot], notes: dict[str, str]) -> Report:
+def build_report(addresses: Sequence[str], slots: Sequence[Slot], notes: dict[str, str]) -> ToolReport:
     """The report of this engine: what was sent, in order of slot, with what came of it."""
     rtts_ns: dict[str, list[int | None]] = {address: [] for address in addresses}
     void: dict[str, list[int]] = defaultdict(list)
@@ -71,10 +73,10 @@ def report_of(addresses: Sequence[str], slots: Sequence[Slot], notes: dict[str, 
         if not is_measured:
             void[target].append(len(rtts_ns[target]))
         rtts_ns[target].append(rtt_ns)
-    return Report(rtts_ns=rtts_ns, void=dict(void), not_sent=not_sent, notes=notes)
+    return ToolReport(rtts_ns=rtts_ns, void=dict(void), not_sent=not_sent, notes=notes)
 
 
-def icmplib(task: Task) -> Callable[[], Report]:
+def start_icmplib(task: ProbeTask) -> Callable[[], ToolReport]:
     """Probe with icmplib's ``async_multiping`` at its best: datagram sockets, every target at once."""
     from icmplib import Host, async_multiping
 
@@ -89,7 +91,7 @@ def icmplib(task: Task) -> Callable[[], Report]:
             privileged=False,
         )
     )
-    return lambda: Report(
+    return lambda: ToolReport(
         rtts_ns={
             host.address: [round(ms * 1e6) for ms in host.rtts]
             for host in hosts
@@ -103,7 +105,7 @@ def icmplib(task: Task) -> Callable[[], Report]:
     )
 
 
-def cpu_s() -> float:
+def read_cpu_s() -> float:
     """User and system time of this process so far."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
@@ -111,11 +113,11 @@ def cpu_s() -> float:
 
 def main() -> None:
     """Do the task on stdin."""
-    task = msgspec.json.decode(sys.stdin.buffer.read(), type=Task)
+    task = msgspec.json.decode(sys.stdin.buffer.read(), type=ProbeTask)
     clock = SystemClock()
-    before_s, before_ns = cpu_s(), clock.monotonic_ns()
-    finish = {Tool.LEADLINE: leadline, Tool.ICMPLIB: icmplib}[task.tool](task)
-    spent_s, elapsed_s = cpu_s() - before_s, (clock.monotonic_ns() - before_ns) / _NS_PER_S
+    before_s, before_ns = read_cpu_s(), clock.monotonic_ns()
+    finish = {Tool.LEADLINE: start_leadline, Tool.ICMPLIB: start_icmplib}[task.tool](task)
+    spent_s, elapsed_s = read_cpu_s() - before_s, (clock.monotonic_ns() - before_ns) / _NS_PER_S
     report = msgspec.structs.replace(finish(), cpu_s=spent_s, elapsed_s=elapsed_s)
     sys.stdout.buffer.write(msgspec.json.encode(report))
 

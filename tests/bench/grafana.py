@@ -22,8 +22,8 @@ from leadline_collector.db.engine import Database
 from leadline_collector.db.transactions import Store
 from leadline_collector.mesh import reference_tables
 from tests.bench import query_data as data
-from tests.bench.ingest_servers import mesh_of
-from tests.bench.query import PROFILE, REPEATS, Figure
+from tests.bench.ingest_servers import build_mesh
+from tests.bench.query import PROFILE, REPEATS, QueryMeasurement
 from tests.integration.test_grafana_dashboards import QUERIES
 from tests.support import postgres
 from tests.support.grafana_data import Asked, expanded, reader
@@ -41,27 +41,27 @@ def main() -> None:
     print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores", flush=True)
     now_s = SystemClock().wall_ns() // 1_000_000_000
     start_s = now_s - now_s % DAY_S - options.days * DAY_S
-    with postgres.server(durable=True) as server:
+    with postgres.run_server(durable=True) as server:
         database = Database(url := postgres.create_database(server, "bench_grafana"))
         try:
             schema.upgrade(database)
-            _fill(Store(database), [f"s{number:02}" for number in range(options.sites)], start_s, options.days)
-            with psycopg.connect(postgres.conninfo(url), autocommit=True) as connection:
+            _fill_store(Store(database), [f"s{number:02}" for number in range(options.sites)], start_s, options.days)
+            with psycopg.connect(postgres.build_conninfo(url), autocommit=True) as connection:
                 connection.execute("VACUUM ANALYZE")
             with reader(url) as connection:
-                for figure in _figures(connection, Asked(from_s=start_s, to_s=now_s, interval_s=3_600)):
-                    print(figure.line("postgresql"), flush=True)
+                for figure in _measure_queries(connection, Asked(from_s=start_s, to_s=now_s, interval_s=3_600)):
+                    print(figure.format_line("postgresql"), flush=True)
         finally:
             database.close()
 
 
-def _fill(store: Store, names: list[str], start_s: int, days: int) -> None:
+def _fill_store(store: Store, names: list[str], start_s: int, days: int) -> None:
     """As ``query_data``; what is true now of every pair and agent, a batch a minute, and the minutes of one pair."""
-    data.fill(store, mesh_of(names), PROFILE, start_s, days)
-    reference_tables.bring_up(store)
+    data.fill_store(store, build_mesh(names), PROFILE, start_s, days)
+    reference_tables.refresh_reference_tables(store)
     end_s = start_s + days * DAY_S
     counts = ", ".join("0" for _ in range(9))
-    store.make_partitions(range(start_s, end_s, DAY_S))
+    store.ensure_partitions(range(start_s, end_s, DAY_S))
     for statement in (
         "INSERT INTO pair_now SELECT f.source_id, r.id, f.destination_id, :end - 60, 'good', :start, :end - 60, 4000, "
         "15, 0, 0, false, :end FROM pair_floor f CROSS JOIN rule r",
@@ -81,16 +81,16 @@ def _fill(store: Store, names: list[str], start_s: int, days: int) -> None:
             writer.connection.execute(text(statement), {"start": start_s, "end": end_s})
 
 
-def _figures(connection: psycopg.Connection, asked: Asked) -> Iterator[Figure]:
+def _measure_queries(connection: psycopg.Connection, asked: Asked) -> Iterator[QueryMeasurement]:
     names = [row[0] for row in connection.execute("SELECT DISTINCT site FROM grafana_agent ORDER BY 1").fetchall()]
     chosen = {"profile": PROFILE, "source": names[0], "destination": names[1], "site": tuple(names)}
     for name, sql in QUERIES.items():
         statement = expanded(sql, asked, chosen)
-        times = [_seconds(connection, statement) for _ in range(REPEATS + 1)]
-        yield Figure(what=name[:52], value=median(times[1:]) * 1_000, unit="ms", goal=GOAL_MS)
+        times = [_measure_seconds(connection, statement) for _ in range(REPEATS + 1)]
+        yield QueryMeasurement(what=name[:52], value=median(times[1:]) * 1_000, unit="ms", goal=GOAL_MS)
 
 
-def _seconds(connection: psycopg.Connection, statement: str) -> float:
+def _measure_seconds(connection: psycopg.Connection, statement: str) -> float:
     begun = time.perf_counter()
     connection.execute(statement).fetchall()
     return time.perf_counter() - begun

@@ -21,8 +21,8 @@ from typing import TypeAlias
 
 from leadline.model import Window
 from tests.bench import ingest_load as load
-from tests.bench.ingest_load import Post, Sent
-from tests.bench.ingest_servers import Server, collector, has_victoria, victoria
+from tests.bench.ingest_load import IngestPost, LoadResult
+from tests.bench.ingest_servers import IngestServer, has_victoria, run_collector, run_victoria
 
 SITES = 500
 #: Windows of an agent's six POSTs a minute: 499 targets.
@@ -34,11 +34,11 @@ CONNECTIONS = 8
 OPEN_CONNECTIONS = 64
 TARGETS = 499
 
-Body: TypeAlias = Callable[[Post, Sequence[Window]], bytes]
+Body: TypeAlias = Callable[[IngestPost, Sequence[Window]], bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class IngestMeasurement:
     """One run against one server."""
 
     server: str
@@ -63,26 +63,26 @@ class Result:
 
 def main() -> None:
     """Run, print, write."""
-    options = _options()
+    options = _parse_options()
     sites = [f"s{n:03}" for n in range(SITES)]
-    pool = load.rtts()
-    fast = load.minute_posts(sites[:AGENTS], TARGETS, options.minutes)
+    pool = load.generate_windows()
+    fast = load.build_minute_posts(sites[:AGENTS], TARGETS, options.minutes)
     # In a mesh of 20 agents there are no 499 others: an agent of the fast run probes the first 499 of all.
-    fast = [_with_targets(post, sites) for post in fast]
-    paced = load.open_posts(sites, POSTS_PER_S * options.seconds, PARTS)
+    fast = [_replace_targets(post, sites) for post in fast]
+    paced = load.build_open_posts(sites, POSTS_PER_S * options.seconds, PARTS)
     print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores", flush=True)
     results = []
-    for open_server, body in _servers(sites, options.servers):
+    for open_server, body in _select_servers(sites, options.servers):
         results += [
-            _run(open_server, body, "full speed", fast, pool),
-            _run(open_server, body, "500 sites", paced, pool),
+            _run_load(open_server, body, "full speed", fast, pool),
+            _run_load(open_server, body, "500 sites", paced, pool),
         ]
-    print("\n".join(_goals(results)))
-    document = {"machine": _machine(), "results": [asdict(result) for result in results]}
+    print("\n".join(_format_goals(results)))
+    document = {"machine": _describe_machine(), "results": [asdict(result) for result in results]}
     options.json.write_text(json.dumps(document, indent=1) + "\n")
 
 
-def _options() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="samples a second, per core, and p99 of a POST")
     parser.add_argument(
         "--minutes", type=int, default=20, help="minutes of 20 agents at full speed (600,000 samples each)"
@@ -93,51 +93,59 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _servers(sites: Sequence[str], chosen: str) -> Iterator[tuple[Callable[[], AbstractContextManager[Server]], Body]]:
+def _select_servers(
+    sites: Sequence[str], chosen: str
+) -> Iterator[tuple[Callable[[], AbstractContextManager[IngestServer]], Body]]:
     for name in chosen.split(","):
         if name == "victoria":
             if has_victoria():
-                yield victoria, load.victoria_body
+                yield run_victoria, load.encode_victoria_body
             else:
                 print("no VictoriaMetrics here: apt-get install victoria-metrics")
         else:
-            yield partial(collector, name, sites), load.leadline_body
+            yield partial(run_collector, name, sites), load.encode_leadline_body
 
 
-def _with_targets(post: Post, sites: Sequence[str]) -> Post:
+def _replace_targets(post: IngestPost, sites: Sequence[str]) -> IngestPost:
     targets = [site for site in sites if site != post.agent][:TARGETS]
-    return Post(agent=post.agent, targets=targets, seq=post.seq, start_s=post.start_s, seed=post.seed)
+    return IngestPost(agent=post.agent, targets=targets, seq=post.seq, start_s=post.start_s, seed=post.seed)
 
 
-def _run(
-    open_server: Callable[[], AbstractContextManager[Server]],
+def _run_load(
+    open_server: Callable[[], AbstractContextManager[IngestServer]],
     body: Body,
     run: str,
-    posts: Sequence[Post],
+    posts: Sequence[IngestPost],
     pool: Sequence[Window],
-) -> Result:
+) -> IngestMeasurement:
     bodies = [body(post, pool) for post in posts]
     with open_server() as server:
         requests = [
-            load.request(server.path, data, server.keys.get(post.agent))
+            load.build_request(server.path, data, server.keys.get(post.agent))
             for post, data in zip(posts, bodies, strict=True)
         ]
-        disk, cpu_s = server.disk_bytes(), server.cpu_s()
+        disk, cpu_s = server.disk_bytes(), server.read_cpu_s()
         if run == "full speed":
-            sent = load.closed_loop(server.port, requests, CONNECTIONS)
+            sent = load.run_closed_loop(server.port, requests, CONNECTIONS)
         else:
-            sent = load.open_loop(server.port, requests, POSTS_PER_S, OPEN_CONNECTIONS)
-        cpu_s = server.cpu_s() - cpu_s
-        result = _result(server, run, posts, sent, cpu_s, sum(map(len, bodies)), server.disk_bytes() - disk)
-    print(_line(result), flush=True)
+            sent = load.run_open_loop(server.port, requests, POSTS_PER_S, OPEN_CONNECTIONS)
+        cpu_s = server.read_cpu_s() - cpu_s
+        result = _build_result(server, run, posts, sent, cpu_s, sum(map(len, bodies)), server.disk_bytes() - disk)
+    print(_format_result(result), flush=True)
     return result
 
 
-def _result(
-    server: Server, run: str, posts: Sequence[Post], sent: Sent, cpu_s: float, sent_bytes: int, disk_bytes: int
-) -> Result:
-    samples = sum(post.samples for post in posts)
-    return Result(
+def _build_result(
+    server: IngestServer,
+    run: str,
+    posts: Sequence[IngestPost],
+    sent: LoadResult,
+    cpu_s: float,
+    sent_bytes: int,
+    disk_bytes: int,
+) -> IngestMeasurement:
+    samples = sum(post.count_samples for post in posts)
+    return IngestMeasurement(
         server=server.name,
         run=run,
         posts=len(posts),
@@ -147,20 +155,20 @@ def _result(
         samples_per_s=samples / sent.seconds,
         samples_per_core=samples / cpu_s,
         cores=cpu_s / sent.seconds,
-        p50_ms=_quantile_ms(sent.latencies_s, 0.5),
-        p99_ms=_quantile_ms(sent.latencies_s, 0.99),
+        p50_ms=_compute_quantile_ms(sent.latencies_s, 0.5),
+        p99_ms=_compute_quantile_ms(sent.latencies_s, 0.99),
         max_ms=sent.latencies_s[-1] * 1_000,
         bytes_sent_per_sample=sent_bytes / samples,
         bytes_on_disk_per_sample=disk_bytes / samples,
-        samples_stored=server.stored(),
+        samples_stored=server.count_stored(),
     )
 
 
-def _quantile_ms(latencies_s: Sequence[float], q: float) -> float:
+def _compute_quantile_ms(latencies_s: Sequence[float], q: float) -> float:
     return latencies_s[max(0, -(-int(q * 1_000) * len(latencies_s) // 1_000) - 1)] * 1_000
 
 
-def _line(result: Result) -> str:
+def _format_result(result: IngestMeasurement) -> str:
     return (
         f"{result.server:22} {result.run:10} {result.posts:5} POSTs {result.samples_per_s / 1e6:6.2f} M/s "
         f"{result.samples_per_core / 1e6:6.2f} M/core {result.cores:5.2f} cores  p50 {result.p50_ms:7.1f} "
@@ -169,27 +177,31 @@ def _line(result: Result) -> str:
     )
 
 
-def _goals(results: Sequence[Result]) -> Iterator[str]:
+def _format_goals(results: Sequence[IngestMeasurement]) -> Iterator[str]:
     of = {(result.server, result.run): result for result in results}
     peer = of.get(("VictoriaMetrics", "full speed"))
     for kind, goal in (("sqlite", 3e6), ("postgresql", 2e6)):
         fast, paced = of.get((f"leadline, {kind}", "full speed")), of.get((f"leadline, {kind}", "500 sites"))
         if fast is None or paced is None:
             continue
-        yield _goal(f"{kind}: every sample stored", all(one.samples_stored == one.samples for one in (fast, paced)))
-        yield _goal(f"{kind}: {goal / 1e6:.0f} M samples/s", fast.samples_per_s >= goal)
-        yield _goal(f"{kind}: 500 sites under half a core", paced.cores <= 0.5)
-        yield _goal(f"{kind}: 500 sites, p99 of a POST at most 100 ms", paced.p99_ms <= 100 and not paced.refused)
+        yield _format_goal(
+            f"{kind}: every sample stored", all(one.samples_stored == one.samples for one in (fast, paced))
+        )
+        yield _format_goal(f"{kind}: {goal / 1e6:.0f} M samples/s", fast.samples_per_s >= goal)
+        yield _format_goal(f"{kind}: 500 sites under half a core", paced.cores <= 0.5)
+        yield _format_goal(
+            f"{kind}: 500 sites, p99 of a POST at most 100 ms", paced.p99_ms <= 100 and not paced.refused
+        )
         if peer is not None:
             better = fast.samples_per_core >= peer.samples_per_core
-            yield _goal(f"{kind}: samples per core at least VictoriaMetrics'", better)
+            yield _format_goal(f"{kind}: samples per core at least VictoriaMetrics'", better)
 
 
-def _goal(text: str, met: bool) -> str:
+def _format_goal(text: str, met: bool) -> str:
     return f"{'met    ' if met else 'NOT MET'} {text}"
 
 
-def _machine() -> dict[str, str]:
+def _describe_machine() -> dict[str, str]:
     found = subprocess.run(["dpkg-query", "-W", "victoria-metrics"], capture_output=True, text=True, check=False)
     return {
         "platform": platform.platform(),

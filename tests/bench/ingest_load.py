@@ -28,7 +28,7 @@ TIMEOUT_S = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Post:
+class IngestPost:
     """Windows of one agent in one minute: what one POST carries."""
 
     agent: str
@@ -38,11 +38,11 @@ class Post:
     seed: int
 
     @property
-    def samples(self) -> int:
+    def count_samples(self) -> int:
         return PROBES * len(self.targets)
 
 
-def rtts(seed: int = 8_427) -> list[Window]:
+def generate_windows(seed: int = 8_427) -> list[Window]:
     """Windows as a quiet path has them: a floor, some queueing, now and then a spike."""
     rng = Random(seed)
     return [
@@ -58,34 +58,40 @@ def rtts(seed: int = 8_427) -> list[Window]:
     ]
 
 
-def minute_posts(agents: Sequence[str], targets: int, minutes: int) -> list[Post]:
+def build_minute_posts(agents: Sequence[str], targets: int, minutes: int) -> list[IngestPost]:
     """A POST per agent and minute, each with windows of all its targets."""
     return [
-        Post(agent=agent, targets=_others(agents, agent, targets), seq=minute, start_s=START_S + 60 * minute, seed=seed)
+        IngestPost(
+            agent=agent,
+            targets=_select_other_targets(agents, agent, targets),
+            seq=minute,
+            start_s=START_S + 60 * minute,
+            seed=seed,
+        )
         for minute in range(minutes)
         for seed, agent in enumerate(agents)
     ]
 
 
-def open_posts(agents: Sequence[str], count: int, windows: Sequence[int]) -> list[Post]:
+def build_open_posts(agents: Sequence[str], count: int, windows: Sequence[int]) -> list[IngestPost]:
     """``count`` POSTs of the agents in turn; an agent's targets are spread over its POSTs of a minute."""
     posts = []
     for n in range(count):
         agent, part = agents[n % len(agents)], n // len(agents)
-        others = _others(agents, agent, len(agents) - 1)
+        others = _select_other_targets(agents, agent, len(agents) - 1)
         first = sum(windows[:part])
         chosen = others[first : first + windows[part]]
-        posts.append(Post(agent=agent, targets=chosen, seq=part, start_s=START_S, seed=n))
+        posts.append(IngestPost(agent=agent, targets=chosen, seq=part, start_s=START_S, seed=n))
     return posts
 
 
-def _others(agents: Sequence[str], agent: str, count: int) -> list[str]:
+def _select_other_targets(agents: Sequence[str], agent: str, count: int) -> list[str]:
     return [other for other in agents if other != agent][:count]
 
 
-def leadline_body(post: Post, pool: Sequence[Window]) -> bytes:
+def encode_leadline_body(post: IngestPost, pool: Sequence[Window]) -> bytes:
     """The batch an agent would send."""
-    template = [wire.series(target, "192.0.2.1", window) for target, window in _windows(post, pool)]
+    template = [wire.to_series(target, "192.0.2.1", window) for target, window in _iter_windows(post, pool)]
     series = [
         wire.Series(
             target=one.target,
@@ -110,7 +116,7 @@ def leadline_body(post: Post, pool: Sequence[Window]) -> bytes:
     return gzip.compress(codec.encode(batch), compresslevel=GZIP_LEVEL, mtime=0)
 
 
-def victoria_body(post: Post, pool: Sequence[Window]) -> bytes:
+def encode_victoria_body(post: IngestPost, pool: Sequence[Window]) -> bytes:
     """The same samples as lines of VictoriaMetrics' /api/v1/import: one series each."""
     times = [(post.start_s + second) * 1_000 for second in range(PROBES)]
     lines = (
@@ -122,19 +128,19 @@ def victoria_body(post: Post, pool: Sequence[Window]) -> bytes:
             },
             separators=(",", ":"),
         )
-        for target, window in _windows(post, pool)
+        for target, window in _iter_windows(post, pool)
     )
     return gzip.compress("\n".join(lines).encode(), compresslevel=GZIP_LEVEL, mtime=0)
 
 
-def _windows(post: Post, pool: Sequence[Window]) -> Iterator[tuple[str, Window]]:
+def _iter_windows(post: IngestPost, pool: Sequence[Window]) -> Iterator[tuple[str, Window]]:
     rng = Random(post.seed * 100_003 + post.seq)
     for target in post.targets:
         yield target, pool[rng.randrange(len(pool))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
+class LoadResult:
     """What a run was like, seen from outside."""
 
     seconds: float
@@ -143,20 +149,20 @@ class Sent:
     refused: int
 
 
-def closed_loop(port: int, requests: Sequence[bytes], connections: int) -> Sent:
+def run_closed_loop(port: int, requests: Sequence[bytes], connections: int) -> LoadResult:
     """Send everything as fast as it is answered, on so many connections."""
     begun = time.monotonic()
-    return _run(port, [(begun, request) for request in requests], connections, due_matters=False)
+    return _send_all(port, [(begun, request) for request in requests], connections, due_matters=False)
 
 
-def open_loop(port: int, requests: Sequence[bytes], per_second: float, connections: int) -> Sent:
+def run_open_loop(port: int, requests: Sequence[bytes], per_second: float, connections: int) -> LoadResult:
     """Send at a fixed rate whatever the answers; a POST that had to wait for its turn waited in its latency."""
     begun = time.monotonic() + 0.1
     due = [(begun + n / per_second, request) for n, request in enumerate(requests)]
-    return _run(port, due, connections, due_matters=True)
+    return _send_all(port, due, connections, due_matters=True)
 
 
-def _run(port: int, requests: Sequence[tuple[float, bytes]], connections: int, *, due_matters: bool) -> Sent:
+def _send_all(port: int, requests: Sequence[tuple[float, bytes]], connections: int, *, due_matters: bool) -> LoadResult:
     queue = iter(requests)
 
     def work() -> tuple[list[float], int]:
@@ -166,42 +172,42 @@ def _run(port: int, requests: Sequence[tuple[float, bytes]], connections: int, *
             for due, request in queue:  # next() of a list's iterator is atomic: each request goes to one thread
                 time.sleep(max(0.0, due - time.monotonic()))
                 since = due if due_matters else time.monotonic()
-                refused += exchange(stream, request) >= 300
+                refused += send_request(stream, request) >= 300
                 latencies.append(time.monotonic() - since)
         return latencies, refused
 
     begun = time.monotonic()
     with ThreadPoolExecutor(connections) as pool:
         results = [future.result() for future in [pool.submit(work) for _ in range(connections)]]
-    return Sent(
+    return LoadResult(
         seconds=time.monotonic() - begun,
         latencies_s=sorted(latency for latencies, _ in results for latency in latencies),
         refused=sum(refused for _, refused in results),
     )
 
 
-def exchange(stream: socket.socket, request: bytes) -> int:
+def send_request(stream: socket.socket, request: bytes) -> int:
     """Send one request, read its whole answer; the status."""
     stream.sendall(request)
     answer = b""
     while (end := answer.find(b"\r\n\r\n")) < 0:
-        answer += _piece(stream)
+        answer += _read_chunk(stream)
     head = answer[:end].decode().lower()
     length = int(head.partition("content-length:")[2].partition("\r\n")[0] or 0)
     missing = length - (len(answer) - end - 4)
     while missing > 0:
-        missing -= len(_piece(stream))
+        missing -= len(_read_chunk(stream))
     return int(head.split(" ", 2)[1])
 
 
-def _piece(stream: socket.socket) -> bytes:
+def _read_chunk(stream: socket.socket) -> bytes:
     piece = stream.recv(65_536)
     if not piece:
         raise ConnectionError("the server closed the connection")
     return piece
 
 
-def request(path: str, body: bytes, key: str | None = None) -> bytes:
+def build_request(path: str, body: bytes, key: str | None = None) -> bytes:
     """A POST as it goes out."""
     lines = [f"POST {path} HTTP/1.1", "Host: bench", "Content-Encoding: gzip", f"Content-Length: {len(body)}"]
     if key is not None:

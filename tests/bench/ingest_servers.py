@@ -23,7 +23,7 @@ from sqlalchemy.pool import NullPool
 
 from leadline.clock import SystemClock
 from leadline_collector.auth import key_store
-from leadline_collector.auth.secrets import Kind, new_secret, sha256_of
+from leadline_collector.auth.secrets import SecretKind, generate_secret, hash_secret
 from leadline_collector.db import schema, tables
 from leadline_collector.db.engine import Database
 from leadline_collector.db.transactions import Store
@@ -36,7 +36,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(slots=True, kw_only=True)
-class Server:
+class IngestServer:
     """Something that takes POSTs."""
 
     name: str
@@ -49,17 +49,17 @@ class Server:
     #: By agent; empty where none is asked for.
     keys: Mapping[str, str]
     #: How many samples it says it has.
-    stored: Callable[[], int]
+    count_stored: Callable[[], int]
 
-    def cpu_s(self) -> float:
+    def read_cpu_s(self) -> float:
         """User and system time so far."""
-        return sum(_cpu_s(pid) for root in self.pids for pid in _tree(root))
+        return sum(_read_process_cpu_s(pid) for root in self.pids for pid in _list_process_tree(root))
 
     def disk_bytes(self) -> int:
         return sum(path.stat().st_size for path in self.data.rglob("*") if path.is_file())
 
 
-def _cpu_s(pid: int) -> float:
+def _read_process_cpu_s(pid: int) -> float:
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except FileNotFoundError:
@@ -67,42 +67,42 @@ def _cpu_s(pid: int) -> float:
     return sum(int(value) for value in fields[11:15]) / TICKS
 
 
-def _tree(root: int) -> list[int]:
+def _list_process_tree(root: int) -> list[int]:
     try:
         children = Path(f"/proc/{root}/task/{root}/children").read_text().split()
     except FileNotFoundError:
         return []
-    return [root, *(pid for child in children for pid in _tree(int(child)))]
+    return [root, *(pid for child in children for pid in _list_process_tree(int(child)))]
 
 
 @contextmanager
-def collector(kind: str, agents: Sequence[str]) -> Iterator[Server]:
+def run_collector(kind: str, agents: Sequence[str]) -> Iterator[IngestServer]:
     """A collector on a fresh, durable database of that kind, with a mesh of these agents, one a site, all enrolled."""
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"leadline-bench-{kind}-")))
         if kind == "sqlite":
             url, pids, data = URL.create("sqlite", database=str(home / "leadline.sqlite")), [], home
         else:
-            server = stack.enter_context(postgres.server(durable=True))
+            server = stack.enter_context(postgres.run_server(durable=True))
             url = postgres.create_database(server, "bench")
             socket_dir = Path(str(server.query["host"]))
             pids, data = [int((socket_dir / "data" / "postmaster.pid").read_text().split()[0])], socket_dir / "data"
-        keys = _prepare(url, agents)
-        process = stack.enter_context(_collector_process(home, url))
+        keys = _prepare_database(url, agents)
+        process = stack.enter_context(_start_collector(home, url))
         assert process.stdout is not None
-        port = _announced(process.stdout.readline())
-        yield Server(
+        port = _parse_announced_port(process.stdout.readline())
+        yield IngestServer(
             name=f"leadline, {kind}",
             port=port,
             path="/api/v1/batches",
             pids=[process.pid, *pids],
             data=data,
             keys=keys,
-            stored=partial(_received, url),
+            count_stored=partial(_count_received, url),
         )
 
 
-def _received(url: URL) -> int:
+def _count_received(url: URL) -> int:
     # Past ``Database``, which the collector's process holds the lock of.
     target = url.set(database=f"file:{url.database}?mode=ro", query={"uri": "true"}) if "sqlite" in str(url) else url
     engine = create_engine(target, poolclass=NullPool)
@@ -110,30 +110,30 @@ def _received(url: URL) -> int:
         return int(connection.execute(select(func.sum(tables.window_stat.c.received))).scalar_one())
 
 
-def _rows_inserted(port: int) -> int:
+def _count_rows(port: int) -> int:
     with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=START_S_MAX) as answer:
         lines = answer.read().decode().splitlines()
     return sum(int(float(line.split()[-1])) for line in lines if line.startswith("vm_rows_inserted_total{"))
 
 
-def _prepare(url: URL, agents: Sequence[str]) -> dict[str, str]:
+def _prepare_database(url: URL, agents: Sequence[str]) -> dict[str, str]:
     """Schema, mesh and a key for every agent, past the API: enrolling is not what is measured."""
-    database, keys = Database(url), {agent: new_secret(Kind.AGENT_KEY) for agent in agents}
+    database, keys = Database(url), {agent: generate_secret(SecretKind.AGENT_KEY) for agent in agents}
     try:
         schema.upgrade(database)
         store = Store(database)
-        mesh_service.apply(store, SystemClock(), mesh_of(agents).encode())
+        mesh_service.apply_mesh(store, SystemClock(), build_mesh(agents).encode())
         with store.write() as writer:
             for agent, number in mesh_store.load_agent_ids(writer.connection, agents).items():
-                key_store.add_key(writer.connection, number, sha256_of(keys[agent]), 1, None, None)
+                key_store.add_key(writer.connection, number, hash_secret(keys[agent]), 1, None, None)
                 # The first use of a key is a transaction of its own, once in its life: not what is measured either.
-                key_store.use_key(writer.connection, sha256_of(keys[agent]), 1)
+                key_store.confirm_first_use(writer.connection, hash_secret(keys[agent]), 1)
     finally:
         database.close()
     return keys
 
 
-def mesh_of(agents: Sequence[str]) -> str:
+def build_mesh(agents: Sequence[str]) -> str:
     sites = [
         f'[[site]]\nname = "{name}"\nlatitude = {40 + n % 20}\nlongitude = {n % 180}\n' for n, name in enumerate(agents)
     ]
@@ -146,7 +146,7 @@ def mesh_of(agents: Sequence[str]) -> str:
 
 
 @contextmanager
-def _collector_process(home: Path, url: URL) -> Iterator[subprocess.Popen[str]]:
+def _start_collector(home: Path, url: URL) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "leadline_cli", "collector", "serve", "--port", "0", "--data-dir", str(home)]
     environment = os.environ | {"LEADLINE_DATABASE_URL": url.render_as_string(hide_password=False)}
     with (home / "log").open("wb") as log:
@@ -168,7 +168,7 @@ def _stop(process: subprocess.Popen[str]) -> None:
         process.stdout.close()
 
 
-def _announced(line: str) -> int:
+def _parse_announced_port(line: str) -> int:
     found = [word for word in line.split() if "://" in word]
     if not found:
         raise RuntimeError(f"the collector does not start: {line!r}")
@@ -176,25 +176,25 @@ def _announced(line: str) -> int:
 
 
 @contextmanager
-def victoria() -> Iterator[Server]:
+def run_victoria() -> Iterator[IngestServer]:
     """VictoriaMetrics as its package installs it, with its defaults, on a fresh data directory."""
     with tempfile.TemporaryDirectory(prefix="leadline-bench-victoria-") as directory:
-        port = _free_port()
+        port = _find_free_port()
         command = ["victoria-metrics", f"-storageDataPath={directory}/data", f"-httpListenAddr=127.0.0.1:{port}"]
         # Its default keeps one month; the samples of the benchmark are from its own calendar.
         command.append("-retentionPeriod=100y")
         with Path(directory, "log").open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, text=True)
         try:
-            _wait(port)
-            yield Server(
+            _wait_until_accepting(port)
+            yield IngestServer(
                 name="VictoriaMetrics",
                 port=port,
                 path="/api/v1/import",
                 pids=[process.pid],
                 data=Path(directory, "data"),
                 keys={},
-                stored=partial(_rows_inserted, port),
+                count_stored=partial(_count_rows, port),
             )
         finally:
             _stop(process)
@@ -204,12 +204,12 @@ def has_victoria() -> bool:
     return shutil.which("victoria-metrics") is not None
 
 
-def _free_port() -> int:
+def _find_free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
 
-def _wait(port: int) -> None:
+def _wait_until_accepting(port: int) -> None:
     deadline = time.monotonic() + START_S_MAX
     while True:
         try:

@@ -8,8 +8,8 @@ from fractions import Fraction
 from statistics import median
 
 from leadline.statistics import P50, P99, nearest_rank
-from tests.bench.report import Report, Tool
-from tests.network.truth import Action, Carried
+from tests.bench.report import Tool, ToolReport
+from tests.network.truth import FrameAction, FrameRecord
 
 _WHOLE = Fraction(1)
 
@@ -25,7 +25,7 @@ class BenchError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class TruthComparison:
     """What one run of a tool is worth."""
 
     #: Requests the emulator saw.
@@ -41,7 +41,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class ToolResult:
     """A tool at one number of targets: one run, or the medians of several (counts are sums then)."""
 
     tool: Tool
@@ -60,7 +60,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Goal:
+class EngineGoal:
     """What the engine is to reach; ``met`` None where it was not measured."""
 
     text: str
@@ -68,7 +68,7 @@ class Goal:
     met: bool | None
 
 
-def true_trips(log: Iterable[Carried]) -> dict[str, list[int | None]]:
+def compute_true_rtts(log: Iterable[FrameRecord]) -> dict[str, list[int | None]]:
     """The true RTT of every echo, nanoseconds, per target in order of sending; None where no reply left.
 
     Request and reply belong together by target, identifier and sequence number: other tools put no index into their
@@ -77,7 +77,7 @@ def true_trips(log: Iterable[Carried]) -> dict[str, list[int | None]]:
     trips: dict[str, list[int | None]] = {}
     out: dict[tuple[str | None, int | None, int | None], tuple[list[int | None], int, int]] = {}
     for frame in sorted(log, key=lambda frame: frame.arrived_mono_ns):
-        if frame.action is not Action.PASS:
+        if frame.action is not FrameAction.PASS:
             continue
         if frame.is_request and frame.dst is not None:
             target = trips.setdefault(frame.dst, [])
@@ -89,7 +89,7 @@ def true_trips(log: Iterable[Carried]) -> dict[str, list[int | None]]:
     return trips
 
 
-def compare(report: Report, trips: dict[str, list[int | None]], timeout_ns: int) -> Comparison:
+def compare_with_truth(report: ToolReport, trips: dict[str, list[int | None]], timeout_ns: int) -> TruthComparison:
     """Match a report with the truth, the n-th probe to a target with the n-th. BenchError if that cannot be."""
     errors_ns: list[int] = []
     false_losses = 0
@@ -106,7 +106,7 @@ def compare(report: Report, trips: dict[str, list[int | None]], timeout_ns: int)
     for address, (_, received) in report.unplaced.items():
         in_time = sum(trip_ns is not None and trip_ns < timeout_ns for trip_ns in trips.get(address, []))
         false_losses += max(in_time - received, 0)
-    return Comparison(
+    return TruthComparison(
         sent=sum(map(len, trips.values())),
         errors_ns=tuple(sorted(errors_ns)),
         false_losses=false_losses,
@@ -115,11 +115,11 @@ def compare(report: Report, trips: dict[str, list[int | None]], timeout_ns: int)
     )
 
 
-def row(tool: Tool, targets: int, comparison: Comparison, cpu_s: float, cpu_whole_s: float) -> Row:
+def build_result(tool: Tool, targets: int, comparison: TruthComparison, cpu_s: float, cpu_whole_s: float) -> ToolResult:
     """The figures of one run, which sent at least one probe."""
     errors_ns = comparison.errors_ns
     p50_ns, p99_ns, max_ns = (nearest_rank(errors_ns, len(errors_ns), q) for q in (P50, P99, _WHOLE))
-    return Row(
+    return ToolResult(
         tool=tool,
         targets=targets,
         sent=comparison.sent,
@@ -134,38 +134,38 @@ def row(tool: Tool, targets: int, comparison: Comparison, cpu_s: float, cpu_whol
     )
 
 
-def middle(rows: Sequence[Row]) -> Row:
+def compute_median_result(rows: Sequence[ToolResult]) -> ToolResult:
     """The median of every figure over several runs of one tool at one size; counts are added up."""
     first = rows[0]
-    return Row(
+    return ToolResult(
         tool=first.tool,
         targets=first.targets,
         sent=sum(row.sent for row in rows),
         false_losses=sum(row.false_losses for row in rows),
         void=sum(row.void for row in rows),
         unplaced=sum(row.unplaced for row in rows),
-        p50_ns=_median(row.p50_ns for row in rows),
-        p99_ns=_median(row.p99_ns for row in rows),
-        max_ns=_median(row.max_ns for row in rows),
+        p50_ns=_compute_median(row.p50_ns for row in rows),
+        p99_ns=_compute_median(row.p99_ns for row in rows),
+        max_ns=_compute_median(row.max_ns for row in rows),
         cpu_s_per_10k=median(row.cpu_s_per_10k for row in rows),
         cpu_whole_s_per_10k=median(row.cpu_whole_s_per_10k for row in rows),
     )
 
 
-def _median(values: Iterable[float | None]) -> float | None:
+def _compute_median(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return median(known) if known else None
 
 
-def goals(rows: Iterable[Row], rate: int | None) -> list[Goal]:
+def evaluate_goals(rows: Iterable[ToolResult], rate: int | None) -> list[EngineGoal]:
     """Every goal of the engine with its figure. ``rows`` has one per tool and size; ``rate`` None: not searched."""
     found = {(row.tool, row.targets): row for row in rows}
     sizes = sorted({targets for _, targets in found})
     return [
-        *(_beside_fping(targets, _of(found, targets)) for targets in sizes),
-        _bound(found.get((Tool.LEADLINE, GOAL_TARGETS))),
-        _cpu(_of(found, GOAL_TARGETS)),
-        Goal(
+        *(_compare_with_fping(targets, _select_pair(found, targets)) for targets in sizes),
+        _evaluate_error_bound(found.get((Tool.LEADLINE, GOAL_TARGETS))),
+        _evaluate_cpu(_select_pair(found, GOAL_TARGETS)),
+        EngineGoal(
             text=f"at least {RATE_MIN:,} probes/s in one process, none lost",
             figure="not measured" if rate is None else f"{rate:,}/s",
             met=None if rate is None else rate >= RATE_MIN,
@@ -173,43 +173,45 @@ def goals(rows: Iterable[Row], rate: int | None) -> list[Goal]:
     ]
 
 
-def _of(found: dict[tuple[Tool, int], Row], targets: int) -> tuple[Row | None, Row | None]:
+def _select_pair(
+    found: dict[tuple[Tool, int], ToolResult], targets: int
+) -> tuple[ToolResult | None, ToolResult | None]:
     return found.get((Tool.LEADLINE, targets)), found.get((Tool.FPING, targets))
 
 
-def _beside_fping(targets: int, pair: tuple[Row | None, Row | None]) -> Goal:
+def _compare_with_fping(targets: int, pair: tuple[ToolResult | None, ToolResult | None]) -> EngineGoal:
     ours, theirs = (None if row is None else row.p99_ns for row in pair)
-    return Goal(
+    return EngineGoal(
         text=f"error p99 at most fping's at {targets:,} targets",
-        figure=f"{us(ours)} µs, fping {us(theirs)} µs",
+        figure=f"{format_us(ours)} µs, fping {format_us(theirs)} µs",
         met=None if ours is None or theirs is None else ours <= theirs,
     )
 
 
-def _bound(ours: Row | None) -> Goal:
+def _evaluate_error_bound(ours: ToolResult | None) -> EngineGoal:
     p99_ns = None if ours is None else ours.p99_ns
-    return Goal(
+    return EngineGoal(
         text=f"error p99 at most {ERROR_P99_NS_MAX // 1_000} µs at {GOAL_TARGETS:,} targets",
-        figure=f"{us(p99_ns)} µs",
+        figure=f"{format_us(p99_ns)} µs",
         met=None if p99_ns is None else p99_ns <= ERROR_P99_NS_MAX,
     )
 
 
-def _cpu(pair: tuple[Row | None, Row | None]) -> Goal:
+def _evaluate_cpu(pair: tuple[ToolResult | None, ToolResult | None]) -> EngineGoal:
     ours, theirs = pair
     ratio = None if ours is None or theirs is None else ours.cpu_s_per_10k / theirs.cpu_s_per_10k
-    return Goal(
+    return EngineGoal(
         text=f"CPU at most {CPU_RATIO_MAX} times fping's at {GOAL_TARGETS:,} targets",
         figure="not measured" if ratio is None else f"{ratio:.2f} times",
         met=None if ratio is None else ratio <= CPU_RATIO_MAX,
     )
 
 
-def us(ns: float | None) -> str:
+def format_us(ns: float | None) -> str:
     """Nanoseconds as microseconds, the way a table shows them."""
-    return number(None if ns is None else ns / 1_000, ",.1f")
+    return format_number(None if ns is None else ns / 1_000, ",.1f")
 
 
-def number(value: float | None, form: str) -> str:
+def format_number(value: float | None, form: str) -> str:
     """A number in a table; a dash where there is none."""
     return "-" if value is None else format(value, form)

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from tests.bench.report import INTERVAL_MS, TIMEOUT_MS, Report, Task, Tool
+from tests.bench.report import INTERVAL_MS, TIMEOUT_MS, ProbeTask, Tool, ToolReport
 
 #: Starts a process in a network namespace and waits for its end, like ``Wan.run`` with its side given.
 Run = Callable[..., subprocess.CompletedProcess[Any]]
@@ -28,36 +28,36 @@ _FPING_ELAPSED = re.compile(r"([\d.]+) sec \(elapsed real time\)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measurement:
+class ToolMeasurement:
     """What one run of a tool gave."""
 
-    report: Report
+    report: ToolReport
     #: User and system seconds of the measuring; for fping that is the whole process.
     cpu_s: float
     #: The same of the whole process, with the start of the interpreter.
     cpu_whole_s: float
     #: What the tool complained of; empty if nothing.
-    complaint: str
+    error_text: str
 
 
-def measure(task: Task, run: Run) -> Measurement:
+def run_tool(task: ProbeTask, run: Run) -> ToolMeasurement:
     """Run a tool in a process of its own. ``subprocess.TimeoutExpired`` if it does not end (it is killed then)."""
-    before_s = _children_cpu_s()
+    before_s = _read_children_cpu_s()
     timeout_s = task.probes * INTERVAL_MS / 1_000 + GRACE_S
-    done = run(_command(task), input=_input(task), cwd=ROOT, timeout=timeout_s, check=False)
-    whole_s = _children_cpu_s() - before_s
-    report, complaint = _read(task, done)
+    done = run(_build_command(task), input=_build_input(task), cwd=ROOT, timeout=timeout_s, check=False)
+    whole_s = _read_children_cpu_s() - before_s
+    report, complaint = _parse_output(task, done)
     cpu_s = whole_s if report.cpu_s is None else report.cpu_s
-    return Measurement(report=report, cpu_s=cpu_s, cpu_whole_s=whole_s, complaint=complaint)
+    return ToolMeasurement(report=report, cpu_s=cpu_s, cpu_whole_s=whole_s, error_text=complaint)
 
 
-def _children_cpu_s() -> float:
+def _read_children_cpu_s() -> float:
     """Of all children waited for; nothing else is waited for while a tool runs."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
-def _command(task: Task) -> list[str]:
+def _build_command(task: ProbeTask) -> list[str]:
     if not task.is_fping:
         return [sys.executable, "-m", "tests.bench.child"]
     # -C with -q prints all RTTs of a target in one line at the end: no cheaper way shows every one.
@@ -65,25 +65,25 @@ def _command(task: Task) -> list[str]:
     return ["fping", *f"-C {task.probes} -q -s -p {INTERVAL_MS} -t {TIMEOUT_MS} -i {gap_ms:.4f}".split()]
 
 
-def _input(task: Task) -> str:
+def _build_input(task: ProbeTask) -> str:
     return "\n".join(task.addresses) if task.is_fping else msgspec.json.encode(task).decode()
 
 
-def _read(task: Task, done: subprocess.CompletedProcess[str]) -> tuple[Report, str]:
+def _parse_output(task: ProbeTask, done: subprocess.CompletedProcess[str]) -> tuple[ToolReport, str]:
     if task.is_fping:
         # 1: some targets did not answer, which is in the lines.
-        report = read_fping(done.stderr)
-        return report, _last_line(done.stderr) if done.returncode not in (0, 1) else ""
+        report = parse_fping(done.stderr)
+        return report, _extract_last_line(done.stderr) if done.returncode not in (0, 1) else ""
     if done.returncode:
-        return Report(rtts_ns={}), _last_line(done.stderr)
-    return msgspec.json.decode(done.stdout, type=Report), ""
+        return ToolReport(rtts_ns={}), _extract_last_line(done.stderr)
+    return msgspec.json.decode(done.stdout, type=ToolReport), ""
 
 
-def _last_line(text: str) -> str:
+def _extract_last_line(text: str) -> str:
     return text.strip().rpartition("\n")[2]
 
 
-def read_fping(printed: str) -> Report:
+def parse_fping(printed: str) -> ToolReport:
     """What ``fping -C N -q -s`` prints: ``10.78.0.1 : 0.459 - 1.02`` per target, milliseconds, "-" for lost.
 
     It prints three significant digits, and never more than three decimals: to 1 µs below 1 ms, 10 µs below 10 ms.
@@ -94,4 +94,4 @@ def read_fping(printed: str) -> Report:
         if colon:
             rtts_ns[name.strip()] = [None if field == "-" else round(float(field) * 1e6) for field in fields.split()]
     elapsed = _FPING_ELAPSED.search(printed)
-    return Report(rtts_ns=rtts_ns, elapsed_s=float(elapsed[1]) if elapsed else None)
+    return ToolReport(rtts_ns=rtts_ns, elapsed_s=float(elapsed[1]) if elapsed else None)

@@ -31,37 +31,39 @@ POOL = 499
 #: Paths with raw chunks.
 RAW_PAIRS = 100
 
-_scratch = MetaData()
-_pool = Table(
+_SCRATCH_METADATA = MetaData()
+_POOL_TABLE = Table(
     "bench_pool",
-    _scratch,
+    _SCRATCH_METADATA,
     Column("n", Integer, primary_key=True),
     *(Column(name, LargeBinary) for name in ("packed", "latest", "rtt_histogram", "p95_histogram", "body")),
 )
-_hours = Table("bench_hour", _scratch, Column("t", Integer, primary_key=True), Column("n", Integer))
+_HOUR_TABLE = Table("bench_hour", _SCRATCH_METADATA, Column("t", Integer, primary_key=True), Column("n", Integer))
 
 
-def fill(store: Store, mesh: str, profile: str, start_s: int, days: int) -> None:
+def fill_store(store: Store, mesh: str, profile: str, start_s: int, days: int) -> None:
     """Rollups and tallies of every path over the days from ``start_s``, midnight, and chunks of some."""
-    mesh_service.apply(store, SystemClock(), mesh.encode())
-    store.make_partitions(range(start_s, start_s + days * DAY_S, HOUR_S))
+    mesh_service.apply_mesh(store, SystemClock(), mesh.encode())
+    store.ensure_partitions(range(start_s, start_s + days * DAY_S, HOUR_S))
     with store.write() as writer:
-        profile_revisions.add(writer.connection, {profile_revisions.digest(profile): profile})
-        profile_revisions.set_complete(writer.connection, profile_revisions.known(writer.connection).values())
-        _scratch.create_all(writer.connection)
-        writer.connection.execute(insert(_pool), _made(np.random.default_rng(8_427)))
+        profile_revisions.add_revisions(writer.connection, {profile_revisions.compute_digest(profile): profile})
+        profile_revisions.set_complete(
+            writer.connection, profile_revisions.load_revision_ids(writer.connection).values()
+        )
+        _SCRATCH_METADATA.create_all(writer.connection)
+        writer.connection.execute(insert(_POOL_TABLE), _build_pool_rows(np.random.default_rng(8_427)))
         hours = range(start_s, start_s + days * DAY_S, HOUR_S)
-        writer.connection.execute(insert(_hours), [{"t": t, "n": n} for n, t in enumerate(hours)])
-    for statement in _statements():
+        writer.connection.execute(insert(_HOUR_TABLE), [{"t": t, "n": n} for n, t in enumerate(hours)])
+    for statement in _build_statements():
         with store.write() as writer:
             writer.connection.execute(text(statement))
     with store.write() as writer:
-        _scratch.drop_all(writer.connection)
+        _SCRATCH_METADATA.drop_all(writer.connection)
 
 
 def fill_chunks(store: Store, start_s: int, days: int) -> int:
     """Chunks of ``RAW_PAIRS`` paths; how many probes they hold."""
-    made = _made(np.random.default_rng(8_427))
+    made = _build_pool_rows(np.random.default_rng(8_427))
     with store.read() as reader:
         agents, targets = mesh_store.load_agents(reader.connection), mesh_store.load_targets(reader.connection)
     paths = [(agent.id, target.id) for agent in agents[:2] for target in targets[2 : 2 + RAW_PAIRS // 2]]
@@ -69,15 +71,15 @@ def fill_chunks(store: Store, start_s: int, days: int) -> int:
         hours = range(start_s, start_s + days * DAY_S, HOUR_S)
         rows = [(src_id, dst_id, t, made[(dst_id * 7 + n) % POOL]["body"]) for n, t in enumerate(hours)]
         with store.write() as writer:
-            writer.replace(tables.chunk, rows)
+            writer.replace_rows(tables.chunk, rows)
     return len(paths) * days * DAY_S
 
 
-def _made(rng: np.random.Generator) -> list[dict[str, Any]]:
+def _build_pool_rows(rng: np.random.Generator) -> list[dict[str, Any]]:
     made = []
     for number in range(POOL):
-        hour = _hour(rng, number)
-        row = dict(zip(tables.rollup_hour.columns.keys(), path_rollups.hour_row(hour), strict=True))
+        hour = _build_hour(rng, number)
+        row = dict(zip(tables.rollup_hour.columns.keys(), path_rollups.build_hour_row(hour), strict=True))
         assert hour.chunk is not None
         made.append(
             {"n": number, "body": hour.chunk.encode()}
@@ -86,7 +88,7 @@ def _made(rng: np.random.Generator) -> list[dict[str, Any]]:
     return made
 
 
-def _hour(rng: np.random.Generator, number: int) -> PathHour:
+def _build_hour(rng: np.random.Generator, number: int) -> PathHour:
     """Some 10 bits of information a probe: queueing of 150 µs or so, one spike in 200, a loss now and then."""
     base_us = 2_000 + 150 * number
     rtts = (
@@ -102,7 +104,7 @@ def _hour(rng: np.random.Generator, number: int) -> PathHour:
         "p99_us": ordered[:, 59], "max_us": ordered[:, 59], "pdv_us": ordered[:, 56] - ordered[:, 0],
         "error_p99_us": rng.integers(20, 30, 60),
     }  # fmt: skip
-    block = window_codec.empty(1)
+    block = window_codec.make_empty_hours(1)
     for place, name in enumerate(COLUMNS):
         block[0, place] = values[name]
     series = [
@@ -112,10 +114,10 @@ def _hour(rng: np.random.Generator, number: int) -> PathHour:
         )
         for minute, row in enumerate(slots.tolist())
     ]  # fmt: skip
-    chunk = Chunk.of(0, series, slots.reshape(-1))
+    chunk = Chunk.from_windows(0, series, slots.reshape(-1))
     return PathHour(
-        key=(0, 0, 0), windows=block[0], packed=window_codec.pack(block)[0],
-        latest=window_codec.pack_latest(block)[0], counters=chunk.counters(), simulated=False, chunk=chunk,
+        key=(0, 0, 0), windows=block[0], packed=window_codec.pack_hours(block)[0],
+        latest=window_codec.pack_latest_windows(block)[0], counters=chunk.compute_counters(), simulated=False, chunk=chunk,
     )  # fmt: skip
 
 
@@ -131,7 +133,7 @@ _STATES = (
 _PATHS = "FROM agent a JOIN target b ON a.site_id <> b.site_id CROSS JOIN bench_hour h"
 
 
-def _statements() -> Sequence[str]:
+def _build_statements() -> Sequence[str]:
     zeros = ", ".join("0" for _ in range(8))
     bad, lost = _BAD.format(n="h.n"), _LOST.format(n="h.n")
     day_bad, day_lost = f"6 * ({_BAD.format(n='(h.n / 24)')})", _LOST.format(n="(h.n / 24)")

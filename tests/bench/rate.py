@@ -7,17 +7,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from tests.bench import peers
-from tests.bench.cable import Cable, address
-from tests.bench.report import INTERVAL_MS, Report, Task, Tool
+from tests.bench.cable import Cable, compute_address
+from tests.bench.report import INTERVAL_MS, ProbeTask, Tool, ToolReport
 
 #: Two tries, because other work on the machine can spoil one.
 TRIES = 2
 #: fping does not skip a probe it is late with but sends it later: it has kept its rate if it took no longer than this.
-SLACK = 1.05
+ELAPSED_RATIO_MAX = 1.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
+class RateSearch:
     """Which rates to try, in this order until one fails, and for how many probes per target (one a second)."""
 
     tool: Tool
@@ -26,7 +26,7 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Try:
+class RateAttempt:
     """One rate, tried once: as many targets as probes a second."""
 
     tool: Tool
@@ -47,22 +47,24 @@ class Try:
 #: leadline refuses more than 50,000/s to one process. fping numbers its probes with 16 bits and uses a number again
 #: after 10 s: three seconds show its speed, twelve what it can go on with.
 SEARCHES = (
-    Search(tool=Tool.LEADLINE, probes=4, rates=(10_000, 20_000, 25_000, 30_000, 40_000, 50_000)),
-    Search(tool=Tool.LEADLINE, probes=12, rates=(20_000, 30_000)),
-    Search(tool=Tool.FPING_BURST, probes=3, rates=(10_000, 20_000)),
-    Search(tool=Tool.FPING_BURST, probes=12, rates=(6_000, 8_000)),
+    RateSearch(tool=Tool.LEADLINE, probes=4, rates=(10_000, 20_000, 25_000, 30_000, 40_000, 50_000)),
+    RateSearch(tool=Tool.LEADLINE, probes=12, rates=(20_000, 30_000)),
+    RateSearch(tool=Tool.FPING_BURST, probes=3, rates=(10_000, 20_000)),
+    RateSearch(tool=Tool.FPING_BURST, probes=12, rates=(6_000, 8_000)),
 )
 SEARCHES_QUICK = (
-    Search(tool=Tool.LEADLINE, probes=2, rates=(10_000, 20_000)),
-    Search(tool=Tool.FPING_BURST, probes=2, rates=(10_000,)),
+    RateSearch(tool=Tool.LEADLINE, probes=2, rates=(10_000, 20_000)),
+    RateSearch(tool=Tool.FPING_BURST, probes=2, rates=(10_000,)),
 )
 
 
-def search(wanted: Search) -> Iterator[Try]:
+def search_rate(wanted: RateSearch) -> Iterator[RateAttempt]:
     """Try the rates upwards; ends with the first that fails ``TRIES`` times, or at which the tool itself gives up."""
     for rate in wanted.rates:
         for _ in range(TRIES):
-            tried = attempt(Task(tool=wanted.tool, addresses=tuple(map(address, range(rate))), probes=wanted.probes))
+            tried = attempt_rate(
+                ProbeTask(tool=wanted.tool, addresses=tuple(map(compute_address, range(rate))), probes=wanted.probes)
+            )
             yield tried
             if tried.carried:
                 break
@@ -72,30 +74,32 @@ def search(wanted: Search) -> Iterator[Try]:
             return
 
 
-def attempt(task: Task) -> Try:
+def attempt_rate(task: ProbeTask) -> RateAttempt:
     """Try one rate on a cable of its own."""
     with Cable() as cable:
         try:
-            measured = peers.measure(task, cable.run)
+            measured = peers.run_tool(task, cable.run)
         except subprocess.TimeoutExpired as error:
-            return judge(task, Report(rtts_ns={}), None, f"not finished after {error.timeout:.0f} s, ended")
-    return judge(task, measured.report, measured.cpu_s, measured.complaint)
+            return evaluate_attempt(
+                task, ToolReport(rtts_ns={}), None, f"not finished after {error.timeout:.0f} s, ended"
+            )
+    return evaluate_attempt(task, measured.report, measured.cpu_s, measured.error_text)
 
 
-def judge(task: Task, report: Report, cpu_s: float | None, complaint: str) -> Try:
+def evaluate_attempt(task: ProbeTask, report: ToolReport, cpu_s: float | None, complaint: str) -> RateAttempt:
     """What a try was worth: carried if every probe was sent in its second and answered."""
     sent = sum(map(len, report.rtts_ns.values()))
     answered = sum(rtt_ns is not None for rtts_ns in report.rtts_ns.values() for rtt_ns in rtts_ns)
     void = sum(map(len, report.void.values()))
     nominal_s = task.probes * INTERVAL_MS / 1_000
     # This engine keeps its slots or says "not sent"; its process lives until the next whole second and the last reply.
-    in_time = not task.is_fping or (report.elapsed_s or nominal_s) <= nominal_s * SLACK
-    return Try(
+    in_time = not task.is_fping or (report.elapsed_s or nominal_s) <= nominal_s * ELAPSED_RATIO_MAX
+    return RateAttempt(
         tool=task.tool,
         rate=len(task.addresses),
         probes=task.probes,
-        carried=not complaint and in_time and answered == task.count,
-        unsent=task.count - sent,
+        carried=not complaint and in_time and answered == task.count_probes,
+        unsent=task.count_probes - sent,
         void=void,
         lost=sent - answered - void,
         elapsed_s=report.elapsed_s,
@@ -104,7 +108,7 @@ def judge(task: Task, report: Report, cpu_s: float | None, complaint: str) -> Tr
     )
 
 
-def highest(tries: Iterable[Try]) -> dict[tuple[Tool, int], int]:
+def find_highest_rates(tries: Iterable[RateAttempt]) -> dict[tuple[Tool, int], int]:
     """The highest rate carried, 0 if none, by tool and by how many seconds each rate was tried for."""
     found: dict[tuple[Tool, int], int] = {}
     for tried in tries:
@@ -113,7 +117,7 @@ def highest(tries: Iterable[Try]) -> dict[tuple[Tool, int], int]:
     return found
 
 
-def sustained(tries: Iterable[Try], tool: Tool) -> int | None:
+def find_sustained_rate(tries: Iterable[RateAttempt], tool: Tool) -> int | None:
     """The highest rate a tool carried for the longest time it was tried for; None if it was not tried."""
-    rates = {probes: rate for (name, probes), rate in highest(tries).items() if name is tool}
+    rates = {probes: rate for (name, probes), rate in find_highest_rates(tries).items() if name is tool}
     return rates[max(rates)] if rates else None

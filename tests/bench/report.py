@@ -21,7 +21,7 @@ class Tool(StrEnum):
     ICMPLIB = "icmplib"
 
 
-class Task(msgspec.Struct, frozen=True, kw_only=True):
+class ProbeTask(msgspec.Struct, frozen=True, kw_only=True):
     """Send ``probes`` echoes to each address, one a second."""
 
     tool: Tool
@@ -33,12 +33,12 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
         return self.tool in (Tool.FPING, Tool.FPING_BURST)
 
     @property
-    def count(self) -> int:
+    def count_probes(self) -> int:
         """Probes in all."""
         return len(self.addresses) * self.probes
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class ToolReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a tool saw, per address."""
 
     #: In order of sending: the RTT in nanoseconds, or None where the tool has none.

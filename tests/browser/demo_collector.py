@@ -17,18 +17,18 @@ from typing import IO
 import msgspec
 
 from leadline import __version__
-from leadline.clock import seeded
+from leadline.clock import make_rng
 from leadline.mesh.parser import parse_mesh
 from leadline.wire import batch as wire
-from leadline_cli.commands.demo import DAY_S, HISTORY_DAYS, SEED, mesh_text
+from leadline_cli.commands.demo import DAY_S, HISTORY_DAYS, SEED, build_mesh_toml
 from leadline_collector.config import read_config
-from leadline_collector.demo.simulation import simulate
+from leadline_collector.demo.simulation import simulate_windows
 from leadline_collector.mesh import service as mesh_service
-from leadline_collector.rollup.worker import compact
-from leadline_collector.server.serve import opened
+from leadline_collector.rollup.worker import run_compaction
+from leadline_collector.server.serve import open_store
 from tests.integration.conftest import Client
 from tests.support.clock import FakeClock
-from tests.support.documents import batch, body, window
+from tests.support.documents import build_batch, build_window, encode_body
 
 #: Thursday, 2026-11-19 10:31:25 UTC: working hours in Europe, and five seconds before the collector brings up to date
 #: what is true now: standing there, it does so every five seconds.
@@ -69,11 +69,11 @@ def locked_collector(directory: Path) -> Iterator[str]:
 
 def _fill(directory: Path) -> None:
     config, clock = read_config({"data_dir": directory}, {}), FakeClock(wall_ns=NOW_S * 1_000_000_000)
-    with opened(config) as store:
-        version = mesh_service.apply(store, clock, mesh_text().encode()).version
-        simulate(store, parse_mesh(mesh_text()), version, START_S, LAST_S + 60, SEED, lambda _: None)
+    with open_store(config) as store:
+        version = mesh_service.apply_mesh(store, clock, build_mesh_toml().encode()).version
+        simulate_windows(store, parse_mesh(build_mesh_toml()), version, START_S, LAST_S + 60, SEED, lambda _: None)
         # Now, and not a minute after the start, somewhere in the middle of the tests.
-        compact(store, clock)
+        run_compaction(store, clock)
 
 
 @contextmanager
@@ -107,15 +107,15 @@ def _address(output: IO[str] | None, log: Path) -> str:
 
 def _deliver(client: Client, site: str, last_s: int) -> None:
     """An hour of windows up to ``last_s`` from the agent of a site to the three others."""
-    rng, agent = seeded(f"{SEED} {site}"), f"{site}-a1"
+    rng, agent = make_rng(f"{SEED} {site}"), f"{site}-a1"
     windows = [
-        (f"{target}-a1", window([rng.randint(60, 140) for _ in range(60)], start_s))
+        (f"{target}-a1", build_window([rng.randint(60, 140) for _ in range(60)], start_s))
         for target in LOCAL
         if target != site
         for start_s in range(last_s - 60 * (WINDOWS - 1), last_s + 1, 60)
     ]
     document = msgspec.structs.replace(
-        batch(*windows, agent=agent, sealed_at_s=last_s + 76),
+        build_batch(*windows, agent=agent, sealed_at_s=last_s + 76),
         clock=wire.ClockState(synchronised=True, offset_us=40, max_error_us=9_000, estimated_error_us=300),
         clock_offset_us=rng.randint(-900, 900),
         clock_offset_error_us=1_200,
@@ -123,7 +123,7 @@ def _deliver(client: Client, site: str, last_s: int) -> None:
     answer = client.send(
         "POST",
         "/api/v1/batches",
-        body(document),
+        encode_body(document),
         client.key(agent, site),
         Content_Encoding="gzip",
         User_Agent=f"leadline-agent/{__version__}",

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests.chaos.run import Options, run
+from tests.chaos.run import ChaosOptions, run_chaos
 from tests.chaos.variants import Variant
 
 
@@ -20,7 +20,7 @@ def main() -> int:
     parser.add_argument("--drain", type=float, default=30.0, help="give up after so many seconds without progress")
     parser.add_argument("--keep", type=Path, help="keep logs, oracles and database in this directory")
     args = parser.parse_args()
-    options = Options(
+    options = ChaosOptions(
         seconds=args.seconds,
         seed=args.seed,
         database=args.database,
@@ -28,9 +28,9 @@ def main() -> int:
         drain_s=args.drain,
         keep=args.keep,
     )
-    report = run(options, lambda text: print(f"{text}\n", end="", flush=True))
-    print(report.text())
-    return 0 if report.good else 1
+    report = run_chaos(options, lambda text: print(f"{text}\n", end="", flush=True))
+    print(report.format_text())
+    return 0 if report.is_good else 1
 
 
 if __name__ == "__main__":

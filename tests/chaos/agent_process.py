@@ -15,19 +15,19 @@ from pathlib import Path
 
 import urllib3
 
-from leadline.clock import seeded
+from leadline.clock import make_rng
 from leadline_agent.agent import AgentLoop
 from leadline_agent.delivery import collector_client
-from leadline_agent.delivery.batch_builder import Sealer
+from leadline_agent.delivery.batch_builder import BatchBuilder
 from leadline_agent.delivery.collector_client import CollectorClient
-from leadline_agent.identity.state_dir import AgentState
-from leadline_agent.spool.filesystem import DirectoryFiles
-from leadline_agent.spool.quota import SpoolLimits
+from leadline_agent.identity.state_dir import StateDirectory
+from leadline_agent.spool.filesystem import DirectoryFileSystem
+from leadline_agent.spool.quota import SpoolQuota
 from leadline_cli.log_format import log_to_stderr
 from tests.chaos.cluster import OPENED
 from tests.chaos.fast_clock import FastClock
 from tests.chaos.oracle import OracleFile, WitnessedSpool
-from tests.chaos.variants import Variant, break_agent, sender_class
+from tests.chaos.variants import Variant, break_agent, choose_sender_class
 
 TIMEOUT = urllib3.Timeout(connect=1.0, read=1.0)
 #: Small, so that a run has many of them.
@@ -36,18 +36,18 @@ SEGMENT_BYTES = 64 << 10
 
 def main() -> int:
     """Run until SIGTERM."""
-    args = _parser().parse_args()
+    args = _build_parser().parse_args()
     log_to_stderr()
     collector_client.TIMEOUT = TIMEOUT
     break_agent(args.variant)
-    loop = _loop(args)
+    loop = _build_agent(args)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.stop())
     loop.run()
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser()
     parser.add_argument("--state-dir", type=Path, required=True)
     parser.add_argument("--oracle", type=Path, required=True)
@@ -58,47 +58,47 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _loop(args: argparse.Namespace) -> AgentLoop:
-    state = AgentState(args.state_dir)
+def _build_agent(args: argparse.Namespace) -> AgentLoop:
+    state = StateDirectory(args.state_dir)
     credential = state.load_credential()
-    clock, rng = FastClock(args.origin_ns), seeded()
+    clock, rng = FastClock(args.origin_ns), make_rng()
     spool = WitnessedSpool(
         oracle=OracleFile(args.oracle),
-        files=DirectoryFiles(args.state_dir / "spool"),
+        file_system=DirectoryFileSystem(args.state_dir / "spool"),
         clock=clock,
         make_epoch=lambda: secrets.token_hex(16),
-        limits=_limits(args.spool_bytes),
+        quota=_build_limits(args.spool_bytes),
     )
     # It knows now what its spool holds: whatever goes from here on it can tell.
     (args.state_dir / OPENED).write_text(str(os.getpid()))
-    sealer = Sealer(credential.agent, spool, clock)
+    sealer = BatchBuilder(credential.agent, spool, clock)
     clients = [
-        CollectorClient(url, credential, state.load_credential, spool.backlog)
+        CollectorClient(url, credential, state.load_credential, spool.get_backlog)
         for url in (credential.collector, *credential.also)
     ]
     source = [sys.executable, "-m", "tests.chaos.source", "--agent", credential.agent]
     source += ["--origin-ns", str(args.origin_ns), "--quiet-file", str(args.quiet_file)]
-    sender = sender_class(args.variant)(clients=clients, spool=spool, sealer=sealer, clock=clock, rng=rng)
+    sender = choose_sender_class(args.variant)(clients=clients, spool=spool, batch_builder=sealer, clock=clock, rng=rng)
     return AgentLoop(
         agent=credential.agent,
         site=credential.site,
-        sender=sender,
-        sealer=sealer,
+        uploader=sender,
+        batch_builder=sealer,
         spool=spool,
-        state=state,
+        state_dir=state,
         clock=clock,
         rng=rng,
-        probe_command=source,
+        prober_command=source,
     )
 
 
-def _limits(bytes_max: int) -> SpoolLimits:
-    return SpoolLimits(
+def _build_limits(bytes_max: int) -> SpoolQuota:
+    return SpoolQuota(
         bytes_max=bytes_max,
         segment_bytes=SEGMENT_BYTES,
         free_bytes_min=0,
         memory_bytes_max=min(8 << 20, bytes_max // 8),
-        dead_bytes_max=bytes_max // 32,
+        dead_letter_bytes_max=bytes_max // 32,
     )
 
 

@@ -19,33 +19,33 @@ import urllib3
 from sqlalchemy.engine import URL
 
 from leadline.wire import codec, control
-from leadline_agent.delivery.collector_client import enrol
-from leadline_agent.identity.state_dir import AgentState, Credential
+from leadline_agent.delivery.collector_client import enrol_agent
+from leadline_agent.identity.state_dir import Credential, StateDirectory
 from tests.chaos.proxy import Proxy
 from tests.chaos.variants import Variant
 from tests.support import postgres
 
 ROOT = Path(__file__).parents[2]
-START_S_MAX = 15.0
+START_TIMEOUT_S = 15.0
 #: The file in which an agent says that it knows its spool.
 OPENED = "opened"
-STOP_S_MAX = 20.0
+STOP_TIMEOUT_S = 20.0
 #: A list of ten thousand gaps takes a while on a machine that also runs everything else.
-ASK_S = 60.0
+REQUEST_TIMEOUT_S = 60.0
 #: A slot every 5 s: twelve in a window, so that a minute costs little.
 MESH_TAIL = '[[group]]\nname = "all"\nkind = "full-mesh"\nsites = [{sites}]\n[probe]\ninterval = "5s"\n'
 
 
-def wait_until(what: str, true: Any, seconds: float = START_S_MAX) -> None:
+def wait_until(what: str, condition: Any, seconds: float = START_TIMEOUT_S) -> None:
     """Return when ``true()`` is; RuntimeError if that does not come."""
     deadline = time.monotonic() + seconds
-    while not true():
+    while not condition():
         if time.monotonic() > deadline:
             raise RuntimeError(f"{what} did not come within {seconds:g} s")
         time.sleep(0.02)
 
 
-class Process:
+class ManagedProcess:
     """A program that can be killed and started again."""
 
     def __init__(self, command: Sequence[str], log: Path) -> None:
@@ -58,7 +58,7 @@ class Process:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(self._command, cwd=ROOT, stdout=log, stderr=log)
 
-    def send(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         """Send a signal."""
         assert self._process is not None
         self._process.send_signal(number)
@@ -75,7 +75,7 @@ class Process:
         assert self._process is not None
         self._process.terminate()
         try:
-            status = self._process.wait(STOP_S_MAX)
+            status = self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self.kill()
             return -signal.SIGKILL
@@ -83,25 +83,25 @@ class Process:
         return status
 
     @property
-    def number(self) -> int | None:
+    def pid(self) -> int | None:
         """The process id; None while it is down."""
         return None if self._process is None else self._process.pid
 
     @property
-    def ended(self) -> int | None:
+    def exit_status(self) -> int | None:
         """The exit status of one that ended by itself; None while it runs or is down on purpose."""
         return None if self._process is None else self._process.poll()
 
 
 @dataclass(slots=True, kw_only=True)
-class Agent:
+class ChaosAgent:
     """An agent, its proxy and where its things are."""
 
     name: str
-    process: Process
+    process: ManagedProcess
     proxy: Proxy
     state_dir: Path
-    oracle: Path
+    oracle_path: Path
     #: Its spool is a small file system of its own.
     is_small: bool
 
@@ -110,21 +110,21 @@ class Agent:
         return self.state_dir / "spool"
 
     @property
-    def knows_its_spool(self) -> bool:
+    def has_recovered_spool(self) -> bool:
         """The process that runs now has read what its spool holds."""
         opened = self.state_dir / OPENED
-        return opened.exists() and opened.read_text() == str(self.process.number)
+        return opened.exists() and opened.read_text() == str(self.process.pid)
 
 
-class Collector:
+class ChaosCollector:
     """The collector on a port that stays its own."""
 
     def __init__(self, home: Path, database: URL | None, variant: Variant, origin_ns: int) -> None:
-        self.port, self.data_dir = free_port(), home / "collector"
+        self.port, self.data_dir = find_free_port(), home / "collector"
         self.data_dir.mkdir()
         self.database = database or URL.create("sqlite", database=str(self.data_dir / "leadline.sqlite"))
-        url = [] if database is None else ["--database-url", postgres.conninfo(database)]
-        self.process = Process(
+        url = [] if database is None else ["--database-url", postgres.build_conninfo(database)]
+        self.process = ManagedProcess(
             [
                 sys.executable, "-m", "tests.chaos.collector_process", "--data-dir", str(self.data_dir), *url,
                 "--port", str(self.port), "--origin-ns", str(origin_ns), "--variant", variant,
@@ -139,23 +139,23 @@ class Collector:
     def start(self) -> None:
         """Start it and wait until it accepts."""
         self.process.start()
-        wait_until("the collector", self._accepts)
+        wait_until("the collector", self._is_accepting)
 
-    def _accepts(self) -> bool:
-        if self.process.ended is not None:
+    def _is_accepting(self) -> bool:
+        if self.process.exit_status is not None:
             raise RuntimeError(f"the collector ended:\n{self.process.log.read_text()[-2000:]}")
         # It listens before it is ready to answer.
         with suppress(urllib3.exceptions.HTTPError):
             return urllib3.request("GET", f"{self.url}/healthz", timeout=1.0, retries=False).status == 200
         return False
 
-    def ask(self, method: str, path: str, body: bytes = b"") -> bytes:
+    def send_admin_request(self, method: str, path: str, body: bytes = b"") -> bytes:
         """As the administrator."""
         key = (self.data_dir / "admin.key").read_text().strip()
         kind = "application/json" if body.startswith(b"{") else "application/toml"
         headers = {"Authorization": f"Bearer {key}", "Content-Type": kind}
         answer = urllib3.request(
-            method, self.url + path, body=body or None, headers=headers, retries=False, timeout=ASK_S
+            method, self.url + path, body=body or None, headers=headers, retries=False, timeout=REQUEST_TIMEOUT_S
         )
         assert answer.status == 200, answer.data
         return answer.data
@@ -165,9 +165,9 @@ class Postgres:
     """A durable PostgreSQL server that can lose all its processes at once."""
 
     def __init__(self, home: Path) -> None:
-        self._identity = postgres._identity(home)
+        self._identity = postgres._choose_identity(home)
         self._home, self._data = home, home / "data"
-        self._binaries = postgres._binaries(home, self._identity)
+        self._binaries = postgres._find_binaries(home, self._identity)
         initdb: list[str | Path] = [
             self._binaries / "initdb",
             "-D",
@@ -189,18 +189,18 @@ class Postgres:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        settings = [*postgres.DURABLE, "wal_writer_delay=10s"]
+        settings = [*postgres.DURABLE_SETTINGS, "wal_writer_delay=10s"]
         options = [word for setting in settings for word in ("-c", setting)]
         command: list[str | Path] = [self._binaries / "postgres", "-D", self._data, "-k", self._home, *options]
         with (self._home / "log").open("ab") as log:
             process = subprocess.Popen(command, cwd=self._home, stdout=log, stderr=log, **self._identity)
         self._process = process
-        postgres._wait(self.server, process, self._home / "log")
+        postgres._wait_until_ready(self.server, process, self._home / "log")
 
     def kill(self) -> None:
         """kill -9 for the server and every process of its own, so that nobody writes what was not written yet."""
         assert self._process is not None
-        children = _children(self._process.pid)
+        children = _list_children(self._process.pid)
         self._process.send_signal(signal.SIGSTOP)
         for pid in children:
             with suppress(ProcessLookupError):
@@ -214,27 +214,27 @@ class Postgres:
 
     def checkpoint(self) -> None:
         """Make everything so far durable, also what a broken variant committed."""
-        postgres._command(self.server, "CHECKPOINT")
+        postgres._execute(self.server, "CHECKPOINT")
 
     def stop(self) -> None:
         """End it for good."""
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
-            self._process.wait(STOP_S_MAX)
+            self._process.wait(STOP_TIMEOUT_S)
             self._process = None
 
 
-def _children(pid: int) -> list[int]:
+def _list_children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     """A port nobody listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
 
-def mesh(agents: Sequence[str]) -> str:
+def build_mesh(agents: Sequence[str]) -> str:
     """A full mesh of sites of one agent each."""
     sites = [
         f'[[site]]\nname = "{name}"\nlatitude = {40 + n}\nlongitude = 8\n'
@@ -245,16 +245,16 @@ def mesh(agents: Sequence[str]) -> str:
     return 'profiles = ["vcf9-stretched-cluster"]\n' + "".join(sites) + tail
 
 
-def enrolled(collector: Collector, site: str, proxy: Proxy, state_dir: Path) -> None:
+def enrol_chaos_agent(collector: ChaosCollector, site: str, proxy: Proxy, state_dir: Path) -> None:
     """Enrol the agent of a site, who will know the collector by its proxy."""
-    answer = collector.ask("POST", "/api/v1/tokens", codec.encode(control.TokenRequest(site=site)))
+    answer = collector.send_admin_request("POST", "/api/v1/tokens", codec.encode(control.TokenRequest(site=site)))
     token = codec.decode(answer, control.TokenAnswer).token
-    found = enrol(collector.url, token, None)
+    found = enrol_agent(collector.url, token, None)
     state_dir.mkdir()
     credential = Credential(
         collector=f"http://127.0.0.1:{proxy.port}", agent=found.agent, site=found.site, key=found.key
     )
-    AgentState(state_dir).save_credential(credential)
+    StateDirectory(state_dir).save_credential(credential)
 
 
 @dataclass(slots=True)
@@ -263,17 +263,17 @@ class SmallDisk:
 
     path: Path
     kib: int
-    mounted: bool = field(default=False)
+    is_mounted: bool = field(default=False)
 
     def mount(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={self.kib}k", "leadline-chaos", self.path], check=True)
-        self.mounted = True
+        self.is_mounted = True
 
     def unmount(self) -> None:
-        if self.mounted:
+        if self.is_mounted:
             subprocess.run(["umount", "-l", self.path], check=True)
-            self.mounted = False
+            self.is_mounted = False
 
     def fill(self) -> None:
         """Leave nothing."""
@@ -281,7 +281,7 @@ class SmallDisk:
             while True:
                 file.write(bytes(4_096))
 
-    def empty(self) -> None:
+    def free(self) -> None:
         """Give it back."""
         (self.path / "ballast").unlink(missing_ok=True)
 

@@ -34,25 +34,25 @@ class _Write:
 
 
 @dataclass(frozen=True, slots=True)
-class _Cut:
+class _Truncation:
     size: int
 
 
-_Change = _Write | _Cut
+_Change = _Write | _Truncation
 
 
 @dataclass(slots=True)
-class _File:
+class _Inode:
     """One inode: what everybody sees, what a crash keeps for certain, and what it may keep."""
 
-    seen: bytearray = field(default_factory=bytearray)
+    cached: bytearray = field(default_factory=bytearray)
     durable: bytearray = field(default_factory=bytearray)
     unsynced: list[_Change] = field(default_factory=list)
     #: Offered to a sync that failed: no sync will write it any more.
-    doomed: list[_Change] = field(default_factory=list)
+    unsyncable: list[_Change] = field(default_factory=list)
 
     def change(self, change: _Change) -> None:
-        _apply(self.seen, change)
+        _apply(self.cached, change)
         self.unsynced.append(change)
 
     def sync(self) -> None:
@@ -61,14 +61,14 @@ class _File:
         self.unsynced = []
 
     def fail_sync(self) -> None:
-        self.doomed += self.unsynced
+        self.unsyncable += self.unsynced
         self.unsynced = []
 
-    def after_crash(self, rng: Random) -> _File:
+    def after_crash(self, rng: Random) -> _Inode:
         """One of the states that a crash may leave."""
         data = bytearray(self.durable)
         mode = rng.choice(("none", "all", "prefix", "any"))
-        changes = [*self.doomed, *self.unsynced]
+        changes = [*self.unsyncable, *self.unsynced]
         if mode == "none":
             changes = []
         elif mode == "prefix":
@@ -78,11 +78,11 @@ class _File:
         for index, change in enumerate(changes):
             torn = mode == "any" or (mode == "prefix" and index == len(changes) - 1)
             _apply(data, change) if not torn else _tear(data, change, rng)
-        return _File(seen=data, durable=bytearray(data))
+        return _Inode(cached=data, durable=bytearray(data))
 
 
 def _apply(data: bytearray, change: _Change) -> None:
-    if isinstance(change, _Cut):
+    if isinstance(change, _Truncation):
         del data[change.size :]
         return
     end = change.offset + len(change.data)
@@ -93,7 +93,7 @@ def _apply(data: bytearray, change: _Change) -> None:
 
 def _tear(data: bytearray, change: _Change, rng: Random) -> None:
     """Let a change reach the disk sector by sector, or only as a size."""
-    if isinstance(change, _Cut):
+    if isinstance(change, _Truncation):
         _apply(data, change)
         return
     end = change.offset + len(change.data)
@@ -106,9 +106,9 @@ def _tear(data: bytearray, change: _Change, rng: Random) -> None:
             data[first:last] = change.data[first - change.offset : last - change.offset]
 
 
-_Names = dict[str, _File]
+_Names = dict[str, _Inode]
 #: (name, the file it means from then on; None when it was removed)
-_Renaming = tuple[tuple[str, _File | None], ...]
+_Renaming = tuple[tuple[str, _Inode | None], ...]
 
 
 class CrashingFiles:
@@ -118,7 +118,7 @@ class CrashingFiles:
         self._names: _Names = dict(names or {})
         self._durable_names: _Names = dict(names or {})
         self._unsynced_names: list[_Renaming] = []
-        self._open: dict[int, tuple[_File, int]] = {}
+        self._open: dict[int, tuple[_Inode, int]] = {}
         self._next_handle = 3
         self._locked = False
         #: Operations that touched the disk so far.
@@ -131,7 +131,7 @@ class CrashingFiles:
         self.capacity: int | None = None
         self.read_only = False
         #: Called before each operation: the moment to look at what a crash would leave.
-        self.watch: Callable[[], None] | None = None
+        self.on_operation: Callable[[], None] | None = None
 
     # -- what a test does to it --
 
@@ -150,9 +150,9 @@ class CrashingFiles:
 
     def after_kill(self) -> CrashingFiles:
         """What the next process finds after a kill -9: everything as it was written, synced or not."""
-        watch, self.watch = self.watch, None
+        watch, self.on_operation = self.on_operation, None
         survivor = deepcopy(self)
-        self.watch = watch
+        self.on_operation = watch
         survivor._open, survivor._locked = {}, False
         survivor.power_loss_at, survivor.failures, survivor.operations = None, {}, 0
         return survivor
@@ -160,8 +160,8 @@ class CrashingFiles:
     def content(self, name: str) -> bytearray:
         """A file's bytes, to be read or damaged in place; the damage is durable."""
         file = self._names[name]
-        file.durable = file.seen
-        return file.seen
+        file.durable = file.cached
+        return file.cached
 
     def remove_directory(self) -> None:
         """What ``rm -rf`` does: names go, open files live on."""
@@ -171,11 +171,11 @@ class CrashingFiles:
     @property
     def used_bytes(self) -> int:
         """What all files take."""
-        return sum(len(file.seen) for file in self._names.values())
+        return sum(len(file.cached) for file in self._names.values())
 
     # -- the port --
 
-    def acquire(self) -> bool:
+    def acquire_lock(self) -> bool:
         if self._locked:
             return False
         if self.read_only:
@@ -183,25 +183,25 @@ class CrashingFiles:
         self._locked = True
         return True
 
-    def release(self) -> None:
+    def release_lock(self) -> None:
         self._locked = False
 
-    def names(self) -> list[str]:
+    def list_names(self) -> list[str]:
         return list(self._names)
 
-    def size(self, name: str) -> int:
-        return len(self._file(name).seen)
+    def get_size(self, name: str) -> int:
+        return len(self._file(name).cached)
 
-    def read(self, name: str, offset: int, size: int) -> bytes:
-        return bytes(self._file(name).seen[offset : offset + size])
+    def read_at(self, name: str, offset: int, size: int) -> bytes:
+        return bytes(self._file(name).cached[offset : offset + size])
 
     def create(self, name: str) -> int:
         self._operate(changes=True)
         if name in self._names:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
-        return self._handle(self._renamed(((name, _File()),)))
+        return self._handle(self._rename_file(((name, _Inode()),)))
 
-    def modify(self, name: str) -> int:
+    def open_existing(self, name: str) -> int:
         self._operate(changes=True)
         return self._handle(self._file(name))
 
@@ -210,7 +210,7 @@ class CrashingFiles:
         file, position = self._open[handle]
         fits = len(data)
         if self.capacity is not None:
-            growth = max(0, position + len(data) - len(file.seen))
+            growth = max(0, position + len(data) - len(file.cached))
             fits -= max(0, growth - max(0, self.capacity - self.used_bytes))
         if fits:
             file.change(_Write(position, data[:fits]))
@@ -220,7 +220,7 @@ class CrashingFiles:
 
     def truncate(self, handle: int, size: int) -> None:
         self._operate(changes=True)
-        self._open[handle][0].change(_Cut(size))
+        self._open[handle][0].change(_Truncation(size))
 
     def fdatasync(self, handle: int) -> None:
         file = self._open[handle][0]
@@ -234,52 +234,52 @@ class CrashingFiles:
     def close(self, handle: int) -> None:
         del self._open[handle]
 
-    def leads_to(self, name: str, handle: int) -> bool:
+    def is_same_file(self, name: str, handle: int) -> bool:
         return self._names.get(name) is self._open[handle][0]
 
     def rename(self, old: str, new: str) -> None:
         self._operate(changes=True)
-        self._renamed(((new, self._file(old)), (old, None)))
+        self._rename_file(((new, self._file(old)), (old, None)))
 
     def unlink(self, name: str) -> None:
         self._operate(changes=True)
         self._file(name)
-        self._renamed(((name, None),))
+        self._rename_file(((name, None),))
 
     def fsync_dir(self) -> None:
         self._operate()
         self._durable_names, self._unsynced_names = dict(self._names), []
 
-    def free_bytes(self) -> int:
+    def get_free_bytes(self) -> int:
         return 1 << 40 if self.capacity is None else max(0, self.capacity - self.used_bytes)
 
     def _operate(self, *, changes: bool = False) -> None:
         self.operations += 1
         if self.power_loss_at is not None and self.operations >= self.power_loss_at:
             raise PowerLossError
-        if self.watch is not None:
-            self.watch()
+        if self.on_operation is not None:
+            self.on_operation()
         code = self.failures.get(self.operations)
         if changes and self.read_only:
             code = errno.EROFS
         if code is not None:
             raise OSError(code, os.strerror(code))
 
-    def _file(self, name: str) -> _File:
+    def _file(self, name: str) -> _Inode:
         if name not in self._names:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
         return self._names[name]
 
-    def _handle(self, file: _File) -> int:
+    def _handle(self, file: _Inode) -> int:
         self._next_handle += 1
         self._open[self._next_handle] = (file, 0)
         return self._next_handle
 
-    def _renamed(self, renaming: _Renaming) -> _File:
+    def _rename_file(self, renaming: _Renaming) -> _Inode:
         _rename(self._names, renaming)
         self._unsynced_names.append(renaming)
         file = renaming[0][1]
-        return file if file is not None else _File()
+        return file if file is not None else _Inode()
 
 
 def _rename(names: _Names, renaming: _Renaming) -> None:

@@ -16,9 +16,9 @@ from typing import Any
 
 import msgspec
 
-from leadline_agent.delivery.batch_builder import unpack
+from leadline_agent.delivery.batch_builder import unpack_batch
 from leadline_agent.spool.index import BatchId, PackedBatch
-from leadline_agent.spool.spool import Committed, NotDurable, Spool
+from leadline_agent.spool.spool import CommitFailure, CommitSuccess, Spool
 from tests.chaos.fast_clock import SPEED
 
 #: A turn of the agent's loop lasts no less: hours in seconds must not become a busy loop.
@@ -44,31 +44,31 @@ class WitnessedSpool(Spool):
         super().__init__(**parameters)
 
     def append(self, batch: PackedBatch) -> int:
-        windows = [[one.target, one.start_s, one.interval_ms] for one in unpack(batch.body).series]
+        windows = [[one.target, one.start_s, one.interval_ms] for one in unpack_batch(batch.body).series]
         self._oracle.write("sealed", *batch.id, hashlib.sha256(batch.body).hexdigest(), windows)
         return super().append(batch)
 
-    def commit(self) -> Committed | NotDurable:
-        return self._witnessed(super().commit())
+    def commit(self) -> CommitSuccess | CommitFailure:
+        return self._record_result(super().commit())
 
-    def close(self) -> Committed | NotDurable:
-        return self._witnessed(super().close())
+    def close(self) -> CommitSuccess | CommitFailure:
+        return self._record_result(super().close())
 
-    def _witnessed(self, result: Committed | NotDurable) -> Committed | NotDurable:
-        if isinstance(result, Committed) and result.accepted:
-            self._oracle.write("accepted", result.accepted)
+    def _record_result(self, result: CommitSuccess | CommitFailure) -> CommitSuccess | CommitFailure:
+        if isinstance(result, CommitSuccess) and result.accepted_ids:
+            self._oracle.write("accepted", result.accepted_ids)
         return result
 
-    def ack(self, batch: BatchId) -> bool:
-        self._oracle.write("acked", *batch)
-        return super().ack(batch)
+    def ack(self, batch_id: BatchId) -> bool:
+        self._oracle.write("acked", *batch_id)
+        return super().ack(batch_id)
 
     def wait(self, timeout_s: float) -> None:
         super().wait(max(timeout_s / SPEED, TURN_S_MIN))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class OracleWindow:
     """One minute of one path."""
 
     agent: str
@@ -78,7 +78,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Name:
+class OracleBatch:
     """A batch, for ever."""
 
     agent: str
@@ -87,47 +87,47 @@ class Name:
 
 
 @dataclass(slots=True, kw_only=True)
-class Told:
+class Promises:
     """All that the agents said."""
 
     #: Digest and windows of every batch that was ever given to a spool.
-    digests: dict[Name, str] = field(default_factory=dict)
-    windows: dict[Name, list[Place]] = field(default_factory=dict)
-    accepted: set[Name] = field(default_factory=set)
-    acked: set[Name] = field(default_factory=set)
+    digests: dict[OracleBatch, str] = field(default_factory=dict)
+    windows: dict[OracleBatch, list[OracleWindow]] = field(default_factory=dict)
+    accepted: set[OracleBatch] = field(default_factory=set)
+    acked: set[OracleBatch] = field(default_factory=set)
 
     @property
-    def places(self) -> set[Place]:
+    def sealed_windows(self) -> set[OracleWindow]:
         """Every window that was ever sealed."""
         return {place for places in self.windows.values() for place in places}
 
 
-def read(files: dict[str, Path]) -> Told:
+def read_oracle_files(files: dict[str, Path]) -> Promises:
     """The oracle files of the agents; a last line that is not whole was never written."""
-    told = Told()
+    told = Promises()
     for agent, path in files.items():
-        for line in _lines(path):
-            _take(told, agent, line)
+        for line in _read_lines(path):
+            _add_record(told, agent, line)
     return told
 
 
-def _lines(path: Path) -> Iterator[list[Any]]:
+def _read_lines(path: Path) -> Iterator[list[Any]]:
     data = path.read_bytes() if path.exists() else b""
     for line in data[: data.rfind(b"\n") + 1].splitlines():
         yield msgspec.json.decode(line)
 
 
-def _take(told: Told, agent: str, line: list[Any]) -> None:
+def _add_record(told: Promises, agent: str, line: list[Any]) -> None:
     what, *facts = line
     if what == "accepted":
-        told.accepted.update(Name(agent=agent, epoch=epoch, seq=seq) for epoch, seq in facts[0])
+        told.accepted.update(OracleBatch(agent=agent, epoch=epoch, seq=seq) for epoch, seq in facts[0])
         return
-    name = Name(agent=agent, epoch=facts[0], seq=facts[1])
+    name = OracleBatch(agent=agent, epoch=facts[0], seq=facts[1])
     if what == "acked":
         told.acked.add(name)
         return
     told.digests[name] = facts[2]
     told.windows[name] = [
-        Place(agent=agent, target=target, start_s=start_s, interval_ms=interval_ms)
+        OracleWindow(agent=agent, target=target, start_s=start_s, interval_ms=interval_ms)
         for target, start_s, interval_ms in facts[3]
     ]

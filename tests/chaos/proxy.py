@@ -21,20 +21,20 @@ from random import Random
 import msgspec
 
 #: The share of requests that a fault touches: the others go through, so that lies and truth are mixed.
-SHARE = 0.6
+FAULT_SHARE = 0.6
 #: Longer than the agent waits.
-HALF_OPEN_S = 1.5
+HALF_OPEN_TIMEOUT_S = 1.5
 SLOW_PIECES = 8
 SLOW_PAUSE_S = 0.05
-CONNECT_S = 3.0
+CONNECT_TIMEOUT_S = 3.0
 
 HTML = b"<html><body>Please accept the terms of this network.</body></html>"
 
 
-class Lie(StrEnum):
+class ProxyFault(StrEnum):
     """What the proxy does to a request. CALM: nothing."""
 
-    CALM = "calm"
+    NONE = "calm"
     #: Closes the connection before anything is forwarded.
     CUT = "cut"
     #: Forwards, and closes before the answer.
@@ -59,13 +59,13 @@ class Lie(StrEnum):
     BUSY = "busy"
     REDIRECT = "redirect"
     #: 401, 404, 409, 422 as a proxy's page.
-    STRANGER = "stranger"
+    FOREIGN_ERROR = "stranger"
     #: Nobody gets through. Not a fault of the schedule: others use it to build up a backlog.
     BLOCKED = "blocked"
 
 
 #: What the schedule fires.
-LIES = tuple(lie for lie in Lie if lie not in {Lie.CALM, Lie.BLOCKED})
+PROXY_FAULTS = tuple(lie for lie in ProxyFault if lie not in {ProxyFault.NONE, ProxyFault.BLOCKED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +81,9 @@ class Proxy:
 
     def __init__(self, collector_port: int, rng: Random) -> None:
         self._collector_port, self._rng = collector_port, rng
-        self.lie = Lie.CALM
+        self.fault = ProxyFault.NONE
         #: How often each lie touched a request.
-        self.fired: Counter[Lie] = Counter()
+        self.fault_counts: Counter[ProxyFault] = Counter()
         #: Digests of batches that the collector acknowledged; the agents are told nothing else.
         self.acknowledged: set[str] = set()
         self._last_ack: bytes | None = None
@@ -107,43 +107,43 @@ class Proxy:
 
     def _serve(self, client: socket.socket) -> None:
         with client, client.makefile("rb") as stream, suppress(OSError, http.client.HTTPException):
-            while (request := _read(stream.readline, stream.read)) is not None:
-                if not self._answer(client, request):
+            while (request := _read_request(stream.readline, stream.read)) is not None:
+                if not self._handle(client, request):
                     return
 
-    def _answer(self, client: socket.socket, request: _Request) -> bool:
+    def _handle(self, client: socket.socket, request: _Request) -> bool:
         """Whether the connection lives on."""
-        lie = self.lie
-        if lie is Lie.BLOCKED:
+        lie = self.fault
+        if lie is ProxyFault.BLOCKED:
             return False
-        if lie is Lie.CALM or self._rng.random() > SHARE:
+        if lie is ProxyFault.NONE or self._rng.random() > FAULT_SHARE:
             client.sendall(self._forward(request))
             return True
-        if lie is Lie.REPLAY and (request.method != "POST" or self._last_ack is None):
+        if lie is ProxyFault.REPLAY and (request.method != "POST" or self._last_ack is None):
             client.sendall(self._forward(request))
             return True
-        self.fired[lie] += 1
-        return self._tell(client, request, lie)
+        self.fault_counts[lie] += 1
+        return self._respond(client, request, lie)
 
-    def _tell(self, client: socket.socket, request: _Request, lie: Lie) -> bool:
-        if lie is Lie.CUT:
+    def _respond(self, client: socket.socket, request: _Request, fault: ProxyFault) -> bool:
+        if fault is ProxyFault.CUT:
             return False
-        if lie is Lie.HALF_OPEN:
-            threading.Event().wait(HALF_OPEN_S)
+        if fault is ProxyFault.HALF_OPEN:
+            threading.Event().wait(HALF_OPEN_TIMEOUT_S)
             return False
-        if lie in _INVENTED:
-            client.sendall(_INVENTED[lie](self))
-            return lie is not Lie.GARBAGE
+        if fault in _FAKE_RESPONSES:
+            client.sendall(_FAKE_RESPONSES[fault](self))
+            return fault is not ProxyFault.GARBAGE
         answer = self._forward(request)
-        if lie is Lie.CUT_ANSWER:
+        if fault is ProxyFault.CUT_ANSWER:
             return False
-        if lie is Lie.RESET:
+        if fault is ProxyFault.RESET:
             client.sendall(answer[: len(answer) // 2])
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             return False
-        if lie is Lie.DUPLICATE:
+        if fault is ProxyFault.DUPLICATE:
             answer = self._forward(request)
-        if lie is Lie.SLOW:
+        if fault is ProxyFault.SLOW:
             _send_slowly(client, answer)
         else:
             client.sendall(answer)
@@ -151,44 +151,44 @@ class Proxy:
 
     def _forward(self, request: _Request) -> bytes:
         """The collector's answer as bytes; OSError when it is away."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._collector_port, timeout=CONNECT_S)
+        connection = http.client.HTTPConnection("127.0.0.1", self._collector_port, timeout=CONNECT_TIMEOUT_S)
         try:
             connection.request(request.method, request.path, request.body or None, request.headers)
             answer = connection.getresponse()
             body = answer.read()
         finally:
             connection.close()
-        self._witness(request, answer.status, body)
-        return _response(answer.status, body, dict(answer.getheaders()))
+        self._record_ack(request, answer.status, body)
+        return _build_response(answer.status, body, dict(answer.getheaders()))
 
-    def _witness(self, request: _Request, status: int, body: bytes) -> None:
+    def _record_ack(self, request: _Request, status: int, body: bytes) -> None:
         digest = hashlib.sha256(request.body).hexdigest()
-        if request.method == "POST" and status == 200 and _digest_in(body) == digest:
+        if request.method == "POST" and status == 200 and _extract_digest(body) == digest:
             self.acknowledged.add(digest)
             self._last_ack = body
 
-    def stranger(self) -> bytes:
+    def build_foreign_error(self) -> bytes:
         """A refusal that no collector wrote."""
-        return _response(self._rng.choice((401, 404, 409, 422)), HTML, {"Content-Type": "text/html"})
+        return _build_response(self._rng.choice((401, 404, 409, 422)), HTML, {"Content-Type": "text/html"})
 
-    def replay(self) -> bytes:
+    def replay_ack(self) -> bytes:
         """The last acknowledgement once more."""
         assert self._last_ack is not None
-        return _response(200, self._last_ack, {"Content-Type": "application/json"})
+        return _build_response(200, self._last_ack, {"Content-Type": "application/json"})
 
 
-_INVENTED: dict[Lie, Callable[[Proxy], bytes]] = {
-    Lie.GARBAGE: lambda _: b"\x16\x03\x01\x00\xff" * 40,
-    Lie.PORTAL: lambda _: _response(200, HTML, {"Content-Type": "text/html"}),
-    Lie.EMPTY_200: lambda _: _response(200, b'{"status":"ok"}', {"Content-Type": "application/json"}),
-    Lie.BUSY: lambda _: _response(503, b"", {"Retry-After": "2"}),
-    Lie.REDIRECT: lambda _: _response(302, b"", {"Location": "http://127.0.0.1:1/"}),
-    Lie.STRANGER: Proxy.stranger,
-    Lie.REPLAY: Proxy.replay,
+_FAKE_RESPONSES: dict[ProxyFault, Callable[[Proxy], bytes]] = {
+    ProxyFault.GARBAGE: lambda _: b"\x16\x03\x01\x00\xff" * 40,
+    ProxyFault.PORTAL: lambda _: _build_response(200, HTML, {"Content-Type": "text/html"}),
+    ProxyFault.EMPTY_200: lambda _: _build_response(200, b'{"status":"ok"}', {"Content-Type": "application/json"}),
+    ProxyFault.BUSY: lambda _: _build_response(503, b"", {"Retry-After": "2"}),
+    ProxyFault.REDIRECT: lambda _: _build_response(302, b"", {"Location": "http://127.0.0.1:1/"}),
+    ProxyFault.FOREIGN_ERROR: Proxy.build_foreign_error,
+    ProxyFault.REPLAY: Proxy.replay_ack,
 }
 
 
-def _read(readline: Callable[[], bytes], read: Callable[[int], bytes]) -> _Request | None:
+def _read_request(readline: Callable[[], bytes], read: Callable[[int], bytes]) -> _Request | None:
     """The next request of a connection; None at its end."""
     words = readline().split()
     if len(words) != 3:
@@ -202,7 +202,7 @@ def _read(readline: Callable[[], bytes], read: Callable[[int], bytes]) -> _Reque
     return _Request(words[0].decode(), words[1].decode(), kept, body)
 
 
-def _response(status: int, body: bytes, headers: dict[str, str]) -> bytes:
+def _build_response(status: int, body: bytes, headers: dict[str, str]) -> bytes:
     skipped = {"connection", "content-length", "transfer-encoding"}
     lines = [f"HTTP/1.1 {status} {http.client.responses.get(status, 'Unknown')}"]
     lines += [f"{name}: {value}" for name, value in headers.items() if name.lower() not in skipped]
@@ -217,7 +217,7 @@ def _send_slowly(client: socket.socket, answer: bytes) -> None:
         threading.Event().wait(SLOW_PAUSE_S)
 
 
-def _digest_in(body: bytes) -> str | None:
+def _extract_digest(body: bytes) -> str | None:
     try:
         return str(msgspec.json.decode(body, type=dict[str, object]).get("digest"))
     except msgspec.DecodeError:

@@ -17,14 +17,23 @@ from pathlib import Path
 import msgspec
 from sqlalchemy.engine import URL
 
-from leadline.clock import SystemClock, seeded
+from leadline.clock import SystemClock, make_rng
 from leadline_collector.gaps.documents import GapsAnswer
 from leadline_collector.gaps.service import LIMIT_MAX
 from tests.chaos import checker, oracle, source
-from tests.chaos.checker import Check, Verdict
-from tests.chaos.cluster import Agent, Collector, Postgres, Process, SmallDisk, enrolled, mesh, wait_until
-from tests.chaos.nemesis import Fault, Nemesis
-from tests.chaos.proxy import LIES, Lie, Proxy
+from tests.chaos.checker import ChaosVerdict, ConsistencyCheck
+from tests.chaos.cluster import (
+    ChaosAgent,
+    ChaosCollector,
+    ManagedProcess,
+    Postgres,
+    SmallDisk,
+    build_mesh,
+    enrol_chaos_agent,
+    wait_until,
+)
+from tests.chaos.nemesis import ChaosFault, Nemesis
+from tests.chaos.proxy import PROXY_FAULTS, Proxy, ProxyFault
 from tests.chaos.variants import Variant
 from tests.support import postgres
 
@@ -37,7 +46,7 @@ CHECK_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class ChaosOptions:
     """What to run."""
 
     seconds: float
@@ -48,84 +57,84 @@ class Options:
     #: hour of the fast clocks is 15 s, and a rewind may have to wait for it.
     drain_s: float = 30.0
     #: What may happen; a short run for a variant needs little.
-    faults: Sequence[Fault] = tuple(Fault)
-    lies: Sequence[Lie] = LIES
+    faults: Sequence[ChaosFault] = tuple(ChaosFault)
+    proxy_faults: Sequence[ProxyFault] = PROXY_FAULTS
     #: Where logs, oracles and the SQLite file stay; None has them removed.
     keep: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class ChaosReport:
     """What came of it."""
 
-    verdict: Verdict
+    verdict: ChaosVerdict
     fired: Counter[str]
     #: Kinds of fault that never fired: the run proves nothing about them.
-    silent: list[str]
+    unfired: list[str]
     drained_s: float
 
     @property
-    def good(self) -> bool:
-        return self.verdict.good and not self.silent
+    def is_good(self) -> bool:
+        return self.verdict.is_good and not self.unfired
 
-    def text(self) -> str:
+    def format_text(self) -> str:
         """For a person."""
         fired = ", ".join(f"{kind} {count}" for kind, count in sorted(self.fired.items()))
-        figures = ", ".join(f"{count:,} {what}" for what, count in self.verdict.figures.items())
-        problems = [*self.verdict.wrong.lines(), *self.verdict.missing.lines()]
-        problems += [f"never fired: {', '.join(self.silent)}"] if self.silent else []
-        said = "nothing lost, nothing twice" if self.good else "\n".join(["BROKEN", *problems])
+        figures = ", ".join(f"{count:,} {what}" for what, count in self.verdict.counts.items())
+        problems = [*self.verdict.violations.format_lines(), *self.verdict.missing.format_lines()]
+        problems += [f"never fired: {', '.join(self.unfired)}"] if self.unfired else []
+        said = "nothing lost, nothing twice" if self.is_good else "\n".join(["BROKEN", *problems])
         return f"faults: {fired}\n{figures}; drained in {self.drained_s:.1f} s\n{said}"
 
 
-def run(options: Options, say: Callable[[str], None]) -> Report:
+def run_chaos(options: ChaosOptions, say: Callable[[str], None]) -> ChaosReport:
     """Everything; processes and mounts are gone at the end."""
     home = Path(tempfile.mkdtemp(prefix="leadline-chaos-", dir="/tmp"))
     with ExitStack() as stack:
-        stack.callback(_put_away, home, options.keep)
+        stack.callback(_clean_up, home, options.keep)
         started = time.monotonic()
         say(f"seed {options.seed}, {options.seconds:g} s on {options.database}, variant {options.variant}, in {home}")
-        world = stack.enter_context(_world(home, options))
-        nemesis = world.nemesis(options, lambda text: say(f"{time.monotonic() - started:6.1f} s  {text}"))
+        world = stack.enter_context(_start_run(home, options))
+        nemesis = world.create_nemesis(options, lambda text: say(f"{time.monotonic() - started:6.1f} s  {text}"))
         nemesis.run(options.seconds)
         say(f"{time.monotonic() - started:6.1f} s  the faults stop")
-        return world.drained(nemesis, options)
+        return world.drain(nemesis, options)
 
 
-def _put_away(home: Path, keep: Path | None) -> None:
+def _clean_up(home: Path, keep: Path | None) -> None:
     if keep is not None:
         shutil.copytree(home, keep, dirs_exist_ok=True)
     shutil.rmtree(home, ignore_errors=True)
 
 
 @dataclass(slots=True, kw_only=True)
-class World:
+class ChaosRun:
     """All that runs."""
 
-    agents: list[Agent]
-    collector: Collector
+    agents: list[ChaosAgent]
+    collector: ChaosCollector
     postgres: Postgres | None
     disk: SmallDisk | None
     quiet_file: Path
     origin_ns: int
 
-    def nemesis(self, options: Options, say: Callable[[str], None]) -> Nemesis:
+    def create_nemesis(self, options: ChaosOptions, say: Callable[[str], None]) -> Nemesis:
         return Nemesis(
             agents=self.agents,
             collector=self.collector,
             postgres=self.postgres,
             disk=self.disk,
-            journal=lambda: checker.journal_digests(self.collector.database),
-            rng=seeded(options.seed),
+            journal=lambda: checker.read_journal_digests(self.collector.database),
+            rng=make_rng(options.seed),
             say=say,
             faults=options.faults,
-            lies=options.lies,
+            proxy_faults=options.proxy_faults,
         )
 
-    def drained(self, nemesis: Nemesis, options: Options) -> Report:
+    def drain(self, nemesis: Nemesis, options: ChaosOptions) -> ChaosReport:
         """Check until nothing is missing, something is wrong for ever, or nothing arrives any more."""
         self.quiet_file.touch()
-        due = self._told().accepted
+        due = self._read_promises().accepted
         started = progress_at = time.monotonic()
         fewest: float = math.inf
         while True:
@@ -135,42 +144,42 @@ class World:
             now, missing = time.monotonic(), verdict.missing.counts.total()
             if missing < fewest:
                 fewest, progress_at = missing, now
-            if verdict.good or verdict.wrong.counts or now - progress_at > options.drain_s:
+            if verdict.is_good or verdict.violations.counts or now - progress_at > options.drain_s:
                 break
             # The proxies run in this process: most of its time is theirs.
             time.sleep(max(CHECK_EVERY_S, 3 * (now - check_at)))
         took_s = time.monotonic() - started
-        fired = sum((agent.proxy.fired for agent in self.agents), Counter()) + nemesis.harm.fired
-        kinds = [*nemesis.kinds, *nemesis.lies]
-        return Report(
-            verdict=verdict, fired=fired, silent=[kind for kind in kinds if not fired[kind]], drained_s=took_s
+        fired = sum((agent.proxy.fault_counts for agent in self.agents), Counter()) + nemesis.fault_log.fired
+        kinds = [*nemesis.faults, *nemesis.proxy_faults]
+        return ChaosReport(
+            verdict=verdict, fired=fired, unfired=[kind for kind in kinds if not fired[kind]], drained_s=took_s
         )
 
-    def _told(self) -> oracle.Told:
-        return oracle.read({agent.name: agent.oracle for agent in self.agents})
+    def _read_promises(self) -> oracle.Promises:
+        return oracle.read_oracle_files({agent.name: agent.oracle_path for agent in self.agents})
 
-    def _check(self, due: set[oracle.Name], nemesis: Nemesis) -> Verdict:
+    def _check(self, due: set[oracle.OracleBatch], nemesis: Nemesis) -> ChaosVerdict:
         # The store first: what it holds was sealed, and what an agent took for delivered acknowledged, before.
         stored = checker.read_store(self.collector.database)
-        told = self._told()
-        return Check(
-            told=told,
+        told = self._read_promises()
+        return ConsistencyCheck(
+            promises=told,
             due=due,
             stored=stored,
-            holes={agent.name: self._holes(agent.name) for agent in self.agents},
-            harm=nemesis.harm,
-            acknowledged=nemesis.acknowledged(),
+            holes={agent.name: self._fetch_gaps(agent.name) for agent in self.agents},
+            harm=nemesis.fault_log,
+            acknowledged=nemesis.collect_acknowledged(),
             small={agent.name for agent in self.agents if agent.is_small},
         ).run()
 
-    def _holes(self, agent: str) -> list[tuple[int, int]]:
+    def _fetch_gaps(self, agent: str) -> list[tuple[int, int]]:
         """What the collector lists as missing of all the minutes of the run."""
-        from_s: int | None = source.base_s(self.origin_ns)
-        end_s = source.base_s(self.origin_ns) + source.BACK_S
+        from_s: int | None = source.compute_base_s(self.origin_ns)
+        end_s = source.compute_base_s(self.origin_ns) + source.HISTORY_S
         holes: list[tuple[int, int]] = []
         while from_s is not None:
             path = f"/api/v1/agents/{agent}/gaps?from={from_s}&to={end_s}&limit={LIMIT_MAX}"
-            answer = msgspec.json.decode(self.collector.ask("GET", path), type=GapsAnswer)
+            answer = msgspec.json.decode(self.collector.send_admin_request("GET", path), type=GapsAnswer)
             holes += [(gap.start_s, gap.end_s) for gap in answer.gaps]
             from_s = answer.next_from
         return holes
@@ -178,25 +187,25 @@ class World:
     def _assert_up(self) -> None:
         """Every process that was not ended on purpose runs."""
         for process in (self.collector.process, *(agent.process for agent in self.agents)):
-            if process.ended is not None:
-                raise RuntimeError(f"ended by itself with {process.ended}:\n{process.log.read_text()[-3000:]}")
+            if process.exit_status is not None:
+                raise RuntimeError(f"ended by itself with {process.exit_status}:\n{process.log.read_text()[-3000:]}")
 
 
 @contextmanager
-def _world(home: Path, options: Options) -> Iterator[World]:
+def _start_run(home: Path, options: ChaosOptions) -> Iterator[ChaosRun]:
     origin_ns = SystemClock().wall_ns()
     with ExitStack() as stack:
-        server = stack.enter_context(_postgres(options))
+        server = stack.enter_context(_run_postgres(options))
         database = postgres.create_database(server.server, "chaos") if server else None
         if database is not None:
-            _migrate(database)
-        collector = Collector(home, database, options.variant, origin_ns)
+            _migrate_database(database)
+        collector = ChaosCollector(home, database, options.variant, origin_ns)
         stack.callback(collector.process.kill)
         collector.start()
-        collector.ask("PUT", "/api/v1/mesh", mesh(SITES).encode())
+        collector.send_admin_request("PUT", "/api/v1/mesh", build_mesh(SITES).encode())
         disk = SmallDisk(home / SMALL / "spool", SMALL_DISK_KIB) if os.geteuid() == 0 else None
         quiet_file = home / "quiet"
-        agents = [_agent(home, site, collector, options, origin_ns, quiet_file) for site in SITES]
+        agents = [_create_agent(home, site, collector, options, origin_ns, quiet_file) for site in SITES]
         if server is not None:
             server.checkpoint()
         if disk is not None:
@@ -207,14 +216,16 @@ def _world(home: Path, options: Options) -> Iterator[World]:
             stack.callback(agent.process.kill)
             agent.process.start()
         for agent in agents:
-            wait_until("the first window", lambda agent=agent: agent.oracle.exists() and agent.oracle.stat().st_size)
-        yield World(
+            wait_until(
+                "the first window", lambda agent=agent: agent.oracle_path.exists() and agent.oracle_path.stat().st_size
+            )
+        yield ChaosRun(
             agents=agents, collector=collector, postgres=server, disk=disk, quiet_file=quiet_file, origin_ns=origin_ns
         )
 
 
 @contextmanager
-def _postgres(options: Options) -> Iterator[Postgres | None]:
+def _run_postgres(options: ChaosOptions) -> Iterator[Postgres | None]:
     if options.database == "sqlite":
         yield None
         return
@@ -228,7 +239,7 @@ def _postgres(options: Options) -> Iterator[Postgres | None]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _migrate(database: URL) -> None:
+def _migrate_database(database: URL) -> None:
     from leadline_collector.db import schema
     from leadline_collector.db.engine import Database
 
@@ -239,21 +250,23 @@ def _migrate(database: URL) -> None:
         opened.close()
 
 
-def _agent(home: Path, site: str, collector: Collector, options: Options, origin_ns: int, quiet_file: Path) -> Agent:
-    proxy = Proxy(collector.port, seeded(f"{options.seed} {site}"))
+def _create_agent(
+    home: Path, site: str, collector: ChaosCollector, options: ChaosOptions, origin_ns: int, quiet_file: Path
+) -> ChaosAgent:
+    proxy = Proxy(collector.port, make_rng(f"{options.seed} {site}"))
     state_dir, oracle_file = home / site, home / f"{site}.oracle"
-    enrolled(collector, site, proxy, state_dir)
+    enrol_chaos_agent(collector, site, proxy, state_dir)
     command = [
         sys.executable, "-m", "tests.chaos.agent_process", "--state-dir", str(state_dir), "--oracle", str(oracle_file),
         "--origin-ns", str(origin_ns), "--quiet-file", str(quiet_file), "--variant", options.variant,
     ]  # fmt: skip
     if site == SMALL:
         command += ["--spool-bytes", str(SMALL_SPOOL_BYTES)]
-    return Agent(
+    return ChaosAgent(
         name=f"{site}-a1",
-        process=Process(command, home / f"{site}.log"),
+        process=ManagedProcess(command, home / f"{site}.log"),
         proxy=proxy,
         state_dir=state_dir,
-        oracle=oracle_file,
+        oracle_path=oracle_file,
         is_small=site == SMALL,
     )

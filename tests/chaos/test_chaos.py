@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from tests.chaos.nemesis import Fault
-from tests.chaos.proxy import Lie
-from tests.chaos.run import Options, Report, run
+from tests.chaos.nemesis import ChaosFault
+from tests.chaos.proxy import ProxyFault
+from tests.chaos.run import ChaosOptions, ChaosReport, run_chaos
 from tests.chaos.variants import Variant
 
 pytestmark = [
@@ -20,41 +20,58 @@ pytestmark = [
 
 #: What brings each variant to light, on which database, and what the checker then says.
 BROKEN = {
-    Variant.ANY_200: ("sqlite", (Fault.AGENT_STOP,), (Lie.PORTAL,), "taken for delivered"),
-    Variant.DELETE_BEFORE_SEND: ("sqlite", (Fault.AGENT_KILL,), (Lie.CUT,), "taken for delivered"),
-    Variant.ACK_BEFORE_COMMIT: ("sqlite", (Fault.COLLECTOR_KILL,), (Lie.CUT,), "acknowledged and not in the journal"),
-    Variant.NO_DEDUP: ("sqlite", (Fault.AGENT_STOP,), (Lie.DUPLICATE,), "ledger that counts otherwise"),
-    Variant.ASYNC_COMMIT: ("postgresql", (Fault.POSTGRES_KILL,), (Lie.CUT,), "acknowledged and not in the journal"),
+    Variant.ANY_200: ("sqlite", (ChaosFault.AGENT_STOP,), (ProxyFault.PORTAL,), "taken for delivered"),
+    Variant.DELETE_BEFORE_SEND: ("sqlite", (ChaosFault.AGENT_KILL,), (ProxyFault.CUT,), "taken for delivered"),
+    Variant.ACK_BEFORE_COMMIT: (
+        "sqlite",
+        (ChaosFault.COLLECTOR_KILL,),
+        (ProxyFault.CUT,),
+        "acknowledged and not in the journal",
+    ),
+    Variant.NO_DEDUP: ("sqlite", (ChaosFault.AGENT_STOP,), (ProxyFault.DUPLICATE,), "ledger that counts otherwise"),
+    Variant.ASYNC_COMMIT: (
+        "postgresql",
+        (ChaosFault.POSTGRES_KILL,),
+        (ProxyFault.CUT,),
+        "acknowledged and not in the journal",
+    ),
 }
 
 
-def problems(report: Report) -> str:
-    return "\n".join([*report.verdict.wrong.lines(), *report.verdict.missing.lines()])
+def problems(report: ChaosReport) -> str:
+    return "\n".join([*report.verdict.violations.format_lines(), *report.verdict.missing.format_lines()])
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_nothing_is_lost_and_nothing_is_there_twice(database: str) -> None:
     """Every fault fires once; every accepted window is in the store once with its value, or told as lost."""
-    report = run(Options(seconds=12, seed=1, database=database), print)
+    report = run_chaos(ChaosOptions(seconds=12, seed=1, database=database), print)
 
-    assert report.good, report.text()
-    assert report.verdict.figures["stored"] > 500
+    assert report.is_good, report.format_text()
+    assert report.verdict.counts["stored"] > 500
 
 
 @pytest.mark.parametrize("variant", list(BROKEN))
 def test_a_broken_product_is_noticed(variant: Variant) -> None:
     """The variant is caught by a run of a few seconds, and for the reason it is broken."""
     database, faults, lies, said = BROKEN[variant]
-    options = Options(seconds=3, seed=1, database=database, variant=variant, faults=faults, lies=lies, drain_s=3)
+    options = ChaosOptions(
+        seconds=3, seed=1, database=database, variant=variant, faults=faults, proxy_faults=lies, drain_s=3
+    )
 
-    report = run(options, print)
+    report = run_chaos(options, print)
 
-    assert report.silent == []
-    assert said in problems(report), report.text()
+    assert report.unfired == []
+    assert said in problems(report), report.format_text()
 
 
 def test_the_product_is_not_taken_for_a_variant() -> None:
     """Under the same few faults the unbroken product is found good."""
-    report = run(Options(seconds=3, seed=1, faults=(Fault.AGENT_STOP,), lies=(Lie.PORTAL, Lie.DUPLICATE)), print)
+    report = run_chaos(
+        ChaosOptions(
+            seconds=3, seed=1, faults=(ChaosFault.AGENT_STOP,), proxy_faults=(ProxyFault.PORTAL, ProxyFault.DUPLICATE)
+        ),
+        print,
+    )
 
-    assert report.good, report.text()
+    assert report.is_good, report.format_text()

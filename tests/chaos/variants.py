@@ -15,10 +15,10 @@ from sqlalchemy.engine import Engine
 
 from leadline.wire import batch as wire
 from leadline_agent.delivery import collector_client, upload_policy
-from leadline_agent.delivery.responses import Answer, Kind, read_answer
-from leadline_agent.delivery.uploader import Sender
+from leadline_agent.delivery.responses import BatchResponse, ResponseKind, parse_response
+from leadline_agent.delivery.uploader import Uploader
 from leadline_agent.spool.index import BatchId
-from leadline_collector.db.transactions import Store, Writer
+from leadline_collector.db.transactions import Store, WriteTransaction
 from leadline_collector.journal import store as journal_store
 from leadline_collector.journal.store import JournalEntry
 
@@ -43,15 +43,15 @@ class Variant(StrEnum):
     ASYNC_COMMIT = "async-commit"
 
 
-def sender_class(variant: Variant) -> type[Sender]:
+def choose_sender_class(variant: Variant) -> type[Uploader]:
     """The sender of an agent."""
-    return _ForgettingSender if variant is Variant.DELETE_BEFORE_SEND else Sender
+    return _ForgettingSender if variant is Variant.DELETE_BEFORE_SEND else Uploader
 
 
 def break_agent(variant: Variant) -> None:
     """Patch the agent's process."""
     if variant is Variant.ANY_200:
-        vars(collector_client)["read_answer"] = _any_200
+        vars(collector_client)["parse_response"] = _accept_any_200
 
 
 def break_collector(variant: Variant) -> None:
@@ -59,40 +59,40 @@ def break_collector(variant: Variant) -> None:
     if variant is Variant.ACK_BEFORE_COMMIT:
         Store.transact = _transact_later  # type: ignore[method-assign]
     elif variant is Variant.NO_DEDUP:
-        journal_store.add_batch = _add_batch_again
+        journal_store.add_batch = _add_batch_twice
     elif variant is Variant.ASYNC_COMMIT:
         event.listen(Engine, "begin", _commit_lazily)
 
 
-class _ForgettingSender(Sender):
-    def _send(self, choice: upload_policy.Send, name: BatchId, body: bytes) -> None:
+class _ForgettingSender(Uploader):
+    def _post_batch(self, choice: upload_policy.Send, name: BatchId, body: bytes) -> None:
         self._spool.ack(name)
-        super()._send(choice, name, body)
+        super()._post_batch(choice, name, body)
 
 
-def _any_200(status: int, retry_after: str, body: bytes, digest: str) -> Answer:
-    found = read_answer(status, retry_after, body, digest)
-    if status != 200 or found.kind is Kind.STORED:
+def _accept_any_200(status: int, retry_after: str, body: bytes, digest: str) -> BatchResponse:
+    found = parse_response(status, retry_after, body, digest)
+    if status != 200 or found.kind is ResponseKind.STORED:
         return found
-    return Answer(kind=Kind.STORED, reason="200", status=200, ack=wire.Ack(digest=digest))
+    return BatchResponse(kind=ResponseKind.STORED, reason="200", status=200, ack=wire.Ack(digest=digest))
 
 
-class _NotYetError(Exception):
+class _RollbackError(Exception):
     """Rolls a transaction back once its result is known."""
 
 
-def _transact_later(self: Store, work: Callable[[Writer], Any]) -> Any:
+def _transact_later(self: Store, work: Callable[[WriteTransaction], Any]) -> Any:
     results = []
     try:
         with self.write() as writer:
             results.append(work(writer))
-            raise _NotYetError
-    except _NotYetError:
+            raise _RollbackError
+    except _RollbackError:
         threading.Timer(COMMIT_LATE_S, _commit, (self, work)).start()
     return results[0]
 
 
-def _commit(store: Store, work: Callable[[Writer], Any]) -> None:
+def _commit(store: Store, work: Callable[[WriteTransaction], Any]) -> None:
     with store.write() as writer:
         work(writer)
 
@@ -100,7 +100,7 @@ def _commit(store: Store, work: Callable[[Writer], Any]) -> None:
 _add_batch = journal_store.add_batch
 
 
-def _add_batch_again(connection: Connection, entry: JournalEntry) -> int | None:
+def _add_batch_twice(connection: Connection, entry: JournalEntry) -> int | None:
     batches = _add_batch(connection, entry)
     if batches is not None:
         return batches

@@ -201,7 +201,7 @@ def schema_sqlite() -> Files:
 
 def schema_postgresql() -> Files:
     """The schema on PostgreSQL as its catalogue describes it."""
-    with postgres.server() as url:
+    with postgres.run_server() as url:
         name = "leadline_golden"
         postgres.drop_database(url, name)
         try:

@@ -39,18 +39,18 @@ from leadline.model import ErrorBound, Failure, Miss, Window
 from leadline.wire import batch as wire
 from leadline_agent.delivery import batch_builder
 from leadline_agent.spool.spool import Spool
-from leadline_agent.spool.usage import Usage
+from leadline_agent.spool.usage import SpoolUsage
 from leadline_collector.config import CollectorConfig
 from leadline_collector.db import tables
 from leadline_collector.db.transactions import Store
-from leadline_collector.rollup.worker import compact
-from leadline_collector.server.serve import opened, running
+from leadline_collector.rollup.worker import run_compaction
+from leadline_collector.server.serve import open_store, serve_in_thread
 from tests.chaos.fast_clock import FastClock
-from tests.chaos.spool_oracle import waiting
+from tests.chaos.spool_oracle import iter_waiting
 from tests.integration.conftest import Client
 from tests.support.clock import FakeClock
-from tests.support.documents import MESH, batch, body
-from tests.support.live_agent import LiveAgent, until
+from tests.support.documents import MESH, build_batch, encode_body
+from tests.support.live_agent import LiveAgent, wait_until
 
 FOLDER = Path(__file__).parent / "golden" / "relics"
 AGENT, COLLECTOR = FOLDER / "agent", FOLDER / "collector"
@@ -106,7 +106,7 @@ def collector_on(data_dir: Path, clock: Clock) -> Iterator[Collector]:
     config = CollectorConfig(
         data_dir=data_dir, database=URL.create("sqlite", database=str(data_dir / DATABASE)), port=0
     )
-    with opened(config) as store, running(config, store, clock) as url:
+    with open_store(config) as store, serve_in_thread(config, store, clock) as url:
         client = Client(url=url, admin_key=(data_dir / "admin.key").read_text().strip())
         yield Collector(client=client, store=store, data_dir=data_dir)
         client.pool.clear()
@@ -139,13 +139,13 @@ def expected() -> Any:
 
 def contents(spool: Spool) -> dict[str, Any]:
     """Return the batches that wait, oldest first, each with its digest, and the losses to report."""
-    usage: Usage = spool.usage()
+    usage: SpoolUsage = spool.get_usage()
     return {
         "waiting": [
-            [*one.id, one.windows, one.t_first_s, one.t_last_s, sha256(spool.body(one.id) or b"")]
-            for one in waiting(spool)
+            [*one.id, one.windows, one.t_first_s, one.t_last_s, sha256(spool.read_body(one.id) or b"")]
+            for one in iter_waiting(spool)
         ],
-        "tombstones": [msgspec.to_builtins(one) for one in spool.tombstones()],
+        "tombstones": [msgspec.to_builtins(one) for one in spool.list_undelivered_losses()],
         "acked": usage.acked,
         "dead": usage.dead,
     }
@@ -196,10 +196,10 @@ def _measured(data_dir: Path) -> None:
                     (target, _window(rng, t)) for t in range(first_s, first_s + HOUR_S, 60) if rng.random() < 0.97
                 ]
                 gaps = [_GAP] if hour == 2 else []
-                document = batch(*windows, agent=agent, seq=hour, sealed_at_s=first_s + HOUR_S + 16)
+                document = build_batch(*windows, agent=agent, seq=hour, sealed_at_s=first_s + HOUR_S + 16)
                 answer = client.post(msgspec.structs.replace(document, gaps=gaps), key)
                 assert answer.status == 200, answer.body
-        compact(collector.store, clock)
+        run_compaction(collector.store, clock)
 
 
 _GAP = wire.Gap(
@@ -240,14 +240,14 @@ def _agent(data_dir: Path, state_dir: Path) -> dict[str, Any]:
         )  # fmt: skip
         token.unlink()
         first = _live(state_dir, collector.client.url, clock, epochs[0]).start()
-        until(lambda: len(first.accepted()) >= 6, "six batches")
-        until(lambda: _delivered(collector) >= 6, "their delivery")
+        wait_until(lambda: len(first.read_accepted()) >= 6, "six batches")
+        wait_until(lambda: _delivered(collector) >= 6, "their delivery")
         first.stop()
         acked = [row[1:] for row in collector.journal() if row[0] == "fra1"]
     for number in (1, 3):
         _offline(state_dir, clock, epochs[number])
         spool = _live(state_dir, NOWHERE, clock, epochs[number + 1]).spool
-        oldest = spool.oldest()
+        oldest = spool.find_oldest()
         assert oldest is not None
         spool.refuse(oldest.id, "422 no such target")
         spool.commit()
@@ -261,8 +261,8 @@ def _agent(data_dir: Path, state_dir: Path) -> dict[str, Any]:
 def _offline(state_dir: Path, clock: ShiftedClock, epoch: str) -> None:
     """A life without a collector: what is measured stays in the spool."""
     agent = _live(state_dir, NOWHERE, clock, epoch).start()
-    before = len(agent.accepted())
-    until(lambda: len(agent.accepted()) >= before + 4, "four batches")
+    before = len(agent.read_accepted())
+    wait_until(lambda: len(agent.read_accepted()) >= before + 4, "four batches")
     agent.stop()
 
 
@@ -280,13 +280,13 @@ def _refreshed(data_dir: Path) -> None:
     with collector_on(data_dir, clock) as collector:
         key = collector.client.key("fra2", "fra")
         window = _window(Random(1), MIDNIGHT_S + 3 * HOUR_S - 60)
-        document = batch(("ams1", window), agent="fra2", seq=7, sealed_at_s=MIDNIGHT_S + 3 * HOUR_S + 16)
+        document = build_batch(("ams1", window), agent="fra2", seq=7, sealed_at_s=MIDNIGHT_S + 3 * HOUR_S + 16)
         headers = {
             "Content_Encoding": "gzip", "User_Agent": "leadline-agent/0.1.0",
             "Leadline_Spool": "batches=3, bytes=4567, max=536870912",
         }  # fmt: skip
-        assert collector.client.send("POST", "/api/v1/batches", body(document), key, **headers).status == 200
-        until(lambda: b"leadline_agent_info{" in collector.client.send("GET", "/metrics").body, "the refresh")
+        assert collector.client.send("POST", "/api/v1/batches", encode_body(document), key, **headers).status == 200
+        wait_until(lambda: b"leadline_agent_info{" in collector.client.send("GET", "/metrics").body, "the refresh")
         time.sleep(0.5)
 
 

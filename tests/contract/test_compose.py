@@ -10,7 +10,7 @@ import pytest
 
 from leadline.mesh.parser import parse_mesh
 from leadline_cli.__main__ import build_parser
-from tests.support.compose import ROOT, Document, compose, leadline_commands
+from tests.support.compose import ROOT, Document, find_leadline_commands, load_compose
 
 pytestmark = pytest.mark.source_tree
 
@@ -245,7 +245,7 @@ RULES = list(dict.fromkeys(rule for rule, _ in BROKEN))
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_the_file_keeps_the_rule(rule: Rule) -> None:
     """Of every service."""
-    assert list(rule(compose())) == []
+    assert list(rule(load_compose())) == []
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_the_file_keeps_the_rule(rule: Rule) -> None:
 )
 def test_a_file_that_breaks_the_rule_is_found(rule: Rule, change: Callable[[Document], None]) -> None:
     """One service at a time."""
-    document = copy.deepcopy(compose())
+    document = copy.deepcopy(load_compose())
     change(document)
 
     assert list(rule(document))
@@ -261,7 +261,9 @@ def test_a_file_that_breaks_the_rule_is_found(rule: Rule, change: Callable[[Docu
 
 def test_every_command_of_the_file_is_one() -> None:
     """Commands, the lines of scripts and health checks parse with the real command line."""
-    found = [(name, arguments) for name, service in services(compose()) for arguments in leadline_commands(service)]
+    found = [
+        (name, arguments) for name, service in services(load_compose()) for arguments in find_leadline_commands(service)
+    ]
 
     for _, arguments in found:
         build_parser().parse_args(arguments)
@@ -273,7 +275,7 @@ def test_every_command_of_the_file_is_one() -> None:
 
 def test_the_mesh_of_the_file_names_its_agents() -> None:
     """The addresses of the sites that measure are services of the file; all others are simulated."""
-    document = compose()
+    document = load_compose()
     mesh = parse_mesh((ROOT / "deploy/compose/mesh.toml").read_text(encoding="utf-8"))
     simulated = {site.name for site in mesh.sites if site.simulated}
 
@@ -283,7 +285,7 @@ def test_the_mesh_of_the_file_names_its_agents() -> None:
 
 def test_grafana_is_provisioned_from_what_it_is_given() -> None:
     """Every variable and every file that the provisioning files name is there, and so are the dashboards."""
-    grafana = compose()["services"]["grafana"]
+    grafana = load_compose()["services"]["grafana"]
     mounts = dict(reversed(volume.removesuffix(":ro").rsplit(":", 1)) for volume in grafana["volumes"])
     folder = ROOT / mounts["/etc/grafana/provisioning"]
     text = "".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*/*.yaml")))
@@ -291,7 +293,7 @@ def test_grafana_is_provisioned_from_what_it_is_given() -> None:
     assert set(re.findall(r"\${(\w+)}", text)) <= grafana["environment"].keys()
     (secret,) = re.findall(r"\$__file{(.*)}", text)
     directory, _, file = secret.rpartition("/")
-    made = " ".join(compose()["services"]["secrets"]["command"])
+    made = " ".join(load_compose()["services"]["secrets"]["command"])
     assert f"{mounts[directory].removesuffix('-secret')}/{file}" in made
     (dashboards,) = re.findall(r"path: (\S+)", text)
     assert list((ROOT / mounts[dashboards]).glob("*.json"))
@@ -301,7 +303,7 @@ def test_what_is_mounted_from_here_is_here() -> None:
     """A path that is not there would be made as an empty directory that belongs to root."""
     mounted = {
         volume.partition(":")[0]
-        for _, service in services(compose())
+        for _, service in services(load_compose())
         for volume in service.get("volumes", [])
         if volume.startswith("./")
     }

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from sqlalchemy.engine import URL
 
-from leadline_agent.identity.state_dir import AgentState
+from leadline_agent.identity.state_dir import StateDirectory
 from leadline_agent.status import read_status
 from leadline_collector.db import schema
 from leadline_collector.db.engine import Database
@@ -30,7 +30,7 @@ from tests.contract.golden_relics import (
     contents,
     expected,
 )
-from tests.support.live_agent import LiveAgent, until
+from tests.support.live_agent import LiveAgent, wait_until
 
 STOP_S = 20
 
@@ -81,7 +81,7 @@ def test_the_spool_is_read(tmp_path: Path) -> None:
 def test_credential_plan_and_status_are_read(tmp_path: Path) -> None:
     """Every key of the files means what it meant: none is passed over and none has another value."""
     directory = agent_of_relics(tmp_path, NOWHERE)
-    state = AgentState(directory)
+    state = StateDirectory(directory)
     found = {
         "credential": state.load_credential(),
         "plan": state.load_plan(),
@@ -119,7 +119,7 @@ def test_the_agent_command_takes_the_spool_over(collector: Collector, tmp_path: 
         subprocess.Popen([*command, "--policy-file", str(policy)], stdout=file, stderr=file) as process,
     ):
         try:
-            until(lambda: process.poll() is not None or status.read_bytes() != before, "the first status")
+            wait_until(lambda: process.poll() is not None or status.read_bytes() != before, "the first status")
             # It has the plan by now. The end of an agent does not wait for the spread of starts.
             process.send_signal(signal.SIGTERM)
             assert process.wait(STOP_S) == os.EX_OK, log.read_text()
@@ -137,15 +137,15 @@ def test_the_loop_goes_on_where_it_stopped(collector: Collector, clock: ShiftedC
     """What waits is delivered, losses are reported, new minutes are measured; nothing is stored twice or differs."""
     agent = LiveAgent(agent_of_relics(tmp_path, collector.client.url), collector.client.url, "", clock).start()
     try:
-        until(lambda: delivered(collector, epochs()) == everything(), "the backlog")
-        until(lambda: len(refused(collector)) == len(expected()["tombstones"]), "the losses")
+        wait_until(lambda: delivered(collector, epochs()) == everything(), "the backlog")
+        wait_until(lambda: len(refused(collector)) == len(expected()["tombstones"]), "the losses")
     finally:
         agent.stop()
 
     assert delivered(collector, epochs()) == everything()
     assert refused(collector) == [[one[0], one[1], one[2]] for one in expected()["tombstones"]]
-    assert agent.accepted()
-    assert agent.lost(collector.store) == set()
+    assert agent.read_accepted()
+    assert agent.find_lost(collector.store) == set()
 
 
 def refused(collector: Collector) -> list[list[Any]]:
@@ -164,7 +164,7 @@ def test_the_database_is_brought_up_to_date(tmp_path: Path) -> None:
     assert found == batches(expected()["delivered"])
     database = Database(URL.create("sqlite", database=str(database_file)))
     try:
-        assert schema.current(database) == schema.head()
-        assert schema.drift(database) == []
+        assert schema.get_current_revision(database) == schema.get_head_revision()
+        assert schema.find_drift(database) == []
     finally:
         database.close()

@@ -11,7 +11,7 @@ import pytest
 
 from leadline import __version__
 from leadline_cli.__main__ import build_parser
-from tests.support.compose import DOCKERFILE, ROOT, Stage, ancestry, compose, stages
+from tests.support.compose import DOCKERFILE, ROOT, Stage, find_ancestry, load_compose, parse_stages
 
 pytestmark = pytest.mark.source_tree
 
@@ -24,19 +24,19 @@ Rule = Callable[[str], Iterator[str]]
 
 def built(text: str, name: str) -> list[Stage]:
     """What a target is made of."""
-    return ancestry(stages(text), name)
+    return find_ancestry(parse_stages(text), name)
 
 
 def both_targets_are_there(text: str) -> Iterator[str]:
     """The collector is the last, so the default."""
-    if [stage.name for stage in stages(text)][-2:] != list(TARGETS):
+    if [stage.name for stage in parse_stages(text)][-2:] != list(TARGETS):
         yield "agent and collector are not the last stages"
 
 
 def bases_are_pinned(text: str) -> Iterator[str]:
     """By their full version."""
-    names = {stage.name for stage in stages(text)}
-    for stage in stages(text):
+    names = {stage.name for stage in parse_stages(text)}
+    for stage in parse_stages(text):
         if stage.image not in names and not PINNED.fullmatch(stage.image):
             yield f"{stage.name} stands on {stage.image}"
 
@@ -44,7 +44,7 @@ def bases_are_pinned(text: str) -> Iterator[str]:
 def images_do_not_run_as_root(text: str) -> Iterator[str]:
     """By number, so that whoever asks for it can tell (runAsNonRoot)."""
     for name in TARGETS:
-        users = [user for stage in built(text, name) for user in stage.arguments("USER")]
+        users = [user for stage in built(text, name) for user in stage.get_arguments("USER")]
         if not users or not re.fullmatch(r"[1-9]\d*:[1-9]\d*", users[-1]):
             yield f"{name} runs as {users[-1:] or 'root'}"
 
@@ -52,7 +52,7 @@ def images_do_not_run_as_root(text: str) -> Iterator[str]:
 def images_say_how_they_are(text: str) -> Iterator[str]:
     """With leadline's own commands: there is no curl in them."""
     for name in TARGETS:
-        checks = [check for stage in built(text, name) for check in stage.arguments("HEALTHCHECK")]
+        checks = [check for stage in built(text, name) for check in stage.get_arguments("HEALTHCHECK")]
         command = json.loads(checks[-1][checks[-1].index("CMD") + 4 :]) if checks and "CMD" in checks[-1] else []
         if command[:1] != ["leadline"]:
             yield f"{name} has the health check {checks}"
@@ -61,7 +61,7 @@ def images_say_how_they_are(text: str) -> Iterator[str]:
 def images_are_labelled(text: str) -> Iterator[str]:
     """As the Open Container Initiative names it; the version is the package's."""
     for name in TARGETS:
-        labels = " ".join(label for stage in built(text, name) for label in stage.arguments("LABEL"))
+        labels = " ".join(label for stage in built(text, name) for label in stage.get_arguments("LABEL"))
         yield from (f"{name} lacks {key}" for key in LABELS if f"org.opencontainers.image.{key}=" not in labels)
         if f'image.version="{__version__}"' not in labels:
             yield f"{name} has another version than {__version__}"
@@ -72,21 +72,21 @@ def the_agent_has_its_own_dependencies(text: str) -> Iterator[str]:
     for name in TARGETS:
         lines = [
             line
-            for stage in stages(text)
+            for stage in parse_stages(text)
             if stage.name == f"{name}-environment"
-            for line in (*stage.arguments("COPY"), *stage.arguments("RUN"))
+            for line in (*stage.get_arguments("COPY"), *stage.get_arguments("RUN"))
         ]
         if not any(f"requirements/{name}.txt" in line for line in lines):
             yield f"{name} is not made from requirements/{name}.txt"
-        copied = [line for stage in built(text, name) for line in stage.arguments("COPY")]
+        copied = [line for stage in built(text, name) for line in stage.get_arguments("COPY")]
         if copied != [f"--from={name}-environment /opt/leadline /opt/leadline"]:
             yield f"{name} contains {copied}"
 
 
 def downloads_are_held_against_hashes(text: str) -> Iterator[str]:
     """What is installed is what was locked; our own wheel comes from the build."""
-    for stage in stages(text):
-        for line in stage.arguments("RUN"):
+    for stage in parse_stages(text):
+        for line in stage.get_arguments("RUN"):
             for command in re.findall(r"pip (?:--\S+ \S+ )?(?:install|wheel) [^&]*", line):
                 if not re.search(r"--require-hashes|--no-deps", command) or re.search(r"https?:|--index-url", command):
                     yield f"{stage.name}: {command}"
@@ -95,7 +95,7 @@ def downloads_are_held_against_hashes(text: str) -> Iterator[str]:
 def nothing_is_fetched_at_the_start(text: str) -> Iterator[str]:
     """The entrypoint is the program, and no shell."""
     for name in TARGETS:
-        entrypoints = [entry for stage in built(text, name) for entry in stage.arguments("ENTRYPOINT")]
+        entrypoints = [entry for stage in built(text, name) for entry in stage.get_arguments("ENTRYPOINT")]
         if entrypoints != ['["leadline"]']:
             yield f"{name} starts with {entrypoints}"
 
@@ -140,7 +140,10 @@ def test_the_commands_of_the_images_parse() -> None:
     text = DOCKERFILE.read_text(encoding="utf-8")
     for name in TARGETS:
         last = built(text, name)[-1]
-        for arguments in (json.loads(last.arguments("CMD")[0]), *map(health_words, last.arguments("HEALTHCHECK"))):
+        for arguments in (
+            json.loads(last.get_arguments("CMD")[0]),
+            *map(health_words, last.get_arguments("HEALTHCHECK")),
+        ):
             build_parser().parse_args(arguments)
 
 
@@ -153,7 +156,7 @@ def health_words(check: str) -> list[str]:
 def test_what_compose_mounts_has_its_owner_in_the_image() -> None:
     """An empty volume takes the owner of the directory it is mounted on: without one, nobody but root could write."""
     made = " ".join(line for stage in built(DOCKERFILE.read_text(encoding="utf-8"), "agent") for line in stage.lines)
-    for service in compose()["services"].values():
+    for service in load_compose()["services"].values():
         for volume in service.get("volumes", []) if "build" in service else []:
             source, target = volume.split(":")[:2]
             assert source.startswith("./") or f" {target} " in f"{made} ", target

@@ -94,7 +94,7 @@ def test_the_agent_is_light(module: str) -> None:
 
 def test_reading_dashboards_needs_no_generator() -> None:
     """The library that makes them is a development dependency; what Grafana is given are files."""
-    code = "import sys, leadline_dashboards as d; d.documents(), d.alert_rules(); print(*sys.modules)"
+    code = "import sys, leadline_dashboards as d; d.load_dashboards(), d.load_alert_rules(); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
 
     assert not [name for name in loaded if name.startswith("grafana_foundation_sdk")]

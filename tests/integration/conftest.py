@@ -20,17 +20,17 @@ from leadline_collector.config import CollectorConfig
 from leadline_collector.db import schema
 from leadline_collector.db.engine import Database
 from leadline_collector.db.transactions import Store
-from leadline_collector.server.serve import running
+from leadline_collector.server.serve import serve_in_thread
 from tests.support import postgres
 from tests.support.clock import FakeClock
-from tests.support.documents import MESH, NOW_S, body
+from tests.support.documents import MESH, NOW_S, encode_body
 
 _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session", name="postgres_server")
 def _postgres_server() -> Iterator[URL]:
-    with postgres.server() as url:
+    with postgres.run_server() as url:
         yield url
 
 
@@ -166,7 +166,7 @@ class Client:
 
     def post(self, document: wire.Batch, key: str) -> Answer:
         """Send a batch as an agent does."""
-        return self.post_bytes(body(document), key)
+        return self.post_bytes(encode_body(document), key)
 
     def post_bytes(self, data: bytes, key: str, encoding: str = "gzip") -> Answer:
         """Send any bytes as a batch."""
@@ -176,7 +176,7 @@ class Client:
 @pytest.fixture(name="client")
 def _client(config: CollectorConfig, store: Store, clock: FakeClock) -> Iterator[Client]:
     """A client of a running collector without a mesh."""
-    with running(config, store, clock) as url:
+    with serve_in_thread(config, store, clock) as url:
         client = Client(url=url, admin_key=(config.data_dir / "admin.key").read_text().strip())
         yield client
         client.pool.clear()

@@ -21,26 +21,26 @@ import msgspec
 import pytest
 from sqlalchemy.engine import URL
 
-from leadline.clock import SystemClock, seeded
+from leadline.clock import SystemClock, make_rng
 from leadline.errors import UnavailableError
 from leadline.model import Failure
 from leadline.wire import batch as wire
 from leadline.wire import control
-from leadline_agent.agent import RESOLVE_EVERY_S
-from leadline_agent.delivery.batch_builder import unpack
-from leadline_agent.delivery.collector_client import CollectorClient, Unanswered
-from leadline_agent.spool.filesystem import DirectoryFiles
+from leadline_agent.agent import RESOLVE_INTERVAL_S
+from leadline_agent.delivery.batch_builder import unpack_batch
+from leadline_agent.delivery.collector_client import CollectorClient, RequestFailed
+from leadline_agent.spool.filesystem import DirectoryFileSystem
 from leadline_agent.status import read_status
 from leadline_collector.db.transactions import Store
 from tests.chaos.fast_clock import FastClock
-from tests.chaos.oracle import read
-from tests.chaos.proxy import Lie, Proxy
-from tests.chaos.spool_oracle import waiting
+from tests.chaos.oracle import read_oracle_files
+from tests.chaos.proxy import Proxy, ProxyFault
+from tests.chaos.spool_oracle import iter_waiting
 from tests.integration.conftest import Client
 from tests.integration.test_ingest import rows
 from tests.support.documents import MESH
 from tests.support.in_memory_prober import RTT_US
-from tests.support.live_agent import LiveAgent, journal, until
+from tests.support.live_agent import LiveAgent, read_journal, wait_until
 
 ROOT = Path(__file__).parents[2]
 MINUTES = 3
@@ -80,11 +80,11 @@ def _url(sqlite_template: Path, tmp_path: Path) -> URL:
 @contextmanager
 def proxy_of(client: Client) -> Iterator[Proxy]:
     """A proxy before the collector."""
-    proxy = Proxy(int(client.url.rpartition(":")[2]), seeded(1))
+    proxy = Proxy(int(client.url.rpartition(":")[2]), make_rng(1))
     try:
         yield proxy
     finally:
-        proxy.lie = Lie.BLOCKED
+        proxy.fault = ProxyFault.BLOCKED
         proxy.close()
 
 
@@ -109,7 +109,7 @@ def _agents(client: Client, fra1: str, clock: FastClock, tmp_path: Path) -> Iter
     yield make
     for agent in made:
         agent.loop.stop()
-        if agent.runs:
+        if agent.is_running:
             agent.wait()
 
 
@@ -121,12 +121,12 @@ def whole_minutes(store: Store, target: str = "ams1") -> int:
 def test_what_is_measured_is_stored(agents: Agents, store: Store) -> None:
     """The plan is fetched and handed over, minutes are sealed, committed and delivered, and the end loses nothing."""
     agent = agents().start()
-    until(lambda: whole_minutes(store) >= MINUTES, "three minutes")
+    wait_until(lambda: whole_minutes(store) >= MINUTES, "three minutes")
     agent.stop()
 
-    batches = journal(store)
-    assert agent.accepted()
-    assert agent.accepted() <= set(batches)
+    batches = read_journal(store)
+    assert agent.read_accepted()
+    assert agent.read_accepted() <= set(batches)
     found = [one for batch in batches.values() for one in batch.series]
     assert {one.target for one in found} == {"ams1"}
     assert {rtt for one in found for rtt in one.rtt_us} - {None} == {RTT_US}
@@ -141,20 +141,20 @@ def test_an_agent_goes_on_with_the_plan_of_last_time_while_its_collector_is_away
 ) -> None:
     """And delivers when it is back; the next life begins with what this one left."""
     first = agents().start()
-    until(lambda: whole_minutes(store) >= 1, "a minute")
+    wait_until(lambda: whole_minutes(store) >= 1, "a minute")
     first.stop()
     with proxy_of(client) as proxy:
-        proxy.lie = Lie.BLOCKED
+        proxy.fault = ProxyFault.BLOCKED
         # A directory has one credential: the second life is the first one's with another way to the collector.
         second = agents(url=f"http://127.0.0.1:{proxy.port}").start()
-        before = len(first.accepted())
-        until(lambda: len(second.accepted()) >= before + MINUTES, "three minutes without a collector")
-        assert second.accepted() - set(journal(store))
-        proxy.lie = Lie.CALM
-        until(lambda: not second.accepted() - set(journal(store)), "the backlog")
+        before = len(first.read_accepted())
+        wait_until(lambda: len(second.read_accepted()) >= before + MINUTES, "three minutes without a collector")
+        assert second.read_accepted() - set(read_journal(store))
+        proxy.fault = ProxyFault.NONE
+        wait_until(lambda: not second.read_accepted() - set(read_journal(store)), "the backlog")
         second.stop()
 
-    assert second.lost(store) == set()
+    assert second.find_lost(store) == set()
 
 
 class Meddled(CollectorClient):
@@ -163,8 +163,8 @@ class Meddled(CollectorClient):
     spoils: Callable[[control.Plan], control.Plan] = staticmethod(lambda plan: plan)
     known: int | None = 0
 
-    def plan(self, known_version: int | None) -> control.Plan | Unanswered | None:
-        found = super().plan(self.known)
+    def fetch_plan(self, known_version: int | None) -> control.Plan | RequestFailed | None:
+        found = super().fetch_plan(self.known)
         return type(self).spoils(found) if isinstance(found, control.Plan) else found
 
 
@@ -177,27 +177,27 @@ def test_a_plan_that_cannot_be_is_refused_and_the_old_one_goes_on(
         pass
 
     agent = agents(client=Spoilt).start()
-    until(lambda: whole_minutes(store) >= 1, "a minute")
+    wait_until(lambda: whole_minutes(store) >= 1, "a minute")
     wrong = [msgspec.structs.replace(PLAN.targets[0], interval_ms=7)]
     Spoilt.spoils = staticmethod(lambda plan: msgspec.structs.replace(plan, mesh_version=9, targets=wrong))
-    until(lambda: "plan refused" in caplog.text, "the refusal")
+    wait_until(lambda: "plan refused" in caplog.text, "the refusal")
     before = whole_minutes(store)
-    until(lambda: whole_minutes(store) >= before + 2, "two minutes more")
+    wait_until(lambda: whole_minutes(store) >= before + 2, "two minutes more")
     agent.stop()
 
-    assert {batch.mesh_version for batch in journal(store).values()} == {1}
+    assert {batch.mesh_version for batch in read_journal(store).values()} == {1}
 
 
 def test_a_new_mesh_is_measured_within_minutes(agents: Agents, client: Client, store: Store) -> None:
     """The acknowledgement names it, the plan is fetched, the probing process is handed the change."""
     agent = agents().start()
-    until(lambda: whole_minutes(store) >= 1, "a minute")
+    wait_until(lambda: whole_minutes(store) >= 1, "a minute")
     more = MESH.replace("[[group]]", '[[agent]]\nname = "ams2"\nsite = "ams"\naddress = "192.0.2.4"\n\n[[group]]')
     assert client.apply(more).status == 200
-    until(lambda: whole_minutes(store, "ams2") >= 1, "a minute of the new target")
+    wait_until(lambda: whole_minutes(store, "ams2") >= 1, "a minute of the new target")
     agent.stop()
 
-    assert agent.lost(store) == set()
+    assert agent.find_lost(store) == set()
 
 
 @pytest.mark.parametrize(("program", "status"), [("import sys; sys.exit(3)", 3), ("import os; os.close(1)", 0)])
@@ -208,7 +208,7 @@ def test_an_agent_whose_probing_process_ends_says_so_and_ends(agents: Agents, pr
 
     assert isinstance(agent.error, UnavailableError)
     assert f"ended with status {status}" in str(agent.error)
-    agent.reopened().close()
+    agent.reopen_spool().close()
 
 
 def test_a_probing_process_that_cannot_be_started_is_tried_again(
@@ -217,13 +217,13 @@ def test_a_probing_process_that_cannot_be_started_is_tried_again(
     """A host without a free descriptor or process has them again some time."""
     program = tmp_path / "prober"
     agent = agents(command=[str(program)]).start()
-    until(lambda: "cannot be started" in caplog.text, "the complaint")
+    wait_until(lambda: "cannot be started" in caplog.text, "the complaint")
     start_s = clock.wall_ns() // 10**9
     ready = tmp_path / "ready"
     ready.write_text(f"#!/bin/sh\nexec {sys.executable} -m tests.support.in_memory_prober {start_s}\n")
     ready.chmod(0o755)
     ready.rename(program)
-    until(lambda: whole_minutes(store) >= 1, "a minute")
+    wait_until(lambda: whole_minutes(store) >= 1, "a minute")
     agent.stop()
 
 
@@ -248,25 +248,25 @@ def test_a_name_that_does_not_resolve_is_not_measured_until_it_does(
         return "192.0.2.3" if is_well.is_set() else None
 
     agent = agents(look_up=look_up).start()
-    until(lambda: len(rows(store)) >= 2 and whole_minutes(store, "ams2") >= 2, "two minutes of both")
-    until(lambda: hangs or len(asked_ns) >= 4, "a fourth question")
+    wait_until(lambda: len(rows(store)) >= 2 and whole_minutes(store, "ams2") >= 2, "two minutes of both")
+    wait_until(lambda: hangs or len(asked_ns) >= 4, "a fourth question")
     unresolved = rows(store)
     is_well.set()
     let_go.set()
-    until(lambda: whole_minutes(store) >= 2, "two minutes of the name")
+    wait_until(lambda: whole_minutes(store) >= 2, "two minutes of the name")
     agent.stop()
 
     assert {(row["sent"], row["received"]) for row in unresolved} == {(0, 0)}
-    found = [one for batch in journal(store).values() for one in batch.series if one.target == "ams1"]
+    found = [one for batch in read_journal(store).values() for one in batch.series if one.target == "ams1"]
     reasons = {miss.failure for one in found if one.address == "unresolved" for miss in one.misses}
     # Not only when every name is looked at again anyway.
-    assert hangs or min(after - before for before, after in pairwise(asked_ns)) < RESOLVE_EVERY_S * 10**9 / 2
+    assert hangs or min(after - before for before, after in pairwise(asked_ns)) < RESOLVE_INTERVAL_S * 10**9 / 2
     assert Failure.RESOLVE_ERROR in reasons
     assert not any(failure.is_loss for failure in reasons)
-    assert agent.lost(store) == set()
+    assert agent.find_lost(store) == set()
 
 
-class SickDisk(DirectoryFiles):
+class SickDisk(DirectoryFileSystem):
     """A disk on which every change fails with an errno, until it is well."""
 
     errno: int | None = None
@@ -302,27 +302,27 @@ def test_a_loop_whose_disk_is_sick_goes_on_and_heals_with_it(
     agent = agents(files=files)
     files.errno = number
     agent.start()
-    until(lambda: whole_minutes(store) >= 2, "two minutes, from memory")
-    assert agent.accepted() == set()
-    assert agent.spool.usage().degraded == os.strerror(number)
+    wait_until(lambda: whole_minutes(store) >= 2, "two minutes, from memory")
+    assert agent.read_accepted() == set()
+    assert agent.spool.get_usage().degraded == os.strerror(number)
 
     files.errno = None
     for path in in_the_way:
         path.rmdir()
-    until(agent.accepted, "the disk")
-    until((tmp_path / "agent" / "status.json").exists, "the status")
+    wait_until(agent.read_accepted, "the disk")
+    wait_until((tmp_path / "agent" / "status.json").exists, "the status")
     agent.stop()
-    assert agent.lost(store) == set()
-    assert agent.spool.usage().degraded is None
+    assert agent.find_lost(store) == set()
+    assert agent.spool.get_usage().degraded is None
 
 
 def newest(agent: LiveAgent) -> wire.Batch:
     """What it sealed last."""
-    found = agent.spool.newest()
+    found = agent.spool.find_newest()
     assert found is not None
-    body = agent.spool.body(found.id)
+    body = agent.spool.read_body(found.id)
     assert body is not None
-    return unpack(body)
+    return unpack_batch(body)
 
 
 def is_cut_short(batch: wire.Batch) -> bool:
@@ -340,12 +340,12 @@ def test_the_last_windows_are_on_disk_while_the_collector_still_keeps_us_waiting
         agent.start()
         caller, _ = silent.accept()
         with caller:
-            until(agent.accepted, "a minute")
+            wait_until(agent.read_accepted, "a minute")
             assert not is_cut_short(newest(agent))
             agent.loop.stop()
-            until(lambda: is_cut_short(newest(agent)), "the last minute")
-            until(lambda: agent.spool.usage().pending == 0, "its promise")
-            assert agent.runs
+            wait_until(lambda: is_cut_short(newest(agent)), "the last minute")
+            wait_until(lambda: agent.spool.get_usage().pending == 0, "its promise")
+            assert agent.is_running
         # The last try finds somebody who takes the connection and never answers: it is not waited for as others are.
         agent.wait()
 
@@ -385,21 +385,23 @@ class AgentProcess:
 STOP_S = 15
 
 
-@pytest.mark.parametrize("lie", [Lie.CALM, Lie.BUSY, Lie.SLOW, Lie.HALF_OPEN])
-def test_sigterm_under_load_loses_nothing(client: Client, fra1: str, store: Store, tmp_path: Path, lie: Lie) -> None:
+@pytest.mark.parametrize("lie", [ProxyFault.NONE, ProxyFault.BUSY, ProxyFault.SLOW, ProxyFault.HALF_OPEN])
+def test_sigterm_under_load_loses_nothing(
+    client: Client, fra1: str, store: Store, tmp_path: Path, lie: ProxyFault
+) -> None:
     """Twenty batches a second, a collector in any mood: it ends with status 0 and every promise is kept."""
     with proxy_of(client) as proxy:
         url = f"http://127.0.0.1:{proxy.port}"
         with AgentProcess(tmp_path, url, fra1, SystemClock().wall_ns()) as running:
-            until(lambda: len(running.agent.accepted()) >= 20, "twenty batches")
-            proxy.lie = lie
-            before = len(running.agent.accepted())
-            until(lambda: len(running.agent.accepted()) >= before + 20, "twenty more")
+            wait_until(lambda: len(running.agent.read_accepted()) >= 20, "twenty batches")
+            proxy.fault = lie
+            before = len(running.agent.read_accepted())
+            wait_until(lambda: len(running.agent.read_accepted()) >= before + 20, "twenty more")
             running.process.send_signal(signal.SIGTERM)
             status = running.process.wait(STOP_S)
 
     assert status == 0, running.log.read_text()[-2_000:]
-    assert running.agent.lost(store) == set()
+    assert running.agent.find_lost(store) == set()
 
 
 def test_an_agent_without_descriptors_loses_nothing_and_recovers(
@@ -410,23 +412,23 @@ def test_an_agent_without_descriptors_loses_nothing_and_recovers(
         proxy_of(client) as proxy,
         AgentProcess(tmp_path, f"http://127.0.0.1:{proxy.port}", fra1, SystemClock().wall_ns()) as running,
     ):
-        until(lambda: len(running.agent.accepted()) >= 20, "twenty batches")
+        wait_until(lambda: len(running.agent.read_accepted()) >= 20, "twenty batches")
         running.limit_descriptors(0)
         # Connections that are open work on: they are cut, and a new one needs a descriptor.
-        proxy.lie = Lie.BLOCKED
-        until(lambda: running.says("[Errno 24] Too many open files"), "a post that fails")
-        proxy.lie = Lie.CALM
-        until(lambda: running.says("the spool does not work"), "a segment that cannot be made")
-        in_doubt = len(running.agent.accepted())
+        proxy.fault = ProxyFault.BLOCKED
+        wait_until(lambda: running.says("[Errno 24] Too many open files"), "a post that fails")
+        proxy.fault = ProxyFault.NONE
+        wait_until(lambda: running.says("the spool does not work"), "a segment that cannot be made")
+        in_doubt = len(running.agent.read_accepted())
         assert running.process.poll() is None
 
         running.limit_descriptors(1_024)
-        until(lambda: running.says("the spool works again"), "the spool")
-        until(lambda: len(running.agent.accepted()) > in_doubt, "new promises")
+        wait_until(lambda: running.says("the spool works again"), "the spool")
+        wait_until(lambda: len(running.agent.read_accepted()) > in_doubt, "new promises")
         running.process.terminate()
         assert running.process.wait(STOP_S) == 0
 
-    assert running.agent.lost(store) == set()
+    assert running.agent.find_lost(store) == set()
 
 
 def test_two_agents_cannot_share_a_spool(agents: Agents, store: Store) -> None:
@@ -434,22 +436,24 @@ def test_two_agents_cannot_share_a_spool(agents: Agents, store: Store) -> None:
     first = agents().start()
     with pytest.raises(UnavailableError, match=r"is in use by process .*two agents cannot share one; stop the other"):
         agents()
-    until(lambda: whole_minutes(store) >= 1, "a minute")
+    wait_until(lambda: whole_minutes(store) >= 1, "a minute")
     first.stop()
 
 
 def promised(agent: LiveAgent) -> set[int]:
     """The minutes it accepted, under whatever name."""
-    told = read({"fra1": agent.directory / "oracle"})
+    told = read_oracle_files({"fra1": agent.directory / "oracle"})
     return {place.start_s for name in told.accepted for place in told.windows[name]}
 
 
 def kept(agent: LiveAgent, store: Store, rtt_us: int) -> set[int]:
     """The minutes of an RTT that are in the journal, or still in the spool of the agent, which has ended."""
-    spool = agent.reopened()
-    left = [unpack(body) for one in waiting(spool) if (body := spool.body(one.id)) is not None]
+    spool = agent.reopen_spool()
+    left = [unpack_batch(body) for one in iter_waiting(spool) if (body := spool.read_body(one.id)) is not None]
     spool.close()
-    return {one.start_s for batch in [*journal(store).values(), *left] for one in batch.series if rtt_us in one.rtt_us}
+    return {
+        one.start_s for batch in [*read_journal(store).values(), *left] for one in batch.series if rtt_us in one.rtt_us
+    }
 
 
 def test_a_cloned_identity_loses_nothing_and_is_told(
@@ -459,11 +463,11 @@ def test_a_cloned_identity_loses_nothing_and_is_told(
     common, *own = (secrets.token_hex(16) for _ in range(3))
     first_s = clock.wall_ns() // 10**9
     with proxy_of(client) as proxy:
-        proxy.lie = Lie.BLOCKED
+        proxy.fault = ProxyFault.BLOCKED
         before = agents("original", url=f"http://127.0.0.1:{proxy.port}", command=prober(first_s, 4_000))
         before.state.save_plan(PLAN)
         before.start()
-        until(lambda: len(before.accepted()) >= 2, "two batches in the spool")
+        wait_until(lambda: len(before.read_accepted()) >= 2, "two batches in the spool")
         before.stop()
     shutil.copytree(tmp_path / "original", tmp_path / "copy")
 
@@ -473,10 +477,10 @@ def test_a_cloned_identity_loses_nothing_and_is_told(
     )
     original.start()
     copy.start()
-    until(lambda: original.sender.cloned_at_s or copy.sender.cloned_at_s, "the conflict")
-    until(lambda: {batch.epoch for batch in journal(store).values()} & set(own), "a batch of the new epoch")
+    wait_until(lambda: original.sender.cloned_at_s or copy.sender.cloned_at_s, "the conflict")
+    wait_until(lambda: {batch.epoch for batch in read_journal(store).values()} & set(own), "a batch of the new epoch")
     noticed = original if original.sender.cloned_at_s else copy
-    until(lambda: read_status(noticed.directory).cloned_at_s, "the status")
+    wait_until(lambda: read_status(noticed.directory).cloned_at_s, "the status")
     original.stop()
     copy.stop()
 

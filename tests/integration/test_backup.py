@@ -13,12 +13,12 @@ from sqlalchemy.engine import URL
 
 from leadline.errors import ConfigError, UnavailableError
 from leadline_collector.config import CollectorConfig
-from leadline_collector.db.backup import backup, restore
-from leadline_collector.server.serve import opened, running
+from leadline_collector.db.backup import create_backup, restore_backup
+from leadline_collector.server.serve import open_store, serve_in_thread
 from tests.integration.conftest import Client
 from tests.integration.test_serve import environment, run, serving
 from tests.support.clock import FakeClock
-from tests.support.documents import NOW_S, batch, steady
+from tests.support.documents import NOW_S, build_batch, build_steady_window
 
 only_sqlite = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 
@@ -45,7 +45,7 @@ def test_a_backup_of_a_running_collector_is_one_moment(client: Client, fra1: str
 
     def send() -> None:
         for number in range(MINUTES):
-            document = batch(("ams1", steady(4_900, minute(number))), seq=number)
+            document = build_batch(("ams1", build_steady_window(4_900, minute(number))), seq=number)
             statuses.append(client.post(document, fra1).status)
 
     sender = threading.Thread(target=send)
@@ -53,7 +53,7 @@ def test_a_backup_of_a_running_collector_is_one_moment(client: Client, fra1: str
     copies: list[Path] = []
     while sender.is_alive() or not copies:
         copies.append(tmp_path / f"copy{len(copies)}.sqlite")
-        backup(url, copies[-1])
+        create_backup(url, copies[-1])
     sender.join()
 
     assert statuses == [200] * MINUTES
@@ -70,21 +70,21 @@ def test_a_restored_collector_is_refilled_without_doubles(
 ) -> None:
     """Keys, mesh and what was stored are back; batches of before and after the backup, sent again, are stored once."""
     file, copy = Path(str(config.database.database)), tmp_path / "copy.sqlite"
-    documents = [batch(("ams1", steady(4_900, minute(number))), seq=number) for number in range(6)]
-    with opened(config) as store, running(config, store, clock) as url:
+    documents = [build_batch(("ams1", build_steady_window(4_900, minute(number))), seq=number) for number in range(6)]
+    with open_store(config) as store, serve_in_thread(config, store, clock) as url:
         client = Client(url=url, admin_key=(config.data_dir / "admin.key").read_text().strip())
         client.apply()
         key = client.key("fra1", "fra")
         for number, document in enumerate(documents):
             if number == 3:
-                backup(config.database, copy)
+                create_backup(config.database, copy)
             assert client.post(document, key).status == 200
         client.pool.clear()
 
-    replaced = restore(config.database, copy, 7)
+    replaced = restore_backup(config.database, copy, 7)
 
     assert (stored(file), stored(replaced or file)) == ((3, 3), (6, 6))
-    with opened(config) as store, running(config, store, clock) as url:
+    with open_store(config) as store, serve_in_thread(config, store, clock) as url:
         client = Client(url=url, admin_key=client.admin_key)
         answers = [client.post(document, key).json()["duplicate"] for document in documents * 2]
         assert client.apply().json() == {"version": 1, "changed": False, "sites": 2, "agents": 3, "pairs": 2}
@@ -97,11 +97,11 @@ def test_a_restored_collector_is_refilled_without_doubles(
 def test_a_restore_does_not_touch_the_database_of_a_running_collector(client: Client, url: URL, tmp_path: Path) -> None:
     """The lock is in the way, and nothing was moved."""
     copy = tmp_path / "copy.sqlite"
-    backup(url, copy)
+    create_backup(url, copy)
     before = sorted(path.name for path in Path(str(url.database)).parent.iterdir())
 
     with pytest.raises(UnavailableError, match="another collector uses"):
-        restore(url, copy, 7)
+        restore_backup(url, copy, 7)
 
     assert sorted(path.name for path in Path(str(url.database)).parent.iterdir()) == before
     assert client.send("GET", "/readyz").status == 200
@@ -114,8 +114,8 @@ def test_a_log_that_a_crash_left_does_not_meet_the_restored_file(
     """A collector killed with commits in its log: the log goes aside with its database; both are whole."""
     file, copy, killed = Path(str(config.database.database)), tmp_path / "copy.sqlite", tmp_path / "killed"
     killed.mkdir()
-    backup(config.database, copy)
-    with opened(config) as store, running(config, store, clock) as url:
+    create_backup(config.database, copy)
+    with open_store(config) as store, serve_in_thread(config, store, clock) as url:
         client = Client(url=url, admin_key=(config.data_dir / "admin.key").read_text().strip())
         client.apply()
         # What a kill leaves: the files as they are in the middle of it.
@@ -125,7 +125,7 @@ def test_a_log_that_a_crash_left_does_not_meet_the_restored_file(
     crashed = config.database.set(database=str(killed / file.name))
     assert (killed / f"{file.name}-wal").stat().st_size > 0
 
-    replaced = restore(crashed, copy, 7)
+    replaced = restore_backup(crashed, copy, 7)
 
     assert replaced is not None
     assert sorted(path.name for path in killed.glob("*-wal")) == [f"{replaced.name}-wal"]
@@ -144,7 +144,7 @@ def test_a_backup_after_a_crash_holds_what_the_log_holds(client: Client, url: UR
     for ending in ("", "-wal"):
         shutil.copy(f"{file}{ending}", killed / f"{file.name}{ending}")
 
-    backup(url.set(database=str(killed / file.name)), tmp_path / "copy.sqlite")
+    create_backup(url.set(database=str(killed / file.name)), tmp_path / "copy.sqlite")
 
     with closing(sqlite3.connect(tmp_path / "copy.sqlite")) as connection:
         assert connection.execute("SELECT count(*) FROM mesh_version").fetchone() == (1,)
@@ -158,7 +158,7 @@ def test_what_is_no_backup_is_not_restored(url: URL, tmp_path: Path, content: by
     file.write_bytes(content)
 
     with pytest.raises(UnavailableError, match="no database of a collector"):
-        restore(url, file, 7)
+        restore_backup(url, file, 7)
 
     assert stored(Path(str(url.database))) == (0, 0)
     assert not list(tmp_path.glob("*.part")) + list(tmp_path.glob("*.restoring"))
@@ -168,12 +168,12 @@ def test_what_is_no_backup_is_not_restored(url: URL, tmp_path: Path, content: by
 def test_a_backup_of_a_newer_collector_is_not_restored(url: URL, tmp_path: Path) -> None:
     """It would only fail later, at the start."""
     copy = tmp_path / "copy.sqlite"
-    backup(url, copy)
+    create_backup(url, copy)
     with closing(sqlite3.connect(copy)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
 
     with pytest.raises(UnavailableError, match="newer"):
-        restore(url, copy, 7)
+        restore_backup(url, copy, 7)
 
 
 @only_sqlite
@@ -183,7 +183,7 @@ def test_a_backup_overwrites_nothing(url: URL, tmp_path: Path) -> None:
     file.write_text("precious")
 
     with pytest.raises(ConfigError, match="already there"):
-        backup(url, file)
+        create_backup(url, file)
 
     assert file.read_text() == "precious"
 
@@ -197,7 +197,7 @@ def test_a_damaged_database_is_not_backed_up_in_silence(url: URL, tmp_path: Path
     file.write_bytes(data)
 
     with pytest.raises(UnavailableError):
-        backup(url, tmp_path / "copy.sqlite")
+        create_backup(url, tmp_path / "copy.sqlite")
 
     assert not list(tmp_path.glob("copy*"))
 
@@ -221,7 +221,7 @@ def test_the_commands_work_beside_a_running_collector(url: URL, tmp_path: Path) 
 def test_no_password_is_in_the_commands(tmp_path: Path) -> None:
     """The address is printed without it."""
     with pytest.raises(UnavailableError) as refused:
-        backup(URL.create("postgresql+psycopg", "u", "secret", "h", 5_432, "n"), tmp_path / "f")
+        create_backup(URL.create("postgresql+psycopg", "u", "secret", "h", 5_432, "n"), tmp_path / "f")
 
     assert "secret" not in str(refused.value)
     assert "postgresql://u@h:5432/n" in str(refused.value)

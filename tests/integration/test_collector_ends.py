@@ -16,7 +16,7 @@ from leadline_collector.db.transactions import Store
 from tests.integration.conftest import Client
 from tests.integration.test_ingest import batches, rows
 from tests.integration.test_serve import environment, serving
-from tests.support.documents import NOW_S, batch, body, steady
+from tests.support.documents import NOW_S, build_batch, build_steady_window, encode_body
 
 BATCHES = 120
 #: So many are acknowledged when the collector ends: in the midst of the others.
@@ -32,7 +32,10 @@ def test_what_was_acknowledged_is_stored_when_the_collector_ends(
     collector takes all of them again, each once.
     """
     env = environment(url, tmp_path / "data")
-    sent = [body(batch(("ams1", steady(4_900, NOW_S + 60 * seq)), seq=seq)) for seq in range(BATCHES)]
+    sent = [
+        encode_body(build_batch(("ams1", build_steady_window(4_900, NOW_S + 60 * seq)), seq=seq))
+        for seq in range(BATCHES)
+    ]
     acknowledged: list[int] = []
     enough = threading.Event()
 

@@ -25,10 +25,10 @@ import urllib3
 from sqlalchemy.engine import URL
 
 from leadline.errors import LeadlineError
-from leadline_agent.probe.icmp import Kind, open_socket
-from leadline_agent.probe.transport import Lane
+from leadline_agent.probe.icmp import SocketKind, open_socket
+from leadline_agent.probe.transport import SocketKey
 from tests.support import postgres
-from tests.support.compose import ROOT, Document, compose, words
+from tests.support.compose import ROOT, Document, get_container_command, load_compose
 
 pytestmark = [pytest.mark.source_tree, pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -40,7 +40,7 @@ MEASURED_S = 240
 def may_send_echoes() -> bool:
     """True if an agent could measure here."""
     try:
-        open_socket(Lane(ip_version=4), b"leadline", (Kind.DATAGRAM, Kind.RAW)).close()
+        open_socket(SocketKey(ip_version=4), b"leadline", (SocketKind.DATAGRAM, SocketKind.RAW)).close()
     except LeadlineError:
         return False
     return True
@@ -78,7 +78,7 @@ class Machine:
 
     def command(self, name: str) -> list[str]:
         """What a service runs."""
-        return [self.here(word) for word in words(self.document["services"][name])]
+        return [self.here(word) for word in get_container_command(self.document["services"][name])]
 
     def run(self, name: str) -> str:
         """One service that ends, to its end; what it said."""
@@ -126,14 +126,14 @@ class Machine:
 @pytest.fixture(name="machine")
 def _machine(tmp_path: Path) -> Iterator[Machine]:
     """With the database of the file: its owner has the password that was made, and nobody enters without one."""
-    if os.environ.get(postgres.VARIABLE):
-        pytest.skip(f"{postgres.VARIABLE} names a server; this test changes who may enter one")
+    if os.environ.get(postgres.SERVER_ENV_VAR):
+        pytest.skip(f"{postgres.SERVER_ENV_VAR} names a server; this test changes who may enter one")
     if not may_send_echoes():
         pytest.skip("no permission to send ICMP echoes")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    with postgres.server() as server:
-        machine = Machine(directory=tmp_path, server=server, port=port, document=compose())
+    with postgres.run_server() as server:
+        machine = Machine(directory=tmp_path, server=server, port=port, document=load_compose())
         prepare(machine)
         yield machine
 
@@ -154,7 +154,7 @@ def set_up_database(machine: Machine) -> None:
     """What the image of PostgreSQL does with POSTGRES_USER, POSTGRES_DB and POSTGRES_PASSWORD_FILE."""
     settings = machine.environment("database")
     password = Path(settings["POSTGRES_PASSWORD_FILE"]).read_text().strip()
-    with psycopg.connect(postgres.conninfo(machine.server), autocommit=True) as connection:
+    with psycopg.connect(postgres.build_conninfo(machine.server), autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {settings['POSTGRES_USER']} SUPERUSER LOGIN PASSWORD '{password}'")
         connection.execute(f"CREATE DATABASE {settings['POSTGRES_DB']} OWNER {settings['POSTGRES_USER']}")
         (file,) = connection.execute("SHOW hba_file").fetchone() or ("",)

@@ -19,11 +19,16 @@ from leadline.wire import batch as wire
 from leadline_collector.config import CollectorConfig
 from leadline_collector.db.engine import Database
 from leadline_collector.db.transactions import Store
-from leadline_collector.server.connection_limits import CONNECTIONS_MAX, DESCRIPTORS_WANTED, Room, room
+from leadline_collector.server.connection_limits import (
+    CONNECTIONS_MAX,
+    TARGET_DESCRIPTORS,
+    ConnectionBudget,
+    compute_connection_budget,
+)
 from tests.integration.conftest import Answer, Client
 from tests.integration.test_ingest import batches
 from tests.integration.test_serve import environment, serving
-from tests.support.documents import NOW_S, batch, body, steady
+from tests.support.documents import NOW_S, build_batch, build_steady_window, encode_body
 
 HEAD = "POST /api/v1/batches HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: {length}\r\n\r\n"
 HEAD_S_MAX = 0.5
@@ -33,7 +38,7 @@ WAIT_S = 10
 @pytest.fixture(name="config")
 def _config(config: CollectorConfig) -> CollectorConfig:
     """A collector that waits half a second for a head."""
-    return replace(config, head_s_max=HEAD_S_MAX)
+    return replace(config, header_timeout_s=HEAD_S_MAX)
 
 
 def opened(address: str) -> socket.socket:
@@ -68,7 +73,7 @@ only_sqlite = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_silent_connections_stop_nobody_and_are_closed(client: Client, fra1: str, store: Store) -> None:
     """Two hundred that send no head: an agent's batch is stored beside them, and every one of them is let go."""
     with silent(client.url, 200) as streams:
-        answer = client.post(batch(("ams1", steady(4_900))), fra1)
+        answer = client.post(build_batch(("ams1", build_steady_window(4_900))), fra1)
 
         assert (answer.status, batches(store)) == (200, 1)
         assert all(is_closed(stream) for stream in streams)
@@ -123,7 +128,7 @@ def test_a_connection_that_is_kept_is_no_silent_one(client: Client, fra1: str) -
     connection = http.client.HTTPConnection(client.url.removeprefix("http://"), timeout=WAIT_S)
     sockets = set()
     for seq in range(2):
-        sent = body(batch(("ams1", steady(4_900, NOW_S + 60 * seq)), seq=seq))
+        sent = encode_body(build_batch(("ams1", build_steady_window(4_900, NOW_S + 60 * seq)), seq=seq))
         headers = {"Authorization": f"Bearer {fra1}", "Content-Encoding": "gzip"}
         connection.request("POST", "/api/v1/batches", sent, headers)
         sockets.add(connection.sock)
@@ -159,10 +164,10 @@ def test_who_waits_longest_makes_room(url: URL, tmp_path: Path) -> None:
         key = client.key("fra1", "fra")
         with silent(address, 400) as streams:
             begun_s = time.monotonic()
-            during = posted(client, batch(("ams1", steady(4_900)), seq=1), key)
+            during = posted(client, build_batch(("ams1", build_steady_window(4_900)), seq=1), key)
             waited_s = time.monotonic() - begun_s
             descriptors = len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
-        after = client.post(batch(("ams1", steady(4_900, NOW_S + 60)), seq=2), key)
+        after = client.post(build_batch(("ams1", build_steady_window(4_900, NOW_S + 60)), seq=2), key)
         client.pool.clear()
         assert process.poll() is None
 
@@ -185,8 +190,8 @@ def test_a_process_without_descriptors_recovers(url: URL, tmp_path: Path) -> Non
         with silent(address, 20):
             hurried = Client(url=address, admin_key="", pool=urllib3.PoolManager(retries=False, timeout=1))
             with pytest.raises(urllib3.exceptions.HTTPError):
-                hurried.post(batch(("ams1", steady(4_900)), seq=1), key)
-            during = client.post(batch(("ams1", steady(4_900)), seq=1), key).status
+                hurried.post(build_batch(("ams1", build_steady_window(4_900)), seq=1), key)
+            during = client.post(build_batch(("ams1", build_steady_window(4_900)), seq=1), key).status
         resource.prlimit(process.pid, resource.RLIMIT_NOFILE, limits)
         after = [hurried_post(client, key, seq) for seq in (1, 2)]
         client.pool.clear()
@@ -207,7 +212,7 @@ def test_a_process_without_descriptors_recovers(url: URL, tmp_path: Path) -> Non
 def hurried_post(client: Client, key: str, seq: int) -> int:
     """By a connection of its own; asyncio looks for new ones a second later."""
     client.pool.clear()
-    return client.post(batch(("ams1", steady(4_900, NOW_S + 60 * seq - 60)), seq=seq), key).status
+    return client.post(build_batch(("ams1", build_steady_window(4_900, NOW_S + 60 * seq - 60)), seq=seq), key).status
 
 
 @only_sqlite
@@ -219,17 +224,17 @@ def test_bytes_that_are_no_http_are_answered_and_let_go(client: Client, fra1: st
                 stream.sendall(noise)
             assert is_closed(stream)
 
-    assert client.post(batch(("ams1", steady(4_900))), fra1).status == 200
+    assert client.post(build_batch(("ams1", build_steady_window(4_900))), fra1).status == 200
 
 
 @pytest.mark.parametrize(
     ("descriptors", "expected"),
     [
-        (DESCRIPTORS_WANTED, Room(connections_max=CONNECTIONS_MAX, burst=128)),
-        (1_024, Room(connections_max=464, burst=116)),
-        (64, Room(connections_max=16, burst=4)),
+        (TARGET_DESCRIPTORS, ConnectionBudget(connections_max=CONNECTIONS_MAX, accept_burst=128)),
+        (1_024, ConnectionBudget(connections_max=464, accept_burst=116)),
+        (64, ConnectionBudget(connections_max=16, accept_burst=4)),
     ],
 )
-def test_connections_have_their_share_of_the_descriptors(descriptors: int, expected: Room) -> None:
+def test_connections_have_their_share_of_the_descriptors(descriptors: int, expected: ConnectionBudget) -> None:
     """The database and the log keep theirs, however few there are."""
-    assert room(descriptors) == expected
+    assert compute_connection_budget(descriptors) == expected

@@ -8,20 +8,20 @@ import msgspec
 import pytest
 
 from leadline import evaluation
-from leadline.limits.catalogue import catalogue
+from leadline.limits.catalogue import load_catalogue
 from leadline.mesh.parser import parse_mesh
-from leadline_cli.commands.demo import HISTORY_DAYS, SEED, mesh_text
-from leadline_collector.analysis.verdicts import Question, pair_windows, verdicts
+from leadline_cli.commands.demo import HISTORY_DAYS, SEED, build_mesh_toml
+from leadline_collector.analysis.verdicts import VerdictRequest, compute_verdicts, load_verdict_windows
 from leadline_collector.db.transactions import Store
-from leadline_collector.demo.simulation import simulate
+from leadline_collector.demo.simulation import simulate_windows
 from leadline_collector.mesh import service as mesh_service
-from leadline_collector.rollup.worker import compact
-from leadline_collector.time_range import Period
+from leadline_collector.rollup.worker import run_compaction
+from leadline_collector.time_range import TimeRange
 from leadline_verdict import csv_exchange
-from leadline_verdict.decision import Rule
+from leadline_verdict.decision import VerdictRule
 from leadline_verdict.document import PairVerdict, VerdictDocument, Word
-from leadline_verdict.report import Asked, answer
-from leadline_verdict.requirements import NO_WISHES, requirements
+from leadline_verdict.report import ReportParams, build_report
+from leadline_verdict.requirements import NO_OVERRIDES, build_requirements
 from tests.support.clock import FakeClock
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -83,14 +83,14 @@ EXPECTED = {
 }
 
 
-def question(*profiles: str) -> Question:
-    return Question(
-        period=Period(start_s=START_S, end_s=END_S),
+def question(*profiles: str) -> VerdictRequest:
+    return VerdictRequest(
+        period=TimeRange(start_s=START_S, end_s=END_S),
         pair=None,
         sites=CITIES,
         profiles=profiles,
-        wishes=NO_WISHES,
-        rule=Rule(),
+        overrides=NO_OVERRIDES,
+        rule=VerdictRule(),
     )
 
 
@@ -98,8 +98,8 @@ def question(*profiles: str) -> Question:
 def _month(store: Store) -> Store:
     """The demo's cities over a month that does not depend on today."""
     clock = FakeClock(wall_ns=END_S * 1_000_000_000)
-    version = mesh_service.apply(store, clock, mesh_text().encode()).version
-    simulate(store, parse_mesh(mesh_text()), version, START_S, END_S, SEED, lambda _: None)
+    version = mesh_service.apply_mesh(store, clock, build_mesh_toml().encode()).version
+    simulate_windows(store, parse_mesh(build_mesh_toml()), version, START_S, END_S, SEED, lambda _: None)
     return store
 
 
@@ -116,24 +116,31 @@ def said(document: VerdictDocument) -> dict[tuple[str, str, str], tuple[str, lis
 
 def test_every_pair_of_the_demo_gets_its_verdict(month: Store) -> None:
     """The same before and after compaction, the same from the exported file, and none that its minutes deny."""
-    before = verdicts(month, question())
+    before = compute_verdicts(month, question())
     assert said(before) == EXPECTED
     for one in before.pairs:
         assert_claim_is_true(one)
 
-    compact(month, FakeClock(wall_ns=(END_S + 86_400) * 1_000_000_000))
-    assert verdicts(month, question()) == before
+    run_compaction(month, FakeClock(wall_ns=(END_S + 86_400) * 1_000_000_000))
+    assert compute_verdicts(month, question()) == before
 
-    pairs, mesh = pair_windows(month, question())
+    pairs, mesh = load_verdict_windows(month, question())
     file = io.StringIO()
-    csv_exchange.write(file, pairs, mesh.sites)
+    csv_exchange.write_windows(file, pairs, mesh.sites)
     file.seek(0)
-    windows = csv_exchange.read(file)
-    profiles = [requirements(catalogue(), catalogue().profile(name)) for name in (STORAGE, CLUSTER, VMOTION)]
-    asked = Asked(
-        start_s=START_S, end_s=END_S, rule=Rule(), profiles=profiles, catalogue=catalogue().digest, mesh_version=1
+    windows = csv_exchange.read_windows(file)
+    profiles = [
+        build_requirements(load_catalogue(), load_catalogue().get_profile(name)) for name in (STORAGE, CLUSTER, VMOTION)
+    ]
+    asked = ReportParams(
+        start_s=START_S,
+        end_s=END_S,
+        rule=VerdictRule(),
+        profiles=profiles,
+        catalogue_digest=load_catalogue().digest,
+        mesh_version=1,
     )
-    again = answer(asked, ((pair, profiles) for pair in windows.pairs))
+    again = build_report(asked, ((pair, profiles) for pair in windows.pairs))
     assert msgspec.json.encode(again) == msgspec.json.encode(before)
 
 

@@ -14,7 +14,7 @@ from leadline_collector.db.engine import Database
 from leadline_collector.db.transactions import Store
 from tests.integration.conftest import Client
 from tests.integration.test_ingest import rows
-from tests.support.documents import EPOCH, MESH, NOW_S, OTHER_EPOCH, batch, steady
+from tests.support.documents import EPOCH, MESH, NOW_S, OTHER_EPOCH, build_batch, build_steady_window
 
 WEEK_S = 7 * 86_400
 BOOT = "6b6c1f4e-3d0f-4b52-9c52-0f6d8f0a7e11"
@@ -33,8 +33,8 @@ OVERFLOW = wire.Gap(
 def minute(n: int, *targets: str, seq: int | None = None, **anchors: Any) -> wire.Batch:
     """A batch of minute ``n``, sealed 10 s after its end, on a host that was booted an hour before minute 0."""
     start_s = NOW_S + 60 * n
-    windows = [(target, steady(4_900, start_s)) for target in targets or ("ams1",)]
-    document = batch(*windows, seq=n if seq is None else seq, sealed_at_s=start_s + 70)
+    windows = [(target, build_steady_window(4_900, start_s)) for target in targets or ("ams1",)]
+    document = build_batch(*windows, seq=n if seq is None else seq, sealed_at_s=start_s + 70)
     clocks = {"boot_id": BOOT, "boottime_us": (3_600 + 60 * n + 70) * US} | anchors
     return msgspec.structs.replace(document, **clocks)
 
@@ -138,7 +138,7 @@ ABSURD = [1_577_836_740, 0, NOW_S + 3_600 + 86_400 + 60]
 def test_an_absurd_wall_clock_is_stored_in_quarantine(client: Client, store: Store, fra1: str, start_s: int) -> None:
     """It is acknowledged and journaled; no statistics, and a gap that says clock_unsync where it was received."""
     start_s -= start_s % 60
-    answer = client.post(batch(("ams1", steady(4_900, start_s)), sealed_at_s=start_s + 70), fra1)
+    answer = client.post(build_batch(("ams1", build_steady_window(4_900, start_s)), sealed_at_s=start_s + 70), fra1)
 
     assert (answer.status, answer.json()["batches"]) == (200, 1)
     assert rows(store) == []
@@ -149,7 +149,7 @@ def test_an_absurd_wall_clock_is_stored_in_quarantine(client: Client, store: Sto
 
 def test_believable_windows_beside_absurd_ones_are_kept(client: Client, store: Store, fra1: str) -> None:
     """A batch in which the clock was set right: one window in the store, one in quarantine."""
-    document = batch(("ams1", steady(4_900, 0)), ("ams1", steady(4_900, NOW_S)))
+    document = build_batch(("ams1", build_steady_window(4_900, 0)), ("ams1", build_steady_window(4_900, NOW_S)))
 
     assert client.post(document, fra1).status == 200
 
@@ -158,7 +158,7 @@ def test_believable_windows_beside_absurd_ones_are_kept(client: Client, store: S
 
 def test_quarantine_is_placed_by_the_boot_clock(client: Client, fra1: str) -> None:
     """Minute 3 was sealed in 1970; minute 5 of the same boot is right: boottime says where minute 3 belongs."""
-    wrong = batch(("ams1", steady(4_900, 600)), seq=3, sealed_at_s=670)
+    wrong = build_batch(("ams1", build_steady_window(4_900, 600)), seq=3, sealed_at_s=670)
     wrong = msgspec.structs.replace(wrong, boot_id=BOOT, boottime_us=(3_600 + 180 + 70) * US)
     for document in (wrong, minute(2), minute(4), minute(5)):
         assert client.post(document, fra1).status == 200
@@ -183,10 +183,11 @@ def test_seven_days_late_is_welcome(client: Client, store: Store, fra1: str) -> 
     """An agent that was cut off for a week delivers newest first and then the week: all of it is stored."""
     start_s = NOW_S - WEEK_S
     late = [
-        batch(("ams1", steady(4_900, start_s + 60 * n)), seq=n, sealed_at_s=start_s + 60 * n + 70) for n in range(5)
+        build_batch(("ams1", build_steady_window(4_900, start_s + 60 * n)), seq=n, sealed_at_s=start_s + 60 * n + 70)
+        for n in range(5)
     ]
 
-    assert client.post(batch(("ams1", steady(4_900)), seq=10_080), fra1).status == 200
+    assert client.post(build_batch(("ams1", build_steady_window(4_900)), seq=10_080), fra1).status == 200
     assert [client.post(document, fra1).status for document in late] == [200] * 5
 
     assert [row["t"] for row in rows(store)] == [*(start_s + 60 * n for n in range(5)), NOW_S]
@@ -195,7 +196,7 @@ def test_seven_days_late_is_welcome(client: Client, store: Store, fra1: str) -> 
 def test_the_ledger_counts_what_was_ever_stored(client: Client, store: Store, database: Database, fra1: str) -> None:
     """By epoch, duplicates not counted; it does not shrink with the journal."""
     first = [client.post(minute(n), fra1).json()["batches"] for n in (0, 1, 1, 2)]
-    other = client.post(batch(("ams1", steady(4_900, NOW_S + 900)), epoch=OTHER_EPOCH, seq=9), fra1)
+    other = client.post(build_batch(("ams1", build_steady_window(4_900, NOW_S + 900)), epoch=OTHER_EPOCH, seq=9), fra1)
     with database.write() as connection:
         connection.execute(tables.batch.delete().where(tables.batch.c.seq <= 1))
     last = client.post(minute(3), fra1)
@@ -221,11 +222,14 @@ def test_a_refused_batch_is_not_counted(client: Client, fra1: str) -> None:
 def test_a_merge_leaves_quarantined_windows_out(client: Client, store: Store, clock: Any, fra1: str) -> None:
     """A window that was two days ahead when it came stays in quarantine, also when its minute has come."""
     ahead_s = NOW_S + 2 * 86_400
-    client.post(batch(("ams1", steady(1_000, ahead_s)), ("ams1", steady(1_000, NOW_S)), seq=1), fra1)
+    client.post(
+        build_batch(("ams1", build_steady_window(1_000, ahead_s)), ("ams1", build_steady_window(1_000, NOW_S)), seq=1),
+        fra1,
+    )
     clock.advance(3 * 86_400 * 1_000_000_000)
     for seq in (2, 3):
-        windows = (("ams1", steady(5_000, ahead_s)), ("ams1", steady(5_000, NOW_S)))
-        assert client.post(batch(*windows, seq=seq, sealed_at_s=ahead_s + 70), fra1).status == 200
+        windows = (("ams1", build_steady_window(5_000, ahead_s)), ("ams1", build_steady_window(5_000, NOW_S)))
+        assert client.post(build_batch(*windows, seq=seq, sealed_at_s=ahead_s + 70), fra1).status == 200
 
     assert [row["min_us"] for row in rows(store) if row["t"] == ahead_s] == [5_000]
 

@@ -12,15 +12,15 @@ import psycopg.rows
 import pytest
 from sqlalchemy.engine import URL
 
-from leadline_collector.analysis.matrix import matrix
-from leadline_collector.time_range import Period
-from leadline_dashboards import DATASOURCE_UID, alert_rules, documents
+from leadline_collector.analysis.matrix import build_matrix
+from leadline_collector.time_range import TimeRange
+from leadline_dashboards import DATASOURCE_UID, load_alert_rules, load_dashboards
 from tests.support.grafana_data import DAY_S, HOUR_S, Asked, Demo, demo, expanded, reader
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-BOARDS: dict[str, dict[str, Any]] = {name: json.loads(data) for name, data in documents().items()}
-RULES = {rule["uid"]: rule for group in alert_rules() for rule in group["rules"]}
+BOARDS: dict[str, dict[str, Any]] = {name: json.loads(data) for name, data in load_dashboards().items()}
+RULES = {rule["uid"]: rule for group in load_alert_rules() for rule in group["rules"]}
 PROFILE = "vcf9-stretched-cluster"
 #: As a person would choose them; of several, all.
 CHOSEN = {"profile": PROFILE, "source": "frankfurt", "destination": "london"}
@@ -75,7 +75,7 @@ def test_every_query_answers(filled: Demo, connection: psycopg.Connection, name:
         found = rows(connection, QUERIES[name], Asked(from_s=from_s, to_s=filled.end_s, interval_s=interval_s))
 
         # No profile of the demo limits the variation.
-        assert found or name == "leadline-pair.json Variation of the round trip (p95 − min of a minute) B"  # noqa: RUF001
+        assert found or name == "leadline-pair.json Variation of the round trip (p95 − min of a minute) B"
         assert all("?column?" not in row for row in found[:1])
         assert not any(isinstance(row.get("time"), str) for row in found), "Grafana takes no text for a time"
 
@@ -113,9 +113,11 @@ def test_a_limit_that_would_squeeze_the_data_is_not_drawn(filled: Demo, connecti
 @pytest.mark.parametrize("profile", ["vsan-stretched", "vcf9-stretched-cluster", "vsphere-long-distance-vmotion"])
 def test_panels_show_the_shares_of_the_verdict_code(filled: Demo, connection: psycopg.Connection, profile: str) -> None:
     """The matrix, the table of the worst, the figures of a pair and its stacked hours, over the same whole hours."""
-    period = Period(start_s=filled.start_s + 5 * HOUR_S, end_s=filled.start_s + 6 * DAY_S + 2 * HOUR_S)
+    period = TimeRange(start_s=filled.start_s + 5 * HOUR_S, end_s=filled.start_s + 6 * DAY_S + 2 * HOUR_S)
     asked = Asked(from_s=period.start_s, to_s=period.end_s, interval_s=1 << 40)
-    expected = {(one.source, one.destination): one for one in matrix(filled.store, profile, period).pairs if one.paths}
+    expected = {
+        (one.source, one.destination): one for one in build_matrix(filled.store, profile, period).pairs if one.paths
+    }
 
     shown = rows(
         connection,

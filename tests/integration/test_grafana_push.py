@@ -23,10 +23,10 @@ import pytest
 from leadline.errors import ConfigError, LeadlineError, UnavailableError
 from leadline_cli.__main__ import build_parser
 from leadline_cli.commands import grafana
-from leadline_cli.grafana.desired_state import Source, Wanted
-from leadline_cli.grafana.push import Push
-from tests.support.grafana.documents import DASHBOARDS, GROUPS, dashboard
-from tests.support.grafana.server import FakeGrafana, serving, serving_with
+from leadline_cli.grafana.desired_state import Datasource, DesiredState
+from leadline_cli.grafana.push import GrafanaPush
+from tests.support.grafana.documents import DASHBOARDS, GROUPS, build_dashboard
+from tests.support.grafana.server import FakeGrafana, serve_grafana, serve_handler
 
 VARIABLE = "LEADLINE_TEST_GRAFANA"
 TOKEN_VARIABLE = "LEADLINE_TEST_GRAFANA_TOKEN_FILE"
@@ -47,7 +47,7 @@ class Pusher:
         self, *options: str, documents: dict[str, bytes] = DASHBOARDS, groups: list[dict[str, Any]] = GROUPS
     ) -> tuple[int, list[dict[str, str]]]:
         """Exit status and items of a run with ``--json``."""
-        status = grafana.push(self.args("--json", *self.source(), *options), documents, groups)
+        status = grafana.push_dashboards(self.args("--json", *self.source(), *options), documents, groups)
         items: list[dict[str, str]] = json.loads(self.capsys.readouterr().out)["items"]
         return status, items
 
@@ -80,7 +80,7 @@ def _fake() -> Iterator[FakeGrafana]:
 
 @pytest.fixture(name="push")
 def _push(fake: FakeGrafana, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Pusher]:
-    with serving(fake, "/monitoring/grafana") as url:
+    with serve_grafana(fake, "/monitoring/grafana") as url:
         yield Pusher(url=url, directory=tmp_path, capsys=capsys, fake=fake, token_file=token(tmp_path, "admin-token"))
 
 
@@ -106,7 +106,7 @@ def token(directory: Path, text: str) -> Path:
 
 def in_words(push: Pusher, *options: str) -> tuple[int, list[str]]:
     """Exit status and lines of a run for a person."""
-    status = grafana.push(push.args(*push.source(), *options), DASHBOARDS, GROUPS)
+    status = grafana.push_dashboards(push.args(*push.source(), *options), DASHBOARDS, GROUPS)
     return status, push.capsys.readouterr().out.splitlines()
 
 
@@ -138,7 +138,7 @@ def test_everything_is_created_in_the_order_of_need(push: Pusher, fake: FakeGraf
     status, items = push()
 
     assert (status, [item["action"] for item in items]) == (0, ["created"] * 6 + ["updated"])
-    assert [path for _, path in fake.writes()] == [
+    assert [path for _, path in fake.list_writes()] == [
         "/api/datasources", "/api/folders", "/api/dashboards/db", "/api/dashboards/db",
         "/api/v1/provisioning/alert-rules", "/api/v1/provisioning/alert-rules",
         "/api/v1/provisioning/folder/leadline/rule-groups/leadline%20test",
@@ -154,21 +154,21 @@ def test_everything_is_created_in_the_order_of_need(push: Pusher, fake: FakeGraf
 def test_a_dry_run_reads_and_says(push: Pusher, fake: FakeGrafana) -> None:
     """Nothing is written, before the first run and after a change."""
     status, lines = in_words(push, "--dry-run")
-    assert (status, fake.writes()) == (0, [])
+    assert (status, fake.list_writes()) == (0, [])
     assert lines[0] == f"Grafana 12.4.2: {push.url}/api"
     assert lines[1:3] == ["would create  datasource  leadline", "would create  folder      leadline"]
 
     push()
-    fake.asked.clear()
+    fake.requests.clear()
     assert "would update  folder      other: title" in in_words(push, "--dry-run", "--folder", "other")[1]
-    assert fake.writes() == []
+    assert fake.list_writes() == []
 
 
 def test_a_dashboard_saved_in_the_meantime_is_not_overwritten(push: Pusher, fake: FakeGrafana) -> None:
     """The version that was read is sent: Grafana refuses, the others are put, and the status is 1."""
     push()
     changed = {name: data.replace(b"SELECT 1", b"SELECT 2") for name, data in DASHBOARDS.items()}
-    fake.busy.add("leadline-test-overview")
+    fake.concurrently_saved.add("leadline-test-overview")
 
     status, items = push(documents=changed)
 
@@ -198,14 +198,14 @@ def test_what_files_provide_is_refused_with_the_remedy(push: Pusher, fake: FakeG
     for uid in fake.rules:
         fake.rules[uid]["provenance"] = "file"
     fake.rules["leadline-test-beyond"]["for"] = "1m"
-    fake.asked.clear()
+    fake.requests.clear()
 
     status, items = push()
 
     refused = [item for item in items if item["action"] == "refused"]
     assert [item["kind"] for item in refused] == ["datasource", "dashboard", "alert rule"]
     assert all("change it there" in item["detail"] for item in refused)
-    assert (status, fake.writes()) == (1, [])
+    assert (status, fake.list_writes()) == (1, [])
 
 
 def test_a_changed_password_is_noticed_by_the_database(push: Pusher, fake: FakeGrafana) -> None:
@@ -232,12 +232,12 @@ def test_a_datasource_that_does_not_work_is_no_success(push: Pusher, fake: FakeG
 def test_without_a_host_the_datasource_is_somebody_elses(push: Pusher, fake: FakeGrafana) -> None:
     """It is not written, and has to be there."""
     args = push.args("--json")
-    assert grafana.push(args, DASHBOARDS, GROUPS) == 1
+    assert grafana.push_dashboards(args, DASHBOARDS, GROUPS) == 1
     said = json.loads(push.capsys.readouterr().out)["items"][0]
     assert (said["action"], "--datasource-host" in said["detail"]) == ("refused", True)
 
     fake.datasources["leadline"] = {"uid": "leadline", "name": "theirs"}
-    assert grafana.push(args, DASHBOARDS, GROUPS) == 0
+    assert grafana.push_dashboards(args, DASHBOARDS, GROUPS) == 0
 
 
 def test_rules_can_be_locked_and_unlocked(push: Pusher, fake: FakeGrafana) -> None:
@@ -299,7 +299,7 @@ def test_an_old_grafana_is_refused(push: Pusher, fake: FakeGrafana) -> None:
     fake.version = "10.4.19"
     with pytest.raises(UnavailableError, match=r"Grafana 10\.4\.19; these dashboards need 11 or newer"):
         push()
-    assert fake.writes() == []
+    assert fake.list_writes() == []
 
     fake.version = "13.0.1+security-01"
     assert push()[0] == 0
@@ -362,7 +362,7 @@ def test_what_is_no_grafana_is_told_apart(
     handler: type[BaseHTTPRequestHandler], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With the address that was asked."""
-    with serving_with(handler) as url, pytest.raises(UnavailableError) as refused:
+    with serve_handler(handler) as url, pytest.raises(UnavailableError) as refused:
         Pusher(url=url, directory=tmp_path, capsys=capsys, fake=None, token_file=token(tmp_path, "t"))()
 
     assert said in str(refused.value)
@@ -372,7 +372,7 @@ def test_what_is_no_grafana_is_told_apart(
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_connection_that_fails_is_said(scheme: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Refused, or no TLS where TLS is asked for: in one line, without the names of classes."""
-    server = nullcontext("http://127.0.0.1:9") if scheme == "http" else serving_with(NoGrafana)
+    server = nullcontext("http://127.0.0.1:9") if scheme == "http" else serve_handler(NoGrafana)
     with server as url:
         where = url.replace("http:", f"{scheme}:")
         push = Pusher(url=where, directory=tmp_path, capsys=capsys, fake=None, token_file=token(tmp_path, "t"))
@@ -409,7 +409,7 @@ def test_a_token_that_others_may_read_is_warned_of(push: Pusher) -> None:
 
     assert push.actions("--dry-run")
     push.token_file.chmod(0o644)
-    grafana.push(push.args("--dry-run"), DASHBOARDS, GROUPS)
+    grafana.push_dashboards(push.args("--dry-run"), DASHBOARDS, GROUPS)
     assert f"chmod 600 {push.token_file}" in push.capsys.readouterr().err
 
 
@@ -429,7 +429,7 @@ def test_what_is_packaged_is_pushed(push: Pusher, fake: FakeGrafana) -> None:
 def test_a_dashboard_without_a_uid_is_refused(push: Pusher) -> None:
     """Every run would make another one."""
     with pytest.raises(LeadlineError, match=r"broken\.json"):
-        push(documents={"broken.json": dashboard("", "x")})
+        push(documents={"broken.json": build_dashboard("", "x")})
 
 
 class Gone:
@@ -448,11 +448,11 @@ class Gone:
 
 def test_a_connection_lost_on_the_way_ends_the_run() -> None:
     """It is said once, and not as a refusal of every item that is left."""
-    source = Source(address="db:5432", database="leadline", user="grafana", password=None, tls="disable")
-    wanted = Wanted(folder="leadline", source=source, dashboards=(), groups=())
+    source = Datasource(address="db:5432", database="leadline", user="grafana", password=None, ssl_mode="disable")
+    wanted = DesiredState(folder="leadline", datasource=source, dashboards=(), rule_groups=())
 
     with pytest.raises(UnavailableError, match="no connection"):
-        list(Push(server=Gone()).run(wanted))
+        list(GrafanaPush(api=Gone()).run(wanted))
 
 
 def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:

@@ -16,32 +16,32 @@ from sqlalchemy.engine import URL
 
 from leadline import propagation
 from leadline.errors import ConfigError, UnavailableError
-from leadline.limits.catalogue import catalogue
+from leadline.limits.catalogue import load_catalogue
 from leadline.mesh.parser import parse_mesh
 from leadline.model import Pair
-from leadline_cli.commands.demo import mesh_text
-from leadline_collector.analysis.matrix import matrix
-from leadline_collector.analysis.verdicts import Question, verdicts
+from leadline_cli.commands.demo import build_mesh_toml
+from leadline_collector.analysis.matrix import build_matrix
+from leadline_collector.analysis.verdicts import VerdictRequest, compute_verdicts
 from leadline_collector.db import schema, tables
 from leadline_collector.db.engine import Database
-from leadline_collector.db.grafana_role import grant
+from leadline_collector.db.grafana_role import grant_access
 from leadline_collector.mesh import registry
 from leadline_collector.rollup import hour_reader, profile_revisions, state_counts
-from leadline_collector.time_range import Period
+from leadline_collector.time_range import TimeRange
 from leadline_migrations.versions.v0008_grafana import VIEWS
-from leadline_verdict.decision import Rule
+from leadline_verdict.decision import VerdictRule
 from leadline_verdict.episodes import MERGE_GAP_WINDOWS
-from leadline_verdict.requirements import NO_WISHES
-from leadline_verdict.states import GOOD, STATES, UNKNOWN
+from leadline_verdict.requirements import NO_OVERRIDES
+from leadline_verdict.states import GOOD, STATES_BY_CODE, UNKNOWN
 from tests.support import postgres
 from tests.support.grafana_data import DAY_S, HOUR_S, Demo, demo, reader
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-PAIRS = tuple(parse_mesh(mesh_text()).pairs)
+PAIRS = tuple(parse_mesh(build_mesh_toml()).pairs)
 CITIES = ("frankfurt", "zurich", "amsterdam", "london", "new-york", "singapore")
 CITY_PAIRS = [pair for pair in PAIRS if pair.source in CITIES]
-PROFILES = sorted({name for settings in parse_mesh(mesh_text()).pairs.values() for name in settings.profiles})
+PROFILES = sorted({name for settings in parse_mesh(build_mesh_toml()).pairs.values() for name in settings.profiles})
 
 
 @pytest.fixture(scope="module", name="filled")
@@ -95,11 +95,11 @@ def share(connection: psycopg.Connection, profile: str, start_s: int, end_s: int
     return {(row[0], row[1]): list(row[2:]) for row in rows}
 
 
-def periods(filled: Demo) -> list[Period]:
+def periods(filled: Demo) -> list[TimeRange]:
     """Whole hours: days only, an odd start and end, within a day, over midnight, and with the open day."""
     start_s, end_s = filled.start_s, filled.end_s // HOUR_S * HOUR_S - HOUR_S
     return [
-        Period(start_s=start_s + first, end_s=last)
+        TimeRange(start_s=start_s + first, end_s=last)
         for first, last in (
             (0, start_s + 7 * DAY_S),
             (5 * HOUR_S, start_s + 6 * DAY_S + 3 * HOUR_S),
@@ -120,17 +120,17 @@ def test_shares_are_those_of_the_verdict_code(
 
     found = share(connection, profile, period.start_s, period.end_s)
 
-    answers = [one for one in matrix(filled.store, profile, period).pairs if one.paths]
+    answers = [one for one in build_matrix(filled.store, profile, period).pairs if one.paths]
     expected = {
         (one.source, one.destination): [
-            period.windows,
+            period.window_count,
             one.pessimistic.good,
             one.pessimistic.bad,
             one.pessimistic.unavailable,
             one.pessimistic.unknown,
             one.pessimistic.good_ratio,
-            one.pessimistic.good / period.windows,
-            (one.optimistic.good + one.optimistic.unknown) / period.windows,
+            one.pessimistic.good / period.window_count,
+            (one.optimistic.good + one.optimistic.unknown) / period.window_count,
             one.pessimistic.coverage_ratio,
             one.rtt_us.min,
             True,
@@ -145,12 +145,14 @@ def test_shares_are_those_of_the_verdict_code(
 
 def test_shares_are_those_of_the_verdict(filled: Demo, connection: psycopg.Connection) -> None:
     """Whole days, every pair, every profile: what a verdict prints, though it is made another way."""
-    period = Period(start_s=filled.start_s, end_s=filled.start_s + 7 * DAY_S)
-    asked = Question(period=period, pair=None, sites=CITIES, profiles=tuple(PROFILES), wishes=NO_WISHES, rule=Rule())
+    period = TimeRange(start_s=filled.start_s, end_s=filled.start_s + 7 * DAY_S)
+    asked = VerdictRequest(
+        period=period, pair=None, sites=CITIES, profiles=tuple(PROFILES), overrides=NO_OVERRIDES, rule=VerdictRule()
+    )
 
     found = {profile: share(connection, profile, period.start_s, period.end_s) for profile in PROFILES}
 
-    document = verdicts(filled.store, asked)
+    document = compute_verdicts(filled.store, asked)
     assert {(one.source, one.destination, one.profile) for one in document.pairs} == {
         (*pair, profile) for profile, pairs in found.items() for pair in pairs
     }
@@ -213,7 +215,7 @@ def test_states_and_episodes_are_those_of_the_windows(filled: Demo, connection: 
 
         minutes = {t: state for begin, until, state in runs for t in range(begin, until, 60)}
         assert [minutes.get(t, "unknown") for t in range(filled.start_s, filled.start_s + length_s, 60)] == [
-            STATES[code].value for code in expected
+            STATES_BY_CODE[code].value for code in expected
         ]
         assert episodes == [one for one in _episodes(expected, filled.start_s) if one[1] < end_s - 180]
         joined += sum(windows * 60 < until - begin for begin, until, windows in episodes)
@@ -222,17 +224,17 @@ def test_states_and_episodes_are_those_of_the_windows(filled: Demo, connection: 
 
 def _states(filled: Demo, pair: Pair, profile: str, length_s: int) -> list[int]:
     with filled.store.read() as read:
-        known = registry.read(read.connection)
+        known = registry.load_registry(read.connection)
         source_id, destination_id = known.site_ids[pair.source], known.site_ids[pair.destination]
-        found = hour_reader.hours(
-            read.connection, known.agents_of[source_id], filled.start_s, filled.start_s + length_s
+        found = hour_reader.load_hours(
+            read.connection, known.agents_by_site[source_id], filled.start_s, filled.start_s + length_s
         )
-        judged = state_counts.pair_hours(
-            found, profile_revisions.criteria(profile), known.source_of, known.destination_of
+        judged = state_counts.evaluate_pair_hours(
+            found, profile_revisions.get_criteria(profile), known.site_by_agent, known.site_by_target
         )
     hours = {
         key[2]: row.tolist()
-        for key, row in zip(judged.keys, judged.pessimistic, strict=True)
+        for key, row in zip(judged.keys, judged.worst_case, strict=True)
         if key[1] == destination_id
     }
     ends = range(filled.start_s, filled.start_s + length_s, HOUR_S)
@@ -258,11 +260,11 @@ def test_limits_and_floors_are_those_of_the_catalogue_and_of_light(connection: p
     limits = connection.execute("SELECT DISTINCT profile FROM grafana_limit").fetchall()
     floors = connection.execute("SELECT source, destination, distance_km, glass_us FROM grafana_pair").fetchall()
 
-    assert {row[0] for row in limits} <= set(catalogue().profiles)
+    assert {row[0] for row in limits} <= set(load_catalogue().profiles)
     assert {row[0] for row in limits} >= set(PROFILES)
     assert {(row[0], row[1]) for row in floors} == {(pair.source, pair.destination) for pair in PAIRS}
-    mesh = parse_mesh(mesh_text())
-    light = propagation.floors(mesh.site("frankfurt"), mesh.site("london"))
+    mesh = parse_mesh(build_mesh_toml())
+    light = propagation.compute_propagation_delay(mesh.get_site("frankfurt"), mesh.get_site("london"))
     (london,) = [row[2:] for row in floors if row[:2] == ("frankfurt", "london")]
     assert (london[0], float(london[1])) == (light.distance_km, light.glass_ns / 1_000)
 
@@ -270,14 +272,14 @@ def test_limits_and_floors_are_those_of_the_catalogue_and_of_light(connection: p
 def test_a_user_of_the_role_logs_in_and_reads(filled: Demo) -> None:
     """Made with its password, made again with another one; it writes nothing, and its password is in no statement."""
     database = Database(filled.url)
-    grant(database, "leadline_test_grafana", "first password")
+    grant_access(database, "leadline_test_grafana", "first password")
 
-    views = grant(database, "leadline_test_grafana", "it's-another")
+    views = grant_access(database, "leadline_test_grafana", "it's-another")
 
     database.close()
     assert views == sorted(VIEWS)
     url = filled.url.set(username="leadline_test_grafana", password="it's-another")
-    with psycopg.connect(postgres.conninfo(url), autocommit=True) as connection:
+    with psycopg.connect(postgres.build_conninfo(url), autocommit=True) as connection:
         assert connection.execute("SELECT count(*) FROM grafana_pair").fetchone() == (len(PAIRS),)
         with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
             connection.execute("CREATE TEMP TABLE mine (x int)")
@@ -292,17 +294,17 @@ def test_a_name_that_needs_quotes_is_refused(filled: Demo, name: str) -> None:
     database = Database(filled.url)
     try:
         with pytest.raises(ConfigError, match="lower-case"):
-            grant(database, name, "password")
+            grant_access(database, name, "password")
     finally:
         database.close()
 
 
-@pytest.mark.skipif(postgres.VARIABLE in os.environ, reason="needs a server that has no such role yet")
+@pytest.mark.skipif(postgres.SERVER_ENV_VAR in os.environ, reason="needs a server that has no such role yet")
 def test_who_may_not_create_the_role_is_told_and_migrates(caplog: pytest.LogCaptureFixture) -> None:
     """The views are made; what is left to do is in the log, and the command that does it says the same."""
-    with postgres.server() as server:
+    with postgres.run_server() as server:
         url = postgres.create_database(server, "mine")
-        with psycopg.connect(postgres.conninfo(url), autocommit=True) as admin:
+        with psycopg.connect(postgres.build_conninfo(url), autocommit=True) as admin:
             admin.execute("CREATE ROLE owner LOGIN")
             admin.execute("GRANT ALL ON SCHEMA public TO owner")
         database = Database(url.set(username="owner"))
@@ -312,10 +314,10 @@ def test_who_may_not_create_the_role_is_told_and_migrates(caplog: pytest.LogCapt
                 assert connection.exec_driver_sql("SELECT count(*) FROM grafana_pair").scalar_one() == 0
             assert "CREATE ROLE leadline_reader NOLOGIN" in caplog.text
             with pytest.raises(UnavailableError, match="as one who may create roles"):
-                grant(database)
-            with psycopg.connect(postgres.conninfo(url), autocommit=True) as admin:
+                grant_access(database)
+            with psycopg.connect(postgres.build_conninfo(url), autocommit=True) as admin:
                 admin.execute("CREATE ROLE leadline_reader NOLOGIN")
-            assert grant(database) == sorted(VIEWS)
+            assert grant_access(database) == sorted(VIEWS)
         finally:
             database.close()
 
@@ -325,6 +327,6 @@ def test_sqlite_has_no_role(tmp_path: Path) -> None:
     database = Database(URL.create("sqlite", database=str(tmp_path / "leadline.sqlite")))
     try:
         with pytest.raises(ConfigError, match="Grafana does not read"):
-            grant(database)
+            grant_access(database)
     finally:
         database.close()

@@ -58,7 +58,7 @@ class Gate:
 def behind(database: Database, *works: Callable[[Connection], object]) -> Iterator[list[Future[object]]]:
     """Have works wait in the queue together; they go on when the block ends."""
     gate = Gate()
-    group = database._group
+    group = database._group_commit
     assert group is not None
     with ThreadPoolExecutor(len(works) + 1) as pool:
         first = pool.submit(database.transact, gate)
@@ -77,7 +77,7 @@ def behind(database: Database, *works: Callable[[Connection], object]) -> Iterat
 def test_what_waits_together_is_committed_together(table: Database) -> None:
     """Ten transactions that wait for the writer cost one commit."""
     seen: list[int] = []
-    event.listen(table._writers, "commit", lambda _: seen.append(1))
+    event.listen(table._write_engine, "commit", lambda _: seen.append(1))
 
     with behind(table, *(insert(n) for n in range(10))) as futures:
         seen.clear()
@@ -94,7 +94,7 @@ def test_nobody_is_told_before_the_commit(table: Database) -> None:
     told_early: list[bool] = []
 
     with behind(table, insert(1), insert(2)) as futures:
-        event.listen(table._writers, "commit", lambda _: told_early.extend(future.done() for future in futures))
+        event.listen(table._write_engine, "commit", lambda _: told_early.extend(future.done() for future in futures))
         held.set()
 
     assert {future.result(WAIT_S) for future in futures} == {1, 2}
@@ -128,10 +128,10 @@ def test_a_commit_that_fails_fails_for_all(table: Database) -> None:
         raise OSError("the disk is gone")
 
     with behind(table, insert(1), insert(2)) as futures:
-        event.listen(table._writers, "commit", refuse, once=False)
+        event.listen(table._write_engine, "commit", refuse, once=False)
         # The gate's own commit fails too: it is the first of the broken ones.
-        event.remove(table._writers, "commit", refuse)
-        event.listen(table._writers, "commit", _second_time(refuse))
+        event.remove(table._write_engine, "commit", refuse)
+        event.listen(table._write_engine, "commit", _second_time(refuse))
 
     for future in futures:
         with pytest.raises(StoreUnavailableError, match="the disk is gone"):
@@ -212,7 +212,7 @@ def test_writers_of_postgresql_are_bounded(table: Database) -> None:
     gate = Gate()
     with ThreadPoolExecutor(TRANSACTIONS_MAX) as pool:
         futures = [pool.submit(table.transact, gate) for _ in range(TRANSACTIONS_MAX)]
-        while table._room._value:  # nothing else tells that all have arrived
+        while table._transaction_slots._value:  # nothing else tells that all have arrived
             threading.Event().wait(0.001)
         try:
             with pytest.raises(StoreUnavailableError, match="too many"):
@@ -232,5 +232,5 @@ def test_a_group_without_work_has_no_thread(tmp_path: Path) -> None:
 
     database.close()
 
-    assert isinstance(database._group, GroupCommit)
-    assert database._group._thread is None
+    assert isinstance(database._group_commit, GroupCommit)
+    assert database._group_commit._thread is None

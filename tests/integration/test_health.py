@@ -19,7 +19,7 @@ from leadline_collector.http.metrics import Metrics
 from tests.integration.conftest import Client
 from tests.support import postgres
 from tests.support.clock import FakeClock
-from tests.support.documents import NOW_S, batch, body, steady
+from tests.support.documents import NOW_S, build_batch, build_steady_window, encode_body
 
 
 def samples(client: Client) -> dict[str, float]:
@@ -42,7 +42,7 @@ def _broken(client: Client, database: Database, request: pytest.FixtureRequest) 
         postgres.drop_database(request.getfixturevalue("postgres_server"), str(database.url.database))
         yield client
         return
-    database._readers.dispose()
+    database._read_engine.dispose()
     file = Path(str(database.url.database))
     away = file.rename(file.with_suffix(".away"))
     yield client
@@ -63,7 +63,7 @@ def test_a_collector_with_another_schema_is_alive_and_not_ready(client: Client, 
     answer = client.send("GET", "/readyz")
 
     assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
-    assert f"version other and this collector needs {schema.head()}" in answer.json()["detail"]
+    assert f"version other and this collector needs {schema.get_head_revision()}" in answer.json()["detail"]
     assert client.send("GET", "/healthz").status == 200
 
 
@@ -77,10 +77,10 @@ def test_a_collector_without_its_database_is_alive_and_not_ready(broken: Client)
 
 def test_the_figures_say_what_was_stored(client: Client, fra1: str, clock: FakeClock) -> None:
     """Batches, windows, samples and bytes once; repetitions apart; refusals by reason; the age of the latest window."""
-    document = batch(("ams1", steady(4_900)))
+    document = build_batch(("ams1", build_steady_window(4_900)))
     client.post(document, fra1)
     client.post(document, fra1)
-    client.post(batch(("ams1", steady(5_000))), fra1)
+    client.post(build_batch(("ams1", build_steady_window(5_000))), fra1)
     client.post_bytes(b"nonsense", fra1)
     client.post(document, "ll_agent_of_nobody")
     client.enrol("ll_token_of_nobody")
@@ -94,21 +94,21 @@ def test_the_figures_say_what_was_stored(client: Client, fra1: str, clock: FakeC
     assert found["leadline_batches_refused_total{reason=key}"] == 1
     assert found["leadline_batches_refused_total{reason=too_large}"] == 0
     assert (found["leadline_windows_total"], found["leadline_samples_total"]) == (1, 60)
-    assert found["leadline_batch_bytes_total"] == len(body(document))
+    assert found["leadline_batch_bytes_total"] == len(encode_body(document))
     assert found["leadline_ingest_seconds_count"] == 5
     assert found["leadline_batches_inside"] == 0
     assert found["leadline_enrolments_total{result=enrolled}"] == 1
     assert found["leadline_enrolments_total{result=refused}"] == 1
     assert found["leadline_agent_latest_window_age_seconds{agent=fra1}"] == clock.wall_ns() // 10**9 - NOW_S - 60
     assert "leadline_agent_latest_window_age_seconds{agent=fra2}" not in found
-    assert found[f"leadline_schema_info{{version={schema.head()}}}"] == 1
+    assert found[f"leadline_schema_info{{version={schema.get_head_revision()}}}"] == 1
     assert (found["leadline_database_up"], found["leadline_mesh_version"]) == (1, 1)
     assert found["process_resident_memory_bytes"] > 0
 
 
 def test_a_window_ahead_of_the_clock_has_no_negative_age(client: Client, fra1: str, clock: FakeClock) -> None:
     """An agent whose clock is wrong is not the future."""
-    client.post(batch(("ams1", steady(4_900, NOW_S + 7_200))), fra1)
+    client.post(build_batch(("ams1", build_steady_window(4_900, NOW_S + 7_200))), fra1)
 
     assert samples(client)["leadline_agent_latest_window_age_seconds{agent=fra1}"] == 0
 
@@ -126,7 +126,7 @@ def test_two_applications_count_apart(client: Client, config: CollectorConfig, s
     """Each has a registry of its own; what another in the process did is not in it."""
     client.post_bytes(b"nonsense", "ll_agent_of_nobody")
 
-    assert 'batches_refused_total{reason="key"} 0.0' in Metrics(store, clock, lambda: 0).text().decode()
+    assert 'batches_refused_total{reason="key"} 0.0' in Metrics(store, clock, lambda: 0).render().decode()
     assert samples(client)["leadline_batches_refused_total{reason=key}"] == 1
 
 

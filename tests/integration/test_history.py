@@ -17,7 +17,7 @@ from leadline_collector.mesh import store as mesh_store
 from tests.integration.conftest import Client
 from tests.support.clock import FakeClock
 from tests.support.compose import ROOT
-from tests.support.documents import batch
+from tests.support.documents import build_batch
 
 MESH = """
 profiles = ["vsan-stretched"]
@@ -47,9 +47,9 @@ sites = ["a", "b"]
 HOUR_S = 3_600
 
 
-def fill(store: Store, clock: FakeClock, ahead_s: int = HOUR_S) -> history.Filled:
+def fill(store: Store, clock: FakeClock, ahead_s: int = HOUR_S) -> history.HistoryResult:
     """One day and what is ahead."""
-    return history.fill(store, clock, MESH, days=1, ahead_s=ahead_s, seed=1, progress=lambda count: None)
+    return history.fill_history(store, clock, MESH, days=1, ahead_s=ahead_s, seed=1, on_progress=lambda count: None)
 
 
 def windows(store: Store) -> tuple[int, int]:
@@ -66,14 +66,14 @@ def test_history_begins_at_a_midnight_and_ends_ahead(store: Store, clock: FakeCl
     minutes = (filled.end_s - filled.start_s) // 60
     assert filled.start_s % 86_400 == 0
     assert filled.end_s == clock.wall_ns() // 10**9 // 60 * 60 + HOUR_S
-    assert 2 * minutes - 400 < filled.windows <= 2 * minutes
-    assert windows(store) == (filled.windows, filled.end_s - 60)
+    assert 2 * minutes - 400 < filled.window_count <= 2 * minutes
+    assert windows(store) == (filled.window_count, filled.end_s - 60)
 
 
 def test_asked_again_it_goes_on_where_it_ended(store: Store, clock: FakeClock) -> None:
     """And adds nothing where nothing is missing."""
     first = fill(store, clock)
-    assert fill(store, clock).windows == 0
+    assert fill(store, clock).window_count == 0
 
     second = fill(store, clock, ahead_s=2 * HOUR_S)
 
@@ -99,7 +99,7 @@ def test_what_was_cut_off_is_made_whole(store: Store, clock: FakeClock) -> None:
 
 def test_a_database_with_measurements_is_refused(store: Store, clock: FakeClock, client: Client, fra1: str) -> None:
     """Nobody's evidence gets company."""
-    assert client.post(batch(), fra1).status == 200
+    assert client.post(build_batch(), fra1).status == 200
     before = windows(store)
 
     with pytest.raises(UnavailableError, match="what agents measured"):
@@ -112,7 +112,7 @@ def test_the_mesh_of_the_containers_is_simulated(store: Store, clock: FakeClock)
     """Its cities, and not the two sites that measure."""
     text = Path(ROOT / "deploy/compose/mesh.toml").read_text(encoding="utf-8")
 
-    history.fill(store, clock, text, days=1, ahead_s=0, seed=1, progress=lambda count: None)
+    history.fill_history(store, clock, text, days=1, ahead_s=0, seed=1, on_progress=lambda count: None)
 
     with store.read() as reader:
         sources = reader.connection.execute(select(tables.window_stat.c.src_id).distinct()).scalars().all()

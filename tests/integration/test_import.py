@@ -15,7 +15,7 @@ from leadline_cli.__main__ import main
 from leadline_collector.db.transactions import Store
 from leadline_collector.mesh import store as mesh_store
 from tests.integration.conftest import Client
-from tests.support.documents import EPOCH, MESH, NOW_S, batch, body, steady
+from tests.support.documents import EPOCH, MESH, NOW_S, build_batch, build_steady_window, encode_body
 
 HOST = """
 [[host]]
@@ -59,7 +59,7 @@ def audited(client: Client) -> list[dict[str, Any]]:
 
 def imported(*series: tuple[str, Any], source: str = "fra1", **members: Any) -> bytes:
     """A batch as the command sends it."""
-    return codec.encode(batch(*series, agent=f"import:{source}", mesh_version=0, **members))
+    return codec.encode(build_batch(*series, agent=f"import:{source}", mesh_version=0, **members))
 
 
 def post(client: Client, data: bytes, source: str = "fra1", query: str = "", key: str | None = None) -> Any:
@@ -125,7 +125,7 @@ def test_what_an_agent_measured_is_not_imported_over(
     client: Client, fra1: str, key_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The first minute that is taken is named, nothing of the file is stored, and the agent's window is as it was."""
-    assert client.post(batch(("ams1", steady(5_100, NOW_S + 120))), fra1).status == 200
+    assert client.post(build_batch(("ams1", build_steady_window(5_100, NOW_S + 120))), fra1).status == 200
     before = windows(client)
 
     for source in ("fra1", "fra"):
@@ -140,7 +140,7 @@ def test_another_host_of_the_site_may_have_measured_at_the_same_time(
     client: Client, fra1: str, key_file: Path, tmp_path: Path
 ) -> None:
     """What fra2 is said to have measured is a path of its own."""
-    assert client.post(batch(("ams1", steady(5_100))), fra1).status == 200
+    assert client.post(build_batch(("ams1", build_steady_window(5_100))), fra1).status == 200
 
     assert run(client, key_file, "csv", csv(tmp_path / "a.csv", 0, 60), "--src", "fra2", "--dst", "ams1") == 0
 
@@ -181,7 +181,7 @@ def test_a_file_of_several_batches_is_all_or_nothing(
 ) -> None:
     """The conflict is in the last of them: the others are not stored either; without it, all are."""
     monkeypatch.setattr(wire, "SERIES_MAX", 10)
-    assert client.post(batch(("ams1", steady(5_100, NOW_S + 40 * 60))), fra1).status == 200
+    assert client.post(build_batch(("ams1", build_steady_window(5_100, NOW_S + 40 * 60))), fra1).status == 200
 
     assert run(client, key_file, "csv", csv(tmp_path / "a.csv", 0, 2_460), "--src", "fra1", "--dst", "ams1") == 2
     assert len(windows(client)["windows"]) == 1
@@ -193,7 +193,7 @@ def test_a_file_of_several_batches_is_all_or_nothing(
 
 def test_a_check_changes_nothing(client: Client, fra1: str, store: Store) -> None:
     """Not even the list of sources."""
-    answer = post(client, imported(("ams1", steady(4_900))), query="&check=true")
+    answer = post(client, imported(("ams1", build_steady_window(4_900))), query="&check=true")
 
     assert (answer.status, answer.json()["duplicate"]) == (200, False)
     assert windows(client)["windows"] == []
@@ -203,7 +203,7 @@ def test_a_check_changes_nothing(client: Client, fra1: str, store: Store) -> Non
 
 def test_a_source_of_imports_is_no_agent(client: Client, fra1: str) -> None:
     """It is not listed with the agents, never falls silent, and owes no windows."""
-    assert post(client, imported(("ams1", steady(4_900)))).status == 200
+    assert post(client, imported(("ams1", build_steady_window(4_900)))).status == 200
 
     agents = client.get("/api/v1/agents", Authorization=f"Bearer {client.admin_key}")["agents"]
 
@@ -214,8 +214,8 @@ def test_a_source_of_imports_is_no_agent(client: Client, fra1: str) -> None:
 
 def test_an_agent_cannot_import(client: Client, fra1: str) -> None:
     """Its key does not open the route, and a batch of an imported source is not its own."""
-    assert post(client, imported(("ams1", steady(4_900))), key=fra1).status == 401
-    answer = client.post(batch(("ams1", steady(4_900)), agent="import:fra1"), fra1)
+    assert post(client, imported(("ams1", build_steady_window(4_900))), key=fra1).status == 401
+    answer = client.post(build_batch(("ams1", build_steady_window(4_900)), agent="import:fra1"), fra1)
 
     assert answer.status == 403
     assert windows(client)["windows"] == []
@@ -223,19 +223,29 @@ def test_an_agent_cannot_import(client: Client, fra1: str) -> None:
 
 def test_a_batch_of_an_agent_does_not_come_in_by_the_side_door(client: Client, fra1: str) -> None:
     """The source in the path and in the batch are the same, so both begin with import:."""
-    assert post(client, codec.encode(batch(("ams1", steady(4_900))))).status == 403
-    assert post(client, imported(("ams1", steady(4_900)), source="fra2")).status == 403
+    assert post(client, codec.encode(build_batch(("ams1", build_steady_window(4_900))))).status == 403
+    assert post(client, imported(("ams1", build_steady_window(4_900)), source="fra2")).status == 403
 
 
 @pytest.mark.parametrize(
     ("series", "source", "status", "problem"),
     [
-        ([("ams1", steady(4_900))], "mars", 422, "no mesh has a site or agent 'mars'; there are ams, ams1, fra, fra1"),
-        ([("nowhere", steady(4_900))], "fra", 422, "no mesh ever had a target 'nowhere'"),
-        ([("fra2", steady(4_900))], "fra", 422, "'fra2' is at site 'fra' too"),
-        ([("ams1", steady(4_900, 946_684_800))], "fra", 422, "2000-01-01T00:00:00Z is before 2020 or in the future"),
-        ([("ams1", steady(4_900, NOW_S + 400 * 86_400))], "fra", 422, "in the future"),
-        ([("ams1", steady(4_900))], "x" * 57, 422, "source"),
+        (
+            [("ams1", build_steady_window(4_900))],
+            "mars",
+            422,
+            "no mesh has a site or agent 'mars'; there are ams, ams1, fra, fra1",
+        ),
+        ([("nowhere", build_steady_window(4_900))], "fra", 422, "no mesh ever had a target 'nowhere'"),
+        ([("fra2", build_steady_window(4_900))], "fra", 422, "'fra2' is at site 'fra' too"),
+        (
+            [("ams1", build_steady_window(4_900, 946_684_800))],
+            "fra",
+            422,
+            "2000-01-01T00:00:00Z is before 2020 or in the future",
+        ),
+        ([("ams1", build_steady_window(4_900, NOW_S + 400 * 86_400))], "fra", 422, "in the future"),
+        ([("ams1", build_steady_window(4_900))], "x" * 57, 422, "source"),
     ],
 )
 def test_what_cannot_be_is_refused(
@@ -250,18 +260,18 @@ def test_what_cannot_be_is_refused(
 
 def test_a_name_of_a_batch_that_is_taken_is_a_conflict(client: Client, fra1: str) -> None:
     """The same epoch and number with other bytes: not stored, as for agents."""
-    assert post(client, imported(("ams1", steady(4_900)))).status == 200
+    assert post(client, imported(("ams1", build_steady_window(4_900)))).status == 200
 
-    answer = post(client, imported(("ams1", steady(1_000))))
+    answer = post(client, imported(("ams1", build_steady_window(1_000))))
 
     assert (answer.status, answer.json()["epoch"]) == (409, EPOCH)
 
 
 def test_a_file_is_imported_while_an_agent_delivers(client: Client, fra1: str) -> None:
     """Late windows of the agent stand beside what was imported meanwhile; neither changes the other."""
-    assert post(client, imported(("ams1", steady(4_900)))).status == 200
+    assert post(client, imported(("ams1", build_steady_window(4_900)))).status == 200
 
-    assert client.post_bytes(body(batch(("ams1", steady(5_100)))), fra1).status == 200
+    assert client.post_bytes(encode_body(build_batch(("ams1", build_steady_window(5_100)))), fra1).status == 200
 
     assert [(path["agent"], path["p95_us"]) for path in windows(client)["windows"][0]["paths"]] == [
         ("fra1", 5_100),

@@ -19,9 +19,18 @@ from leadline_collector.journal import store as journal_store
 from leadline_collector.mesh import store as mesh_store
 from leadline_collector.mesh.store import PathIds
 from leadline_collector.windows import store as window_store
-from leadline_collector.windows.rows import COLUMNS
+from leadline_collector.windows.rows import WINDOW_COLUMNS
 from tests.integration.conftest import Client
-from tests.support.documents import EPOCH, MESH, NOW_S, OTHER_EPOCH, batch, body, steady, window
+from tests.support.documents import (
+    EPOCH,
+    MESH,
+    NOW_S,
+    OTHER_EPOCH,
+    build_batch,
+    build_steady_window,
+    build_window,
+    encode_body,
+)
 
 
 def rows(store: Store, agent: str = "fra1", target: str = "ams1") -> list[dict[str, Any]]:
@@ -31,8 +40,8 @@ def rows(store: Store, agent: str = "fra1", target: str = "ams1") -> list[dict[s
             src_id=mesh_store.load_agent_ids(reader.connection, [agent])[agent],
             dst_id=mesh_store.load_target_ids(reader.connection, [target])[target],
         )
-        found = window_store.load_path_windows(reader.connection, path, COLUMNS, 0, 1 << 40)
-    return [dict(zip(COLUMNS, row, strict=True)) for row in found]
+        found = window_store.load_path_windows(reader.connection, path, WINDOW_COLUMNS, 0, 1 << 40)
+    return [dict(zip(WINDOW_COLUMNS, row, strict=True)) for row in found]
 
 
 def batches(store: Store) -> int:
@@ -43,7 +52,7 @@ def batches(store: Store) -> int:
 
 def test_a_batch_is_acknowledged_with_the_digest_of_its_bytes(client: Client, fra1: str) -> None:
     """The answer repeats the SHA-256 of what travelled, names the mesh in force, counts, and says when it came."""
-    sent = body(batch(("ams1", steady(4_900))))
+    sent = encode_body(build_batch(("ams1", build_steady_window(4_900))))
 
     answer = client.post_bytes(sent, fra1)
 
@@ -60,7 +69,7 @@ def test_a_batch_is_acknowledged_with_the_digest_of_its_bytes(client: Client, fr
 
 def test_a_window_is_stored_with_its_statistics(client: Client, store: Store, fra1: str) -> None:
     """A row says what the window says, under which mesh, and from which batch."""
-    client.post(batch(("ams1", window([4_900] * 57 + [5_100, None, None])), seq=7), fra1)
+    client.post(build_batch(("ams1", build_window([4_900] * 57 + [5_100, None, None])), seq=7), fra1)
 
     (row,) = rows(store)
     assert (row["expected"], row["sent"], row["received"]) == (60, 60, 58)
@@ -74,12 +83,12 @@ def test_a_window_is_stored_with_its_statistics(client: Client, store: Store, fr
 
 def test_the_journal_keeps_the_bytes_as_they_came(client: Client, store: Store, fra1: str) -> None:
     """The stored body is the transferred one, byte for byte."""
-    sent = body(batch(("ams1", steady(4_900))))
+    sent = encode_body(build_batch(("ams1", build_steady_window(4_900))))
 
     client.post_bytes(sent, fra1)
 
     with store.read() as reader:
-        ((_, _, stored),) = journal_store.bodies(
+        ((_, _, stored),) = journal_store.read_bodies(
             reader.connection, mesh_store.load_agent_ids(reader.connection, ["fra1"])["fra1"], NOW_S
         )
     assert stored == sent
@@ -87,7 +96,7 @@ def test_the_journal_keeps_the_bytes_as_they_came(client: Client, store: Store, 
 
 def test_the_same_bytes_again_are_a_duplicate(client: Client, store: Store, fra1: str) -> None:
     """A retry is acknowledged like the first time and adds nothing."""
-    sent = body(batch(("ams1", steady(4_900))))
+    sent = encode_body(build_batch(("ams1", build_steady_window(4_900))))
     first = client.post_bytes(sent, fra1)
 
     again = client.post_bytes(sent, fra1)
@@ -99,9 +108,9 @@ def test_the_same_bytes_again_are_a_duplicate(client: Client, store: Store, fra1
 
 def test_other_bytes_under_the_same_name_are_refused(client: Client, store: Store, fra1: str) -> None:
     """409: the agent's identity was cloned; what is stored stays."""
-    client.post(batch(("ams1", steady(4_900))), fra1)
+    client.post(build_batch(("ams1", build_steady_window(4_900))), fra1)
 
-    answer = client.post(batch(("ams1", steady(9_900))), fra1)
+    answer = client.post(build_batch(("ams1", build_steady_window(9_900))), fra1)
 
     assert answer.status == 409
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -112,8 +121,8 @@ def test_the_same_name_of_two_agents_is_two_batches(client: Client, store: Store
     """Epoch and sequence number count within an agent."""
     fra2 = client.key("fra2", "fra")
 
-    client.post(batch(("ams1", steady(4_900))), fra1)
-    answer = client.post(batch(("ams1", steady(5_900)), agent="fra2"), fra2)
+    client.post(build_batch(("ams1", build_steady_window(4_900))), fra1)
+    answer = client.post(build_batch(("ams1", build_steady_window(5_900)), agent="fra2"), fra2)
 
     assert answer.json()["duplicate"] is False
     assert [row["p95_us"] for row in rows(store, "fra2")] == [5_900]
@@ -121,7 +130,9 @@ def test_the_same_name_of_two_agents_is_two_batches(client: Client, store: Store
 
 def test_many_posts_at_once_store_each_batch_once(client: Client, store: Store, fra1: str) -> None:
     """Eight threads send forty batches three times each: forty rows, forty first acknowledgements."""
-    sent = [body(batch(("ams1", steady(4_900, NOW_S + 60 * n)), seq=n)) for n in range(40)] * 3
+    sent = [
+        encode_body(build_batch(("ams1", build_steady_window(4_900, NOW_S + 60 * n)), seq=n)) for n in range(40)
+    ] * 3
 
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda data: client.post_bytes(data, fra1), sent))
@@ -133,11 +144,11 @@ def test_many_posts_at_once_store_each_batch_once(client: Client, store: Store, 
 
 def test_a_restart_within_the_minute_merges_the_two_halves(client: Client, store: Store, fra1: str) -> None:
     """The agent measured slots 0 to 19 and, restarted, 30 to 59: one row of 50 probes, and 10 not sent."""
-    before = window([4_000] * 20 + [None] * 40, missing=Failure.NOT_SENT)
-    after = window([None] * 30 + [6_000] * 30, missing=Failure.NOT_SENT)
+    before = build_window([4_000] * 20 + [None] * 40, missing=Failure.NOT_SENT)
+    after = build_window([None] * 30 + [6_000] * 30, missing=Failure.NOT_SENT)
 
-    client.post(batch(("ams1", before)), fra1)
-    answer = client.post(batch(("ams1", after), epoch=OTHER_EPOCH, sealed_at_s=NOW_S + 75), fra1)
+    client.post(build_batch(("ams1", before)), fra1)
+    answer = client.post(build_batch(("ams1", after), epoch=OTHER_EPOCH, sealed_at_s=NOW_S + 75), fra1)
 
     assert answer.status == 200
     (row,) = rows(store)
@@ -150,7 +161,7 @@ def thirds() -> list[Window]:
     """The three parts of a minute in which an agent was restarted twice."""
     slots = range(60)
     return [
-        window([1_000 * part + 1_000 if slot // 20 == part else None for slot in slots], missing=Failure.NOT_SENT)
+        build_window([1_000 * part + 1_000 if slot // 20 == part else None for slot in slots], missing=Failure.NOT_SENT)
         for part in range(3)
     ]
 
@@ -164,7 +175,7 @@ def test_three_parts_of_a_minute_merge_in_any_order(
 
     for part in order:
         epoch = EPOCH if part else OTHER_EPOCH
-        client.post(batch(("ams1", parts[part]), seq=9 - part, epoch=epoch, sealed_at_s=NOW_S + 70 + part), fra1)
+        client.post(build_batch(("ams1", parts[part]), seq=9 - part, epoch=epoch, sealed_at_s=NOW_S + 70 + part), fra1)
 
     (row,) = rows(store)
     assert (row["sent"], row["received"], row["min_us"], row["max_us"]) == (60, 60, 1_000, 3_000)
@@ -178,8 +189,8 @@ def test_the_batch_that_was_sealed_first_has_the_slot(client: Client, store: Sto
     for minute, (pair, is_in_order) in enumerate(product(names, (True, False))):
         start_s = NOW_S + 60 * minute
         sealed = [
-            batch(
-                ("ams1", steady(rtt_us, start_s)),
+            build_batch(
+                ("ams1", build_steady_window(rtt_us, start_s)),
                 epoch=epoch,
                 seq=10 * minute + seq,
                 sealed_at_s=start_s + 70 + number,
@@ -198,7 +209,7 @@ def test_the_batch_that_was_sealed_first_has_the_slot(client: Client, store: Sto
 def test_parts_of_a_minute_that_arrive_at_once_are_all_merged(client: Client, store: Store, fra1: str) -> None:
     """Six batches of ten slots each for the same minute, sent by eight threads, for six minutes: 60 replies in each."""
     sent = [
-        body(batch(("ams1", tenth(NOW_S + 60 * minute, part)), seq=10 * minute + part))
+        encode_body(build_batch(("ams1", tenth(NOW_S + 60 * minute, part)), seq=10 * minute + part))
         for minute in range(6)
         for part in range(6)
     ]
@@ -212,15 +223,15 @@ def test_parts_of_a_minute_that_arrive_at_once_are_all_merged(client: Client, st
 
 def tenth(start_s: int, part: int) -> Window:
     """Ten slots of a minute."""
-    return window([5_000 if slot // 10 == part else None for slot in range(60)], start_s, Failure.NOT_SENT)
+    return build_window([5_000 if slot // 10 == part else None for slot in range(60)], start_s, Failure.NOT_SENT)
 
 
 def test_windows_beside_a_merged_one_are_stored_too(client: Client, store: Store, fra1: str) -> None:
     """Merging one window of a batch leaves the others alone."""
-    client.post(batch(("ams1", window([4_000] * 30 + [None] * 30, missing=Failure.NOT_SENT))), fra1)
-    second = batch(
-        ("ams1", window([None] * 30 + [6_000] * 30, missing=Failure.NOT_SENT)),
-        ("ams1", steady(7_000, NOW_S + 60)),
+    client.post(build_batch(("ams1", build_window([4_000] * 30 + [None] * 30, missing=Failure.NOT_SENT))), fra1)
+    second = build_batch(
+        ("ams1", build_window([None] * 30 + [6_000] * 30, missing=Failure.NOT_SENT)),
+        ("ams1", build_steady_window(7_000, NOW_S + 60)),
         seq=2,
     )
 
@@ -231,7 +242,7 @@ def test_windows_beside_a_merged_one_are_stored_too(client: Client, store: Store
 
 def test_a_batch_for_another_agent_is_forbidden(client: Client, store: Store, fra1: str) -> None:
     """A key writes its own agent's measurements and no other's."""
-    answer = client.post(batch(("ams1", steady(4_900)), agent="fra2"), fra1)
+    answer = client.post(build_batch(("ams1", build_steady_window(4_900)), agent="fra2"), fra1)
 
     assert answer.status == 403
     assert rows(store, "fra2") == []
@@ -239,7 +250,7 @@ def test_a_batch_for_another_agent_is_forbidden(client: Client, store: Store, fr
 
 def test_an_unknown_target_is_named_and_nothing_is_stored(client: Client, store: Store, fra1: str) -> None:
     """422 with the path of the series; the journal row of the same transaction is gone too."""
-    answer = client.post(batch(("ams1", steady(4_900)), ("lon1", steady(4_900))), fra1)
+    answer = client.post(build_batch(("ams1", build_steady_window(4_900)), ("lon1", build_steady_window(4_900))), fra1)
 
     assert (answer.status, answer.json()["path"]) == (422, "series[1].target")
     assert (rows(store), batches(store)) == ([], 0)
@@ -247,7 +258,7 @@ def test_an_unknown_target_is_named_and_nothing_is_stored(client: Client, store:
 
 def test_a_target_of_a_mesh_that_was_restored_away_is_waited_for(client: Client, fra1: str) -> None:
     """The batch is of a later mesh than the one in force: 503, so that the agent keeps it until the mesh is back."""
-    document = msgspec.structs.replace(batch(("nowhere1", steady(5_000))), mesh_version=2)
+    document = msgspec.structs.replace(build_batch(("nowhere1", build_steady_window(5_000))), mesh_version=2)
 
     answer = client.post(document, fra1)
 
@@ -260,7 +271,7 @@ def test_a_target_of_an_older_mesh_is_still_welcome(client: Client, store: Store
     without = MESH.replace('name = "ams1"', 'name = "ams9"')
     assert client.apply(without).status == 200
 
-    answer = client.post(batch(("ams1", steady(4_900))), fra1)
+    answer = client.post(build_batch(("ams1", build_steady_window(4_900))), fra1)
 
     assert (answer.status, answer.json()["mesh_version"]) == (200, 2)
     assert len(rows(store)) == 1
@@ -269,7 +280,7 @@ def test_a_target_of_an_older_mesh_is_still_welcome(client: Client, store: Store
 @pytest.mark.parametrize("start_s", [1_577_836_800, NOW_S + 3_600 + 86_400])
 def test_times_at_the_limits_are_stored(client: Client, store: Store, fra1: str, start_s: int) -> None:
     """The first minute of 2020 and the last minute of the next 24 hours are in."""
-    answer = client.post(batch(("ams1", steady(4_900, start_s))), fra1)
+    answer = client.post(build_batch(("ams1", build_steady_window(4_900, start_s))), fra1)
 
     assert answer.status == 200
     assert [row["t"] for row in rows(store)] == [start_s]
@@ -280,14 +291,14 @@ def test_windows_of_many_months_are_stored(client: Client, store: Store, fra1: s
     months = [NOW_S - 30 * 86_400 * n for n in range(12)]
 
     for n, start_s in enumerate(months):
-        assert client.post(batch(("ams1", steady(4_900, start_s)), seq=n), fra1).status == 200
+        assert client.post(build_batch(("ams1", build_steady_window(4_900, start_s)), seq=n), fra1).status == 200
 
     assert [row["t"] for row in rows(store)] == sorted(months)
 
 
 def test_a_batch_without_windows_is_stored(client: Client, fra1: str) -> None:
     """An agent with nothing to say may say so."""
-    answer = client.post(batch(), fra1)
+    answer = client.post(build_batch(), fra1)
 
     assert answer.status == 200
 
@@ -301,7 +312,7 @@ def sql(database: Database, *statements: str) -> None:
 
 def test_a_failure_leaves_nothing_behind(client: Client, store: Store, database: Database, fra1: str) -> None:
     """If the windows cannot be written, the journal row is rolled back with them, and a retry is no duplicate."""
-    sent = body(batch(("ams1", steady(4_900))))
+    sent = encode_body(build_batch(("ams1", build_steady_window(4_900))))
     sql(database, "ALTER TABLE window_stat RENAME TO elsewhere")
     refused = client.post_bytes(sent, fra1)
     sql(database, "ALTER TABLE elsewhere RENAME TO window_stat")
@@ -326,7 +337,7 @@ DIE_IN_COMMIT = (
 def test_a_commit_that_fails_is_no_acknowledgement(client: Client, store: Store, database: Database, fra1: str) -> None:
     """PostgreSQL dies in COMMIT: 503 with Retry-After; the retry stores the batch once."""
     sql(database, *DIE_IN_COMMIT)
-    sent = body(batch(("ams1", steady(4_900))))
+    sent = encode_body(build_batch(("ams1", build_steady_window(4_900))))
     refused = client.post_bytes(sent, fra1)
     sql(database, "DROP TRIGGER die ON batch")
 
@@ -341,7 +352,7 @@ def test_a_commit_that_fails_is_no_acknowledgement(client: Client, store: Store,
 def test_a_full_database_is_no_acknowledgement(client: Client, store: Store, database: Database, fra1: str) -> None:
     """SQLite may not grow: 503 with Retry-After; once it may, the retry stores the batch once."""
     sql(database, "PRAGMA max_page_count = 1")
-    sent = body(batch(*((("ams1", noisy(NOW_S + 60 * n))) for n in range(200))))
+    sent = encode_body(build_batch(*((("ams1", noisy(NOW_S + 60 * n))) for n in range(200))))
     refused = client.post_bytes(sent, fra1)
     sql(database, "PRAGMA max_page_count = 1000000")
 
@@ -354,4 +365,4 @@ def test_a_full_database_is_no_acknowledgement(client: Client, store: Store, dat
 
 def noisy(start_s: int) -> Window:
     """A window that does not compress to nothing."""
-    return window([5_000 + (start_s * 7_919 + slot * 104_729) % 997 for slot in range(60)], start_s)
+    return build_window([5_000 + (start_s * 7_919 + slot * 104_729) % 997 for slot in range(60)], start_s)

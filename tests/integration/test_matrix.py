@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from leadline import evaluation
-from leadline.limits.catalogue import catalogue
+from leadline.limits.catalogue import load_catalogue
 from leadline.model import Failure, Window
-from leadline.statistics import window_statistics
+from leadline.statistics import compute_window_stats
 from leadline_collector.db.transactions import Store
 from leadline_collector.mesh import store as mesh_store
 from leadline_collector.windows import store as window_store
-from leadline_collector.windows.rows import window_row
+from leadline_collector.windows.rows import build_window_row
 from tests.integration.conftest import Client
 from tests.support.clock import FakeClock
-from tests.support.documents import MESH, NOW_S, batch, steady, window
+from tests.support.documents import MESH, NOW_S, build_batch, build_steady_window, build_window
 
 PROFILE = "vcf9-stretched-cluster"
 MATRIX = f"/api/v1/matrix?profile={PROFILE}"
@@ -38,16 +38,18 @@ def anything(rng: random.Random, start_s: int) -> Window:
     lost, unsent = rng.choice([0, 0, 2, 4, 13]), rng.choice([0, 0, 0, 12, 13, 60])
     missing = set(rng.sample(range(60), max(lost, unsent)))
     rtts = [None if slot in missing else level + rng.randint(0, 20) for slot in range(60)]
-    return window(rtts, start_s, Failure.NOT_SENT if unsent > lost else Failure.TIMEOUT)
+    return build_window(rtts, start_s, Failure.NOT_SENT if unsent > lost else Failure.TIMEOUT)
 
 
 def reference(windows: dict[int, list[Window]], profile: str, period: int) -> Counter[str]:
     """States of a period of so many windows, judged one by one."""
-    criteria = evaluation.judged(catalogue().limits_of(catalogue().profile(profile))).criteria
+    criteria = evaluation.plan_evaluation(
+        load_catalogue().get_required_limits(load_catalogue().get_profile(profile))
+    ).criteria
     counts: Counter[str] = Counter()
     for paths in windows.values():
-        readings = [evaluation.profile_judgement(window_statistics(one), criteria) for one in paths]
-        counts[evaluation.merge_paths(readings).pessimistic.value] += 1
+        readings = [evaluation.evaluate_profile(compute_window_stats(one), criteria) for one in paths]
+        counts[evaluation.combine_paths(readings).worst_case.value] += 1
     counts["unknown"] += period - len(windows)
     return counts
 
@@ -63,7 +65,7 @@ def test_the_counts_are_those_of_a_slow_reference(
     windows: dict[int, list[Window]] = {}
     for agent in agents:
         sent = [anything(rng, NOW_S + 60 * n) for n in sorted(rng.sample(range(59), 40))]
-        client.post(batch(*(("ams1", one) for one in sent), agent=agent), keys[agent])
+        client.post(build_batch(*(("ams1", one) for one in sent), agent=agent), keys[agent])
         for one in sent:
             windows.setdefault(one.start_s, []).append(one)
 
@@ -81,7 +83,10 @@ def test_the_counts_are_those_of_a_slow_reference(
 
 def test_the_latest_window_gives_the_state(client: Client, fra1: str) -> None:
     """State, its time and its numbers are those of the last window; the minimum is of the whole period."""
-    client.post(batch(("ams1", steady(2_000, NOW_S)), ("ams1", steady(90_000, NOW_S + 120))), fra1)
+    client.post(
+        build_batch(("ams1", build_steady_window(2_000, NOW_S)), ("ams1", build_steady_window(90_000, NOW_S + 120))),
+        fra1,
+    )
 
     found = cell(client.get(f"{MATRIX}&from={NOW_S}&to={NOW_S + 300}"))
 
@@ -91,7 +96,7 @@ def test_the_latest_window_gives_the_state(client: Client, fra1: str) -> None:
 
 def test_an_old_window_is_no_state(client: Client, fra1: str) -> None:
     """A pair that fell silent four minutes before the end is unknown, and its last time is told."""
-    client.post(batch(("ams1", steady(2_000, NOW_S))), fra1)
+    client.post(build_batch(("ams1", build_steady_window(2_000, NOW_S))), fra1)
 
     assert cell(client.get(f"{MATRIX}&from={NOW_S}&to={NOW_S + 180}"))["state"] == "good"
     late = cell(client.get(f"{MATRIX}&from={NOW_S}&to={NOW_S + 240}"))
@@ -100,7 +105,7 @@ def test_an_old_window_is_no_state(client: Client, fra1: str) -> None:
 
 def test_directions_are_apart(client: Client, fra1: str) -> None:
     """What Frankfurt measured says nothing of the way from Amsterdam."""
-    client.post(batch(("ams1", steady(2_000, NOW_S))), fra1)
+    client.post(build_batch(("ams1", build_steady_window(2_000, NOW_S))), fra1)
 
     other = cell(client.get(MATRIX + HOUR), "ams", "fra")
 
@@ -111,7 +116,9 @@ def test_directions_are_apart(client: Client, fra1: str) -> None:
 
 def test_a_period_is_half_open(client: Client, fra1: str) -> None:
     """The window at ``from`` counts, the one at ``to`` does not."""
-    client.post(batch(("ams1", steady(2_000, NOW_S)), ("ams1", steady(2_000, NOW_S + 60))), fra1)
+    client.post(
+        build_batch(("ams1", build_steady_window(2_000, NOW_S)), ("ams1", build_steady_window(2_000, NOW_S + 60))), fra1
+    )
 
     found = cell(client.get(f"{MATRIX}&from={NOW_S}&to={NOW_S + 60}"))
 
@@ -120,7 +127,7 @@ def test_a_period_is_half_open(client: Client, fra1: str) -> None:
 
 def test_time_zones_are_the_same_instant(client: Client, fra1: str) -> None:
     """Epoch, UTC, local time with its offset (the plus escaped or not) and relative time mean one period."""
-    client.post(batch(("ams1", steady(2_000, NOW_S))), fra1)
+    client.post(build_batch(("ams1", build_steady_window(2_000, NOW_S))), fra1)
     written = [
         f"&from={NOW_S}&to={NOW_S + 60}",
         "&from=2026-11-22T06:00:00Z&to=2026-11-22T06:01:00Z",
@@ -179,8 +186,8 @@ def test_the_catalogue_is_listed(client: Client) -> None:
     """Every profile of the catalogue, with the digest of its file."""
     answer = client.get("/api/v1/profiles")
 
-    assert [profile["id"] for profile in answer["profiles"]] == list(catalogue().profiles)
-    assert answer["catalogue"] == catalogue().digest
+    assert [profile["id"] for profile in answer["profiles"]] == list(load_catalogue().profiles)
+    assert answer["catalogue"] == load_catalogue().digest
 
 
 def test_only_the_pairs_of_a_group(client: Client, fra1: str) -> None:
@@ -214,11 +221,13 @@ def test_rows_no_agent_sent_are_marked_whatever_the_mesh_says(client: Client, st
             mesh_store.load_agent_ids(reader.connection, ["fra1"])["fra1"],
             mesh_store.load_target_ids(reader.connection, ["ams1"])["ams1"],
         )
-    stats = window_statistics(steady(2_000))
-    store.make_partitions([NOW_S])
+    stats = compute_window_stats(build_steady_window(2_000))
+    store.ensure_partitions([NOW_S])
     with store.write() as writer:
         window_store.add_windows(
-            writer.connection, src_id, [window_row(src_id, dst_id, NOW_S, 1_000, stats, mesh_version=1, batch=None)]
+            writer.connection,
+            src_id,
+            [build_window_row(src_id, dst_id, NOW_S, 1_000, stats, mesh_version=1, batch=None)],
         )
 
     answer = client.get(MATRIX + HOUR)
@@ -232,8 +241,13 @@ def test_rows_no_agent_sent_are_marked_whatever_the_mesh_says(client: Client, st
 def test_windows_of_a_pair_name_path_and_batch(client: Client, fra1: str) -> None:
     """Each minute lists its paths with statistics, failures, state, and the batch they came from."""
     fra2 = client.key("fra2", "fra")
-    client.post(batch(("ams1", steady(2_000, NOW_S)), ("ams1", steady(90_000, NOW_S + 60)), seq=5), fra1)
-    client.post(batch(("ams1", window([3_000] * 58 + [None] * 2, NOW_S)), agent="fra2"), fra2)
+    client.post(
+        build_batch(
+            ("ams1", build_steady_window(2_000, NOW_S)), ("ams1", build_steady_window(90_000, NOW_S + 60)), seq=5
+        ),
+        fra1,
+    )
+    client.post(build_batch(("ams1", build_window([3_000] * 58 + [None] * 2, NOW_S)), agent="fra2"), fra2)
 
     answer = client.get(f"/api/v1/pairs/fra/ams/windows?from={NOW_S}&profile={PROFILE}")
 
@@ -249,7 +263,7 @@ def test_windows_of_a_pair_name_path_and_batch(client: Client, fra1: str) -> Non
 
 def test_windows_come_in_pages(client: Client, fra1: str) -> None:
     """A limit cuts after whole minutes and says where to go on; the pages together are everything, once."""
-    client.post(batch(*(("ams1", steady(2_000, NOW_S + 60 * n)) for n in range(5))), fra1)
+    client.post(build_batch(*(("ams1", build_steady_window(2_000, NOW_S + 60 * n)) for n in range(5))), fra1)
     path, pages = "/api/v1/pairs/fra/ams/windows", []
 
     start: int | None = NOW_S

@@ -97,7 +97,7 @@ def found(url: URL) -> tuple[str | None, int, int | None]:
     """The version of the schema, and how many batches journal and ledger have; None where there is no ledger."""
     database = Database(url)
     try:
-        version = schema.current(database)
+        version = schema.get_current_revision(database)
         with database.read() as connection:
             journal = connection.execute(text("SELECT count(*) FROM batch")).scalar_one()
             if version == "0001":
@@ -116,8 +116,8 @@ def test_a_migration_that_is_killed_leaves_what_was_there(old_url: URL, tmp_path
 
     again = run(env, "migrate")
 
-    assert (again.returncode, again.stdout) == (0, f"schema 0001 -> {schema.head()}\n")
-    assert found(old_url) == (schema.head(), BATCHES, BATCHES)
+    assert (again.returncode, again.stdout) == (0, f"schema 0001 -> {schema.get_head_revision()}\n")
+    assert found(old_url) == (schema.get_head_revision(), BATCHES, BATCHES)
 
 
 @pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)
@@ -129,7 +129,7 @@ def test_a_collector_killed_in_its_migration_starts_again(old_url: URL, tmp_path
     with serving(env):
         pass
 
-    assert found(old_url) == (schema.head(), BATCHES, BATCHES)
+    assert found(old_url) == (schema.get_head_revision(), BATCHES, BATCHES)
 
 
 @pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
@@ -137,7 +137,7 @@ def test_a_migration_that_waits_for_a_table_gives_up(old_url: URL, monkeypatch: 
     """Somebody else's transaction holds a table: it says what to do, changes nothing, and goes through afterwards."""
     monkeypatch.setattr(schema, "LOCK_TIMEOUT", "300ms")
     database = Database(old_url)
-    with psycopg.connect(postgres.conninfo(old_url)) as other:
+    with psycopg.connect(postgres.build_conninfo(old_url)) as other:
         other.execute("LOCK TABLE enrol_token IN ACCESS SHARE MODE")
         with pytest.raises(UnavailableError, match=r"pg_stat_activity .* run the migration again"):
             schema.upgrade(database)
@@ -147,4 +147,4 @@ def test_a_migration_that_waits_for_a_table_gives_up(old_url: URL, monkeypatch: 
     schema.upgrade(database)
 
     database.close()
-    assert found(old_url) == (schema.head(), BATCHES, BATCHES)
+    assert found(old_url) == (schema.get_head_revision(), BATCHES, BATCHES)

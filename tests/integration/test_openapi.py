@@ -26,7 +26,7 @@ from schemathesis.specs.openapi.checks import (
 
 from leadline_collector.config import CollectorConfig
 from leadline_collector.db.transactions import Store
-from leadline_collector.server.serve import running
+from leadline_collector.server.serve import serve_in_thread
 from tests.integration.conftest import Client
 from tests.support.clock import FakeClock
 from tests.support.documents import MESH
@@ -53,7 +53,7 @@ def _guarded(config: CollectorConfig, store: Store, clock: FakeClock, tmp_path: 
     """A collector with a mesh whose readers need a key, and that does not mind failed enrolments."""
     file = tmp_path / "viewer.key"
     file.write_text(VIEWER_KEY)
-    with running(replace(config, viewer_key_file=file), store, clock) as url:
+    with serve_in_thread(replace(config, viewer_key_file=file), store, clock) as url:
         client = Client(url=url, admin_key=(config.data_dir / "admin.key").read_text().strip())
         assert client.apply(MESH).status == 200
         yield client

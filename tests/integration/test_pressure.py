@@ -16,11 +16,11 @@ from leadline.wire import codec
 from leadline.wire.batch import BODY_BYTES_MAX, SERIES_MAX
 from leadline_collector.config import CollectorConfig
 from leadline_collector.db.transactions import Store
-from leadline_collector.server.serve import running
+from leadline_collector.server.serve import serve_in_thread
 from tests.integration.conftest import Client
 from tests.integration.test_ingest import batches
 from tests.support.clock import FakeClock
-from tests.support.documents import NOW_S, batch, body, steady
+from tests.support.documents import NOW_S, build_batch, build_steady_window, encode_body
 
 pytestmark = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 HEAD = "POST /api/v1/batches HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: {length}\r\n\r\n"
@@ -29,7 +29,7 @@ HEAD = "POST /api/v1/batches HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\
 @pytest.fixture(name="config")
 def _config(config: CollectorConfig) -> CollectorConfig:
     """A collector that waits half a second for a body."""
-    return replace(config, body_s_max=0.5)
+    return replace(config, body_timeout_s=0.5)
 
 
 def connected(client: Client) -> socket.socket:
@@ -64,7 +64,7 @@ def test_others_are_served_while_bodies_trickle(client: Client, fra1: str) -> No
     for stream in streams:
         stream.sendall(HEAD.format(key=fra1, length=1_000).encode() + b"x")
 
-    answer = client.post(batch(("ams1", steady(4_900))), fra1)
+    answer = client.post(build_batch(("ams1", build_steady_window(4_900))), fra1)
 
     assert answer.status == 200
     for stream in streams:
@@ -98,7 +98,7 @@ def refused(client: Client, reason: str) -> int:
 
 def test_ten_thousand_targets_are_refused(client: Client, fra1: str, store: Store) -> None:
     """More windows than a batch may have is 422 at ``series``, whatever stands behind it."""
-    one = msgspec.json.decode(codec.encode(batch(("ams1", steady(4_900)))))
+    one = msgspec.json.decode(codec.encode(build_batch(("ams1", build_steady_window(4_900)))))
     series = [one["series"][0] | {"target": f"t{n}", "interval_ms": 60_000, "rtt_us": [1]} for n in range(10_000)]
 
     answer = client.post_bytes(gzip.compress(msgspec.json.encode(one | {"series": series})), fra1)
@@ -109,7 +109,7 @@ def test_ten_thousand_targets_are_refused(client: Client, fra1: str, store: Stor
 
 def test_unknown_targets_by_the_thousand_are_refused(client: Client, fra1: str, store: Store) -> None:
     """As many as a batch may have, none of them known: 422 at the first, nothing stored."""
-    one = batch(("ams1", steady(4_900)))
+    one = build_batch(("ams1", build_steady_window(4_900)))
     many = [msgspec.structs.replace(one.series[0], target=f"t{n}") for n in range(SERIES_MAX)]
 
     answer = client.post(msgspec.structs.replace(one, series=many), fra1)
@@ -122,7 +122,7 @@ def bomb() -> bytes:
     """A batch that inflates to nearly 8 MiB of numbers in long columns: the most memory a body can cost."""
     column = b"[" + b",".join([b"1000"] * 6_000) + b"]"
     one = b'{"target":"t","address":"1","start_s":60,"interval_ms":10,"rtt_us":' + column + b"}"
-    plain = codec.encode(batch()).replace(b'"series":[]', b'"series":[' + b",".join([one] * 270) + b"]")
+    plain = codec.encode(build_batch()).replace(b'"series":[]', b'"series":[' + b",".join([one] * 270) + b"]")
     return gzip.compress(plain)
 
 
@@ -171,16 +171,18 @@ def test_large_bodies_beyond_the_room_are_told_to_come_again(client: Client, fra
         answers = set(pool.map(send, streams))
 
     assert answers & {b"HTTP/1.1 503", b"reset"}
-    assert client.post(batch(("ams1", steady(4_900))), fra1).status == 200
+    assert client.post(build_batch(("ams1", build_steady_window(4_900))), fra1).status == 200
 
 
 def test_a_stop_drains_what_is_under_way(config: CollectorConfig, store: Store, clock: FakeClock) -> None:
     """Forty batches on their way when the collector stops: exactly what was acknowledged is stored."""
-    with running(config, store, clock) as url:
+    with serve_in_thread(config, store, clock) as url:
         client = Client(url=url, admin_key=(config.data_dir / "admin.key").read_text().strip())
         client.apply()
         key = client.key("fra1", "fra")
-        sent = [body(batch(("ams1", steady(4_900, NOW_S + 60 * n)), seq=n)) for n in range(40)]
+        sent = [
+            encode_body(build_batch(("ams1", build_steady_window(4_900, NOW_S + 60 * n)), seq=n)) for n in range(40)
+        ]
         with ThreadPoolExecutor(8) as pool:
             answers = [pool.submit(client.post_bytes, data, key) for data in sent]
             answers[0].result(10)

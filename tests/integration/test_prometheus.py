@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from leadline.clock import SystemClock
-from leadline.limits.catalogue import catalogue
+from leadline.limits.catalogue import load_catalogue
 from leadline.model import Failure
 from leadline_collector.config import CollectorConfig
 from leadline_collector.db.transactions import Store
@@ -19,13 +19,13 @@ from leadline_collector.live import pairs as live_pairs
 from leadline_collector.live import store as live_store
 from leadline_collector.live.pairs import GRACE_S
 from leadline_collector.rollup import recount
-from leadline_collector.rollup.worker import compact
-from leadline_collector.server.serve import running
+from leadline_collector.rollup.worker import run_compaction
+from leadline_collector.server.serve import serve_in_thread
 from tests.integration.conftest import Client
 from tests.integration.test_health import samples
 from tests.support.clock import FakeClock
-from tests.support.documents import MESH, NOW_S, batch, body, steady, window
-from tests.support.rollup_data import Site
+from tests.support.documents import MESH, NOW_S, build_batch, build_steady_window, build_window, encode_body
+from tests.support.rollup_data import RollupFixture
 
 NS_PER_S = 1_000_000_000
 TO = "destination=ams"
@@ -43,7 +43,7 @@ def test_a_limit_in_use_is_an_edge_and_belongs_to_its_bucket(client: Client, fra
     assert client.apply(MESH.replace("vcf9-stretched-cluster", "vsan-stretched")).status == 200
     rtts = [4_999, 5_000, 5_001] * 20
 
-    assert client.post(batch(("ams1", window(rtts))), fra1).status == 200
+    assert client.post(build_batch(("ams1", build_window(rtts))), fra1).status == 200
     found = samples(client)
 
     assert (bucket(found, "0.001"), bucket(found, "0.005"), bucket(found, "0.01")) == (0, 40, 60)
@@ -53,10 +53,10 @@ def test_a_limit_in_use_is_an_edge_and_belongs_to_its_bucket(client: Client, fra
 
 def test_lost_probes_are_counted_by_reason(client: Client, fra1: str) -> None:
     """What was not sent is in none; a lost probe is in no bucket."""
-    lost = window([None if slot < 6 else 3_000 for slot in range(60)], missing=Failure.TIMEOUT)
-    unsent = window([None if slot < 9 else 3_000 for slot in range(60)], NOW_S + 60, missing=Failure.NOT_SENT)
+    lost = build_window([None if slot < 6 else 3_000 for slot in range(60)], missing=Failure.TIMEOUT)
+    unsent = build_window([None if slot < 9 else 3_000 for slot in range(60)], NOW_S + 60, missing=Failure.NOT_SENT)
 
-    client.post(batch(("ams1", lost), ("ams1", unsent)), fra1)
+    client.post(build_batch(("ams1", lost), ("ams1", unsent)), fra1)
     found = samples(client)
 
     assert found[f"leadline_probes_sent_total{{{TO},{FROM}}}"] == 60 + 51
@@ -67,10 +67,10 @@ def test_lost_probes_are_counted_by_reason(client: Client, fra1: str) -> None:
 
 def test_what_comes_twice_is_counted_once_and_backfill_too(client: Client, fra1: str) -> None:
     """The same batch again, and a batch of two hours ago."""
-    document = batch(("ams1", steady(4_900)))
+    document = build_batch(("ams1", build_steady_window(4_900)))
     client.post(document, fra1)
     client.post(document, fra1)
-    client.post(batch(("ams1", steady(4_900, NOW_S - 7_200)), seq=2), fra1)
+    client.post(build_batch(("ams1", build_steady_window(4_900, NOW_S - 7_200)), seq=2), fra1)
 
     assert bucket(samples(client), "+Inf") == 120
 
@@ -82,14 +82,14 @@ def test_every_pair_has_its_series_before_anything_was_measured(client: Client, 
 
 def test_another_mesh_with_the_same_limits_goes_on_counting(client: Client, fra1: str) -> None:
     """And one with other limits begins anew, with them as edges."""
-    client.post(batch(("ams1", steady(4_900))), fra1)
+    client.post(build_batch(("ams1", build_steady_window(4_900))), fra1)
     assert client.apply(MESH + "\n# the same again\n").status == 200
-    client.post(batch(("ams1", steady(4_900, NOW_S + 60)), seq=2), fra1)
+    client.post(build_batch(("ams1", build_steady_window(4_900, NOW_S + 60)), seq=2), fra1)
     assert bucket(samples(client), "+Inf") == 120
 
     assert client.apply(MESH.replace("vcf9-stretched-cluster", "vsphere-long-distance-vmotion")).status == 200
     for seq in (3, 4):  # one may be under way while the mesh changes
-        client.post(batch(("ams1", steady(4_900, NOW_S + 60 * seq)), seq=seq), fra1)
+        client.post(build_batch(("ams1", build_steady_window(4_900, NOW_S + 60 * seq)), seq=seq), fra1)
     found = samples(client)
 
     assert f"leadline_rtt_seconds_bucket{{{TO},le=0.005,{FROM}}}" not in found
@@ -98,31 +98,31 @@ def test_another_mesh_with_the_same_limits_goes_on_counting(client: Client, fra1
 
 def test_limits_in_use_fit_into_few_buckets() -> None:
     """Of all profiles together: no more than sixteen with the one without an edge."""
-    limits = rtt_counters.limits_us(list(catalogue().profiles))
+    limits = rtt_counters.list_limits_us(list(load_catalogue().profiles))
 
     assert 5_000 in limits
     assert len(limits) <= rtt_counters.LIMITS_MAX
-    assert len({*limits, *rtt_counters.SHAPE_US}) + 1 <= 16
+    assert len({*limits, *rtt_counters.BASE_EDGES_US}) + 1 <= 16
 
 
 @pytest.fixture(name="scraped")
 def _scraped(store: Store, clock: FakeClock) -> Metrics:
     """The figures of a collector on a day of windows, brought up to date."""
-    site = Site(store, clock)
-    recount.bring_up(store)
+    site = RollupFixture(store, clock)
+    recount.sync_revisions(store)
     for hour in range(12):
-        site.send(*(steady(4_000, NOW_S + 3_600 * hour + 60 * n) for n in range(60)))
+        site.store_windows(*(build_steady_window(4_000, NOW_S + 3_600 * hour + 60 * n) for n in range(60)))
     t = NOW_S + 12 * 3_600
-    site.send(*(steady(10_001, t + 60 * n) for n in range(20)))
+    site.store_windows(*(build_steady_window(10_001, t + 60 * n) for n in range(20)))
     clock.advance((t + 20 * 60 + GRACE_S) * NS_PER_S - clock.wall_ns())
-    compact(store, clock)
-    live_pairs.bring_up(store, clock.wall_ns() // NS_PER_S, {})
+    run_compaction(store, clock)
+    live_pairs.refresh_pairs(store, clock.wall_ns() // NS_PER_S, {})
     return Metrics(store, clock, lambda: 0)
 
 
 def lines(metrics: Metrics) -> dict[str, float]:
     """What is scraped."""
-    text = metrics.text().decode()
+    text = metrics.render().decode()
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
 
 
@@ -161,7 +161,7 @@ def test_what_does_not_fit_is_told(store: Store, clock: FakeClock) -> None:
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (Debian: prometheus)")
 def test_promtool_has_nothing_to_say(scraped: Metrics) -> None:
     """Names, units and help as Prometheus wants them."""
-    done = subprocess.run(["promtool", "check", "metrics"], input=scraped.text(), capture_output=True, timeout=60)
+    done = subprocess.run(["promtool", "check", "metrics"], input=scraped.render(), capture_output=True, timeout=60)
 
     assert (done.returncode, done.stderr.decode(), done.stdout.decode()) == (0, "", "")
 
@@ -170,7 +170,7 @@ def test_promtool_has_nothing_to_say(scraped: Metrics) -> None:
 def _quick(config: CollectorConfig, store: Store) -> Iterator[Client]:
     """A collector whose clock stands a fifth of a second before a minute is due: it has a round each time."""
     clock = FakeClock(wall_ns=(NOW_S + 3_600 + 30) * NS_PER_S - 200_000_000)
-    with running(config, store, clock) as url:
+    with serve_in_thread(config, store, clock) as url:
         client = Client(url=url, admin_key=(config.data_dir / "admin.key").read_text().strip())
         yield client
         client.pool.clear()
@@ -180,9 +180,9 @@ def test_what_an_agent_says_of_itself_is_there_a_minute_later(quick: Client, sto
     """Version and spool from its headers, the clock from its batch; of an agent that never came nothing."""
     assert quick.apply().status == 200
     key = quick.key("fra1", "fra")
-    document = batch(("ams1", steady(4_900)))
+    document = build_batch(("ams1", build_steady_window(4_900)))
     headers = {"Content_Encoding": "gzip", "User_Agent": "leadline-agent/1.2.3", "Leadline_Spool": SPOOL}
-    assert quick.send("POST", "/api/v1/batches", body(document), key, **headers).status == 200
+    assert quick.send("POST", "/api/v1/batches", encode_body(document), key, **headers).status == 200
 
     found = _soon(quick, "leadline_agent_spool_batches{agent=fra1}")
 
@@ -193,7 +193,7 @@ def test_what_an_agent_says_of_itself_is_there_a_minute_later(quick: Client, sto
     assert 0 <= found["leadline_agent_heard_age_seconds{agent=fra1}"] <= 1
     assert not [name for name in found if name.startswith("leadline_agent") and "fra2" in name]
     with store.read() as reader:
-        assert len(live_store.agents(reader.connection)) == 3
+        assert len(live_store.load_agents(reader.connection)) == 3
 
 
 def _soon(client: Client, name: str) -> dict[str, float]:

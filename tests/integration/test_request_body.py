@@ -15,12 +15,12 @@ from leadline.wire import batch as wire
 from leadline.wire import codec
 from leadline.wire.batch import BODY_BYTES_MAX, INFLATED_BYTES_MAX
 from leadline_collector.errors import TooLargeError
-from leadline_collector.http.request_body import DRAIN_FACTOR, SMALL_BYTES_MAX
-from leadline_collector.journal.body_codec import inflate
+from leadline_collector.http.request_body import DRAIN_FACTOR, SMALL_BODY_BYTES_MAX
+from leadline_collector.journal.body_codec import inflate_body
 from tests.integration.conftest import Client
-from tests.support.documents import batch, body, steady
+from tests.support.documents import build_batch, build_steady_window, encode_body
 
-GOOD = batch(("ams1", steady(4_900)))
+GOOD = build_batch(("ams1", build_steady_window(4_900)))
 PLAIN = codec.encode(GOOD)
 
 
@@ -32,12 +32,12 @@ def changed(**members: object) -> bytes:
 #: name: (body, Content-Encoding, status, path in the document)
 BAD = {
     "not gzip": (PLAIN, "gzip", 400, None),
-    "cut off": (body(GOOD)[:-9], "gzip", 400, None),
-    "flipped bit": (body(GOOD)[:-6] + b"\x00" + body(GOOD)[-5:], "gzip", 400, None),
-    "followed by more": (body(GOOD) + b"more", "gzip", 400, None),
-    "second member": (body(GOOD) * 2, "gzip", 400, None),
+    "cut off": (encode_body(GOOD)[:-9], "gzip", 400, None),
+    "flipped bit": (encode_body(GOOD)[:-6] + b"\x00" + encode_body(GOOD)[-5:], "gzip", 400, None),
+    "followed by more": (encode_body(GOOD) + b"more", "gzip", 400, None),
+    "second member": (encode_body(GOOD) * 2, "gzip", 400, None),
     "zlib and not gzip": (zlib.compress(PLAIN), "gzip", 400, None),
-    "gzip said to be plain": (body(GOOD), "identity", 400, "document"),
+    "gzip said to be plain": (encode_body(GOOD), "identity", 400, "document"),
     "nothing": (b"", "identity", 400, "document"),
     "not JSON": (gzip.compress(b"{"), "gzip", 400, "document"),
     "not UTF-8": (gzip.compress(b'{"agent": "\xff\xfe"}'), "gzip", 400, "document"),
@@ -51,8 +51,8 @@ BAD = {
     "later version with more to say": (changed(v=4_000_000_000, colour="red"), "gzip", 426, "v"),
     "no version": (changed(v="1"), "gzip", 422, "v"),
     "list": (gzip.compress(b"[]"), "gzip", 422, "document"),
-    "brotli": (body(GOOD), "br", 415, None),
-    "two encodings": (body(GOOD), "gzip, gzip", 415, None),
+    "brotli": (encode_body(GOOD), "br", 415, None),
+    "two encodings": (encode_body(GOOD), "gzip, gzip", 415, None),
     "a byte too large": (bytes(BODY_BYTES_MAX + 1), "gzip", 413, None),
     "a bomb": (gzip.compress(bytes(INFLATED_BYTES_MAX + 1)), "gzip", 413, None),
     "a large bomb": (gzip.compress(bytes(300 << 20)), "gzip", 413, None),
@@ -102,7 +102,7 @@ def test_a_plain_body_is_welcome(client: Client, fra1: str, encoding: str) -> No
 
     answer = client.send("POST", "/api/v1/batches", PLAIN, fra1, **headers)
 
-    assert (answer.status, answer.json()["digest"]) == (200, wire.digest(PLAIN))
+    assert (answer.status, answer.json()["digest"]) == (200, wire.compute_digest(PLAIN))
 
 
 def test_a_bomb_takes_no_more_memory_than_the_limit() -> None:
@@ -111,7 +111,7 @@ def test_a_bomb_takes_no_more_memory_than_the_limit() -> None:
     tracemalloc.start()
 
     with pytest.raises(TooLargeError):
-        inflate(bomb)
+        inflate_body(bomb)
 
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -120,9 +120,9 @@ def test_a_bomb_takes_no_more_memory_than_the_limit() -> None:
 
 def test_inflation_stops_at_its_limit() -> None:
     """The largest allowed document inflates, one byte more does not."""
-    assert len(inflate(gzip.compress(bytes(INFLATED_BYTES_MAX)))) == INFLATED_BYTES_MAX
+    assert len(inflate_body(gzip.compress(bytes(INFLATED_BYTES_MAX)))) == INFLATED_BYTES_MAX
     with pytest.raises(TooLargeError):
-        inflate(gzip.compress(bytes(INFLATED_BYTES_MAX + 1)))
+        inflate_body(gzip.compress(bytes(INFLATED_BYTES_MAX + 1)))
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
@@ -132,15 +132,15 @@ def test_small_requests_have_a_small_limit(client: Client, fra1: str, path: str)
 
     def chunks() -> Iterator[bytes]:
         for _ in range(4):
-            yield b" " * (SMALL_BYTES_MAX // 2)
+            yield b" " * (SMALL_BODY_BYTES_MAX // 2)
 
     answers = [
         client.send("POST", path, sent, client.admin_key)
-        for sent in (b" " * SMALL_BYTES_MAX, b" " * (SMALL_BYTES_MAX + 1), chunks())
+        for sent in (b" " * SMALL_BODY_BYTES_MAX, b" " * (SMALL_BODY_BYTES_MAX + 1), chunks())
     ]
 
     assert [answer.status for answer in answers] == [400, 413, 413]
-    assert str(SMALL_BYTES_MAX) in answers[1].json()["detail"]
+    assert str(SMALL_BODY_BYTES_MAX) in answers[1].json()["detail"]
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
@@ -148,6 +148,6 @@ def test_a_stranger_is_not_listened_to_for_long(client: Client) -> None:
     """Of a body of many megabytes for a token, 128 KiB are thrown away; then he has his answer and no connection."""
     with socket.create_connection(("127.0.0.1", int(client.url.rpartition(":")[2])), timeout=10) as stream:
         stream.sendall(b"POST /api/v1/enroll HTTP/1.1\r\nHost: x\r\nContent-Length: 99000000\r\n\r\n")
-        stream.sendall(b" " * (DRAIN_FACTOR * SMALL_BYTES_MAX + 1))
+        stream.sendall(b" " * (DRAIN_FACTOR * SMALL_BODY_BYTES_MAX + 1))
 
         assert stream.recv(12) == b"HTTP/1.1 413"

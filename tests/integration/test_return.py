@@ -16,11 +16,11 @@ from sqlalchemy.engine import URL
 
 from leadline.clock import SystemClock
 from leadline_collector.db.engine import Database
-from leadline_collector.http.admission import STORING_MAX, WAITING_MAX
+from leadline_collector.http.admission import CONCURRENT_BATCHES_MAX, QUEUED_BATCHES_MAX
 from tests.chaos.fast_clock import FastClock
 from tests.integration.test_serve import environment, serving
 from tests.support import postgres
-from tests.support.agent_fleet import Delivered, HerdAgent, enrol_all
+from tests.support.agent_fleet import DeliveryResult, FleetAgent, enrol_agents
 
 #: Five hundred and as many more as it takes to fill the waiting room.
 AGENTS = 600
@@ -39,7 +39,7 @@ def slow(url: URL) -> Iterator[None]:
             yield
             other.execute("ROLLBACK")
         return
-    with psycopg.connect(postgres.conninfo(url)) as other:
+    with psycopg.connect(postgres.build_conninfo(url)) as other:
         other.execute("LOCK TABLE batch IN SHARE ROW EXCLUSIVE MODE")
         yield
         other.rollback()
@@ -65,24 +65,24 @@ def test_hundreds_of_agents_return_at_once(url: URL, tmp_path: Path) -> None:
     """600 agents with two batches each, while the database is busy: some are told to come again, and do; at the end
     every batch is acknowledged and in the store once.
     """
-    assert AGENTS > STORING_MAX + WAITING_MAX
+    assert AGENTS > CONCURRENT_BATCHES_MAX + QUEUED_BATCHES_MAX
     database = Database(url)
-    enrol_all(database, AGENTS)
+    enrol_agents(database, AGENTS)
     database.close()
     clock = FastClock(SystemClock().wall_ns())
     first_s = clock.wall_ns() // 10**9 // 60 * 60 - 600
-    agents = [HerdAgent(number, BACKLOG, clock, first_s) for number in range(AGENTS)]
+    agents = [FleetAgent(number, BACKLOG, clock, first_s) for number in range(AGENTS)]
 
     start, stop = threading.Barrier(AGENTS + 1), threading.Event()
     with serving(environment(url, tmp_path / "data")) as (process, address), ThreadPoolExecutor(AGENTS + 1) as pool:
         assert process.stderr is not None
         log = pool.submit(process.stderr.read)  # a pipe that nobody reads would stop the collector
-        futures = [pool.submit(agent.deliver, address, start, stop) for agent in agents]
+        futures = [pool.submit(agent.deliver_backlog, address, start, stop) for agent in agents]
         with slow(url):
             start.wait()
             stop.wait(1.5)  # real time: the requests have to get there
         try:
-            delivered: list[Delivered] = [future.result(SECONDS_MAX) for future in futures]
+            delivered: list[DeliveryResult] = [future.result(SECONDS_MAX) for future in futures]
         finally:
             stop.set()
         memory_mb = peak_mb(process.pid)
@@ -93,8 +93,8 @@ def test_hundreds_of_agents_return_at_once(url: URL, tmp_path: Path) -> None:
     database = Database(url)
     assert counts(database) == (AGENTS * BACKLOG,) * 3
     database.close()
-    ends = {(one.stored, one.usage.unacked, one.usage.pending, one.usage.dead) for one in delivered}
+    ends = {(one.count_stored, one.usage.unacked, one.usage.pending, one.usage.dead) for one in delivered}
     assert ends == {(BACKLOG, 0, 0, 0)}
-    refused = [answer for one in delivered for answer in one.answers if answer.ack is None]
+    refused = [answer for one in delivered for answer in one.responses if answer.ack is None]
     assert {(answer.status, answer.retry_after_s) for answer in refused} == {(503, 5.0)}
     assert memory_mb < RESIDENT_MB_MAX

@@ -34,18 +34,18 @@ def tables(database: Database) -> set[str]:
 
 def test_up_makes_every_table(empty: Database) -> None:
     """From nothing to the head."""
-    assert schema.current(empty) is None
+    assert schema.get_current_revision(empty) is None
 
     schema.upgrade(empty)
 
-    assert schema.current(empty) == schema.head()
+    assert schema.get_current_revision(empty) == schema.get_head_revision()
     assert tables(empty) == set(metadata.tables)
 
 
 def test_down_removes_every_table(empty: Database) -> None:
     """From the head to nothing, partitions included, and up again."""
     schema.upgrade(empty)
-    Store(empty).make_partitions([0, 1_795_327_200])
+    Store(empty).ensure_partitions([0, 1_795_327_200])
 
     schema.downgrade(empty, "base")
     assert tables(empty) == set()
@@ -57,9 +57,9 @@ def test_down_removes_every_table(empty: Database) -> None:
 def test_migrations_and_tables_agree(empty: Database) -> None:
     """What the migrations make is what ``tables`` says; partitions are no difference."""
     schema.upgrade(empty)
-    Store(empty).make_partitions([1_795_327_200])
+    Store(empty).ensure_partitions([1_795_327_200])
 
-    assert schema.drift(empty) == []
+    assert schema.find_drift(empty) == []
 
 
 def test_drift_is_seen(empty: Database) -> None:
@@ -69,7 +69,7 @@ def test_drift_is_seen(empty: Database) -> None:
         connection.exec_driver_sql("DROP INDEX ix_batch_src_id_t_last")
         connection.exec_driver_sql("ALTER TABLE site ADD COLUMN colour INTEGER")
 
-    assert {found[0] for found in schema.drift(empty)} == {"add_index", "remove_column"}
+    assert {found[0] for found in schema.find_drift(empty)} == {"add_index", "remove_column"}
 
 
 def test_what_is_stored_already_is_counted(empty: Database) -> None:
@@ -121,7 +121,7 @@ def test_signatures_go_and_batches_stay(empty: Database) -> None:
         found = connection.execute(text("SELECT seq, signature, signing_key_id FROM batch ORDER BY seq")).all()
         keys = connection.execute(text("SELECT count(*) FROM signing_key")).scalar()
     assert ([tuple(row) for row in found], keys) == ([(1, None, None), (2, None, None)], 0)
-    assert schema.drift(empty) == []
+    assert schema.find_drift(empty) == []
 
 
 def test_windows_that_are_stored_already_wait_for_compaction(empty: Database) -> None:
@@ -190,7 +190,7 @@ def test_day_tallies_keep_their_counts(empty: Database) -> None:
         marked = connection.execute(select(mark_day)).all()
     assert [tuple(row) for row in rows] == [(1, 2, 3, 86_400, 1_000, 200, 40, 1_010, 190, 30, 812, False)]
     assert [tuple(row) for row in marked] == [(1, 259_200)]
-    assert schema.drift(empty) == []
+    assert schema.find_drift(empty) == []
 
     schema.downgrade(empty, "0008")
     with empty.read() as connection:
@@ -221,7 +221,7 @@ def test_up_twice_does_nothing(empty: Database) -> None:
 
     schema.upgrade(empty)
 
-    assert schema.current(empty) == schema.head()
+    assert schema.get_current_revision(empty) == schema.get_head_revision()
 
 
 def test_migrations_take_turns(empty: Database) -> None:
@@ -246,12 +246,12 @@ def test_a_failed_migration_leaves_nothing(empty: Database) -> None:
 def test_sqlite_is_migrated_at_start_and_postgresql_is_not(empty: Database) -> None:
     """An embedded database has no operator; a served one has, and is told the command."""
     if empty.is_sqlite:
-        schema.prepare(empty)
-        assert schema.current(empty) == schema.head()
+        schema.ensure_schema(empty)
+        assert schema.get_current_revision(empty) == schema.get_head_revision()
         return
 
     with pytest.raises(UnavailableError, match="leadline collector migrate"):
-        schema.prepare(empty)
+        schema.ensure_schema(empty)
     assert tables(empty) == set()
 
 
@@ -285,7 +285,7 @@ def test_the_last_batch_of_a_boot_is_found_by_an_index(empty: Database) -> None:
 
     with empty.read() as connection:
         event.listen(connection, "before_cursor_execute", lambda *call: asked.append(call[2:4]))
-        journal_store.seal_of_boot(connection, 1, "a-boot")
+        journal_store.load_last_batch_clock_of_boot(connection, 1, "a-boot")
         ((statement, values),) = asked
         if empty.is_sqlite:
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()

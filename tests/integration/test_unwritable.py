@@ -14,19 +14,19 @@ from sqlalchemy.engine import URL
 
 from leadline_collector.db.engine import Database
 from leadline_collector.db.transactions import Store
-from leadline_collector.ingest.write_health import REFUSED_NS
+from leadline_collector.ingest.write_health import FAILURE_TTL_NS
 from tests.chaos.cluster import SmallDisk
 from tests.integration.conftest import Client
 from tests.integration.test_ingest import batches, noisy, rows
 from tests.integration.test_serve import environment, serving
 from tests.support import postgres
 from tests.support.clock import FakeClock
-from tests.support.documents import NOW_S, batch, body, steady
+from tests.support.documents import NOW_S, build_batch, build_steady_window, encode_body
 
 
 def query_only(database: Database, value: str) -> None:
     """Have SQLite refuse every write as it does on a file it may not write."""
-    connection = database._writers.raw_connection()
+    connection = database._write_engine.raw_connection()
     connection.cursor().execute(f"PRAGMA query_only = {value}")
     connection.close()
 
@@ -39,9 +39,9 @@ def read_only(database: Database) -> Iterator[None]:
         yield
         query_only(database, "OFF")
         return
-    with psycopg.connect(postgres.conninfo(database.url), autocommit=True) as operator:
+    with psycopg.connect(postgres.build_conninfo(database.url), autocommit=True) as operator:
         operator.execute(READ_ONLY.format(database.url.database, "on"))
-        database._writers.dispose()
+        database._write_engine.dispose()
         yield
         operator.execute("SET default_transaction_read_only = off")
         operator.execute(READ_ONLY.format(database.url.database, "off"))
@@ -54,7 +54,7 @@ def test_a_read_only_database_is_no_acknowledgement(
     client: Client, store: Store, database: Database, fra1: str
 ) -> None:
     """503 and when to come again; once it can be written the same bytes are stored, once, without a restart."""
-    sent = body(batch(("ams1", steady(4_900))))
+    sent = encode_body(build_batch(("ams1", build_steady_window(4_900))))
     with read_only(database):
         refused = client.post_bytes(sent, fra1)
 
@@ -67,12 +67,12 @@ def test_a_read_only_database_is_no_acknowledgement(
 
 def test_a_collector_that_cannot_store_is_not_ready(client: Client, database: Database, fra1: str) -> None:
     """After a batch the database refused, /readyz says why; after one that it took, or half a minute, it is ready."""
-    client.post(batch(("ams1", steady(4_900)), seq=1), fra1)
+    client.post(build_batch(("ams1", build_steady_window(4_900)), seq=1), fra1)
     with read_only(database):
-        client.post(batch(("ams1", steady(4_900, NOW_S + 60)), seq=2), fra1)
+        client.post(build_batch(("ams1", build_steady_window(4_900, NOW_S + 60)), seq=2), fra1)
         unready = client.send("GET", "/readyz")
         alive = client.send("GET", "/healthz")
-    client.post(batch(("ams1", steady(4_900, NOW_S + 60)), seq=2), fra1)
+    client.post(build_batch(("ams1", build_steady_window(4_900, NOW_S + 60)), seq=2), fra1)
 
     assert (unready.status, unready.headers["Retry-After"], alive.status) == (503, "5", 200)
     assert "last batch was not stored" in unready.json()["detail"]
@@ -84,11 +84,11 @@ def test_a_collector_is_tried_again_after_half_a_minute(
     client: Client, database: Database, fra1: str, clock: FakeClock
 ) -> None:
     """A balancer that took it out sends it something again, or it would stay out for ever."""
-    client.post(batch(seq=1), fra1)
+    client.post(build_batch(seq=1), fra1)
     with read_only(database):
-        client.post(batch(seq=2), fra1)
+        client.post(build_batch(seq=2), fra1)
 
-    clock.advance(REFUSED_NS - 1)
+    clock.advance(FAILURE_TTL_NS - 1)
     assert client.send("GET", "/readyz").status == 503
     clock.advance(1)
     assert client.send("GET", "/readyz").status == 200
@@ -97,7 +97,7 @@ def test_a_collector_is_tried_again_after_half_a_minute(
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_a_batch_that_is_wrong_says_nothing_of_the_database(client: Client, fra1: str) -> None:
     """Nobody makes a collector unready by sending nonsense."""
-    assert client.post(batch(("lon1", steady(4_900))), fra1).status == 422
+    assert client.post(build_batch(("lon1", build_steady_window(4_900))), fra1).status == 422
     assert client.send("GET", "/readyz").status == 200
 
 
@@ -119,12 +119,12 @@ def test_a_full_disk_is_no_acknowledgement(disk: SmallDisk, sqlite_template: Pat
         client = Client(url=address, admin_key=(data_dir / "admin.key").read_text().strip())
         client.apply()
         key = client.key("fra1", "fra")
-        sent = [body(batch(("ams1", noisy(NOW_S + 60 * seq)), seq=seq)) for seq in range(20)]
+        sent = [encode_body(build_batch(("ams1", noisy(NOW_S + 60 * seq)), seq=seq)) for seq in range(20)]
         first = client.post_bytes(sent[0], key).status
         disk.fill()
         during = [client.post_bytes(data, key).status for data in sent]
         ready = client.send("GET", "/readyz").status
-        disk.empty()
+        disk.free()
         after = {client.post_bytes(data, key).status for data in sent}
         ready_again = client.send("GET", "/readyz").status
         client.pool.clear()

@@ -18,7 +18,7 @@ from leadline_collector.db.transactions import Store
 from leadline_collector.journal.store import BatchKey
 from leadline_collector.mesh import store as mesh_store
 from leadline_collector.windows import store as window_store
-from leadline_collector.windows.rows import window_row
+from leadline_collector.windows.rows import build_window_row
 from tests.integration.conftest import Client
 from tests.support.documents import NOW_S
 
@@ -48,14 +48,14 @@ def measured(store: Store, source: str, target: str, days: int, at: Mapping[int,
             mesh_store.load_target_ids(reader.connection, [target])[target],
         )
     start_s = END_S - days * DAY_S
-    store.make_partitions(range(start_s, END_S, DAY_S))
+    store.ensure_partitions(range(start_s, END_S, DAY_S))
     good = whole(5_000)
     key = BatchKey(epoch=bytes(16), seq=0)
     with store.write() as writer:
-        window_store.add_windows(writer.connection, 
+        window_store.add_windows(writer.connection,
             src,
             [
-                window_row(
+                build_window_row(
                     src, dst, start_s + 60 * minute, 1_000, stats,
                     mesh_version=1, batch=key, error_bound=ErrorBound(p50_us=5, p99_us=20),
                 )

@@ -10,24 +10,24 @@ from typing import Any
 import msgspec
 import pytest
 
-from leadline.clock import seeded
+from leadline.clock import make_rng
 from leadline.wire import batch as wire
 from leadline.wire import codec
-from leadline_agent.delivery.batch_builder import Sealer
+from leadline_agent.delivery.batch_builder import BatchBuilder
 from leadline_agent.delivery.collector_client import CollectorClient
-from leadline_agent.delivery.responses import Answer, Kind
-from leadline_agent.delivery.uploader import Sender
+from leadline_agent.delivery.responses import BatchResponse, ResponseKind
+from leadline_agent.delivery.uploader import Uploader
 from leadline_agent.identity.state_dir import Credential
-from leadline_agent.spool.filesystem import DirectoryFiles
+from leadline_agent.spool.filesystem import DirectoryFileSystem
 from leadline_agent.spool.index import PackedBatch
-from leadline_agent.spool.quota import SpoolLimits
-from leadline_agent.spool.spool import Committed, Spool
+from leadline_agent.spool.quota import SpoolQuota
+from leadline_agent.spool.spool import CommitSuccess, Spool
 from leadline_collector.db.transactions import Store
 from tests.contract.agent_v1 import AgentV1
 from tests.integration.conftest import Client
 from tests.integration.test_ingest import batches, rows
 from tests.support.clock import FakeClock
-from tests.support.documents import NOW_S, batch, steady
+from tests.support.documents import NOW_S, build_batch, build_steady_window
 
 #: The slots of a minute at one probe in 5 s, every way of missing in them.
 SERIES_V1: dict[str, Any] = {
@@ -126,13 +126,13 @@ class Upgraded:
         #: When, in monotonic seconds, and what.
         self.posts: list[tuple[float, bytes]] = []
 
-    def push(self, body: bytes) -> Answer:
+    def send_batch(self, body: bytes) -> BatchResponse:
         """Send one packed batch."""
         self.posts.append((self.clock.monotonic_ns() / 1e9, body))
         if self.old is not None:
-            return self.old.push(body)
-        ack = wire.Ack(digest=wire.digest(body), batches=1)
-        return Answer(kind=Kind.STORED, reason="stored", status=200, ack=ack)
+            return self.old.send_batch(body)
+        ack = wire.Ack(digest=wire.compute_digest(body), batches=1)
+        return BatchResponse(kind=ResponseKind.STORED, reason="stored", status=200, ack=ack)
 
 
 def test_an_agent_newer_than_its_collector_keeps_its_batches(
@@ -143,33 +143,36 @@ def test_an_agent_newer_than_its_collector_keeps_its_batches(
     """
     clock = FakeClock()
     spool = Spool(
-        files=DirectoryFiles(tmp_path / "spool"), clock=clock, make_epoch=lambda: "1" * 32, limits=SpoolLimits()
+        file_system=DirectoryFileSystem(tmp_path / "spool"),
+        clock=clock,
+        make_epoch=lambda: "1" * 32,
+        quota=SpoolQuota(),
     )
     collector = Upgraded(
         CollectorClient(client.url, Credential(collector=client.url, agent="fra1", site="fra", key=fra1)), clock
     )
-    sender = Sender(
+    sender = Uploader(
         clients=[collector],  # type: ignore[list-item]  # the port, not the class
         spool=spool,
-        sealer=Sealer("fra1", spool, clock),
+        batch_builder=BatchBuilder("fra1", spool, clock),
         clock=clock,
-        rng=seeded(1),
+        rng=make_rng(1),
     )
-    newer = msgspec.json.decode(codec.encode(batch(("ams1", steady(4_900))))) | {
+    newer = msgspec.json.decode(codec.encode(build_batch(("ams1", build_steady_window(4_900))))) | {
         "v": wire.WIRE_VERSION + 1,
         "mood": "good",
     }
     sent = gzip.compress(msgspec.json.encode(newer))
-    spool.append(PackedBatch(id=spool.reserve(), body=sent, windows=1, t_first_s=NOW_S, t_last_s=NOW_S))
-    assert isinstance(spool.commit(), Committed)
+    spool.append(PackedBatch(id=spool.reserve_id(), body=sent, windows=1, t_first_s=NOW_S, t_last_s=NOW_S))
+    assert isinstance(spool.commit(), CommitSuccess)
 
     def try_again() -> None:
-        clock.sleep_until(sender.step() or 0)  # it says when it is due
-        sender.step()
+        clock.sleep_until(sender.upload_next() or 0)  # it says when it is due
+        sender.upload_next()
 
     for _ in range(3):
         try_again()
-    kept = (spool.usage().unacked, spool.usage().dead, batches(store))
+    kept = (spool.get_usage().unacked, spool.get_usage().dead, batches(store))
     said = sender.last_error or ""
     collector.old = None
     try_again()
@@ -178,5 +181,5 @@ def test_an_agent_newer_than_its_collector_keeps_its_batches(
     assert said.startswith("426")
     assert [body for _, body in collector.posts] == [sent] * 4
     assert all(150 <= later - earlier <= 300 for (earlier, _), (later, _) in pairwise(collector.posts))
-    assert (spool.usage().unacked, spool.usage().acked) == (0, 1)
+    assert (spool.get_usage().unacked, spool.get_usage().acked) == (0, 1)
     spool.close()

@@ -14,7 +14,7 @@ from fractions import Fraction
 
 from leadline.clock import SystemClock
 from leadline.statistics import nearest_rank
-from tests.network.wan import A4, B4, Carried, ProbeKey, Wan, true_rtts
+from tests.network.wan import A4, B4, FrameRecord, ProbeKey, Wan, compute_true_rtts
 
 RATES = (100, 1_000, 5_000, 10_000, 15_000)
 SECONDS = 2
@@ -26,7 +26,7 @@ _STAMPS = 1 << 1 | 1 << 3 | 1 << 4 | 1 << 11
 _ECHO = struct.Struct(">BBHHHQQ32x")
 
 
-class Echoer:
+class EchoSender:
     """A datagram ICMP socket with kernel stamps, as plain as can be: what it costs must not hide what W costs."""
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Echoer:
         _, ancillary, _, _ = self._socket.recvmsg(0, 256, socket.MSG_ERRQUEUE)
         self.sent_ns[index] = _stamp_ns(ancillary)
 
-    def drain(self) -> None:
+    def receive_replies(self) -> None:
         """Take the replies that are there."""
         while True:
             try:
@@ -62,44 +62,44 @@ def _stamp_ns(ancillary: Iterable[tuple[int, int, bytes]]) -> int:
     return int(seconds * 1_000_000_000 + ns)
 
 
-def measure(rate: int) -> str:
+def measure_rate(rate: int) -> str:
     """One row of the table."""
     with Wan() as wan:
-        wan.rule("a->b", delay_ms=5, jitter_ms=1)
-        wan.rule("b->a", delay_ms=5, jitter_ms=1)
+        wan.add_rule("a->b", delay_ms=5, jitter_ms=1)
+        wan.add_rule("b->a", delay_ms=5, jitter_ms=1)
         with wan.enter("a"):
-            echoer = Echoer()
+            echoer = EchoSender()
         elapsed_ns = _send_all(echoer, rate)
         echoer.close()
-        return _row(rate, elapsed_ns, echoer, wan.truth())
+        return _format_row(rate, elapsed_ns, echoer, wan.read_frame_log())
 
 
-def _send_all(echoer: Echoer, rate: int) -> int:
+def _send_all(echoer: EchoSender, rate: int) -> int:
     clock = SystemClock()
     start_ns, count = clock.monotonic_ns(), rate * SECONDS
     for index in range(count):
         clock.sleep_until(start_ns + index * 1_000_000_000 // rate)
         echoer.send(index)
-        echoer.drain()
+        echoer.receive_replies()
     elapsed_ns = clock.monotonic_ns() - start_ns
     clock.sleep_until(clock.monotonic_ns() + LINGER_NS)
-    echoer.drain()
+    echoer.receive_replies()
     return elapsed_ns
 
 
-def _row(rate: int, elapsed_ns: int, echoer: Echoer, log: Sequence[Carried]) -> str:
+def _format_row(rate: int, elapsed_ns: int, echoer: EchoSender, log: Sequence[FrameRecord]) -> str:
     sent, got = len(echoer.sent_ns), len(echoer.received_ns)
     lateness = [frame.lateness_ns for frame in log if frame.lateness_ns is not None]
-    truth = true_rtts(log)
+    truth = compute_true_rtts(log)
     errors = [
         received_ns - echoer.sent_ns[index] - truth[ProbeKey(A4, B4, COOKIE, index)].rtt_ns
         for index, received_ns in echoer.received_ns.items()
     ]
     per_s = sent * 1_000_000_000 // elapsed_ns
-    return f"{rate:>7,} {per_s:>8,} {sent - got:>5} {2 * per_s:>9,}  {_spread(lateness)}  {_spread(errors)}"
+    return f"{rate:>7,} {per_s:>8,} {sent - got:>5} {2 * per_s:>9,}  {_format_percentiles(lateness)}  {_format_percentiles(errors)}"
 
 
-def _spread(values_ns: list[int]) -> str:
+def _format_percentiles(values_ns: list[int]) -> str:
     ordered = sorted(values_ns)
     ranks = (nearest_rank(ordered, len(ordered), Fraction(*q)) or 0 for q in ((1, 2), (99, 100), (1, 1)))
     return " ".join(f"{rank / 1_000:>8,.1f}" for rank in ranks)
@@ -111,7 +111,7 @@ def main() -> None:
     print(f"{'':34}{'late':<28}{'error':<28}")
     print(f"{'probes':>7} {'reached':>8} {'lost':>5} {'frames/s':>9}  {spread}  {spread}")
     for rate in map(int, sys.argv[1:]) if sys.argv[1:] else RATES:
-        print(measure(rate), flush=True)
+        print(measure_rate(rate), flush=True)
 
 
 if __name__ == "__main__":

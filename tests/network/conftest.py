@@ -16,13 +16,13 @@ from typing import NoReturn
 import pytest
 
 from leadline.clock import SystemClock
-from leadline_agent.probe.kernel_timestamps import SO_TIMESTAMPING, STAMP_BOTH
-from tests.network.namespaces import why_not
+from leadline_agent.probe.kernel_timestamps import SO_TIMESTAMPING, TIMESTAMP_RX_TX
+from tests.network.namespaces import find_unavailable_reason
 from tests.network.wan import Wan
 
 _HERE = Path(__file__).parent
-_why_not = cache(why_not)
-STAMPING_NS_MAX = 5_000_000_000
+_unavailable_reason = cache(find_unavailable_reason)
+TIMESTAMPING_TIMEOUT_NS = 5_000_000_000
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,8 +30,8 @@ def _stamping() -> Iterator[None]:
     """The kernel stamps arrivals: it begins a moment after a first socket asks for it, and stops with the last."""
     with socket.socket(type=socket.SOCK_DGRAM) as asking:
         asking.bind(("127.0.0.1", 0))
-        asking.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, STAMP_BOTH)
-        deadline_ns = SystemClock().monotonic_ns() + STAMPING_NS_MAX
+        asking.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, TIMESTAMP_RX_TX)
+        deadline_ns = SystemClock().monotonic_ns() + TIMESTAMPING_TIMEOUT_NS
         while not _is_stamped(asking):
             assert SystemClock().monotonic_ns() < deadline_ns, "the kernel stamps no arrivals"
         yield
@@ -61,20 +61,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip, or fail on CI, where the machine cannot do it."""
     if item.get_closest_marker("network") is None:
         return
-    reason = _why_not()
+    reason = _unavailable_reason()
     if reason is None:
         return
-    _refuse(reason)
+    _skip_or_fail(reason)
 
 
 @pytest.fixture(name="nft")
 def _nft() -> None:
     """For tests of a local firewall."""
     if shutil.which("nft") is None:
-        _refuse("the command nft is missing: install nftables")
+        _skip_or_fail("the command nft is missing: install nftables")
 
 
-def _refuse(reason: str) -> NoReturn:
+def _skip_or_fail(reason: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(f"network tests must run on CI: {reason}", pytrace=False)
     pytest.skip(reason)

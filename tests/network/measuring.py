@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from leadline.clock import SystemClock, seeded
+from leadline.clock import SystemClock, make_rng
 from leadline.model import Failure, ProbeSettings
 from leadline_agent.probe import icmp
-from leadline_agent.probe.engine import Aim, Health, Outcome, Prober
-from leadline_agent.probe.transport import EchoSocket, Lane
-from tests.network.truth import Carried, TrueRtt, true_rtts
+from leadline_agent.probe.engine import Prober, ProberCounters, ProbeResult, ProbeTarget
+from leadline_agent.probe.transport import ProbeSocket, SocketKey
+from tests.network.truth import FrameRecord, TrueRtt, compute_true_rtts
 from tests.network.wan import Wan
 from tests.support.probing import has_finished
 
@@ -32,19 +32,19 @@ HOST_FAILURES = {Failure.NOT_SENT, Failure.LOCAL_STALL}
 
 
 @dataclass(slots=True)
-class Measured:
+class ProberMeasurement:
     """What a measurement gave."""
 
-    outcomes: list[Outcome] = field(default_factory=list)
+    results: list[ProbeResult] = field(default_factory=list)
     duplicates: list[int] = field(default_factory=list)
-    health: Health = field(default_factory=Health)
+    counters: ProberCounters = field(default_factory=ProberCounters)
 
     @property
     def rtts_ns(self) -> list[int]:
-        return [outcome.rtt_ns for outcome in self.outcomes if outcome.rtt_ns is not None]
+        return [outcome.rtt_ns for outcome in self.results if outcome.rtt_ns is not None]
 
 
-def aim(
+def build_probe_target(
     address: str,
     *,
     slots: int = 40,
@@ -53,7 +53,7 @@ def aim(
     payload_bytes: int = 56,
     dscp: int = 0,
     dont_fragment: bool = False,
-) -> Aim:
+) -> ProbeTarget:
     """An aim named after its address, with short times, so that tests are short."""
     settings = ProbeSettings(
         interval_ms=interval_ms,
@@ -62,48 +62,48 @@ def aim(
         dscp=dscp,
         dont_fragment=dont_fragment,
     )
-    return Aim(name=address, address=address, settings=settings, slots=slots)
+    return ProbeTarget(name=address, address=address, settings=settings, slots=slots)
 
 
-def measure(
+def measure_targets(
     wan: Wan,
-    *aims: Aim,
-    kinds: Sequence[icmp.Kind] = tuple(icmp.Kind),
-    open_lane: Callable[[Lane, bytes], EchoSocket] | None = None,
+    *aims: ProbeTarget,
+    kinds: Sequence[icmp.SocketKind] = tuple(icmp.SocketKind),
+    open_lane: Callable[[SocketKey, bytes], ProbeSocket] | None = None,
     waits_for_late: bool = False,
-    halfway: Callable[[], None] | None = None,
-) -> Measured:
+    on_halfway: Callable[[], None] | None = None,
+) -> ProberMeasurement:
     """Probe from A until every aim has had its slots; ``halfway`` is called in the middle of it.
 
     A run during which this machine could not send in time is one of the machine, not of the engine: it is made again,
     twice at most. Where ``halfway`` does something to the machine there is one run.
     """
-    for _ in range(RUNS_MAX if halfway is None else 1):
-        measured = _measure(wan, aims, kinds, open_lane, waits_for_late, halfway or (lambda: None))
-        if not {outcome.failure for outcome in measured.outcomes} & HOST_FAILURES:
+    for _ in range(RUNS_MAX if on_halfway is None else 1):
+        measured = _run_prober(wan, aims, kinds, open_lane, waits_for_late, on_halfway or (lambda: None))
+        if not {outcome.failure for outcome in measured.results} & HOST_FAILURES:
             break
     return measured
 
 
-def _measure(
+def _run_prober(
     wan: Wan,
-    aims: Sequence[Aim],
-    kinds: Sequence[icmp.Kind],
-    open_lane: Callable[[Lane, bytes], EchoSocket] | None,
+    aims: Sequence[ProbeTarget],
+    kinds: Sequence[icmp.SocketKind],
+    open_lane: Callable[[SocketKey, bytes], ProbeSocket] | None,
     waits_for_late: bool,
     halfway: Callable[[], None],
-) -> Measured:
-    measured = Measured()
+) -> ProberMeasurement:
+    measured = ProberMeasurement()
     clock = SystemClock()
     prober = Prober(
         clock=clock,
-        rng=seeded(1),
-        on_outcome=measured.outcomes.append,
+        rng=make_rng(1),
+        on_result=measured.results.append,
         on_duplicate=lambda _, slot: measured.duplicates.append(slot),
-        open_lane=open_lane or partial(icmp.open_socket, kinds=kinds),
+        open_socket=open_lane or partial(icmp.open_socket, kinds=kinds),
     )
     with wan.enter("a"):
-        prober.aim(aims)
+        prober.set_targets(aims)
     length_ms = max((aim.slots or 0) * aim.settings.interval_ms for aim in aims)
     prober.run(clock.monotonic_ns() + length_ms * 500_000)
     halfway()
@@ -112,24 +112,24 @@ def _measure(
         prober.run(clock.monotonic_ns() + SLICE_NS)
     prober.drain()
     prober.close()
-    measured.health = prober.health
+    measured.counters = prober.counters
     return measured
 
 
-class Truth:
+class GroundTruth:
     """The true RTTs of a measurement, found by where and when a probe was sent."""
 
-    def __init__(self, log: Sequence[Carried]) -> None:
+    def __init__(self, log: Sequence[FrameRecord]) -> None:
         self._by_target: dict[str, list[TrueRtt]] = defaultdict(list)
-        for key, rtt in true_rtts(log).items():
+        for key, rtt in compute_true_rtts(log).items():
             self._by_target[key.dst].append(rtt)
         for rtts in self._by_target.values():
             rtts.sort(key=lambda rtt: rtt.request.arrived_ns)
 
-    def of(self, outcome: Outcome) -> int:
+    def find_rtt_ns(self, outcome: ProbeResult) -> int:
         """The true RTT of a probe that was answered, nanoseconds."""
         assert outcome.sent_at_ns is not None
-        rtts = self._by_target[outcome.target]
+        rtts = self._by_target[outcome.target_name]
         at = bisect_left(rtts, outcome.sent_at_ns, key=lambda rtt: rtt.request.arrived_ns)
         near = min(
             rtts[max(at - 1, 0) : at + 2], key=lambda rtt: abs(rtt.request.arrived_ns - (outcome.sent_at_ns or 0))
@@ -137,18 +137,18 @@ class Truth:
         assert abs(near.request.arrived_ns - outcome.sent_at_ns) < NEAR_NS
         return near.rtt_ns
 
-    def errors_ns(self, outcomes: Iterable[Outcome]) -> list[int]:
+    def compute_errors_ns(self, outcomes: Iterable[ProbeResult]) -> list[int]:
         """Measured less true RTT, smallest first."""
-        return sorted(outcome.rtt_ns - self.of(outcome) for outcome in outcomes if outcome.rtt_ns is not None)
+        return sorted(outcome.rtt_ns - self.find_rtt_ns(outcome) for outcome in outcomes if outcome.rtt_ns is not None)
 
 
 def main(address: str, slots: str, interval_ms: str) -> None:
-    def show(outcome: Outcome) -> None:
+    def show(outcome: ProbeResult) -> None:
         print(outcome.slot, outcome.rtt_ns, outcome.failure, flush=True)
 
     clock = SystemClock()
-    prober = Prober(clock=clock, rng=seeded(1), on_outcome=show)
-    prober.aim([aim(address, slots=int(slots), interval_ms=int(interval_ms))])
+    prober = Prober(clock=clock, rng=make_rng(1), on_result=show)
+    prober.set_targets([build_probe_target(address, slots=int(slots), interval_ms=int(interval_ms))])
     while not has_finished(prober):
         prober.run(clock.monotonic_ns() + SLICE_NS)
 

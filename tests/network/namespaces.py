@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _CLONE_NEWNET = 0x4000_0000
-_OWN = Path("/proc/thread-self/ns/net")
+_OWN_NAMESPACE = Path("/proc/thread-self/ns/net")
 
 
 class Namespace:
@@ -22,18 +22,18 @@ class Namespace:
 
     def __init__(self) -> None:
         """Make a new one, empty but for a loopback that is down. OSError where that is not allowed."""
-        home = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+        home = os.open(_OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            _check(_libc().unshare(_CLONE_NEWNET))
+            _raise_on_error(_libc().unshare(_CLONE_NEWNET))
             try:
-                self.fd = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+                self.fd = os.open(_OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
             finally:
-                _check(_libc().setns(home, _CLONE_NEWNET))
+                _raise_on_error(_libc().setns(home, _CLONE_NEWNET))
         finally:
             os.close(home)
 
     @property
-    def number(self) -> int:
+    def inode(self) -> int:
         """What stat(2) of a process's /proc/PID/ns/net says where the process is inside."""
         return os.fstat(self.fd).st_ino
 
@@ -43,15 +43,15 @@ class Namespace:
         return f"/proc/{os.getpid()}/fd/{self.fd}"
 
     @contextmanager
-    def entered(self) -> Iterator[None]:
+    def enter(self) -> Iterator[None]:
         """The current thread is inside; other threads stay where they are."""
-        home = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+        home = os.open(_OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            _check(_libc().setns(self.fd, _CLONE_NEWNET))
+            _raise_on_error(_libc().setns(self.fd, _CLONE_NEWNET))
             try:
                 yield
             finally:
-                _check(_libc().setns(home, _CLONE_NEWNET))
+                _raise_on_error(_libc().setns(home, _CLONE_NEWNET))
         finally:
             os.close(home)
 
@@ -60,7 +60,7 @@ class Namespace:
         os.close(self.fd)
 
 
-def why_not() -> str | None:
+def find_unavailable_reason() -> str | None:
     """Why network namespaces cannot be used here; None if they can."""
     if shutil.which("ip") is None:
         return "the command ip is missing: install iproute2"
@@ -75,7 +75,7 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
-def _check(result: int) -> None:
+def _raise_on_error(result: int) -> None:
     if result:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))

@@ -13,17 +13,17 @@ from tests.network.wan import Wan
 
 COOKIE = 0x0123_4567_89AB_CDEF
 #: Nothing over the test bed takes longer, unless it never comes.
-PATIENCE_S = 2.0
+REPLY_TIMEOUT_S = 2.0
 #: How long silence must last to be believed.
 SILENCE_S = 0.15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class EchoReply:
     """An echo reply and when user space had it."""
 
     index: int
-    at_ns: int
+    received_at_ns: int
 
 
 class Pinger:
@@ -49,15 +49,15 @@ class Pinger:
         self._socket.sendto(message, (dst, 0))
         return at_ns
 
-    def receive(self, within_s: float = PATIENCE_S) -> Reply | None:
+    def receive(self, within_s: float = REPLY_TIMEOUT_S) -> EchoReply | None:
         """The next reply; None if none comes in time. OSError where an ICMP error came instead."""
         try:
             data = self.receive_raw(within_s)
         except TimeoutError:
             return None
-        return Reply(index=struct.unpack_from(">Q", data, 16)[0], at_ns=self._clock.monotonic_ns())
+        return EchoReply(index=struct.unpack_from(">Q", data, 16)[0], received_at_ns=self._clock.monotonic_ns())
 
-    def receive_raw(self, within_s: float = PATIENCE_S) -> bytes:
+    def receive_raw(self, within_s: float = REPLY_TIMEOUT_S) -> bytes:
         """The next ICMP message; TimeoutError if none comes in time."""
         self._socket.settimeout(within_s)
         return self._socket.recv(2_048)
@@ -74,7 +74,7 @@ class Pinger:
 
 
 @contextmanager
-def pinger_in(wan: Wan, family: socket.AddressFamily = socket.AF_INET) -> Iterator[Pinger]:
+def open_pinger(wan: Wan, family: socket.AddressFamily = socket.AF_INET) -> Iterator[Pinger]:
     pinger = Pinger(wan, family)
     try:
         yield pinger

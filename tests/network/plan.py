@@ -11,7 +11,7 @@ import ipaddress
 from dataclasses import dataclass
 from typing import Literal
 
-from leadline.clock import seeded
+from leadline.clock import make_rng
 from tests.network.frames import Flow
 
 Direction = Literal["a->b", "b->a"]
@@ -23,7 +23,7 @@ FLOWS_MAX = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pick:
+class FrameSelector:
     """Which of a rule's frames something happens to: one of the three is set. See ratio(), every() and indexes()."""
 
     ratio: float = 0.0
@@ -39,26 +39,26 @@ class Pick:
             raise ValueError("a pick is a ratio, every k-th frame or a set of indexes: set only one of them")
 
 
-ALL = Pick(ratio=1.0)
+ALL_FRAMES = FrameSelector(ratio=1.0)
 
 
-def ratio(share: float) -> Pick:
+def ratio(share: float) -> FrameSelector:
     """Each frame with probability ``share`` (0..1), by the seeded random numbers of the rule."""
-    return Pick(ratio=share)
+    return FrameSelector(ratio=share)
 
 
-def every(k: int) -> Pick:
+def every(k: int) -> FrameSelector:
     """The k-th, 2k-th, 3k-th … frame of the rule, counted from when the rule was set."""
-    return Pick(every=k)
+    return FrameSelector(every=k)
 
 
-def indexes(*chosen: int) -> Pick:
+def indexes(*chosen: int) -> FrameSelector:
     """Frames whose payload carries one of these probe indexes; never a frame that carries none."""
-    return Pick(indexes=frozenset(chosen))
+    return FrameSelector(indexes=frozenset(chosen))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class FrameRule:
     """What becomes of the frames that match. ``src`` and ``dst`` are addresses or prefixes; None matches everything.
 
     All times are one way. Order of application: drop, then ICMP error, then delay, then duplicate.
@@ -71,14 +71,14 @@ class Rule:
     delay_ns: int = 0
     #: One number: uniform within ± that. Several: added in turn, over and over. A total below 0 counts as 0.
     jitter_ns: tuple[int, ...] = ()
-    drop: Pick | None = None
-    duplicate: Pick | None = None
+    drop: FrameSelector | None = None
+    duplicate: FrameSelector | None = None
     #: How long after the original the copy leaves.
     duplicate_ns: int = 0
-    reorder: Pick | None = None
+    reorder: FrameSelector | None = None
     #: Extra delay of the frames that ``reorder`` picks, so that later ones overtake them.
     reorder_ns: int = 0
-    late: Pick | None = None
+    late: FrameSelector | None = None
     #: Extra delay of the frames that ``late`` picks.
     late_ns: int = 0
     #: Type and code of the ICMP error that the sender gets, after the delay, instead of the frame going on.
@@ -101,7 +101,7 @@ class Rule:
             raise ValueError(f"jitter_ns {self.jitter_ns} goes beyond {DELAY_NS_MAX}")
 
     @property
-    def match(self) -> tuple[Direction | None, str | None, str | None, int | None]:
+    def match_key(self) -> tuple[Direction | None, str | None, str | None, int | None]:
         """What the rule is about; no two rules of a plan share it."""
         return self.direction, self.src, self.dst, self.icmp_type
 
@@ -109,14 +109,14 @@ class Rule:
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-class Decider:
+class FrameDecider:
     """A rule at work: its match made ready for packed addresses, its random numbers and its count of frames."""
 
-    def __init__(self, rule: Rule, seed: int) -> None:
+    def __init__(self, rule: FrameRule, seed: int) -> None:
         self.rule = rule
-        self.wants_index = any(pick.indexes for pick in (rule.drop, rule.duplicate, rule.reorder, rule.late) if pick)
-        self._src, self._dst = _network(rule.src), _network(rule.dst)
-        self._draw = seeded(f"{seed} {rule.match}").random
+        self.needs_index = any(pick.indexes for pick in (rule.drop, rule.duplicate, rule.reorder, rule.late) if pick)
+        self._src, self._dst = _parse_network(rule.src), _parse_network(rule.dst)
+        self._draw = make_rng(f"{seed} {rule.match_key}").random
         self._count = 0
 
     def matches(self, direction: Direction, flow: Flow, icmp_type: int | None) -> bool:
@@ -124,34 +124,34 @@ class Decider:
         return (
             self.rule.direction in (None, direction)
             and self.rule.icmp_type in (None, icmp_type)
-            and _within(flow.src, self._src)
-            and _within(flow.dst, self._dst)
+            and _is_within(flow.src, self._src)
+            and _is_within(flow.dst, self._dst)
         )
 
-    def delays_ns(self, index: int | None) -> tuple[int, ...]:
+    def decide_delays_ns(self, index: int | None) -> tuple[int, ...]:
         """How long each copy of the next frame stays: none when it is dropped, two when it is duplicated."""
         self._count += 1
         rule = self.rule
-        if self._picks(rule.drop, index):
+        if self._is_selected(rule.drop, index):
             return ()
-        delay_ns = rule.delay_ns + self._jitter_ns()
-        if self._picks(rule.reorder, index):
+        delay_ns = rule.delay_ns + self._draw_jitter_ns()
+        if self._is_selected(rule.reorder, index):
             delay_ns += rule.reorder_ns
-        if self._picks(rule.late, index):
+        if self._is_selected(rule.late, index):
             delay_ns += rule.late_ns
         delay_ns = max(0, delay_ns)
-        if self._picks(rule.duplicate, index):
+        if self._is_selected(rule.duplicate, index):
             return delay_ns, delay_ns + rule.duplicate_ns
         return (delay_ns,)
 
-    def _picks(self, pick: Pick | None, index: int | None) -> bool:
+    def _is_selected(self, pick: FrameSelector | None, index: int | None) -> bool:
         if pick is None:
             return False
         if pick.every:
             return self._count % pick.every == 0
         return index in pick.indexes or (pick.ratio > 0 and self._draw() < pick.ratio)
 
-    def _jitter_ns(self) -> int:
+    def _draw_jitter_ns(self) -> int:
         steps = self.rule.jitter_ns
         if not steps:
             return 0
@@ -160,46 +160,46 @@ class Decider:
         return steps[(self._count - 1) % len(steps)]
 
 
-def _network(prefix: str | None) -> Network | None:
+def _parse_network(prefix: str | None) -> Network | None:
     return None if prefix is None else ipaddress.ip_network(prefix)
 
 
-def _within(packed: bytes, network: Network | None) -> bool:
+def _is_within(packed: bytes, network: Network | None) -> bool:
     if network is None:
         return True
     return bool(packed) and ipaddress.ip_address(packed) in network
 
 
-class Plan:
+class RuleTable:
     """The rules in force."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        self._rules: dict[object, Decider] = {}
-        self._default = Decider(Rule(), seed)
-        self._known: dict[tuple[Direction, Flow, int | None], Decider] = {}
+        self._rules: dict[object, FrameDecider] = {}
+        self._default = FrameDecider(FrameRule(), seed)
+        self._deciders_by_flow: dict[tuple[Direction, Flow, int | None], FrameDecider] = {}
 
-    def add(self, rule: Rule) -> None:
+    def add(self, rule: FrameRule) -> None:
         """Put a rule in force, before all older ones."""
-        self._rules.pop(rule.match, None)
-        self._rules[rule.match] = Decider(rule, self._seed)
-        self._known.clear()
+        self._rules.pop(rule.match_key, None)
+        self._rules[rule.match_key] = FrameDecider(rule, self._seed)
+        self._deciders_by_flow.clear()
 
     def clear(self) -> None:
         """Forget every rule: all frames pass at once."""
         self._rules.clear()
-        self._known.clear()
+        self._deciders_by_flow.clear()
 
-    def decider(self, direction: Direction, flow: Flow, icmp_type: int | None) -> Decider:
+    def find_decider(self, direction: Direction, flow: Flow, icmp_type: int | None) -> FrameDecider:
         """Who decides about a frame of this flow."""
         key = direction, flow, icmp_type
-        found = self._known.get(key)
+        found = self._deciders_by_flow.get(key)
         if found is None:
-            if len(self._known) >= FLOWS_MAX:
-                self._known.clear()
-            found = self._known[key] = self._find(direction, flow, icmp_type)
+            if len(self._deciders_by_flow) >= FLOWS_MAX:
+                self._deciders_by_flow.clear()
+            found = self._deciders_by_flow[key] = self._match_decider(direction, flow, icmp_type)
         return found
 
-    def _find(self, direction: Direction, flow: Flow, icmp_type: int | None) -> Decider:
+    def _match_decider(self, direction: Direction, flow: Flow, icmp_type: int | None) -> FrameDecider:
         newest_first = reversed(self._rules.values())
         return next((one for one in newest_first if one.matches(direction, flow, icmp_type)), self._default)

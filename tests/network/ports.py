@@ -65,7 +65,7 @@ class Port:
             return None
         return _stamp_ns(ancillary)
 
-    def overrun(self) -> int:
+    def count_overruns(self) -> int:
         """Frames dropped since the start because nobody fetched them in time. Reading resets the kernel's count."""
         _, dropped = struct.unpack("II", self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
         self._overrun += dropped
@@ -83,7 +83,7 @@ def _stamp_ns(ancillary: Iterable[tuple[int, int, bytes]]) -> int | None:
 _TIMESPEC = struct.Struct("@ll")
 
 
-class Offset:
+class RealtimeOffset:
     """CLOCK_REALTIME minus CLOCK_MONOTONIC, sampled anew on every turn of the loop."""
 
     def __init__(self, clock: Clock) -> None:

@@ -21,8 +21,8 @@ import urllib3
 
 from leadline.evaluation import State
 from leadline.model import WINDOW_S, us_ceil
-from leadline.statistics import statistics
-from tests.network.wan import TrueRtt, Wan, true_rtts
+from leadline.statistics import compute_stats
+from tests.network.wan import TrueRtt, Wan, compute_true_rtts
 from tests.support import postgres
 
 COLLECTOR = "10.77.0.100"
@@ -41,21 +41,21 @@ LEADLINE = (sys.executable, "-m", "leadline_cli")
 pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-def near(pair: int) -> str:
+def name_near_site(pair: int) -> str:
     return f"10.77.0.{10 + pair}"
 
 
-def far(pair: int) -> str:
+def name_far_site(pair: int) -> str:
     return f"10.77.1.{10 + pair}"
 
 
-def mesh() -> str:
+def build_mesh() -> str:
     """Sites near1..4 and far1..4, an agent each; only those of one number probe each other."""
     sites = [
         f'[[site]]\nname = "{side}{pair}"\nlatitude = 50.0\nlongitude = 8.0\nuncertainty_km = 100\n'
         f'[[agent]]\nname = "{side}{pair}-a1"\nsite = "{side}{pair}"\naddress = "{address(pair)}"\n'
         for pair in RTTS_MS
-        for side, address in (("near", near), ("far", far))
+        for side, address in (("near", name_near_site), ("far", name_far_site))
     ]
     pairs = ", ".join(f'["near{pair}", "far{pair}"], ["far{pair}", "near{pair}"]' for pair in RTTS_MS)
     group = f'[[group]]\nname = "wan"\nkind = "pairs"\npairs = [{pairs}]\nprofiles = {list(PROFILES)!r}\n'
@@ -70,7 +70,7 @@ class Deployment:
     url: str
     directory: Path
 
-    def leadline(self, side: str, *arguments: str, said: str = "") -> str:
+    def run_command(self, side: str, *arguments: str, said: str = "") -> str:
         """Run a command to its end, as a user would."""
         variables = {
             "LEADLINE_ADMIN_KEY_FILE": str(self.directory / "collector" / "admin.key"),
@@ -79,7 +79,7 @@ class Deployment:
         done = self.wan.run("a" if side == "near" else "b", [*LEADLINE, *arguments], input=said, env=variables)
         return done.stdout
 
-    def get(self, path: str) -> Any:
+    def fetch_json(self, path: str) -> Any:
         """The JSON at a path; the socket is made where the collector is."""
         with self.wan.enter("a"):
             pool = urllib3.PoolManager(retries=False, timeout=30)
@@ -88,24 +88,24 @@ class Deployment:
         assert answer.status == 200, answer.data
         return msgspec.json.decode(answer.data)
 
-    def matrix(self, profile: str) -> dict[tuple[str, str], Any]:
+    def fetch_matrix(self, profile: str) -> dict[tuple[str, str], Any]:
         """The pairs of the matrix by their ends."""
-        answer = self.get(f"/api/v1/matrix?profile={profile}&from=-1h")
+        answer = self.fetch_json(f"/api/v1/matrix?profile={profile}&from=-1h")
         return {(pair["source"], pair["destination"]): pair for pair in answer["pairs"]}
 
-    def measured(self) -> bool:
+    def is_measured(self) -> bool:
         """True when every pair has its windows."""
-        pairs = self.matrix("vsphere-4-vmotion").values()
+        pairs = self.fetch_matrix("vsphere-4-vmotion").values()
         return all(pair["pessimistic"]["good"] + pair["pessimistic"]["bad"] >= WINDOWS for pair in pairs)
 
 
 @pytest.fixture(scope="module", name="wan")
 def _wan() -> Iterator[Wan]:
     with Wan() as wan:
-        wan.add_address("a", COLLECTOR, *(near(pair) for pair in RTTS_MS))
-        wan.add_address("b", *(far(pair) for pair in RTTS_MS))
+        wan.add_address("a", COLLECTOR, *(name_near_site(pair) for pair in RTTS_MS))
+        wan.add_address("b", *(name_far_site(pair) for pair in RTTS_MS))
         for pair, rtt_ms in RTTS_MS.items():
-            wan.rtt(far(pair), rtt_ms)
+            wan.set_rtt(name_far_site(pair), rtt_ms)
         yield wan
 
 
@@ -113,25 +113,25 @@ def _wan() -> Iterator[Wan]:
 def _deployments(wan: Wan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Deployment]]:
     """Both deployments, each with three minutes of data, and still running."""
     with ExitStack() as stack:
-        server = stack.enter_context(postgres.server())
+        server = stack.enter_context(postgres.run_server())
         name = "leadline_test_end_to_end"
         postgres.drop_database(server, name)
         databases = {
             "sqlite": None,
-            "postgresql": postgres.conninfo(postgres.create_database(server, name)),
+            "postgresql": postgres.build_conninfo(postgres.create_database(server, name)),
         }
         deployments = {
-            kind: deployed(wan, stack, tmp_path_factory.mktemp(kind), PORTS[kind], url)
+            kind: start_deployment(wan, stack, tmp_path_factory.mktemp(kind), PORTS[kind], url)
             for kind, url in databases.items()
         }
         deadline = time.monotonic() + DEADLINE_S
-        while not all(deployment.measured() for deployment in deployments.values()):
-            assert time.monotonic() < deadline, logs(deployments.values())
+        while not all(deployment.is_measured() for deployment in deployments.values()):
+            assert time.monotonic() < deadline, tail_logs(deployments.values())
             time.sleep(2)
         yield deployments
 
 
-def deployed(wan: Wan, stack: ExitStack, directory: Path, port: int, database: str | None) -> Deployment:
+def start_deployment(wan: Wan, stack: ExitStack, directory: Path, port: int, database: str | None) -> Deployment:
     """Start a collector and its agents by the commands of the README."""
     data = ["--data-dir", str(directory / "collector"), *(["--database-url", database] if database else [])]
     if database:
@@ -142,8 +142,8 @@ def deployed(wan: Wan, stack: ExitStack, directory: Path, port: int, database: s
     deployment = Deployment(wan=wan, url=f"http://{COLLECTOR}:{port}", directory=directory)
     wait_for_text(directory / "collector.log", "listening on")
     file = directory / "mesh.toml"
-    file.write_text(mesh())
-    assert "mesh version 1 is in force" in deployment.leadline("near", "mesh", "apply", str(file))
+    file.write_text(build_mesh())
+    assert "mesh version 1 is in force" in deployment.run_command("near", "mesh", "apply", str(file))
     for pair in RTTS_MS:
         for side in ("near", "far"):
             start_agent(deployment, stack, side, f"{side}{pair}")
@@ -153,8 +153,10 @@ def deployed(wan: Wan, stack: ExitStack, directory: Path, port: int, database: s
 def start_agent(deployment: Deployment, stack: ExitStack, side: str, site: str) -> None:
     """Enrol one agent with a token of its own and start it."""
     state = str(deployment.directory / site)
-    token = deployment.leadline(side, "token", "create", "--site", site)
-    deployment.leadline(side, "agent", "enroll", deployment.url, "--token-file", "-", "--state-dir", state, said=token)
+    token = deployment.run_command(side, "token", "create", "--site", site)
+    deployment.run_command(
+        side, "agent", "enroll", deployment.url, "--token-file", "-", "--state-dir", state, said=token
+    )
     log = stack.enter_context((deployment.directory / f"{site}.log").open("wb"))
     argv = [*LEADLINE, "agent", "run", "--state-dir", state]
     deployment.wan.popen("a" if side == "near" else "b", argv, stdout=log, stderr=log)
@@ -168,24 +170,24 @@ def wait_for_text(path: Path, text: str) -> None:
         time.sleep(0.05)
 
 
-def logs(deployments: Sequence[Deployment] | Any) -> str:
+def tail_logs(deployments: Sequence[Deployment] | Any) -> str:
     """The last lines of every process, for a failure."""
     paths = [path for deployment in deployments for path in sorted(deployment.directory.glob("*.log"))]
     return "\n".join(f"{path.name}: {line}" for path in paths for line in path.read_text().splitlines()[-5:])
 
 
-def true_p95s_us(truths: Sequence[TrueRtt], source: str, destination: str, t: int) -> list[int]:
+def compute_true_p95s_us(truths: Sequence[TrueRtt], source: str, destination: str, t: int) -> list[int]:
     """The true p95 of the probes between two addresses in the minute from ``t``, one for each agent that sent any."""
     by_cookie: defaultdict[int | None, list[int]] = defaultdict(list)
     for truth in truths:
         request = truth.request
         if (request.src, request.dst) == (source, destination) and 0 <= request.arrived_ns - t * 10**9 < 60 * 10**9:
             by_cookie[request.cookie].append(us_ceil(truth.rtt_ns))
-    p95s = [statistics(rtts, []).p95_us for rtts in by_cookie.values() if len(rtts) >= 48]
+    p95s = [compute_stats(rtts, []).p95_us for rtts in by_cookie.values() if len(rtts) >= 48]
     return [p95 for p95 in p95s if p95 is not None]
 
 
-def states_by_truth(p95s_us: Sequence[int], limit_us: int) -> set[State]:
+def derive_true_states(p95s_us: Sequence[int], limit_us: int) -> set[State]:
     """What may be said of a limit: both, where the truth lies so close to it that the measurement's error decides."""
     states = set()
     for p95_us in p95s_us:
@@ -200,17 +202,17 @@ def test_the_matrix_says_what_the_network_did(
     deployments: dict[str, Deployment], wan: Wan, kind: str, profile: str
 ) -> None:
     """In both directions of every pair: the state of the latest window is the one its packets really had."""
-    pairs = deployments[kind].matrix(profile)
-    truths = list(true_rtts(wan.truth()).values())
+    pairs = deployments[kind].fetch_matrix(profile)
+    truths = list(compute_true_rtts(wan.read_frame_log()).values())
 
     assert len(pairs) == 2 * len(RTTS_MS)
     for pair in RTTS_MS:
         for ends, addresses in (
-            ((f"near{pair}", f"far{pair}"), (near(pair), far(pair))),
-            ((f"far{pair}", f"near{pair}"), (far(pair), near(pair))),
+            ((f"near{pair}", f"far{pair}"), (name_near_site(pair), name_far_site(pair))),
+            ((f"far{pair}", f"near{pair}"), (name_far_site(pair), name_near_site(pair))),
         ):
             found = pairs[ends]
-            allowed = states_by_truth(true_p95s_us(truths, *addresses, found["state_at"]), PROFILES[profile])
+            allowed = derive_true_states(compute_true_p95s_us(truths, *addresses, found["state_at"]), PROFILES[profile])
             assert allowed, (ends, "no probes of that minute in the truth log")
             assert found["state"] in allowed, (ends, found)
 
@@ -221,7 +223,7 @@ def test_most_minutes_are_as_configured(deployments: dict[str, Deployment], kind
 
     By p50 of the latest window, which the noise of a shared machine does not reach.
     """
-    pairs = deployments[kind].matrix("vsphere-4-vmotion")
+    pairs = deployments[kind].fetch_matrix("vsphere-4-vmotion")
 
     for (source, _), found in pairs.items():
         configured_us = RTTS_MS[int(source[-1])] * 1_000
@@ -231,7 +233,7 @@ def test_most_minutes_are_as_configured(deployments: dict[str, Deployment], kind
 @pytest.mark.parametrize("kind", list(PORTS))
 def test_every_window_names_its_mesh_and_its_error(deployments: dict[str, Deployment], kind: str) -> None:
     """Whole windows of 60 slots, measured under version 1, with the error bound of the agent that measured them."""
-    answer = deployments[kind].get("/api/v1/pairs/near1/far1/windows?from=-1h")
+    answer = deployments[kind].fetch_json("/api/v1/pairs/near1/far1/windows?from=-1h")
     windows = [window["paths"][0] for window in answer["windows"]]
     whole = [window for window in windows if window["sent"] == WINDOW_S]
 
@@ -244,7 +246,7 @@ def test_every_window_names_its_mesh_and_its_error(deployments: dict[str, Deploy
 @pytest.mark.parametrize("kind", list(PORTS))
 def test_agents_logged_no_trouble(deployments: dict[str, Deployment], kind: str) -> None:
     """Nothing was dropped, refused or lost on the way."""
-    said = logs([deployments[kind]])
+    said = tail_logs([deployments[kind]])
 
     assert " error " not in said, said
     assert "dropped" not in said

@@ -17,11 +17,11 @@ from tests.network.ports import RECEIVE_BUFFER_BYTES
 from tests.network.wan import B4, Wan, WanError
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 5.0
+EXIT_TIMEOUT_S = 5.0
 OWN_NAMESPACE = Path("/proc/thread-self/ns/net")
 PR_CAPBSET_DROP, CAP_SYS_ADMIN = 24, 21
 
-DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); signal.pause()"
+SIGTERM_IGNORER = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); signal.pause()"
 #: A test run of its own: prints the pids of its emulator and of a process inside, then waits to be killed.
 RUN = """
 import signal
@@ -32,15 +32,15 @@ print(wan.emulator_pid, wan.popen("b", ["sleep", "60"]).pid, flush=True)
 signal.pause()
 """
 #: A test run that is root without the right to make namespaces.
-POWERLESS = f"""
+WITHOUT_CAPABILITY = f"""
 import ctypes, os, sys
 ctypes.CDLL(None).prctl({PR_CAPBSET_DROP}, {CAP_SYS_ADMIN}, 0, 0, 0)
 os.execv(sys.executable, [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *sys.argv[1:]])
 """
 
 
-def _interrupted(wan: Wan, started: list[subprocess.Popen[bytes]]) -> None:
-    process = wan.popen("b", [sys.executable, "-c", DEAF], stdout=subprocess.PIPE)
+def _interrupt(wan: Wan, started: list[subprocess.Popen[bytes]]) -> None:
+    process = wan.popen("b", [sys.executable, "-c", SIGTERM_IGNORER], stdout=subprocess.PIPE)
     started.append(process)
     assert process.stdout is not None
     process.stdout.readline()
@@ -49,7 +49,7 @@ def _interrupted(wan: Wan, started: list[subprocess.Popen[bytes]]) -> None:
 
 def _use_interrupted(started: list[subprocess.Popen[bytes]]) -> None:
     with Wan() as wan:
-        _interrupted(wan, started)
+        _interrupt(wan, started)
 
 
 @pytest.mark.network
@@ -71,7 +71,7 @@ def test_a_killed_test_run_leaves_no_process() -> None:
         left = [os.pidfd_open(int(pid)) for pid in run.stdout.readline().split()]
         run.kill()
 
-    ended = [bool(select.select((pidfd,), (), (), PATIENCE_S)[0]) for pidfd in left]
+    ended = [bool(select.select((pidfd,), (), (), EXIT_TIMEOUT_S)[0]) for pidfd in left]
     for pidfd in left:
         os.close(pidfd)
     assert ended == [True, True]
@@ -83,7 +83,7 @@ def test_the_bed_leaves_no_descriptor() -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
 
     with Wan() as wan:
-        wan.truth()
+        wan.read_frame_log()
 
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
@@ -93,8 +93,8 @@ def test_a_thread_comes_back_from_a_namespace() -> None:
     """entered() moves the thread and brings it home again, after an error too."""
     home, space = OWN_NAMESPACE.stat().st_ino, Namespace()
 
-    with pytest.raises(ValueError, match="inside"), space.entered():
-        raise ValueError(f"inside {OWN_NAMESPACE.stat().st_ino == space.number}")
+    with pytest.raises(ValueError, match="inside"), space.enter():
+        raise ValueError(f"inside {OWN_NAMESPACE.stat().st_ino == space.inode}")
 
     space.close()
     assert OWN_NAMESPACE.stat().st_ino == home
@@ -107,7 +107,7 @@ def test_a_bed_that_has_ended_says_so() -> None:
         pass
 
     with pytest.raises(WanError, match=f"exit status {-signal.SIGTERM}"):
-        wan.truth()
+        wan.read_frame_log()
 
 
 @pytest.mark.network
@@ -122,7 +122,7 @@ def test_an_emulator_that_lost_frames_says_so() -> None:
             os.kill(wan.emulator_pid, signal.SIGCONT)
 
         with pytest.raises(WanError, match="could not keep up"):
-            wan.truth()
+            wan.read_frame_log()
 
 
 @pytest.mark.network
@@ -135,7 +135,7 @@ def test_a_machine_without_namespaces_skips_but_ci_fails(ci: str, status: int, s
     environment = {key: value for key, value in os.environ.items() if key != "CI"} | ({"CI": ci} if ci else {})
 
     run = subprocess.run(
-        [sys.executable, "-c", POWERLESS, chosen],
+        [sys.executable, "-c", WITHOUT_CAPABILITY, chosen],
         cwd=ROOT,
         env=environment,
         capture_output=True,

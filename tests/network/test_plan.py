@@ -7,38 +7,38 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.network.frames import NOT_IP, Flow, checksum
-from tests.network.plan import Decider, Pick, Plan, Rule, every, ratio
-from tests.network.ports import Offset
+from tests.network.frames import NOT_IP, Flow, compute_checksum
+from tests.network.plan import FrameDecider, FrameRule, FrameSelector, RuleTable, every, ratio
+from tests.network.ports import RealtimeOffset
 from tests.network.wan import A4, B4
 from tests.support.clock import FakeClock
 
 MS = 1_000_000
 
 
-def _fates(rule: Rule, count: int, seed: int = 1) -> list[tuple[int, ...]]:
-    decider = Decider(rule, seed)
-    return [decider.delays_ns(None) for _ in range(count)]
+def _decide_delays(rule: FrameRule, count: int, seed: int = 1) -> list[tuple[int, ...]]:
+    decider = FrameDecider(rule, seed)
+    return [decider.decide_delays_ns(None) for _ in range(count)]
 
 
 def test_the_same_seed_gives_the_same_fates() -> None:
     """Loss, jitter and copies repeat with the seed, and change with it."""
-    rule = Rule(delay_ns=5 * MS, jitter_ns=(MS,), drop=ratio(0.1), duplicate=ratio(0.1))
+    rule = FrameRule(delay_ns=5 * MS, jitter_ns=(MS,), drop=ratio(0.1), duplicate=ratio(0.1))
 
-    assert _fates(rule, 500) == _fates(rule, 500)
-    assert _fates(rule, 500) != _fates(rule, 500, seed=2)
+    assert _decide_delays(rule, 500) == _decide_delays(rule, 500)
+    assert _decide_delays(rule, 500) != _decide_delays(rule, 500, seed=2)
 
 
 def test_a_loss_ratio_is_met() -> None:
     """Of 10,000 frames at a ratio of 0.1 between 9 and 11 % are dropped (3.3 standard deviations)."""
-    dropped = _fates(Rule(drop=ratio(0.1)), 10_000).count(())
+    dropped = _decide_delays(FrameRule(drop=ratio(0.1)), 10_000).count(())
 
     assert 900 < dropped < 1_100
 
 
 def test_jitter_stays_within_its_bounds() -> None:
     """Uniform jitter fills delay ± jitter and never leaves it."""
-    delays = [fate[0] for fate in _fates(Rule(delay_ns=5 * MS, jitter_ns=(MS,)), 2_000)]
+    delays = [fate[0] for fate in _decide_delays(FrameRule(delay_ns=5 * MS, jitter_ns=(MS,)), 2_000)]
 
     assert 4 * MS <= min(delays) < 4.1 * MS
     assert 5.9 * MS < max(delays) <= 6 * MS
@@ -46,32 +46,32 @@ def test_jitter_stays_within_its_bounds() -> None:
 
 def test_listed_jitter_is_taken_in_turn() -> None:
     """A list of jitters is added one by one, over and over, and never makes a delay negative."""
-    fates = _fates(Rule(delay_ns=5, jitter_ns=(0, 3, -9)), 4)
+    fates = _decide_delays(FrameRule(delay_ns=5, jitter_ns=(0, 3, -9)), 4)
 
     assert fates == [(5,), (8,), (0,), (5,)]
 
 
 def test_the_newest_matching_rule_decides() -> None:
     """Rules are asked newest first; a replaced one counts as new."""
-    flow, plan = Flow(socket.inet_aton(A4), socket.inet_aton(B4), 1, 34), Plan(1)
-    for rule in (Rule(dst=B4, delay_ns=1), Rule(delay_ns=2)):
+    flow, plan = Flow(socket.inet_aton(A4), socket.inet_aton(B4), 1, 34), RuleTable(1)
+    for rule in (FrameRule(dst=B4, delay_ns=1), FrameRule(delay_ns=2)):
         plan.add(rule)
-    by_age = plan.decider("a->b", flow, 8).rule.delay_ns
-    plan.add(Rule(dst=B4, delay_ns=3))
+    by_age = plan.find_decider("a->b", flow, 8).rule.delay_ns
+    plan.add(FrameRule(dst=B4, delay_ns=3))
 
     assert by_age == 2
-    assert plan.decider("a->b", flow, 8).rule.delay_ns == 3
-    assert plan.decider("b->a", flow._replace(dst=flow.src), 0).rule.delay_ns == 2
+    assert plan.find_decider("a->b", flow, 8).rule.delay_ns == 3
+    assert plan.find_decider("b->a", flow._replace(dst=flow.src), 0).rule.delay_ns == 2
 
 
 def test_a_rule_of_another_family_does_not_match() -> None:
     """An IPv6 prefix says nothing about IPv4 frames or frames that are not IP, nor a type about those without ICMP."""
-    flow, plan = Flow(socket.inet_aton(A4), socket.inet_aton(B4), 6, 0), Plan(1)
-    plan.add(Rule(dst="::/0", delay_ns=1))
-    plan.add(Rule(icmp_type=8, delay_ns=1))
+    flow, plan = Flow(socket.inet_aton(A4), socket.inet_aton(B4), 6, 0), RuleTable(1)
+    plan.add(FrameRule(dst="::/0", delay_ns=1))
+    plan.add(FrameRule(icmp_type=8, delay_ns=1))
 
-    assert plan.decider("a->b", flow, None).rule == Rule()
-    assert plan.decider("a->b", NOT_IP, None).rule == Rule()
+    assert plan.find_decider("a->b", flow, None).rule == FrameRule()
+    assert plan.find_decider("a->b", NOT_IP, None).rule == FrameRule()
 
 
 @pytest.mark.parametrize(
@@ -79,9 +79,9 @@ def test_a_rule_of_another_family_does_not_match() -> None:
     [
         lambda: ratio(1.01),
         lambda: every(-1),
-        lambda: Pick(ratio=0.5, every=2),
-        lambda: Rule(delay_ns=-1),
-        lambda: Rule(dst="nowhere"),
+        lambda: FrameSelector(ratio=0.5, every=2),
+        lambda: FrameRule(delay_ns=-1),
+        lambda: FrameRule(dst="nowhere"),
     ],
 )
 def test_a_rule_without_sense_cannot_be_made(make: Callable[[], object]) -> None:
@@ -92,14 +92,14 @@ def test_a_rule_without_sense_cannot_be_made(make: Callable[[], object]) -> None
 
 def test_the_checksum_is_the_internet_checksum() -> None:
     """The example of RFC 1071 §3, and odd lengths padded with zero."""
-    assert checksum(bytes.fromhex("0001f203f4f5f6f7")) == 0xFFFF - 0xDDF2
-    assert checksum(b"\x01") == checksum(b"\x01\x00")
+    assert compute_checksum(bytes.fromhex("0001f203f4f5f6f7")) == 0xFFFF - 0xDDF2
+    assert compute_checksum(b"\x01") == compute_checksum(b"\x01\x00")
 
 
 def test_the_offset_follows_a_step_of_the_wall_clock() -> None:
     """After a step, realtime stamps still become the right moments of the monotonic clock."""
     clock = FakeClock(wall_ns=1_000)
-    offset = Offset(clock)
+    offset = RealtimeOffset(clock)
 
     clock.advance(5)
     clock.step(7_000)

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from leadline.clock import SystemClock, seeded
+from leadline.clock import SystemClock, make_rng
 from leadline_agent.probe.engine import Prober
-from leadline_agent.probe.icmp import Kind, open_socket
-from leadline_agent.probe.results import Outcome
-from leadline_agent.probe.transport import Departure, EchoSocket, Lane
-from tests.network.measuring import aim
+from leadline_agent.probe.icmp import SocketKind, open_socket
+from leadline_agent.probe.results import ProbeResult
+from leadline_agent.probe.transport import ProbeSocket, SocketKey, TxTimestamp
+from tests.network.measuring import build_probe_target
 from tests.network.namespaces import Namespace
 from tests.support.probing import has_finished
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.network
 COOKIE = bytes(range(8))
 LOOPBACKS = {4: "127.0.0.1", 6: "::1"}
 #: A shared machine may hold up a wake-up for so long.
-PATIENCE_S = 2.0
+REPLY_TIMEOUT_S = 2.0
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 
 
@@ -35,7 +35,7 @@ SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 def _space() -> Iterator[Namespace]:
     """The thread is in a namespace with nothing but a loopback, where datagram ICMP is open to every group."""
     space = Namespace()
-    with space.entered():
+    with space.enter():
         with socket.socket() as any_socket:
             fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP))
         Path("/proc/sys/net/ipv4/ping_group_range").write_text("0 2147483647")
@@ -43,75 +43,75 @@ def _space() -> Iterator[Namespace]:
     space.close()
 
 
-@pytest.fixture(name="echo", params=[(kind, version) for kind in Kind for version in LOOPBACKS], ids=str)
-def _echo(space: Namespace, request: pytest.FixtureRequest) -> Iterator[tuple[EchoSocket, str]]:
+@pytest.fixture(name="echo", params=[(kind, version) for kind in SocketKind for version in LOOPBACKS], ids=str)
+def _echo(space: Namespace, request: pytest.FixtureRequest) -> Iterator[tuple[ProbeSocket, str]]:
     """A socket of each kind and family, and whom it can ask."""
     kind, version = request.param
-    opened = open_socket(Lane(ip_version=version), COOKIE, [kind])
+    opened = open_socket(SocketKey(ip_version=version), COOKIE, [kind])
     yield opened, LOOPBACKS[version]
     opened.close()
 
 
-def wait(echo: EchoSocket, within_s: float) -> bool:
+def wait_readable(echo: ProbeSocket, within_s: float) -> bool:
     """True when something arrives in time."""
     poll = select.poll()
     poll.register(echo.fileno(), select.POLLIN)
     return any(events & select.POLLIN for _, events in poll.poll(within_s * 1_000))
 
 
-def test_an_echo_comes_back_with_both_stamps(echo: tuple[EchoSocket, str]) -> None:
+def test_an_echo_comes_back_with_both_stamps(echo: tuple[ProbeSocket, str]) -> None:
     """One request, one reply of the same index, hop limit 64, departed before it arrived."""
     sock, address = echo
 
     assert sock.send(2**63 + 7, address, 56) == 0
-    assert wait(sock, PATIENCE_S)
-    (reply,) = sock.replies()
-    (departure,) = sock.notices()
+    assert wait_readable(sock, REPLY_TIMEOUT_S)
+    (reply,) = sock.read_replies()
+    (departure,) = sock.read_error_queue()
 
-    assert isinstance(departure, Departure)
+    assert isinstance(departure, TxTimestamp)
     assert (departure.probe_index, reply.probe_index) == (2**63 + 7, 2**63 + 7)
     assert (reply.source, reply.ttl) == (address, 64)
     assert reply.received_at_ns is not None
     assert 0 < reply.received_at_ns - departure.sent_at_ns < 10**9
 
 
-def test_another_cookie_is_a_strangers(echo: tuple[EchoSocket, str]) -> None:
+def test_another_cookie_is_a_strangers(echo: tuple[ProbeSocket, str]) -> None:
     """What carries no cookie of ours is nobody's reply, even on our own identifier."""
     sock, address = echo
     with socket.socket(fileno=os.dup(sock.fileno())) as same:
         request_type = 8 if same.family == socket.AF_INET else 128
         request = struct.pack("!BBHHH", request_type, 0, 0, 0, 1) + b"stranger" + bytes(8)
         same.sendto(request, (address, 0))
-    wait(sock, 0.1)
+    wait_readable(sock, 0.1)
 
-    assert sock.replies() == []
-    assert sock.notices() == []
+    assert sock.read_replies() == []
+    assert sock.read_error_queue() == []
 
 
 @pytest.mark.parametrize("version", LOOPBACKS)
 def test_foreign_echoes_do_not_wake_us(space: Namespace, version: int) -> None:
     """A raw socket sees neither another process's replies nor any request, its own included."""
-    lane = Lane(ip_version=version)
-    ours, theirs = (open_socket(lane, COOKIE, [Kind.RAW]) for _ in range(2))
+    lane = SocketKey(ip_version=version)
+    ours, theirs = (open_socket(lane, COOKIE, [SocketKind.RAW]) for _ in range(2))
 
     theirs.send(1, LOOPBACKS[version], 56)
 
-    assert wait(theirs, PATIENCE_S)
-    assert not wait(ours, 0.05)
-    assert len(theirs.replies()) == 1
+    assert wait_readable(theirs, REPLY_TIMEOUT_S)
+    assert not wait_readable(ours, 0.05)
+    assert len(theirs.read_replies()) == 1
     ours.close()
     theirs.close()
 
 
-@pytest.mark.parametrize("kind", list(Kind))
-def test_loopback_is_the_noise_floor(space: Namespace, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", list(SocketKind))
+def test_loopback_is_the_noise_floor(space: Namespace, kind: SocketKind) -> None:
     """Both loopbacks are measured to well below a millisecond, slot after slot, with the kernel's stamps."""
-    outcomes: list[Outcome] = []
+    outcomes: list[ProbeResult] = []
     clock = SystemClock()
     prober = Prober(
-        clock=clock, rng=seeded(1), on_outcome=outcomes.append, open_lane=partial(open_socket, kinds=[kind])
+        clock=clock, rng=make_rng(1), on_result=outcomes.append, open_socket=partial(open_socket, kinds=[kind])
     )
-    prober.aim([aim(address, slots=50, interval_ms=20) for address in LOOPBACKS.values()])
+    prober.set_targets([build_probe_target(address, slots=50, interval_ms=20) for address in LOOPBACKS.values()])
     while not has_finished(prober):
         prober.run(clock.monotonic_ns() + 50_000_000)
     prober.close()
@@ -125,14 +125,14 @@ def test_loopback_is_the_noise_floor(space: Namespace, kind: Kind) -> None:
 
 def test_a_thousand_probes_a_second_are_no_burden(space: Namespace) -> None:
     """Twenty targets at 50/s for two seconds: each slot one outcome, none lost, none dropped by us."""
-    outcomes: list[Outcome] = []
+    outcomes: list[ProbeResult] = []
     clock = SystemClock()
-    prober = Prober(clock=clock, rng=seeded(1), on_outcome=outcomes.append)
-    prober.aim([aim(f"127.0.1.{number}", slots=100, interval_ms=20) for number in range(20)])
+    prober = Prober(clock=clock, rng=make_rng(1), on_result=outcomes.append)
+    prober.set_targets([build_probe_target(f"127.0.1.{number}", slots=100, interval_ms=20) for number in range(20)])
     while not has_finished(prober):
         prober.run(clock.monotonic_ns() + 50_000_000)
     prober.close()
 
-    assert len({(outcome.target, outcome.slot) for outcome in outcomes}) == len(outcomes) == 2_000
+    assert len({(outcome.target_name, outcome.slot) for outcome in outcomes}) == len(outcomes) == 2_000
     assert not any(outcome.failure.is_loss for outcome in outcomes if outcome.failure)
-    assert prober.health.dropped == 0
+    assert prober.counters.dropped == 0

@@ -19,13 +19,13 @@ import pytest
 
 from leadline.errors import UnavailableError
 from leadline.model import Failure
-from leadline_agent.probe.icmp import Kind, open_socket
+from leadline_agent.probe.icmp import SocketKind, open_socket
 from leadline_agent.probe.kernel_timestamps import SO_TIMESTAMPING
-from leadline_agent.probe.results import Outcome
-from leadline_agent.probe.transport import EchoSocket, Lane
-from tests.network.measuring import TIMEOUT_MS, Truth, aim, measure
+from leadline_agent.probe.results import ProbeResult
+from leadline_agent.probe.transport import ProbeSocket, SocketKey
+from tests.network.measuring import TIMEOUT_MS, GroundTruth, build_probe_target, measure_targets
 from tests.network.plan import Direction
-from tests.network.wan import A4, B4, B6, Action, Wan, every
+from tests.network.wan import A4, B4, B6, FrameAction, Wan, every
 
 MS = 1_000_000
 ROOT = Path(__file__).parents[2]
@@ -40,13 +40,13 @@ CLOCK_NS = 5_000
 HOPS_NS = 1_000_000
 
 
-def failures(outcomes: Iterable[Outcome]) -> Counter[Failure | None]:
+def count_failures(outcomes: Iterable[ProbeResult]) -> Counter[Failure | None]:
     return Counter(outcome.failure for outcome in outcomes)
 
 
-def assert_true(truth: Truth, outcomes: Iterable[Outcome]) -> None:
+def assert_true(truth: GroundTruth, outcomes: Iterable[ProbeResult]) -> None:
     """The RTTs are those of the log."""
-    errors_ns = truth.errors_ns(outcomes)
+    errors_ns = truth.compute_errors_ns(outcomes)
     assert errors_ns
     assert errors_ns[0] >= -CLOCK_NS
     assert errors_ns[len(errors_ns) // 2] <= ERROR_NS_P50
@@ -59,7 +59,7 @@ def assert_near(rtts_ns: Sequence[int], ms: float) -> None:
     assert max(rtts_ns) <= (ms + 30) * MS
 
 
-def open_cramped(lane: Lane, cookie: bytes) -> EchoSocket:
+def open_small_buffer_socket(lane: SocketKey, cookie: bytes) -> ProbeSocket:
     """A socket whose receive buffer holds two or three packets, the least the kernel allows."""
     opened = open_socket(lane, cookie)
     with socket.socket(fileno=os.dup(opened.fileno())) as same:
@@ -67,17 +67,17 @@ def open_cramped(lane: Lane, cookie: bytes) -> EchoSocket:
     return opened
 
 
-def open_unstamped(lane: Lane, cookie: bytes) -> EchoSocket:
+def open_socket_without_timestamps(lane: SocketKey, cookie: bytes) -> ProbeSocket:
     """A socket of a kernel that stamps nothing."""
     opened = open_socket(lane, cookie)
     with socket.socket(fileno=os.dup(opened.fileno())) as same:
         same.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, 0)
-    opened.stamps_arrivals = False
+    opened.has_rx_timestamps = False
     return opened
 
 
 @contextmanager
-def machine_clock() -> Iterator[Callable[[int], None]]:
+def step_machine_clock() -> Iterator[Callable[[int], None]]:
     """A function that steps the wall clock of this machine by milliseconds; afterwards it is put back."""
     steps_ms: list[int] = []
 
@@ -92,108 +92,110 @@ def machine_clock() -> Iterator[Callable[[int], None]]:
             step(-ms)
 
 
-@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("kind", list(SocketKind))
 @pytest.mark.parametrize("prefix", ["10.77.2.", "fd77::b:2"])
-def test_rtts_are_true(wan: Wan, kind: Kind, prefix: str) -> None:
+def test_rtts_are_true(wan: Wan, kind: SocketKind, prefix: str) -> None:
     """RTTs on both sides of the limits are measured to tens of microseconds, by both kinds of sockets, v4 and v6."""
     hosts = {f"{prefix}{number}": ms for number, ms in enumerate(RTTS_MS, 1)}
     wan.add_address("b", *hosts)
     for host, ms in hosts.items():
-        wan.rtt(host, ms)
+        wan.set_rtt(host, ms)
 
-    measured = measure(wan, *(aim(host) for host in hosts), kinds=[kind])
+    measured = measure_targets(wan, *(build_probe_target(host) for host in hosts), kinds=[kind])
 
-    assert failures(measured.outcomes) == {None: 40 * len(hosts)}
-    truth = Truth(wan.truth())
+    assert count_failures(measured.results) == {None: 40 * len(hosts)}
+    truth = GroundTruth(wan.read_frame_log())
     for host, ms in hosts.items():
-        of_host = [outcome for outcome in measured.outcomes if outcome.target == host]
+        of_host = [outcome for outcome in measured.results if outcome.target_name == host]
         assert_true(truth, of_host)
         assert min(outcome.rtt_ns or 0 for outcome in of_host) >= ms * MS
-    assert {outcome.error_ns for outcome in measured.outcomes} == {0}
-    assert {outcome.ttl for outcome in measured.outcomes} == {64}
+    assert {outcome.error_ns for outcome in measured.results} == {0}
+    assert {outcome.ttl for outcome in measured.results} == {64}
 
 
 def test_without_kernel_stamps_the_bound_holds(wan: Wan) -> None:
     """Our own stamps give an RTT that is too long by no more than the error they admit."""
-    wan.rtt(B4, 9.8)
+    wan.set_rtt(B4, 9.8)
 
-    measured = measure(wan, aim(B4), open_lane=open_unstamped)
+    measured = measure_targets(wan, build_probe_target(B4), open_lane=open_socket_without_timestamps)
 
-    truth = Truth(wan.truth())
-    assert failures(measured.outcomes) == {None: 40}
-    for outcome in measured.outcomes:
+    truth = GroundTruth(wan.read_frame_log())
+    assert count_failures(measured.results) == {None: 40}
+    for outcome in measured.results:
         assert outcome.rtt_ns is not None
         assert outcome.error_ns > 0
-        assert outcome.rtt_ns - outcome.error_ns - HOPS_NS <= truth.of(outcome) <= outcome.rtt_ns + CLOCK_NS
+        assert outcome.rtt_ns - outcome.error_ns - HOPS_NS <= truth.find_rtt_ns(outcome) <= outcome.rtt_ns + CLOCK_NS
 
 
 def test_jitter_is_the_paths(wan: Wan) -> None:
     """Delays that differ from probe to probe are measured one by one."""
-    wan.rule("a->b", dst=B4, delay_ms=10, jitter_ms=8)
+    wan.add_rule("a->b", dst=B4, delay_ms=10, jitter_ms=8)
 
-    measured = measure(wan, aim(B4))
+    measured = measure_targets(wan, build_probe_target(B4))
 
-    assert failures(measured.outcomes) == {None: 40}
-    assert_true(Truth(wan.truth()), measured.outcomes)
+    assert count_failures(measured.results) == {None: 40}
+    assert_true(GroundTruth(wan.read_frame_log()), measured.results)
     assert max(measured.rtts_ns) - min(measured.rtts_ns) > 8 * MS
 
 
 @pytest.mark.parametrize("direction", ["a->b", "b->a"])
 def test_loss_is_counted_in_each_direction(wan: Wan, direction: Direction) -> None:
     """Every fourth probe is lost, on the way there or back: a timeout for each, and nothing else."""
-    wan.rule(direction, drop=every(4))
+    wan.add_rule(direction, drop=every(4))
 
-    measured = measure(wan, aim(B4))
+    measured = measure_targets(wan, build_probe_target(B4))
 
-    dropped = [frame for frame in wan.truth() if frame.action is Action.DROP]
-    assert failures(measured.outcomes) == {None: 30, Failure.TIMEOUT: 10}
+    dropped = [frame for frame in wan.read_frame_log() if frame.action is FrameAction.DROP]
+    assert count_failures(measured.results) == {None: 30, Failure.TIMEOUT: 10}
     assert len(dropped) == 10
 
 
 def test_duplicates_are_reported_apart(wan: Wan) -> None:
     """A doubled reply changes neither RTT nor loss and is counted as a duplicate of its slot."""
-    wan.rule("b->a", duplicate=every(5), duplicate_ms=3)
+    wan.add_rule("b->a", duplicate=every(5), duplicate_ms=3)
 
-    measured = measure(wan, aim(B4))
+    measured = measure_targets(wan, build_probe_target(B4))
 
-    assert failures(measured.outcomes) == {None: 40}
+    assert count_failures(measured.results) == {None: 40}
     assert len(measured.duplicates) == 8
-    assert set(measured.duplicates) <= {outcome.slot for outcome in measured.outcomes}
+    assert set(measured.duplicates) <= {outcome.slot for outcome in measured.results}
 
 
 def test_reordering_is_no_loss(wan: Wan) -> None:
     """Replies that overtake each other keep their own RTTs."""
-    wan.rule("b->a", reorder=every(3), reorder_ms=120)
+    wan.add_rule("b->a", reorder=every(3), reorder_ms=120)
 
-    measured = measure(wan, aim(B4))
+    measured = measure_targets(wan, build_probe_target(B4))
 
-    assert failures(measured.outcomes) == {None: 40}
-    assert_true(Truth(wan.truth()), measured.outcomes)
+    assert count_failures(measured.results) == {None: 40}
+    assert_true(GroundTruth(wan.read_frame_log()), measured.results)
     assert sum(rtt_ns > 120 * MS for rtt_ns in measured.rtts_ns) == 13
 
 
 def test_late_replies_are_late(wan: Wan) -> None:
     """A reply after the timeout is lost and tells its RTT."""
-    wan.rule("b->a", late=every(4), late_ms=TIMEOUT_MS + 200)
+    wan.add_rule("b->a", late=every(4), late_ms=TIMEOUT_MS + 200)
 
-    measured = measure(wan, aim(B4), waits_for_late=True)
+    measured = measure_targets(wan, build_probe_target(B4), waits_for_late=True)
 
-    late = [outcome for outcome in measured.outcomes if outcome.failure is Failure.LATE]
-    truth = Truth(wan.truth())
-    assert failures(measured.outcomes) == {None: 30, Failure.LATE: 10}
-    assert sorted((outcome.detail or 0) * 1_000 - truth.of(outcome) for outcome in late)[5] <= ERROR_NS_P50
+    late = [outcome for outcome in measured.results if outcome.failure is Failure.LATE]
+    truth = GroundTruth(wan.read_frame_log())
+    assert count_failures(measured.results) == {None: 30, Failure.LATE: 10}
+    assert sorted((outcome.detail or 0) * 1_000 - truth.find_rtt_ns(outcome) for outcome in late)[5] <= ERROR_NS_P50
 
 
-@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("kind", list(SocketKind))
 @pytest.mark.parametrize(("host", "error"), [(B4, (3, 1)), (B4, (3, 13)), (B4, (11, 0)), (B6, (1, 3)), (B6, (3, 0))])
-def test_icmp_errors_are_told_with_their_code(wan: Wan, kind: Kind, host: str, error: tuple[int, int]) -> None:
+def test_icmp_errors_are_told_with_their_code(wan: Wan, kind: SocketKind, host: str, error: tuple[int, int]) -> None:
     """An ICMP error of a router is the outcome of the probe it is about, and of no other."""
-    wan.rule("a->b", dst=host, icmp_error=error)
+    wan.add_rule("a->b", dst=host, icmp_error=error)
     other = {B4: B6, B6: B4}[host]
 
-    measured = measure(wan, aim(host, slots=10), aim(other, slots=10), kinds=[kind])
+    measured = measure_targets(
+        wan, build_probe_target(host, slots=10), build_probe_target(other, slots=10), kinds=[kind]
+    )
 
-    said = Counter((outcome.target, outcome.failure, outcome.detail) for outcome in measured.outcomes)
+    said = Counter((outcome.target_name, outcome.failure, outcome.detail) for outcome in measured.results)
     assert said == {(host, Failure.UNREACHABLE, error[0] * 256 + error[1]): 10, (other, None, None): 10}
 
 
@@ -202,19 +204,19 @@ def test_errors_about_one_target_leave_the_others_alone(wan: Wan) -> None:
     hosts = [f"10.77.3.{number}" for number in range(1, 21)]
     wan.add_address("b", *hosts)
     for host in hosts[::2]:
-        wan.unreachable(host)
+        wan.set_unreachable(host)
 
-    measured = measure(wan, *(aim(host, slots=20) for host in hosts))
+    measured = measure_targets(wan, *(build_probe_target(host, slots=20) for host in hosts))
 
-    said = Counter((outcome.target, outcome.failure) for outcome in measured.outcomes)
+    said = Counter((outcome.target_name, outcome.failure) for outcome in measured.results)
     assert said == {(host, Failure.UNREACHABLE if host in hosts[::2] else None): 20 for host in hosts}
 
 
 def test_a_silent_host_is_all_loss(wan: Wan) -> None:
     """Nobody holds the address and nobody says so: timeouts."""
-    measured = measure(wan, aim("10.77.9.9", slots=10), aim(B4, slots=10))
+    measured = measure_targets(wan, build_probe_target("10.77.9.9", slots=10), build_probe_target(B4, slots=10))
 
-    said = Counter((outcome.target, outcome.failure) for outcome in measured.outcomes)
+    said = Counter((outcome.target_name, outcome.failure) for outcome in measured.results)
     assert said == {("10.77.9.9", Failure.TIMEOUT): 10, (B4, None): 10}
 
 
@@ -224,90 +226,99 @@ def test_a_local_firewall_is_not_the_path(wan: Wan) -> None:
     blocked = "10.77.4.1"
     wan.add_address("b", blocked)
     wan.block_output("a", blocked)
-    wan.rtt(B4, 5.1)
+    wan.set_rtt(B4, 5.1)
 
-    measured = measure(wan, aim(blocked), aim(B4))
+    measured = measure_targets(wan, build_probe_target(blocked), build_probe_target(B4))
 
-    said = Counter((outcome.target, outcome.failure, outcome.detail) for outcome in measured.outcomes)
+    said = Counter((outcome.target_name, outcome.failure, outcome.detail) for outcome in measured.results)
     assert said == {(blocked, Failure.SEND_ERROR, errno.EPERM): 40, (B4, None, None): 40}
-    assert_true(Truth(wan.truth()), measured.outcomes)
+    assert_true(GroundTruth(wan.read_frame_log()), measured.results)
 
 
 def test_no_route_is_a_send_error(wan: Wan) -> None:
     """A destination without a route is told by its errno and does not disturb the others."""
-    measured = measure(wan, aim("192.0.2.1", slots=5), aim("2001:db8::1", slots=5), aim(B4, slots=5))
+    measured = measure_targets(
+        wan,
+        build_probe_target("192.0.2.1", slots=5),
+        build_probe_target("2001:db8::1", slots=5),
+        build_probe_target(B4, slots=5),
+    )
 
-    said = Counter((outcome.target, outcome.detail) for outcome in measured.outcomes)
+    said = Counter((outcome.target_name, outcome.detail) for outcome in measured.results)
     assert said == {("192.0.2.1", errno.ENETUNREACH): 5, ("2001:db8::1", errno.ENETUNREACH): 5, (B4, None): 5}
 
 
-@pytest.mark.parametrize("kind", list(Kind))
-def test_size_and_df_are_on_the_wire(wan: Wan, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", list(SocketKind))
+def test_size_and_df_are_on_the_wire(wan: Wan, kind: SocketKind) -> None:
     """Probes are as long as they should be, and too long ones with DF are refused here, not lost."""
-    fitting = aim(B4, slots=5, payload_bytes=1_472, dscp=46, dont_fragment=True)
-    too_long = aim(B6, slots=5, payload_bytes=1_453, dont_fragment=True)
+    fitting = build_probe_target(B4, slots=5, payload_bytes=1_472, dscp=46, dont_fragment=True)
+    too_long = build_probe_target(B6, slots=5, payload_bytes=1_453, dont_fragment=True)
 
-    measured = measure(wan, fitting, too_long, kinds=[kind])
+    measured = measure_targets(wan, fitting, too_long, kinds=[kind])
 
-    said = Counter((outcome.target, outcome.failure, outcome.detail) for outcome in measured.outcomes)
+    said = Counter((outcome.target_name, outcome.failure, outcome.detail) for outcome in measured.results)
     assert said == {(B4, None, None): 5, (B6, Failure.SEND_ERROR, errno.EMSGSIZE): 5}
-    assert {frame.length_bytes for frame in wan.truth()} == {1_500}
+    assert {frame.length_bytes for frame in wan.read_frame_log()} == {1_500}
 
 
 def test_long_probes_without_df_are_fragmented(wan: Wan) -> None:
     """A probe longer than the path's packets is fragmented and measured like any other."""
-    measured = measure(wan, aim(B4, slots=10, payload_bytes=4_000), aim(B6, slots=10, payload_bytes=4_000))
+    measured = measure_targets(
+        wan,
+        build_probe_target(B4, slots=10, payload_bytes=4_000),
+        build_probe_target(B6, slots=10, payload_bytes=4_000),
+    )
 
-    assert failures(measured.outcomes) == {None: 20}
+    assert count_failures(measured.results) == {None: 20}
 
 
 def test_a_smaller_path_is_asked_every_time(wan: Wan) -> None:
     """ "Fragmentation needed" is the outcome of every probe: the kernel's memory of it must not answer for the path."""
-    wan.rule("a->b", dst=B4, icmp_error=(3, 4), error_mtu=1_400)
+    wan.add_rule("a->b", dst=B4, icmp_error=(3, 4), error_mtu=1_400)
 
-    measured = measure(wan, aim(B4, slots=10, payload_bytes=1_472, dont_fragment=True))
+    measured = measure_targets(wan, build_probe_target(B4, slots=10, payload_bytes=1_472, dont_fragment=True))
 
-    assert [(o.failure, o.detail) for o in measured.outcomes] == [(Failure.UNREACHABLE, 3 * 256 + 4)] * 10
+    assert [(o.failure, o.detail) for o in measured.results] == [(Failure.UNREACHABLE, 3 * 256 + 4)] * 10
 
 
 def test_raw_is_the_fallback() -> None:
     """Where datagram sockets are closed, raw ones measure, undisturbed by another process that probes the same host."""
     with Wan(datagram_icmp=False) as wan:
-        wan.rtt(B4, 4.9)
+        wan.set_rtt(B4, 4.9)
         program = [sys.executable, "-m", "tests.network.measuring", B4, "1000", "10"]
         stranger = wan.popen("a", program, stdout=subprocess.DEVNULL, cwd=ROOT)
 
-        measured = measure(wan, aim(B4))
+        measured = measure_targets(wan, build_probe_target(B4))
 
         assert stranger.poll() is None
-        assert failures(measured.outcomes) == {None: 40}
-        assert measured.health.strays == 0
+        assert count_failures(measured.results) == {None: 40}
+        assert measured.counters.strays == 0
 
 
 def test_without_permission_both_remedies_are_named() -> None:
     """Where neither kind of socket is allowed the error names the sysctl and the capability."""
     with Wan(datagram_icmp=False) as wan, pytest.raises(UnavailableError, match=r"ping_group_range.*CAP_NET_RAW"):
-        measure(wan, aim(B4), kinds=[Kind.DATAGRAM])
+        measure_targets(wan, build_probe_target(B4), kinds=[SocketKind.DATAGRAM])
 
 
 @pytest.mark.parametrize("step_ms", [40, -40])
 def test_a_step_of_the_wall_clock_is_no_rtt(wan: Wan, step_ms: int) -> None:
     """Probes that are out when the clock of the machine is set are stalls; every RTT is still the path's."""
-    wan.rtt(B4, 60.0)
-    with machine_clock() as step:
-        measured = measure(wan, aim(B4), halfway=lambda: step(step_ms))
+    wan.set_rtt(B4, 60.0)
+    with step_machine_clock() as step:
+        measured = measure_targets(wan, build_probe_target(B4), on_halfway=lambda: step(step_ms))
 
-    counted = failures(measured.outcomes)
+    counted = count_failures(measured.results)
     assert set(counted) <= {None, Failure.LOCAL_STALL, Failure.NOT_SENT}
     assert counted[Failure.LOCAL_STALL] >= 1
     assert counted[None] >= 30
-    assert measured.health.clock_steps == 1
+    assert measured.counters.clock_steps == 1
     assert_near(measured.rtts_ns, 60.0)
 
 
 def test_a_stopped_process_is_neither_loss_nor_delay(wan: Wan) -> None:
     """SIGSTOP for a second: slots not sent, no loss, and no RTT that is not the path's."""
-    wan.rtt(B4, 10.2)
+    wan.set_rtt(B4, 10.2)
     program = [sys.executable, "-m", "tests.network.measuring", B4, "80", "50"]
     process = wan.popen("a", program, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout is not None
@@ -333,20 +344,22 @@ def test_a_queue_that_overflows_is_not_the_path(wan: Wan) -> None:
     hosts = [f"10.77.5.{number}" for number in range(1, 101)]
     wan.add_address("b", *hosts)
 
-    measured = measure(wan, *(aim(host, slots=20) for host in hosts), open_lane=open_cramped)
+    measured = measure_targets(
+        wan, *(build_probe_target(host, slots=20) for host in hosts), open_lane=open_small_buffer_socket
+    )
 
-    counted = failures(measured.outcomes)
+    counted = count_failures(measured.results)
     assert {None, Failure.LOCAL_DROP} <= set(counted)
     # A busy machine may stand still besides; that is no loss either.
     assert set(counted) <= {None, Failure.LOCAL_DROP, Failure.LOCAL_STALL, Failure.NOT_SENT}, counted
-    assert counted[Failure.LOCAL_DROP] <= measured.health.dropped
+    assert counted[Failure.LOCAL_DROP] <= measured.counters.dropped
 
 
 def test_the_source_is_the_one_asked_for(wan: Wan) -> None:
     """Probes leave from the local address of the aim."""
     wan.add_address("a", "10.77.0.99")
 
-    measured = measure(wan, replace(aim(B4, slots=3), source="10.77.0.99"))
+    measured = measure_targets(wan, replace(build_probe_target(B4, slots=3), source="10.77.0.99"))
 
-    assert failures(measured.outcomes) == {None: 3}
-    assert {frame.src for frame in wan.truth() if frame.is_request} == {"10.77.0.99"} != {A4}
+    assert count_failures(measured.results) == {None: 3}
+    assert {frame.src for frame in wan.read_frame_log() if frame.is_request} == {"10.77.0.99"} != {A4}

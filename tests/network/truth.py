@@ -20,20 +20,20 @@ from tests.network.frames import (
     ECHO_REPLY_V6,
     ECHO_REQUEST,
     ECHO_REQUEST_V6,
-    HEAD_BYTES,
+    HEADER_BYTES_MAX,
     ICMP,
-    IP_AT,
-    flow_of,
+    IP_OFFSET,
     is_echo,
-    probe_of,
+    parse_flow,
+    parse_probe,
 )
 from tests.network.plan import DIRECTIONS, Direction
 
 #: order, direction, action, length; arrival, release; due, arrival, release on the monotonic clock; head of the frame.
-RECORD = struct.Struct(f"<QBBIqqqqq{HEAD_BYTES}s")
+RECORD_FORMAT = struct.Struct(f"<QBBIqqqqq{HEADER_BYTES_MAX}s")
 
 
-class Action(IntEnum):
+class FrameAction(IntEnum):
     """What was done with a frame."""
 
     #: It left on the other side.
@@ -49,13 +49,13 @@ class Action(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Carried:
+class FrameRecord:
     """One frame that came to W and what became of it; a duplicated one has two records."""
 
     #: Counts the frames of both directions in the order W took them up; unique but for duplicates.
     order: int
     direction: Direction
-    action: Action
+    action: FrameAction
     #: Without the Ethernet header.
     length_bytes: int
     #: None where the frame is not IP.
@@ -112,14 +112,14 @@ class ProbeKey:
 class TrueRtt:
     """The round trip of one probe as W saw it, from the request's arrival in W to the reply's release."""
 
-    request: Carried
-    reply: Carried
+    request: FrameRecord
+    reply: FrameRecord
     rtt_ns: int
     #: From the request's release to the reply's arrival: the far side and two veth hops. Part of ``rtt_ns``.
     turnaround_ns: int
 
 
-def true_rtts(log: Iterable[Carried]) -> dict[ProbeKey, TrueRtt]:
+def compute_true_rtts(log: Iterable[FrameRecord]) -> dict[ProbeKey, TrueRtt]:
     """The true RTT of every probe whose reply was released, by (src, dst, cookie, index) of the request.
 
     It is the residence of the request in W, plus the turnaround of B between the release of the request and the arrival
@@ -131,35 +131,41 @@ def true_rtts(log: Iterable[Carried]) -> dict[ProbeKey, TrueRtt]:
     Of several requests with one key the first to arrive counts, of several replies the first to be released (a measurer
     takes the first and calls the others duplicates). A probe without a released reply is not in the answer.
     """
-    requests: dict[ProbeKey, Carried] = {}
-    replies: dict[ProbeKey, Carried] = {}
-    passed: dict[ProbeKey, Carried] = {}
+    requests: dict[ProbeKey, FrameRecord] = {}
+    replies: dict[ProbeKey, FrameRecord] = {}
+    passed: dict[ProbeKey, FrameRecord] = {}
     for frame in sorted(log, key=lambda frame: frame.arrived_mono_ns):
-        key = _key(frame)
-        if key is None or frame.released_mono_ns is None or frame.action not in (Action.PASS, Action.DUPLICATE):
+        key = _build_probe_key(frame)
+        if (
+            key is None
+            or frame.released_mono_ns is None
+            or frame.action not in (FrameAction.PASS, FrameAction.DUPLICATE)
+        ):
             continue
         if frame.is_request:
             requests.setdefault(key, frame)
             _keep_first_released(passed, key, frame)
         else:
             _keep_first_released(replies, key, frame)
-    return {key: _true_rtt(requests[key], passed[key], reply) for key, reply in replies.items() if key in requests}
+    return {
+        key: _build_true_rtt(requests[key], passed[key], reply) for key, reply in replies.items() if key in requests
+    }
 
 
-def _key(frame: Carried) -> ProbeKey | None:
+def _build_probe_key(frame: FrameRecord) -> ProbeKey | None:
     if frame.src is None or frame.dst is None or frame.cookie is None or frame.index is None:
         return None
     src, dst = (frame.src, frame.dst) if frame.is_request else (frame.dst, frame.src)
     return ProbeKey(src, dst, frame.cookie, frame.index)
 
 
-def _keep_first_released(kept: dict[ProbeKey, Carried], key: ProbeKey, frame: Carried) -> None:
+def _keep_first_released(kept: dict[ProbeKey, FrameRecord], key: ProbeKey, frame: FrameRecord) -> None:
     other = kept.get(key)
     if other is None or (frame.released_mono_ns or 0) < (other.released_mono_ns or 0):
         kept[key] = frame
 
 
-def _true_rtt(arrived: Carried, passed: Carried, reply: Carried) -> TrueRtt:
+def _build_true_rtt(arrived: FrameRecord, passed: FrameRecord, reply: FrameRecord) -> TrueRtt:
     assert passed.released_mono_ns is not None
     assert reply.released_mono_ns is not None
     return TrueRtt(
@@ -170,29 +176,29 @@ def _true_rtt(arrived: Carried, passed: Carried, reply: Carried) -> TrueRtt:
     )
 
 
-def parse(log: bytes) -> list[Carried]:
+def parse_log(log: bytes) -> list[FrameRecord]:
     """The records of a log, in the order they were written: a frame is logged when it leaves or is swallowed."""
-    return list(_records(log))
+    return list(_iter_records(log))
 
 
-def _records(log: bytes) -> Iterator[Carried]:
-    for fields in RECORD.iter_unpack(log):
+def _iter_records(log: bytes) -> Iterator[FrameRecord]:
+    for fields in RECORD_FORMAT.iter_unpack(log):
         order, direction, action, length, arrived, released, due, arrived_mono, released_mono, padded = fields
-        yield Carried(
+        yield FrameRecord(
             order=order,
             direction=DIRECTIONS[direction],
-            action=Action(action),
+            action=FrameAction(action),
             length_bytes=length,
             arrived_ns=arrived,
             arrived_mono_ns=arrived_mono,
             released_ns=released or None,
             released_mono_ns=released_mono or None,
             due_mono_ns=due,
-            **_contents(padded[: IP_AT + length]),
+            **_parse_headers(padded[: IP_OFFSET + length]),
         )
 
 
-class _Contents(TypedDict):
+class _FrameHeaders(TypedDict):
     src: str | None
     dst: str | None
     protocol: int | None
@@ -204,14 +210,14 @@ class _Contents(TypedDict):
     index: int | None
 
 
-def _contents(head: bytes) -> _Contents:
-    flow = flow_of(head)
-    at = flow.icmp_at
+def _parse_headers(head: bytes) -> _FrameHeaders:
+    flow = parse_flow(head)
+    at = flow.icmp_offset
     identity = struct.unpack_from(">HH", head, at + 4) if is_echo(head, flow) else (None, None)
-    cookie, index = probe_of(head, flow) or (None, None)
+    cookie, index = parse_probe(head, flow) or (None, None)
     return {
-        "src": _address(flow.src),
-        "dst": _address(flow.dst),
+        "src": _format_address(flow.src),
+        "dst": _format_address(flow.dst),
         "protocol": flow.protocol if flow.src else None,
         "icmp_type": head[at] if at else None,
         "icmp_code": head[at + 1] if at else None,
@@ -223,7 +229,7 @@ def _contents(head: bytes) -> _Contents:
 
 
 @lru_cache(maxsize=65_536)
-def _address(packed: bytes) -> str | None:
+def _format_address(packed: bytes) -> str | None:
     if not packed:
         return None
     return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)

@@ -34,27 +34,27 @@ from typing import Any, Literal, Self
 import msgspec
 
 from tests.network.namespaces import Namespace
-from tests.network.plan import ALL, Direction, Pick, Rule, every, indexes, ratio
-from tests.network.truth import Action, Carried, ProbeKey, TrueRtt, parse, true_rtts
-from tests.network.wan_process import DEVICES, Answer, Command
+from tests.network.plan import ALL_FRAMES, Direction, FrameRule, FrameSelector, every, indexes, ratio
+from tests.network.truth import FrameAction, FrameRecord, ProbeKey, TrueRtt, compute_true_rtts, parse_log
+from tests.network.wan_process import DEVICES, EmulatorCommand, EmulatorResponse
 
 __all__ = [
     "A4",
     "A6",
-    "ALL",
+    "ALL_FRAMES",
     "B4",
     "B6",
-    "Action",
-    "Carried",
-    "Pick",
+    "FrameAction",
+    "FrameRecord",
+    "FrameSelector",
     "ProbeKey",
     "TrueRtt",
     "Wan",
     "WanError",
+    "compute_true_rtts",
     "every",
     "indexes",
     "ratio",
-    "true_rtts",
 ]
 
 Side = Literal["a", "w", "b"]
@@ -67,7 +67,7 @@ _MAC = "02:00:00:00:00:77"
 _ROOT = Path(__file__).parents[2]
 
 #: The emulator starts in 0.1 s and answers in microseconds; a machine under full load gets a hundred times that.
-ANSWER_TIMEOUT_S = 10.0
+RESPONSE_TIMEOUT_S = 10.0
 #: What the commands run here may take at most.
 RUN_TIMEOUT_S = 30.0
 #: A process that was asked to end gets this long before it is killed.
@@ -94,12 +94,12 @@ class Wan:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self._spaces: dict[Side, Namespace] = {side: _held(stack) for side in ("a", "w", "b")}
-            self._wire()
+            self._spaces: dict[Side, Namespace] = {side: _open_namespace(stack) for side in ("a", "w", "b")}
+            self._connect()
             self._log_fd = os.memfd_create("wan-truth")
             stack.callback(os.close, self._log_fd)
-            self._process = self._start(stack)
-            self._next_answer()
+            self._process = self._start_emulator(stack)
+            self._read_response()
             self._cleanup = stack.pop_all()
         return self
 
@@ -111,7 +111,7 @@ class Wan:
         """The process in W."""
         return self._process.pid
 
-    def rule(
+    def add_rule(
         self,
         direction: Direction | None = None,
         *,
@@ -120,17 +120,17 @@ class Wan:
         icmp_type: int | None = None,
         delay_ms: float = 0.0,
         jitter_ms: float | Sequence[float] = (),
-        drop: Pick | None = None,
-        duplicate: Pick | None = None,
+        drop: FrameSelector | None = None,
+        duplicate: FrameSelector | None = None,
         duplicate_ms: float = 0.0,
-        reorder: Pick | None = None,
+        reorder: FrameSelector | None = None,
         reorder_ms: float = 0.0,
-        late: Pick | None = None,
+        late: FrameSelector | None = None,
         late_ms: float = 0.0,
         icmp_error: tuple[int, int] | None = None,
         error_from: str | None = None,
         error_mtu: int = 0,
-    ) -> Rule:
+    ) -> FrameRule:
         """Set what becomes of the frames of one direction that match, from now on; frames under way keep their fate.
 
         ``direction`` None means both. ``src`` and ``dst`` are addresses or prefixes. The rule set last wins where
@@ -140,73 +140,73 @@ class Wan:
         each. See ``plan.Rule`` for the rest. ValueError if the rule makes no sense.
         """
         jitters = jitter_ms if isinstance(jitter_ms, Sequence) else (jitter_ms,)
-        made = Rule(
+        made = FrameRule(
             direction=direction,
             src=src,
             dst=dst,
             icmp_type=icmp_type,
-            delay_ns=_ns(delay_ms),
-            jitter_ns=tuple(map(_ns, jitters)),
+            delay_ns=_to_ns(delay_ms),
+            jitter_ns=tuple(map(_to_ns, jitters)),
             drop=drop,
             duplicate=duplicate,
-            duplicate_ns=_ns(duplicate_ms),
+            duplicate_ns=_to_ns(duplicate_ms),
             reorder=reorder,
-            reorder_ns=_ns(reorder_ms),
+            reorder_ns=_to_ns(reorder_ms),
             late=late,
-            late_ns=_ns(late_ms),
+            late_ns=_to_ns(late_ms),
             icmp_error=icmp_error,
             error_from=error_from,
             error_mtu=error_mtu,
         )
-        self._ask(Command(rules=(made,)))
+        self._send_command(EmulatorCommand(rules=(made,)))
         return made
 
-    def rtt(self, host: str, ms: float) -> None:
+    def set_rtt(self, host: str, ms: float) -> None:
         """Delay everything to and from ``host`` in B (an address or prefix) by half of ``ms`` each way."""
-        self.rule("a->b", dst=host, delay_ms=ms / 2)
-        self.rule("b->a", src=host, delay_ms=ms / 2)
+        self.add_rule("a->b", dst=host, delay_ms=ms / 2)
+        self.add_rule("b->a", src=host, delay_ms=ms / 2)
 
-    def unreachable(self, dst: str, *, icmp_error: tuple[int, int] | None = None, delay_ms: float = 0.0) -> None:
+    def set_unreachable(self, dst: str, *, icmp_error: tuple[int, int] | None = None, delay_ms: float = 0.0) -> None:
         """Answer all that A sends to ``dst`` with an ICMP error: host or address unreachable unless told otherwise."""
         usual = (3, 1) if ipaddress.ip_network(dst).version == 4 else (1, 3)
-        self.rule("a->b", dst=dst, icmp_error=icmp_error or usual, delay_ms=delay_ms)
+        self.add_rule("a->b", dst=dst, icmp_error=icmp_error or usual, delay_ms=delay_ms)
 
-    def clear(self) -> None:
+    def clear_rules(self) -> None:
         """Forget all rules: frames pass at once. Those under way keep their fate."""
-        self._ask(Command(clear=True))
+        self._send_command(EmulatorCommand(clear=True))
 
-    def truth(self) -> list[Carried]:
+    def read_frame_log(self) -> list[FrameRecord]:
         """All frames that have left W or were swallowed so far, in that order; those still waiting are not in it.
 
         WanError if the emulator itself lost frames, for then a test must not conclude anything.
         """
-        answer = self._ask(Command(flush=True))
+        answer = self._send_command(EmulatorCommand(flush=True))
         if answer.overrun:
             raise WanError(f"the emulator could not keep up and lost {answer.overrun} frames: lower the test's rate")
-        return parse(os.pread(self._log_fd, answer.log_bytes, 0))
+        return parse_log(os.pread(self._log_fd, answer.log_bytes, 0))
 
     def add_address(self, side: Side, *addresses: str) -> None:
         """Give a side more addresses of the link (10.77.0.0/16, fd77::/64); usable at once, IPv6 too."""
-        prefixed = (f"{address}/{_link_of(address).prefixlen}" for address in addresses)
-        self._ip(side, [f"addr add {address} dev {DEVICE} nodad" for address in prefixed])
+        prefixed = (f"{address}/{_find_link(address).prefixlen}" for address in addresses)
+        self._run_ip(side, [f"addr add {address} dev {DEVICE} nodad" for address in prefixed])
 
-    def answer_for(self, prefix: str) -> None:
+    def add_prefix(self, prefix: str) -> None:
         """Let B be every address of a prefix outside the link, thousands of targets at the price of a route."""
         gateway = B4 if ipaddress.ip_network(prefix).version == 4 else B6
-        self._ip("b", [f"route add local {prefix} dev lo"])
-        self._ip("a", [f"route add {prefix} via {gateway} dev {DEVICE}"])
+        self._run_ip("b", [f"route add local {prefix} dev lo"])
+        self._run_ip("a", [f"route add {prefix} via {gateway} dev {DEVICE}"])
 
     @contextmanager
     def enter(self, side: Side) -> Iterator[None]:
         """The current thread is inside that namespace; a socket stays in the namespace it was made in."""
-        with self._spaces[side].entered():
+        with self._spaces[side].enter():
             yield
 
     def popen(self, side: Side, argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
         """Start a process inside; it is ended with the test bed if it has not ended before. Options as of Popen."""
         with self.enter(side):
             process = subprocess.Popen(argv, **options)
-        self._cleanup.callback(_end, process)
+        self._cleanup.callback(_terminate, process)
         return process
 
     def run(self, side: Side, argv: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
@@ -239,22 +239,22 @@ class Wan:
         """Take away all that ``block_output`` set inside."""
         self.run(side, ["nft", "delete", "table", "inet", "wan"])
 
-    def _wire(self) -> None:
+    def _connect(self) -> None:
         for side, device in _ENDS:
             peer = f"peer name {DEVICE} mtu {self._mtu} address {_MAC} netns {self._spaces[side].path}"
-            self._ip("w", [f"link add {device} mtu {self._mtu} type veth {peer}"])
+            self._run_ip("w", [f"link add {device} mtu {self._mtu} type veth {peer}"])
             self.sysctl("w", f"net.ipv6.conf.{device}.disable_ipv6", "1")
-            self._ip("w", [f"link set {device} up"])
-            self._ip(side, ["link set lo up", f"link set {DEVICE} arp off addrgenmode none up"])
+            self._run_ip("w", [f"link set {device} up"])
+            self._run_ip(side, ["link set lo up", f"link set {DEVICE} arp off addrgenmode none up"])
             if self._datagram_icmp:
                 self.sysctl(side, "net.ipv4.ping_group_range", "0 2147483647")
         self.add_address("a", A4, A6)
         self.add_address("b", B4, B6)
 
-    def _ip(self, side: Side, lines: Iterable[str]) -> None:
+    def _run_ip(self, side: Side, lines: Iterable[str]) -> None:
         self.run(side, ["ip", "-batch", "-"], input="\n".join(lines))
 
-    def _start(self, stack: ExitStack) -> subprocess.Popen[bytes]:
+    def _start_emulator(self, stack: ExitStack) -> subprocess.Popen[bytes]:
         space_fds = tuple(space.fd for space in self._spaces.values())
         arguments = map(str, (self._log_fd, self._seed, *space_fds))
         with self.enter("w"):
@@ -267,26 +267,26 @@ class Wan:
                 pass_fds=(self._log_fd, *space_fds),
                 start_new_session=True,  # Ctrl-C on the terminal is for the test run
             )
-        stack.callback(_end, process)
+        stack.callback(_terminate, process)
         return process
 
-    def _ask(self, command: Command) -> Answer:
+    def _send_command(self, command: EmulatorCommand) -> EmulatorResponse:
         assert self._process.stdin is not None
         with self._lock:
             try:
                 self._process.stdin.write(msgspec.json.encode(command) + b"\n")
             except (BrokenPipeError, ValueError) as error:  # ValueError: we closed the pipe ourselves
                 raise WanError(f"the emulator has ended with exit status {self._process.poll()}") from error
-            return self._next_answer()
+            return self._read_response()
 
-    def _next_answer(self) -> Answer:
+    def _read_response(self) -> EmulatorResponse:
         out = self._process.stdout
         assert out is not None
-        ready, _, _ = select.select((out,), (), (), ANSWER_TIMEOUT_S)
+        ready, _, _ = select.select((out,), (), (), RESPONSE_TIMEOUT_S)
         line = out.readline() if ready else b""
         if not line:
             raise WanError(f"the emulator gives no answer (exit status {self._process.poll()}); its stderr says why")
-        answer = msgspec.json.decode(line, type=Answer)
+        answer = msgspec.json.decode(line, type=EmulatorResponse)
         if answer.error is not None:
             raise WanError(f"the emulator refused a command: {answer.error}")
         return answer
@@ -295,13 +295,13 @@ class Wan:
 _ENDS: tuple[tuple[Side, str], ...] = tuple(zip(("a", "b"), DEVICES, strict=True))
 
 
-def _held(stack: ExitStack) -> Namespace:
+def _open_namespace(stack: ExitStack) -> Namespace:
     space = Namespace()
     stack.callback(space.close)
     return space
 
 
-def _end(process: subprocess.Popen[Any]) -> None:
+def _terminate(process: subprocess.Popen[Any]) -> None:
     """End a process, gently first, and close its pipes. One that has ended before is only tidied up."""
     if process.poll() is None:
         process.send_signal(signal.SIGCONT)  # a stopped process would not hear the rest
@@ -316,12 +316,12 @@ def _end(process: subprocess.Popen[Any]) -> None:
             pipe.close()
 
 
-def _link_of(address: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+def _find_link(address: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     for link in LINKS:
         if ipaddress.ip_address(address) in link:
             return link
     raise ValueError(f"{address} is outside the link ({LINKS[0]}, {LINKS[1]}): choose one inside, or use answer_for")
 
 
-def _ns(ms: float) -> int:
+def _to_ns(ms: float) -> int:
     return round(ms * 1_000_000)

@@ -10,20 +10,20 @@ import numpy as np
 
 from leadline.evaluation import TARGET_SHARE_DEFAULT
 from leadline_verdict.binomial import clopper_pearson
-from leadline_verdict.compliance_share import korn_graubard, seen, share_interval
-from leadline_verdict.episodes import Counts
-from leadline_verdict.states import Minutes
+from leadline_verdict.compliance_share import compute_share_interval, korn_graubard, observe_period
+from leadline_verdict.episodes import IntArray
+from leadline_verdict.states import MinuteMask
 from tests.simulate.paths import (
-    Autocorrelated,
-    Bursty,
-    Diurnal,
-    Excursions,
-    Moved,
+    AutocorrelatedPath,
+    BurstyPath,
+    DiurnalPath,
+    ExcursionPath,
     Observation,
-    Path,
     Rng,
-    agent_restarts,
-    all_known,
+    RouteChangePath,
+    SimulatedPath,
+    observe_everything,
+    observe_with_restarts,
 )
 
 TARGET = TARGET_SHARE_DEFAULT
@@ -33,13 +33,13 @@ RESAMPLES = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scenario:
+class SimulationScenario:
     """One row of the table."""
 
     name: str
-    path: Path
+    path: SimulatedPath
     days: int
-    observation: Observation = all_known
+    observation: Observation = observe_everything
     #: False where episodes are longer than m0 and rarer than campaigns: what §4.3 b assumes not to be.
     within_assumptions: bool = True
 
@@ -49,7 +49,7 @@ class Scenario:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class CampaignResult:
     """One campaign: which intervals held the truth, and what would have been said of 99.5 %."""
 
     binomial: bool
@@ -64,10 +64,10 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class ScenarioResult:
     """A scenario and how many of its campaigns had each property of ``Run``."""
 
-    scenario: Scenario
+    scenario: SimulationScenario
     runs: int
     counts: dict[str, int]
 
@@ -80,77 +80,83 @@ class Row:
         return self.counts["beyond" if truth > TARGET else "within"]
 
 
-def scenarios() -> tuple[Scenario, ...]:
+def build_scenarios() -> tuple[SimulationScenario, ...]:
     """All that are simulated."""
     return (
-        *_over(lambda truth: Bursty(truth=truth, median=5), "bursty, 5 min", (28, 63)),
-        *_over(lambda truth: Bursty(truth=truth, median=12), "bursty, 12 min", (14, 28, 63)),
-        *_over(lambda truth: Bursty(truth=truth, median=30), "bursty, 30 min", (28, 63)),
-        *_over(lambda truth: Bursty(truth=truth, median=12), "bursty, 12 min, gaps", (28,), agent_restarts),
-        *_over(lambda truth: Diurnal(truth=truth), "diurnal", (14, 28, 63)),
-        *_over(lambda truth: Autocorrelated(truth=truth, rho=0.95), "AR(0.95)", (28,)),
-        *_over(lambda truth: Autocorrelated(truth=truth, rho=0.99), "AR(0.99)", (28,)),
-        *_over(_moved, "route moved", (28,)),
-        *_over(lambda truth: Excursions(truth=truth, away=30), "excursions, 30 min", (28, 63)),
-        *_over(lambda truth: Excursions(truth=truth, away=240), "excursions, 4 h", (28, 63), within=False),
+        *_build_scenarios(lambda truth: BurstyPath(truth=truth, median=5), "bursty, 5 min", (28, 63)),
+        *_build_scenarios(lambda truth: BurstyPath(truth=truth, median=12), "bursty, 12 min", (14, 28, 63)),
+        *_build_scenarios(lambda truth: BurstyPath(truth=truth, median=30), "bursty, 30 min", (28, 63)),
+        *_build_scenarios(
+            lambda truth: BurstyPath(truth=truth, median=12), "bursty, 12 min, gaps", (28,), observe_with_restarts
+        ),
+        *_build_scenarios(lambda truth: DiurnalPath(truth=truth), "diurnal", (14, 28, 63)),
+        *_build_scenarios(lambda truth: AutocorrelatedPath(truth=truth, rho=0.95), "AR(0.95)", (28,)),
+        *_build_scenarios(lambda truth: AutocorrelatedPath(truth=truth, rho=0.99), "AR(0.99)", (28,)),
+        *_build_scenarios(_build_route_change, "route moved", (28,)),
+        *_build_scenarios(lambda truth: ExcursionPath(truth=truth, away=30), "excursions, 30 min", (28, 63)),
+        *_build_scenarios(
+            lambda truth: ExcursionPath(truth=truth, away=240), "excursions, 4 h", (28, 63), within=False
+        ),
     )
 
 
-def _over(
-    path: Callable[[float], Path],
+def _build_scenarios(
+    path: Callable[[float], SimulatedPath],
     name: str,
     days: Iterable[int],
-    observation: Observation = all_known,
+    observation: Observation = observe_everything,
     *,
     within: bool = True,
-) -> list[Scenario]:
+) -> list[SimulationScenario]:
     return [
-        Scenario(name=name, path=path(truth), days=length, observation=observation, within_assumptions=within)
+        SimulationScenario(name=name, path=path(truth), days=length, observation=observation, within_assumptions=within)
         for length in days
         for truth in TRUTHS
     ]
 
 
-def _moved(truth: float) -> Moved:
+def _build_route_change(truth: float) -> RouteChangePath:
     """A third of what is out of limit before the change and the rest after it."""
     bad = 2 * (1 - truth)
-    return Moved(first=Bursty(truth=1 - bad / 3, median=12), second=Bursty(truth=1 - 2 * bad / 3, median=12))
+    return RouteChangePath(
+        first=BurstyPath(truth=1 - bad / 3, median=12), second=BurstyPath(truth=1 - 2 * bad / 3, median=12)
+    )
 
 
-def simulate(scenario: Scenario, runs: int, seed: int) -> Row:
+def simulate_scenario(scenario: SimulationScenario, runs: int, seed: int) -> ScenarioResult:
     """So many campaigns; the same seed gives the same ones, whatever else is simulated."""
     rng = np.random.default_rng([seed, crc32(scenario.key.encode())])
-    counts = dict.fromkeys((field.name for field in fields(Run)), 0)
+    counts = dict.fromkeys((field.name for field in fields(CampaignResult)), 0)
     for _ in range(runs):
-        found = one_run(scenario, rng)
+        found = simulate_campaign(scenario, rng)
         for name in counts:
             counts[name] += getattr(found, name)
-    return Row(scenario=scenario, runs=runs, counts=counts)
+    return ScenarioResult(scenario=scenario, runs=runs, counts=counts)
 
 
-def one_run(scenario: Scenario, rng: Rng) -> Run:
+def simulate_campaign(scenario: SimulationScenario, rng: Rng) -> CampaignResult:
     """Draw a campaign and hold every interval against the truth."""
     truth = scenario.path.truth
-    good = scenario.path.good(rng, scenario.days)
+    good = scenario.path.simulate(rng, scenario.days)
     known = scenario.observation(rng, len(good))
-    pessimistic, optimistic = seen(good & known), seen(good | ~known)
-    low, high = share_interval(pessimistic), share_interval(optimistic)
+    pessimistic, optimistic = observe_period(good & known), observe_period(good | ~known)
+    low, high = compute_share_interval(pessimistic), compute_share_interval(optimistic)
     days = korn_graubard(pessimistic.good_by_day, pessimistic.windows_by_day)
     naive = clopper_pearson(pessimistic.good, pessimistic.windows)
-    drawn = bootstrap(pessimistic.good_by_day, pessimistic.windows_by_day, rng)
-    return Run(
+    drawn = compute_bootstrap_interval(pessimistic.good_by_day, pessimistic.windows_by_day, rng)
+    return CampaignResult(
         binomial=naive.low <= truth <= naive.high,
         bootstrap=drawn[0] <= truth <= drawn[1],
         korn_graubard=days.low <= truth <= days.high,
         low=low.low <= truth,
         high=truth <= high.high,
-        by_episodes=low.unseen_windows is not None,
+        by_episodes=low.unseen_outage_windows is not None,
         beyond=high.high < TARGET,
         within=low.low >= TARGET,
     )
 
 
-def bootstrap(good_by_day: Counts, windows_by_day: Counts, rng: Rng) -> tuple[float, float]:
+def compute_bootstrap_interval(good_by_day: IntArray, windows_by_day: IntArray, rng: Rng) -> tuple[float, float]:
     """The 2.5 and 97.5 % points of the share over days drawn with replacement."""
     drawn = rng.integers(0, len(good_by_day), (RESAMPLES, len(good_by_day)))
     shares = good_by_day[drawn].sum(axis=1) / windows_by_day[drawn].sum(axis=1)
@@ -158,7 +164,7 @@ def bootstrap(good_by_day: Counts, windows_by_day: Counts, rng: Rng) -> tuple[fl
     return float(low), float(high)
 
 
-def long_run_share(path: Path, days: int, seed: int) -> float:
+def measure_long_run_share(path: SimulatedPath, days: int, seed: int) -> float:
     """What a path really does, to check its truth with."""
-    good: Minutes = path.good(np.random.default_rng(seed), days)
+    good: MinuteMask = path.simulate(np.random.default_rng(seed), days)
     return float(good.mean())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import lfilter
 
-from leadline_verdict.change_points import BIN_WINDOWS, candidates, segments
+from leadline_verdict.change_points import BIN_WINDOWS, detect_segments, find_candidates
 from tests.simulate.paths import Floats
 
 BINS = 28 * 288
@@ -20,7 +20,7 @@ TRUE_BINS = (3_000, 5_000, 5_048)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChangeRow:
+class ChangePointResult:
     """What was found in so many months of noise, without and with true steps."""
 
     rho: float
@@ -33,7 +33,7 @@ class ChangeRow:
     extra: int
 
 
-def noise(rho: float, rng: np.random.Generator, bins: int = BINS) -> Floats:
+def generate_noise(rho: float, rng: np.random.Generator, bins: int = BINS) -> Floats:
     """AR(1) with a standard deviation of 0.02 ms from its first value on."""
     shocks = rng.normal(0, NOISE_US, bins)
     shocks[1:] *= np.sqrt(1 - rho**2)
@@ -41,22 +41,22 @@ def noise(rho: float, rng: np.random.Generator, bins: int = BINS) -> Floats:
     return level
 
 
-def change_row(rho: float, months: int, seed: int) -> ChangeRow:
+def measure_change_points(rho: float, months: int, seed: int) -> ChangePointResult:
     """So many months of noise, each looked at as it is and with the steps."""
     rng = np.random.default_rng([seed, int(rho * 1_000)])
     unmerged = false = found = extra = 0
     for _ in range(months):
-        level = np.rint(5_000 + noise(rho, rng))
-        unmerged += len(candidates(level))
-        false += len(_points(level))
+        level = np.rint(5_000 + generate_noise(rho, rng))
+        unmerged += len(find_candidates(level))
+        false += len(_find_points(level))
         for start, end, height in STEPS:
             level[start:end] += height
-        points = _points(level)
+        points = _find_points(level)
         found += len(points & set(TRUE_BINS))
         extra += len(points - set(TRUE_BINS))
-    return ChangeRow(rho=rho, months=months, unmerged=unmerged, false=false, found=found, extra=extra)
+    return ChangePointResult(rho=rho, months=months, unmerged=unmerged, false=false, found=found, extra=extra)
 
 
-def _points(level: Floats) -> set[int]:
-    found = segments(np.repeat(level.astype(np.int32), BIN_WINDOWS))
+def _find_points(level: Floats) -> set[int]:
+    found = detect_segments(np.repeat(level.astype(np.int32), BIN_WINDOWS))
     return {segment.start // BIN_WINDOWS for segment in found[1:]}

@@ -19,47 +19,47 @@ from scipy.signal import lfilter
 from scipy.special import ndtr, ndtri
 
 from leadline.evaluation import WINDOWS_PER_DAY
-from leadline_verdict.states import Minutes
+from leadline_verdict.states import MinuteMask
 
 Floats: TypeAlias = NDArray[np.float64]
 Rng: TypeAlias = np.random.Generator
 DAY = WINDOWS_PER_DAY
 
 
-class Path(Protocol):
+class SimulatedPath(Protocol):
     """Something that is good or bad every minute."""
 
     @property
     def truth(self) -> float:
         """The share of good windows in the long run."""
 
-    def good(self, rng: Rng, days: int) -> Minutes:
+    def simulate(self, rng: Rng, days: int) -> MinuteMask:
         """One campaign."""
 
 
-def _survival(median: float, log_sd: float, longest: int) -> Floats:
+def _compute_survival(median: float, log_sd: float, longest: int) -> Floats:
     """P(a length in whole windows > s) for s = 0 .. longest - 1: log-normal, rounded up, cut at ``longest``."""
     whole = np.arange(1, longest)
     beyond = ndtr((log(median) - np.log(whole)) / log_sd)
     return np.concatenate([[1.0], beyond])
 
 
-def _lengths(rng: Rng, count: int, median: float, log_sd: float, longest: int) -> NDArray[np.int64]:
+def _draw_lengths(rng: Rng, count: int, median: float, log_sd: float, longest: int) -> NDArray[np.int64]:
     drawn = np.ceil(rng.lognormal(log(median), log_sd, count))
     return np.clip(drawn, 1, longest).astype(np.int64)
 
 
-def _painted(windows: int, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> Minutes:
+def _mark_episodes(windows: int, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> MinuteMask:
     """True where no episode lies; starts may be before the campaign (below 0) and ends after it."""
     edges = np.zeros(windows + 1, dtype=np.int64)
     np.add.at(edges, np.clip(starts, 0, windows), 1)
     np.add.at(edges, np.clip(starts + lengths, 0, windows), -1)
-    clear: Minutes = np.cumsum(edges[:-1]) == 0
+    clear: MinuteMask = np.cumsum(edges[:-1]) == 0
     return clear
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bursty:
+class BurstyPath:
     """Poisson episodes of log-normal length, seven times as many by day (08 to 20 UTC), on good days and bad days."""
 
     truth: float
@@ -70,24 +70,24 @@ class Bursty:
     #: Spread of the day effect, log-normal with mean 1.
     day_log_sd: float = 0.7
 
-    def good(self, rng: Rng, days: int) -> Minutes:
+    def simulate(self, rng: Rng, days: int) -> MinuteMask:
         """Episodes from the day before on, so that the first midnight is like any other."""
         effect = rng.lognormal(-(self.day_log_sd**2) / 2, self.day_log_sd, days + 1)
-        rate = _rate(self) * np.outer(effect, _profile(self.day_to_night)).ravel()
+        rate = _solve_rate(self) * np.outer(effect, _build_day_profile(self.day_to_night)).ravel()
         counts = rng.poisson(rate)
         starts = np.repeat(np.arange(len(counts), dtype=np.int64) - DAY, counts)
-        return _painted(days * DAY, starts, _lengths(rng, len(starts), self.median, self.log_sd, DAY))
+        return _mark_episodes(days * DAY, starts, _draw_lengths(rng, len(starts), self.median, self.log_sd, DAY))
 
 
-def _profile(day_to_night: float) -> Floats:
+def _build_day_profile(day_to_night: float) -> Floats:
     minute = np.arange(DAY)
     return np.where((minute >= 480) & (minute < 1_200), day_to_night, 1.0)
 
 
 @lru_cache
-def _rate(path: Bursty) -> float:
+def _solve_rate(path: BurstyPath) -> float:
     """Episodes a minute at night on an average day, so that the share is the truth."""
-    own, before = _reach(path)
+    own, before = _compute_overlap(path)
     nodes, weights = np.polynomial.hermite_e.hermegauss(60)
     effect = np.exp(path.day_log_sd * nodes - path.day_log_sd**2 / 2)
     weights /= weights.sum()
@@ -99,25 +99,25 @@ def _rate(path: Bursty) -> float:
     return exp(brentq(surplus, -25.0, 0.0, xtol=1e-12))
 
 
-def _reach(path: Bursty) -> tuple[Floats, Floats]:
+def _compute_overlap(path: BurstyPath) -> tuple[Floats, Floats]:
     """For each minute of a day how many episodes of that day, and of the day before, lie over it, per unit of rate."""
-    both = np.convolve(_profile(path.day_to_night), _survival(path.median, path.log_sd, DAY))
+    both = np.convolve(_build_day_profile(path.day_to_night), _compute_survival(path.median, path.log_sd, DAY))
     return both[:DAY], np.append(both[DAY:], np.zeros(2 * DAY - len(both)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Diurnal:
+class DiurnalPath:
     """A busy hour on working days around 14:00 UTC: its length differs, four of five of its minutes are bad."""
 
     truth: float
     log_sd: float = 0.5
     bad_ratio: float = 0.8
 
-    def good(self, rng: Rng, days: int) -> Minutes:
+    def simulate(self, rng: Rng, days: int) -> MinuteMask:
         """From Monday to Friday; the truth is that of whole weeks."""
         working = np.flatnonzero(np.arange(days) % 7 < 5).astype(np.int64)
-        lengths = _lengths(rng, len(working), _median(self), self.log_sd, _BUSY_MAX)
-        quiet = _painted(days * DAY, working * DAY + 840 - lengths // 2, lengths)
+        lengths = _draw_lengths(rng, len(working), _solve_median(self), self.log_sd, _BUSY_MAX)
+        quiet = _mark_episodes(days * DAY, working * DAY + 840 - lengths // 2, lengths)
         return quiet | (rng.random(days * DAY) >= self.bad_ratio)
 
 
@@ -125,41 +125,41 @@ _BUSY_MAX = 1_000
 
 
 @lru_cache
-def _median(path: Diurnal) -> float:
+def _solve_median(path: DiurnalPath) -> float:
     """The median length of the busy hour, so that the share is the truth."""
     minutes = (1 - path.truth) * 7 / 5 * DAY / path.bad_ratio
 
     def surplus(log_median: float) -> float:
-        return float(_survival(exp(log_median), path.log_sd, _BUSY_MAX).sum()) - minutes
+        return float(_compute_survival(exp(log_median), path.log_sd, _BUSY_MAX).sum()) - minutes
 
     return exp(brentq(surplus, -5.0, log(_BUSY_MAX)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Autocorrelated:
+class AutocorrelatedPath:
     """An AR(1) level that is bad above a threshold: many short episodes, no day better than another."""
 
     truth: float
     #: Correlation of neighbouring minutes.
     rho: float
 
-    def good(self, rng: Rng, days: int) -> Minutes:
+    def simulate(self, rng: Rng, days: int) -> MinuteMask:
         """Stationary from the first minute on."""
         shocks = rng.standard_normal(days * DAY)
         shocks[1:] *= (1 - self.rho**2) ** 0.5
-        below: Minutes = lfilter([1], [1, -self.rho], shocks) <= ndtri(self.truth)
+        below: MinuteMask = lfilter([1], [1, -self.rho], shocks) <= ndtri(self.truth)
         return below
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Excursions:
+class ExcursionPath:
     """The route changes to one out of limit and back: both stays are geometric, as is the state at the start."""
 
     truth: float
     #: Mean minutes on the longer route.
     away: float
 
-    def good(self, rng: Rng, days: int) -> Minutes:
+    def simulate(self, rng: Rng, days: int) -> MinuteMask:
         """An alternating renewal process."""
         windows = days * DAY
         home = self.away * self.truth / (1 - self.truth)
@@ -169,38 +169,38 @@ class Excursions:
         ends = np.cumsum(stays.ravel() if at_home else stays[:, ::-1].ravel())
         assert ends[-1] >= windows
         turn = np.searchsorted(ends, np.arange(windows), side="right")
-        good: Minutes = turn % 2 == (0 if at_home else 1)
+        good: MinuteMask = turn % 2 == (0 if at_home else 1)
         return good
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moved:
+class RouteChangePath:
     """One route for the first half of the campaign, another for the second; the truth is the mean of both."""
 
-    first: Path
-    second: Path
+    first: SimulatedPath
+    second: SimulatedPath
 
     @property
     def truth(self) -> float:
         """Of a campaign with as many days of each."""
         return (self.first.truth + self.second.truth) / 2
 
-    def good(self, rng: Rng, days: int) -> Minutes:
+    def simulate(self, rng: Rng, days: int) -> MinuteMask:
         """An even number of days."""
-        return np.concatenate([self.first.good(rng, days // 2), self.second.good(rng, days // 2)])
+        return np.concatenate([self.first.simulate(rng, days // 2), self.second.simulate(rng, days // 2)])
 
 
 #: A campaign: which windows were good, and which of them somebody knows.
-Campaign: TypeAlias = tuple[Minutes, Minutes]
-Observation: TypeAlias = Callable[[Rng, int], Minutes]
+Campaign: TypeAlias = tuple[MinuteMask, MinuteMask]
+Observation: TypeAlias = Callable[[Rng, int], MinuteMask]
 
 
-def all_known(_: Rng, windows: int) -> Minutes:
+def observe_everything(_: Rng, windows: int) -> MinuteMask:
     """Nothing is missing."""
     return np.ones(windows, dtype=np.bool_)
 
 
-def agent_restarts(rng: Rng, windows: int) -> Minutes:
+def observe_with_restarts(rng: Rng, windows: int) -> MinuteMask:
     """The agent is away for ten minutes once a week on average, whatever the path does."""
     starts = np.flatnonzero(rng.random(windows) < 1 / (7 * DAY)).astype(np.int64)
-    return _painted(windows, starts, np.full(len(starts), 10, dtype=np.int64))
+    return _mark_episodes(windows, starts, np.full(len(starts), 10, dtype=np.int64))

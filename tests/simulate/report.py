@@ -6,15 +6,15 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from tests.simulate.campaign import TARGET, Row
-from tests.simulate.changes import TRUE_BINS, ChangeRow
+from tests.simulate.campaign import TARGET, ScenarioResult
+from tests.simulate.changes import TRUE_BINS, ChangePointResult
 
 LOW_COVERAGE_GOAL = 0.90
 FALSE_VERDICTS_GOAL = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Goal:
+class SimulationGoal:
     """One promise, and the row that is nearest to breaking it."""
 
     text: str
@@ -23,82 +23,85 @@ class Goal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class SimulationReport:
     """All rows of a simulation."""
 
     runs: int
     seed: int
-    rows: tuple[Row, ...]
-    changes: tuple[ChangeRow, ...]
+    rows: tuple[ScenarioResult, ...]
+    changes: tuple[ChangePointResult, ...]
 
     @property
-    def goals(self) -> tuple[Goal, ...]:
+    def evaluate_goals(self) -> tuple[SimulationGoal, ...]:
         """Held against the scenarios within the assumptions of §4.3."""
         rows = [row for row in self.rows if row.scenario.within_assumptions]
-        return (_coverage(rows), _false_verdicts(rows), *_change_points(self.changes))
+        return (_evaluate_coverage(rows), _evaluate_false_verdicts(rows), *_evaluate_change_points(self.changes))
 
     @property
-    def good(self) -> bool:
+    def meets_goals(self) -> bool:
         """All goals are met."""
-        return all(goal.met for goal in self.goals)
+        return all(goal.met for goal in self.evaluate_goals)
 
-    def text(self) -> str:
+    def format_markdown(self) -> str:
         """Markdown."""
         return "\n".join(
             [
                 f"{self.runs} campaigns for each row, seed {self.seed}, target {TARGET:.1%}. Columns count campaigns.",
                 "",
-                *_table(_COLUMNS, (_cells(row) for row in self.rows)),
+                *_format_table(_COLUMNS, (_format_cells(row) for row in self.rows)),
                 "",
-                *_table(_CHANGE_COLUMNS, (_change_cells(row) for row in self.changes)),
+                *_format_table(_CHANGE_COLUMNS, (_format_change_cells(row) for row in self.changes)),
                 "",
-                *_table(("goal", "worst", ""), ((g.text, g.worst, "met" if g.met else "missed") for g in self.goals)),
+                *_format_table(
+                    ("goal", "worst", ""),
+                    ((g.text, g.worst, "met" if g.met else "missed") for g in self.evaluate_goals),
+                ),
             ]
         )
 
-    def json(self) -> str:
+    def format_json(self) -> str:
         """The same, one object."""
         return json.dumps(
             {
                 "runs": self.runs,
                 "seed": self.seed,
                 "target_ratio": TARGET,
-                "scenarios": [_document(row) for row in self.rows],
+                "scenarios": [_build_document(row) for row in self.rows],
                 "change_points": [asdict(row) for row in self.changes],
-                "goals": [asdict(goal) for goal in self.goals],
+                "goals": [asdict(goal) for goal in self.evaluate_goals],
             },
             indent=2,
         )
 
 
-def _coverage(rows: Iterable[Row]) -> Goal:
+def _evaluate_coverage(rows: Iterable[ScenarioResult]) -> SimulationGoal:
     worst = min(rows, key=lambda row: row.counts["low"] / row.runs)
     ratio = worst.counts["low"] / worst.runs
-    return Goal(
+    return SimulationGoal(
         text=f"the lower bound of the chosen rule holds in at least {LOW_COVERAGE_GOAL:.0%}",
         worst=f"{ratio:.1%}: {worst.scenario.key}",
         met=ratio >= LOW_COVERAGE_GOAL,
     )
 
 
-def _false_verdicts(rows: Iterable[Row]) -> Goal:
+def _evaluate_false_verdicts(rows: Iterable[ScenarioResult]) -> SimulationGoal:
     judged = [(row.false_verdicts / row.runs, row) for row in rows if row.false_verdicts is not None]
     ratio, worst = max(judged, key=lambda pair: pair[0])
-    return Goal(
+    return SimulationGoal(
         text=f"false beyond or within in at most {FALSE_VERDICTS_GOAL:.0%} where the truth is not on the line",
         worst=f"{ratio:.1%}: {worst.scenario.key}",
         met=ratio <= FALSE_VERDICTS_GOAL,
     )
 
 
-def _change_points(changes: Iterable[ChangeRow]) -> Iterable[Goal]:
+def _evaluate_change_points(changes: Iterable[ChangePointResult]) -> Iterable[SimulationGoal]:
     rows = tuple(changes)
     false = sum(row.false + row.extra for row in rows)
     months = sum(row.months for row in rows)
     found = sum(row.found for row in rows)
-    yield Goal(text="no false change point", worst=f"{false} in {2 * months} months", met=false == 0)
+    yield SimulationGoal(text="no false change point", worst=f"{false} in {2 * months} months", met=false == 0)
     true = len(TRUE_BINS) * months
-    yield Goal(text="every true step at its bin", worst=f"{found} of {true}", met=found == true)
+    yield SimulationGoal(text="every true step at its bin", worst=f"{found} of {true}", met=found == true)
 
 
 _COLUMNS = (
@@ -117,7 +120,7 @@ _COLUMNS = (
 )
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _format_cells(row: ScenarioResult) -> tuple[str, ...]:
     counts = row.counts
     mark = "" if row.scenario.within_assumptions else " *"
     return (
@@ -131,7 +134,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def _document(row: Row) -> dict[str, object]:
+def _build_document(row: ScenarioResult) -> dict[str, object]:
     return {
         "name": row.scenario.name,
         "true_ratio": row.scenario.path.truth,
@@ -146,12 +149,12 @@ def _document(row: Row) -> dict[str, object]:
 _CHANGE_COLUMNS = ("noise of the minima", "months", "fit alone, points", "false points", "true steps found", "extra")
 
 
-def _change_cells(row: ChangeRow) -> tuple[str, ...]:
+def _format_change_cells(row: ChangePointResult) -> tuple[str, ...]:
     name = f"AR({row.rho:g})" if row.rho else "white"
     found = f"{row.found} of {len(TRUE_BINS) * row.months}"
     return name, str(row.months), str(row.unmerged), str(row.false), found, str(row.extra)
 
 
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+def _format_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
     lines = [head, tuple("---" for _ in head), *rows]
     return ["| " + " | ".join(line) + " |" for line in lines]

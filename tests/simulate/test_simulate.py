@@ -9,26 +9,39 @@ from pathlib import Path as FilePath
 
 import pytest
 
-from tests.simulate.__main__ import report
-from tests.simulate.campaign import Row, Scenario, long_run_share, scenarios, simulate
-from tests.simulate.changes import ChangeRow
-from tests.simulate.paths import Autocorrelated, Bursty, Diurnal, Excursions, Moved, Path
-from tests.simulate.report import Report
+from tests.simulate.__main__ import build_report
+from tests.simulate.campaign import (
+    ScenarioResult,
+    SimulationScenario,
+    build_scenarios,
+    measure_long_run_share,
+    simulate_scenario,
+)
+from tests.simulate.changes import ChangePointResult
+from tests.simulate.paths import (
+    AutocorrelatedPath,
+    BurstyPath,
+    DiurnalPath,
+    ExcursionPath,
+    RouteChangePath,
+    SimulatedPath,
+)
+from tests.simulate.report import SimulationReport
 
 ROOT = FilePath(__file__).resolve().parents[2]
 COUNTS = ("binomial", "bootstrap", "korn_graubard", "low", "high", "by_episodes", "beyond", "within")
 
 
-def silent(_: str) -> None:
+def ignore_progress(_: str) -> None:
     """Nothing is said."""
 
 
-def chosen(*keys: str) -> tuple[Scenario, ...]:
-    by_key = {scenario.key: scenario for scenario in scenarios()}
+def select_scenarios(*keys: str) -> tuple[SimulationScenario, ...]:
+    by_key = {scenario.key: scenario for scenario in build_scenarios()}
     return tuple(by_key[key] for key in keys)
 
 
-SHORT = chosen(
+SHORT = select_scenarios(
     "bursty, 12 min, 99.90%, 28 d",
     "bursty, 12 min, 99.00%, 28 d",
     "diurnal, 99.00%, 28 d",
@@ -40,71 +53,73 @@ SHORT = chosen(
 @pytest.mark.parametrize(
     ("path", "tolerance"),
     [
-        (Bursty(truth=0.95, median=5), 0.002),
-        (Bursty(truth=0.99, median=30), 0.001),
-        (Bursty(truth=0.999, median=12), 0.0002),
-        (Diurnal(truth=0.95), 0.002),
-        (Diurnal(truth=0.999), 0.0001),
-        (Autocorrelated(truth=0.99, rho=0.95), 0.0005),
-        (Excursions(truth=0.95, away=30), 0.002),
-        (Moved(first=Bursty(truth=0.999, median=12), second=Bursty(truth=0.95, median=12)), 0.002),
+        (BurstyPath(truth=0.95, median=5), 0.002),
+        (BurstyPath(truth=0.99, median=30), 0.001),
+        (BurstyPath(truth=0.999, median=12), 0.0002),
+        (DiurnalPath(truth=0.95), 0.002),
+        (DiurnalPath(truth=0.999), 0.0001),
+        (AutocorrelatedPath(truth=0.99, rho=0.95), 0.0005),
+        (ExcursionPath(truth=0.95, away=30), 0.002),
+        (RouteChangePath(first=BurstyPath(truth=0.999, median=12), second=BurstyPath(truth=0.95, median=12)), 0.002),
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_the_truth_is_true(path: Path, tolerance: float) -> None:
+def test_the_truth_is_true(path: SimulatedPath, tolerance: float) -> None:
     """Over 400 weeks a path does what it says it does."""
-    assert long_run_share(path, 2_800, seed=7) == pytest.approx(path.truth, abs=tolerance)
+    assert measure_long_run_share(path, 2_800, seed=7) == pytest.approx(path.truth, abs=tolerance)
 
 
 def test_a_short_run_meets_every_goal() -> None:
     """60 campaigns on five paths, three months of noise: the bounds hold, nothing is called wrongly."""
-    found = report(60, 1, SHORT, (0.9,), silent)
+    found = build_report(60, 1, SHORT, (0.9,), ignore_progress)
 
-    assert [goal for goal in found.goals if not goal.met] == []
-    assert found.good
+    assert [goal for goal in found.evaluate_goals if not goal.met] == []
+    assert found.meets_goals
 
 
 def test_independent_windows_would_be_caught() -> None:
     """The binomial interval, which the rule is there to avoid, holds in far fewer campaigns than it says."""
-    rows = [simulate(scenario, 60, 1) for scenario in SHORT if scenario.name.startswith(("bursty", "AR"))]
+    rows = [simulate_scenario(scenario, 60, 1) for scenario in SHORT if scenario.name.startswith(("bursty", "AR"))]
 
     assert all(row.counts["binomial"] < 0.7 * row.runs for row in rows)
 
 
 def test_the_seed_decides() -> None:
     """The same seed gives the same figures, another one others, and other scenarios beside it change nothing."""
-    first, again, beside = (report(10, 3, picked, (), silent) for picked in (SHORT[:1], SHORT[:1], SHORT[:2]))
-    other = report(10, 4, SHORT[:1], (), silent)
+    first, again, beside = (
+        build_report(10, 3, picked, (), ignore_progress) for picked in (SHORT[:1], SHORT[:1], SHORT[:2])
+    )
+    other = build_report(10, 4, SHORT[:1], (), ignore_progress)
 
-    assert first.json() == again.json()
+    assert first.format_json() == again.format_json()
     assert first.rows == beside.rows[:1]
     assert first.rows != other.rows
 
 
-def row(**counts: int) -> Row:
-    return Row(scenario=SHORT[0], runs=100, counts=dict.fromkeys(COUNTS, 0) | {"low": 100} | counts)
+def build_row(**counts: int) -> ScenarioResult:
+    return ScenarioResult(scenario=SHORT[0], runs=100, counts=dict.fromkeys(COUNTS, 0) | {"low": 100} | counts)
 
 
-def held(campaigns: Row, **changes: int) -> Report:
-    noise = ChangeRow(rho=0.0, months=1, unmerged=0, false=0, found=3, extra=0)
-    return Report(runs=100, seed=1, rows=(campaigns,), changes=(replace(noise, **changes),))
+def make_report(campaigns: ScenarioResult, **changes: int) -> SimulationReport:
+    noise = ChangePointResult(rho=0.0, months=1, unmerged=0, false=0, found=3, extra=0)
+    return SimulationReport(runs=100, seed=1, rows=(campaigns,), changes=(replace(noise, **changes),))
 
 
 def test_the_goals_are_limits() -> None:
     """At 90 % and at 1 % they are met, one campaign past it they are missed; so is each point too many or too few."""
-    assert held(row(low=90, beyond=1)).good
-    assert not held(row(low=89)).good
-    assert not held(row(beyond=2)).good
-    assert not held(row(), false=1).good
-    assert not held(row(), extra=1).good
-    assert not held(row(), found=2).good
+    assert make_report(build_row(low=90, beyond=1)).meets_goals
+    assert not make_report(build_row(low=89)).meets_goals
+    assert not make_report(build_row(beyond=2)).meets_goals
+    assert not make_report(build_row(), false=1).meets_goals
+    assert not make_report(build_row(), extra=1).meets_goals
+    assert not make_report(build_row(), found=2).meets_goals
 
 
 def test_what_is_false_depends_on_the_truth() -> None:
     """Inside it is beyond, outside it is within, on the line it is neither."""
     inside, line, outside = (
-        replace(row(beyond=3, within=5), scenario=scenario)
-        for scenario in chosen("AR(0.99), 99.90%, 28 d", "AR(0.99), 99.50%, 28 d", "AR(0.99), 99.00%, 28 d")
+        replace(build_row(beyond=3, within=5), scenario=scenario)
+        for scenario in select_scenarios("AR(0.99), 99.90%, 28 d", "AR(0.99), 99.50%, 28 d", "AR(0.99), 99.00%, 28 d")
     )
 
     assert (inside.false_verdicts, line.false_verdicts, outside.false_verdicts) == (3, None, 5)
@@ -112,7 +127,7 @@ def test_what_is_false_depends_on_the_truth() -> None:
 
 def test_the_report_as_json() -> None:
     """Every scenario with its truth and its counts."""
-    document = json.loads(held(row(within=80)).json())
+    document = json.loads(make_report(build_row(within=80)).format_json())
 
     assert document["scenarios"][0]["true_ratio"] == 0.999
     assert document["scenarios"][0]["within"] == 80
@@ -125,4 +140,4 @@ def test_the_page_has_every_scenario() -> None:
     text = (ROOT / "docs/simulation.md").read_text(encoding="utf-8")
     printed = re.findall(r"^\| (.+?)(?: \*)? \| (\d+\.\d%) \| (\d+) \| \d", text, re.MULTILINE)
 
-    assert printed == [(s.name, f"{s.path.truth:.1%}", str(s.days)) for s in scenarios()]
+    assert printed == [(s.name, f"{s.path.truth:.1%}", str(s.days)) for s in build_scenarios()]

@@ -18,27 +18,27 @@ DOCKERFILE = ROOT / "Dockerfile"
 Document = dict[str, Any]
 
 
-def compose() -> Document:
+def load_compose() -> Document:
     """The file with its anchors resolved."""
     document: Document = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))
     return document
 
 
-def unescaped(text: str) -> str:
+def unescape(text: str) -> str:
     """As the container gets it: Compose reads ``$$`` as a dollar sign."""
     return text.replace("$$", "$")
 
 
-def words(service: Document) -> list[str]:
+def get_container_command(service: Document) -> list[str]:
     """What the container runs: a script for ``sh``, or arguments of ``leadline``, its entrypoint in the image."""
     entrypoint = service.get("entrypoint", ["leadline"])
-    return [unescaped(word) for word in [*entrypoint, *service["command"]]]
+    return [unescape(word) for word in [*entrypoint, *service["command"]]]
 
 
-def leadline_commands(service: Document) -> Iterator[list[str]]:
+def find_leadline_commands(service: Document) -> Iterator[list[str]]:
     """The arguments of every call of ``leadline`` in a service: its command, the lines of its script, its health."""
     if "build" in service:
-        started = words(service)
+        started = get_container_command(service)
         scripts = started[2:] if started[0] == "sh" else [shlex.join(started)]
         for script in scripts:
             for line in re.findall(r"^\s*leadline (.*)$", script, re.MULTILINE):
@@ -56,12 +56,12 @@ class Stage:
     name: str
     lines: tuple[str, ...]
 
-    def arguments(self, instruction: str) -> list[str]:
+    def get_arguments(self, instruction: str) -> list[str]:
         """What every such instruction says."""
         return [line.partition(" ")[2].strip() for line in self.lines if line.split(" ")[0] == instruction]
 
 
-def stages(text: str) -> list[Stage]:
+def parse_stages(text: str) -> list[Stage]:
     """The stages of a Dockerfile, in order."""
     joined = re.sub(r"\\\n\s*", "", re.sub(r"^#.*\n", "", text, flags=re.MULTILINE))
     found: list[Stage] = []
@@ -75,7 +75,7 @@ def stages(text: str) -> list[Stage]:
     return found
 
 
-def ancestry(all_stages: list[Stage], name: str) -> list[Stage]:
+def find_ancestry(all_stages: list[Stage], name: str) -> list[Stage]:
     """A stage and those it is built from, the outermost first."""
     by_name = {stage.name: stage for stage in all_stages}
     stage, found = by_name.get(name), list[Stage]()

@@ -51,18 +51,18 @@ EPOCH = "fedcba9876543210" * 2
 OTHER_EPOCH = "0123456789abcdef" * 2
 
 
-def window(rtts_us: Sequence[int | None], start_s: int = NOW_S, missing: Failure = Failure.TIMEOUT) -> Window:
+def build_window(rtts_us: Sequence[int | None], start_s: int = NOW_S, missing: Failure = Failure.TIMEOUT) -> Window:
     """A window of 60 slots; each None is a miss of that kind."""
     misses = tuple(Miss(slot, missing) for slot, rtt in enumerate(rtts_us) if rtt is None)
     return Window(start_s=start_s, interval_ms=1_000, rtt_us=tuple(rtts_us), misses=misses)
 
 
-def steady(rtt_us: int, start_s: int = NOW_S) -> Window:
+def build_steady_window(rtt_us: int, start_s: int = NOW_S) -> Window:
     """A window in which every probe took the same time."""
-    return window([rtt_us] * 60, start_s)
+    return build_window([rtt_us] * 60, start_s)
 
 
-def batch(
+def build_batch(
     *windows: tuple[str, Window],
     agent: str = "fra1",
     seq: int = 1,
@@ -79,10 +79,10 @@ def batch(
         mesh_version=mesh_version,
         sealed_at_us=sealed_at_s * 1_000_000,
         monotonic_us=1,
-        series=[wire.series(target, "192.0.2.3", window) for target, window in windows],
+        series=[wire.to_series(target, "192.0.2.3", window) for target, window in windows],
     )
 
 
-def body(document: wire.Batch) -> bytes:
+def encode_body(document: wire.Batch) -> bytes:
     """The bytes an agent sends."""
     return gzip.compress(codec.encode(document), mtime=0)

@@ -12,17 +12,17 @@ import psycopg
 from sqlalchemy import insert, select
 from sqlalchemy.engine import URL
 
-from leadline.clock import SystemClock, iso
+from leadline.clock import SystemClock, format_iso8601
 from leadline.mesh.parser import parse_mesh
-from leadline_cli.commands.demo import SEED, mesh_text
+from leadline_cli.commands.demo import SEED, build_mesh_toml
 from leadline_collector.db import schema, tables
 from leadline_collector.db.engine import Database
 from leadline_collector.db.transactions import Store
-from leadline_collector.demo.simulation import simulate
+from leadline_collector.demo.simulation import simulate_windows
 from leadline_collector.mesh import registry
 from leadline_collector.mesh import service as mesh_service
 from leadline_collector.rollup import profile_revisions
-from leadline_collector.rollup.worker import compact
+from leadline_collector.rollup.worker import run_compaction
 from tests.support import postgres
 from tests.support.clock import FakeClock
 
@@ -60,9 +60,9 @@ def demo(server: URL) -> Iterator[Demo]:
 def _filled(store: Store, url: URL) -> Demo:
     end_s = SystemClock().wall_ns() // 60_000_000_000 * 60
     start_s = end_s - end_s % DAY_S - DAYS * DAY_S
-    version = mesh_service.apply(store, SystemClock(), mesh_text().encode()).version
-    simulate(store, parse_mesh(mesh_text()), version, start_s, end_s, SEED, lambda _: None)
-    compact(store, FakeClock(wall_ns=end_s * 1_000_000_000))
+    version = mesh_service.apply_mesh(store, SystemClock(), build_mesh_toml().encode()).version
+    simulate_windows(store, parse_mesh(build_mesh_toml()), version, start_s, end_s, SEED, lambda _: None)
+    run_compaction(store, FakeClock(wall_ns=end_s * 1_000_000_000))
     _add_now(store, end_s)
     return Demo(store=store, url=url, start_s=start_s, end_s=end_s)
 
@@ -71,10 +71,10 @@ def _add_now(store: Store, end_s: int) -> None:
     """A pair beyond its limit, one silent; an agent that is silent, one with a bad clock, most of them never heard."""
     with store.write() as writer:
         connection = writer.connection
-        known = registry.read(connection)
+        known = registry.load_registry(connection)
         pairs = connection.execute(select(tables.pair_floor.c.source_id, tables.pair_floor.c.destination_id)).all()
         for number, (source_id, destination_id) in enumerate(sorted(pairs)):
-            for rule in profile_revisions.valid(connection):
+            for rule in profile_revisions.load_current_revisions(connection):
                 state, known_at = ("bad", end_s - 60) if number == 0 else ("good", end_s - 60)
                 if number == 1:
                     state, known_at = "unknown", end_s - 1_800
@@ -85,7 +85,7 @@ def _add_now(store: Store, end_s: int) -> None:
                     "updated_at": end_s,
                 }  # fmt: skip
                 connection.execute(insert(tables.pair_now).values(row | counts))
-        agents = sorted(known.source_of)
+        agents = sorted(known.site_by_agent)
         for number, src_id in enumerate(agents[:3]):
             heard_at = end_s - (3_600 if number == 1 else 5)
             connection.execute(
@@ -115,7 +115,7 @@ def _add_now(store: Store, end_s: int) -> None:
 @contextmanager
 def reader(url: URL) -> Iterator[psycopg.Connection]:
     """A connection that may do what Grafana's user may, and reads only."""
-    with psycopg.connect(postgres.conninfo(url), autocommit=True) as connection:
+    with psycopg.connect(postgres.build_conninfo(url), autocommit=True) as connection:
         connection.execute(f"SET ROLE {READER}")
         connection.execute("SET default_transaction_read_only = on")
         yield connection
@@ -146,7 +146,7 @@ def expanded(sql: str, asked: Asked, variables: Mapping[str, str | tuple[str, ..
 
 def _macros(asked: Asked) -> dict[str, str]:
     # Literals without a type, as Grafana writes them.
-    begin, end = (f"'{iso(at)}'" for at in (asked.from_s, asked.to_s))
+    begin, end = (f"'{format_iso8601(at)}'" for at in (asked.from_s, asked.to_s))
     return {
         r"\$__unixEpochFrom\(\)": str(asked.from_s),
         r"\$__unixEpochTo\(\)": str(asked.to_s),

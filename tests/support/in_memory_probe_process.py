@@ -7,10 +7,10 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from leadline.clock import seeded
+from leadline.clock import make_rng
 from leadline.wire import batch as wire
-from leadline_agent.probe.__main__ import ProbeProcess
-from leadline_agent.probe.ipc import ProbePlan, ProbeTarget, Sealed, read_frame, write_frame
+from leadline_agent.probe.__main__ import ProberLoop
+from leadline_agent.probe.ipc import PlanMessage, TargetMessage, WindowsMessage, read_message, write_message
 from leadline_agent.probe.policy_file import LocalPolicy
 from tests.support.clock import FakeClock
 from tests.support.fake_probe_socket import FakeNetwork, Fate
@@ -18,7 +18,7 @@ from tests.support.fake_probe_socket import FakeNetwork, Fate
 NS_PER_S = 1_000_000_000
 #: A whole UTC minute.
 START_S = 1_700_000_040
-ANSWERED = Fate(replies_ns=(5_000_000,))
+REPLY_FATE = Fate(replies_ns=(5_000_000,))
 
 
 class ScriptedClock(FakeClock):
@@ -28,9 +28,9 @@ class ScriptedClock(FakeClock):
         super().__init__(wall_ns=start_s * NS_PER_S)
         self.script: list[tuple[int, Callable[[], None]]] = []
 
-    def at(self, at_s: float, what: Callable[[], None]) -> None:
+    def schedule(self, at_s: float, action: Callable[[], None]) -> None:
         """Do ``what`` so many seconds after the start."""
-        self.script.append((int(at_s * NS_PER_S), what))
+        self.script.append((int(at_s * NS_PER_S), action))
         self.script.sort(key=lambda line: line[0])
 
     def sleep_until(self, monotonic_ns: int) -> None:
@@ -39,18 +39,18 @@ class ScriptedClock(FakeClock):
             self.script.pop(0)[1]()
 
 
-def target(name: str = "zrh-a1", address: str | None = "192.0.2.1", dscp: int = 0) -> ProbeTarget:
-    return ProbeTarget(name, address, None, 1_000, 2_000, 56, dscp, False)
+def build_target(name: str = "zrh-a1", address: str | None = "192.0.2.1", dscp: int = 0) -> TargetMessage:
+    return TargetMessage(name, address, None, 1_000, 2_000, 56, dscp, False)
 
 
-def lived(
-    *plans: tuple[int, ProbePlan],
+def run_process(
+    *plans: tuple[int, PlanMessage],
     end_s: int,
-    fate: Callable[[int], Fate] = lambda _: ANSWERED,
+    fate: Callable[[int], Fate] = lambda _: REPLY_FATE,
     start_s: int = START_S,
     steps: Sequence[tuple[float, float]] = (),
     seed: int = 1,
-) -> list[Sealed]:
+) -> list[WindowsMessage]:
     """What a process writes that gets these plans at these seconds after the start, and is ended at ``end_s``.
 
     ``steps`` are (seconds after the start, seconds by which the wall clock is stepped then).
@@ -58,21 +58,21 @@ def lived(
     reading, writing = os.pipe()
     clock, written = ScriptedClock(start_s), io.BytesIO()
     with os.fdopen(reading, "rb", buffering=0) as plans_in, os.fdopen(writing, "wb") as plans_out:
-        write_frame(plans_out, plans[0][1])
+        write_message(plans_out, plans[0][1])
         for at_s, plan in plans[1:]:
-            clock.at(at_s, partial(write_frame, plans_out, plan))
+            clock.schedule(at_s, partial(write_message, plans_out, plan))
         for step_at_s, step_s in steps:
-            clock.at(step_at_s, partial(clock.step, int(step_s * NS_PER_S)))
-        clock.at(end_s, plans_out.close)
-        network, rng = FakeNetwork(clock, fate), seeded(seed)
-        ProbeProcess(plans_in, written, clock, LocalPolicy(), open_lane=network.open, rng=rng).run()
+            clock.schedule(step_at_s, partial(clock.step, int(step_s * NS_PER_S)))
+        clock.schedule(end_s, plans_out.close)
+        network, rng = FakeNetwork(clock, fate), make_rng(seed)
+        ProberLoop(plans_in, written, clock, LocalPolicy(), open_socket=network.open, rng=rng).run()
     written.seek(0)
     frames = []
-    while (frame := read_frame(written, Sealed)) is not None:
+    while (frame := read_message(written, WindowsMessage)) is not None:
         frames.append(frame)
     return frames
 
 
-def windows(frames: list[Sealed], start_s: int = START_S) -> list[tuple[int, int, wire.Series]]:
+def decode_windows(frames: list[WindowsMessage], start_s: int = START_S) -> list[tuple[int, int, wire.Series]]:
     """(minute, mesh version, window), minutes counted from the start."""
     return [((one.start_s - start_s) // 60, frame.mesh_version, one) for frame in frames for one in frame.windows]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 from leadline.clock import SystemClock
-from leadline_agent.probe.__main__ import ProbeProcess
+from leadline_agent.probe.__main__ import ProberLoop
 from leadline_agent.probe.policy_file import LocalPolicy
 from tests.support.clock import FakeClock
 from tests.support.fake_probe_socket import FakeNetwork, Fate
@@ -39,7 +39,7 @@ def main() -> int:
     rtt_us = int(sys.argv[2]) if len(sys.argv) > 2 else RTT_US
     network = FakeNetwork(clock, lambda _: Fate(replies_ns=(rtt_us * 1_000,)))
     with open(0, "rb", buffering=0, closefd=False) as plans:
-        ProbeProcess(plans, sys.stdout.buffer, clock, LocalPolicy(), open_lane=network.open).run()
+        ProberLoop(plans, sys.stdout.buffer, clock, LocalPolicy(), open_socket=network.open).run()
     return 0
 
 

@@ -15,24 +15,24 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from leadline.clock import seeded
+from leadline.clock import make_rng
 from leadline.wire import batch as wire
 from leadline_agent.agent import AgentLoop
-from leadline_agent.delivery.batch_builder import Sealer, unpack
+from leadline_agent.delivery.batch_builder import BatchBuilder, unpack_batch
 from leadline_agent.delivery.collector_client import CollectorClient
-from leadline_agent.delivery.uploader import Sender
-from leadline_agent.identity.state_dir import AgentState, Credential
-from leadline_agent.probe.dns import Resolver, resolve
-from leadline_agent.spool.filesystem import DirectoryFiles
+from leadline_agent.delivery.uploader import Uploader
+from leadline_agent.identity.state_dir import Credential, StateDirectory
+from leadline_agent.probe.dns import Resolver, resolve_name
+from leadline_agent.spool.filesystem import DirectoryFileSystem
 from leadline_agent.spool.index import BatchId
-from leadline_agent.spool.quota import SpoolLimits
+from leadline_agent.spool.quota import SpoolQuota
 from leadline_collector.db import tables
 from leadline_collector.db.transactions import Store
 from tests.chaos.fast_clock import FastClock
-from tests.chaos.oracle import OracleFile, WitnessedSpool, read
-from tests.chaos.spool_oracle import waiting
+from tests.chaos.oracle import OracleFile, WitnessedSpool, read_oracle_files
+from tests.chaos.spool_oracle import iter_waiting
 
-PATIENCE_S = 30.0
+WAIT_TIMEOUT_S = 30.0
 
 
 class LiveAgent:
@@ -45,39 +45,43 @@ class LiveAgent:
         key: str,
         clock: FastClock,
         *,
-        look_up: Callable[[str], str | None] = resolve,
+        look_up: Callable[[str], str | None] = resolve_name,
         command: Sequence[str] = (),
-        files: DirectoryFiles | None = None,
+        files: DirectoryFileSystem | None = None,
         make_epoch: Callable[[], str] = lambda: secrets.token_hex(16),
         client: type[CollectorClient] = CollectorClient,
     ) -> None:
         self.directory, self.clock = directory, clock
-        self.state = AgentState(directory)
+        self.state = StateDirectory(directory)
         if not (directory / "credential.json").exists():
             self.state.save_credential(Credential(collector=url, agent="fra1", site="fra", key=key))
         self.spool = WitnessedSpool(
             oracle=OracleFile(directory / "oracle"),
-            files=files or DirectoryFiles(directory / "spool"),
+            file_system=files or DirectoryFileSystem(directory / "spool"),
             clock=clock,
             make_epoch=make_epoch,
-            limits=SpoolLimits(bytes_max=8 << 20, segment_bytes=64 << 10, memory_bytes_max=1 << 20, free_bytes_min=0),
+            quota=SpoolQuota(bytes_max=8 << 20, segment_bytes=64 << 10, memory_bytes_max=1 << 20, free_bytes_min=0),
         )
-        rng = seeded(1)
-        sealer = Sealer("fra1", self.spool, clock)
-        self.sender = Sender(
-            clients=[client(url, self.state.load_credential())], spool=self.spool, sealer=sealer, clock=clock, rng=rng
+        rng = make_rng(1)
+        sealer = BatchBuilder("fra1", self.spool, clock)
+        self.sender = Uploader(
+            clients=[client(url, self.state.load_credential())],
+            spool=self.spool,
+            batch_builder=sealer,
+            clock=clock,
+            rng=rng,
         )
         start_s = clock.wall_ns() // 10**9
         self.loop = AgentLoop(
             agent="fra1",
             site="fra",
-            sender=self.sender,
-            sealer=sealer,
+            uploader=self.sender,
+            batch_builder=sealer,
             spool=self.spool,
-            state=self.state,
+            state_dir=self.state,
             clock=clock,
             rng=rng,
-            probe_command=command or [sys.executable, "-m", "tests.support.in_memory_prober", str(start_s)],
+            prober_command=command or [sys.executable, "-m", "tests.support.in_memory_prober", str(start_s)],
             resolver=Resolver(look_up),
         )
         self.error: BaseException | None = None
@@ -86,7 +90,7 @@ class LiveAgent:
     def _run(self) -> None:
         try:
             self.loop.run()
-        except BaseException as error:  # noqa: BLE001 - handed to the test
+        except BaseException as error:
             self.error = error
 
     def start(self) -> LiveAgent:
@@ -95,7 +99,7 @@ class LiveAgent:
         return self
 
     @property
-    def runs(self) -> bool:
+    def is_running(self) -> bool:
         """Whether the loop has not ended."""
         return self._thread.is_alive()
 
@@ -107,42 +111,42 @@ class LiveAgent:
 
     def wait(self) -> None:
         """Return when it has ended."""
-        self._thread.join(PATIENCE_S)
-        assert not self.runs, "the loop does not end"
+        self._thread.join(WAIT_TIMEOUT_S)
+        assert not self.is_running, "the loop does not end"
 
-    def accepted(self) -> set[BatchId]:
+    def read_accepted(self) -> set[BatchId]:
         """What it promised so far."""
-        return {BatchId(one.epoch, one.seq) for one in read({"fra1": self.directory / "oracle"}).accepted}
+        return {BatchId(one.epoch, one.seq) for one in read_oracle_files({"fra1": self.directory / "oracle"}).accepted}
 
-    def lost(self, store: Store) -> set[BatchId]:
+    def find_lost(self, store: Store) -> set[BatchId]:
         """What it promised and what is neither in the journal nor, now that it has ended, in its spool."""
-        spool = self.reopened()
-        left = {one.id for one in waiting(spool)}
+        spool = self.reopen_spool()
+        left = {one.id for one in iter_waiting(spool)}
         spool.close()
-        return self.accepted() - set(journal(store)) - left
+        return self.read_accepted() - set(read_journal(store)) - left
 
-    def reopened(self) -> WitnessedSpool:
+    def reopen_spool(self) -> WitnessedSpool:
         """The spool of an agent that has ended."""
         return WitnessedSpool(
             oracle=OracleFile(self.directory / "oracle"),
-            files=DirectoryFiles(self.directory / "spool"),
+            file_system=DirectoryFileSystem(self.directory / "spool"),
             clock=self.clock,
             make_epoch=lambda: secrets.token_hex(16),
-            limits=SpoolLimits(),
+            quota=SpoolQuota(),
         )
 
 
-def journal(store: Store) -> dict[BatchId, wire.Batch]:
+def read_journal(store: Store) -> dict[BatchId, wire.Batch]:
     """Every batch the collector has."""
     with store.read() as reader:
         bodies = list(reader.connection.execute(select(tables.batch.c.body)))
-    batches = [unpack(bytes(body)) for (body,) in bodies]
+    batches = [unpack_batch(bytes(body)) for (body,) in bodies]
     return {BatchId(batch.epoch, batch.seq): batch for batch in batches}
 
 
-def until(true: Callable[[], object], what: str = "it") -> None:
+def wait_until(condition: Callable[[], object], what: str = "it") -> None:
     """Return when ``true()`` is."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < deadline, f"{what} did not come within {PATIENCE_S:g} s"
+    deadline = time.monotonic() + WAIT_TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come within {WAIT_TIMEOUT_S:g} s"
         time.sleep(0.02)

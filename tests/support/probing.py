@@ -7,4 +7,4 @@ from leadline_agent.probe.engine import Prober
 
 def has_finished(prober: Prober) -> bool:
     """Return True if no aim has a slot left and every outcome was reported."""
-    return not len(prober._agenda) and not prober._open_count
+    return not len(prober._due_queue) and not prober._pending_count

@@ -12,16 +12,16 @@ from leadline.clock import Clock
 from leadline.model import ErrorBound, Failure, Miss, Window
 from leadline.wire import batch as wire
 from leadline_collector.db.transactions import Store
-from leadline_collector.ingest.batch_store import ingest
+from leadline_collector.ingest.batch_store import ingest_batch
 from leadline_collector.mesh import service as mesh_service
 from leadline_collector.mesh import store as mesh_store
-from leadline_collector.mesh.store import Numbered, PathIds
+from leadline_collector.mesh.store import NamedId, PathIds
 from leadline_collector.rollup import hour_reader
 from leadline_collector.windows import store as window_store
-from leadline_collector.windows.rows import COLUMNS
+from leadline_collector.windows.rows import WINDOW_COLUMNS
 from leadline_verdict.series import COLUMNS as SERIES_COLUMNS
-from leadline_verdict.series import NONE, PathSeries, empty_columns
-from tests.support.documents import MESH, NOW_S, batch, body
+from leadline_verdict.series import MISSING, PathSeries, make_empty_columns
+from tests.support.documents import MESH, NOW_S, build_batch, encode_body
 
 DAY_S = 86_400
 #: Midnight of the day of ``NOW_S``.
@@ -32,72 +32,74 @@ MIDNIGHT_S = NOW_S - NOW_S % DAY_S
 SEQ_MAX = 1_000_000
 
 
-class Site:
+class RollupFixture:
     """The mesh of two sites, and its agents as ingest knows them."""
 
     def __init__(self, store: Store, clock: Clock, mesh: str = MESH) -> None:
         self.store = store
-        mesh_service.apply(store, clock, mesh.encode())
+        mesh_service.apply_mesh(store, clock, mesh.encode())
         with store.read() as reader:
-            self.agents: dict[str, Numbered] = {
-                agent.name: agent for agent in mesh_store.load_agents(reader.connection)
-            }
+            self.agents: dict[str, NamedId] = {agent.name: agent for agent in mesh_store.load_agents(reader.connection)}
             self.targets = {target.name: target.id for target in mesh_store.load_targets(reader.connection)}
         self._seq = 0
 
-    def path(self, agent: str = "fra1", target: str = "ams1") -> PathIds:
+    def find_path(self, agent: str = "fra1", target: str = "ams1") -> PathIds:
         """A path by name."""
         return PathIds(src_id=self.agents[agent].id, dst_id=self.targets[target])
 
-    def send(self, *windows: Window, agent: str = "fra1", target: str = "ams1", received_s: int | None = None) -> None:
+    def store_windows(
+        self, *windows: Window, agent: str = "fra1", target: str = "ams1", received_s: int | None = None
+    ) -> None:
         """Store windows of a path in one batch, if there are any."""
         if not windows:
             return
         self._seq += 1
         last_s = max(window.start_s for window in windows)
-        document = batch(
+        document = build_batch(
             *((target, window) for window in windows),
             agent=agent,
             seq=SEQ_MAX - self._seq,
             sealed_at_s=last_s + 70 + self._seq,
         )
-        ingest(self.store, self.agents[agent], body(document), "gzip", (received_s or last_s + 90) * 1_000_000)
+        ingest_batch(
+            self.store, self.agents[agent], encode_body(document), "gzip", (received_s or last_s + 90) * 1_000_000
+        )
 
-    def rows(self, path: PathIds) -> list[dict[str, Any]]:
+    def read_rows(self, path: PathIds) -> list[dict[str, Any]]:
         """Every stored window of a path."""
         with self.store.read() as reader:
-            found = window_store.load_path_windows(reader.connection, path, COLUMNS, 0, 1 << 40)
-        return [dict(zip(COLUMNS, row, strict=True)) for row in found]
+            found = window_store.load_path_windows(reader.connection, path, WINDOW_COLUMNS, 0, 1 << 40)
+        return [dict(zip(WINDOW_COLUMNS, row, strict=True)) for row in found]
 
-    def series(self, path: PathIds, start_s: int, end_s: int) -> PathSeries:
+    def load_series(self, path: PathIds, start_s: int, end_s: int) -> PathSeries:
         """What the store says of the path."""
         with self.store.read() as reader:
-            return hour_reader.series(reader.connection, path.src_id, path.dst_id, start_s, end_s)
+            return hour_reader.load_series(reader.connection, path.src_id, path.dst_id, start_s, end_s)
 
-    def direct(self, path: PathIds, start_s: int, end_s: int) -> PathSeries:
+    def load_series_from_windows(self, path: PathIds, start_s: int, end_s: int) -> PathSeries:
         """The same from the windows themselves, one by one."""
-        columns = empty_columns((end_s - start_s) // 60)
-        rows = [row for row in self.rows(path) if start_s <= row["t"] < end_s]
+        columns = make_empty_columns((end_s - start_s) // 60)
+        rows = [row for row in self.read_rows(path) if start_s <= row["t"] < end_s]
         for row in rows:
             for name in SERIES_COLUMNS:
-                columns[name][(row["t"] - start_s) // 60] = NONE if row[name] is None else row[name]
-        return PathSeries.of(start_s, columns, simulated=any(row["epoch"] is None for row in rows))
+                columns[name][(row["t"] - start_s) // 60] = MISSING if row[name] is None else row[name]
+        return PathSeries.from_columns(start_s, columns, simulated=any(row["epoch"] is None for row in rows))
 
 
-def same(one: PathSeries, other: PathSeries) -> bool:
+def is_same_series(one: PathSeries, other: PathSeries) -> bool:
     """True if both say the same of every minute."""
     return one.simulated == other.simulated and all(
-        one.column(name).tolist() == other.column(name).tolist() for name in SERIES_COLUMNS
+        one.get_column(name).tolist() == other.get_column(name).tolist() for name in SERIES_COLUMNS
     )
 
 
-def table(store: Store, which: Table) -> list[tuple[Any, ...]]:
+def read_table(store: Store, which: Table) -> list[tuple[Any, ...]]:
     """Everything in a table, in the order of its key."""
     with store.read() as reader:
         return [tuple(row) for row in reader.connection.execute(select(which).order_by(*which.primary_key))]
 
 
-def anything(rng: random.Random, start_s: int) -> Window:
+def make_random_window(rng: random.Random, start_s: int) -> Window:
     """A window of any state, with any failures, duplicates and error bound."""
     level = rng.choice([3_000, 4_990, 5_000, 5_010, 9_000])
     missing = set(rng.sample(range(60), rng.choice([0, 0, 0, 1, 2, 4, 13, 60])))
@@ -112,11 +114,11 @@ def anything(rng: random.Random, start_s: int) -> Window:
     )
 
 
-def some(rng: random.Random, first_s: int, end_s: int, share: float = 0.7) -> Sequence[Window]:
+def make_random_windows(rng: random.Random, first_s: int, end_s: int, share: float = 0.7) -> Sequence[Window]:
     """Windows of some of the minutes."""
-    return [anything(rng, t) for t in range(first_s, end_s, 60) if rng.random() < share]
+    return [make_random_window(rng, t) for t in range(first_s, end_s, 60) if rng.random() < share]
 
 
-def series_of(window: Window) -> wire.Series:
+def encode_series(window: Window) -> wire.Series:
     """As it travels."""
-    return wire.series("ams1", "192.0.2.3", window)
+    return wire.to_series("ams1", "192.0.2.3", window)

@@ -6,18 +6,18 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from leadline.propagation import Floors
+from leadline.propagation import PropagationDelay
 from leadline_verdict.pair import PairWindows, PathWindows
-from leadline_verdict.series import NONE, IntColumn, PathSeries, empty_columns
+from leadline_verdict.series import MISSING, IntColumn, PathSeries, make_empty_columns
 
 DAY = 1_440
 #: A Monday, 00:00 UTC.
 START_S = 1_788_739_200
 
 
-def columns(days: int, rtt_us: int = 4_000) -> dict[str, IntColumn]:
+def build_columns(days: int, rtt_us: int = 4_000) -> dict[str, IntColumn]:
     """Whole windows of 60 replies of nearly ``rtt_us``."""
-    found = empty_columns(days * DAY)
+    found = make_empty_columns(days * DAY)
     for name in ("expected", "sent", "received"):
         found[name][:] = 60
     for name, more in (("min_us", -100), ("mean_us", 0), ("p50_us", 0), ("p95_us", 50), ("p99_us", 80), ("max_us", 90)):
@@ -27,34 +27,34 @@ def columns(days: int, rtt_us: int = 4_000) -> dict[str, IntColumn]:
     return found
 
 
-def slow(found: Mapping[str, IntColumn], minutes: Iterable[int], more_us: int = 10_000) -> None:
+def add_delay(columns: Mapping[str, IntColumn], minutes: Iterable[int], extra_us: int = 10_000) -> None:
     """Make these minutes slower."""
     places = list(minutes)
     for name in ("mean_us", "p50_us", "p95_us", "p99_us", "max_us"):
-        found[name][places] += more_us
+        columns[name][places] += extra_us
 
 
-def lose(found: Mapping[str, IntColumn], minutes: Iterable[int], lost: int = 60) -> None:
+def lose_probes(columns: Mapping[str, IntColumn], minutes: Iterable[int], lost: int = 60) -> None:
     """Lose so many of the 60 probes of these minutes."""
     places = list(minutes)
-    found["received"][places] -= lost
+    columns["received"][places] -= lost
     for name in ("p95_us", "p99_us", "pdv_us"):
-        found[name][places] = NONE
+        columns[name][places] = MISSING
     if lost == 60:
         for name in ("min_us", "mean_us", "p50_us", "max_us"):
-            found[name][places] = NONE
+            columns[name][places] = MISSING
 
 
-def forget(found: Mapping[str, IntColumn], minutes: Iterable[int]) -> None:
+def drop_minutes(columns: Mapping[str, IntColumn], minutes: Iterable[int]) -> None:
     """Leave these minutes out."""
     places = list(minutes)
-    for name, column in empty_columns(1).items():
-        found[name][places] = column[0]
+    for name, column in make_empty_columns(1).items():
+        columns[name][places] = column[0]
 
 
-def pair(*paths: Mapping[str, IntColumn], floors: Floors | None = None) -> PairWindows:
+def build_pair(*paths: Mapping[str, IntColumn], floors: PropagationDelay | None = None) -> PairWindows:
     """A pair with these paths."""
-    series = [PathSeries.of(START_S, one) for one in paths]
+    series = [PathSeries.from_columns(START_S, one) for one in paths]
     minutes = len(series[0]) if series else 28 * DAY
     nothing = np.zeros(minutes, dtype=np.bool_)
     return PairWindows(
@@ -65,7 +65,7 @@ def pair(*paths: Mapping[str, IntColumn], floors: Floors | None = None) -> PairW
         paths=tuple(
             PathWindows(agent=f"fra{number}", target="ams1", series=one) for number, one in enumerate(series, 1)
         ),
-        floors=floors,
-        ambiguous=nothing,
-        explained=nothing,
+        propagation_delay=floors,
+        ambiguous_minutes=nothing,
+        explained_minutes=nothing,
     )

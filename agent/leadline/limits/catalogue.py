@@ -31,7 +31,7 @@ from leadline.errors import ConfigError
 from leadline.wire.codec import convert
 
 #: Enough to find a mistyped id, few enough for one line.
-NEAREST_MAX = 3
+SUGGESTIONS_MAX = 3
 
 
 class Metric(StrEnum):
@@ -55,7 +55,7 @@ class Comparison(StrEnum):
     LESS_EQUAL = "<="
     GREATER_EQUAL = ">="
 
-    def holds(self, observed: int, limit: int) -> bool:
+    def is_met(self, observed: int, limit: int) -> bool:
         """True when ``observed`` meets ``limit``; both integers of one unit."""
         if self is Comparison.LESS:
             return observed < limit
@@ -101,7 +101,7 @@ class Leg(StrEnum):
     EDGE_TO_EDGE = "edge-to-edge"
 
 
-class Scope(StrEnum):
+class UseCase(StrEnum):
     """Which job the limit belongs to."""
 
     LIVE_MIGRATION = "live-migration"
@@ -120,7 +120,7 @@ class Strength(StrEnum):
     DEFAULT = "default"
 
 
-class Status(StrEnum):
+class LifecycleStatus(StrEnum):
     """Where the product version stands in its life."""
 
     CURRENT = "current"
@@ -128,7 +128,7 @@ class Status(StrEnum):
     END_OF_SUPPORT = "end-of-support"
 
 
-class Confidence(StrEnum):
+class SourceConfidence(StrEnum):
     """Whose text was read."""
 
     VENDOR = "vendor"
@@ -136,7 +136,7 @@ class Confidence(StrEnum):
     UNVERIFIED = "unverified"
 
 
-class ReadIn(StrEnum):
+class Provenance(StrEnum):
     """Where the source's text was read: a report that cites a copy says so."""
 
     VENDOR_PAGE = "vendor page"
@@ -148,7 +148,7 @@ class ReadIn(StrEnum):
     NO_SOURCE = "no source"
 
 
-class Evaluable(StrEnum):
+class Evaluability(StrEnum):
     """Can the limit be judged from pings between agents?"""
 
     YES = "yes"
@@ -158,7 +158,7 @@ class Evaluable(StrEnum):
 
 
 #: The one unit of a metric; metrics that are missing here are printed with the unit they carry.
-_UNITS = {
+_METRIC_UNITS = {
     Metric.RTT: "ms",
     Metric.ONE_WAY: "ms",
     Metric.JITTER: "ms",
@@ -168,17 +168,17 @@ _UNITS = {
     Metric.MTU: "bytes",
 }
 
-Id = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]*[a-z0-9]\Z", max_length=100)]
+CatalogueId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]*[a-z0-9]\Z", max_length=100)]
 Text = Annotated[str, Meta(min_length=1, max_length=1_000)]
 Url = Annotated[str, Meta(pattern=r"^https?://[^\s]+\Z", max_length=500)]
 Seconds = Annotated[int, Meta(gt=0)]
 
 
-class _Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _CatalogueEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of the data file."""
 
 
-class Source(_Entry, frozen=True, kw_only=True):
+class SourceDocument(_CatalogueEntry, frozen=True, kw_only=True):
     """A document; ``url`` is None only where an unverified limit has none."""
 
     title: Text
@@ -188,7 +188,7 @@ class Source(_Entry, frozen=True, kw_only=True):
     published: Text | None = None
 
 
-class TimeWindow(_Entry, frozen=True, kw_only=True):
+class TimeWindow(_CatalogueEntry, frozen=True, kw_only=True):
     """A vendor's own rule over time. ``peak_limit`` is in the unit of the limit."""
 
     window_s: Seconds | None = None
@@ -197,15 +197,15 @@ class TimeWindow(_Entry, frozen=True, kw_only=True):
     peak_horizon_s: Seconds | None = None
 
 
-class Limit(_Entry, frozen=True, kw_only=True):
+class Limit(_CatalogueEntry, frozen=True, kw_only=True):
     """One published number with what the vendor says about it and where that was read."""
 
-    id: Id
+    id: CatalogueId
     vendor: Text
     product: Text
     versions: Text
     feature: Text
-    scope: Scope
+    scope: UseCase
     metric: Metric
     #: The number is for one direction; otherwise for the round trip.
     one_way: bool = False
@@ -220,13 +220,13 @@ class Limit(_Entry, frozen=True, kw_only=True):
     strength: Strength
     license: Text | None = None
     other_requirements: tuple[Text, ...] = ()
-    status: Status
-    confidence: Confidence
-    read_in: ReadIn
-    icmp_evaluable: Evaluable
+    status: LifecycleStatus
+    confidence: SourceConfidence
+    read_in: Provenance
+    icmp_evaluable: Evaluability
     notes: Text | None = None
-    source: Source
-    additional_sources: tuple[Source, ...] = msgspec.field(default=(), name="additional_source")
+    source: SourceDocument
+    additional_sources: tuple[SourceDocument, ...] = msgspec.field(default=(), name="additional_source")
 
     def __post_init__(self) -> None:
         self._check_number()
@@ -235,7 +235,7 @@ class Limit(_Entry, frozen=True, kw_only=True):
     def _check_number(self) -> None:
         if not self.value > 0:
             raise ValueError(f"{self.id}: {self.value} is no limit, use a number above 0")
-        if (unit := _UNITS.get(self.metric)) and self.unit != unit:
+        if (unit := _METRIC_UNITS.get(self.metric)) and self.unit != unit:
             raise ValueError(f"{self.id}: {self.metric} in {self.unit!r} instead of {unit!r}")
         is_floor = self.metric in (Metric.BANDWIDTH, Metric.MTU) and self.statistic is not Statistic.DEFAULT_CAP
         if is_floor != (self.comparison is Comparison.GREATER_EQUAL):
@@ -246,8 +246,8 @@ class Limit(_Entry, frozen=True, kw_only=True):
             raise ValueError(f"{self.id}: {self.value} ms is not a whole number of microseconds")
 
     def _check_source(self) -> None:
-        unverified = self.confidence is Confidence.UNVERIFIED
-        if unverified != (self.read_in is ReadIn.NO_SOURCE):
+        unverified = self.confidence is SourceConfidence.UNVERIFIED
+        if unverified != (self.read_in is Provenance.NO_SOURCE):
             raise ValueError(f"{self.id}: 'unverified' and 'no source' go together")
         if self.source.url is None and not unverified:
             raise ValueError(f"{self.id}: the source has no address")
@@ -268,39 +268,39 @@ class Limit(_Entry, frozen=True, kw_only=True):
         return f"{self.comparison} {self.value} {'%' if self.unit == 'percent' else self.unit}"
 
 
-class Profile(_Entry, frozen=True, kw_only=True):
+class Profile(_CatalogueEntry, frozen=True, kw_only=True):
     """The limits a feature needs: all of ``all_of`` must hold, ``declared`` ones are stated by the operator."""
 
-    id: Id
+    id: CatalogueId
     title: Text
-    all_of: Annotated[tuple[Id, ...], Meta(min_length=1)]
-    declared: tuple[Id, ...] = ()
+    all_of: Annotated[tuple[CatalogueId, ...], Meta(min_length=1)]
+    declared: tuple[CatalogueId, ...] = ()
     #: What a reader must know before using it; set for a profile made of one unverified limit.
     note: Text | None = None
 
 
-class NonNumeric(_Entry, frozen=True, kw_only=True):
+class NonNumericStatement(_CatalogueEntry, frozen=True, kw_only=True):
     """What a vendor says about the network without a number."""
 
-    id: Id
+    id: CatalogueId
     vendor: Text
     product: Text
     what: Text
-    confidence: Confidence
-    source: Source
+    confidence: SourceConfidence
+    source: SourceDocument
 
 
-class Conflict(_Entry, frozen=True, kw_only=True):
+class SourceConflict(_CatalogueEntry, frozen=True, kw_only=True):
     """Sources that disagree or are often confused, and which figure is used here."""
 
-    id: Id
-    entries: Annotated[tuple[Id, ...], Meta(min_length=1)]
+    id: CatalogueId
+    entries: Annotated[tuple[CatalogueId, ...], Meta(min_length=1)]
     summary: Text
     newer: Text
     use: Text
 
 
-class Gap(_Entry, frozen=True, kw_only=True):
+class OpenQuestion(_CatalogueEntry, frozen=True, kw_only=True):
     """What was looked for and not found, and where a person should check."""
 
     item: Text
@@ -308,14 +308,14 @@ class Gap(_Entry, frozen=True, kw_only=True):
     check: Text
 
 
-class _Document(_Entry, frozen=True, kw_only=True):
+class _CatalogueFile(_CatalogueEntry, frozen=True, kw_only=True):
     """The data file as a whole."""
 
     limit: tuple[Limit, ...]
     profile: tuple[Profile, ...]
-    conflict: tuple[Conflict, ...] = ()
-    non_numeric: tuple[NonNumeric, ...] = ()
-    gap: tuple[Gap, ...] = ()
+    conflict: tuple[SourceConflict, ...] = ()
+    non_numeric: tuple[NonNumericStatement, ...] = ()
+    gap: tuple[OpenQuestion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -324,65 +324,65 @@ class Catalogue:
 
     limits: Mapping[str, Limit]
     profiles: Mapping[str, Profile]
-    conflicts: tuple[Conflict, ...]
-    non_numeric: tuple[NonNumeric, ...]
-    gaps: tuple[Gap, ...]
+    conflicts: tuple[SourceConflict, ...]
+    non_numeric: tuple[NonNumericStatement, ...]
+    open_questions: tuple[OpenQuestion, ...]
     digest: str
 
-    def limit(self, limit_id: str) -> Limit:
+    def get_limit(self, limit_id: str) -> Limit:
         """The limit; ConfigError with the nearest ids when there is none."""
         if limit_id not in self.limits:
-            raise _unknown("limit", limit_id, self.limits)
+            raise _unknown_id_error("limit", limit_id, self.limits)
         return self.limits[limit_id]
 
-    def profile(self, profile_id: str) -> Profile:
+    def get_profile(self, profile_id: str) -> Profile:
         """The profile, or a limit as a profile of one; ConfigError with the nearest ids when there is neither."""
         if profile_id in self.profiles:
             return self.profiles[profile_id]
         if profile_id in self.limits:
-            return _profile_of(self.limits[profile_id])
-        raise _unknown("profile", profile_id, [*self.profiles, *self.limits])
+            return _make_single_limit_profile(self.limits[profile_id])
+        raise _unknown_id_error("profile", profile_id, [*self.profiles, *self.limits])
 
-    def limits_of(self, profile: Profile) -> tuple[Limit, ...]:
+    def get_required_limits(self, profile: Profile) -> tuple[Limit, ...]:
         """The limits that must hold, in the order of the profile."""
-        return tuple(self.limit(limit_id) for limit_id in profile.all_of)
+        return tuple(self.get_limit(limit_id) for limit_id in profile.all_of)
 
-    def declared_of(self, profile: Profile) -> tuple[Limit, ...]:
+    def get_declared_limits(self, profile: Profile) -> tuple[Limit, ...]:
         """The limits the operator has to vouch for, because a ping cannot show them."""
-        return tuple(self.limit(limit_id) for limit_id in profile.declared)
+        return tuple(self.get_limit(limit_id) for limit_id in profile.declared)
 
-    def conflicts_of(self, limit_id: str) -> tuple[Conflict, ...]:
+    def get_conflicts(self, limit_id: str) -> tuple[SourceConflict, ...]:
         """The conflicts a limit takes part in."""
         return tuple(conflict for conflict in self.conflicts if limit_id in conflict.entries)
 
 
 @cache
-def catalogue() -> Catalogue:
+def load_catalogue() -> Catalogue:
     """The catalogue that is packaged with leadline; read once (about 30 ms)."""
-    return decode(files("leadline").joinpath("data", "limits.toml").read_bytes())
+    return parse_catalogue(files("leadline").joinpath("data", "limits.toml").read_bytes())
 
 
-def decode(data: bytes) -> Catalogue:
+def parse_catalogue(data: bytes) -> Catalogue:
     """The catalogue of a data file; ConfigError says what is wrong in it."""
     try:
-        document = convert(tomllib.loads(data.decode(), parse_float=Decimal), _Document)
+        document = convert(tomllib.loads(data.decode(), parse_float=Decimal), _CatalogueFile)
     except (ValueError, msgspec.ValidationError) as error:
         raise ConfigError("limits.toml", str(error)) from error
-    for problem in _problems(document):
+    for problem in _find_problems(document):
         raise ConfigError("limits.toml", problem)
     return Catalogue(
         limits=MappingProxyType({limit.id: limit for limit in document.limit}),
         profiles=MappingProxyType({profile.id: profile for profile in document.profile}),
         conflicts=document.conflict,
         non_numeric=document.non_numeric,
-        gaps=document.gap,
+        open_questions=document.gap,
         digest=hashlib.sha256(data).hexdigest(),
     )
 
 
-def _problems(document: _Document) -> Iterator[str]:
+def _find_problems(document: _CatalogueFile) -> Iterator[str]:
     """What no single table can know: ids used twice, references to nothing, profiles on sand."""
-    entries: tuple[Limit | Profile | NonNumeric | Conflict, ...] = (
+    entries: tuple[Limit | Profile | NonNumericStatement | SourceConflict, ...] = (
         *document.limit,
         *document.profile,
         *document.non_numeric,
@@ -394,7 +394,7 @@ def _problems(document: _Document) -> Iterator[str]:
         for name in (*profile.all_of, *profile.declared):
             if name not in limits:
                 yield f"profile {profile.id} names {name}, which is no limit"
-            elif limits[name].confidence is Confidence.UNVERIFIED:
+            elif limits[name].confidence is SourceConfidence.UNVERIFIED:
                 yield f"profile {profile.id} rests on {name}, which is unverified"
     for conflict in document.conflict:
         yield from (
@@ -402,17 +402,17 @@ def _problems(document: _Document) -> Iterator[str]:
         )
 
 
-def _profile_of(limit: Limit) -> Profile:
-    unverified = limit.confidence is Confidence.UNVERIFIED
+def _make_single_limit_profile(limit: Limit) -> Profile:
+    unverified = limit.confidence is SourceConfidence.UNVERIFIED
     note = "unverified: nobody has read this number in a source; it is no evidence" if unverified else None
     return Profile(
         id=limit.id, title=f"{limit.product} {limit.versions}: {limit.feature}", all_of=(limit.id,), note=note
     )
 
 
-def _unknown(kind: str, name: str, known: Iterable[str]) -> ConfigError:
+def _unknown_id_error(kind: str, name: str, known: Iterable[str]) -> ConfigError:
     names = list(known)
-    near = [known_name for known_name in names if name in known_name][:NEAREST_MAX]
-    near = near or get_close_matches(name, names, n=NEAREST_MAX, cutoff=0.5)
+    near = [known_name for known_name in names if name in known_name][:SUGGESTIONS_MAX]
+    near = near or get_close_matches(name, names, n=SUGGESTIONS_MAX, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else "`leadline limits list` shows them all"
     return ConfigError(kind, f"{name!r} is not known; {hint}")

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from leadline.evaluation import NotJudged, criterion
-from leadline.limits.catalogue import Limit, Metric, ReadIn, Statistic, TimeWindow
+from leadline.evaluation import UnevaluableLimit, derive_criterion
+from leadline.limits.catalogue import Limit, Metric, Provenance, Statistic, TimeWindow
 
 #: The most frequent answer of a source.
 NOT_STATED = "not stated"
-_METRICS = {Metric.RTT: "round trip", Metric.ONE_WAY: "latency", Metric.MTU: "MTU"}
+_METRIC_NAMES = {Metric.RTT: "round trip", Metric.ONE_WAY: "latency", Metric.MTU: "MTU"}
 
 
-def metric(limit: Limit) -> str:
+def describe_metric(limit: Limit) -> str:
     """What is limited: ``round trip``, ``latency of one direction``."""
-    metric = _METRICS.get(limit.metric, limit.metric.value)
+    metric = _METRIC_NAMES.get(limit.metric, limit.metric.value)
     return f"{metric} of one direction" if limit.one_way else metric
 
 
-def statistic(limit: Limit) -> str:
+def describe_statistic(limit: Limit) -> str:
     """What the source says its number applies to, with its own qualifications; "not stated" where it is silent."""
     stated = NOT_STATED if limit.statistic is Statistic.UNSPECIFIED else limit.statistic.value
-    parts = (stated, limit.statistic_note, limit.jitter_definition, _time_window(limit.time_window, limit.unit))
+    parts = (
+        stated,
+        limit.statistic_note,
+        limit.jitter_definition,
+        _describe_time_window(limit.time_window, limit.unit),
+    )
     return "; ".join(part for part in parts if part)
 
 
-def _time_window(window: TimeWindow | None, unit: str) -> str | None:
+def _describe_time_window(window: TimeWindow | None, unit: str) -> str | None:
     if window is None:
         return None
     parts = [f"over {window.window_s} s" if window.window_s else None]
@@ -33,15 +38,15 @@ def _time_window(window: TimeWindow | None, unit: str) -> str | None:
     return " ".join(part for part in parts if part)
 
 
-def judged_by(limit: Limit) -> list[str]:
+def describe_evaluation(limit: Limit) -> list[str]:
     """How windows are judged by a limit and what is assumed for it, or why they are not: one or two sentences."""
-    answer = criterion(limit)
-    if isinstance(answer, NotJudged):
+    answer = derive_criterion(limit)
+    if isinstance(answer, UnevaluableLimit):
         return [f"not judged: {answer.reason}"]
-    beside = f", with {answer.sensitivity} beside it" if answer.sensitivity else ""
-    return [f"{answer.rule}{beside}", *([f"assumed: {answer.approximation}"] if answer.approximation else [])]
+    beside = f", with {answer.stricter_statistic} beside it" if answer.stricter_statistic else ""
+    return [f"{answer.description}{beside}", *([f"assumed: {answer.approximation}"] if answer.approximation else [])]
 
 
-def read_in(limit: Limit) -> str:
+def describe_provenance(limit: Limit) -> str:
     """Where the source's text was read."""
-    return "nowhere: unverified, no evidence" if limit.read_in is ReadIn.NO_SOURCE else limit.read_in.value
+    return "nowhere: unverified, no evidence" if limit.read_in is Provenance.NO_SOURCE else limit.read_in.value

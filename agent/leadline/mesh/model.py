@@ -33,7 +33,7 @@ class PairSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class ProbePath:
     """A path to be probed: one agent, one target."""
 
     source: str
@@ -53,36 +53,36 @@ class Mesh:
     #: Every directed pair that is probed, in the order of the file.
     pairs: Mapping[Pair, PairSettings]
 
-    def site(self, name: str) -> Site:
+    def get_site(self, name: str) -> Site:
         """The site of that name; KeyError if the mesh has none."""
         return {site.name: site for site in self.sites}[name]
 
-    def routes(self) -> Iterator[Route]:
+    def iter_paths(self) -> Iterator[ProbePath]:
         """Every path: each agent of the source site with each agent and host of the destination site."""
         for pair, settings in self.pairs.items():
             for agent in self.agents:
                 if agent.site == pair.source:
-                    yield from self._routes_from(agent, pair, settings)
+                    yield from self._iter_paths_from(agent, pair, settings)
 
-    def _routes_from(self, agent: Endpoint, pair: Pair, settings: PairSettings) -> Iterator[Route]:
+    def _iter_paths_from(self, agent: Endpoint, pair: Pair, settings: PairSettings) -> Iterator[ProbePath]:
         for host in (*self.agents, *self.hosts):
             if host.site == pair.destination:
                 target = Target(name=host.name, site=host.site, address=host.address, settings=settings.probe)
-                yield Route(source=agent.name, target=target, pair=pair)
+                yield ProbePath(source=agent.name, target=target, pair=pair)
 
-    def plan(self, agent_name: str, version: int) -> Plan:
+    def build_plan(self, agent_name: str, mesh_version: int) -> Plan:
         """What this agent has to measure; KeyError if the mesh has no such agent."""
         agent = {agent.name: agent for agent in self.agents}[agent_name]
         return Plan(
-            mesh_version=version,
+            mesh_version=mesh_version,
             agent=agent.name,
             site=agent.site,
             source_address=agent.address,
-            targets=[_plan_target(route.target) for route in self.routes() if route.source == agent_name],
+            targets=[_to_plan_target(route.target) for route in self.iter_paths() if route.source == agent_name],
         )
 
 
-def _plan_target(target: Target) -> PlanTarget:
+def _to_plan_target(target: Target) -> PlanTarget:
     settings = target.settings
     return PlanTarget(
         name=target.name,

@@ -18,9 +18,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Meta, Struct
 
-from leadline.durations import duration_ms
+from leadline.durations import parse_duration_ms
 from leadline.errors import ConfigError
-from leadline.limits.catalogue import catalogue
+from leadline.limits.catalogue import load_catalogue
 from leadline.mesh.model import Endpoint, Mesh, PairSettings
 from leadline.model import Pair, ProbeSettings, Site, check_address, check_name
 from leadline.wire.codec import convert
@@ -32,10 +32,10 @@ FILE_BYTES_MAX = 1 << 20
 PROBES_PER_SECOND_MAX = 10_000
 
 Text = Annotated[str, Meta(min_length=1, max_length=253)]
-Pairs = list[tuple[Text, Text]]
+SitePairs = list[tuple[Text, Text]]
 
 
-class Kind(StrEnum):
+class GroupKind(StrEnum):
     """How the sites of a group are joined."""
 
     FULL_MESH = "full-mesh"
@@ -43,11 +43,11 @@ class Kind(StrEnum):
     PAIRS = "pairs"
 
 
-class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _MeshTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of the file, as written."""
 
 
-class _Probe(_Table, frozen=True, kw_only=True):
+class _ProbeTable(_MeshTable, frozen=True, kw_only=True):
     interval: Text | None = None
     timeout: Text | None = None
     payload_bytes: int | None = None
@@ -55,7 +55,7 @@ class _Probe(_Table, frozen=True, kw_only=True):
     dont_fragment: bool | None = None
 
 
-class _Site(_Table, frozen=True, kw_only=True):
+class _SiteTable(_MeshTable, frozen=True, kw_only=True):
     name: Text
     latitude: float
     longitude: float
@@ -64,94 +64,96 @@ class _Site(_Table, frozen=True, kw_only=True):
     simulated: bool = False
 
 
-class _Host(_Table, frozen=True, kw_only=True):
+class _HostTable(_MeshTable, frozen=True, kw_only=True):
     name: Text
     site: Text
     address: Text
 
 
-class _Group(_Table, frozen=True, kw_only=True):
+class _GroupTable(_MeshTable, frozen=True, kw_only=True):
     name: Text
-    kind: Kind
+    kind: GroupKind
     sites: list[Text] = []
     hub: Text | None = None
-    pairs: Pairs = []
+    pairs: SitePairs = []
     profiles: Annotated[list[Text], Meta(min_length=1)] | None = None
-    probe: _Probe = _Probe()
+    probe: _ProbeTable = _ProbeTable()
 
 
-class _Override(_Table, frozen=True, kw_only=True):
-    pairs: Annotated[Pairs, Meta(min_length=1)]
-    probe: _Probe
+class _OverrideTable(_MeshTable, frozen=True, kw_only=True):
+    pairs: Annotated[SitePairs, Meta(min_length=1)]
+    probe: _ProbeTable
 
 
-class _File(_Table, frozen=True, kw_only=True):
+class _MeshFile(_MeshTable, frozen=True, kw_only=True):
     profiles: list[Text] = []
-    probe: _Probe = _Probe()
-    site: Annotated[list[_Site], Meta(min_length=1)]
-    agent: list[_Host] = []
-    host: list[_Host] = []
-    group: Annotated[list[_Group], Meta(min_length=1)]
-    override: list[_Override] = []
+    probe: _ProbeTable = _ProbeTable()
+    site: Annotated[list[_SiteTable], Meta(min_length=1)]
+    agent: list[_HostTable] = []
+    host: list[_HostTable] = []
+    group: Annotated[list[_GroupTable], Meta(min_length=1)]
+    override: list[_OverrideTable] = []
 
 
 def parse_mesh(text: str) -> Mesh:
     """The mesh a file describes; ConfigError says what is wrong and in which line."""
-    return _Reader(text).mesh()
+    return _MeshParser(text).parse()
 
 
-class _Reader:
+class _MeshParser:
     """One reading of one file: knows the lines its errors name."""
 
     def __init__(self, text: str) -> None:
         if len(text.encode()) > FILE_BYTES_MAX:
             raise ConfigError("mesh file", f"larger than {FILE_BYTES_MAX} bytes")
-        self._lines = _table_lines(text)
-        self._file = self._decoded(text)
+        self._lines = _index_table_lines(text)
+        self._file = self._decode(text)
 
-    def _decoded(self, text: str) -> _File:
+    def _decode(self, text: str) -> _MeshFile:
         try:
-            return convert(tomllib.loads(text), _File)
+            return convert(tomllib.loads(text), _MeshFile)
         except tomllib.TOMLDecodeError as error:
             raise ConfigError("mesh file", f"is not TOML: {error}") from error
         except msgspec.ValidationError as error:
             problem, _, path = str(error).partition(" - at `$")
-            raise ConfigError(self._place(path.rstrip("`").lstrip(".")) or "mesh file", problem) from error
+            raise ConfigError(self._format_location(path.rstrip("`").lstrip(".")) or "mesh file", problem) from error
 
-    def _place(self, path: str) -> str:
+    def _format_location(self, path: str) -> str:
         """``site[1].latitude`` as ``line 12, site 2: latitude``."""
         found = re.match(r"(\w+)\[(\d+)\]\.?(.*)", path)
         if not found:
             return path
         table, index, key = found[1], int(found[2]), found[3]
-        return f"{self._table(table, index)}: {key}" if key else self._table(table, index)
+        return f"{self._format_table(table, index)}: {key}" if key else self._format_table(table, index)
 
-    def _table(self, table: str, index: int) -> str:
+    def _format_table(self, table: str, index: int) -> str:
         line = self._lines.get((table, index))
         return f"line {line}, {table} {index + 1}" if line else f"{table} {index + 1}"
 
     def _fail(self, table: str, index: int, problem: str) -> NoReturn:
-        raise ConfigError(self._table(table, index), problem)
+        raise ConfigError(self._format_table(table, index), problem)
 
-    def mesh(self) -> Mesh:
-        sites = tuple(self._site(index, site) for index, site in enumerate(self._file.site))
-        self._unique("site", [(index, site.name) for index, site in enumerate(sites)])
+    def parse(self) -> Mesh:
+        sites = tuple(self._build_site(index, site) for index, site in enumerate(self._file.site))
+        self._check_unique("site", [(index, site.name) for index, site in enumerate(sites)])
         site_names = {site.name: site for site in sites}
-        agents = self._endpoints("agent", self._file.agent, site_names)
-        hosts = self._endpoints("host", self._file.host, site_names)
+        agents = self._build_endpoints("agent", self._file.agent, site_names)
+        hosts = self._build_endpoints("host", self._file.host, site_names)
         self._check_targets(agents, hosts)
-        self._unique("group", [(index, group.name) for index, group in enumerate(self._file.group)])
+        self._check_unique("group", [(index, group.name) for index, group in enumerate(self._file.group)])
         mesh = Mesh(
             sites=sites,
             agents=agents,
             hosts=hosts,
             groups=tuple(group.name for group in self._file.group),
-            pairs=self._pairs(site_names, {agent.site for agent in agents}, {host.site for host in (*agents, *hosts)}),
+            pairs=self._build_pairs(
+                site_names, {agent.site for agent in agents}, {host.site for host in (*agents, *hosts)}
+            ),
         )
         _check_load(mesh)
         return mesh
 
-    def _site(self, index: int, site: _Site) -> Site:
+    def _build_site(self, index: int, site: _SiteTable) -> Site:
         try:
             ZoneInfo(site.time_zone)
             return Site(
@@ -166,7 +168,7 @@ class _Reader:
             problem = str(error) if isinstance(error, ValueError) else f"time_zone {site.time_zone!r} is not known"
             self._fail("site", index, problem)
 
-    def _endpoints(self, table: str, hosts: list[_Host], sites: Mapping[str, Site]) -> tuple[Endpoint, ...]:
+    def _build_endpoints(self, table: str, hosts: list[_HostTable], sites: Mapping[str, Site]) -> tuple[Endpoint, ...]:
         for index, host in enumerate(hosts):
             try:
                 check_name(table, host.name)
@@ -177,7 +179,7 @@ class _Reader:
                 self._fail(table, index, f"site {host.site!r} is not in the file; it has {', '.join(sorted(sites))}")
         return tuple(Endpoint(name=host.name, site=host.site, address=host.address) for host in hosts)
 
-    def _unique(self, table: str, names: Iterable[tuple[int, str]]) -> None:
+    def _check_unique(self, table: str, names: Iterable[tuple[int, str]]) -> None:
         seen: set[str] = set()
         for index, name in names:
             if name in seen:
@@ -194,30 +196,32 @@ class _Reader:
                         self._fail(table, index, f"{what} is taken by {seen[what]}")
                     seen[what] = f"{table} {endpoint.name!r}"
 
-    def _pairs(self, sites: Mapping[str, Site], probing: set[str], probed: set[str]) -> dict[Pair, PairSettings]:
+    def _build_pairs(self, sites: Mapping[str, Site], probing: set[str], probed: set[str]) -> dict[Pair, PairSettings]:
         pairs: dict[Pair, PairSettings] = {}
         for index, group in enumerate(self._file.group):
             self._check_group(index, group, sites)
-            usable = [pair for pair in _joined(group) if pair.source in probing and pair.destination in probed]
+            usable = [
+                pair for pair in _iter_group_pairs(group) if pair.source in probing and pair.destination in probed
+            ]
             if not usable:
                 self._fail("group", index, "joins no agent with a target at another site; add agents to its sites")
-            settings = self._group_settings(index, group)
+            settings = self._build_group_settings(index, group)
             for pair in usable:
-                pairs[pair] = self._joint(index, pair, pairs.get(pair), settings)
+                pairs[pair] = self._merge_pair_settings(index, pair, pairs.get(pair), settings)
         for index, override in enumerate(self._file.override):
-            self._override(index, override, pairs)
+            self._apply_override(index, override, pairs)
         return pairs
 
-    def _check_group(self, index: int, group: _Group, sites: Mapping[str, Site]) -> None:
+    def _check_group(self, index: int, group: _GroupTable, sites: Mapping[str, Site]) -> None:
         unwanted = {
-            Kind.FULL_MESH: ("hub", "pairs"),
-            Kind.HUB_AND_SPOKE: ("pairs",),
-            Kind.PAIRS: ("hub", "sites"),
+            GroupKind.FULL_MESH: ("hub", "pairs"),
+            GroupKind.HUB_AND_SPOKE: ("pairs",),
+            GroupKind.PAIRS: ("hub", "sites"),
         }[group.kind]
         for key in unwanted:
             if getattr(group, key):
                 self._fail("group", index, f"a {group.kind} group has no {key!r}")
-        if group.kind is Kind.HUB_AND_SPOKE and group.hub is None:
+        if group.kind is GroupKind.HUB_AND_SPOKE and group.hub is None:
             self._fail("group", index, 'a hub-and-spoke group needs its hub = "SITE"')
         named = [*group.sites, *([group.hub] if group.hub else []), *(site for pair in group.pairs for site in pair)]
         for name in named:
@@ -229,31 +233,33 @@ class _Reader:
         if len({sites[name].simulated for name in named}) > 1:
             self._fail("group", index, "joins simulated sites with real ones; keep them in groups of their own")
 
-    def _group_settings(self, index: int, group: _Group) -> PairSettings:
+    def _build_group_settings(self, index: int, group: _GroupTable) -> PairSettings:
         profiles = tuple(dict.fromkeys(group.profiles if group.profiles is not None else self._file.profiles))
         if not profiles:
             self._fail("group", index, "has no profiles, and the file names none for all groups: what judges it?")
         for profile in profiles:
             try:
-                catalogue().profile(profile)
+                load_catalogue().get_profile(profile)
             except ConfigError as error:
                 self._fail("group", index, f"profiles: {error.problem}")
-        probe = self._settings("group", index, _merged(self._file.probe, group.probe))
+        probe = self._build_probe_settings("group", index, _overlay_probe(self._file.probe, group.probe))
         return PairSettings(probe=probe, profiles=profiles, groups=(group.name,))
 
-    def _settings(self, table: str, index: int, probe: _Probe) -> ProbeSettings:
+    def _build_probe_settings(self, table: str, index: int, probe: _ProbeTable) -> ProbeSettings:
         given: dict[str, Any] = {
             key: value for key, value in msgspec.structs.asdict(probe).items() if value is not None
         }
         try:
             for key in ("interval", "timeout"):
                 if key in given:
-                    given[f"{key}_ms"] = duration_ms(given.pop(key))
+                    given[f"{key}_ms"] = parse_duration_ms(given.pop(key))
             return ProbeSettings(**given)
         except ValueError as error:
             self._fail(table, index, f"probe: {error}")
 
-    def _joint(self, index: int, pair: Pair, before: PairSettings | None, here: PairSettings) -> PairSettings:
+    def _merge_pair_settings(
+        self, index: int, pair: Pair, before: PairSettings | None, here: PairSettings
+    ) -> PairSettings:
         if before is None:
             return here
         if before.probe != here.probe:
@@ -269,17 +275,19 @@ class _Reader:
             groups=(*before.groups, *here.groups),
         )
 
-    def _override(self, index: int, override: _Override, pairs: dict[Pair, PairSettings]) -> None:
+    def _apply_override(self, index: int, override: _OverrideTable, pairs: dict[Pair, PairSettings]) -> None:
         for source, destination in override.pairs:
             if source == destination or Pair(source=source, destination=destination) not in pairs:
                 self._fail("override", index, f"no group probes {source} to {destination}")
             pair = Pair(source=source, destination=destination)
             before = pairs[pair]
-            probe = self._settings("override", index, _merged(_written(before.probe), override.probe))
+            probe = self._build_probe_settings(
+                "override", index, _overlay_probe(_to_probe_table(before.probe), override.probe)
+            )
             pairs[pair] = PairSettings(probe=probe, profiles=before.profiles, groups=before.groups)
 
 
-def _table_lines(text: str) -> dict[tuple[str, int], int]:
+def _index_table_lines(text: str) -> dict[tuple[str, int], int]:
     """The line of the n-th ``[[table]]`` header. A header inside a multi-line string would count: harmless there."""
     lines: dict[tuple[str, int], int] = {}
     counts: dict[str, int] = {}
@@ -291,11 +299,11 @@ def _table_lines(text: str) -> dict[tuple[str, int], int]:
     return lines
 
 
-def _joined(group: _Group) -> Iterator[Pair]:
+def _iter_group_pairs(group: _GroupTable) -> Iterator[Pair]:
     """The directed pairs of a group. Explicit pairs are one direction each: two lines make two directions."""
-    if group.kind is Kind.FULL_MESH:
+    if group.kind is GroupKind.FULL_MESH:
         joined: Iterable[tuple[str, str]] = permutations(dict.fromkeys(group.sites), 2)
-    elif group.kind is Kind.HUB_AND_SPOKE:
+    elif group.kind is GroupKind.HUB_AND_SPOKE:
         assert group.hub is not None
         spokes = [site for site in dict.fromkeys(group.sites) if site != group.hub]
         joined = [way for spoke in spokes for way in ((group.hub, spoke), (spoke, group.hub))]
@@ -305,13 +313,13 @@ def _joined(group: _Group) -> Iterator[Pair]:
         yield Pair(source=source, destination=destination)
 
 
-def _merged(below: _Probe, above: _Probe) -> _Probe:
+def _overlay_probe(below: _ProbeTable, above: _ProbeTable) -> _ProbeTable:
     given = {key: value for key, value in msgspec.structs.asdict(above).items() if value is not None}
     return msgspec.structs.replace(below, **given)
 
 
-def _written(settings: ProbeSettings) -> _Probe:
-    return _Probe(
+def _to_probe_table(settings: ProbeSettings) -> _ProbeTable:
+    return _ProbeTable(
         interval=f"{settings.interval_ms}ms",
         timeout=f"{settings.timeout_ms}ms",
         payload_bytes=settings.payload_bytes,
@@ -324,7 +332,7 @@ def _check_load(mesh: Mesh) -> None:
     """No agent may get more targets or probes a second than one prober carries."""
     counts: dict[str, int] = {}
     rates: dict[str, float] = {}
-    for route in mesh.routes():
+    for route in mesh.iter_paths():
         counts[route.source] = counts.get(route.source, 0) + 1
         rates[route.source] = rates.get(route.source, 0.0) + 1_000 / route.target.settings.interval_ms
     for agent, rate in rates.items():

@@ -8,89 +8,89 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from leadline.wire.batch import Count, Name
-from leadline.wire.control import PublicKey
+from leadline.wire.batch import Name, UInt63
+from leadline.wire.control import PublicKeyHex
 
 #: Hex digits of a SHA-256 that name a token or key: 64 bits, for telling apart and never for proving.
-ID_LENGTH = 16
+SECRET_ID_LENGTH = 16
 
 SecretId = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
 
 
-class Entry(Struct, frozen=True, kw_only=True):
+class AdminDocument(Struct, frozen=True, kw_only=True):
     """A document of this module; times are epoch seconds."""
 
 
-class TokenEntry(Entry, frozen=True):
+class TokenEntry(AdminDocument, frozen=True):
     """One enrolment token."""
 
     id: SecretId
     site: Name
-    created_at_s: Count
-    expires_at_s: Count
+    created_at_s: UInt63
+    expires_at_s: UInt63
     #: None until an agent enrolled with it.
-    used_at_s: Count | None = None
+    used_at_s: UInt63 | None = None
     #: None unless the administrator ended it.
-    revoked_at_s: Count | None = None
+    revoked_at_s: UInt63 | None = None
 
 
-class TokensAnswer(Entry, frozen=True):
+class TokensAnswer(AdminDocument, frozen=True):
     """Enrolment tokens, newest first."""
 
     tokens: list[TokenEntry]
 
 
-class KeyEntry(Entry, frozen=True):
+class KeyEntry(AdminDocument, frozen=True):
     """One live key of an agent."""
 
     id: SecretId
-    created_at_s: Count
+    created_at_s: UInt63
     #: None until the agent used it.
-    used_at_s: Count | None = None
+    used_at_s: UInt63 | None = None
     #: None for a key without an end.
-    expires_at_s: Count | None = None
+    expires_at_s: UInt63 | None = None
 
 
-class SigningKeyEntry(Entry, frozen=True):
+class SigningKeyEntry(AdminDocument, frozen=True):
     """One live signing key of an agent. Nothing of it is secret."""
 
     id: SecretId
-    public: PublicKey
-    created_at_s: Count
+    public: PublicKeyHex
+    created_at_s: UInt63
     #: None until a batch came that it signed.
-    used_at_s: Count | None = None
+    used_at_s: UInt63 | None = None
 
 
-class AgentEntry(Entry, frozen=True):
+class AgentEntry(AdminDocument, frozen=True):
     """One agent with the keys that open for it."""
 
     name: Name
     site: Name
     keys: list[KeyEntry]
     #: End of the latest window it delivered; None before the first.
-    latest_s: Count | None = None
+    latest_s: UInt63 | None = None
     #: What its batches must be signed with; empty where it does not sign.
     signing_keys: list[SigningKeyEntry] = []
 
 
-class AgentsAnswer(Entry, frozen=True):
+class AgentsAnswer(AdminDocument, frozen=True):
     """Every agent of any version of the mesh, by name."""
 
     agents: list[AgentEntry]
 
 
-class RevokedAnswer(Entry, frozen=True):
+class RevokedAnswer(AdminDocument, frozen=True):
     """What a revocation ended."""
 
     #: Tokens or keys that nobody had revoked before.
-    revoked: Count
+    revoked: UInt63
 
 
-class AuditEntry(Entry, frozen=True):
+class AuditEntry(AdminDocument, frozen=True):
     """One thing that was done, or tried."""
 
-    id: Count
-    at_s: Count
+    id: UInt63
+    at_s: UInt63
     #: "admin", "agent fra1", "collector", or "peer 192.0.2.1" for somebody unknown.
     who: str
     what: str
@@ -98,9 +98,9 @@ class AuditEntry(Entry, frozen=True):
     detail: dict[str, Any]
 
 
-class AuditAnswer(Entry, frozen=True):
+class AuditAnswer(AdminDocument, frozen=True):
     """A page of the audit, newest first."""
 
     entries: list[AuditEntry]
     #: ``before`` of the next page; None on the last.
-    next_before: Count | None = None
+    next_before: UInt63 | None = None

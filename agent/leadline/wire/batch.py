@@ -21,8 +21,8 @@ from msgspec import Meta, Struct
 
 from leadline.errors import WireError, WireVersionError
 from leadline.model import (
+    FAILURES_WITH_DETAIL,
     NAME_LENGTH_MAX,
-    NEEDS_DETAIL,
     WINDOW_S,
     ErrorBound,
     Failure,
@@ -57,14 +57,14 @@ Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH_MAX)]
 Address = Annotated[str, Meta(min_length=1, max_length=253)]
 Hex128 = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
-Count = Annotated[int, Meta(ge=0, le=INT63_MAX)]
+UInt63 = Annotated[int, Meta(ge=0, le=INT63_MAX)]
 TimeUs = Annotated[int, Meta(ge=0, le=TIME_S_MAX * 1_000_000)]
 RttUs = Annotated[int, Meta(ge=0, le=RTT_US_MAX)]
 Slot = Annotated[int, Meta(ge=0, lt=SLOTS_MAX)]
 Detail = Annotated[int, Meta(ge=0, le=RTT_US_MAX)]
 
 
-class Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class StrictDocument(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A document that must say nothing we do not know."""
 
 
@@ -83,7 +83,7 @@ class Bound(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     p99_us: RttUs
 
 
-class Series(Strict, frozen=True):
+class Series(StrictDocument, frozen=True):
     """One window of one target."""
 
     target: Name
@@ -112,52 +112,52 @@ class GapReason(StrEnum):
     UNEXPLAINED = "unexplained"
 
 
-class Gap(Strict, frozen=True):
+class Gap(StrictDocument, frozen=True):
     """A hole in what an agent delivers, and why; [from_s, to_s) in epoch seconds of its windows."""
 
     reason: GapReason
     from_s: Annotated[int, Meta(ge=0, le=TIME_S_MAX)]
     to_s: Annotated[int, Meta(ge=0, le=TIME_S_MAX)]
     #: Windows given up; None where nobody can tell.
-    windows: Count | None = None
+    windows: UInt63 | None = None
     #: Numbers of the batches given up, both included, and their epoch; None where the hole has none.
-    first_seq: Count | None = None
-    last_seq: Count | None = None
+    first_seq: UInt63 | None = None
+    last_seq: UInt63 | None = None
     epoch: Hex128 | None = None
 
 
-class ClockState(Strict, frozen=True):
+class ClockState(StrictDocument, frozen=True):
     """What the kernel of the agent's host says of its wall clock (adjtimex(2)); microseconds."""
 
     synchronised: bool
     #: Offset NTP is slewing away, signed.
     offset_us: Annotated[int, Meta(ge=-INT63_MAX, le=INT63_MAX)]
-    max_error_us: Count
-    estimated_error_us: Count
+    max_error_us: UInt63
+    estimated_error_us: UInt63
 
 
-class Batch(Strict, frozen=True):
+class Batch(StrictDocument, frozen=True):
     """What an agent seals at the end of a window and sends until it is acknowledged: immutable and numbered."""
 
     v: Annotated[int, Meta(ge=1, le=WIRE_VERSION)]
     agent: Name
     #: Drawn at random when the agent's state was made; (agent, epoch, seq) names a batch for ever.
     epoch: Hex128
-    seq: Count
+    seq: UInt63
     #: Version of the mesh the probes were sent under.
-    mesh_version: Count
+    mesh_version: UInt63
     #: Wall clock and monotonic clock of the agent at the moment of sealing.
     sealed_at_us: TimeUs
-    monotonic_us: Count
+    monotonic_us: UInt63
     series: Annotated[list[Series], Meta(max_length=SERIES_MAX)]
     #: CLOCK_BOOTTIME at the moment of sealing; with ``boot_id`` it orders batches whatever the wall clock did.
-    boottime_us: Count | None = None
+    boottime_us: UInt63 | None = None
     #: /proc/sys/kernel/random/boot_id.
     boot_id: Annotated[str, Meta(pattern=r"^[0-9A-Za-z-]{1,36}\Z")] | None = None
     clock: ClockState | None = None
     #: Agent's wall clock minus collector's, as the last answered POST showed it, and how uncertain that is.
     clock_offset_us: Annotated[int, Meta(ge=-INT63_MAX, le=INT63_MAX)] | None = None
-    clock_offset_error_us: Count | None = None
+    clock_offset_error_us: UInt63 | None = None
     gaps: Annotated[list[Gap], Meta(max_length=GAPS_MAX)] = []
 
 
@@ -168,14 +168,14 @@ class Ack(Struct, frozen=True, kw_only=True):
     #: The batch was already stored.
     duplicate: bool = False
     #: The mesh in force; an agent that has another one asks for its plan.
-    mesh_version: Count = 0
+    mesh_version: UInt63 = 0
     #: Batches of this epoch the store has. Fewer than the agent had acknowledged means that the database was restored
     #: from a backup: the agent sends again what it still keeps. None from a collector of version 1.
-    batches: Count | None = None
+    batches: UInt63 | None = None
     #: The collector's wall clock when the body was there, microseconds; None from a collector of version 1.
-    received_at_us: Count | None = None
+    received_at_us: UInt63 | None = None
     #: When the key that sent the batch ends; None for a key without an end.
-    key_expires_at_s: Count | None = None
+    key_expires_at_s: UInt63 | None = None
 
 
 def decode_batch(data: bytes) -> Batch:
@@ -183,8 +183,8 @@ def decode_batch(data: bytes) -> Batch:
     try:
         batch = decode(data, Batch)
     except WireError as error:
-        raise _newer(data) or error from error.__cause__
-    _check_places(batch)
+        raise _newer_version_error(data) or error from error.__cause__
+    _check_duplicate_windows(batch)
     for index, one in enumerate(batch.series):
         try:
             _check_series(one)
@@ -199,7 +199,7 @@ def decode_batch(data: bytes) -> Batch:
     return batch
 
 
-def _check_places(batch: Batch) -> None:
+def _check_duplicate_windows(batch: Batch) -> None:
     """A minute of a target may be there once; each name is looked at once, however often it stands there."""
     seen: dict[str, set[int]] = {}
     for index, one in enumerate(batch.series):
@@ -217,15 +217,15 @@ def _check_places(batch: Batch) -> None:
 
 def _check_series(one: Series) -> None:
     """ValueError where ``window`` would raise it; what the types above have checked is not checked again."""
-    if not (_bound_is_ordered(one.error_us) and (_misses_fit(one) if one.misses else _is_full(one))):
-        window(one)
+    if not (_is_bound_ordered(one.error_us) and (_has_consistent_misses(one) if one.misses else _has_all_rtts(one))):
+        to_window(one)
 
 
-def _bound_is_ordered(bound: Bound | None) -> bool:
+def _is_bound_ordered(bound: Bound | None) -> bool:
     return bound is None or bound.p50_us <= bound.p99_us
 
 
-def _is_full(one: Series) -> bool:
+def _has_all_rtts(one: Series) -> bool:
     """True if every slot has an RTT, which is nearly always: told by sum(), which fails on None, at C speed."""
     if len(one.rtt_us) != WINDOW_S * 1_000 // one.interval_ms:
         return False
@@ -236,10 +236,10 @@ def _is_full(one: Series) -> bool:
     return True
 
 
-def _misses_fit(one: Series) -> bool:
+def _has_consistent_misses(one: Series) -> bool:
     if len(one.rtt_us) != WINDOW_S * 1_000 // one.interval_ms:
         return False
-    if any(miss.detail is None and miss.failure in NEEDS_DETAIL for miss in one.misses):
+    if any(miss.detail is None and miss.failure in FAILURES_WITH_DETAIL for miss in one.misses):
         return False
     return [miss.slot for miss in one.misses] == [slot for slot, rtt in enumerate(one.rtt_us) if rtt is None]
 
@@ -257,7 +257,7 @@ class _Version(Struct):
     v: int
 
 
-def _newer(data: bytes) -> WireVersionError | None:
+def _newer_version_error(data: bytes) -> WireVersionError | None:
     """The error of a batch that a later version of leadline wrote; None if it is none."""
     try:
         v = decode(data, _Version).v
@@ -268,7 +268,7 @@ def _newer(data: bytes) -> WireVersionError | None:
     return WireVersionError("v", f"version {v} is newer than {WIRE_VERSION}, the newest that is understood here")
 
 
-def window(series: Series) -> Window:
+def to_window(series: Series) -> Window:
     """The window a series carries; ValueError where it is none."""
     bound = series.error_us
     return Window(
@@ -281,7 +281,7 @@ def window(series: Series) -> Window:
     )
 
 
-def series(target: str, address: str, window: Window) -> Series:
+def to_series(target: str, address: str, window: Window) -> Series:
     """A window as it travels."""
     bound = window.error_bound
     return Series(
@@ -296,13 +296,13 @@ def series(target: str, address: str, window: Window) -> Series:
     )
 
 
-def windows(batch: Batch) -> Iterator[tuple[Series, Window]]:
+def iter_windows(batch: Batch) -> Iterator[tuple[Series, Window]]:
     """The windows of a decoded batch, each beside the series it came in."""
     for one in batch.series:
-        yield one, window(one)
+        yield one, to_window(one)
 
 
-def digest(body: bytes) -> str:
+def compute_digest(body: bytes) -> str:
     """SHA-256 of the bytes as they travel, compressed: what an acknowledgement must repeat."""
     return hashlib.sha256(body).hexdigest()
 

@@ -15,25 +15,24 @@ from msgspec import Struct
 
 from leadline.errors import WireError
 
-Kind = TypeVar("Kind")
-Document = TypeVar("Document")
+DocumentT = TypeVar("DocumentT")
 
-_MEETING = Lock()
-_met: dict[object, msgspec.json.Decoder[Any]] = {}
+_DECODER_LOCK = Lock()
+_decoders: dict[object, msgspec.json.Decoder[Any]] = {}
 
 
-def decoder(kind: type[Kind]) -> msgspec.json.Decoder[Kind]:
+def get_decoder(document_type: type[DocumentT]) -> msgspec.json.Decoder[DocumentT]:
     """The decoder of JSON documents of a type; always the same one, for any thread."""
-    with _MEETING:
-        if kind not in _met:
-            _met[kind] = msgspec.json.Decoder(kind, strict=True)
-        return _met[kind]
+    with _DECODER_LOCK:
+        if document_type not in _decoders:
+            _decoders[document_type] = msgspec.json.Decoder(document_type, strict=True)
+        return _decoders[document_type]
 
 
-def convert(value: object, kind: type[Kind]) -> Kind:
+def convert(value: object, document_type: type[DocumentT]) -> DocumentT:
     """What was read from TOML as a value of a type; msgspec.ValidationError where it is none."""
-    decoder(kind)
-    return msgspec.convert(value, kind, strict=True)
+    get_decoder(document_type)
+    return msgspec.convert(value, document_type, strict=True)
 
 
 def encode(document: Struct) -> bytes:
@@ -41,15 +40,15 @@ def encode(document: Struct) -> bytes:
     return msgspec.json.encode(document)
 
 
-def decode(data: bytes, kind: type[Document]) -> Document:
+def decode(data: bytes, document_type: type[DocumentT]) -> DocumentT:
     """The document in ``data``; WireError names the path of what is wrong with it."""
     try:
-        return decoder(kind).decode(data)
+        return get_decoder(document_type).decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise _wire_error(error) from error
+        raise _to_wire_error(error) from error
 
 
-def _wire_error(error: Exception) -> WireError:
+def _to_wire_error(error: Exception) -> WireError:
     found = re.fullmatch(r"(.*?)(?: - at `\$?\.?(.*)`)?", str(error), re.DOTALL)
     assert found is not None
     return WireError(found[2] or "document", found[1])

@@ -7,12 +7,12 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from leadline.model import ProbeSettings, Target
-from leadline.wire.batch import Address, Count, Name, Strict
+from leadline.wire.batch import Address, Name, StrictDocument, UInt63
 
 #: Targets in one plan.
 TARGETS_MAX = 10_000
 #: An Ed25519 public key, and a signature (``signature``).
-PublicKey = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+PublicKeyHex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 SignatureHex = Annotated[str, Meta(pattern=r"^[0-9a-f]{128}\Z")]
 
 
@@ -28,7 +28,7 @@ class PlanTarget(Struct, frozen=True, kw_only=True):
     dscp: int
     dont_fragment: bool
 
-    def target(self) -> Target:
+    def to_target(self) -> Target:
         """The noun; ValueError where a value is out of range."""
         settings = ProbeSettings(
             interval_ms=self.interval_ms,
@@ -43,7 +43,7 @@ class PlanTarget(Struct, frozen=True, kw_only=True):
 class Plan(Struct, frozen=True, kw_only=True):
     """What one agent has to measure. Data, never code: unknown keys are passed over."""
 
-    mesh_version: Count
+    mesh_version: UInt63
     agent: Name
     site: Name
     #: The address probes leave from; None lets the host choose.
@@ -51,21 +51,21 @@ class Plan(Struct, frozen=True, kw_only=True):
     targets: Annotated[list[PlanTarget], Meta(max_length=TARGETS_MAX)] = []
 
 
-class EnrolRequest(Strict, frozen=True, omit_defaults=True):
+class EnrolRequest(StrictDocument, frozen=True, omit_defaults=True):
     """A one-time token in exchange for a key."""
 
     token: Annotated[str, Meta(min_length=16, max_length=128)]
     #: Which agent of the token's site; may be left out where the mesh has only one.
     agent: Name | None = None
     #: With it the agent signs every batch from now on, and the collector takes no other; None: it does not sign.
-    signing_key: PublicKey | None = None
+    signing_key: PublicKeyHex | None = None
 
 
-class RotateRequest(Strict, frozen=True, omit_defaults=True):
+class RotateRequest(StrictDocument, frozen=True, omit_defaults=True):
     """Asks for a new key; the body may be left out where nothing is said in it."""
 
     #: A new signing key beside the one before, which is good until the new one was used.
-    signing_key: PublicKey | None = None
+    signing_key: PublicKeyHex | None = None
     #: Signature of it (``signature.key_message``) by the signing key before; None where the agent has none yet.
     endorsement: SignatureHex | None = None
 
@@ -77,14 +77,14 @@ class EnrolAnswer(Struct, frozen=True, kw_only=True):
     site: Name
     key: Annotated[str, Meta(min_length=16, max_length=128)]
     #: When the key stops being good unless it is rotated before; None for a key without an end.
-    expires_at_s: Count | None = None
+    expires_at_s: UInt63 | None = None
     #: When it was made, by the collector's clock as the end is; None from a collector that does not say.
-    issued_at_s: Count | None = None
+    issued_at_s: UInt63 | None = None
     #: The signing key that was registered with it; None if there was none, or from a collector that knows of none.
-    signing_key: PublicKey | None = None
+    signing_key: PublicKeyHex | None = None
 
 
-class TokenRequest(Strict, frozen=True):
+class TokenRequest(StrictDocument, frozen=True):
     """Asks for a one-time enrolment token."""
 
     site: Name
@@ -96,15 +96,15 @@ class TokenAnswer(Struct, frozen=True, kw_only=True):
 
     token: str
     site: Name
-    expires_at_s: Count
+    expires_at_s: UInt63
 
 
 class MeshAnswer(Struct, frozen=True, kw_only=True):
     """What became of a mesh file."""
 
-    version: Count
+    version: UInt63
     #: False when the file says what the version in force already says.
     changed: bool
-    sites: Count
-    agents: Count
-    pairs: Count
+    sites: UInt63
+    agents: UInt63
+    pairs: UInt63

@@ -16,17 +16,17 @@ SPOOL_HEADER = "Leadline-Spool"
 _DIGITS_MAX = 15
 VERSION_LENGTH_MAX = 32
 
-_NUMBER = rf"(0|[1-9][0-9]{{0,{_DIGITS_MAX - 1}}})"
-_SPOOL = re.compile(rf"batches={_NUMBER}, bytes={_NUMBER}, max={_NUMBER}")
+_NUMBER_PATTERN = rf"(0|[1-9][0-9]{{0,{_DIGITS_MAX - 1}}})"
+_SPOOL_PATTERN = re.compile(rf"batches={_NUMBER_PATTERN}, bytes={_NUMBER_PATTERN}, max={_NUMBER_PATTERN}")
 #: A version as PEP 440 writes them, and nothing behind it.
-_AGENT = re.compile(rf"leadline-agent/([0-9][0-9A-Za-z.+-]{{0,{VERSION_LENGTH_MAX - 1}}})")
+_USER_AGENT_PATTERN = re.compile(rf"leadline-agent/([0-9][0-9A-Za-z.+-]{{0,{VERSION_LENGTH_MAX - 1}}})")
 
 #: What an agent sends as ``User-Agent``.
 USER_AGENT = f"leadline-agent/{__version__}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Backlog:
+class SpoolBacklog:
     """What waits in a spool for its acknowledgement."""
 
     batches: int
@@ -35,21 +35,21 @@ class Backlog:
     #: How much the spool may take.
     bytes_max: int
 
-    def header(self) -> str:
+    def to_header(self) -> str:
         """As it travels."""
         return f"batches={self.batches}, bytes={self.bytes}, max={self.bytes_max}"
 
 
-def backlog(header: str) -> Backlog | None:
+def parse_backlog(header: str) -> SpoolBacklog | None:
     """What a ``SPOOL_HEADER`` says; None for anything that no agent of ours sends."""
-    found = _SPOOL.fullmatch(header)
+    found = _SPOOL_PATTERN.fullmatch(header)
     if found is None:
         return None
     batches, size, size_max = map(int, found.groups())
-    return Backlog(batches=batches, bytes=size, bytes_max=size_max)
+    return SpoolBacklog(batches=batches, bytes=size, bytes_max=size_max)
 
 
-def agent_version(header: str) -> str | None:
+def parse_agent_version(header: str) -> str | None:
     """The version in a ``User-Agent``; None for one that is not an agent's."""
-    found = _AGENT.fullmatch(header)
+    found = _USER_AGENT_PATTERN.fullmatch(header)
     return None if found is None else found[1]

@@ -9,41 +9,43 @@ from __future__ import annotations
 import hashlib
 import re
 
-from leadline.wire.admin import ID_LENGTH
+from leadline.wire.admin import SECRET_ID_LENGTH
 
 #: Header of a POST of a batch: ``ed25519 KEY-ID SIGNATURE``, both in hex.
-HEADER = "Leadline-Signature"
-ALGORITHM = "ed25519"
+SIGNATURE_HEADER = "Leadline-Signature"
+SIGNATURE_ALGORITHM = "ed25519"
 #: RFC 8032 §5.1: a public key, and a signature.
-PUBLIC_BYTES = 32
+PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 
-_BATCH = b"leadline batch v1\0"
-_KEY = b"leadline signing key v1\0"
-_HEADER = re.compile(rf"{ALGORITHM} ([0-9a-f]{{{ID_LENGTH}}}) ([0-9a-f]{{{2 * SIGNATURE_BYTES}}})")
+_BATCH_PREFIX = b"leadline batch v1\0"
+_KEY_PREFIX = b"leadline signing key v1\0"
+_HEADER_PATTERN = re.compile(
+    rf"{SIGNATURE_ALGORITHM} ([0-9a-f]{{{SECRET_ID_LENGTH}}}) ([0-9a-f]{{{2 * SIGNATURE_BYTES}}})"
+)
 
 
-def batch_message(body: bytes) -> bytes:
+def build_batch_message(body: bytes) -> bytes:
     """What is signed for a batch with this body."""
-    return _BATCH + body
+    return _BATCH_PREFIX + body
 
 
-def key_message(agent: str, public: bytes) -> bytes:
+def build_key_message(agent: str, public_key: bytes) -> bytes:
     """What an agent's key signs to name its successor."""
-    return _KEY + agent.encode() + b"\0" + public
+    return _KEY_PREFIX + agent.encode() + b"\0" + public_key
 
 
-def key_id(public: bytes) -> str:
+def derive_key_id(public_key: bytes) -> str:
     """What a public key is called where people read."""
-    return hashlib.sha256(public).hexdigest()[:ID_LENGTH]
+    return hashlib.sha256(public_key).hexdigest()[:SECRET_ID_LENGTH]
 
 
-def header(public: bytes, signature: bytes) -> str:
+def format_header(public_key: bytes, signature: bytes) -> str:
     """The header's value."""
-    return f"{ALGORITHM} {key_id(public)} {signature.hex()}"
+    return f"{SIGNATURE_ALGORITHM} {derive_key_id(public_key)} {signature.hex()}"
 
 
-def read_header(text: str) -> tuple[str, bytes] | None:
+def parse_header(text: str) -> tuple[str, bytes] | None:
     """Key id and signature of a header's value; None if it is none."""
-    found = _HEADER.fullmatch(text)
+    found = _HEADER_PATTERN.fullmatch(text)
     return None if found is None else (found[1], bytes.fromhex(found[2]))

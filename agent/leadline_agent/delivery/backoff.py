@@ -11,12 +11,12 @@ BASE_S = 1.0
 CAP_S = 300.0
 
 
-def backoff_s(failures: int, rng: Random, retry_after_s: float | None = None) -> float:
+def draw_backoff_s(failures: int, rng: Random, retry_after_s: float | None = None) -> float:
     """``spread_s`` with a share that is drawn here."""
-    return spread_s(failures, rng.random(), retry_after_s)
+    return compute_backoff_s(failures, rng.random(), retry_after_s)
 
 
-def spread_s(failures: int, share: float, retry_after_s: float | None = None) -> float:
+def compute_backoff_s(failures: int, jitter: float, retry_after_s: float | None = None) -> float:
     """Seconds to wait after ``failures`` >= 1 in a row: ``share`` in [0, 1) of min(cap, base * 2^(failures-1)).
 
     What the collector asked for (``Retry-After``) comes on top, so that its answer is honoured and the return still
@@ -24,4 +24,4 @@ def spread_s(failures: int, share: float, retry_after_s: float | None = None) ->
     """
     ceiling_s = min(CAP_S, BASE_S * 2.0 ** min(failures - 1, 30))
     asked_s = min(retry_after_s, CAP_S) if retry_after_s else 0.0
-    return asked_s + share * ceiling_s
+    return asked_s + jitter * ceiling_s

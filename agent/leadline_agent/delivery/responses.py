@@ -21,32 +21,32 @@ from leadline.wire import codec
 REASON_LENGTH_MAX = 300
 
 
-class Kind(StrEnum):
+class ResponseKind(StrEnum):
     """What an answer means. The list is closed, and every status has its place in it (``kind_of``)."""
 
     #: The batch is in the store.
     STORED = "stored"
     #: Nobody answered in time, or something broke, or it is too busy.
-    AWAY = "away"
+    UNAVAILABLE = "away"
     #: Something answered that does not speak as a collector does: a portal, a proxy, a wrong address.
-    STRANGER = "stranger"
+    NOT_A_COLLECTOR = "stranger"
     #: The collector will never take these bytes.
     REFUSED = "refused"
     #: No valid key, another's key, or no such route.
     DENIED = "denied"
     #: The name of the batch is taken by other bytes.
-    CLONED = "cloned"
+    CONFLICT = "cloned"
     #: Too many bytes at once.
     TOO_LARGE = "too_large"
     #: The collector is of another version and does not understand this one's.
-    SKEWED = "skewed"
+    VERSION_MISMATCH = "skewed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class BatchResponse:
     """What came back for one batch."""
 
-    kind: Kind
+    kind: ResponseKind
     #: For a person; never holds a secret.
     reason: str
     #: None when there was no answer at all.
@@ -59,40 +59,40 @@ class Answer:
     is_problem: bool = False
 
     def __post_init__(self) -> None:
-        assert (self.kind is Kind.STORED) == (self.ack is not None)
+        assert (self.kind is ResponseKind.STORED) == (self.ack is not None)
 
 
-_KINDS = {
-    400: Kind.REFUSED,
-    422: Kind.REFUSED,
-    401: Kind.DENIED,
-    403: Kind.DENIED,
-    404: Kind.DENIED,
-    409: Kind.CLONED,
-    413: Kind.TOO_LARGE,
-    415: Kind.SKEWED,
-    426: Kind.SKEWED,
-    408: Kind.AWAY,
-    429: Kind.AWAY,
+_KIND_BY_STATUS = {
+    400: ResponseKind.REFUSED,
+    422: ResponseKind.REFUSED,
+    401: ResponseKind.DENIED,
+    403: ResponseKind.DENIED,
+    404: ResponseKind.DENIED,
+    409: ResponseKind.CONFLICT,
+    413: ResponseKind.TOO_LARGE,
+    415: ResponseKind.VERSION_MISMATCH,
+    426: ResponseKind.VERSION_MISMATCH,
+    408: ResponseKind.UNAVAILABLE,
+    429: ResponseKind.UNAVAILABLE,
 }
 #: What costs the agent a batch or its epoch is believed from a collector only.
-_COLLECTORS_WORD = frozenset({Kind.REFUSED, Kind.CLONED})
+_COLLECTOR_ONLY_KINDS = frozenset({ResponseKind.REFUSED, ResponseKind.CONFLICT})
 
 
-def no_answer(reason: str) -> Answer:
+def build_unavailable_response(reason: str) -> BatchResponse:
     """A timeout, a reset, a refused connection, a name without an address, a certificate that is not good."""
-    return Answer(kind=Kind.AWAY, reason=reason[:REASON_LENGTH_MAX])
+    return BatchResponse(kind=ResponseKind.UNAVAILABLE, reason=reason[:REASON_LENGTH_MAX])
 
 
-def read_answer(status: int, retry_after: str, body: bytes, digest: str) -> Answer:
+def parse_response(status: int, retry_after: str, body: bytes, digest: str) -> BatchResponse:
     """What an HTTP answer says about the batch whose bytes have ``digest``. ``retry_after`` is that header or ""."""
     if status == 200:
-        return _read_200(body, digest)
-    problem = _problem(status, body)
-    kind = kind_of(status)
-    if kind in _COLLECTORS_WORD and problem is None:
-        kind = Kind.STRANGER
-    return Answer(
+        return _parse_success(body, digest)
+    problem = _parse_problem(status, body)
+    kind = classify_status(status)
+    if kind in _COLLECTOR_ONLY_KINDS and problem is None:
+        kind = ResponseKind.NOT_A_COLLECTOR
+    return BatchResponse(
         kind=kind,
         reason=f"{status} {problem or 'without a reason'}"[:REASON_LENGTH_MAX],
         status=status,
@@ -101,30 +101,30 @@ def read_answer(status: int, retry_after: str, body: bytes, digest: str) -> Answ
     )
 
 
-def kind_of(status: int) -> Kind:
+def classify_status(status: int) -> ResponseKind:
     """The kind of every status but 200, before it is asked who wrote it."""
     if status >= 500:
-        return Kind.AWAY
+        return ResponseKind.UNAVAILABLE
     if status < 400:
-        return Kind.STRANGER
-    return _KINDS.get(status, Kind.DENIED)
+        return ResponseKind.NOT_A_COLLECTOR
+    return _KIND_BY_STATUS.get(status, ResponseKind.DENIED)
 
 
-def _read_200(body: bytes, digest: str) -> Answer:
+def _parse_success(body: bytes, digest: str) -> BatchResponse:
     try:
         ack = codec.decode(body, wire.Ack)
     except WireError:
-        return _stranger("200 from something that is no collector (a portal or proxy?)")
+        return _build_not_a_collector_response("200 from something that is no collector (a portal or proxy?)")
     if ack.digest != digest:
-        return _stranger("200 with an acknowledgement for other bytes (a proxy that replays?)")
-    return Answer(kind=Kind.STORED, reason="stored", status=200, ack=ack)
+        return _build_not_a_collector_response("200 with an acknowledgement for other bytes (a proxy that replays?)")
+    return BatchResponse(kind=ResponseKind.STORED, reason="stored", status=200, ack=ack)
 
 
-def _stranger(reason: str) -> Answer:
-    return Answer(kind=Kind.STRANGER, reason=reason, status=200)
+def _build_not_a_collector_response(reason: str) -> BatchResponse:
+    return BatchResponse(kind=ResponseKind.NOT_A_COLLECTOR, reason=reason, status=200)
 
 
-def _problem(status: int, body: bytes) -> str | None:
+def _parse_problem(status: int, body: bytes) -> str | None:
     """What a problem document about ``status`` says; None if ``body`` is none."""
     try:
         document = msgspec.json.decode(body, type=dict[str, object])

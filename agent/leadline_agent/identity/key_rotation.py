@@ -11,29 +11,31 @@ import urllib3
 
 from leadline.errors import UnavailableError
 from leadline.wire import codec, control
-from leadline_agent.identity.signer import Signer, new_seed, signer
-from leadline_agent.identity.state_dir import AgentState, Credential
+from leadline_agent.identity.signer import Signer, generate_seed, load_signer
+from leadline_agent.identity.state_dir import Credential, StateDirectory
 
 #: Two requests in a row, while a running agent sends nothing: together within the patience of one batch.
 TIMEOUT = urllib3.Timeout(connect=5.0, read=10.0)
 
 
-def rotate(state: AgentState, *, sign: bool = False, url: str | None = None) -> str | None:
+def rotate_key(state_dir: StateDirectory, *, with_signing_key: bool = False, url: str | None = None) -> str | None:
     """Replace the key in ``state``; None when the old one is refused from now on, or why the new one is not used yet.
 
     ``sign`` replaces the signing key too, or makes the first one; ``url`` is the collector to ask, or else that of the
     enrolment. UnavailableError when the collector gives no new key; the old ones are then good as before.
     """
-    with state.changing():
-        credential = state.load_credential()
-        return _rotate(state, credential, new_seed() if sign else None, url or credential.collector)
+    with state_dir.lock_credential():
+        credential = state_dir.load_credential()
+        return _rotate_credential(
+            state_dir, credential, generate_seed() if with_signing_key else None, url or credential.collector
+        )
 
 
-def _rotate(state: AgentState, credential: Credential, seed: str | None, url: str) -> str | None:
-    public = None if seed is None else signer(seed).public
-    answer = _request(credential, url, "POST", "/api/v1/rotate", _asked(credential, public))
+def _rotate_credential(state: StateDirectory, credential: Credential, seed: str | None, url: str) -> str | None:
+    public = None if seed is None else load_signer(seed).public_key
+    answer = _request(credential, url, "POST", "/api/v1/rotate", _encode_request(credential, public))
     if answer.status != 200:
-        raise UnavailableError(f"{url} gave no new key: {_reason(answer)}")
+        raise UnavailableError(f"{url} gave no new key: {_describe_problem(answer)}")
     given = codec.decode(answer.data, control.EnrolAnswer)
     is_registered = public is not None and given.signing_key == public.hex()
     renewed = msgspec.structs.replace(
@@ -46,24 +48,24 @@ def _rotate(state: AgentState, credential: Credential, seed: str | None, url: st
     state.replace_credential(renewed)
     if public is not None and not is_registered:
         raise UnavailableError(f"{url} knows nothing of signing keys: upgrade the collector first")
-    return _unused(renewed, url)
+    return _confirm_new_key(renewed, url)
 
 
-def _asked(credential: Credential, public: bytes | None) -> bytes:
+def _encode_request(credential: Credential, public: bytes | None) -> bytes:
     """The body of the request; nothing where nothing is said, as an older collector expects."""
     if public is None:
         return b""
-    before: Signer | None = None if credential.signing_key is None else signer(credential.signing_key)
+    before: Signer | None = None if credential.signing_key is None else load_signer(credential.signing_key)
     endorsement = None if before is None else before.endorse(credential.agent, public).hex()
     return codec.encode(control.RotateRequest(signing_key=public.hex(), endorsement=endorsement))
 
 
-def _unused(renewed: Credential, url: str) -> str | None:
+def _confirm_new_key(renewed: Credential, url: str) -> str | None:
     try:
         used = _request(renewed, url, "GET", "/api/v1/plan", None)
     except UnavailableError as error:
         return str(error)
-    return None if used.status == 200 else _reason(used)
+    return None if used.status == 200 else _describe_problem(used)
 
 
 def _request(credential: Credential, url: str, method: str, path: str, body: bytes | None) -> urllib3.BaseHTTPResponse:
@@ -76,7 +78,7 @@ def _request(credential: Credential, url: str, method: str, path: str, body: byt
         raise UnavailableError(f"no answer from {url}: {error}") from error
 
 
-def _reason(answer: urllib3.BaseHTTPResponse) -> str:
+def _describe_problem(answer: urllib3.BaseHTTPResponse) -> str:
     try:
         problem = msgspec.json.decode(answer.data, type=dict[str, object])
     except msgspec.DecodeError:

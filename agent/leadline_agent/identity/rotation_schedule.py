@@ -15,15 +15,15 @@ from random import Random
 import msgspec
 
 from leadline.errors import LeadlineError
-from leadline_agent.identity.key_rotation import rotate
-from leadline_agent.identity.state_dir import AgentState, Credential
+from leadline_agent.identity.key_rotation import rotate_key
+from leadline_agent.identity.state_dir import Credential, StateDirectory
 
 log = logging.getLogger(__name__)
 
 #: Of the key's life; the second is drawn by chance, so that agents enrolled together do not come back together.
-BEGIN_SHARE, SPREAD_SHARE = 0.5, 0.1
+ROTATION_START_SHARE, ROTATION_JITTER_SHARE = 0.5, 0.1
 #: Tries in what is left of a life: an hour's key (the shortest) is tried every minute, one of 90 days every hour.
-TRIES = 24
+RETRIES_PER_LIFETIME = 24
 RETRY_S_MIN, RETRY_S_MAX = 60.0, 3_600.0
 
 
@@ -40,74 +40,74 @@ class KeyState:
     failures: int = 0
 
 
-def rotate_at_s(issued_at_s: int, expires_at_s: int, share: float) -> int:
+def compute_rotation_time_s(issued_at_s: int, expires_at_s: int, jitter: float) -> int:
     """When to rotate a key; ``share`` is in [0, 1)."""
-    return issued_at_s + int((BEGIN_SHARE + share * SPREAD_SHARE) * (expires_at_s - issued_at_s))
+    return issued_at_s + int((ROTATION_START_SHARE + jitter * ROTATION_JITTER_SHARE) * (expires_at_s - issued_at_s))
 
 
-def retry_s(left_s: float, share: float) -> float:
+def compute_retry_delay_s(left_s: float, jitter: float) -> float:
     """How long to wait after a failure, so much before the end."""
-    return (0.75 + share / 2) * min(RETRY_S_MAX, max(RETRY_S_MIN, left_s / TRIES))
+    return (0.75 + jitter / 2) * min(RETRY_S_MAX, max(RETRY_S_MIN, left_s / RETRIES_PER_LIFETIME))
 
 
-class KeyRenewal:
+class RotationScheduler:
     """One running agent's care for its key. Belongs to one thread."""
 
-    def __init__(self, state: AgentState, rng: Random) -> None:
-        self._state, self._rng = state, rng
-        self._share = rng.random()
+    def __init__(self, state_dir: StateDirectory, rng: Random) -> None:
+        self._state_dir, self._rng = state_dir, rng
+        self._jitter = rng.random()
         self._not_before_s = 0.0
-        self.key = KeyState()
+        self.key_state = KeyState()
 
-    def step(self, url: str, now_s: int, told_s: int | None) -> Credential | None:
+    def rotate_if_due(self, url: str, now_s: int, reported_expires_at_s: int | None) -> Credential | None:
         """Rotate at the collector ``url`` if it is time; what to use from now on, None for what is in use.
 
         ``told_s`` is the end of the key in use as an acknowledgement told it: an agent of an older version, or a
         collector, may not have said it when the key was made.
         """
         try:
-            credential = self._known(now_s, told_s)
-            self.key = KeyState(
+            credential = self._load_credential_with_expiry(now_s, reported_expires_at_s)
+            self.key_state = KeyState(
                 expires_at_s=credential.expires_at_s,
-                error=self.key.error,
-                failed_at_s=self.key.failed_at_s,
-                failures=self.key.failures,
+                error=self.key_state.error,
+                failed_at_s=self.key_state.failed_at_s,
+                failures=self.key_state.failures,
             )
             if not self._is_due(credential, now_s):
                 return None
-            unused = rotate(self._state, url=url)
-            renewed = self._state.load_credential()
+            unused = rotate_key(self._state_dir, url=url)
+            renewed = self._state_dir.load_credential()
         except LeadlineError as error:
-            self._failed(str(error), now_s)
+            self._record_failure(str(error), now_s)
             return None
-        self.key = KeyState(expires_at_s=renewed.expires_at_s)
-        self._share, self._not_before_s = self._rng.random(), 0.0
+        self.key_state = KeyState(expires_at_s=renewed.expires_at_s)
+        self._jitter, self._not_before_s = self._rng.random(), 0.0
         log.info("key rotated", extra={"expires_at_s": renewed.expires_at_s, "not_used_yet": unused})
         return renewed
 
-    def _known(self, now_s: int, told_s: int | None) -> Credential:
+    def _load_credential_with_expiry(self, now_s: int, told_s: int | None) -> Credential:
         """The credential, with the beginning and the end of its key as far as anybody knows them; kept."""
-        credential = self._state.load_credential()
+        credential = self._state_dir.load_credential()
         expires_at_s = told_s if credential.expires_at_s is None else credential.expires_at_s
         if expires_at_s is None or (credential.expires_at_s is not None and credential.issued_at_s is not None):
             return credential
-        with self._state.changing():
-            if self._state.load_credential() != credential:
-                return self._state.load_credential()
+        with self._state_dir.lock_credential():
+            if self._state_dir.load_credential() != credential:
+                return self._state_dir.load_credential()
             known = msgspec.structs.replace(credential, expires_at_s=expires_at_s, issued_at_s=now_s)
-            self._state.replace_credential(known)
+            self._state_dir.replace_credential(known)
             return known
 
     def _is_due(self, credential: Credential, now_s: int) -> bool:
         if credential.expires_at_s is None or credential.issued_at_s is None or now_s < self._not_before_s:
             return False
-        return now_s >= rotate_at_s(credential.issued_at_s, credential.expires_at_s, self._share)
+        return now_s >= compute_rotation_time_s(credential.issued_at_s, credential.expires_at_s, self._jitter)
 
-    def _failed(self, reason: str, now_s: int) -> None:
-        end_s, failures = self.key.expires_at_s, self.key.failures + 1
+    def _record_failure(self, reason: str, now_s: int) -> None:
+        end_s, failures = self.key_state.expires_at_s, self.key_state.failures + 1
         left_s = None if end_s is None else end_s - now_s
-        wait_s = retry_s(left_s or 0, self._rng.random())
+        wait_s = compute_retry_delay_s(left_s or 0, self._rng.random())
         self._not_before_s = now_s + wait_s
-        self.key = KeyState(expires_at_s=end_s, error=reason, failed_at_s=now_s, failures=failures)
+        self.key_state = KeyState(expires_at_s=end_s, error=reason, failed_at_s=now_s, failures=failures)
         facts = {"reason": reason, "failures": failures, "left_s": left_s, "retry_s": round(wait_s)}
         log.error("key not rotated: it ends unless this is put right", extra=facts)

@@ -20,26 +20,30 @@ class Signer:
 
     def __init__(self, key: Ed25519PrivateKey) -> None:
         self._key = key
-        self.public = key.public_key().public_bytes_raw()
+        self.public_key = key.public_key().public_bytes_raw()
 
     def __repr__(self) -> str:
-        return f"Signer({signing.key_id(self.public)})"
+        return f"Signer({signing.derive_key_id(self.public_key)})"
 
-    def headers(self, body: bytes) -> dict[str, str]:
+    def build_headers(self, body: bytes) -> dict[str, str]:
         """What a POST of the batch with this body needs beside its other headers."""
-        return {signing.HEADER: signing.header(self.public, self._key.sign(signing.batch_message(body)))}
+        return {
+            signing.SIGNATURE_HEADER: signing.format_header(
+                self.public_key, self._key.sign(signing.build_batch_message(body))
+            )
+        }
 
     def endorse(self, agent: str, successor: bytes) -> bytes:
         """The signature that makes another public key the successor of this one."""
-        return self._key.sign(signing.key_message(agent, successor))
+        return self._key.sign(signing.build_key_message(agent, successor))
 
 
-def new_seed() -> str:
+def generate_seed() -> str:
     """The private half of a new key, in hex."""
     return secrets.token_hex(SEED_BYTES)
 
 
-def signer(seed: str) -> Signer:
+def load_signer(seed: str) -> Signer:
     """The key with this private half; UnavailableError names the extra that is missing."""
     try:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

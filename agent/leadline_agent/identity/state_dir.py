@@ -42,36 +42,36 @@ class Credential(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
         return f"Credential(agent={self.agent!r}, site={self.site!r}, collector={self.collector!r})"
 
 
-class AgentState:
+class StateDirectory:
     """The state directory of one agent."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self._credential = directory / "credential.json"
-        self._plan = directory / "plan.json"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._credential_path = path / "credential.json"
+        self._plan_path = path / "plan.json"
 
     def save_credential(self, credential: Credential) -> None:
         """Keep it, readable by this user only; an existing one is an error: one directory is one identity."""
-        if self._credential.exists():
+        if self._credential_path.exists():
             raise ConfigError(
                 "--state-dir",
-                f"{self._credential} is already there: this directory belongs to an enrolled agent; "
+                f"{self._credential_path} is already there: this directory belongs to an enrolled agent; "
                 "name another, or remove the file to give that identity up",
             )
-        _write(self._credential, msgspec.json.encode(credential))
+        _write_atomically(self._credential_path, msgspec.json.encode(credential))
 
     def replace_credential(self, credential: Credential) -> None:
         """Keep the same identity with another key."""
-        _write(self._credential, msgspec.json.encode(credential))
+        _write_atomically(self._credential_path, msgspec.json.encode(credential))
 
     @contextmanager
-    def changing(self) -> Iterator[None]:
+    def lock_credential(self) -> Iterator[None]:
         """Hold the right to replace the credential: a running agent and a command beside it take turns."""
         try:
             # The directory itself: a lock file that root makes could not be opened by the agent's service.
-            descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            raise ConfigError("--state-dir", f"cannot use {self.directory}: {error.strerror}") from error
+            raise ConfigError("--state-dir", f"cannot use {self.path}: {error.strerror}") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
@@ -81,41 +81,41 @@ class AgentState:
     def load_credential(self) -> Credential:
         """The credential; ConfigError names the remedy when there is none."""
         try:
-            return msgspec.json.decode(self._credential.read_bytes(), type=Credential)
+            return msgspec.json.decode(self._credential_path.read_bytes(), type=Credential)
         except FileNotFoundError:
             raise ConfigError(
-                "--state-dir", f"{self.directory} holds no credential: run `leadline agent enroll` first"
+                "--state-dir", f"{self.path} holds no credential: run `leadline agent enroll` first"
             ) from None
         except (OSError, msgspec.DecodeError) as error:
-            raise ConfigError(str(self._credential), f"cannot be read: {error}") from error
+            raise ConfigError(str(self._credential_path), f"cannot be read: {error}") from error
 
     def save_plan(self, plan: control.Plan) -> None:
         """Keep the plan for the next start."""
-        _write(self._plan, codec.encode(plan))
+        _write_atomically(self._plan_path, codec.encode(plan))
 
     def load_plan(self) -> control.Plan | None:
         """The last plan; None when there is none that can be read."""
         try:
-            return codec.decode(self._plan.read_bytes(), control.Plan)
+            return codec.decode(self._plan_path.read_bytes(), control.Plan)
         except (OSError, WireError):
             return None
 
 
-def _hand_over(descriptor: int, directory: Path) -> None:
+def _chown_to_directory_owner(descriptor: int, directory: Path) -> None:
     """What root writes belongs to the directory's owner: the agent's service does not run as root."""
     if os.geteuid() == 0:
         owner = directory.stat()
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write_atomically(path: Path, data: bytes) -> None:
     """Replace a file as a whole, readable by this user only."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = path.with_suffix(".new")
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            _hand_over(file.fileno(), path.parent)
+            _chown_to_directory_owner(file.fileno(), path.parent)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

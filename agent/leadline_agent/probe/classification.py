@@ -23,80 +23,80 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from leadline.model import Failure, us_ceil
-from leadline_agent.probe.in_flight import Flight
-from leadline_agent.probe.results import Outcome
+from leadline_agent.probe.in_flight import InFlightProbe
+from leadline_agent.probe.results import ProbeResult
 from leadline_agent.probe.schedule import NS_PER_MS
-from leadline_agent.probe.stall_detector import EDGE_NS
-from leadline_agent.probe.transport import Rejection, Reply
+from leadline_agent.probe.stall_detector import STALL_END_MARGIN_NS
+from leadline_agent.probe.transport import IcmpError, Reply
 
 
-class Reading(NamedTuple):
+class ReceiveInterval(NamedTuple):
     """When the sockets were read: an arrival without a stamp of the kernel came between these. Wall nanoseconds."""
 
-    since_ns: int
-    until_ns: int
+    start_ns: int
+    end_ns: int
 
 
-class Trip(NamedTuple):
+class RttMeasurement(NamedTuple):
     """An RTT and the uncertainty of its stamps, nanoseconds."""
 
     rtt_ns: int
     error_ns: int
 
 
-def of_reply(flight: Flight, reply: Reply, reading: Reading) -> Outcome:
+def classify_reply(probe: InFlightProbe, reply: Reply, interval: ReceiveInterval) -> ProbeResult:
     """The outcome of a flight by its first reply."""
-    rtt_ns, error_ns = trip(flight, reply, reading)
-    if flight.stepped or rtt_ns < 0 or _is_on_edge(flight, reply, reading):
-        return _outcome(flight, failure=Failure.LOCAL_STALL, ttl=reply.ttl)
-    if rtt_ns > flight.stream.aim.settings.timeout_ms * NS_PER_MS:
-        return _outcome(flight, failure=Failure.LATE, detail=us_ceil(rtt_ns), error_ns=error_ns, ttl=reply.ttl)
-    return _outcome(flight, rtt_ns=rtt_ns, error_ns=error_ns, ttl=reply.ttl)
+    rtt_ns, error_ns = measure_rtt(probe, reply, interval)
+    if probe.has_clock_step or rtt_ns < 0 or _is_near_stall_end(probe, reply, interval):
+        return _build_result(probe, failure=Failure.LOCAL_STALL, ttl=reply.ttl)
+    if rtt_ns > probe.schedule.target.settings.timeout_ms * NS_PER_MS:
+        return _build_result(probe, failure=Failure.LATE, detail=us_ceil(rtt_ns), error_ns=error_ns, ttl=reply.ttl)
+    return _build_result(probe, rtt_ns=rtt_ns, error_ns=error_ns, ttl=reply.ttl)
 
 
-def of_rejection(flight: Flight, rejection: Rejection) -> Outcome:
+def classify_icmp_error(probe: InFlightProbe, error: IcmpError) -> ProbeResult:
     """The outcome of a flight that a router or its target answered with an ICMP error."""
-    return _outcome(flight, failure=Failure.UNREACHABLE, detail=rejection.type * 256 + rejection.code)
+    return _build_result(probe, failure=Failure.UNREACHABLE, detail=error.type * 256 + error.code)
 
 
-def of_silence(flight: Flight) -> Outcome:
+def classify_missing_reply(probe: InFlightProbe) -> ProbeResult:
     """The outcome of a flight that nobody answered."""
-    return _outcome(flight, failure=flight.doubt or Failure.TIMEOUT)
+    return _build_result(probe, failure=probe.suspected_cause or Failure.TIMEOUT)
 
 
-def of_stall(flight: Flight) -> Outcome:
+def classify_stall(probe: InFlightProbe) -> ProbeResult:
     """The outcome of a flight whose fate nobody can tell any more."""
-    return _outcome(flight, failure=Failure.LOCAL_STALL)
+    return _build_result(probe, failure=Failure.LOCAL_STALL)
 
 
-def trip(flight: Flight, reply: Reply, reading: Reading) -> Trip:
+def measure_rtt(probe: InFlightProbe, reply: Reply, interval: ReceiveInterval) -> RttMeasurement:
     """RTT between the kernel's stamps; our own, where there are none, err to the long side by at most ``error_ns``."""
     error_ns = 0
-    sent_ns, received_ns = flight.departed_ns, reply.received_at_ns
+    sent_ns, received_ns = probe.tx_timestamp_ns, reply.received_at_ns
     if sent_ns is None:
-        sent_ns, error_ns = flight.sent_ns, flight.send_took_ns
+        sent_ns, error_ns = probe.sent_wall_ns, probe.send_duration_ns
     if received_ns is None:
-        received_ns = reading.until_ns
-        error_ns += received_ns - max(reading.since_ns, sent_ns)
-    return Trip(received_ns - sent_ns, error_ns)
+        received_ns = interval.end_ns
+        error_ns += received_ns - max(interval.start_ns, sent_ns)
+    return RttMeasurement(received_ns - sent_ns, error_ns)
 
 
-def _is_on_edge(flight: Flight, reply: Reply, reading: Reading) -> bool:
+def _is_near_stall_end(flight: InFlightProbe, reply: Reply, reading: ReceiveInterval) -> bool:
     """True when it arrived with what a paused machine finds waiting, so that its stamp may be too late."""
-    if flight.edge_ns is None:
+    if flight.stall_end_ns is None:
         return False
-    received_ns = reading.until_ns if reply.received_at_ns is None else reply.received_at_ns
-    return abs(received_ns - flight.edge_ns) <= EDGE_NS
+    received_ns = reading.end_ns if reply.received_at_ns is None else reply.received_at_ns
+    return abs(received_ns - flight.stall_end_ns) <= STALL_END_MARGIN_NS
 
 
-def _outcome(
-    flight: Flight,
+def _build_result(
+    flight: InFlightProbe,
     *,
     rtt_ns: int | None = None,
     failure: Failure | None = None,
     detail: int | None = None,
     error_ns: int = 0,
     ttl: int | None = None,
-) -> Outcome:
-    sent_ns = flight.sent_ns if flight.departed_ns is None else flight.departed_ns
-    return Outcome(flight.stream.aim, flight.slot, rtt_ns, failure, detail, error_ns, sent_ns, ttl)
+) -> ProbeResult:
+    sent_ns = flight.sent_wall_ns if flight.tx_timestamp_ns is None else flight.tx_timestamp_ns
+    return ProbeResult(flight.schedule.target, flight.slot, rtt_ns, failure, detail, error_ns, sent_ns, ttl)

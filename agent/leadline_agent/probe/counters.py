@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 
-class Health(Struct, kw_only=True):
+class ProberCounters(Struct, kw_only=True):
     """What the engine says about itself, counted up since it was made; others only read it."""
 
     sent: int = 0

@@ -13,21 +13,25 @@ import threading
 from collections.abc import Callable, Mapping
 
 from leadline.wire import control
-from leadline_agent.probe.ipc import ProbePlan, ProbeTarget
+from leadline_agent.probe.ipc import PlanMessage, TargetMessage
 
 #: A name server that does not answer holds a thread for ten seconds and more: 50 such names take a minute.
 THREADS_MAX = 8
 
 
-def resolved(plan: control.Plan, addresses: Mapping[str, str | None]) -> ProbePlan:
+def resolve_plan(plan: control.Plan, addresses: Mapping[str, str | None]) -> PlanMessage:
     """The plan as the probing process needs it; ``addresses`` has those of the names."""
-    return ProbePlan(plan.mesh_version, [_probe_target(one, plan.source_address, addresses) for one in plan.targets])
+    return PlanMessage(
+        plan.mesh_version, [_build_target_message(one, plan.source_address, addresses) for one in plan.targets]
+    )
 
 
-def _probe_target(target: control.PlanTarget, source: str | None, addresses: Mapping[str, str | None]) -> ProbeTarget:
-    address = target.address if _version(target.address) else addresses.get(target.address)
-    usable = address is not None and source is not None and _version(address) == _version(source)
-    return ProbeTarget(
+def _build_target_message(
+    target: control.PlanTarget, source: str | None, addresses: Mapping[str, str | None]
+) -> TargetMessage:
+    address = target.address if _parse_ip_version(target.address) else addresses.get(target.address)
+    usable = address is not None and source is not None and _parse_ip_version(address) == _parse_ip_version(source)
+    return TargetMessage(
         name=target.name,
         address=address,
         source=source if usable else None,
@@ -39,7 +43,7 @@ def _probe_target(target: control.PlanTarget, source: str | None, addresses: Map
     )
 
 
-def _version(address: str) -> int | None:
+def _parse_ip_version(address: str) -> int | None:
     """4 or 6 for an IP literal, None for a name."""
     try:
         return ipaddress.ip_address(address).version
@@ -47,12 +51,12 @@ def _version(address: str) -> int | None:
         return None
 
 
-def resolve(address: str) -> str | None:
+def resolve_name(address: str) -> str | None:
     """The first address of a name, in the order the host prefers (RFC 6724); None when it has none.
 
     One address and no second try: who measures must know what was measured.
     """
-    if _version(address):
+    if _parse_ip_version(address):
         return address
     try:
         found = socket.getaddrinfo(address, None, type=socket.SOCK_DGRAM)
@@ -65,52 +69,52 @@ def resolve(address: str) -> str | None:
 class Resolver:
     """Asks for the names of plans and keeps the answers. Belongs to one thread; the asking is done in others."""
 
-    def __init__(self, resolve: Callable[[str], str | None] = resolve) -> None:
-        self._resolve = resolve
-        self._changed = threading.Condition()
-        self._questions: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._threads = 0
-        self._asked: set[str] = set()
+    def __init__(self, lookup: Callable[[str], str | None] = resolve_name) -> None:
+        self._lookup = lookup
+        self._condition = threading.Condition()
+        self._name_queue: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._thread_count = 0
+        self._pending_names: set[str] = set()
         self._addresses: dict[str, str | None] = {}
-        self._has_news = False
+        self._has_new_addresses = False
 
-    def ask(self, plan: control.Plan) -> None:
+    def start_lookups(self, plan: control.Plan) -> None:
         """Ask for every name of the plan, but for those that are being asked for already."""
-        names = {one.address for one in plan.targets if not _version(one.address)}
-        with self._changed:
+        names = {one.address for one in plan.targets if not _parse_ip_version(one.address)}
+        with self._condition:
             self._addresses = {name: found for name, found in self._addresses.items() if name in names}
-            new = sorted(names - self._asked)
-            self._asked.update(new)
+            new = sorted(names - self._pending_names)
+            self._pending_names.update(new)
         for name in new:
-            self._questions.put(name)
-        for _ in range(min(len(new), THREADS_MAX) - self._threads):
+            self._name_queue.put(name)
+        for _ in range(min(len(new), THREADS_MAX) - self._thread_count):
             # Daemons, so that a name server that does not answer does not hold up the end of the agent.
-            threading.Thread(target=self._answer, daemon=True, name="resolve").start()
-            self._threads += 1
+            threading.Thread(target=self._run_lookups, daemon=True, name="resolve").start()
+            self._thread_count += 1
 
     def wait(self, timeout_s: float) -> None:
         """Return when every name that was asked for has its answer, or after ``timeout_s``."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._asked, timeout_s)
+        with self._condition:
+            self._condition.wait_for(lambda: not self._pending_names, timeout_s)
 
     @property
-    def has_news(self) -> bool:
+    def has_new_addresses(self) -> bool:
         """Whether an answer came since ``known`` was called last."""
-        with self._changed:
-            return self._has_news
+        with self._condition:
+            return self._has_new_addresses
 
-    def known(self) -> dict[str, str | None]:
+    def read_addresses(self) -> dict[str, str | None]:
         """The last answer for each name that had one; None is the answer that it has no address."""
-        with self._changed:
-            self._has_news = False
+        with self._condition:
+            self._has_new_addresses = False
             return dict(self._addresses)
 
-    def _answer(self) -> None:
+    def _run_lookups(self) -> None:
         while True:
-            name = self._questions.get()
-            address = self._resolve(name)
-            with self._changed:
+            name = self._name_queue.get()
+            address = self._lookup(name)
+            with self._condition:
                 self._addresses[name] = address
-                self._asked.discard(name)
-                self._has_news = True
-                self._changed.notify_all()
+                self._pending_names.discard(name)
+                self._has_new_addresses = True
+                self._condition.notify_all()

@@ -18,18 +18,18 @@ from random import Random
 from leadline.clock import Clock
 from leadline.model import Failure
 from leadline_agent.probe import address_policy, classification, icmp, schedule
-from leadline_agent.probe.classification import Reading
-from leadline_agent.probe.counters import Health
-from leadline_agent.probe.in_flight import LATE_WAIT_MS, Flight, Flights
-from leadline_agent.probe.poll import wait_until
-from leadline_agent.probe.rate_limit import Ceiling
-from leadline_agent.probe.results import Aim, Outcome
-from leadline_agent.probe.send_queue import Agenda, Stream
-from leadline_agent.probe.socket_pool import Lanes
-from leadline_agent.probe.stall_detector import LOOK_EVERY_NS, Finding, Watch
-from leadline_agent.probe.transport import Departure, EchoSocket, Lane, Rejection, Reply
+from leadline_agent.probe.classification import ReceiveInterval
+from leadline_agent.probe.counters import ProberCounters
+from leadline_agent.probe.in_flight import LATE_WAIT_MS, InFlightProbe, InFlightProbes
+from leadline_agent.probe.poll import poll_until
+from leadline_agent.probe.rate_limit import TokenBucket
+from leadline_agent.probe.results import ProbeResult, ProbeTarget
+from leadline_agent.probe.send_queue import DueQueue, ProbeSchedule
+from leadline_agent.probe.socket_pool import SocketPool
+from leadline_agent.probe.stall_detector import POLL_INTERVAL_NS, HostEvent, StallDetector
+from leadline_agent.probe.transport import IcmpError, ProbeSocket, Reply, SocketKey, TxTimestamp
 
-__all__ = ["LATE_WAIT_MS", "Aim", "Health", "Outcome", "Prober"]
+__all__ = ["LATE_WAIT_MS", "ProbeResult", "ProbeTarget", "Prober", "ProberCounters"]
 
 #: The least time between two wake-ups. At 1,000 probes a second a wake-up per packet would be most of the work; 5 ms is
 #: a 200th of the default interval.
@@ -51,53 +51,60 @@ class Prober:
         *,
         clock: Clock,
         rng: Random,
-        on_outcome: Callable[[Outcome], None],
-        on_duplicate: Callable[[Aim, int], None] | None = None,
-        on_went_back: Callable[[], None] | None = None,
-        may_send: Callable[[str], bool] = address_policy.may_send,
+        on_result: Callable[[ProbeResult], None],
+        on_duplicate: Callable[[ProbeTarget, int], None] | None = None,
+        on_clock_stepped_back: Callable[[], None] | None = None,
+        is_address_allowed: Callable[[str], bool] = address_policy.is_address_allowed,
         packets_per_s: int = address_policy.PACKETS_PER_S_MAX,
-        open_lane: Callable[[Lane, bytes], EchoSocket] = icmp.open_socket,
+        open_socket: Callable[[SocketKey, bytes], ProbeSocket] = icmp.open_socket,
     ) -> None:
         """``may_send`` and ``packets_per_s`` only narrow the compiled policy. ``open_lane`` opens a socket for packets
         with a cookie. ``on_went_back`` is told when the wall clock went back so far that slots begin anew (stream.py).
         """
-        self._clock, self._on_outcome, self._on_duplicate, self._may_send = clock, on_outcome, on_duplicate, may_send
-        self._on_went_back = on_went_back
+        self._clock, self._on_result, self._on_duplicate, self._is_address_allowed = (
+            clock,
+            on_result,
+            on_duplicate,
+            is_address_allowed,
+        )
+        self._on_clock_stepped_back = on_clock_stepped_back
         cookie = secrets.token_bytes(icmp.COOKIE_BYTES)
-        self._lanes = Lanes(lambda lane: open_lane(lane, cookie))
-        self._ceiling = Ceiling(min(packets_per_s, address_policy.PACKETS_PER_S_MAX), clock.monotonic_ns())
-        self._agenda = Agenda(rng)
-        self._flights = Flights()
-        self._open_count = 0
-        self._watch = Watch(clock)
+        self._socket_pool = SocketPool(lambda lane: open_socket(lane, cookie))
+        self._token_bucket = TokenBucket(min(packets_per_s, address_policy.PACKETS_PER_S_MAX), clock.monotonic_ns())
+        self._due_queue = DueQueue(rng)
+        self._in_flight = InFlightProbes()
+        self._pending_count = 0
+        self._stall_detector = StallDetector(clock)
         self._next_index = 0
         self._tick_ns = TICK_NS
         self._rtt_ns_max = 0
-        self._look_due_ns = clock.monotonic_ns()
+        self._poll_due_ns = clock.monotonic_ns()
         #: Sent since the queues were read.
-        self._unread_count = 0
+        self._sends_since_read = 0
         #: Read from the sockets and not yet judged.
         self._replies: list[Reply] = []
-        self._rejections: list[Rejection] = []
-        self._reading = Reading(clock.wall_ns(), clock.wall_ns())
-        self.health = Health()
+        self._icmp_errors: list[IcmpError] = []
+        self._receive_interval = ReceiveInterval(clock.wall_ns(), clock.wall_ns())
+        self.counters = ProberCounters()
 
-    def aim(self, aims: Sequence[Aim], *, first_slot_at_ns: int | None = None) -> None:
+    def set_targets(self, targets: Sequence[ProbeTarget], *, first_slot_at_ns: int | None = None) -> None:
         """Probe these from now on, or from wall ``first_slot_at_ns`` on if that is later.
 
         An aim that stays goes on undisturbed. One that goes keeps its slots that begin before the change; a new one has
         its first slot at or after it. ConfigError if one may not be probed, UnavailableError if ICMP is not permitted.
         """
-        address_policy.check_aims(aims, self._may_send)
+        address_policy.check_targets(targets, self._is_address_allowed)
         now_ns = self._clock.wall_ns()
-        self._agenda.replace(aims, max(now_ns, first_slot_at_ns or 0), self._watch.offset_ns)
-        shortest_ns = min((aim.settings.interval_ms for aim in aims), default=1_000) * schedule.NS_PER_MS
+        self._due_queue.replace_targets(
+            targets, max(now_ns, first_slot_at_ns or 0), self._stall_detector.wall_offset_ns
+        )
+        shortest_ns = min((aim.settings.interval_ms for aim in targets), default=1_000) * schedule.NS_PER_MS
         self._tick_ns = max(min(TICK_NS, shortest_ns // TICKS_PER_INTERVAL), TICK_NS_MIN)
-        streams = [*self._agenda.streams(), *(flight.stream for flight in self._flights.open())]
-        lanes = {stream.lane for stream in streams if stream.lane is not None}
-        self._lanes.keep(lanes)
+        streams = [*self._due_queue.iter_schedules(), *(flight.schedule for flight in self._in_flight.iter_pending())]
+        lanes = {stream.socket_key for stream in streams if stream.socket_key is not None}
+        self._socket_pool.close_except(lanes)
         for lane in lanes:
-            self._lanes.socket(lane)
+            self._socket_pool.get_or_open(lane)
 
     def run(self, until_ns: int, wake_fd: int | None = None) -> bool:
         """Probe until monotonic ``until_ns``; True if it returned before because ``wake_fd`` became readable.
@@ -109,7 +116,7 @@ class Prober:
             now_ns = self._clock.monotonic_ns()
             if now_ns >= until_ns:
                 return False
-            if wake_fd in self._wait(min(self._next_tick_ns(now_ns), until_ns), wake_fd):
+            if wake_fd in self._wait(min(self._compute_next_tick_ns(now_ns), until_ns), wake_fd):
                 return True
 
     def drain(self, until_ns: int | None = None) -> None:
@@ -117,197 +124,199 @@ class Prober:
 
         At monotonic ``until_ns`` what is still out becomes LOCAL_STALL: nobody will be here to see what comes of it.
         """
-        self._agenda.clear()
-        self._look(LATE_WAIT_NS)
-        while self._open_count and (until_ns is None or self._clock.monotonic_ns() < until_ns):
-            self._wait(min(self._look_due_ns, until_ns or self._look_due_ns), None)
-            self._look(LATE_WAIT_NS)
-        for flight in list(self._flights.open()):
-            self._close(flight, classification.of_stall(flight))
+        self._due_queue.clear()
+        self._poll(LATE_WAIT_NS)
+        while self._pending_count and (until_ns is None or self._clock.monotonic_ns() < until_ns):
+            self._wait(min(self._poll_due_ns, until_ns or self._poll_due_ns), None)
+            self._poll(LATE_WAIT_NS)
+        for flight in list(self._in_flight.iter_pending()):
+            self._report_result(flight, classification.classify_stall(flight))
 
     def close(self) -> None:
         """Close the sockets. What is out gets no outcome: ``drain`` first."""
-        self._agenda.clear()
-        self._lanes.close()
+        self._due_queue.clear()
+        self._socket_pool.close()
 
-    def _next_tick_ns(self, now_ns: int) -> int:
+    def _compute_next_tick_ns(self, now_ns: int) -> int:
         """When to wake: for the next send or the next look, but not too soon."""
-        if (self._agenda.next_due_ns or now_ns) < now_ns - self._tick_ns:
+        if (self._due_queue.next_due_ns or now_ns) < now_ns - self._tick_ns:
             return now_ns  # A backlog: sending was cut short.
-        wake_ns = min(self._look_due_ns, self._agenda.next_due_ns or self._look_due_ns)
+        wake_ns = min(self._poll_due_ns, self._due_queue.next_due_ns or self._poll_due_ns)
         return max(wake_ns, now_ns + self._tick_ns)
 
     def _wait(self, until_ns: int, wake_fd: int | None) -> list[int]:
-        descriptors = [sock.fileno() for sock in self._lanes.sockets() if not sock.stamps_arrivals]
+        descriptors = [sock.fileno() for sock in self._socket_pool.get_sockets() if not sock.has_rx_timestamps]
         if wake_fd is not None:
             descriptors.append(wake_fd)
-        return wait_until(self._clock, until_ns, descriptors)
+        return poll_until(self._clock, until_ns, descriptors)
 
     def _tick(self) -> None:
         """Look, when it is time to, and send what is due."""
-        if self._is_time_to_look():
-            self._look()
-        self._send_due()
+        if self._is_poll_due():
+            self._poll()
+        self._send_due_probes()
 
-    def _is_time_to_look(self) -> bool:
+    def _is_poll_due(self) -> bool:
         """Not at every tick: looking is half of the work of a small mesh, and nothing measured depends on it."""
-        is_due = self._clock.monotonic_ns() >= self._look_due_ns
-        return is_due or not all(sock.stamps_arrivals for sock in self._lanes.sockets())
+        is_due = self._clock.monotonic_ns() >= self._poll_due_ns
+        return is_due or not all(sock.has_rx_timestamps for sock in self._socket_pool.get_sockets())
 
-    def _look(self, ahead_ns: int = 0) -> None:
+    def _poll(self, ahead_ns: int = 0) -> None:
         """Read and judge. The sockets are read before the clocks are compared, which then vouches for their stamps.
 
         Waits that end within ``ahead_ns`` end now.
         """
-        self._look_due_ns = self._clock.monotonic_ns() + LOOK_EVERY_NS
-        self._read()
-        self._judge_host(self._watch.look())
-        self._settle()
-        for flight in self._flights.take_ended(self._clock.monotonic_ns() + ahead_ns):
-            if not flight.closed:
-                self._close(flight, classification.of_silence(flight))
+        self._poll_due_ns = self._clock.monotonic_ns() + POLL_INTERVAL_NS
+        self._read_sockets()
+        self._apply_host_event(self._stall_detector.poll())
+        self._process_received()
+        for flight in self._in_flight.pop_expired(self._clock.monotonic_ns() + ahead_ns):
+            if not flight.has_result:
+                self._report_result(flight, classification.classify_missing_reply(flight))
 
-    def _read(self) -> None:
+    def _read_sockets(self) -> None:
         """Empty the queues: replies first, so that the departure of each is already there when its notice is read."""
-        self._unread_count = 0
-        for sock in self._lanes.sockets():
-            self._replies += sock.replies()
-            for notice in sock.notices():
-                if isinstance(notice, Departure):
-                    self._note_departure(notice)
+        self._sends_since_read = 0
+        for sock in self._socket_pool.get_sockets():
+            self._replies += sock.read_replies()
+            for notice in sock.read_error_queue():
+                if isinstance(notice, TxTimestamp):
+                    self._record_tx_timestamp(notice)
                 else:
-                    self._rejections.append(notice)
-        self._reading = Reading(self._reading.since_ns, self._clock.wall_ns())
+                    self._icmp_errors.append(notice)
+        self._receive_interval = ReceiveInterval(self._receive_interval.start_ns, self._clock.wall_ns())
 
-    def _note_departure(self, departure: Departure) -> None:
-        flight = self._flights.get(departure.probe_index)
+    def _record_tx_timestamp(self, departure: TxTimestamp) -> None:
+        flight = self._in_flight.get(departure.probe_index)
         # The first of several devices (a bridge, a VLAN) is the one that counts: it is the nearest to us.
-        if flight is not None and flight.departed_ns is None:
-            flight.departed_ns = departure.sent_at_ns
+        if flight is not None and flight.tx_timestamp_ns is None:
+            flight.tx_timestamp_ns = departure.sent_at_ns
 
-    def _judge_host(self, finding: Finding) -> None:
+    def _apply_host_event(self, finding: HostEvent) -> None:
         """Put in doubt what may have suffered from this host since the last look."""
-        if finding.stepped:
-            self.health.clock_steps += 1
-            self._void(finding)
-            went_back = self._agenda.anchor(self._watch.offset_ns, finding.now_ns + self._watch.offset_ns)
-            if went_back and self._on_went_back is not None:
-                self._on_went_back()
-        if finding.stalled:
-            self.health.stalls += 1
-            for flight in self._within_reach(finding):
-                flight.doubt = Failure.LOCAL_STALL
-                flight.edge_ns = finding.now_ns + self._watch.offset_ns
-        for lane, drops in self._lanes.take_drops():
-            self.health.dropped += drops
-            for flight in self._within_reach(finding):
-                if flight.stream.lane == lane:
-                    flight.doubt = flight.doubt or Failure.LOCAL_DROP
+        if finding.has_clock_step:
+            self.counters.clock_steps += 1
+            self._invalidate_timestamps(finding)
+            went_back = self._due_queue.apply_clock_step(
+                self._stall_detector.wall_offset_ns, finding.now_ns + self._stall_detector.wall_offset_ns
+            )
+            if went_back and self._on_clock_stepped_back is not None:
+                self._on_clock_stepped_back()
+        if finding.has_stall:
+            self.counters.stalls += 1
+            for flight in self._get_affected_probes(finding):
+                flight.suspected_cause = Failure.LOCAL_STALL
+                flight.stall_end_ns = finding.now_ns + self._stall_detector.wall_offset_ns
+        for lane, drops in self._socket_pool.iter_new_drops():
+            self.counters.dropped += drops
+            for flight in self._get_affected_probes(finding):
+                if flight.schedule.socket_key == lane:
+                    flight.suspected_cause = flight.suspected_cause or Failure.LOCAL_DROP
 
-    def _within_reach(self, finding: Finding) -> Iterable[Flight]:
-        return self._flights.open_within_horizon(finding.since_ns, self._rtt_ns_max)
+    def _get_affected_probes(self, finding: HostEvent) -> Iterable[InFlightProbe]:
+        return self._in_flight.iter_in_transit_since(finding.since_ns, self._rtt_ns_max)
 
-    def _void(self, finding: Finding) -> None:
+    def _invalidate_timestamps(self, finding: HostEvent) -> None:
         """Take the stamps of everything that is out for worthless."""
-        for flight in self._within_reach(finding):
-            self._close(flight, classification.of_stall(flight))
-        for flight in self._flights.open():
-            flight.stepped = True
+        for flight in self._get_affected_probes(finding):
+            self._report_result(flight, classification.classify_stall(flight))
+        for flight in self._in_flight.iter_pending():
+            flight.has_clock_step = True
 
-    def _settle(self) -> None:
+    def _process_received(self) -> None:
         for reply in self._replies:
-            self._settle_reply(reply)
-        for rejection in self._rejections:
-            self._settle_rejection(rejection)
+            self._process_reply(reply)
+        for rejection in self._icmp_errors:
+            self._process_icmp_error(rejection)
         self._replies.clear()
-        self._rejections.clear()
-        self._reading = Reading(self._reading.until_ns, self._reading.until_ns)
+        self._icmp_errors.clear()
+        self._receive_interval = ReceiveInterval(self._receive_interval.end_ns, self._receive_interval.end_ns)
 
-    def _settle_reply(self, reply: Reply) -> None:
-        flight = self._flights.get(reply.probe_index)
-        if flight is None or reply.source != flight.stream.address:
-            self.health.strays += 1
-        elif flight.answered:
-            self.health.duplicates += 1
+    def _process_reply(self, reply: Reply) -> None:
+        flight = self._in_flight.get(reply.probe_index)
+        if flight is None or reply.source != flight.schedule.address:
+            self.counters.strays += 1
+        elif flight.has_reply:
+            self.counters.duplicates += 1
             if self._on_duplicate is not None:
-                self._on_duplicate(flight.stream.aim, flight.slot)
+                self._on_duplicate(flight.schedule.target, flight.slot)
         else:
-            self.health.received += 1
-            flight.answered = True
-            if not flight.closed:
-                self._take_rtt(flight, reply)
+            self.counters.received += 1
+            flight.has_reply = True
+            if not flight.has_result:
+                self._record_rtt(flight, reply)
 
-    def _take_rtt(self, flight: Flight, reply: Reply) -> None:
-        outcome = classification.of_reply(flight, reply, self._reading)
+    def _record_rtt(self, flight: InFlightProbe, reply: Reply) -> None:
+        outcome = classification.classify_reply(flight, reply, self._receive_interval)
         if outcome.failure is not Failure.LOCAL_STALL:
             rtt_ns = (outcome.detail or 0) * 1_000 if outcome.rtt_ns is None else outcome.rtt_ns
-            flight.stream.rtt_ns_max = max(flight.stream.rtt_ns_max, rtt_ns)
+            flight.schedule.rtt_ns_max = max(flight.schedule.rtt_ns_max, rtt_ns)
             self._rtt_ns_max = max(self._rtt_ns_max, rtt_ns)
-        self._close(flight, outcome)
+        self._report_result(flight, outcome)
 
-    def _settle_rejection(self, rejection: Rejection) -> None:
+    def _process_icmp_error(self, rejection: IcmpError) -> None:
         if rejection.probe_index is None:
-            flight = self._flights.find(rejection.destination, rejection.sequence)
+            flight = self._in_flight.find_by_sequence(rejection.destination, rejection.sequence)
         else:
-            flight = self._flights.get(rejection.probe_index)
-        if flight is not None and not flight.closed:
-            self._close(flight, classification.of_rejection(flight, rejection))
+            flight = self._in_flight.get(rejection.probe_index)
+        if flight is not None and not flight.has_result:
+            self._report_result(flight, classification.classify_icmp_error(flight, rejection))
 
-    def _close(self, flight: Flight, outcome: Outcome) -> None:
+    def _report_result(self, flight: InFlightProbe, outcome: ProbeResult) -> None:
         """Give the outcome of a flight, the only one it gets."""
-        assert not flight.closed
-        flight.closed = True
-        self._open_count -= 1
-        self._on_outcome(outcome)
+        assert not flight.has_result
+        flight.has_result = True
+        self._pending_count -= 1
+        self._on_result(outcome)
 
-    def _send_due(self) -> None:
+    def _send_due_probes(self) -> None:
         """Send everything that is due, reading now and then so that a burst does not overflow the queues.
 
         Cut short when it takes long: more work than time must not be taken for a standstill.
         """
         now_ns = self._clock.monotonic_ns()
-        end_ns = now_ns + LOOK_EVERY_NS
-        while now_ns < end_ns and (stream := self._agenda.pop_due(now_ns)) is not None:
-            lag_ns = now_ns - self._agenda.due_ns(stream)
+        end_ns = now_ns + POLL_INTERVAL_NS
+        while now_ns < end_ns and (stream := self._due_queue.pop_due(now_ns)) is not None:
+            lag_ns = now_ns - self._due_queue.compute_due_ns(stream)
             if schedule.is_missed(lag_ns, stream.interval_ms):
-                self._pass_missed(stream, now_ns + self._watch.offset_ns)
+                self._report_missed_slots(stream, now_ns + self._stall_detector.wall_offset_ns)
             else:
-                self.health.lag_ns_max = max(self.health.lag_ns_max, lag_ns)
-                self._send(stream, now_ns)
+                self.counters.lag_ns_max = max(self.counters.lag_ns_max, lag_ns)
+                self._send_probe(stream, now_ns)
                 stream.slot += 1
-                if self._unread_count >= SENDS_PER_READ:
-                    self._read()
-            self._agenda.advance(stream)
+                if self._sends_since_read >= SENDS_PER_READ:
+                    self._read_sockets()
+            self._due_queue.reschedule(stream)
             now_ns = self._clock.monotonic_ns()
 
-    def _pass_missed(self, stream: Stream, wall_ns: int) -> None:
-        for slot in stream.skip_to(schedule.first_reachable(wall_ns, stream.interval_ms)):
-            self._on_outcome(Outcome(stream.aim, slot, failure=Failure.NOT_SENT))
+    def _report_missed_slots(self, stream: ProbeSchedule, wall_ns: int) -> None:
+        for slot in stream.skip_to(schedule.find_first_reachable_slot(wall_ns, stream.interval_ms)):
+            self._on_result(ProbeResult(stream.target, slot, failure=Failure.NOT_SENT))
 
-    def _send(self, stream: Stream, now_ns: int) -> None:
+    def _send_probe(self, stream: ProbeSchedule, now_ns: int) -> None:
         """Send one probe, or say why not."""
-        if stream.address is None or stream.lane is None:
-            self._on_outcome(Outcome(stream.aim, stream.slot, failure=Failure.RESOLVE_ERROR))
+        if stream.address is None or stream.socket_key is None:
+            self._on_result(ProbeResult(stream.target, stream.slot, failure=Failure.RESOLVE_ERROR))
             return
-        sock = self._lanes.socket(stream.lane)
+        sock = self._socket_pool.get_or_open(stream.socket_key)
         if isinstance(sock, int):
-            self._refused(stream, sock)
+            self._report_send_error(stream, sock)
             return
-        if not self._ceiling.take(now_ns):
-            self.health.withheld += 1
-            self._on_outcome(Outcome(stream.aim, stream.slot, failure=Failure.NOT_SENT))
+        if not self._token_bucket.try_consume(now_ns):
+            self.counters.withheld += 1
+            self._on_result(ProbeResult(stream.target, stream.slot, failure=Failure.NOT_SENT))
             return
         index = self._next_index
         self._next_index += 1
         before_ns = self._clock.wall_ns()
-        error = sock.send(index, stream.address, stream.aim.settings.payload_bytes)
+        error = sock.send(index, stream.address, stream.target.settings.payload_bytes)
         if error:
-            self._refused(stream, error)
+            self._report_send_error(stream, error)
             return
-        self.health.sent += 1
-        self._unread_count += 1
-        self._open_count += 1
-        self._flights.add(Flight(stream, index, before_ns, now_ns, self._clock.wall_ns() - before_ns))
+        self.counters.sent += 1
+        self._sends_since_read += 1
+        self._pending_count += 1
+        self._in_flight.add(InFlightProbe(stream, index, before_ns, now_ns, self._clock.wall_ns() - before_ns))
 
-    def _refused(self, stream: Stream, error: int) -> None:
-        self._on_outcome(Outcome(stream.aim, stream.slot, failure=Failure.SEND_ERROR, detail=error))
+    def _report_send_error(self, stream: ProbeSchedule, error: int) -> None:
+        self._on_result(ProbeResult(stream.target, stream.slot, failure=Failure.SEND_ERROR, detail=error))

@@ -23,7 +23,7 @@ _RX_SOFTWARE = 1 << 3
 _REPORT_SOFTWARE = 1 << 4
 #: Software stamps of departures and arrivals. Neither OPT_TSONLY (the returned packet names the probe) nor OPT_ID (a
 #: send that a firewall refuses advances the kernel's count and shifts every later one).
-STAMP_BOTH = _TX_SOFTWARE | _RX_SOFTWARE | _REPORT_SOFTWARE
+TIMESTAMP_RX_TX = _TX_SOFTWARE | _RX_SOFTWARE | _REPORT_SOFTWARE
 
 IP_TTL = 2
 IP_MTU_DISCOVER = 10
@@ -48,7 +48,7 @@ SOL_RAW = 255
 Ancillary = Iterable[tuple[int, int, bytes]]
 
 #: struct scm_timestamping: three timespecs; the first is the software stamp, the others are for hardware.
-_STAMP = struct.Struct("@ll")
+_SCM_TIMESTAMPING = struct.Struct("@ll")
 #: struct sock_extended_err: errno, origin, type, code, padding, info, data.
 _EXTENDED_ERROR = struct.Struct("@IBBBxII")
 _INT = struct.Struct("@i")
@@ -58,7 +58,7 @@ _MEMINFO = struct.Struct("@9I")
 _ORIGIN_ICMP, _ORIGIN_ICMP6, _ORIGIN_TIMESTAMPING = 2, 3, 4
 
 
-class Notice(NamedTuple):
+class ErrorQueueMessage(NamedTuple):
     """What stands beside a packet of the error queue."""
 
     #: Wall nanoseconds of departure, if it is about one.
@@ -67,12 +67,12 @@ class Notice(NamedTuple):
     error: tuple[int, int] | None
 
 
-def arrival(ancillary: Ancillary) -> tuple[int | None, int | None]:
+def parse_rx_ancillary(ancillary: Ancillary) -> tuple[int | None, int | None]:
     """The stamp of an arrival in wall nanoseconds and its time to live; None for what is not there."""
     stamp_ns = ttl = None
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPING:
-            stamp_ns = _stamp_ns(data)
+            stamp_ns = _parse_timestamp_ns(data)
         elif (level == socket.IPPROTO_IP and kind == IP_TTL) or (
             level == socket.IPPROTO_IPV6 and kind == IPV6_HOPLIMIT
         ):
@@ -80,23 +80,23 @@ def arrival(ancillary: Ancillary) -> tuple[int | None, int | None]:
     return stamp_ns, ttl
 
 
-def notice(ancillary: Ancillary) -> Notice:
+def parse_error_queue_ancillary(ancillary: Ancillary) -> ErrorQueueMessage:
     """What a packet of the error queue is about. Neither: an error of the kernel itself, which the send told."""
     stamp_ns = error = None
     is_stamp = False
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPING:
-            stamp_ns = _stamp_ns(data)
+            stamp_ns = _parse_timestamp_ns(data)
         elif (level == socket.IPPROTO_IP and kind == IP_RECVERR) or (
             level == socket.IPPROTO_IPV6 and kind == IPV6_RECVERR
         ):
             _, origin, icmp_type, code, _, _ = _EXTENDED_ERROR.unpack_from(data)
             is_stamp = origin == _ORIGIN_TIMESTAMPING
             error = (icmp_type, code) if origin in (_ORIGIN_ICMP, _ORIGIN_ICMP6) else None
-    return Notice(stamp_ns if is_stamp else None, error)
+    return ErrorQueueMessage(stamp_ns if is_stamp else None, error)
 
 
-def drops(meminfo: bytes) -> int:
+def parse_drop_count(meminfo: bytes) -> int:
     """The packets a socket lost to a full queue, from SO_MEMINFO.
 
     Not SO_RXQ_OVFL: that count comes beside the next packet, and after the last burst there is none.
@@ -105,6 +105,6 @@ def drops(meminfo: bytes) -> int:
     return count
 
 
-def _stamp_ns(data: bytes) -> int | None:
-    seconds, nanoseconds = _STAMP.unpack_from(data)
+def _parse_timestamp_ns(data: bytes) -> int | None:
+    seconds, nanoseconds = _SCM_TIMESTAMPING.unpack_from(data)
     return seconds * 1_000_000_000 + nanoseconds or None

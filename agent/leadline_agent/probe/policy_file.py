@@ -28,12 +28,12 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from leadline.durations import duration_ms, duration_text
+from leadline.durations import format_duration, parse_duration_ms
 from leadline.errors import ConfigError
 from leadline.model import INTERVAL_MS_MIN, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN
 from leadline.wire.codec import convert
 from leadline_agent.probe import address_policy
-from leadline_agent.probe.results import Aim
+from leadline_agent.probe.results import ProbeTarget
 
 FILE_DEFAULT = Path("/etc/leadline/policy.toml")
 FILE_VARIABLE = "LEADLINE_POLICY_FILE"
@@ -41,7 +41,7 @@ FILE_VARIABLE = "LEADLINE_POLICY_FILE"
 FILE_BYTES_MAX = 64 << 10
 NETWORKS_MAX = 1_000
 #: The host's own noise floor is measured there; these packets never leave it, so only an explicit denial stops them.
-_OWN_LOOPBACK = frozenset({"127.0.0.1", "::1"})
+_LOOPBACK_ADDRESSES = frozenset({"127.0.0.1", "::1"})
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -51,35 +51,35 @@ class LocalPolicy:
     """What this host's owner allows. The defaults narrow nothing."""
 
     #: None: all that ``policy.may_send`` allows.
-    allowed: tuple[Network, ...] | None = None
-    denied: tuple[Network, ...] = ()
+    allowed_networks: tuple[Network, ...] | None = None
+    denied_networks: tuple[Network, ...] = ()
     packets_per_s: int = address_policy.PACKETS_PER_S_MAX
     payload_bytes_max: int = PAYLOAD_BYTES_MAX
     interval_ms_min: int = INTERVAL_MS_MIN
 
     def __post_init__(self) -> None:
-        _within("packets_per_second", self.packets_per_s, 1, address_policy.PACKETS_PER_S_MAX)
-        _within("payload_bytes_max", self.payload_bytes_max, PAYLOAD_BYTES_MIN, PAYLOAD_BYTES_MAX)
+        _check_range("packets_per_second", self.packets_per_s, 1, address_policy.PACKETS_PER_S_MAX)
+        _check_range("payload_bytes_max", self.payload_bytes_max, PAYLOAD_BYTES_MIN, PAYLOAD_BYTES_MAX)
         if self.interval_ms_min < INTERVAL_MS_MIN:
             raise ConfigError("min_interval", f"is below {INTERVAL_MS_MIN} ms, the floor that no file lifts")
 
-    def may_send(self, address: str) -> bool:
+    def is_address_allowed(self, address: str) -> bool:
         """For ``Prober(may_send=…)``: whether this IP literal may be probed. ValueError if it is none."""
-        ip = address_policy.plain(address)
-        if not address_policy.may_send(address) or _is_in(ip, self.denied):
+        ip = address_policy.parse_address(address)
+        if not address_policy.is_address_allowed(address) or _is_in(ip, self.denied_networks):
             return False
-        return self.allowed is None or str(ip) in _OWN_LOOPBACK or _is_in(ip, self.allowed)
+        return self.allowed_networks is None or str(ip) in _LOOPBACK_ADDRESSES or _is_in(ip, self.allowed_networks)
 
-    def complaint(self, aim: Aim) -> str | None:
+    def find_violation(self, target: ProbeTarget) -> str | None:
         """Why this aim may not be probed, by the policy; None when it may."""
-        settings = aim.settings
-        if aim.address is not None and not self.may_send(aim.address):
-            return f"target {aim.name}: {aim.address} may not be probed, by the policy of this agent"
+        settings = target.settings
+        if target.address is not None and not self.is_address_allowed(target.address):
+            return f"target {target.name}: {target.address} may not be probed, by the policy of this agent"
         if settings.payload_bytes > self.payload_bytes_max:
-            return f"target {aim.name}: payload of {settings.payload_bytes} B, {self.payload_bytes_max} are allowed"
-        if settings.interval_ms < self.interval_ms_min and aim.address not in _OWN_LOOPBACK:
-            shortest = duration_text(self.interval_ms_min)
-            return f"target {aim.name}: one probe in {settings.interval_ms} ms, one in {shortest} is allowed"
+            return f"target {target.name}: payload of {settings.payload_bytes} B, {self.payload_bytes_max} are allowed"
+        if settings.interval_ms < self.interval_ms_min and target.address not in _LOOPBACK_ADDRESSES:
+            shortest = format_duration(self.interval_ms_min)
+            return f"target {target.name}: one probe in {settings.interval_ms} ms, one in {shortest} is allowed"
         return None
 
 
@@ -87,27 +87,27 @@ def _is_in(ip: ipaddress.IPv4Address | ipaddress.IPv6Address, networks: Iterable
     return any(ip in network for network in networks)
 
 
-def _within(key: str, value: int, least: int, most: int) -> None:
+def _check_range(key: str, value: int, least: int, most: int) -> None:
     if value < least:
         raise ConfigError(key, f"{value:,} is below {least:,}")
     if value > most:
         raise ConfigError(key, f"{value:,} is above {most:,}, the ceiling that no file lifts")
 
 
-def permitted(aims: Sequence[Aim], local: LocalPolicy) -> tuple[list[Aim], list[str]]:
+def filter_targets(targets: Sequence[ProbeTarget], local_policy: LocalPolicy) -> tuple[list[ProbeTarget], list[str]]:
     """The aims that may be probed, all of them together within the packets a second, and a line for each left out.
 
     The own loopback has its packets first, for without it no RTT has an error bound; then what comes first. So one
     forbidden target does not end the others.
     """
-    kept: list[Aim] = []
+    kept: list[ProbeTarget] = []
     complaints: list[str] = []
     rate = 0.0
-    for aim in sorted(aims, key=lambda aim: aim.address not in _OWN_LOOPBACK):
+    for aim in sorted(targets, key=lambda aim: aim.address not in _LOOPBACK_ADDRESSES):
         own = 1_000 / aim.settings.interval_ms
-        complaint = local.complaint(aim) or _compiled_complaint(aim, local)
-        if complaint is None and rate + own > local.packets_per_s:
-            complaint = f"target {aim.name}: more than {local.packets_per_s:,} packets a second, by the policy"
+        complaint = local_policy.find_violation(aim) or _find_compiled_violation(aim, local_policy)
+        if complaint is None and rate + own > local_policy.packets_per_s:
+            complaint = f"target {aim.name}: more than {local_policy.packets_per_s:,} packets a second, by the policy"
         if complaint is None:
             kept.append(aim)
             rate += own
@@ -116,15 +116,15 @@ def permitted(aims: Sequence[Aim], local: LocalPolicy) -> tuple[list[Aim], list[
     return kept, complaints
 
 
-def _compiled_complaint(aim: Aim, local: LocalPolicy) -> str | None:
+def _find_compiled_violation(aim: ProbeTarget, local: LocalPolicy) -> str | None:
     try:
-        address_policy.check_aims([aim], local.may_send)
+        address_policy.check_targets([aim], local.is_address_allowed)
     except ConfigError as error:
         return str(error)
     return None
 
 
-class _File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _PolicyFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The file as it is written."""
 
     allowed_networks: Annotated[list[str], Meta(min_length=1, max_length=NETWORKS_MAX)] | None = None
@@ -134,7 +134,7 @@ class _File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     min_interval: str | None = None
 
 
-def policy_file(environ: Mapping[str, str], option: Path | None) -> tuple[Path, bool]:
+def locate_policy_file(environ: Mapping[str, str], option: Path | None) -> tuple[Path, bool]:
     """Where the policy is, and whether it must be there: it must where it was named."""
     if option is not None:
         return option, True
@@ -156,52 +156,54 @@ def load_policy(path: Path, *, required: bool) -> LocalPolicy:
     try:
         return parse_policy(text)
     except ConfigError as error:
-        raise ConfigError(f"{path}, {_place(text, error.key)}", error.problem) from error
+        raise ConfigError(f"{path}, {_locate_key(text, error.key)}", error.problem) from error
 
 
 def parse_policy(text: str) -> LocalPolicy:
     """The policy a file describes; ConfigError names the key."""
     try:
-        file = convert(tomllib.loads(text), _File)
+        file = convert(tomllib.loads(text), _PolicyFile)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError("policy", f"is not TOML: {error}") from error
     except msgspec.ValidationError as error:
-        raise _validation_error(str(error)) from error
+        raise _convert_validation_error(str(error)) from error
     given = {
-        "allowed": None if file.allowed_networks is None else _networks("allowed_networks", file.allowed_networks),
-        "denied": _networks("denied_networks", file.denied_networks),
+        "allowed_networks": None
+        if file.allowed_networks is None
+        else _parse_networks("allowed_networks", file.allowed_networks),
+        "denied_networks": _parse_networks("denied_networks", file.denied_networks),
         "packets_per_s": file.packets_per_second,
         "payload_bytes_max": file.payload_bytes_max,
-        "interval_ms_min": None if file.min_interval is None else _interval_ms(file.min_interval),
+        "interval_ms_min": None if file.min_interval is None else _parse_interval_ms(file.min_interval),
     }
     return LocalPolicy(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
 
 
-def _validation_error(said: str) -> ConfigError:
+def _convert_validation_error(said: str) -> ConfigError:
     """msgspec names a wrong value by its path, and an unknown key in its text."""
     problem, _, path = said.partition(" - at `$.")
     unknown = re.search(r"unknown field `([^`]*)`", problem)
     if unknown:
-        keys = ", ".join(_File.__struct_fields__)
+        keys = ", ".join(_PolicyFile.__struct_fields__)
         return ConfigError(unknown[1], f"there is no such key; the keys are {keys}")
     return ConfigError(path.rstrip("`").partition("[")[0] or "policy", problem)
 
 
-def _networks(key: str, texts: Sequence[str]) -> tuple[Network, ...]:
+def _parse_networks(key: str, texts: Sequence[str]) -> tuple[Network, ...]:
     try:
         return tuple(ipaddress.ip_network(text) for text in texts)
     except ValueError as error:
         raise ConfigError(key, f"{error}; write networks as 10.0.0.0/8 or 2001:db8::/32") from error
 
 
-def _interval_ms(text: str) -> int:
+def _parse_interval_ms(text: str) -> int:
     try:
-        return duration_ms(text)
+        return parse_duration_ms(text)
     except ValueError as error:
         raise ConfigError("min_interval", str(error)) from error
 
 
-def _place(text: str, key: str) -> str:
+def _locate_key(text: str, key: str) -> str:
     """``line 3, packets_per_second``, where the line can be told."""
     for number, line in enumerate(text.splitlines(), start=1):
         if re.match(rf"""\s*["']?{re.escape(key)}["']?\s*[=.]""", line):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from leadline.clock import Clock
 
 
-def wait_until(clock: Clock, until_ns: int, descriptors: Sequence[int]) -> list[int]:
+def poll_until(clock: Clock, until_ns: int, descriptors: Sequence[int]) -> list[int]:
     """Return at monotonic ``until_ns``, or as soon as one of ``descriptors`` is readable; those that are.
 
     With descriptors the end is up to a millisecond late (poll(2) counts in them); nothing measured depends on it.

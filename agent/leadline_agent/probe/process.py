@@ -13,23 +13,25 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from leadline.errors import UnavailableError
-from leadline_agent.probe.ipc import ProbePlan, Sealed, read_frame, write_frame
+from leadline_agent.probe.ipc import PlanMessage, WindowsMessage, read_message, write_message
 
 log = logging.getLogger(__name__)
 
-COMMAND = (sys.executable, "-m", "leadline_agent.probe.__main__")
+PROBER_COMMAND = (sys.executable, "-m", "leadline_agent.probe.__main__")
 #: It seals its windows within a second (probe_process.STOP_WAIT_NS); more means it hangs.
-STOP_S = 5.0
+STOP_TIMEOUT_S = 5.0
 
 
-class Probing:
+class ProberProcess:
     """One life of the process. Belongs to one thread, but for ``end``."""
 
-    def __init__(self, command: Sequence[str], on_sealed: Callable[[Sealed], None], on_end: Callable[[], None]) -> None:
+    def __init__(
+        self, command: Sequence[str], on_windows: Callable[[WindowsMessage], None], on_end: Callable[[], None]
+    ) -> None:
         """``on_sealed`` and ``on_end`` (its output has ended) are called in the thread that reads. OSError if it cannot
         be started.
         """
-        self._on_sealed, self._on_end = on_sealed, on_end
+        self._on_windows, self._on_end = on_windows, on_end
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -37,27 +39,27 @@ class Probing:
             # Ctrl-C at a terminal goes to the whole group; the agent ends its child itself, in order.
             start_new_session=True,
         )
-        self._reader = threading.Thread(target=self._read, daemon=True, name="windows")
-        self._reader.start()
+        self._reader_thread = threading.Thread(target=self._read_messages, daemon=True, name="windows")
+        self._reader_thread.start()
 
     @property
     def pid(self) -> int:
         """Its process id."""
         return self._process.pid
 
-    def hand_over(self, plan: ProbePlan) -> None:
+    def send_plan(self, plan: PlanMessage) -> None:
         """Give it a plan, in force from the next whole minute on (the first: at once)."""
         assert self._process.stdin is not None
         # It may have ended, or be told to: whoever looks after it (``check``) finds that out.
         with suppress(BrokenPipeError, ValueError):
-            write_frame(self._process.stdin, plan)
+            write_message(self._process.stdin, plan)
 
-    def check(self) -> None:
+    def check_running(self) -> None:
         """UnavailableError when it has ended by itself."""
-        if not self._reader.is_alive():
-            raise UnavailableError(f"the probing process ended with status {self._waited()}; see above")
+        if not self._reader_thread.is_alive():
+            raise UnavailableError(f"the probing process ended with status {self._wait_for_exit()}; see above")
 
-    def end(self) -> None:
+    def request_stop(self) -> None:
         """Tell it to seal what it has and to end. Safe from any thread, and more than once."""
         assert self._process.stdin is not None
         # What a broken pipe did not take cannot be flushed either.
@@ -66,31 +68,31 @@ class Probing:
 
     def wait(self) -> None:
         """Return when it has ended and its last windows are taken; one that hangs is killed."""
-        self._waited()
-        self._reader.join(STOP_S)
-        if not self._reader.is_alive():
+        self._wait_for_exit()
+        self._reader_thread.join(STOP_TIMEOUT_S)
+        if not self._reader_thread.is_alive():
             assert self._process.stdout is not None
             self._process.stdout.close()
 
-    def _waited(self) -> int:
+    def _wait_for_exit(self) -> int:
         try:
-            return self._process.wait(STOP_S)
+            return self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             log.error("the probing process hangs and is killed")
             self._process.kill()
             return self._process.wait()
 
-    def _read(self) -> None:
+    def _read_messages(self) -> None:
         assert self._process.stdout is not None
         try:
-            while (sealed := read_frame(self._process.stdout, Sealed)) is not None:
-                self._take(sealed)
+            while (sealed := read_message(self._process.stdout, WindowsMessage)) is not None:
+                self._dispatch_windows(sealed)
         finally:
             self._on_end()
 
-    def _take(self, sealed: Sealed) -> None:
+    def _dispatch_windows(self, sealed: WindowsMessage) -> None:
         try:
-            self._on_sealed(sealed)
+            self._on_windows(sealed)
         except Exception:
             # The next minute may be good again, and a reader that ends would end the measuring.
             log.exception("windows lost", extra={"windows": len(sealed.windows)})

@@ -11,20 +11,20 @@ from __future__ import annotations
 BURST_S = 2
 
 
-class Ceiling:
+class TokenBucket:
     """Lets ``packets_per_s`` through, and after silence ``BURST_S`` times as many at once."""
 
     def __init__(self, packets_per_s: int, now_ns: int) -> None:
         assert packets_per_s >= 1
-        self._packet_ns = 1_000_000_000 // packets_per_s
-        self._burst_ns = BURST_S * 1_000_000_000 - self._packet_ns
+        self._token_ns = 1_000_000_000 // packets_per_s
+        self._burst_ns = BURST_S * 1_000_000_000 - self._token_ns
         #: When everything let through so far would have been sent at an even pace, monotonic nanoseconds.
-        self._paid_until_ns = now_ns
+        self._theoretical_arrival_ns = now_ns
 
-    def take(self, now_ns: int) -> bool:
+    def try_consume(self, now_ns: int) -> bool:
         """True when a packet may leave at monotonic ``now_ns``; it is counted then."""
-        paid_until_ns = self._paid_until_ns
+        paid_until_ns = self._theoretical_arrival_ns
         if paid_until_ns - now_ns > self._burst_ns:
             return False
-        self._paid_until_ns = max(paid_until_ns, now_ns) + self._packet_ns
+        self._theoretical_arrival_ns = max(paid_until_ns, now_ns) + self._token_ns
         return True

@@ -8,7 +8,7 @@ from leadline.model import Failure, ProbeSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Aim:
+class ProbeTarget:
     """A target with its name resolved, ready to be probed."""
 
     #: Unique among the aims of a prober.
@@ -23,10 +23,10 @@ class Aim:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ProbeResult:
     """What became of one slot of one target: an RTT or a failure, never both."""
 
-    aim: Aim
+    target: ProbeTarget
     #: Wall epoch milliseconds // interval_ms of the slot: the same number on every host.
     slot: int
     rtt_ns: int | None = None
@@ -41,6 +41,6 @@ class Outcome:
     ttl: int | None = None
 
     @property
-    def target(self) -> str:
+    def target_name(self) -> str:
         """The name of the target."""
-        return self.aim.name
+        return self.target.name

@@ -10,39 +10,39 @@ from __future__ import annotations
 
 NS_PER_MS = 1_000_000
 #: How much of an interval a send may be late; past it the slot is "not sent" (method.md §3.2, unsent).
-LATE_SHARE_MAX = 2
+LATE_INTERVAL_DIVISOR = 2
 
 
-def slot_at(wall_ns: int, interval_ms: int) -> int:
+def find_slot(wall_ns: int, interval_ms: int) -> int:
     """The number of the slot that ``wall_ns`` lies in."""
     return wall_ns // (interval_ms * NS_PER_MS)
 
 
-def start_ns(slot: int, interval_ms: int) -> int:
+def compute_slot_start_ns(slot: int, interval_ms: int) -> int:
     """Wall nanoseconds at which ``slot`` begins."""
     return slot * interval_ms * NS_PER_MS
 
 
-def first_slot(wall_ns: int, interval_ms: int) -> int:
+def find_first_slot(wall_ns: int, interval_ms: int) -> int:
     """The first slot that begins at or after ``wall_ns``."""
     return -(-wall_ns // (interval_ms * NS_PER_MS))
 
 
-def due_ns(slot: int, interval_ms: int, share: float) -> int:
+def compute_due_ns(slot: int, interval_ms: int, slot_fraction: float) -> int:
     """Wall nanoseconds at which the probe of ``slot`` is due; ``share`` in [0, 1) is its random place in the slot."""
     interval_ns = interval_ms * NS_PER_MS
-    return slot * interval_ns + int(share * interval_ns)
+    return slot * interval_ns + int(slot_fraction * interval_ns)
 
 
 def is_missed(late_ns: int, interval_ms: int) -> bool:
     """True when a probe that would leave ``late_ns`` after it was due no longer counts as this slot's."""
-    return late_ns * LATE_SHARE_MAX > interval_ms * NS_PER_MS
+    return late_ns * LATE_INTERVAL_DIVISOR > interval_ms * NS_PER_MS
 
 
-def first_reachable(wall_ns: int, interval_ms: int) -> int:
+def find_first_reachable_slot(wall_ns: int, interval_ms: int) -> int:
     """The first slot whose probe can still be in time at ``wall_ns``, wherever in the slot it is due.
 
     All slots before it are missed for certain, so nobody needs to draw a place for them.
     """
     interval_ns = interval_ms * NS_PER_MS
-    return (wall_ns - interval_ns // LATE_SHARE_MAX) // interval_ns
+    return (wall_ns - interval_ns // LATE_INTERVAL_DIVISOR) // interval_ns

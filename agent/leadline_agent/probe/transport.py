@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lane:
+class SocketKey:
     """What targets must have in common to share one socket: these are properties of a socket, not of a packet."""
 
     #: 4 or 6.
@@ -31,7 +31,7 @@ class Reply(NamedTuple):
     ttl: int | None
 
 
-class Departure(NamedTuple):
+class TxTimestamp(NamedTuple):
     """The kernel's word on when a packet left."""
 
     probe_index: int
@@ -39,7 +39,7 @@ class Departure(NamedTuple):
     sent_at_ns: int
 
 
-class Rejection(NamedTuple):
+class IcmpError(NamedTuple):
     """An ICMP error about one of our requests."""
 
     #: None when the router quoted too little of our packet (RFC 792 asks for 8 bytes); then ``sequence`` tells.
@@ -52,11 +52,11 @@ class Rejection(NamedTuple):
     code: int
 
 
-class EchoSocket(Protocol):
+class ProbeSocket(Protocol):
     """Sends echo requests and collects what comes back, never blocking."""
 
     #: False when the kernel cannot stamp arrivals: the caller then has to wake on ``fileno`` and stamp them itself.
-    stamps_arrivals: bool
+    has_rx_timestamps: bool
 
     def fileno(self) -> int:
         """For polling."""
@@ -66,15 +66,15 @@ class EchoSocket(Protocol):
         """Send one request; 0, or the errno with which the kernel refused it."""
         ...
 
-    def replies(self) -> list[Reply]:
+    def read_replies(self) -> list[Reply]:
         """What has arrived since the last call."""
         ...
 
-    def notices(self) -> list[Departure | Rejection]:
+    def read_error_queue(self) -> list[TxTimestamp | IcmpError]:
         """What the kernel and the routers said about our requests since the last call."""
         ...
 
-    def drops(self) -> int:
+    def read_drop_count(self) -> int:
         """How many packets the kernel threw away because our receive queue was full, since the socket was made."""
         ...
 

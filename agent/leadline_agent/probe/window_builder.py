@@ -11,19 +11,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from leadline.model import WINDOW_S, ErrorBound, Miss, Window, us_ceil, window_of
+from leadline.model import WINDOW_S, ErrorBound, Miss, Window, build_window, us_ceil
 from leadline.statistics import P50, P99, nearest_rank
-from leadline_agent.probe.results import Aim, Outcome
+from leadline_agent.probe.results import ProbeResult, ProbeTarget
 
 
 @dataclass(slots=True)
-class _Open:
+class _OpenWindow:
     """A window that is still filling."""
 
-    aim: Aim
+    target: ProbeTarget
     rtts_us: dict[int, int] = field(default_factory=dict)
     misses: dict[int, Miss] = field(default_factory=dict)
-    stamp_error_ns: list[int] = field(default_factory=list)
+    timestamp_errors_ns: list[int] = field(default_factory=list)
     duplicates: int = 0
 
 
@@ -31,100 +31,107 @@ class WindowBuilder:
     """Collects the outcomes of one agent's targets and of its loopback, minute by minute."""
 
     def __init__(self) -> None:
-        self._open: dict[tuple[str, int], _Open] = {}
+        self._open_windows: dict[tuple[str, int], _OpenWindow] = {}
         #: Of before the wall clock went back (rule 3).
-        self._parted: dict[tuple[str, int], _Open] = {}
-        self._loopback_ns: dict[int, list[int]] = {}
-        self._sealed_until_s = 0
+        self._previous_epoch: dict[tuple[str, int], _OpenWindow] = {}
+        self._loopback_rtts_ns: dict[int, list[int]] = {}
+        self._flushed_until_s = 0
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, result: ProbeResult) -> None:
         """Take one outcome of a target."""
-        start_s, slot = _place(outcome.slot, outcome.aim.settings.interval_ms)
-        window = self._window(outcome.aim, start_s)
+        start_s, slot = _locate_slot(result.slot, result.target.settings.interval_ms)
+        window = self._get_window(result.target, start_s)
         if window is None:
             return
-        if outcome.rtt_ns is not None:
-            window.rtts_us.setdefault(slot, us_ceil(outcome.rtt_ns))
-            window.stamp_error_ns.append(outcome.error_ns)
-        elif outcome.failure is not None:
-            window.misses.setdefault(slot, Miss(slot, outcome.failure, outcome.detail))
+        if result.rtt_ns is not None:
+            window.rtts_us.setdefault(slot, us_ceil(result.rtt_ns))
+            window.timestamp_errors_ns.append(result.error_ns)
+        elif result.failure is not None:
+            window.misses.setdefault(slot, Miss(slot, result.failure, result.detail))
 
-    def add_duplicate(self, aim: Aim, slot: int) -> None:
+    def add_duplicate(self, target: ProbeTarget, slot: int) -> None:
         """Count a reply beyond the first."""
-        start_s, _ = _place(slot, aim.settings.interval_ms)
-        if (window := self._window(aim, start_s)) is not None:
+        start_s, _ = _locate_slot(slot, target.settings.interval_ms)
+        if (window := self._get_window(target, start_s)) is not None:
             window.duplicates += 1
 
-    def add_loopback(self, outcome: Outcome) -> None:
+    def add_loopback(self, result: ProbeResult) -> None:
         """Take one outcome of the own loopback: the noise floor of this host (method.md §3.4, H)."""
-        start_s, _ = _place(outcome.slot, outcome.aim.settings.interval_ms)
-        if outcome.rtt_ns is not None and start_s >= self._sealed_until_s:
-            self._loopback_ns.setdefault(start_s, []).append(outcome.rtt_ns)
+        start_s, _ = _locate_slot(result.slot, result.target.settings.interval_ms)
+        if result.rtt_ns is not None and start_s >= self._flushed_until_s:
+            self._loopback_rtts_ns.setdefault(start_s, []).append(result.rtt_ns)
 
-    def seal(self, until_s: int) -> list[tuple[Aim, Window]]:
+    def flush(self, until_s: int) -> list[tuple[ProbeTarget, Window]]:
         """Take out every window that starts before ``until_s``, in order of time and target."""
-        self._sealed_until_s = max(self._sealed_until_s, until_s)
-        sealed = self._sealed(self._open, [key for key in self._open if key[1] < until_s])
-        self._loopback_ns = {start_s: rtts for start_s, rtts in self._loopback_ns.items() if start_s >= until_s}
+        self._flushed_until_s = max(self._flushed_until_s, until_s)
+        sealed = self._pop_windows(self._open_windows, [key for key in self._open_windows if key[1] < until_s])
+        self._loopback_rtts_ns = {
+            start_s: rtts for start_s, rtts in self._loopback_rtts_ns.items() if start_s >= until_s
+        }
         return sealed
 
-    def part(self, start_s: int) -> None:
+    def split_epoch(self, start_s: int) -> None:
         """Begin anew at a minute that may be sealed already: the wall clock went back (rule 3)."""
-        assert not self._parted, "what was parted before is sealed first"
-        self._parted, self._open = self._open, {}
-        self._sealed_until_s = start_s
+        assert not self._previous_epoch, "what was parted before is sealed first"
+        self._previous_epoch, self._open_windows = self._open_windows, {}
+        self._flushed_until_s = start_s
 
-    def seal_parted(self) -> list[tuple[Aim, Window]]:
+    def flush_previous_epoch(self) -> list[tuple[ProbeTarget, Window]]:
         """Take out every window of before the wall clock went back."""
-        sealed = self._sealed(self._parted, list(self._parted))
-        minutes = {start_s for _, start_s in self._open}
-        self._loopback_ns = {start_s: rtts for start_s, rtts in self._loopback_ns.items() if start_s in minutes}
+        sealed = self._pop_windows(self._previous_epoch, list(self._previous_epoch))
+        minutes = {start_s for _, start_s in self._open_windows}
+        self._loopback_rtts_ns = {
+            start_s: rtts for start_s, rtts in self._loopback_rtts_ns.items() if start_s in minutes
+        }
         return sealed
 
-    def _window(self, aim: Aim, start_s: int) -> _Open | None:
-        if (parted := self._parted.get((aim.name, start_s))) is not None:
+    def _get_window(self, aim: ProbeTarget, start_s: int) -> _OpenWindow | None:
+        if (parted := self._previous_epoch.get((aim.name, start_s))) is not None:
             return parted
-        if start_s < self._sealed_until_s:
+        if start_s < self._flushed_until_s:
             return None
-        return self._open.setdefault((aim.name, start_s), _Open(aim))
+        return self._open_windows.setdefault((aim.name, start_s), _OpenWindow(aim))
 
-    def _sealed(
-        self, windows: dict[tuple[str, int], _Open], keys: Iterable[tuple[str, int]]
-    ) -> list[tuple[Aim, Window]]:
+    def _pop_windows(
+        self, windows: dict[tuple[str, int], _OpenWindow], keys: Iterable[tuple[str, int]]
+    ) -> list[tuple[ProbeTarget, Window]]:
         """Take these out, in order of time and target."""
         ordered = sorted(keys, key=lambda key: (key[1], key[0]))
-        return [self._whole(windows.pop(key), key[1]) for key in ordered]
+        return [self._build_window(windows.pop(key), key[1]) for key in ordered]
 
-    def _whole(self, window: _Open, start_s: int) -> tuple[Aim, Window]:
-        return window.aim, window_of(
+    def _build_window(self, window: _OpenWindow, start_s: int) -> tuple[ProbeTarget, Window]:
+        return window.target, build_window(
             start_s,
-            window.aim.settings.interval_ms,
+            window.target.settings.interval_ms,
             window.rtts_us,
             window.misses.values(),
             duplicates=window.duplicates,
-            error_bound=error_bound(self._loopback_ns.get(start_s, []), window.stamp_error_ns),
+            error_bound=compute_error_bound(self._loopback_rtts_ns.get(start_s, []), window.timestamp_errors_ns),
         )
 
 
-def _place(slot: int, interval_ms: int) -> tuple[int, int]:
+def _locate_slot(slot: int, interval_ms: int) -> tuple[int, int]:
     """The start of the window a global slot lies in, in epoch seconds, and its place there."""
     at_ms = slot * interval_ms
     start_s = at_ms // 1_000 // WINDOW_S * WINDOW_S
     return start_s, (at_ms - start_s * 1_000) // interval_ms
 
 
-def error_bound(loopback_ns: list[int], stamp_error_ns: list[int]) -> ErrorBound | None:
+def compute_error_bound(loopback_rtts_ns: list[int], timestamp_errors_ns: list[int]) -> ErrorBound | None:
     """What this host may have added: its loopback RTT plus the uncertainty of the stamps, percentile by percentile.
 
     None without a loopback reply or without a reply of the target: then nothing was measured that could be bounded.
     """
-    if not loopback_ns or not stamp_error_ns:
+    if not loopback_rtts_ns or not timestamp_errors_ns:
         return None
-    sums = {q: _rank_ns(loopback_ns, q) + _rank_ns(stamp_error_ns, q) for q in (P50, P99)}
+    sums = {
+        q: _compute_percentile_ns(loopback_rtts_ns, q) + _compute_percentile_ns(timestamp_errors_ns, q)
+        for q in (P50, P99)
+    }
     return ErrorBound(p50_us=us_ceil(sums[P50]), p99_us=us_ceil(sums[P99]))
 
 
-def _rank_ns(samples: list[int], q: Fraction) -> int:
+def _compute_percentile_ns(samples: list[int], q: Fraction) -> int:
     found = nearest_rank(sorted(samples), len(samples), q)
     assert found is not None
     return found

@@ -16,29 +16,29 @@ from leadline.errors import UnavailableError
 LOCK_NAME = "lock"
 
 
-class Files(Protocol):
+class FileSystem(Protocol):
     """What a spool needs of a file system. A name is a file directly in the directory; a handle is an open file."""
 
-    def acquire(self) -> bool:
+    def acquire_lock(self) -> bool:
         """Make the directory if it is missing and hold it alone; False when we hold it already.
 
         True again means that the directory was removed and made anew. UnavailableError when another process holds it.
         """
         ...
 
-    def release(self) -> None:
+    def release_lock(self) -> None:
         """Let the directory go."""
         ...
 
-    def names(self) -> list[str]:
+    def list_names(self) -> list[str]:
         """The names of the files, in any order."""
         ...
 
-    def size(self, name: str) -> int:
+    def get_size(self, name: str) -> int:
         """Bytes from the beginning of the file to its end."""
         ...
 
-    def read(self, name: str, offset: int, size: int) -> bytes:
+    def read_at(self, name: str, offset: int, size: int) -> bytes:
         """At most ``size`` bytes from ``offset``; fewer where the file ends."""
         ...
 
@@ -46,7 +46,7 @@ class Files(Protocol):
         """A handle on a new, empty file; FileExistsError when there is one. In the directory, but not yet durably."""
         ...
 
-    def modify(self, name: str) -> int:
+    def open_existing(self, name: str) -> int:
         """A handle on an existing file, at its beginning: what is written replaces what is there."""
         ...
 
@@ -66,7 +66,7 @@ class Files(Protocol):
         """Give the handle back; promises nothing about durability."""
         ...
 
-    def leads_to(self, name: str, handle: int) -> bool:
+    def is_same_file(self, name: str, handle: int) -> bool:
         """Whether the name in the directory still means the file of the handle."""
         ...
 
@@ -82,22 +82,22 @@ class Files(Protocol):
         """Make the names of the directory durable."""
         ...
 
-    def free_bytes(self) -> int:
+    def get_free_bytes(self) -> int:
         """What the file system has left for this process."""
         ...
 
 
-class DirectoryFiles:
+class DirectoryFileSystem:
     """The port on a real directory; files are for their owner only."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._lock: int | None = None
 
-    def acquire(self) -> bool:
-        if self._lock is not None and self.leads_to(LOCK_NAME, self._lock):
+    def acquire_lock(self) -> bool:
+        if self._lock is not None and self.is_same_file(LOCK_NAME, self._lock):
             return False
-        self.release()
+        self.release_lock()
         self._make_directory()
         lock = os.open(self._directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -117,7 +117,7 @@ class DirectoryFiles:
         self._lock = lock
         return True
 
-    def release(self) -> None:
+    def release_lock(self) -> None:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -129,21 +129,21 @@ class DirectoryFiles:
             path.mkdir(mode=0o700)
             _fsync_directory(path.parent)
 
-    def names(self) -> list[str]:
+    def list_names(self) -> list[str]:
         return [path.name for path in self._directory.iterdir()]
 
-    def size(self, name: str) -> int:
+    def get_size(self, name: str) -> int:
         return (self._directory / name).stat().st_size
 
-    def read(self, name: str, offset: int, size: int) -> bytes:
+    def read_at(self, name: str, offset: int, size: int) -> bytes:
         with (self._directory / name).open("rb", buffering=0) as file:
-            return _read(file.fileno(), offset, size)
+            return _read_fully(file.fileno(), offset, size)
 
     def create(self, name: str) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         return os.open(self._directory / name, flags, 0o600)
 
-    def modify(self, name: str) -> int:
+    def open_existing(self, name: str) -> int:
         return os.open(self._directory / name, os.O_WRONLY | os.O_CLOEXEC)
 
     def write(self, handle: int, data: bytes) -> None:
@@ -160,7 +160,7 @@ class DirectoryFiles:
     def close(self, handle: int) -> None:
         os.close(handle)
 
-    def leads_to(self, name: str, handle: int) -> bool:
+    def is_same_file(self, name: str, handle: int) -> bool:
         try:
             return os.path.samestat((self._directory / name).stat(), os.fstat(handle))
         except FileNotFoundError:
@@ -175,12 +175,12 @@ class DirectoryFiles:
     def fsync_dir(self) -> None:
         _fsync_directory(self._directory)
 
-    def free_bytes(self) -> int:
+    def get_free_bytes(self) -> int:
         status = os.statvfs(self._directory)
         return status.f_bavail * status.f_frsize
 
 
-def _read(descriptor: int, offset: int, size: int) -> bytes:
+def _read_fully(descriptor: int, offset: int, size: int) -> bytes:
     """All of it, also where one call gives less."""
     data = os.pread(descriptor, size, offset)
     while 0 < len(data) < size:

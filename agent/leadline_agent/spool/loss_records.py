@@ -12,10 +12,10 @@ from enum import StrEnum
 import msgspec
 from msgspec import Struct
 
-from leadline_agent.spool.record_format import Frame, Kind
+from leadline_agent.spool.record_format import Record, RecordKind
 
 
-class Loss(StrEnum):
+class LossReason(StrEnum):
     """Why batches are lost. The list is closed."""
 
     #: Given up for room: the budget, the disk or the memory was full.
@@ -26,7 +26,7 @@ class Loss(StrEnum):
     REFUSED = "refused"
 
 
-class Tombstone(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class LossRecord(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Batches ``first_seq`` to ``last_seq`` of an epoch, both included, are lost.
 
     ``last_seq`` is None where damage hides how many there were. Times are epoch seconds: the minutes of the first and
@@ -39,55 +39,55 @@ class Tombstone(Struct, frozen=True, array_like=True, forbid_unknown_fields=True
     t_first_s: int | None
     t_last_s: int | None
     windows: int | None
-    reason: Loss
+    reason: LossReason
 
 
-def tombstone_frame(tombstones: Sequence[Tombstone], epoch: str, next_seq: int) -> Frame:
+def encode_loss_records(loss_records: Sequence[LossRecord], epoch: str, next_seq: int) -> Record:
     """The record that carries them. Should it begin a segment, that is one of ``epoch``, from ``next_seq`` on."""
-    return Frame(kind=Kind.TOMBSTONES, epoch=epoch, seq=next_seq, payload=msgspec.json.encode(tombstones))
+    return Record(kind=RecordKind.LOSS_RECORDS, epoch=epoch, seq=next_seq, payload=msgspec.json.encode(loss_records))
 
 
-def read_tombstones(payload: bytes) -> list[Tombstone]:
+def decode_loss_records(payload: bytes) -> list[LossRecord]:
     """What ``tombstone_frame`` wrote; none where a later version wrote something else."""
     try:
-        return msgspec.json.decode(payload, type=list[Tombstone])
+        return msgspec.json.decode(payload, type=list[LossRecord])
     except msgspec.DecodeError:
         return []
 
 
-def covers(one: Tombstone, other: Tombstone) -> bool:
+def is_superset(one: LossRecord, other: LossRecord) -> bool:
     """Whether ``one`` tells all that ``other`` tells of what is lost."""
     if one.epoch != other.epoch or one.first_seq > other.first_seq:
         return False
     return one.last_seq is None or (other.last_seq is not None and other.last_seq <= one.last_seq)
 
 
-def joined(tombstones: Iterable[Tombstone]) -> list[Tombstone]:
+def merge_adjacent(loss_records: Iterable[LossRecord]) -> list[LossRecord]:
     """The same losses with neighbours made one, each mentioned once, in order of epoch, reason and number."""
-    result: list[Tombstone] = []
-    for one in sorted(set(tombstones), key=_order):
+    result: list[LossRecord] = []
+    for one in sorted(set(loss_records), key=_sort_key):
         last = result[-1] if result else None
-        if last is not None and _touch(last, one):
-            result[-1] = _sum(last, one)
+        if last is not None and _is_adjacent(last, one):
+            result[-1] = _merge_pair(last, one)
         else:
             result.append(one)
     return result
 
 
-def spanned(tombstones: Iterable[Tombstone]) -> list[Tombstone]:
+def merge_by_reason(loss_records: Iterable[LossRecord]) -> list[LossRecord]:
     """One tombstone for each epoch and reason, from its first number to its last: claims what lies between as well."""
-    result: dict[tuple[str, Loss], Tombstone] = {}
-    for one in sorted(set(tombstones), key=_order):
+    result: dict[tuple[str, LossReason], LossRecord] = {}
+    for one in sorted(set(loss_records), key=_sort_key):
         key = (one.epoch, one.reason)
-        result[key] = _sum(result[key], one) if key in result else one
+        result[key] = _merge_pair(result[key], one) if key in result else one
     return list(result.values())
 
 
-def _order(one: Tombstone) -> tuple[str, str, int, bool, int]:
+def _sort_key(one: LossRecord) -> tuple[str, str, int, bool, int]:
     return one.epoch, one.reason, one.first_seq, one.last_seq is None, one.last_seq or 0
 
 
-def _touch(one: Tombstone, behind: Tombstone) -> bool:
+def _is_adjacent(one: LossRecord, behind: LossRecord) -> bool:
     return (
         (one.epoch, one.reason) == (behind.epoch, behind.reason)
         and one.last_seq is not None
@@ -95,21 +95,21 @@ def _touch(one: Tombstone, behind: Tombstone) -> bool:
     )
 
 
-def _sum(one: Tombstone, other: Tombstone) -> Tombstone:
+def _merge_pair(one: LossRecord, other: LossRecord) -> LossRecord:
     """Both in one. Windows are added: ranges that overlap are counted twice, which ``joined`` never does."""
     first_s, last_s = (one.t_first_s, other.t_first_s), (one.t_last_s, other.t_last_s)
-    return Tombstone(
+    return LossRecord(
         epoch=one.epoch,
         first_seq=min(one.first_seq, other.first_seq),
-        last_seq=_unless_unknown(max, (one.last_seq, other.last_seq)),
-        t_first_s=_unless_unknown(min, first_s),
-        t_last_s=_unless_unknown(max, last_s),
-        windows=_unless_unknown(sum, (one.windows, other.windows)),
+        last_seq=_combine_known(max, (one.last_seq, other.last_seq)),
+        t_first_s=_combine_known(min, first_s),
+        t_last_s=_combine_known(max, last_s),
+        windows=_combine_known(sum, (one.windows, other.windows)),
         reason=one.reason,
     )
 
 
-def _unless_unknown(combine: Callable[[Iterable[int]], int], values: Iterable[int | None]) -> int | None:
+def _combine_known(combine: Callable[[Iterable[int]], int], values: Iterable[int | None]) -> int | None:
     """What is unknown in one is unknown in both."""
     known = list(values)
     return None if None in known else combine(value for value in known if value is not None)

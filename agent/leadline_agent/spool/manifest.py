@@ -13,14 +13,14 @@ from contextlib import suppress
 import msgspec
 from msgspec import Struct
 
-from leadline_agent.spool.filesystem import Files
-from leadline_agent.spool.index import SegmentIndex, State
-from leadline_agent.spool.loss_records import Tombstone
-from leadline_agent.spool.range_set import SeqSet
-from leadline_agent.spool.record_format import PAYLOAD_BYTES_MAX, Frame, Kind, encode, record_at
+from leadline_agent.spool.filesystem import FileSystem
+from leadline_agent.spool.index import BatchState, SegmentIndex
+from leadline_agent.spool.loss_records import LossRecord
+from leadline_agent.spool.range_set import RangeSet
+from leadline_agent.spool.record_format import RECORD_PAYLOAD_BYTES_MAX, Record, RecordKind, encode_record, parse_record
 
-LEDGER_NAME = "ledger"
-_NEW_NAME = "ledger.new"
+MANIFEST_NAME = "ledger"
+_TEMPORARY_NAME = "ledger.new"
 #: The ledger belongs to no epoch.
 _NO_EPOCH = "0" * 32
 #: A refusal in a collector's words, cut.
@@ -32,11 +32,11 @@ class DeadLetter(Struct, frozen=True, array_like=True):
 
     epoch: str
     seq: int
-    at_s: int
+    refused_at_s: int
     reason: str
 
 
-class Row(Struct, frozen=True, array_like=True):
+class ManifestEntry(Struct, frozen=True, array_like=True):
     """One segment: the numbers it holds, first to last, and which of them are acknowledged."""
 
     number: int
@@ -44,51 +44,51 @@ class Row(Struct, frozen=True, array_like=True):
     first_seq: int
     last_seq: int
     acked_at_s: int
-    acked: list[tuple[int, int]]
+    acked_ranges: list[tuple[int, int]]
 
 
-class Ledger(Struct, frozen=True, kw_only=True):
+class Manifest(Struct, frozen=True, kw_only=True):
     """Everything that is in the file."""
 
-    rows: list[Row] = []
+    rows: list[ManifestEntry] = []
     dead: list[DeadLetter] = []
     #: Tombstones that the collector does not have yet: some are in no segment so far, and a segment may be damaged.
-    undelivered: list[Tombstone] = []
+    undelivered: list[LossRecord] = []
     #: Tombstones that the collector has, as long as a segment of their epoch is on disk: damage is found at each start.
-    delivered: list[Tombstone] = []
+    delivered: list[LossRecord] = []
 
-    def acked(self, epoch: str) -> SeqSet:
+    def collect_acked(self, epoch: str) -> RangeSet:
         """Acknowledged numbers of an epoch."""
-        result = SeqSet()
+        result = RangeSet()
         for row in self.rows:
-            for first, last in row.acked if row.epoch == epoch else []:
+            for first, last in row.acked_ranges if row.epoch == epoch else []:
                 result.add(first, last)
         return result
 
 
-def row_of(segment: SegmentIndex) -> Row:
+def build_entry(segment: SegmentIndex) -> ManifestEntry:
     """The row of a segment. Dead letters and losses have tombstones, so they are no hole."""
-    acked = list(segment.numbers(State.ACKED))
-    return Row(segment.number, segment.epoch, segment.first_seq, segment.last_seq, segment.acked_at_s, acked)
+    acked = list(segment.collect_seqs(BatchState.ACKED))
+    return ManifestEntry(segment.number, segment.epoch, segment.first_seq, segment.last_seq, segment.acked_at_s, acked)
 
 
-def save(files: Files, ledger: Ledger) -> None:
+def save_manifest(file_system: FileSystem, manifest: Manifest) -> None:
     """Put it in place of the old one, durably; OSError leaves the old one or the new one."""
-    data = encode(Frame(kind=Kind.LEDGER, epoch=_NO_EPOCH, payload=msgspec.json.encode(ledger)))
+    data = encode_record(Record(kind=RecordKind.MANIFEST, epoch=_NO_EPOCH, payload=msgspec.json.encode(manifest)))
     with suppress(FileNotFoundError):
-        files.unlink(_NEW_NAME)
+        file_system.unlink(_TEMPORARY_NAME)
     try:
-        _write(files, data)
+        _write_new_file(file_system, data)
     except OSError:
         with suppress(OSError):
-            files.unlink(_NEW_NAME)
+            file_system.unlink(_TEMPORARY_NAME)
         raise
-    files.rename(_NEW_NAME, LEDGER_NAME)
-    files.fsync_dir()
+    file_system.rename(_TEMPORARY_NAME, MANIFEST_NAME)
+    file_system.fsync_dir()
 
 
-def _write(files: Files, data: bytes) -> None:
-    handle = files.create(_NEW_NAME)
+def _write_new_file(files: FileSystem, data: bytes) -> None:
+    handle = files.create(_TEMPORARY_NAME)
     try:
         files.write(handle, data)
         files.fdatasync(handle)
@@ -96,16 +96,16 @@ def _write(files: Files, data: bytes) -> None:
         files.close(handle)
 
 
-def load(files: Files) -> Ledger:
+def load_manifest(file_system: FileSystem) -> Manifest:
     """The ledger in the directory; an empty one when there is none that can be read."""
     try:
-        data = files.read(LEDGER_NAME, 0, PAYLOAD_BYTES_MAX)
+        data = file_system.read_at(MANIFEST_NAME, 0, RECORD_PAYLOAD_BYTES_MAX)
     except OSError:
-        return Ledger()
-    found = record_at(data, 0)
-    if found is None or found[0].kind != Kind.LEDGER:
-        return Ledger()
+        return Manifest()
+    found = parse_record(data, 0)
+    if found is None or found[0].kind != RecordKind.MANIFEST:
+        return Manifest()
     try:
-        return msgspec.json.decode(found[1], type=Ledger)
+        return msgspec.json.decode(found[1], type=Manifest)
     except msgspec.DecodeError:
-        return Ledger()
+        return Manifest()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leadline_agent.spool.record_format import BLOCK_BYTES
+from leadline_agent.spool.record_format import HEADER_PAGE_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpoolLimits:
+class SpoolQuota:
     """How much a spool may take. The defaults hold two months of 50 targets."""
 
     bytes_max: int = 512 << 20
@@ -19,16 +19,18 @@ class SpoolLimits:
     #: While the disk does not work: a day of 50 targets, within the memory an agent may use.
     memory_bytes_max: int = 8 << 20
     #: Segments that are kept for their dead letters only.
-    dead_bytes_max: int = 16 << 20
+    dead_letter_bytes_max: int = 16 << 20
     #: A database restored from a backup of last night is refilled from here, and there is a day to notice.
-    keep_acked_s: int = 48 * 3_600
+    acked_retention_s: int = 48 * 3_600
 
     def __post_init__(self) -> None:
-        if not 2 * BLOCK_BYTES <= self.segment_bytes < 1 << 31:
-            raise ValueError(f"segments of {self.segment_bytes} bytes are outside {2 * BLOCK_BYTES}..{(1 << 31) - 1}")
+        if not 2 * HEADER_PAGE_BYTES <= self.segment_bytes < 1 << 31:
+            raise ValueError(
+                f"segments of {self.segment_bytes} bytes are outside {2 * HEADER_PAGE_BYTES}..{(1 << 31) - 1}"
+            )
         if self.bytes_max < 4 * self.segment_bytes:
             raise ValueError(f"{self.bytes_max} bytes hold fewer than four segments of {self.segment_bytes}")
         if self.memory_bytes_max > self.bytes_max // 2:
             raise ValueError(f"{self.memory_bytes_max} bytes of memory exceed half of the {self.bytes_max} on disk")
-        if min(self.free_bytes_min, self.memory_bytes_max, self.dead_bytes_max, self.keep_acked_s) < 0:
+        if min(self.free_bytes_min, self.memory_bytes_max, self.dead_letter_bytes_max, self.acked_retention_s) < 0:
             raise ValueError("a limit is negative")

@@ -9,7 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
 
-class SeqSet:
+class RangeSet:
     """A set of whole numbers. Ranges are closed, disjoint, sorted, and never touch."""
 
     __slots__ = ("_firsts", "_lasts")
@@ -55,18 +55,18 @@ class SeqSet:
         self._firsts[low:high] = [first]
         self._lasts[low:high] = [last]
 
-    def without(self, other: SeqSet) -> SeqSet:
+    def difference(self, other: RangeSet) -> RangeSet:
         """What is here and not there."""
-        rest = SeqSet()
+        rest = RangeSet()
         for first, last in self:
             at = first
-            for other_first, other_last in other.overlapping(first, last):
+            for other_first, other_last in other.iter_overlapping(first, last):
                 rest.add(at, other_first - 1)
                 at = other_last + 1
             rest.add(at, last)
         return rest
 
-    def overlapping(self, first: int, last: int) -> Iterator[tuple[int, int]]:
+    def iter_overlapping(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """The ranges that have a number from ``first`` to ``last``, whole, ascending."""
         for index in range(bisect_left(self._lasts, first), bisect_right(self._firsts, last)):
             yield self._firsts[index], self._lasts[index]

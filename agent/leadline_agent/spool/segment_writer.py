@@ -11,116 +11,123 @@ import errno
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
-from leadline_agent.spool.filesystem import Files
-from leadline_agent.spool.index import Place, SegmentIndex
-from leadline_agent.spool.loss_records import Tombstone, joined, spanned, tombstone_frame
-from leadline_agent.spool.record_format import BLOCK_BYTES, Frame, Kind, block, encode, segment_name
+from leadline_agent.spool.filesystem import FileSystem
+from leadline_agent.spool.index import RecordLocation, SegmentIndex
+from leadline_agent.spool.loss_records import LossRecord, encode_loss_records, merge_adjacent, merge_by_reason
+from leadline_agent.spool.record_format import (
+    HEADER_PAGE_BYTES,
+    Record,
+    RecordKind,
+    encode_header_page,
+    encode_record,
+    format_segment_name,
+)
 
 
 class SegmentWriter:
     """Appends records to the active segment, and begins a new one when it is full."""
 
-    def __init__(self, files: Files, *, next_number: int, segment_bytes: int) -> None:
-        self._files, self._segment_bytes = files, segment_bytes
-        self._next_number = next_number
+    def __init__(self, file_system: FileSystem, *, next_segment_number: int, segment_bytes: int) -> None:
+        self._file_system, self._segment_bytes = file_system, segment_bytes
+        self._next_segment_number = next_segment_number
         self._handle: int | None = None
         #: Begun since the last success: their names are not durable yet.
-        self._new: list[SegmentIndex] = []
+        self._new_segments: list[SegmentIndex] = []
         #: The segment in use; None before the first record and after an error.
-        self.active: SegmentIndex | None = None
+        self.active_segment: SegmentIndex | None = None
 
-    def write(self, frames: Sequence[Frame]) -> list[Place]:
+    def write(self, records: Sequence[Record]) -> list[RecordLocation]:
         """Make all of them durable, in order; where each lies. After an OSError none of them counts."""
         try:
-            places = [self._put(frame) for frame in frames]
+            places = [self._write_record(frame) for frame in records]
             self._sync()
         except OSError:
-            self._abandon()
+            self._discard_new_segments()
             raise
-        self._new = []
+        self._new_segments = []
         return places
 
     def close(self) -> None:
         """End the active segment; what was written durably stays."""
-        handle, self._handle, self.active = self._handle, None, None
+        handle, self._handle, self.active_segment = self._handle, None, None
         if handle is not None:
-            self._files.close(handle)
+            self._file_system.close(handle)
 
-    def _put(self, frame: Frame) -> Place:
-        data = encode(frame)
-        segment = self.active
-        if segment is None or not self._takes(segment, frame, len(data)):
-            segment = self._begin(frame)
+    def _write_record(self, frame: Record) -> RecordLocation:
+        data = encode_record(frame)
+        segment = self.active_segment
+        if segment is None or not self._can_append(segment, frame, len(data)):
+            segment = self._begin_segment(frame)
         assert self._handle is not None
-        place = Place(segment, segment.size)
-        self._files.write(self._handle, data)
+        place = RecordLocation(segment, segment.size)
+        self._file_system.write(self._handle, data)
         segment.size += len(data)
         return place
 
-    def _takes(self, segment: SegmentIndex, frame: Frame, size: int) -> bool:
+    def _can_append(self, segment: SegmentIndex, frame: Record, size: int) -> bool:
         """One epoch for all batches of a segment; tombstones go anywhere. One record fits any new segment."""
-        foreign = frame.kind is Kind.BATCH and frame.epoch != segment.epoch
-        return not foreign and (segment.size + size <= self._segment_bytes or segment.size == BLOCK_BYTES)
+        foreign = frame.kind is RecordKind.BATCH and frame.epoch != segment.epoch
+        return not foreign and (segment.size + size <= self._segment_bytes or segment.size == HEADER_PAGE_BYTES)
 
-    def _begin(self, frame: Frame) -> SegmentIndex:
+    def _begin_segment(self, frame: Record) -> SegmentIndex:
         if self._handle is not None:
-            self._files.fdatasync(self._handle)
+            self._file_system.fdatasync(self._handle)
             self.close()
-        segment = SegmentIndex(self._next_number, frame.epoch, frame.seq)
-        self._next_number += 1
-        self._handle = self._files.create(segment_name(segment.number))
-        self.active = segment
-        self._new.append(segment)
-        opening = block(Frame(kind=Kind.OPENING, epoch=frame.epoch, seq=frame.seq))
+        segment = SegmentIndex(self._next_segment_number, frame.epoch, frame.seq)
+        self._next_segment_number += 1
+        self._handle = self._file_system.create(format_segment_name(segment.number))
+        self.active_segment = segment
+        self._new_segments.append(segment)
+        opening = encode_header_page(Record(kind=RecordKind.HEADER_PAGE, epoch=frame.epoch, seq=frame.seq))
         assert opening is not None
-        self._files.write(self._handle, opening)
-        segment.size = BLOCK_BYTES
+        self._file_system.write(self._handle, opening)
+        segment.size = HEADER_PAGE_BYTES
         return segment
 
     def _sync(self) -> None:
-        if self._handle is None or self.active is None:
+        if self._handle is None or self.active_segment is None:
             return
-        self._files.fdatasync(self._handle)
-        if self._new:
-            self._files.fsync_dir()
+        self._file_system.fdatasync(self._handle)
+        if self._new_segments:
+            self._file_system.fsync_dir()
         # An open descriptor outlives its name: without this, a removed spool would take everything and keep nothing.
-        if not self._files.leads_to(segment_name(self.active.number), self._handle):
+        if not self._file_system.is_same_file(format_segment_name(self.active_segment.number), self._handle):
             raise FileNotFoundError(errno.ENOENT, "the segment is no longer in the spool directory")
 
-    def _abandon(self) -> None:
+    def _discard_new_segments(self) -> None:
         """Let go of the descriptor, and of files that hold nothing that counts."""
         with suppress(OSError):
             self.close()
-        for segment in self._new:
+        for segment in self._new_segments:
             with suppress(OSError):
-                self._files.unlink(segment_name(segment.number))
-        self._new = []
+                self._file_system.unlink(format_segment_name(segment.number))
+        self._new_segments = []
 
 
-def entomb(
-    files: Files, segment: SegmentIndex, tombstones: Iterable[Tombstone], *, exact: bool
-) -> list[Tombstone] | None:
+def replace_with_loss_records(
+    file_system: FileSystem, segment: SegmentIndex, loss_records: Iterable[LossRecord], *, exact: bool
+) -> list[LossRecord] | None:
     """Turn a segment into the note of what it held; the note, or None when it does not fit one page.
 
     The note goes over the first page, where no batch lies, and is durable before the rest is cut off. So a full disk
     needs no room for it, and a power loss in between leaves either all batches or the whole note. Unless it has to be
     ``exact``, a note that is too long is told in fewer words, which claim more.
     """
-    note = joined(tombstones)
-    page = block(tombstone_frame(note, segment.epoch, 0))
+    note = merge_adjacent(loss_records)
+    page = encode_header_page(encode_loss_records(note, segment.epoch, 0))
     if page is None and not exact:
-        note = spanned(note)
-        page = block(tombstone_frame(note, segment.epoch, 0))
+        note = merge_by_reason(note)
+        page = encode_header_page(encode_loss_records(note, segment.epoch, 0))
     if page is None:
         return None
-    handle = files.modify(segment_name(segment.number))
+    handle = file_system.open_existing(format_segment_name(segment.number))
     try:
-        files.write(handle, page)
-        files.fdatasync(handle)
+        file_system.write(handle, page)
+        file_system.fdatasync(handle)
         # From here on it is a tombstone, whatever happens. What is not cut off now is cut off at the next start.
         with suppress(OSError):
-            files.truncate(handle, BLOCK_BYTES)
-            files.fdatasync(handle)
+            file_system.truncate(handle, HEADER_PAGE_BYTES)
+            file_system.fdatasync(handle)
     finally:
-        files.close(handle)
+        file_system.close(handle)
     return note

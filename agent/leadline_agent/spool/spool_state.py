@@ -11,187 +11,203 @@ from collections.abc import Collection, Container, Iterable, Sequence
 from typing import NamedTuple
 
 from leadline_agent.spool import manifest
-from leadline_agent.spool.index import BatchId, Place, SegmentIndex, Shelf, Spooled, State, lost
-from leadline_agent.spool.loss_records import Loss, Tombstone
-from leadline_agent.spool.manifest import DeadLetter, Ledger
-from leadline_agent.spool.record_format import BLOCK_BYTES
-from leadline_agent.spool.recovery import Recovered
-from leadline_agent.spool.write_buffer import Pending, Record
+from leadline_agent.spool.index import (
+    BatchId,
+    BatchState,
+    RecordLocation,
+    SegmentIndex,
+    SpooledBatch,
+    SpoolIndex,
+    build_loss_record,
+)
+from leadline_agent.spool.loss_records import LossReason, LossRecord
+from leadline_agent.spool.manifest import DeadLetter, Manifest
+from leadline_agent.spool.record_format import HEADER_PAGE_BYTES
+from leadline_agent.spool.recovery import RecoveredSpool
+from leadline_agent.spool.write_buffer import PendingRecord, WriteBuffer
 
 log = logging.getLogger(__name__)
 
 
 #: Each start begins an epoch. An agent that starts more often in two days asks about the last ones only.
-DOUBTS_MAX = 100
+RECONCILE_PROBES_MAX = 100
 
 
-class Doubt(NamedTuple):
+class ReconcileProbe(NamedTuple):
     """A batch that the collector acknowledged before this start, and how many of its epoch its store must have."""
 
-    batch: Spooled
-    stored: int
+    batch: SpooledBatch
+    expected_batches: int
 
 
-class Contents:
+class SpoolState:
     """Batches by lane and by name, tombstones and dead letters."""
 
-    def __init__(self, found: Recovered, memory_bytes_max: int) -> None:
-        self.changed = threading.Condition()
-        self.shelf: Shelf = found.shelf
-        self.pending = Pending(memory_bytes_max)
-        self.pending.bury(found.lost)
-        self.dead = dict(found.dead)
-        self._delivered = set(found.delivered)
+    def __init__(self, recovered_spool: RecoveredSpool, memory_bytes_max: int) -> None:
+        self.condition = threading.Condition()
+        self.index: SpoolIndex = recovered_spool.index
+        self.write_buffer = WriteBuffer(memory_bytes_max)
+        self.write_buffer.add_loss_records(recovered_spool.unrecorded_losses)
+        self.dead_letters = dict(recovered_spool.dead_letters)
+        self._delivered_losses = set(recovered_spool.delivered_losses)
         #: Something that the ledger on disk does not say.
-        self.marked = True
+        self.is_dirty = True
 
-    def newest(self, passing_over: Container[BatchId]) -> Spooled | None:
+    def find_newest(self, skipped_ids: Container[BatchId]) -> SpooledBatch | None:
         """The newest batch that waits."""
-        return self.pending.newest(passing_over) or self.shelf.newest(passing_over)
+        return self.write_buffer.find_newest(skipped_ids) or self.index.find_newest(skipped_ids)
 
-    def oldest(self, passing_over: Container[BatchId]) -> Spooled | None:
+    def find_oldest(self, skipped_ids: Container[BatchId]) -> SpooledBatch | None:
         """The oldest batch that waits."""
-        return self.shelf.oldest(passing_over) or self.pending.oldest(passing_over)
+        return self.index.find_oldest(skipped_ids) or self.write_buffer.find_oldest(skipped_ids)
 
-    def doubts(self) -> list[Doubt]:
+    def list_reconcile_probes(self) -> list[ReconcileProbe]:
         """Of each epoch that has acknowledged batches the newest of them; the newest epoch first."""
-        doubts: dict[str, Doubt] = {}
-        for segment in reversed(tuple(self.shelf)):
-            acked = [row for row, _ in segment.rows() if segment.state(row) is State.ACKED]
+        doubts: dict[str, ReconcileProbe] = {}
+        for segment in reversed(tuple(self.index)):
+            acked = [row for row, _ in segment.iter_rows() if segment.get_state(row) is BatchState.ACKED]
             if not acked:
                 continue
             if (known := doubts.get(segment.epoch)) is not None:
-                doubts[segment.epoch] = known._replace(stored=known.stored + len(acked))
-            elif len(doubts) < DOUBTS_MAX:
-                doubts[segment.epoch] = Doubt(segment.batch(acked[-1]), len(acked))
+                doubts[segment.epoch] = known._replace(expected_batches=known.expected_batches + len(acked))
+            elif len(doubts) < RECONCILE_PROBES_MAX:
+                doubts[segment.epoch] = ReconcileProbe(segment.get_batch(acked[-1]), len(acked))
         return list(doubts.values())
 
-    def waits(self, batch: BatchId) -> bool:
+    def is_unacked(self, batch_id: BatchId) -> bool:
         """Whether it is here and not acknowledged, refused or lost."""
-        if (state := self.pending.state(batch)) is None and (found := self.shelf.find(batch)) is not None:
-            state = found[0].state(found[1])
-        return state is State.UNACKED
+        if (state := self.write_buffer.get_state(batch_id)) is None and (
+            found := self.index.find_batch(batch_id)
+        ) is not None:
+            state = found[0].get_state(found[1])
+        return state is BatchState.UNACKED
 
-    def count(self, state: State) -> int:
+    def count(self, state: BatchState) -> int:
         """Batches in a state."""
-        return self.shelf.count(state) + self.pending.count(state)
+        return self.index.count(state) + self.write_buffer.count(state)
 
-    def ack(self, batch: BatchId, now_s: int) -> bool:
+    def ack(self, batch_id: BatchId, now_s: int) -> bool:
         """The collector has it; False when it did not wait."""
-        if not self._mark(batch, State.ACKED):
+        if not self._set_state(batch_id, BatchState.ACKED):
             return False
-        if (found := self.shelf.find(batch)) is not None:
+        if (found := self.index.find_batch(batch_id)) is not None:
             found[0].acked_at_s = now_s
         return True
 
-    def refuse(self, batch: BatchId, now_s: int, reason: str) -> bool:
+    def refuse(self, batch_id: BatchId, now_s: int, reason: str) -> bool:
         """The collector never takes it: a dead letter with its tombstone; False when it did not wait."""
-        if not self._mark(batch, State.DEAD):
+        if not self._set_state(batch_id, BatchState.DEAD):
             return False
-        found = self.shelf.find(batch)
-        spooled = found[0].batch(found[1]) if found else self.pending.spooled(batch)
+        found = self.index.find_batch(batch_id)
+        spooled = found[0].get_batch(found[1]) if found else self.write_buffer.find_spooled(batch_id)
         assert spooled is not None
-        self.dead[batch] = DeadLetter(batch.epoch, batch.seq, now_s, reason[: manifest.REASON_LENGTH_MAX])
-        self.pending.bury([lost(spooled, Loss.REFUSED)])
+        self.dead_letters[batch_id] = DeadLetter(
+            batch_id.epoch, batch_id.seq, now_s, reason[: manifest.REASON_LENGTH_MAX]
+        )
+        self.write_buffer.add_loss_records([build_loss_record(spooled, LossReason.REFUSED)])
         return True
 
-    def _mark(self, batch: BatchId, state: State) -> bool:
-        found = self.shelf.find(batch)
-        if self.pending.state(batch) is State.UNACKED:
-            self.pending.set_state(batch, state)
-        elif found is not None and found[0].state(found[1]) is State.UNACKED:
+    def _set_state(self, batch: BatchId, state: BatchState) -> bool:
+        found = self.index.find_batch(batch)
+        if self.write_buffer.get_state(batch) is BatchState.UNACKED:
+            self.write_buffer.set_state(batch, state)
+        elif found is not None and found[0].get_state(found[1]) is BatchState.UNACKED:
             found[0].set_state(found[1], state)
         else:
             return False
-        self.marked = True
+        self.is_dirty = True
         return True
 
     def rewind(self, since_seq: int, epoch: str | None) -> int:
         """Let acknowledged batches wait again; how many."""
-        self.marked = True
+        self.is_dirty = True
         # The store that lost batches lost what they told as well, and the batch that told it may be gone by now.
-        on_disk = {one for segment in self.shelf for one in segment.tombstones}
-        self.pending.bury(self._delivered - on_disk)
-        self._delivered.clear()
-        segments = [segment for segment in self.shelf if epoch in {None, segment.epoch}]
-        return sum(segment.rewind(since_seq) for segment in segments) + self.pending.rewind(epoch, since_seq)
+        on_disk = {one for segment in self.index for one in segment.loss_records}
+        self.write_buffer.add_loss_records(self._delivered_losses - on_disk)
+        self._delivered_losses.clear()
+        segments = [segment for segment in self.index if epoch in {None, segment.epoch}]
+        return sum(segment.rewind(since_seq) for segment in segments) + self.write_buffer.rewind(epoch, since_seq)
 
-    def write_off(self, segment: SegmentIndex, row: int) -> None:
+    def mark_lost(self, segment: SegmentIndex, row: int) -> None:
         """A batch was found damaged or its file gone; a tombstone, if it still waited."""
-        batch, state = segment.batch(row), segment.state(row)
-        if segment.entombed or state is State.LOST or self.shelf.find(batch.id) != (segment, row):
+        batch, state = segment.get_batch(row), segment.get_state(row)
+        if segment.is_evicted or state is BatchState.LOST or self.index.find_batch(batch.id) != (segment, row):
             return
-        segment.set_state(row, State.LOST)
-        self.dead.pop(batch.id, None)
-        if state is State.UNACKED:
-            self.pending.bury([lost(batch, Loss.CORRUPT)])
+        segment.set_state(row, BatchState.LOST)
+        self.dead_letters.pop(batch.id, None)
+        if state is BatchState.UNACKED:
+            self.write_buffer.add_loss_records([build_loss_record(batch, LossReason.CORRUPT)])
         log.error("batch damaged on disk", extra={"seq": batch.id.seq, "segment": segment.number})
 
-    def missing(self, segment: SegmentIndex) -> None:
+    def mark_segment_missing(self, segment: SegmentIndex) -> None:
         """A segment is no longer on disk."""
-        waiting = [batch for batch, state in segment.batches() if state is State.UNACKED]
-        self.pending.bury([*self.undelivered(segment), *(lost(batch, Loss.CORRUPT) for batch in waiting)])
-        self.forget(segment)
+        waiting = [batch for batch, state in segment.iter_batches() if state is BatchState.UNACKED]
+        self.write_buffer.add_loss_records(
+            [*self.list_undelivered_in(segment), *(build_loss_record(batch, LossReason.CORRUPT) for batch in waiting)]
+        )
+        self.remove_segment(segment)
         log.error("segment is gone", extra={"segment": segment.number, "batches_lost": len(waiting)})
 
-    def forget(self, segment: SegmentIndex) -> None:
+    def remove_segment(self, segment: SegmentIndex) -> None:
         """A segment left the disk, and what it could tell is told elsewhere."""
-        self.shelf.remove(segment)
-        self._forget_dead(segment)
+        self.index.remove(segment)
+        self._remove_dead_letters(segment)
 
-    def bury(self, segment: SegmentIndex, tombstones: list[Tombstone]) -> None:
+    def mark_segment_evicted(self, segment: SegmentIndex, loss_records: list[LossRecord]) -> None:
         """Of a segment only the note of what it held is left."""
         tomb = SegmentIndex(segment.number, segment.epoch, 0)
-        tomb.entombed, tomb.size, tomb.tombstones = True, BLOCK_BYTES, tombstones
-        self.shelf.put(tomb)
-        self._forget_dead(segment)
+        tomb.is_evicted, tomb.size, tomb.loss_records = True, HEADER_PAGE_BYTES, loss_records
+        self.index.put(tomb)
+        self._remove_dead_letters(segment)
 
-    def _forget_dead(self, segment: SegmentIndex) -> None:
-        for batch, state in segment.batches():
-            if state is State.DEAD:
-                self.dead.pop(batch.id, None)
-        self.marked = True
+    def _remove_dead_letters(self, segment: SegmentIndex) -> None:
+        for batch, state in segment.iter_batches():
+            if state is BatchState.DEAD:
+                self.dead_letters.pop(batch.id, None)
+        self.is_dirty = True
 
-    def undelivered(self, segment: SegmentIndex) -> list[Tombstone]:
+    def list_undelivered_in(self, segment: SegmentIndex) -> list[LossRecord]:
         """Tombstones of a segment that the collector does not know."""
-        return [one for one in segment.tombstones if one not in self._delivered]
+        return [one for one in segment.loss_records if one not in self._delivered_losses]
 
-    def tombstones(self) -> list[Tombstone]:
+    def list_undelivered_losses(self) -> list[LossRecord]:
         """Losses that the collector does not know, durable or not."""
-        everything = [*(one for segment in self.shelf for one in segment.tombstones), *self.pending.tombstones]
-        return [one for one in dict.fromkeys(everything) if one not in self._delivered]
+        everything = [*(one for segment in self.index for one in segment.loss_records), *self.write_buffer.loss_records]
+        return [one for one in dict.fromkeys(everything) if one not in self._delivered_losses]
 
-    def deliver(self, tombstones: Iterable[Tombstone]) -> None:
+    def mark_delivered(self, loss_records: Iterable[LossRecord]) -> None:
         """The collector knows them."""
-        self._delivered.update(tombstones)
-        self.marked = True
+        self._delivered_losses.update(loss_records)
+        self.is_dirty = True
 
-    def accept(self, records: Sequence[Record], places: Sequence[Place], now_s: int) -> tuple[BatchId, ...]:
+    def accept_records(
+        self, records: Sequence[PendingRecord], locations: Sequence[RecordLocation], now_s: int
+    ) -> tuple[BatchId, ...]:
         """Records are durable where they lie; the batches among them."""
-        for record, place in zip(records, places, strict=True):
-            self.shelf.put(place.segment)
+        for record, place in zip(records, locations, strict=True):
+            self.index.put(place.segment)
             if record.batch is not None:
-                state = self.pending.settle(record.batch.id)
+                state = self.write_buffer.remove_flushed(record.batch.id)
                 place.segment.add(record.batch, place.offset, state)
-                place.segment.acked_at_s = now_s if state is State.ACKED else place.segment.acked_at_s
-            place.segment.tombstones += record.tombstones
-            self.pending.settle_tombstones(record.tombstones)
-        self.pending.failed()
+                place.segment.acked_at_s = now_s if state is BatchState.ACKED else place.segment.acked_at_s
+            place.segment.loss_records += record.loss_records
+            self.write_buffer.remove_flushed_losses(record.loss_records)
+        self.write_buffer.end_flush()
         return tuple(record.batch.id for record in records if record.batch is not None)
 
-    def ledger(self, without: Collection[SegmentIndex]) -> Ledger:
+    def build_manifest(self, excluded_segments: Collection[SegmentIndex]) -> Manifest:
         """What the ledger has to say, but for some segments."""
-        segments = [segment for segment in self.shelf if segment not in without]
-        self._forget_delivered()
-        return Ledger(
-            rows=[manifest.row_of(segment) for segment in segments if len(segment)],
-            dead=list(self.dead.values()),
-            undelivered=self.tombstones(),
-            delivered=sorted(self._delivered, key=lambda one: (one.epoch, one.first_seq)),
+        segments = [segment for segment in self.index if segment not in excluded_segments]
+        self._prune_delivered_losses()
+        return Manifest(
+            rows=[manifest.build_entry(segment) for segment in segments if len(segment)],
+            dead=list(self.dead_letters.values()),
+            undelivered=self.list_undelivered_losses(),
+            delivered=sorted(self._delivered_losses, key=lambda one: (one.epoch, one.first_seq)),
         )
 
-    def _forget_delivered(self) -> None:
+    def _prune_delivered_losses(self) -> None:
         """Let go of what nothing on disk could bring up again."""
-        on_disk = {one for segment in self.shelf for one in segment.tombstones}
-        epochs = {segment.epoch for segment in self.shelf if len(segment)}
-        self._delivered = {one for one in self._delivered if one in on_disk or one.epoch in epochs}
+        on_disk = {one for segment in self.index for one in segment.loss_records}
+        epochs = {segment.epoch for segment in self.index if len(segment)}
+        self._delivered_losses = {one for one in self._delivered_losses if one in on_disk or one.epoch in epochs}

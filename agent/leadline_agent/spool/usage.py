@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leadline_agent.spool.index import Rank, Shelf
+from leadline_agent.spool.index import EvictionPriority, SpoolIndex
 
 #: The rate is taken over the last day: it holds a whole daily rhythm of plan changes and restarts.
-RATE_S = 86_400
+RATE_PERIOD_S = 86_400
 #: A rate from less than ten minutes of batches says nothing.
-RATE_S_MIN = 600
+RATE_PERIOD_S_MIN = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class SpoolUsage:
     """The state of a spool at one moment."""
 
     bytes: int
@@ -24,7 +24,7 @@ class Usage:
     acked: int
     dead: int
     #: Tombstones that the collector does not have yet.
-    tombstones: int
+    loss_records: int
     #: Waiting batches that the disk did not read when they were to be sent; they are tried again.
     unreadable: int
     #: Age of the oldest window that waits, by the wall clock; None when nothing waits.
@@ -35,18 +35,18 @@ class Usage:
     degraded: str | None
 
 
-def days_left(shelf: Shelf, room_bytes: int) -> float | None:
+def estimate_days_left(index: SpoolIndex, available_bytes: int) -> float | None:
     """How long ``room_bytes`` last at the rate of the last day, by whole segments; None while the rate is unknown."""
-    spans = [(*segment.times_s, segment.size) for segment in shelf if segment.times_s]
+    spans = [(*segment.times_s, segment.size) for segment in index if segment.times_s]
     newest_s = max((last_s for _, last_s, _ in spans), default=0)
-    recent = [(first_s, size) for first_s, last_s, size in spans if last_s > newest_s - RATE_S]
+    recent = [(first_s, size) for first_s, last_s, size in spans if last_s > newest_s - RATE_PERIOD_S]
     span_s = newest_s - min((first_s for first_s, _ in recent), default=newest_s)
-    if span_s < RATE_S_MIN:
+    if span_s < RATE_PERIOD_S_MIN:
         return None
     bytes_per_s = sum(size for _, size in recent) / span_s
-    return max(0, room_bytes) / bytes_per_s / 86_400
+    return max(0, available_bytes) / bytes_per_s / 86_400
 
 
-def needed_bytes(shelf: Shelf) -> int:
+def sum_unacked_bytes(index: SpoolIndex) -> int:
     """Bytes of the segments that hold something that still has to be sent; all others go when there is no room."""
-    return sum(segment.size for segment in shelf if segment.rank is Rank.UNACKED)
+    return sum(segment.size for segment in index if segment.eviction_priority is EvictionPriority.UNACKED)

@@ -7,12 +7,12 @@ import sys
 from contextlib import nullcontext
 from datetime import UTC, datetime
 
-from leadline.clock import SystemClock, seeded
-from leadline.durations import duration_ms
+from leadline.clock import SystemClock, make_rng
+from leadline.durations import parse_duration_ms
 from leadline.errors import ConfigError
-from leadline.limits.catalogue import catalogue
+from leadline.limits.catalogue import load_catalogue
 from leadline.model import DSCP_MAX, INTERVAL_MS_MIN, ProbeSettings, Site
-from leadline_cli.check.evaluation import Question
+from leadline_cli.check.evaluation import CheckRequest
 
 #: The three limits most proposals need: between clusters, within a cluster, and under its storage.
 PROFILES_DEFAULT = ("vsphere-long-distance-vmotion", "vcf9-stretched-cluster", "vsan-stretched")
@@ -55,47 +55,47 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--from", dest="origin", metavar="LAT,LON", help="where this host is, to judge by physics too")
     parser.add_argument("--to", dest="end", metavar="LAT,LON", help="where the hosts are")
     parser.add_argument("--json", action="store_true", help="print one JSON document (docs/check.md)")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run_check)
 
 
-def run(args: argparse.Namespace) -> int:
+def run_check(args: argparse.Namespace) -> int:
     """Measure, judge, print; the exit status says how it stands."""
     from leadline_cli.check import evaluation, measurement
     from leadline_cli.check import text as check_text
 
-    question = _question(args)
-    profiles = [catalogue().profile(profile) for profile in question.profiles]
-    targets = measurement.resolve_all(question.hosts, question.family)
+    question = _parse_request(args)
+    profiles = [load_catalogue().get_profile(profile) for profile in question.profiles]
+    targets = measurement.resolve_hosts(question.hosts, question.family)
     clock = SystemClock()
     started_at = datetime.fromtimestamp(clock.wall_ns() / 1e9, UTC)
-    with check_text.progress(question.slots) if sys.stderr.isatty() else nullcontext() as progress:
-        run = measurement.measure(question.settings, question.slots, targets, clock, seeded(), progress)
-    document = evaluation.document(question, profiles, catalogue(), run, started_at)
+    with check_text.show_progress(question.slots) if sys.stderr.isatty() else nullcontext() as progress:
+        run = measurement.measure_targets(question.settings, question.slots, targets, clock, make_rng(), progress)
+    document = evaluation.build_document(question, profiles, load_catalogue(), run, started_at)
     if args.json:
-        print(check_text.json_text(document))
+        print(check_text.format_json(document))
     else:
-        print(check_text.text(document))
-    return evaluation.exit_status(document)
+        print(check_text.format_report(document))
+    return evaluation.compute_exit_status(document)
 
 
-def _question(args: argparse.Namespace) -> Question:
+def _parse_request(args: argparse.Namespace) -> CheckRequest:
     if len(args.hosts) > HOSTS_MAX:
         raise ConfigError("HOST", f"{len(args.hosts)} hosts; the most for a check is {HOSTS_MAX}")
-    interval_ms = _duration("--interval", args.interval, INTERVAL_MS_MIN, 60_000)
-    run_ms = _duration("--duration", args.duration, interval_ms, DURATION_MS_MAX)
-    return Question(
+    interval_ms = _parse_duration("--interval", args.interval, INTERVAL_MS_MIN, 60_000)
+    run_ms = _parse_duration("--duration", args.duration, interval_ms, DURATION_MS_MAX)
+    return CheckRequest(
         hosts=tuple(dict.fromkeys(args.hosts)),
         profiles=tuple(dict.fromkeys(args.profiles or PROFILES_DEFAULT)),
-        settings=_settings(args, interval_ms),
+        settings=_parse_settings(args, interval_ms),
         slots=run_ms // interval_ms,
         family=args.family,
-        sites=_sites(args.origin, args.end),
+        sites=_parse_sites(args.origin, args.end),
     )
 
 
-def _duration(option: str, text: str, least_ms: int, most_ms: int) -> int:
+def _parse_duration(option: str, text: str, least_ms: int, most_ms: int) -> int:
     try:
-        found_ms = duration_ms(text)
+        found_ms = parse_duration_ms(text)
     except ValueError as error:
         raise ConfigError(option, str(error)) from error
     if not least_ms <= found_ms <= most_ms:
@@ -103,7 +103,7 @@ def _duration(option: str, text: str, least_ms: int, most_ms: int) -> int:
     return found_ms
 
 
-def _settings(args: argparse.Namespace, interval_ms: int) -> ProbeSettings:
+def _parse_settings(args: argparse.Namespace, interval_ms: int) -> ProbeSettings:
     if not 0 <= args.dscp <= DSCP_MAX:
         raise ConfigError("--dscp", f"{args.dscp} is outside 0 to {DSCP_MAX}")
     try:
@@ -113,15 +113,15 @@ def _settings(args: argparse.Namespace, interval_ms: int) -> ProbeSettings:
         raise ConfigError(option, str(error)) from error
 
 
-def _sites(origin: str | None, end: str | None) -> tuple[Site, Site] | None:
+def _parse_sites(origin: str | None, end: str | None) -> tuple[Site, Site] | None:
     if origin is None and end is None:
         return None
     if origin is None or end is None:
         raise ConfigError("--from and --to", "physics needs both ends; give both, or neither")
-    return _site("from", origin), _site("to", end)
+    return _parse_site("from", origin), _parse_site("to", end)
 
 
-def _site(name: str, text: str) -> Site:
+def _parse_site(name: str, text: str) -> Site:
     """Coordinates as a site; their own precision is their uncertainty: half a unit of the last decimal, at 111 km a
     degree, and 1 km at least.
     """

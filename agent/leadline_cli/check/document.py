@@ -12,7 +12,7 @@ from msgspec import Struct
 CHECK_VERSION = 1
 
 
-class Verdict(StrEnum):
+class CheckVerdict(StrEnum):
     """What a short measurement can say about a profile. It can prove a breach and never compliance."""
 
     #: Faster than light: coordinates or clock are wrong, nothing may be concluded.
@@ -31,23 +31,23 @@ class Verdict(StrEnum):
     WITHIN_SO_FAR = "within so far"
 
     @property
-    def is_bad(self) -> bool:
+    def is_violation(self) -> bool:
         """True when a limit is exceeded: the command exits with 1."""
         return self in {
-            Verdict.IMPOSSIBLE,
-            Verdict.IMPOSSIBLE_ON_GLASS_FIBRE,
-            Verdict.BEYOND,
-            Verdict.UNAVAILABLE,
-            Verdict.MARGINAL,
+            CheckVerdict.IMPOSSIBLE,
+            CheckVerdict.IMPOSSIBLE_ON_GLASS_FIBRE,
+            CheckVerdict.BEYOND,
+            CheckVerdict.UNAVAILABLE,
+            CheckVerdict.MARGINAL,
         }
 
     @property
-    def is_answer(self) -> bool:
+    def is_conclusive(self) -> bool:
         """False when the question stays open: the command exits with 2, unless something is bad."""
-        return self not in {Verdict.INVALID, Verdict.NOT_MEASURED, Verdict.NOT_JUDGED}
+        return self not in {CheckVerdict.INVALID, CheckVerdict.NOT_MEASURED, CheckVerdict.NOT_JUDGED}
 
 
-class RttUs(Struct, frozen=True, kw_only=True):
+class RttSummary(Struct, frozen=True, kw_only=True):
     """Microseconds rounded up. min, mean and max over the replies; percentiles over the probes sent, lost = null."""
 
     min: int | None
@@ -58,7 +58,7 @@ class RttUs(Struct, frozen=True, kw_only=True):
     max: int | None
 
 
-class JitterUs(Struct, frozen=True, kw_only=True):
+class JitterSummary(Struct, frozen=True, kw_only=True):
     """Round-trip delay variation in microseconds: ``pdv`` is p95 - min, ``mean_step`` the mean |difference| of
     consecutive replies. ``rfc3550`` is the running estimate of that standard after the last reply: informational."""
 
@@ -67,14 +67,14 @@ class JitterUs(Struct, frozen=True, kw_only=True):
     rfc3550: int | None
 
 
-class ErrorUs(Struct, frozen=True, kw_only=True):
+class CheckErrorBound(Struct, frozen=True, kw_only=True):
     """This host's share of an RTT in microseconds: the true RTT lies in [measured - bound, measured]."""
 
     p50: int
     p99: int
 
 
-class SourceAnswer(Struct, frozen=True, kw_only=True):
+class CheckLimitSource(Struct, frozen=True, kw_only=True):
     """Where the decisive limit is published."""
 
     vendor: str
@@ -84,7 +84,7 @@ class SourceAnswer(Struct, frozen=True, kw_only=True):
     confidence: str
 
 
-class PhysicsAnswer(Struct, frozen=True, kw_only=True):
+class CheckPropagation(Struct, frozen=True, kw_only=True):
     """What light allows; only where coordinates were given and the limit bounds the round trip."""
 
     #: possible, impossible_on_glass_fibre or impossible: by the coordinates alone, whatever was measured.
@@ -96,32 +96,32 @@ class PhysicsAnswer(Struct, frozen=True, kw_only=True):
     route_factor_max: float | None
 
 
-class Undecided(Struct, frozen=True, kw_only=True):
+class UncheckedLimit(Struct, frozen=True, kw_only=True):
     """A limit of the profile that round trips cannot answer."""
 
     limit_id: str
     reason: str
 
 
-class ProfileAnswer(Struct, frozen=True, kw_only=True):
+class ProfileCheckResult(Struct, frozen=True, kw_only=True):
     """The answer for one profile, by its decisive limit: the worst, or the first where all are alike."""
 
     id: str
     title: str
-    verdict: Verdict
+    verdict: CheckVerdict
     reason: str
     limit_id: str | None = None
     limit_us: int | None = None
     comparison: str | None = None
     measure: str | None = None
     observed_us: int | None = None
-    source: SourceAnswer | None = None
-    physics: PhysicsAnswer | None = None
-    not_judged: list[Undecided] = []
+    source: CheckLimitSource | None = None
+    physics: CheckPropagation | None = None
+    not_judged: list[UncheckedLimit] = []
     note: str | None = None
 
 
-class TargetAnswer(Struct, frozen=True, kw_only=True):
+class TargetCheckResult(Struct, frozen=True, kw_only=True):
     """One target: what was measured, and what it means for each profile."""
 
     host: str
@@ -132,10 +132,10 @@ class TargetAnswer(Struct, frozen=True, kw_only=True):
     lost: int
     duplicates: int
     failures: dict[str, int]
-    rtt_us: RttUs
-    jitter_us: JitterUs
-    error_bound_us: ErrorUs | None
-    profiles: list[ProfileAnswer]
+    rtt_us: RttSummary
+    jitter_us: JitterSummary
+    error_bound_us: CheckErrorBound | None
+    profiles: list[ProfileCheckResult]
 
 
 class CheckDocument(Struct, frozen=True, kw_only=True):
@@ -152,4 +152,4 @@ class CheckDocument(Struct, frozen=True, kw_only=True):
     #: Whole days without a bad window before "within" may be said, provisionally and fully.
     days_to_within_provisional: int
     days_to_within: int
-    targets: list[TargetAnswer]
+    targets: list[TargetCheckResult]

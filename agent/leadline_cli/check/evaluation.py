@@ -9,36 +9,36 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from leadline import __version__, evaluation, propagation
-from leadline.evaluation import Criterion, State, WindowJudgement
+from leadline.evaluation import Criterion, State, WindowEvaluation
 from leadline.limits.catalogue import Catalogue, Limit, Profile
 from leadline.model import WINDOW_S, ErrorBound, Failure, ProbeSettings, Site, us_ceil
-from leadline.propagation import Floors, Plausibility, Reach
-from leadline.statistics import WindowStats, interarrival_jitter_us, statistics
-from leadline_agent.probe.results import Outcome
-from leadline_agent.probe.window_builder import error_bound
+from leadline.propagation import Feasibility, Plausibility, PropagationDelay
+from leadline.statistics import WindowStats, compute_stats, interarrival_jitter_us
+from leadline_agent.probe.results import ProbeResult
+from leadline_agent.probe.window_builder import compute_error_bound
 from leadline_cli.check.document import (
     CHECK_VERSION,
     CheckDocument,
-    ErrorUs,
-    JitterUs,
-    PhysicsAnswer,
-    ProfileAnswer,
-    RttUs,
-    SourceAnswer,
-    TargetAnswer,
-    Undecided,
-    Verdict,
+    CheckErrorBound,
+    CheckLimitSource,
+    CheckPropagation,
+    CheckVerdict,
+    JitterSummary,
+    ProfileCheckResult,
+    RttSummary,
+    TargetCheckResult,
+    UncheckedLimit,
 )
-from leadline_cli.check.measurement import Run
+from leadline_cli.check.measurement import CheckMeasurement
 
 #: Of fewer, the 95th percentile by nearest rank is the largest.
-FEW_PROBES = 20
+P95_PROBES_MIN = 20
 #: From the worst; a profile's verdict is the worst of its limits.
-_SEVERITY = {verdict: rank for rank, verdict in enumerate(Verdict)}
+_SEVERITY = {verdict: rank for rank, verdict in enumerate(CheckVerdict)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class CheckRequest:
     """What was asked, checked."""
 
     hosts: tuple[str, ...]
@@ -50,83 +50,87 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class TargetMeasurement:
     """What the prober told of one target, in order of slot."""
 
     host: str
     address: str
-    outcomes: Sequence[Outcome]
+    results: Sequence[ProbeResult]
     duplicates: int
     interval_ms: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Window:
+class _CheckWindow:
     stats: WindowStats
-    error: ErrorBound | None
+    error_bound: ErrorBound | None
 
 
-def document(
-    question: Question, profiles: Sequence[Profile], catalogue: Catalogue, run: Run, started_at: datetime
+def build_document(
+    request: CheckRequest,
+    profiles: Sequence[Profile],
+    catalogue: Catalogue,
+    measurement: CheckMeasurement,
+    started_at: datetime,
 ) -> CheckDocument:
     """Judge every target of a run."""
-    campaign = evaluation.campaign()
-    floors = propagation.floors(*question.sites) if question.sites else None
+    campaign = evaluation.compute_campaign()
+    floors = propagation.compute_propagation_delay(*request.sites) if request.sites else None
     return CheckDocument(
         version=CHECK_VERSION,
         leadline=__version__,
         started_at=started_at.isoformat(timespec="seconds"),
-        interval_ms=question.settings.interval_ms,
-        timeout_ms=question.settings.timeout_ms,
-        payload_bytes=question.settings.payload_bytes,
-        dscp=question.settings.dscp,
+        interval_ms=request.settings.interval_ms,
+        timeout_ms=request.settings.timeout_ms,
+        payload_bytes=request.settings.payload_bytes,
+        dscp=request.settings.dscp,
         catalogue_sha256=catalogue.digest,
         days_to_within_provisional=campaign.days_provisional,
         days_to_within=campaign.days_within,
         targets=[
-            target_answer(
-                _measured(run, host, address, question.settings.interval_ms),
-                run.loopback_ns[ipaddress.ip_address(address).version],
+            evaluate_target(
+                _select_target_measurement(measurement, host, address, request.settings.interval_ms),
+                measurement.loopback_ns[ipaddress.ip_address(address).version],
                 profiles,
                 catalogue,
                 floors,
             )
-            for host, address in run.targets
+            for host, address in measurement.targets
         ],
     )
 
 
-def _measured(run: Run, host: str, address: str, interval_ms: int) -> Measured:
-    return Measured(
+def _select_target_measurement(run: CheckMeasurement, host: str, address: str, interval_ms: int) -> TargetMeasurement:
+    return TargetMeasurement(
         host=host,
         address=address,
-        outcomes=run.outcomes.get(host, []),
+        results=run.results.get(host, []),
         duplicates=run.duplicates.get(host, 0),
         interval_ms=interval_ms,
     )
 
 
-def target_answer(
-    measured: Measured,
+def evaluate_target(
+    measurement: TargetMeasurement,
     loopback_ns: Sequence[int],
     profiles: Sequence[Profile],
     catalogue: Catalogue,
-    floors: Floors | None,
-) -> TargetAnswer:
+    floors: PropagationDelay | None,
+) -> TargetCheckResult:
     """Judge one target. ``loopback_ns`` are the RTTs of this host's own loopback during the same time."""
-    whole = _window(measured.outcomes, loopback_ns)
-    windows = [_window(part, loopback_ns) for part in _parts(measured)]
+    whole = _build_window(measurement.results, loopback_ns)
+    windows = [_build_window(part, loopback_ns) for part in _split_into_windows(measurement)]
     stats = whole.stats
-    return TargetAnswer(
-        host=measured.host,
-        address=measured.address,
+    return TargetCheckResult(
+        host=measurement.host,
+        address=measurement.address,
         expected=stats.expected,
         sent=stats.sent,
         received=stats.received,
         lost=stats.lost,
-        duplicates=measured.duplicates,
+        duplicates=measurement.duplicates,
         failures={str(failure): count for failure, count in sorted(stats.failures.items())},
-        rtt_us=RttUs(
+        rtt_us=RttSummary(
             min=stats.min_us,
             mean=stats.mean_us,
             p50=stats.p50_us,
@@ -134,38 +138,42 @@ def target_answer(
             p99=stats.p99_us,
             max=stats.max_us,
         ),
-        jitter_us=JitterUs(
+        jitter_us=JitterSummary(
             pdv=stats.pdv_us,
             mean_step=stats.mean_step_us,
-            rfc3550=interarrival_jitter_us(_rtts_us(measured.outcomes)),
+            rfc3550=interarrival_jitter_us(_extract_rtts_us(measurement.results)),
         ),
-        error_bound_us=ErrorUs(p50=whole.error.p50_us, p99=whole.error.p99_us) if whole.error else None,
+        error_bound_us=CheckErrorBound(p50=whole.error_bound.p50_us, p99=whole.error_bound.p99_us)
+        if whole.error_bound
+        else None,
         profiles=[
-            _profile_answer(profile, catalogue, windows, whole, floors, _why_not(measured.outcomes))
+            _evaluate_profile(profile, catalogue, windows, whole, floors, _describe_main_failure(measurement.results))
             for profile in profiles
         ],
     )
 
 
-def _window(outcomes: Sequence[Outcome], loopback_ns: Sequence[int]) -> _Window:
+def _build_window(outcomes: Sequence[ProbeResult], loopback_ns: Sequence[int]) -> _CheckWindow:
     failures = [outcome.failure for outcome in outcomes if outcome.failure is not None]
     stamps_ns = [outcome.error_ns for outcome in outcomes if outcome.rtt_ns is not None]
-    return _Window(statistics(_rtts_us(outcomes), failures), error_bound(list(loopback_ns), stamps_ns))
+    return _CheckWindow(
+        compute_stats(_extract_rtts_us(outcomes), failures), compute_error_bound(list(loopback_ns), stamps_ns)
+    )
 
 
-def _rtts_us(outcomes: Sequence[Outcome]) -> list[int | None]:
+def _extract_rtts_us(outcomes: Sequence[ProbeResult]) -> list[int | None]:
     return [None if outcome.rtt_ns is None else us_ceil(outcome.rtt_ns) for outcome in outcomes]
 
 
-def _parts(measured: Measured) -> list[Sequence[Outcome]]:
+def _split_into_windows(measured: TargetMeasurement) -> list[Sequence[ProbeResult]]:
     """Whole minutes; what is left of a minute belongs to the one before, and less than a minute is one part."""
     per_window = WINDOW_S * 1_000 // measured.interval_ms
-    outcomes = measured.outcomes
+    outcomes = measured.results
     starts = [index * per_window for index in range(max(1, len(outcomes) // per_window))]
     return [outcomes[start:end] for start, end in zip(starts, [*starts[1:], len(outcomes)], strict=True)]
 
 
-def _why_not(outcomes: Sequence[Outcome]) -> str:
+def _describe_main_failure(outcomes: Sequence[ProbeResult]) -> str:
     """Why a target could not be measured, in the words of its commonest failure."""
     counts: dict[tuple[Failure, int | None], int] = {}
     for outcome in outcomes:
@@ -175,10 +183,10 @@ def _why_not(outcomes: Sequence[Outcome]) -> str:
     if not counts:
         return "nothing was measured"
     (failure, detail), count = max(counts.items(), key=lambda item: item[1])
-    return f"{count} of {len(outcomes)} probes: {failure_text(failure, detail)}"
+    return f"{count} of {len(outcomes)} probes: {describe_failure(failure, detail)}"
 
 
-def failure_text(failure: Failure, detail: int | None) -> str:
+def describe_failure(failure: Failure, detail: int | None) -> str:
     """A failure in words."""
     if failure is Failure.SEND_ERROR and detail is not None:
         hint = _ERRNO_HINTS.get(detail, "")
@@ -207,28 +215,30 @@ _FAILURE_TEXTS = {
 }
 
 
-def _profile_answer(
+def _evaluate_profile(
     profile: Profile,
     catalogue: Catalogue,
-    windows: Sequence[_Window],
-    whole: _Window,
-    floors: Floors | None,
+    windows: Sequence[_CheckWindow],
+    whole: _CheckWindow,
+    floors: PropagationDelay | None,
     why_not: str,
-) -> ProfileAnswer:
-    judged = evaluation.judged(catalogue.limits_of(profile))
-    undecided = [Undecided(limit_id=item.limit_id, reason=item.reason) for item in judged.not_judged]
+) -> ProfileCheckResult:
+    judged = evaluation.plan_evaluation(catalogue.get_required_limits(profile))
+    undecided = [UncheckedLimit(limit_id=item.limit_id, reason=item.reason) for item in judged.unevaluable_limits]
     if not judged.criteria:
-        return ProfileAnswer(
+        return ProfileCheckResult(
             id=profile.id,
             title=profile.title,
-            verdict=Verdict.NOT_JUDGED,
+            verdict=CheckVerdict.NOT_JUDGED,
             reason=judged.reason or "the profile has no limit",
             not_judged=undecided,
             note=profile.note,
         )
-    answers = [(_answer(criterion, windows, whole, floors, why_not), criterion) for criterion in judged.criteria]
+    answers = [
+        (_evaluate_criterion(criterion, windows, whole, floors, why_not), criterion) for criterion in judged.criteria
+    ]
     (verdict, reason), criterion = min(answers, key=lambda answer: _SEVERITY[answer[0][0]])
-    return ProfileAnswer(
+    return ProfileCheckResult(
         id=profile.id,
         title=profile.title,
         verdict=verdict,
@@ -236,25 +246,27 @@ def _profile_answer(
         limit_id=criterion.limit_id,
         limit_us=criterion.limit_us,
         comparison=str(criterion.comparison),
-        measure=str(criterion.measure),
-        observed_us=evaluation.observed_us(whole.stats, criterion.measure),
-        source=source_answer(catalogue.limit(criterion.limit_id)),
-        physics=_physics_answer(criterion, floors),
+        measure=str(criterion.statistic),
+        observed_us=evaluation.select_statistic_us(whole.stats, criterion.statistic),
+        source=build_limit_source(catalogue.get_limit(criterion.limit_id)),
+        physics=_build_propagation(criterion, floors),
         not_judged=undecided,
-        note=_note(profile.note, criterion.approximation, sent=whole.stats.sent),
+        note=_join_notes(profile.note, criterion.approximation, sent=whole.stats.sent),
     )
 
 
-def _note(*parts: str | None, sent: int) -> str | None:
+def _join_notes(*parts: str | None, sent: int) -> str | None:
     few = (
-        f"{sent} probes are few: with less than {FEW_PROBES} the p95 is the maximum" if 0 < sent < FEW_PROBES else None
+        f"{sent} probes are few: with less than {P95_PROBES_MIN} the p95 is the maximum"
+        if 0 < sent < P95_PROBES_MIN
+        else None
     )
     return "; ".join(part for part in (*parts, few) if part) or None
 
 
-def source_answer(limit: Limit) -> SourceAnswer:
+def build_limit_source(limit: Limit) -> CheckLimitSource:
     """The source of a limit as every answer prints it."""
-    return SourceAnswer(
+    return CheckLimitSource(
         vendor=limit.vendor,
         title=limit.source.title,
         url=limit.source.url,
@@ -263,103 +275,117 @@ def source_answer(limit: Limit) -> SourceAnswer:
     )
 
 
-def _physics_answer(criterion: Criterion, floors: Floors | None) -> PhysicsAnswer | None:
-    if floors is None or not criterion.bounds_rtt:
+def _build_propagation(criterion: Criterion, floors: PropagationDelay | None) -> CheckPropagation | None:
+    if floors is None or not criterion.is_rtt_limit:
         return None
-    found = propagation.physics(floors, criterion.limit_us, criterion.comparison)
-    return PhysicsAnswer(
-        reach=str(found.reach),
+    found = propagation.check_feasibility(floors, criterion.limit_us, criterion.comparison)
+    return CheckPropagation(
+        reach=str(found.feasibility),
         distance_km=round(floors.distance_km, 3),
         floor_vacuum_us=floors.vacuum_ns / 1_000,
         floor_glass_us=floors.glass_ns / 1_000,
-        reach_km=round(found.reach_km, 1),
+        reach_km=round(found.reachable_km, 1),
         route_factor_max=None if found.route_factor_max is None else round(found.route_factor_max, 2),
     )
 
 
-def _answer(
-    criterion: Criterion, windows: Sequence[_Window], whole: _Window, floors: Floors | None, why_not: str
-) -> tuple[Verdict, str]:
-    measured = _measured_answer(criterion, windows, whole, why_not)
-    if floors is None or not criterion.bounds_rtt:
+def _evaluate_criterion(
+    criterion: Criterion,
+    windows: Sequence[_CheckWindow],
+    whole: _CheckWindow,
+    floors: PropagationDelay | None,
+    why_not: str,
+) -> tuple[CheckVerdict, str]:
+    measured = _evaluate_measurement(criterion, windows, whole, why_not)
+    if floors is None or not criterion.is_rtt_limit:
         return measured
-    return _physical_answer(criterion, floors, whole.stats.min_us) or measured
+    return _check_propagation(criterion, floors, whole.stats.min_us) or measured
 
 
-def _physical_answer(criterion: Criterion, floors: Floors, min_us: int | None) -> tuple[Verdict, str] | None:
-    if min_us is not None and propagation.measured_minimum(floors, min_us).plausibility is Plausibility.INVALID:
-        return Verdict.INVALID, (
-            f"the fastest reply took {_ms(min_us)} and light in a vacuum needs {floors.vacuum_ns / 1e6:.3f} ms for "
+def _check_propagation(
+    criterion: Criterion, floors: PropagationDelay, min_us: int | None
+) -> tuple[CheckVerdict, str] | None:
+    if min_us is not None and propagation.check_plausibility(floors, min_us).plausibility is Plausibility.INVALID:
+        return CheckVerdict.INVALID, (
+            f"the fastest reply took {_format_ms(min_us)} and light in a vacuum needs {floors.vacuum_ns / 1e6:.3f} ms for "
             f"{floors.distance_low_km:.0f} km: the coordinates (or the clock) are wrong"
         )
-    reach = propagation.physics(floors, criterion.limit_us, criterion.comparison).reach
-    if reach is Reach.IMPOSSIBLE:
-        return Verdict.IMPOSSIBLE, (
+    reach = propagation.check_feasibility(floors, criterion.limit_us, criterion.comparison).feasibility
+    if reach is Feasibility.IMPOSSIBLE:
+        return CheckVerdict.IMPOSSIBLE, (
             f"light in a vacuum needs {floors.vacuum_ns / 1e6:.2f} ms there and back over "
-            f"{floors.distance_low_km:.0f} km; the limit is {criterion.comparison} {_ms(criterion.limit_us)}"
+            f"{floors.distance_low_km:.0f} km; the limit is {criterion.comparison} {_format_ms(criterion.limit_us)}"
         )
-    if reach is Reach.IMPOSSIBLE_ON_GLASS_FIBRE:
-        return Verdict.IMPOSSIBLE_ON_GLASS_FIBRE, (
+    if reach is Feasibility.IMPOSSIBLE_ON_GLASS_FIBRE:
+        return CheckVerdict.IMPOSSIBLE_ON_GLASS_FIBRE, (
             f"a straight glass fibre of {floors.distance_low_km:.0f} km takes {floors.glass_ns / 1e6:.2f} ms there and "
-            f"back; the limit is {criterion.comparison} {_ms(criterion.limit_us)}"
+            f"back; the limit is {criterion.comparison} {_format_ms(criterion.limit_us)}"
         )
     return None
 
 
-def _measured_answer(
-    criterion: Criterion, windows: Sequence[_Window], whole: _Window, why_not: str
-) -> tuple[Verdict, str]:
+def _evaluate_measurement(
+    criterion: Criterion, windows: Sequence[_CheckWindow], whole: _CheckWindow, why_not: str
+) -> tuple[CheckVerdict, str]:
     if whole.stats.sent and not whole.stats.received:
-        return Verdict.NOT_MEASURED, (
+        return CheckVerdict.NOT_MEASURED, (
             f"never replied ({why_not}): a filter on the way looks the same as a dead path; "
             "probe a host that answers ping"
         )
-    readings = [evaluation.window_judgement(window.stats, criterion, window.error) for window in windows]
-    verdict = _verdict(readings)
-    if verdict is Verdict.NOT_MEASURED:
+    readings = [evaluation.evaluate_window(window.stats, criterion, window.error_bound) for window in windows]
+    verdict = _decide_verdict(readings)
+    if verdict is CheckVerdict.NOT_MEASURED:
         return verdict, f"less than 80 % of the probes could be sent ({why_not})"
-    state = State.UNAVAILABLE if verdict is Verdict.UNAVAILABLE else State.BAD
-    hit = [window for window, reading in zip(windows, readings, strict=True) if reading.pessimistic is state]
-    return verdict, _reason(verdict, criterion, hit, windows)
+    state = State.UNAVAILABLE if verdict is CheckVerdict.UNAVAILABLE else State.BAD
+    hit = [window for window, reading in zip(windows, readings, strict=True) if reading.worst_case is state]
+    return verdict, _describe_reason(verdict, criterion, hit, windows)
 
 
-def _verdict(readings: Sequence[WindowJudgement]) -> Verdict:
-    optimistic = {reading.optimistic for reading in readings}
+def _decide_verdict(readings: Sequence[WindowEvaluation]) -> CheckVerdict:
+    optimistic = {reading.best_case for reading in readings}
     if optimistic == {State.UNKNOWN}:
-        return Verdict.NOT_MEASURED
+        return CheckVerdict.NOT_MEASURED
     if State.BAD in optimistic:
-        return Verdict.BEYOND
+        return CheckVerdict.BEYOND
     if State.UNAVAILABLE in optimistic:
-        return Verdict.UNAVAILABLE
-    return Verdict.MARGINAL if State.BAD in {reading.pessimistic for reading in readings} else Verdict.WITHIN_SO_FAR
+        return CheckVerdict.UNAVAILABLE
+    return (
+        CheckVerdict.MARGINAL
+        if State.BAD in {reading.worst_case for reading in readings}
+        else CheckVerdict.WITHIN_SO_FAR
+    )
 
 
-def _reason(verdict: Verdict, criterion: Criterion, hit: Sequence[_Window], windows: Sequence[_Window]) -> str:
-    if verdict is Verdict.WITHIN_SO_FAR:
-        return f"{criterion.rule}; {_worst_text(criterion, windows)}"
+def _describe_reason(
+    verdict: CheckVerdict, criterion: Criterion, hit: Sequence[_CheckWindow], windows: Sequence[_CheckWindow]
+) -> str:
+    if verdict is CheckVerdict.WITHIN_SO_FAR:
+        return f"{criterion.description}; {_format_worst_value(criterion, windows)}"
     share = f"in {len(hit)} of {len(windows)} windows" if len(windows) > 1 else "in the one window measured"
-    if verdict is Verdict.UNAVAILABLE:
+    if verdict is CheckVerdict.UNAVAILABLE:
         worst = max(hit, key=lambda window: window.stats.lost)
         return f"{worst.stats.lost} of {worst.stats.sent} probes lost {share}: a fifth or more is an outage"
-    error = "" if verdict is Verdict.BEYOND else ", within it if all of this host's own error is taken off"
-    return f"{criterion.rule}; {_worst_text(criterion, hit)} {share}{error}"
+    error = "" if verdict is CheckVerdict.BEYOND else ", within it if all of this host's own error is taken off"
+    return f"{criterion.description}; {_format_worst_value(criterion, hit)} {share}{error}"
 
 
-def _worst_text(criterion: Criterion, windows: Sequence[_Window]) -> str:
-    values = [evaluation.observed_us(window.stats, criterion.measure) for window in windows if window.stats.sent]
+def _format_worst_value(criterion: Criterion, windows: Sequence[_CheckWindow]) -> str:
+    values = [
+        evaluation.select_statistic_us(window.stats, criterion.statistic) for window in windows if window.stats.sent
+    ]
     known = [value for value in values if value is not None]
     if len(known) < len(values):
-        return f"the {criterion.measure} fell on a lost probe"
-    return f"measured {_ms(max(known))}"
+        return f"the {criterion.statistic} fell on a lost probe"
+    return f"measured {_format_ms(max(known))}"
 
 
-def _ms(us: int) -> str:
+def _format_ms(us: int) -> str:
     return f"{us / 1_000:.3f} ms"
 
 
-def exit_status(document: CheckDocument) -> int:
+def compute_exit_status(document: CheckDocument) -> int:
     """0 all within so far, 1 a limit is exceeded, 2 a question stayed open."""
     verdicts = [profile.verdict for target in document.targets for profile in target.profiles]
-    if any(verdict.is_bad for verdict in verdicts):
+    if any(verdict.is_violation for verdict in verdicts):
         return 1
-    return 0 if all(verdict.is_answer for verdict in verdicts) else 2
+    return 0 if all(verdict.is_conclusive for verdict in verdicts) else 2

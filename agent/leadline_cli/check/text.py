@@ -10,35 +10,35 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from leadline.model import us_ceil
-from leadline.statistics import WindowStats, statistics
-from leadline_cli.check.document import CheckDocument, ErrorUs, ProfileAnswer, TargetAnswer
+from leadline.statistics import WindowStats, compute_stats
+from leadline_cli.check.document import CheckDocument, CheckErrorBound, ProfileCheckResult, TargetCheckResult
 
 if TYPE_CHECKING:
-    from leadline_cli.check.measurement import Run
+    from leadline_cli.check.measurement import CheckMeasurement
 
 _WIDTH = 100
 
 
-def json_text(document: CheckDocument) -> str:
+def format_json(document: CheckDocument) -> str:
     """The document, indented: one that a person reads and ``jq`` too."""
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
 
 
-def text(document: CheckDocument) -> str:
+def format_report(document: CheckDocument) -> str:
     """The report."""
-    blocks = [_target_text(target) for target in document.targets]
-    return "\n\n".join([*blocks, _footer(document)])
+    blocks = [_format_target(target) for target in document.targets]
+    return "\n\n".join([*blocks, _format_footer(document)])
 
 
-def _target_text(target: TargetAnswer) -> str:
+def _format_target(target: TargetCheckResult) -> str:
     name = target.host if target.host == target.address else f"{target.host} ({target.address})"
-    lines = [name, *_measured_lines(target)]
+    lines = [name, *_format_measurement(target)]
     for profile in target.profiles:
-        lines += ["", *_profile_lines(profile)]
+        lines += ["", *_format_profile(profile)]
     return "\n".join(lines)
 
 
-def _measured_lines(target: TargetAnswer) -> list[str]:
+def _format_measurement(target: TargetCheckResult) -> list[str]:
     rtt, jitter = target.rtt_us, target.jitter_us
     not_measured = target.expected - target.sent
     counts = f"{target.sent} sent, {target.received} received, {target.lost} lost"
@@ -53,45 +53,43 @@ def _measured_lines(target: TargetAnswer) -> list[str]:
         shown = "  ".join(f"{name} {lost if us is None else f'{us / 1_000:.3f}'}" for name, us in figures.items())
         lines += [
             f"  RTT      {shown}  ms",
-            f"  jitter   p95 - min {_ms(jitter.pdv)}, mean step {_ms(jitter.mean_step)}, "
-            f"RFC 3550 {_ms(jitter.rfc3550)} (informational)",
+            f"  jitter   p95 - min {_format_ms(jitter.pdv)}, mean step {_format_ms(jitter.mean_step)}, "
+            f"RFC 3550 {_format_ms(jitter.rfc3550)} (informational)",
         ]
-        lines.append(f"  error    {_error_text(target.error_bound_us)}")
+        lines.append(f"  error    {_format_error_bound(target.error_bound_us)}")
     return lines
 
 
-def _ms(us: int | None) -> str:
+def _format_ms(us: int | None) -> str:
     return "not defined" if us is None else f"{us / 1_000:.3f} ms"
 
 
-def _error_text(bound: ErrorUs | None) -> str:
+def _format_error_bound(bound: CheckErrorBound | None) -> str:
     if bound is None:
         return "not known: this host's own loopback did not answer"
-    return f"this host added at most {_ms(bound.p50)} (p50), {_ms(bound.p99)} (p99) to an RTT"
+    return f"this host added at most {_format_ms(bound.p50)} (p50), {_format_ms(bound.p99)} (p99) to an RTT"
 
 
-def _profile_lines(profile: ProfileAnswer) -> list[str]:
-    lines = [f"  {str(profile.verdict).upper()}: {profile.title} [{profile.id}]", *_wrapped(profile.reason)]
+def _format_profile(profile: ProfileCheckResult) -> list[str]:
+    lines = [f"  {str(profile.verdict).upper()}: {profile.title} [{profile.id}]", *_wrap(profile.reason)]
     if profile.source:
         source = profile.source
         place = f"{source.url} " if source.url else ""
-        lines += _wrapped(
-            f"limit {profile.limit_id}: {source.vendor}, {source.title}, {place}(read in: {source.read_in})"
-        )
+        lines += _wrap(f"limit {profile.limit_id}: {source.vendor}, {source.title}, {place}(read in: {source.read_in})")
     if profile.physics and profile.physics.route_factor_max is not None:
         found = profile.physics
-        lines += _wrapped(
+        lines += _wrap(
             f"physics: {found.distance_km:.0f} km, floor {found.floor_glass_us / 1_000:.2f} ms on glass; the limit "
             f"reaches {found.reach_km:.0f} km and allows a route {found.route_factor_max:.2f} times the distance"
         )
     if profile.note:
-        lines += _wrapped(f"note: {profile.note}")
+        lines += _wrap(f"note: {profile.note}")
     for item in profile.not_judged:
-        lines += _wrapped(f"not judged, {item.limit_id}: {item.reason}")
+        lines += _wrap(f"not judged, {item.limit_id}: {item.reason}")
     return lines
 
 
-def _wrapped(paragraph: str) -> list[str]:
+def _wrap(paragraph: str) -> list[str]:
     return textwrap.wrap(
         paragraph,
         width=_WIDTH,
@@ -102,7 +100,7 @@ def _wrapped(paragraph: str) -> list[str]:
     )
 
 
-def _footer(document: CheckDocument) -> str:
+def _format_footer(document: CheckDocument) -> str:
     return "\n".join(
         textwrap.wrap(
             'A short measurement can prove a breach and never compliance: to say "within 99.5 % of the time" takes '
@@ -114,7 +112,7 @@ def _footer(document: CheckDocument) -> str:
 
 
 @contextmanager
-def progress(slots: int) -> Iterator[Callable[[Run], None]]:
+def show_progress(slots: int) -> Iterator[Callable[[CheckMeasurement], None]]:
     """A function that draws the state of a run on standard error, a line per target; erased at the end."""
     from rich.console import Console
     from rich.live import Live
@@ -122,19 +120,19 @@ def progress(slots: int) -> Iterator[Callable[[Run], None]]:
 
     with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
 
-        def draw(run: Run) -> None:
+        def draw(run: CheckMeasurement) -> None:
             table = Table("host", "probes", "lost", "last ms", "min", "p50", "p95", "max", box=None, pad_edge=False)
             for host, _ in run.targets:
-                table.add_row(host, *_live_cells(run, host, slots))
+                table.add_row(host, *_format_live_cells(run, host, slots))
             live.update(table, refresh=True)
 
         yield draw
 
 
-def _live_cells(run: Run, host: str, slots: int) -> list[str]:
-    outcomes = run.outcomes.get(host, [])
+def _format_live_cells(run: CheckMeasurement, host: str, slots: int) -> list[str]:
+    outcomes = run.results.get(host, [])
     rtts_us = [None if outcome.rtt_ns is None else us_ceil(outcome.rtt_ns) for outcome in outcomes]
-    stats: WindowStats = statistics(rtts_us, [o.failure for o in outcomes if o.failure is not None])
+    stats: WindowStats = compute_stats(rtts_us, [o.failure for o in outcomes if o.failure is not None])
     last_us = next((rtt for rtt in reversed(rtts_us) if rtt is not None), None)
     figures = (last_us, stats.min_us, stats.p50_us, stats.p95_us, stats.max_us)
     return [

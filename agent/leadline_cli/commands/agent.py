@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from leadline.errors import ConfigError
-from leadline.user_dirs import state_directory
+from leadline.user_dirs import resolve_state_dir
 from leadline_cli.commands import agent_keys, agent_status
 from leadline_cli.doctor import command as doctor_command
 
@@ -56,29 +56,29 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )  # fmt: skip
     run.add_argument("--verbose", action="store_true", help="log every detail")
     run.set_defaults(run=run_agent)
-    agent_keys.add_administration(actions)
+    agent_keys.add_admin_parsers(actions)
     for action in (
         enroll,
         run,
-        agent_keys.add_rotate(actions),
+        agent_keys.add_rotate_parser(actions),
         doctor_command.add_parser(actions),
         agent_status.add_parser(actions),
     ):
         action.add_argument(
-            "--state-dir", metavar="DIR", type=Path, default=state_directory(os.environ),
+            "--state-dir", metavar="DIR", type=Path, default=resolve_state_dir(os.environ),
             help="where credential and plan are kept (default %(default)s)",
         )  # fmt: skip
 
 
 def run_enroll(args: argparse.Namespace) -> int:
     """Enrol; the token is read from a file or standard input so that it never stands in a process list."""
-    from leadline_agent.delivery.collector_client import enrol
-    from leadline_agent.identity.signer import new_seed, signer
-    from leadline_agent.identity.state_dir import AgentState, Credential
+    from leadline_agent.delivery.collector_client import enrol_agent
+    from leadline_agent.identity.signer import generate_seed, load_signer
+    from leadline_agent.identity.state_dir import Credential, StateDirectory
 
-    seed = new_seed() if args.sign else None
-    public = None if seed is None else signer(seed).public.hex()
-    answer = enrol(args.url, _token(args.token_file), args.agent, args.ca_file, public)
+    seed = generate_seed() if args.sign else None
+    public = None if seed is None else load_signer(seed).public_key.hex()
+    answer = enrol_agent(args.url, _read_token(args.token_file), args.agent, args.ca_file, public)
     credential = Credential(
         collector=args.url,
         also=tuple(args.also),
@@ -90,13 +90,13 @@ def run_enroll(args: argparse.Namespace) -> int:
         expires_at_s=answer.expires_at_s,
         signing_key=seed,
     )
-    AgentState(args.state_dir).save_credential(credential)
+    StateDirectory(args.state_dir).save_credential(credential)
     print(f"enrolled as agent {answer.agent} of site {answer.site}; start it with: leadline agent run")
     agent_keys.print_signing_key(credential)
     return 0
 
 
-def _token(source: str) -> str:
+def _read_token(source: str) -> str:
     try:
         text = sys.stdin.read(1_024) if source == "-" else Path(source).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -108,46 +108,46 @@ def _token(source: str) -> str:
 
 def run_agent(args: argparse.Namespace) -> int:
     """Run the agent until a signal ends it."""
-    from leadline.clock import SystemClock, seeded
+    from leadline.clock import SystemClock, make_rng
     from leadline_agent.agent import AgentLoop
-    from leadline_agent.delivery.batch_builder import Sealer
+    from leadline_agent.delivery.batch_builder import BatchBuilder
     from leadline_agent.delivery.collector_client import CollectorClient
-    from leadline_agent.delivery.uploader import Sender
-    from leadline_agent.identity.state_dir import AgentState
-    from leadline_agent.probe.policy_file import load_policy, policy_file
-    from leadline_agent.probe.process import COMMAND
-    from leadline_agent.spool.filesystem import DirectoryFiles
-    from leadline_agent.spool.quota import SpoolLimits
+    from leadline_agent.delivery.uploader import Uploader
+    from leadline_agent.identity.state_dir import StateDirectory
+    from leadline_agent.probe.policy_file import load_policy, locate_policy_file
+    from leadline_agent.probe.process import PROBER_COMMAND
+    from leadline_agent.spool.filesystem import DirectoryFileSystem
+    from leadline_agent.spool.quota import SpoolQuota
     from leadline_agent.spool.spool import Spool
     from leadline_cli.log_format import log_to_stderr
 
     log_to_stderr(verbose=args.verbose)
-    state = AgentState(args.state_dir)
+    state = StateDirectory(args.state_dir)
     credential = state.load_credential()
-    path, required = policy_file(os.environ, args.policy_file)
+    path, required = locate_policy_file(os.environ, args.policy_file)
     load_policy(path, required=required)  # the probing process reads it again; a bad one is said at once
-    clock, rng = SystemClock(), seeded()
+    clock, rng = SystemClock(), make_rng()
     spool = Spool(
-        files=DirectoryFiles(args.state_dir / "spool"),
+        file_system=DirectoryFileSystem(args.state_dir / "spool"),
         clock=clock,
         make_epoch=lambda: secrets.token_hex(16),
-        limits=SpoolLimits(bytes_max=args.spool_mib << 20),
+        quota=SpoolQuota(bytes_max=args.spool_mib << 20),
     )
-    sealer = Sealer(credential.agent, spool, clock)
+    sealer = BatchBuilder(credential.agent, spool, clock)
     clients = [
-        CollectorClient(url, credential, state.load_credential, spool.backlog)
+        CollectorClient(url, credential, state.load_credential, spool.get_backlog)
         for url in (credential.collector, *credential.also)
     ]
     loop = AgentLoop(
         agent=credential.agent,
         site=credential.site,
-        sender=Sender(clients=clients, spool=spool, sealer=sealer, clock=clock, rng=rng),
-        sealer=sealer,
+        uploader=Uploader(clients=clients, spool=spool, batch_builder=sealer, clock=clock, rng=rng),
+        batch_builder=sealer,
         spool=spool,
-        state=state,
+        state_dir=state,
         clock=clock,
         rng=rng,
-        probe_command=(*COMMAND, *([str(args.policy_file)] if args.policy_file else [])),
+        prober_command=(*PROBER_COMMAND, *([str(args.policy_file)] if args.policy_file else [])),
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.stop())

@@ -9,14 +9,14 @@ from urllib.parse import quote
 
 from leadline.wire import codec
 from leadline.wire.admin import AgentEntry, AgentsAnswer, RevokedAnswer
-from leadline.wire.signing import key_id
+from leadline.wire.signing import derive_key_id
 from leadline_cli import api_client
 
 if TYPE_CHECKING:
     from leadline_agent.identity.state_dir import Credential
 
 
-def add_rotate(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+def add_rotate_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     """Add ``rotate``; the caller adds the state directory."""
     rotate = actions.add_parser(
         "rotate",
@@ -33,7 +33,7 @@ def add_rotate(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     return rotate
 
 
-def add_administration(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_admin_parsers(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``list`` and ``revoke``."""
     listed = actions.add_parser(
         "list",
@@ -52,16 +52,16 @@ def add_administration(actions: argparse._SubParsersAction[argparse.ArgumentPars
     revoke.add_argument("agent", metavar="NAME", help="the agent")
     revoke.set_defaults(run=run_revoke)
     for action in (listed, revoke):
-        api_client.add_options(action)
+        api_client.add_collector_options(action)
 
 
 def run_rotate(args: argparse.Namespace) -> int:
     """Rotate: the new key is on disk before it is used, and the old one good until then."""
-    from leadline_agent.identity.key_rotation import rotate
-    from leadline_agent.identity.state_dir import AgentState
+    from leadline_agent.identity.key_rotation import rotate_key
+    from leadline_agent.identity.state_dir import StateDirectory
 
-    state = AgentState(args.state_dir)
-    unused = rotate(state, sign=args.sign)
+    state = StateDirectory(args.state_dir)
+    unused = rotate_key(state, with_signing_key=args.sign)
     if unused is None:
         print("this agent has a new key; the old one is refused from now on")
     else:
@@ -73,42 +73,42 @@ def run_rotate(args: argparse.Namespace) -> int:
 
 def print_signing_key(credential: Credential) -> None:
     """The line with which somebody who trusts no database can check this agent's batches."""
-    from leadline_agent.identity.signer import signer
+    from leadline_agent.identity.signer import load_signer
 
     if credential.signing_key is not None:
-        public = signer(credential.signing_key).public
-        print(f"it signs with key {key_id(public)}; for `leadline collector verify --trusted-keys`:")
+        public = load_signer(credential.signing_key).public_key
+        print(f"it signs with key {derive_key_id(public)}; for `leadline collector verify --trusted-keys`:")
         print(f"{credential.agent} {public.hex()}")
 
 
 def run_list(args: argparse.Namespace) -> int:
     """Print one line an agent."""
-    answer = api_client.administrate(args, "GET", "/api/v1/agents", b"", AgentsAnswer)
+    answer = api_client.send_admin_request(args, "GET", "/api/v1/agents", b"", AgentsAnswer)
     if args.json:
         print(codec.encode(answer).decode())
         return 0
     for entry in answer.agents:
-        print(_line(entry))
+        print(_format_agent(entry))
     return 0
 
 
-def _line(entry: AgentEntry) -> str:
+def _format_agent(entry: AgentEntry) -> str:
     keys = "1 key" if len(entry.keys) == 1 else f"{len(entry.keys)} keys" if entry.keys else "no key"
-    latest = "never delivered" if entry.latest_s is None else f"delivered until {moment(entry.latest_s)}"
+    latest = "never delivered" if entry.latest_s is None else f"delivered until {format_time(entry.latest_s)}"
     ends = [key.expires_at_s for key in entry.keys if key.expires_at_s is not None]
     signs = ", signs" if entry.signing_keys else ""
-    end = f", key ends {moment(max(ends))}" if ends else ""
+    end = f", key ends {format_time(max(ends))}" if ends else ""
     return f"{entry.name:<24} {entry.site:<16} {keys:<7} {latest}{end}{signs}"
 
 
 def run_revoke(args: argparse.Namespace) -> int:
     """Revoke, and say how many keys that ended."""
     path = f"/api/v1/agents/{quote(args.agent, safe='')}/keys"
-    answer = api_client.administrate(args, "DELETE", path, b"", RevokedAnswer)
+    answer = api_client.send_admin_request(args, "DELETE", path, b"", RevokedAnswer)
     print(f"{answer.revoked} keys of agent {args.agent} revoked; its next request is refused")
     return 0
 
 
-def moment(at_s: int) -> str:
+def format_time(time_s: int) -> str:
     """A time as people read it."""
-    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M} UTC"
+    return f"{datetime.fromtimestamp(time_s, UTC):%Y-%m-%d %H:%M} UTC"

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from leadline_agent.status import AgentStatus, age_s, is_stale, read_status
+from leadline_agent.status import AgentStatus, compute_age_s, is_stale, read_status
 
 EXIT_STALE = 1
 
@@ -39,49 +39,49 @@ def run_status(args: argparse.Namespace) -> int:
 
     status, now_s = read_status(args.state_dir), SystemClock().wall_ns() // 1_000_000_000
     if args.json:
-        print(json_text(status, now_s))
+        print(format_json(status, now_s))
     else:
-        print("\n".join(prometheus_lines(status) if args.prometheus else text_lines(status, now_s)))
+        print("\n".join(format_prometheus_lines(status) if args.prometheus else format_lines(status, now_s)))
     return EXIT_STALE if is_stale(status, now_s) else 0
 
 
-def json_text(status: AgentStatus, now_s: int) -> str:
+def format_json(status: AgentStatus, now_s: int) -> str:
     """The status, its age in seconds and whether it is stale."""
-    judged = {"age_s": age_s(status, now_s), "stale": is_stale(status, now_s)}
+    judged = {"age_s": compute_age_s(status, now_s), "stale": is_stale(status, now_s)}
     document = msgspec.to_builtins(status) | judged
     return msgspec.json.format(msgspec.json.encode(document)).decode()
 
 
-def text_lines(status: AgentStatus, now_s: int) -> Iterator[str]:
+def format_lines(status: AgentStatus, now_s: int) -> Iterator[str]:
     """The status for a person."""
-    age = f"written {age_s(status, now_s)} s ago"
+    age = f"written {compute_age_s(status, now_s)} s ago"
     yield f"agent {status.agent} of site {status.site}, leadline {status.version}, process {status.process_id}: {age}"
     if is_stale(status, now_s):
         yield "  STALE: nothing was written for too long; is it running? see its log"
     plan = "none yet" if status.plan_version is None else f"version {status.plan_version}, {status.targets} targets"
     refused = f", {status.targets_refused} left out by the local policy" if status.targets_refused else ""
-    yield f"  running    since {_time(status.started_at_s)}"
+    yield f"  running    since {_format_time(status.started_at_s)}"
     yield f"  plan       {plan}{refused}"
-    yield f"  sealed     until {_time(status.sealed_until_s)}"
-    yield f"  collector  {status.collector}; last acknowledgement {_time(status.last_ack_at_s)}"
+    yield f"  sealed     until {_format_time(status.sealed_until_s)}"
+    yield f"  collector  {status.collector}; last acknowledgement {_format_time(status.last_ack_at_s)}"
     if status.last_error is not None:
-        yield f"  last error {_time(status.last_error_at_s)}: {status.last_error}; {status.failures} failures in a row"
+        yield f"  last error {_format_time(status.last_error_at_s)}: {status.last_error}; {status.failures} failures in a row"
     if status.cloned_at_s is not None:
-        yield f"  IDENTITY IN USE TWICE, seen {_time(status.cloned_at_s)}: enrol this agent or its copy anew"
-    yield from _key_lines(status)
-    yield from _spool_lines(status)
-    yield from _host_lines(status)
+        yield f"  IDENTITY IN USE TWICE, seen {_format_time(status.cloned_at_s)}: enrol this agent or its copy anew"
+    yield from _format_key_lines(status)
+    yield from _format_spool_lines(status)
+    yield from _format_host_lines(status)
 
 
-def _key_lines(status: AgentStatus) -> Iterator[str]:
+def _format_key_lines(status: AgentStatus) -> Iterator[str]:
     if status.key_expires_at_s is not None:
-        yield f"  key        ends {_time(status.key_expires_at_s)}"
+        yield f"  key        ends {_format_time(status.key_expires_at_s)}"
     if status.key_error is not None:
-        tries = f"{status.key_failures} tries, the last {_time(status.key_failed_at_s)}"
+        tries = f"{status.key_failures} tries, the last {_format_time(status.key_failed_at_s)}"
         yield f"             NOT ROTATED after {tries}: {status.key_error}"
 
 
-def _spool_lines(status: AgentStatus) -> Iterator[str]:
+def _format_spool_lines(status: AgentStatus) -> Iterator[str]:
     spool = status.spool
     yield (
         f"  spool      {spool.unacked} batches wait, {spool.acked} kept, {spool.dead} refused; "
@@ -96,7 +96,7 @@ def _spool_lines(status: AgentStatus) -> Iterator[str]:
         yield f"             IN MEMORY ONLY: {spool.degraded}"
 
 
-def _host_lines(status: AgentStatus) -> Iterator[str]:
+def _format_host_lines(status: AgentStatus) -> Iterator[str]:
     prober, clock = status.prober, status.clock
     yield (
         f"  probes     {prober.sent} sent, {prober.received} received, {prober.duplicates} duplicates, "
@@ -116,21 +116,23 @@ def _host_lines(status: AgentStatus) -> Iterator[str]:
         yield f"             {status.clock_offset_us / 1e3:+.1f} ± {error_ms:.1f} ms from the collector's"
 
 
-def _time(at_s: int | None) -> str:
+def _format_time(at_s: int | None) -> str:
     return "never" if at_s is None else datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-class _Metric(NamedTuple):
+class _PrometheusMetric(NamedTuple):
     name: str
     kind: str
     help: str
     value: float | None
 
 
-def prometheus_lines(status: AgentStatus) -> Iterator[str]:
+def format_prometheus_lines(status: AgentStatus) -> Iterator[str]:
     """The status in Prometheus' text format 0.0.4; what is unknown is left out, never 0."""
-    labels = ",".join(f"{name}={_quoted(value)}" for name, value in (("agent", status.agent), ("site", status.site)))
-    for metric in _metrics(status):
+    labels = ",".join(
+        f"{name}={_quote_label(value)}" for name, value in (("agent", status.agent), ("site", status.site))
+    )
+    for metric in _build_metrics(status):
         if metric.value is not None:
             name = f"leadline_agent_{metric.name}"
             yield f"# HELP {name} {metric.help}"
@@ -138,57 +140,69 @@ def prometheus_lines(status: AgentStatus) -> Iterator[str]:
             yield f"{name}{{{labels}}} {metric.value}"
 
 
-def _quoted(text: str) -> str:
+def _quote_label(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
 
 
-def _metrics(status: AgentStatus) -> list[_Metric]:
+def _build_metrics(status: AgentStatus) -> list[_PrometheusMetric]:
     spool, prober, clock = status.spool, status.prober, status.clock
     offset_us = status.clock_offset_us
     return [
-        _Metric("status_time_seconds", "gauge", "When this was written.", status.written_at_s),
-        _Metric("start_time_seconds", "gauge", "When the agent started.", status.started_at_s),
-        _Metric("plan_version", "gauge", "Version of the mesh that is measured.", status.plan_version),
-        _Metric("targets", "gauge", "Targets of the plan.", status.targets),
-        _Metric("targets_refused", "gauge", "Targets left out by the local policy.", status.targets_refused),
-        _Metric("sealed_until_seconds", "gauge", "End of the last window sealed.", status.sealed_until_s),
-        _Metric("last_ack_time_seconds", "gauge", "When a batch was last acknowledged.", status.last_ack_at_s),
-        _Metric("upload_failures", "gauge", "Posts that failed in a row.", status.failures),
-        _Metric("identity_conflict_time_seconds", "gauge", "When a copy of this agent was seen.", status.cloned_at_s),
-        _Metric("key_expires_time_seconds", "gauge", "When the agent's key ends.", status.key_expires_at_s),
-        _Metric("key_rotation_failures", "gauge", "Rotations of the key that failed in a row.", status.key_failures),
-        _Metric("spool_bytes", "gauge", "Size of the spool.", spool.bytes),
-        _Metric("spool_bytes_max", "gauge", "Budget of the spool.", spool.bytes_max),
-        _Metric("spool_batches_waiting", "gauge", "Batches not acknowledged.", spool.unacked),
-        _Metric("spool_batches_in_memory", "gauge", "Batches not on disk yet.", spool.pending),
-        _Metric("spool_batches_refused", "gauge", "Dead letters.", spool.dead),
-        _Metric("spool_batches_unreadable", "gauge", "Batches waiting that the disk does not read.", spool.unreadable),
-        _Metric("spool_oldest_waiting_seconds", "gauge", "Age of the oldest window waiting.", spool.oldest_unacked_s),
-        _Metric("spool_days_left", "gauge", "Days that fit before something is given up.", spool.days_left),
-        _Metric("spool_degraded", "gauge", "1 while batches are held in memory only.", int(spool.degraded is not None)),
-        _Metric("probes_sent_total", "counter", "Probes sent.", prober.sent),
-        _Metric("probes_received_total", "counter", "Replies that fit a probe.", prober.received),
-        _Metric("duplicates_total", "counter", "Replies beyond the first.", prober.duplicates),
-        _Metric("strays_total", "counter", "Replies that fit no probe.", prober.strays),
-        _Metric("packets_dropped_total", "counter", "Packets lost to a full receive queue.", prober.dropped),
-        _Metric("packets_withheld_total", "counter", "Slots not sent for the ceiling.", prober.withheld),
-        _Metric("stalls_total", "counter", "Standstills of this host.", prober.stalls),
-        _Metric("clock_steps_total", "counter", "Steps of the wall clock.", prober.clock_steps),
-        _Metric("send_lag_seconds_max", "gauge", "The latest send behind schedule.", prober.lag_ns_max / 1e9),
-        _Metric(
+        _PrometheusMetric("status_time_seconds", "gauge", "When this was written.", status.written_at_s),
+        _PrometheusMetric("start_time_seconds", "gauge", "When the agent started.", status.started_at_s),
+        _PrometheusMetric("plan_version", "gauge", "Version of the mesh that is measured.", status.plan_version),
+        _PrometheusMetric("targets", "gauge", "Targets of the plan.", status.targets),
+        _PrometheusMetric("targets_refused", "gauge", "Targets left out by the local policy.", status.targets_refused),
+        _PrometheusMetric("sealed_until_seconds", "gauge", "End of the last window sealed.", status.sealed_until_s),
+        _PrometheusMetric(
+            "last_ack_time_seconds", "gauge", "When a batch was last acknowledged.", status.last_ack_at_s
+        ),
+        _PrometheusMetric("upload_failures", "gauge", "Posts that failed in a row.", status.failures),
+        _PrometheusMetric(
+            "identity_conflict_time_seconds", "gauge", "When a copy of this agent was seen.", status.cloned_at_s
+        ),
+        _PrometheusMetric("key_expires_time_seconds", "gauge", "When the agent's key ends.", status.key_expires_at_s),
+        _PrometheusMetric(
+            "key_rotation_failures", "gauge", "Rotations of the key that failed in a row.", status.key_failures
+        ),
+        _PrometheusMetric("spool_bytes", "gauge", "Size of the spool.", spool.bytes),
+        _PrometheusMetric("spool_bytes_max", "gauge", "Budget of the spool.", spool.bytes_max),
+        _PrometheusMetric("spool_batches_waiting", "gauge", "Batches not acknowledged.", spool.unacked),
+        _PrometheusMetric("spool_batches_in_memory", "gauge", "Batches not on disk yet.", spool.pending),
+        _PrometheusMetric("spool_batches_refused", "gauge", "Dead letters.", spool.dead),
+        _PrometheusMetric(
+            "spool_batches_unreadable", "gauge", "Batches waiting that the disk does not read.", spool.unreadable
+        ),
+        _PrometheusMetric(
+            "spool_oldest_waiting_seconds", "gauge", "Age of the oldest window waiting.", spool.oldest_unacked_s
+        ),
+        _PrometheusMetric("spool_days_left", "gauge", "Days that fit before something is given up.", spool.days_left),
+        _PrometheusMetric(
+            "spool_degraded", "gauge", "1 while batches are held in memory only.", int(spool.degraded is not None)
+        ),
+        _PrometheusMetric("probes_sent_total", "counter", "Probes sent.", prober.sent),
+        _PrometheusMetric("probes_received_total", "counter", "Replies that fit a probe.", prober.received),
+        _PrometheusMetric("duplicates_total", "counter", "Replies beyond the first.", prober.duplicates),
+        _PrometheusMetric("strays_total", "counter", "Replies that fit no probe.", prober.strays),
+        _PrometheusMetric("packets_dropped_total", "counter", "Packets lost to a full receive queue.", prober.dropped),
+        _PrometheusMetric("packets_withheld_total", "counter", "Slots not sent for the ceiling.", prober.withheld),
+        _PrometheusMetric("stalls_total", "counter", "Standstills of this host.", prober.stalls),
+        _PrometheusMetric("clock_steps_total", "counter", "Steps of the wall clock.", prober.clock_steps),
+        _PrometheusMetric("send_lag_seconds_max", "gauge", "The latest send behind schedule.", prober.lag_ns_max / 1e9),
+        _PrometheusMetric(
             "clock_synchronised",
             "gauge",
             "1 when NTP disciplines the clock.",
             None if clock is None else int(clock.synchronised),
         ),
-        _Metric(
+        _PrometheusMetric(
             "clock_error_seconds_max",
             "gauge",
             "The kernel's bound.",
             None if clock is None else clock.max_error_us / 1e6,
         ),
-        _Metric(
+        _PrometheusMetric(
             "clock_offset_seconds", "gauge", "Agent minus collector.", None if offset_us is None else offset_us / 1e6
         ),
     ]

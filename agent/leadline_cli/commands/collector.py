@@ -15,8 +15,8 @@ from leadline_cli.commands import (
     collector_simulate,
     collector_verify,
 )
-from leadline_cli.commands.agent_keys import moment
-from leadline_cli.database_options import add_retention, add_storage, config_of
+from leadline_cli.commands.agent_keys import format_time
+from leadline_cli.database_options import add_database_options, add_retention_options, read_collector_config
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -29,9 +29,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Run the collector until SIGTERM or Ctrl-C. Prints its address once it accepts connections.",
         epilog="example: leadline collector serve --port 8427",
     )
-    add_storage(serve)
-    _add_network(serve)
-    add_retention(serve)
+    add_database_options(serve)
+    _add_network_options(serve)
+    add_retention_options(serve)
     serve.set_defaults(run=run_serve)
     migrate = actions.add_parser(
         "migrate",
@@ -39,7 +39,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Bring the database to this version's schema. SQLite files are migrated at start by themselves.",
         epilog="example: LEADLINE_DATABASE_URL=postgresql://leadline@db/leadline leadline collector migrate",
     )
-    add_storage(migrate)
+    add_database_options(migrate)
     migrate.set_defaults(run=run_migrate)
     backup = actions.add_parser(
         "backup",
@@ -49,7 +49,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog="example: leadline collector backup /var/backups/leadline.sqlite",
     )
     backup.add_argument("file", metavar="FILE", type=Path, help="the file to make")
-    add_storage(backup)
+    add_database_options(backup)
     backup.set_defaults(run=run_backup)
     restore = actions.add_parser(
         "restore",
@@ -59,14 +59,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog="example: leadline collector restore /var/backups/leadline.sqlite",
     )
     restore.add_argument("file", metavar="FILE", type=Path, help="what `leadline collector backup` made")
-    add_storage(restore)
+    add_database_options(restore)
     restore.set_defaults(run=run_restore)
-    add_storage(collector_verify.add_parser(actions))
-    add_storage(collector_simulate.add_parser(actions))
-    add_storage(collector_grant_reader.add_parser(actions))
+    add_database_options(collector_verify.add_parser(actions))
+    add_database_options(collector_simulate.add_parser(actions))
+    add_database_options(collector_grant_reader.add_parser(actions))
     collector_ready.add_parser(actions)
     for parser in collector_maintenance.add_parsers(actions):
-        add_storage(parser)
+        add_database_options(parser)
     audit = actions.add_parser(
         "audit",
         help="show who did what",
@@ -76,11 +76,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     audit.add_argument("--limit", type=int, default=100, help="entries at most, 1..1000 (default 100)")
     audit.add_argument("--before", type=int, help="only entries older than this id")
     audit.add_argument("--json", action="store_true", help="print the entries as JSON")
-    api_client.add_options(audit)
+    api_client.add_collector_options(audit)
     audit.set_defaults(run=run_audit)
 
 
-def _add_network(parser: argparse.ArgumentParser) -> None:
+def _add_network_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default=None, help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=None, help="port to listen on; 0 takes a free one (default 8427)")
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain (PEM)")
@@ -97,7 +97,7 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
 
 def run_serve(args: argparse.Namespace) -> int:
     """Serve until told to stop."""
-    config = config_of(args)
+    config = read_collector_config(args)
     from leadline.clock import SystemClock
     from leadline_cli.log_format import log_to_stderr
     from leadline_collector.server.serve import serve
@@ -109,7 +109,7 @@ def run_serve(args: argparse.Namespace) -> int:
 
 def run_migrate(args: argparse.Namespace) -> int:
     """Migrate, and say from where to where."""
-    config = config_of(args)
+    config = read_collector_config(args)
     from leadline_cli.log_format import log_to_stderr
     from leadline_collector.db import schema
     from leadline_collector.db.engine import Database
@@ -117,32 +117,32 @@ def run_migrate(args: argparse.Namespace) -> int:
     log_to_stderr()
     database = Database(config.database)
     try:
-        before = schema.current(database)
+        before = schema.get_current_revision(database)
         schema.upgrade(database)
     finally:
         database.close()
-    head = schema.head()
+    head = schema.get_head_revision()
     print(f"the schema is at {head} already" if before == head else f"schema {before or 'none'} -> {head}")
     return 0
 
 
 def run_backup(args: argparse.Namespace) -> int:
     """Back up, and say how much that was."""
-    config = config_of(args)
-    from leadline_collector.db.backup import backup
+    config = read_collector_config(args)
+    from leadline_collector.db.backup import create_backup
 
-    size = backup(config.database, args.file)
+    size = create_backup(config.database, args.file)
     print(f"{args.file}: {size:,} bytes")
     return 0
 
 
 def run_restore(args: argparse.Namespace) -> int:
     """Restore, and say where the replaced database is."""
-    config = config_of(args)
+    config = read_collector_config(args)
     from leadline.clock import SystemClock
-    from leadline_collector.db.backup import restore
+    from leadline_collector.db.backup import restore_backup
 
-    replaced = restore(config.database, args.file, SystemClock().wall_ns() // 1_000_000_000)
+    replaced = restore_backup(config.database, args.file, SystemClock().wall_ns() // 1_000_000_000)
     print(f"{config.database.database} is what {args.file} holds" + (f"; before it: {replaced}" if replaced else ""))
     return 0
 
@@ -150,11 +150,11 @@ def run_restore(args: argparse.Namespace) -> int:
 def run_audit(args: argparse.Namespace) -> int:
     """Print one line an entry."""
     before = "" if args.before is None else f"&before={args.before}"
-    answer = api_client.administrate(args, "GET", f"/api/v1/audit?limit={args.limit}{before}", b"", AuditAnswer)
+    answer = api_client.send_admin_request(args, "GET", f"/api/v1/audit?limit={args.limit}{before}", b"", AuditAnswer)
     if args.json:
         print(codec.encode(answer).decode())
         return 0
     for entry in answer.entries:
         said = " ".join(f"{name}={value}" for name, value in entry.detail.items())
-        print(f"{entry.id:>6} {moment(entry.at_s)} {entry.who}: {entry.what} {entry.subject} {said}".rstrip())
+        print(f"{entry.id:>6} {format_time(entry.at_s)} {entry.who}: {entry.what} {entry.subject} {said}".rstrip())
     return 0

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from leadline.errors import ConfigError
-from leadline_cli.database_options import config_of
+from leadline_cli.database_options import read_collector_config
 
 
 def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -20,29 +20,29 @@ def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     parser.add_argument("user", metavar="NAME", nargs="?", help="the user Grafana logs in as; without it only the role")
     parser.add_argument("--password-file", type=Path, metavar="FILE", help="its password; needed with a name")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run_grant_reader)
     return parser
 
 
-def run(args: argparse.Namespace) -> int:
+def run_grant_reader(args: argparse.Namespace) -> int:
     """Grant, and say what."""
-    config = config_of(args)
+    config = read_collector_config(args)
     from leadline_collector.db.engine import Database
-    from leadline_collector.db.grafana_role import GROUP, grant
+    from leadline_collector.db.grafana_role import ROLE_NAME, grant_access
 
     if (args.user is None) != (args.password_file is None):
         raise ConfigError("--password-file", "a user needs a password, and a password a user: give both or none")
-    password = None if args.password_file is None else _password(args.password_file)
+    password = None if args.password_file is None else _read_password(args.password_file)
     database = Database(config.database)
     try:
-        views = grant(database, args.user, password)
+        views = grant_access(database, args.user, password)
     finally:
         database.close()
-    print(f"{GROUP} reads {len(views)} views" + ("" if args.user is None else f"; {args.user} is one of it"))
+    print(f"{ROLE_NAME} reads {len(views)} views" + ("" if args.user is None else f"; {args.user} is one of it"))
     return 0
 
 
-def _password(path: Path) -> str:
+def _read_password(path: Path) -> str:
     try:
         password = path.read_text(encoding="utf-8").strip()
     except OSError as error:

@@ -7,8 +7,8 @@ import json
 import sys
 from dataclasses import asdict
 
-from leadline_cli.commands.agent_keys import moment
-from leadline_cli.database_options import add_retention, config_of
+from leadline_cli.commands.agent_keys import format_time
+from leadline_cli.database_options import add_retention_options, read_collector_config
 
 
 def add_parsers(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> list[argparse.ArgumentParser]:
@@ -30,7 +30,7 @@ def add_parsers(actions: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--keep options; on SQLite it has to be stopped for this command.",
         epilog="example: leadline collector retain --keep-raw 730d --dry-run",
     )
-    add_retention(retain)
+    add_retention_options(retain)
     retain.add_argument("--dry-run", action="store_true", help="only say what would go")
     retain.add_argument("--json", action="store_true", help="print it as JSON")
     retain.set_defaults(run=run_retain)
@@ -39,17 +39,17 @@ def add_parsers(actions: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run_compact(args: argparse.Namespace) -> int:
     """Compact until nothing is due; 1 if something failed."""
-    config = config_of(args)
+    config = read_collector_config(args)
     from leadline.clock import SystemClock
-    from leadline_collector.rollup.worker import compact
-    from leadline_collector.server.serve import opened
+    from leadline_collector.rollup.worker import run_compaction
+    from leadline_collector.server.serve import open_store
     from leadline_collector.windows import dirty_hours
 
-    with opened(config) as store:
+    with open_store(config) as store:
         if args.all:
             with store.write() as writer:
-                dirty_hours.mark_all(writer.connection)
-        done = compact(store, SystemClock(), progress=_progress)
+                dirty_hours.mark_all_dirty(writer.connection)
+        done = run_compaction(store, SystemClock(), on_progress=_show_progress)
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
     if args.json:
@@ -60,23 +60,27 @@ def run_compact(args: argparse.Namespace) -> int:
     return 1 if done.failed else 0
 
 
-def _progress(done: int, count: int) -> None:
+def _show_progress(done: int, count: int) -> None:
     if sys.stderr.isatty():
         print(f"\rcompacting: {done:,} of {count:,} days of sites", end="", file=sys.stderr, flush=True)
 
 
 def run_retain(args: argparse.Namespace) -> int:
     """Remove, or say what would go."""
-    config = config_of(args)
+    config = read_collector_config(args)
     from leadline.clock import SystemClock
-    from leadline_collector.rollup.retention import retain
-    from leadline_collector.server.serve import opened
+    from leadline_collector.rollup.retention import apply_retention
+    from leadline_collector.server.serve import open_store
 
-    with opened(config) as store:
-        removed = retain(store, config.retention, SystemClock().wall_ns() // 1_000_000_000, dry_run=args.dry_run)
+    with open_store(config) as store:
+        removed = apply_retention(
+            store, config.retention, SystemClock().wall_ns() // 1_000_000_000, dry_run=args.dry_run
+        )
     if args.json:
         print(json.dumps([asdict(one) for one in removed]))
         return 0
     for one in removed:
-        print(f"{one.table:12} before {moment(one.before_s)}: {one.rows:,} {'would go' if args.dry_run else 'removed'}")
+        print(
+            f"{one.table:12} before {format_time(one.before_s)}: {one.rows:,} {'would go' if args.dry_run else 'removed'}"
+        )
     return 0

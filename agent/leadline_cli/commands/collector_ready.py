@@ -7,7 +7,7 @@ import os
 
 import urllib3
 
-from leadline_cli.api_client import URL_DEFAULT, URL_VARIABLE, problem_text
+from leadline_cli.api_client import URL_DEFAULT, URL_VARIABLE, format_problem
 
 EXIT_NOT_READY = 1
 #: A health check is given ten seconds; a collector that needs half of it is not ready.
@@ -41,7 +41,7 @@ def run_ready(args: argparse.Namespace) -> int:
         print(f"no answer from {url}: {error}")
         return EXIT_NOT_READY
     if answer.status != 200:
-        print(problem_text(url, answer.status, answer.data))
+        print(format_problem(url, answer.status, answer.data))
         return EXIT_NOT_READY
     print(f"{args.collector} is ready")
     return 0

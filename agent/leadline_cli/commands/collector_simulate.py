@@ -8,11 +8,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from leadline.durations import duration_ms
+from leadline.durations import parse_duration_ms
 from leadline.errors import ConfigError
-from leadline_cli.commands.agent_keys import moment
-from leadline_cli.commands.demo import SEED, mesh_text
-from leadline_cli.database_options import config_of
+from leadline_cli.commands.agent_keys import format_time
+from leadline_cli.commands.demo import SEED, build_mesh_toml
+from leadline_cli.database_options import read_collector_config
 
 DAYS_MAX = 400
 _MS_PER_S = 1_000
@@ -46,55 +46,65 @@ def run_simulate(args: argparse.Namespace) -> int:
     """Fill, compact, and say how much that was; 1 if something could not be compacted."""
     if not 1 <= args.days <= DAYS_MAX:
         raise ConfigError("--days", f"{args.days} is outside 1..{DAYS_MAX}")
-    config, ahead_s, mesh = config_of(args), _ahead_s(args.ahead), _mesh(args.mesh)
+    config, ahead_s, mesh = read_collector_config(args), _parse_ahead_s(args.ahead), _read_mesh(args.mesh)
     from leadline.clock import SystemClock
     from leadline_collector.demo import history
-    from leadline_collector.rollup.worker import compact
-    from leadline_collector.server.serve import opened
+    from leadline_collector.rollup.worker import run_compaction
+    from leadline_collector.server.serve import open_store
 
     clock = SystemClock()
-    with opened(config) as store:
-        filled = history.fill(
-            store, clock, mesh, days=args.days, ahead_s=ahead_s, seed=SEED, progress=_counter("simulating")
+    with open_store(config) as store:
+        filled = history.fill_history(
+            store,
+            clock,
+            mesh,
+            days=args.days,
+            ahead_s=ahead_s,
+            seed=SEED,
+            on_progress=_create_progress_counter("simulating"),
         )
-        done = compact(store, clock, progress=lambda number, count: _show(f"compacting: {number:,} of {count:,}"))
-    _show("")
+        done = run_compaction(
+            store, clock, on_progress=lambda number, count: _show_status(f"compacting: {number:,} of {count:,}")
+        )
+    _show_status("")
     if args.json:
-        said = {"windows": filled.windows, "start_s": filled.start_s, "end_s": filled.end_s, "failed": done.failed}
+        said = {"windows": filled.window_count, "start_s": filled.start_s, "end_s": filled.end_s, "failed": done.failed}
         print(json.dumps(said))
-    elif filled.windows:
-        print(f"simulated {filled.windows:,} windows, {moment(filled.start_s)} to {moment(filled.end_s)}")
+    elif filled.window_count:
+        print(
+            f"simulated {filled.window_count:,} windows, {format_time(filled.start_s)} to {format_time(filled.end_s)}"
+        )
     else:
-        print(f"simulated history is there until {moment(filled.end_s)}: nothing to add")
+        print(f"simulated history is there until {format_time(filled.end_s)}: nothing to add")
     return 1 if done.failed else 0
 
 
-def _ahead_s(text: str) -> int:
+def _parse_ahead_s(text: str) -> int:
     try:
-        return duration_ms(text) // _MS_PER_S
+        return parse_duration_ms(text) // _MS_PER_S
     except ValueError as error:
         raise ConfigError("--ahead", str(error)) from error
 
 
-def _mesh(file: Path | None) -> str:
+def _read_mesh(file: Path | None) -> str:
     try:
-        return mesh_text() if file is None else file.read_text(encoding="utf-8")
+        return build_mesh_toml() if file is None else file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError("--mesh", f"cannot read {file}: {error}") from error
 
 
-def _counter(what: str) -> Callable[[int], None]:
+def _create_progress_counter(what: str) -> Callable[[int], None]:
     """Shows how much was done so far, on a terminal."""
     total = 0
 
     def count(more: int) -> None:
         nonlocal total
         total += more
-        _show(f"{what}: {total:,} minutes")
+        _show_status(f"{what}: {total:,} minutes")
 
     return count
 
 
-def _show(line: str) -> None:
+def _show_status(line: str) -> None:
     if sys.stderr.isatty():
         print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)

@@ -31,7 +31,7 @@ DAY_S = 86_400
 AHEAD_S = 12 * 3_600
 #: Draws a network in which some pairs are within 5 ms, some within 10, and some just miss.
 SEED = 7
-STOP_S = 10.0
+STOP_TIMEOUT_S = 10.0
 
 _LOCAL_SITES = ("north", "east", "south", "west")
 #: Simulated: name, latitude, longitude, time zone.
@@ -56,55 +56,55 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--port", type=int, default=8427, help="port of the pages; 0 takes a free one (default 8427)")
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run_demo)
 
 
-def run(args: argparse.Namespace) -> int:
+def run_demo(args: argparse.Namespace) -> int:
     """Run until Ctrl-C or SIGTERM."""
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     with (
         tempfile.TemporaryDirectory(prefix="leadline-demo-") as directory,
-        _collector(Path(directory), args.port, stopping) as url,
-        _agents(Path(directory), url) as agents,
+        _run_collector(Path(directory), args.port, stopping) as url,
+        _run_agents(Path(directory), url) as agents,
     ):
         print(f"\n  {url}/\n\nThe four local sites measure for real: first figures in about two minutes.")
         print("The cities are simulated, and say so. Ctrl-C stops and removes everything.", flush=True)
         if not args.no_browser:
             webbrowser.open(f"{url}/")
         while not stopping.wait(1.0):
-            agents.tell_of_the_dead()
+            agents.report_exited()
         print("stopping", flush=True)
     return 0
 
 
 @contextlib.contextmanager
-def _collector(directory: Path, port: int, stopping: threading.Event) -> Iterator[str]:
+def _run_collector(directory: Path, port: int, stopping: threading.Event) -> Iterator[str]:
     """A collector on SQLite in this process, with the demo's mesh and history; its address."""
     try:
         from leadline_collector.config import read_config
         from leadline_collector.mesh import service as mesh_service
-        from leadline_collector.server.serve import opened, running
+        from leadline_collector.server.serve import open_store, serve_in_thread
     except ModuleNotFoundError as error:
         raise UnavailableError(
             f"the demo needs {error.name}, which is not installed: pip install 'leadline[collector]'"
         ) from error
     config = read_config({"data_dir": directory / "collector", "port": port}, {})
     clock = SystemClock()
-    with opened(config) as store:
-        version = mesh_service.apply(store, clock, mesh_text().encode()).version
+    with open_store(config) as store:
+        version = mesh_service.apply_mesh(store, clock, build_mesh_toml().encode()).version
         # The socket first: a taken port is said before seconds are spent on history.
-        with running(config, store, clock) as url:
-            _simulate(store, version, stopping)
+        with serve_in_thread(config, store, clock) as url:
+            _simulate_history(store, version, stopping)
             yield url
 
 
-def _simulate(store: Store, version: int, stopping: threading.Event) -> None:
+def _simulate_history(store: Store, version: int, stopping: threading.Event) -> None:
     from leadline.mesh.parser import parse_mesh
-    from leadline_collector.demo.simulation import simulate
+    from leadline_collector.demo.simulation import simulate_windows
 
-    mesh = parse_mesh(mesh_text())
+    mesh = parse_mesh(build_mesh_toml())
     end_s = SystemClock().wall_ns() // 60_000_000_000 * 60
     done = 0
 
@@ -118,26 +118,26 @@ def _simulate(store: Store, version: int, stopping: threading.Event) -> None:
 
     # From a midnight on: a verdict takes whole UTC days.
     start_s = (end_s // DAY_S - HISTORY_DAYS) * DAY_S
-    total = simulate(store, mesh, version, start_s, end_s + AHEAD_S, SEED, progress)
+    total = simulate_windows(store, mesh, version, start_s, end_s + AHEAD_S, SEED, progress)
     if sys.stderr.isatty():
         print("\r", end="", file=sys.stderr)
     print(f"simulated {HISTORY_DAYS} days: {total:,} minutes of {len(_CITIES)} cities")
 
 
-class _Agents:
+class _AgentProcesses:
     """The agents' processes and logs, by site."""
 
     def __init__(self, directory: Path, environment: dict[str, str]) -> None:
         self._directory, self._environment = directory, environment
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._told: set[str] = set()
+        self._reported_sites: set[str] = set()
 
     def start(self, site: str, url: str) -> None:
         """Enrol an agent with a token of its own, as the README does, and start it."""
         state = str(self._directory / site)
-        token = self._leadline("token", "create", "--site", site)
-        self._leadline("agent", "enroll", url, "--token-file", "-", "--state-dir", state, said=token)
-        with self._log(site).open("wb") as log:
+        token = self._run_command("token", "create", "--site", site)
+        self._run_command("agent", "enroll", url, "--token-file", "-", "--state-dir", state, said=token)
+        with self._log_path(site).open("wb") as log:
             self._processes[site] = subprocess.Popen(
                 [*_COMMAND, "agent", "run", "--state-dir", state],
                 env=self._environment,
@@ -146,12 +146,12 @@ class _Agents:
                 start_new_session=True,
             )
 
-    def tell_of_the_dead(self) -> None:
+    def report_exited(self) -> None:
         """Print, once, why an agent ended; the others and the history stay."""
         for site, process in self._processes.items():
-            if process.poll() is not None and site not in self._told:
-                self._told.add(site)
-                lines = self._log(site).read_text(encoding="utf-8", errors="replace").splitlines()
+            if process.poll() is not None and site not in self._reported_sites:
+                self._reported_sites.add(site)
+                lines = self._log_path(site).read_text(encoding="utf-8", errors="replace").splitlines()
                 said = next((line for line in lines if line.startswith("leadline: ")), "without a word")
                 print(f"the agent of {site} ended: {said}", file=sys.stderr, flush=True)
 
@@ -161,15 +161,15 @@ class _Agents:
             process.terminate()
         for process in self._processes.values():
             try:
-                process.wait(STOP_S)
+                process.wait(STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
 
-    def _log(self, site: str) -> Path:
+    def _log_path(self, site: str) -> Path:
         return self._directory / f"{site}.log"
 
-    def _leadline(self, *arguments: str, said: str = "") -> str:
+    def _run_command(self, *arguments: str, said: str = "") -> str:
         done = subprocess.run(
             [*_COMMAND, *arguments], env=self._environment, input=said, capture_output=True, text=True, check=False
         )
@@ -179,11 +179,11 @@ class _Agents:
 
 
 @contextlib.contextmanager
-def _agents(directory: Path, url: str) -> Iterator[_Agents]:
+def _run_agents(directory: Path, url: str) -> Iterator[_AgentProcesses]:
     """Four agents, started; ended by their ids."""
     key_file = directory / "collector" / "admin.key"
     environment = {**os.environ, "LEADLINE_ADMIN_KEY_FILE": str(key_file), "LEADLINE_COLLECTOR_URL": url}
-    agents = _Agents(directory, environment)
+    agents = _AgentProcesses(directory, environment)
     try:
         for site in _LOCAL_SITES:
             agents.start(site, url)
@@ -195,7 +195,7 @@ def _agents(directory: Path, url: str) -> Iterator[_Agents]:
 _COMMAND = (sys.executable, "-m", "leadline_cli")
 
 
-def mesh_text() -> str:
+def build_mesh_toml() -> str:
     """The demo's mesh file."""
     sites = [
         f'[[site]]\nname = "{name}"\nlatitude = 51.48\nlongitude = 0.0\n'

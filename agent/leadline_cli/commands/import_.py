@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 from msgspec import Struct
 
-from leadline.durations import duration_ms
+from leadline.durations import parse_duration_ms
 from leadline.errors import ConfigError, UnavailableError
 from leadline.wire import batch as wire
 from leadline.wire import codec
@@ -19,8 +19,8 @@ from leadline_cli import api_client
 
 if TYPE_CHECKING:
     from leadline.mesh.model import Mesh
-    from leadline_cli.importers.document import Stored
-    from leadline_cli.importers.pipeline import Choices, Cut
+    from leadline_cli.importers.document import ImportResult
+    from leadline_cli.importers.pipeline import ImportFile, ImportOptions
 
 FORMATS = ("fping", "ping", "csv")
 
@@ -43,94 +43,94 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--interval", help="how far apart the probes were; default: as the times in the file say")
     parser.add_argument("--dry-run", action="store_true", help="only read the file and say what it holds; no collector")
     parser.add_argument("--json", action="store_true", help="print one JSON document (docs/import.md)")
-    api_client.add_options(parser)
+    api_client.add_collector_options(parser)
     parser.set_defaults(run=run_import)
 
 
 def run_import(args: argparse.Namespace) -> int:
     """Read the file, have the collector check all of it, and only then send it."""
-    from leadline_cli.importers.document import document, text
-    from leadline_cli.importers.pipeline import cut  # readers of files are needed by no other command
+    from leadline_cli.importers.document import build_document, format_report
+    from leadline_cli.importers.pipeline import load_file  # readers of files are needed by no other command
 
-    _say(f"reading {args.file}")
+    _show_status(f"reading {args.file}")
     try:
-        found = cut(args.file, _choices(args))
+        found = load_file(args.file, _parse_options(args))
     finally:
-        _say("")
-    stored = None if args.dry_run else _send(args, found)
-    answer = document(found, stored)
-    print(codec.encode(answer).decode() if args.json else text(answer))
+        _show_status("")
+    stored = None if args.dry_run else _upload_file(args, found)
+    answer = build_document(found, stored)
+    print(codec.encode(answer).decode() if args.json else format_report(answer))
     return 0
 
 
-def _choices(args: argparse.Namespace) -> Choices:
-    from leadline_cli.importers.pipeline import Choices, Format
-    from leadline_cli.importers.timestamps import moment_us
+def _parse_options(args: argparse.Namespace) -> ImportOptions:
+    from leadline_cli.importers.pipeline import ImportFormat, ImportOptions
+    from leadline_cli.importers.timestamps import parse_timestamp_us
 
     try:
-        start_us = None if args.start is None else moment_us(args.start)
+        start_us = None if args.start is None else parse_timestamp_us(args.start)
     except ValueError as error:
         raise ConfigError("--start", str(error)) from error
     try:
-        interval_ms = None if args.interval is None else duration_ms(args.interval)
+        interval_ms = None if args.interval is None else parse_duration_ms(args.interval)
     except ValueError as error:
         raise ConfigError("--interval", str(error)) from error
-    return Choices(format=Format(args.format), host=args.host, start_us=start_us, interval_ms=interval_ms)
+    return ImportOptions(format=ImportFormat(args.format), host=args.host, start_us=start_us, interval_ms=interval_ms)
 
 
-class _MeshText(Struct, frozen=True, kw_only=True):
+class _MeshResponse(Struct, frozen=True, kw_only=True):
     """As much of the answer about the mesh as is needed here."""
 
     text: str
 
 
-def _send(args: argparse.Namespace, found: Cut) -> Stored:
+def _upload_file(args: argparse.Namespace, found: ImportFile) -> ImportResult:
     from leadline.mesh.parser import parse_mesh
-    from leadline_cli.importers.batches import epoch, parcels
-    from leadline_cli.importers.document import Stored
-    from leadline_cli.importers.target_names import target_of
+    from leadline_cli.importers.batches import build_batches, derive_epoch
+    from leadline_cli.importers.document import ImportResult
+    from leadline_cli.importers.target_names import find_target
 
-    mesh: Mesh = parse_mesh(api_client.administrate(args, "GET", "/api/v1/mesh", b"", _MeshText).text)
-    target = target_of(mesh, args.dst, found.address)
+    mesh: Mesh = parse_mesh(api_client.send_admin_request(args, "GET", "/api/v1/mesh", b"", _MeshResponse).text)
+    target = find_target(mesh, args.dst, found.address)
     # Nothing out of the mesh goes into the bytes: they have to be the same when the mesh is another.
     address = found.address or found.host or target
     source = f"{wire.IMPORT_PREFIX}{args.src}"
-    bodies = list(parcels(found, source, target, address))
-    path = f"/api/v1/imports/{quote(args.src, safe='')}?{urlencode(_origin(found))}"
-    for body in _shown("checking", bodies):
-        _post(args, f"{path}&check=true", body)
-    acks = [_post(args, path, body) for body in _shown("importing", bodies)]
-    return Stored(
+    bodies = list(build_batches(found, source, target, address))
+    path = f"/api/v1/imports/{quote(args.src, safe='')}?{urlencode(_build_origin_params(found))}"
+    for body in _iterate_with_progress("checking", bodies):
+        _post_batch(args, f"{path}&check=true", body)
+    acks = [_post_batch(args, path, body) for body in _iterate_with_progress("importing", bodies)]
+    return ImportResult(
         source=source,
         target=target,
-        epoch=epoch(found, target, address),
+        epoch=derive_epoch(found, target, address),
         batches=len(acks),
         duplicates=sum(ack.duplicate for ack in acks),
     )
 
 
-def _origin(found: Cut) -> dict[str, str | int]:
+def _build_origin_params(found: ImportFile) -> dict[str, str | int]:
     """What the audit keeps of the file."""
     step = {} if found.resolution_us is None else {"resolution_us": found.resolution_us}
     return {"file": found.file, "sha256": found.sha256, "format": found.format.value, **step}
 
 
-def _post(args: argparse.Namespace, path: str, body: bytes) -> wire.Ack:
-    ack = api_client.administrate(args, "POST", path, body, wire.Ack)
-    if ack.digest != wire.digest(body):
+def _post_batch(args: argparse.Namespace, path: str, body: bytes) -> wire.Ack:
+    ack = api_client.send_admin_request(args, "POST", path, body, wire.Ack)
+    if ack.digest != wire.compute_digest(body):
         raise UnavailableError(f"{args.collector} acknowledges other bytes than were sent: is it behind a proxy?")
     return ack
 
 
-def _shown(what: str, bodies: Sequence[bytes]) -> Iterator[bytes]:
+def _iterate_with_progress(what: str, bodies: Sequence[bytes]) -> Iterator[bytes]:
     """The bodies, with a line of progress for each."""
     for number, body in enumerate(bodies, 1):
-        _say(f"{what} batch {number} of {len(bodies)}")
+        _show_status(f"{what} batch {number} of {len(bodies)}")
         yield body
-    _say("")
+    _show_status("")
 
 
-def _say(progress: str) -> None:
+def _show_status(progress: str) -> None:
     """Replace the line of progress; silence in a pipe."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{progress}", end="", file=sys.stderr, flush=True)

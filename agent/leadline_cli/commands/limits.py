@@ -41,36 +41,40 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run_list(args: argparse.Namespace) -> int:
     """Print a table, a line per limit or profile."""
-    from leadline.limits.catalogue import catalogue
+    from leadline.limits.catalogue import load_catalogue
     from leadline_cli.commands import limits_text
 
-    known = catalogue()
+    known = load_catalogue()
     if args.profiles:
-        profiles = _selected_profiles(known, args)
-        _print(args, lambda: {"profiles": profiles}, lambda: limits_text.profile_table(known, profiles))
+        profiles = _select_profiles(known, args)
+        _print_document(args, lambda: {"profiles": profiles}, lambda: limits_text.format_profile_table(known, profiles))
     else:
-        limits = _selected(known, args)
-        _print(args, lambda: {"limits": limits}, lambda: limits_text.limit_table(limits))
+        limits = _select_limits(known, args)
+        _print_document(args, lambda: {"limits": limits}, lambda: limits_text.format_limit_table(limits))
     return 0
 
 
 def run_show(args: argparse.Namespace) -> int:
     """Print all that is known of one limit or profile."""
-    from leadline.limits.catalogue import catalogue
+    from leadline.limits.catalogue import load_catalogue
     from leadline_cli.commands import limits_text
 
-    known = catalogue()
+    known = load_catalogue()
     if args.id in known.limits:
-        limit = known.limit(args.id)
-        _print(args, lambda: _limit_document(known, limit), lambda: limits_text.limit_page(known, limit))
+        limit = known.get_limit(args.id)
+        _print_document(
+            args, lambda: _build_limit_document(known, limit), lambda: limits_text.format_limit(known, limit)
+        )
     else:
-        profile = known.profile(args.id)
-        _print(args, lambda: _profile_document(known, profile), lambda: limits_text.profile_page(known, profile))
+        profile = known.get_profile(args.id)
+        _print_document(
+            args, lambda: _build_profile_document(known, profile), lambda: limits_text.format_profile(known, profile)
+        )
     return 0
 
 
-def _selected(known: Catalogue, args: argparse.Namespace) -> list[Limit]:
-    from leadline.limits.catalogue import Metric, Status
+def _select_limits(known: Catalogue, args: argparse.Namespace) -> list[Limit]:
+    from leadline.limits.catalogue import LifecycleStatus, Metric
 
     limits = list(known.limits.values())
     if args.vendor is not None:
@@ -82,48 +86,49 @@ def _selected(known: Catalogue, args: argparse.Namespace) -> list[Limit]:
         if args.metric not in list(Metric):
             raise ConfigError("--metric", f"{args.metric!r} is none of {', '.join(Metric)}")
         limits = [limit for limit in limits if limit.metric == args.metric]
-    return [limit for limit in limits if limit.status is Status.CURRENT] if args.current else limits
+    return [limit for limit in limits if limit.status is LifecycleStatus.CURRENT] if args.current else limits
 
 
-def _selected_profiles(known: Catalogue, args: argparse.Namespace) -> list[Profile]:
+def _select_profiles(known: Catalogue, args: argparse.Namespace) -> list[Profile]:
     """The profiles of which at least one limit passes the filters."""
-    ids = {limit.id for limit in _selected(known, args)}
+    ids = {limit.id for limit in _select_limits(known, args)}
     return [profile for profile in known.profiles.values() if ids.intersection(profile.all_of)]
 
 
-def _limit_document(known: Catalogue, limit: Limit) -> dict[str, Any]:
-    from leadline.evaluation import NotJudged, criterion
+def _build_limit_document(known: Catalogue, limit: Limit) -> dict[str, Any]:
+    from leadline.evaluation import UnevaluableLimit, derive_criterion
 
-    answer = criterion(limit)
-    judged = None if isinstance(answer, NotJudged) else answer
+    answer = derive_criterion(limit)
+    judged = None if isinstance(answer, UnevaluableLimit) else answer
     return {
         "limit": limit,
         "limit_us": limit.value_us,
-        "judged": judged and {"rule": judged.rule, "sensitivity": judged.sensitivity, "assumed": judged.approximation},
-        "not_judged": answer.reason if isinstance(answer, NotJudged) else None,
-        "conflicts": known.conflicts_of(limit.id),
+        "judged": judged
+        and {"rule": judged.description, "sensitivity": judged.stricter_statistic, "assumed": judged.approximation},
+        "not_judged": answer.reason if isinstance(answer, UnevaluableLimit) else None,
+        "conflicts": known.get_conflicts(limit.id),
         "profiles": [profile.id for profile in known.profiles.values() if limit.id in profile.all_of],
     }
 
 
-def _profile_document(known: Catalogue, profile: Profile) -> dict[str, Any]:
+def _build_profile_document(known: Catalogue, profile: Profile) -> dict[str, Any]:
     return {
         "profile": profile,
-        "all_of": [_limit_document(known, limit) for limit in known.limits_of(profile)],
-        "declared": [_limit_document(known, limit) for limit in known.declared_of(profile)],
+        "all_of": [_build_limit_document(known, limit) for limit in known.get_required_limits(profile)],
+        "declared": [_build_limit_document(known, limit) for limit in known.get_declared_limits(profile)],
     }
 
 
-def _print(args: argparse.Namespace, document: Callable[[], dict[str, Any]], text: Callable[[], str]) -> None:
+def _print_document(args: argparse.Namespace, document: Callable[[], dict[str, Any]], text: Callable[[], str]) -> None:
     """Print the document as JSON with the digest of the catalogue, or the text."""
     if not args.json:
         print(text())
         return
     import msgspec
 
-    from leadline.limits.catalogue import catalogue
+    from leadline.limits.catalogue import load_catalogue
 
     encoded = msgspec.json.Encoder(decimal_format="number").encode(
-        {"catalogue_sha256": catalogue().digest, **document()}
+        {"catalogue_sha256": load_catalogue().digest, **document()}
     )
     print(msgspec.json.format(encoded, indent=2).decode())

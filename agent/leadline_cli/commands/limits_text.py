@@ -8,94 +8,103 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 
 from leadline.limits import descriptions
-from leadline.limits.catalogue import Catalogue, Limit, Profile, Source
+from leadline.limits.catalogue import Catalogue, Limit, Profile, SourceDocument
 
 #: Longer lines are hard to read, however wide the terminal is.
 WIDTH_MAX = 110
 WIDTH_MIN = 60
 
 
-def limit_table(limits: Sequence[Limit]) -> str:
+def format_limit_table(limits: Sequence[Limit]) -> str:
     """A line per limit; the last line counts them."""
     head = ("LIMIT", "METRIC", "VALUE", "STATUS", "CONFIDENCE")
     rows = [(limit.id, limit.metric.value, limit.text, limit.status.value, limit.confidence.value) for limit in limits]
-    return "\n".join([*_aligned([head, *rows]), f"{len(limits)} limits; `leadline limits show LIMIT` shows the source"])
+    return "\n".join(
+        [*_align_columns([head, *rows]), f"{len(limits)} limits; `leadline limits show LIMIT` shows the source"]
+    )
 
 
-def profile_table(known: Catalogue, profiles: Sequence[Profile]) -> str:
+def format_profile_table(catalogue: Catalogue, profiles: Sequence[Profile]) -> str:
     """A line per profile with the numbers that must hold."""
     head = ("PROFILE", "VALUES", "TITLE")
-    rows = [(profile.id, ", ".join(_values(known.limits_of(profile))), profile.title) for profile in profiles]
-    return "\n".join([*_aligned([head, *rows]), f"{len(profiles)} profiles; `leadline limits show PROFILE` shows more"])
+    rows = [
+        (profile.id, ", ".join(_format_values(catalogue.get_required_limits(profile))), profile.title)
+        for profile in profiles
+    ]
+    return "\n".join(
+        [*_align_columns([head, *rows]), f"{len(profiles)} profiles; `leadline limits show PROFILE` shows more"]
+    )
 
 
-def limit_page(known: Catalogue, limit: Limit) -> str:
+def format_limit(catalogue: Catalogue, limit: Limit) -> str:
     """All that is known of a limit."""
-    profiles = [profile.id for profile in known.profiles.values() if limit.id in (*profile.all_of, *profile.declared)]
+    profiles = [
+        profile.id for profile in catalogue.profiles.values() if limit.id in (*profile.all_of, *profile.declared)
+    ]
     facts = [
-        ("limit", [f"{limit.text} ({descriptions.metric(limit)})"]),
-        ("applies to", [descriptions.statistic(limit)]),
+        ("limit", [f"{limit.text} ({descriptions.describe_metric(limit)})"]),
+        ("applies to", [descriptions.describe_statistic(limit)]),
         ("leg", [limit.leg.value]),
         ("scope", [limit.scope.value]),
         ("strength", [limit.strength.value]),
         ("licence", [limit.license or descriptions.NOT_STATED]),
         ("also needs", limit.other_requirements or [descriptions.NOT_STATED]),
-        ("judged by", descriptions.judged_by(limit)),
-        ("source", _source(limit.source)),
-        ("read in", [descriptions.read_in(limit)]),
-        ("see also", list(chain.from_iterable(map(_source, limit.additional_sources)))),
+        ("judged by", descriptions.describe_evaluation(limit)),
+        ("source", _format_source(limit.source)),
+        ("read in", [descriptions.describe_provenance(limit)]),
+        ("see also", list(chain.from_iterable(map(_format_source, limit.additional_sources)))),
         ("confidence", [limit.confidence.value]),
         ("status", [limit.status.value]),
         ("notes", [limit.notes] if limit.notes else []),
-        ("conflict", [f"{item.summary} Used: {item.use}." for item in known.conflicts_of(limit.id)]),
+        ("conflict", [f"{item.summary} Used: {item.use}." for item in catalogue.get_conflicts(limit.id)]),
         ("profiles", profiles),
     ]
-    return "\n".join([limit.id, f"{limit.vendor} {limit.product}, {limit.versions}: {limit.feature}", *_facts(facts)])
+    return "\n".join(
+        [limit.id, f"{limit.vendor} {limit.product}, {limit.versions}: {limit.feature}", *_format_facts(facts)]
+    )
 
 
-def profile_page(known: Catalogue, profile: Profile) -> str:
+def format_profile(catalogue: Catalogue, profile: Profile) -> str:
     """What a profile needs, and how each limit is judged."""
-    facts = [("must hold", _member(limit)) for limit in known.limits_of(profile)]
-    facts += [("declared", _member(limit)) for limit in known.declared_of(profile)]
+    facts = [("must hold", _format_profile_limit(limit)) for limit in catalogue.get_required_limits(profile)]
+    facts += [("declared", _format_profile_limit(limit)) for limit in catalogue.get_declared_limits(profile)]
     facts += [("note", [profile.note] if profile.note else [])]
-    return "\n".join([profile.id, profile.title, *_facts(facts)])
+    return "\n".join([profile.id, profile.title, *_format_facts(facts)])
 
 
-def _values(limits: Iterable[Limit]) -> list[str]:
+def _format_values(limits: Iterable[Limit]) -> list[str]:
     return [f"{limit.metric} {limit.text}" for limit in limits]
 
 
-def _member(limit: Limit) -> list[str]:
-    read = f"read in: {descriptions.read_in(limit)}; confidence: {limit.confidence}; status: {limit.status}"
-    number = (
-        f"{limit.id}: {descriptions.metric(limit)} {limit.text}; vendor's statistic: {descriptions.statistic(limit)}"
-    )
-    return [number, *descriptions.judged_by(limit), *_source(limit.source), read]
+def _format_profile_limit(limit: Limit) -> list[str]:
+    read = f"read in: {descriptions.describe_provenance(limit)}; confidence: {limit.confidence}; status: {limit.status}"
+    number = f"{limit.id}: {descriptions.describe_metric(limit)} {limit.text}; vendor's statistic: {descriptions.describe_statistic(limit)}"
+    return [number, *descriptions.describe_evaluation(limit), *_format_source(limit.source), read]
 
 
-def _source(source: Source) -> list[str]:
+def _format_source(source: SourceDocument) -> list[str]:
     published = f"published: {source.published or descriptions.NOT_STATED}"
     title = f"{source.title} [{source.kb}]" if source.kb else source.title
     return [f"{title}; {published}", source.url or "no address"]
 
 
-def _facts(facts: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
+def _format_facts(facts: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
     """A labelled paragraph per entry, the label before the first; labels without entries are left out."""
     width = max(WIDTH_MIN, min(WIDTH_MAX, shutil.get_terminal_size().columns))
     lines = [""]
     for label, entries in facts:
         for number, entry in enumerate(entries):
-            lines += _paragraph(label if number == 0 else "", entry, width)
+            lines += _wrap_paragraph(label if number == 0 else "", entry, width)
     return lines
 
 
-def _paragraph(label: str, entry: str, width: int) -> list[str]:
+def _wrap_paragraph(label: str, entry: str, width: int) -> list[str]:
     wrapper = textwrap.TextWrapper(width=width, break_long_words=False, break_on_hyphens=False)
     wrapper.initial_indent = f"  {label:<11} "
     wrapper.subsequent_indent = " " * len(wrapper.initial_indent)
     return wrapper.wrap(entry)
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def _align_columns(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

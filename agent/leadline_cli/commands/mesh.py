@@ -25,7 +25,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     apply.add_argument("file", metavar="FILE", help="the mesh file (TOML, docs/mesh.md); - for standard input")
     apply.add_argument("--dry-run", action="store_true", help="only check the file; needs no collector")
     apply.add_argument("--json", action="store_true", help="print the answer as JSON")
-    api_client.add_options(apply)
+    api_client.add_collector_options(apply)
     apply.set_defaults(run=run_apply)
 
 
@@ -45,17 +45,17 @@ def run_apply(args: argparse.Namespace) -> int:
         answer = control.MeshAnswer(
             version=0, changed=False, sites=len(mesh.sites), agents=len(mesh.agents), pairs=len(mesh.pairs)
         )
-        _print(args, mesh, answer, f"{args.file} is right")
+        _print_summary(args, mesh, answer, f"{args.file} is right")
         return 0
-    answer = api_client.administrate(args, "PUT", "/api/v1/mesh", text.encode(), control.MeshAnswer)
+    answer = api_client.send_admin_request(args, "PUT", "/api/v1/mesh", text.encode(), control.MeshAnswer)
     said = f"mesh version {answer.version} is in force" if answer.changed else f"no change: version {answer.version}"
-    _print(args, mesh, answer, said)
+    _print_summary(args, mesh, answer, said)
     return 0
 
 
-def _print(args: argparse.Namespace, mesh: Mesh, answer: control.MeshAnswer, said: str) -> None:
+def _print_summary(args: argparse.Namespace, mesh: Mesh, answer: control.MeshAnswer, said: str) -> None:
     if args.json:
         print(codec.encode(answer).decode())
     else:
-        paths = sum(1 for _ in mesh.routes())
+        paths = sum(1 for _ in mesh.iter_paths())
         print(f"{said}: {answer.sites} sites, {answer.agents} agents, {answer.pairs} directed pairs, {paths} paths")

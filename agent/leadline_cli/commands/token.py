@@ -6,12 +6,12 @@ import argparse
 import sys
 from urllib.parse import quote
 
-from leadline.durations import duration_ms
+from leadline.durations import parse_duration_ms
 from leadline.errors import ConfigError
 from leadline.wire import codec, control
 from leadline.wire.admin import RevokedAnswer, TokenEntry, TokensAnswer
 from leadline_cli import api_client
-from leadline_cli.commands.agent_keys import moment
+from leadline_cli.commands.agent_keys import format_time
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -45,46 +45,46 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     revoke.add_argument("id", metavar="ID", help="as `leadline token list` shows it")
     revoke.set_defaults(run=run_revoke)
     for action in (create, listed, revoke):
-        api_client.add_options(action)
+        api_client.add_collector_options(action)
 
 
 def run_create(args: argparse.Namespace) -> int:
     """Make a token and print it; the expiry goes to standard error, so that the output is the token alone."""
     try:
-        ttl_s = duration_ms(args.ttl) // 1_000
+        ttl_s = parse_duration_ms(args.ttl) // 1_000
     except ValueError as error:
         raise ConfigError("--ttl", str(error)) from error
     body = codec.encode(control.TokenRequest(site=args.site, ttl_s=ttl_s))
-    answer = api_client.administrate(args, "POST", "/api/v1/tokens", body, control.TokenAnswer)
+    answer = api_client.send_admin_request(args, "POST", "/api/v1/tokens", body, control.TokenAnswer)
     if args.json:
         print(codec.encode(answer).decode())
     else:
         print(answer.token)
-        print(f"for one agent of site {answer.site}, until {moment(answer.expires_at_s)}", file=sys.stderr)
+        print(f"for one agent of site {answer.site}, until {format_time(answer.expires_at_s)}", file=sys.stderr)
     return 0
 
 
 def run_list(args: argparse.Namespace) -> int:
     """Print one line a token."""
-    answer = api_client.administrate(args, "GET", "/api/v1/tokens", b"", TokensAnswer)
+    answer = api_client.send_admin_request(args, "GET", "/api/v1/tokens", b"", TokensAnswer)
     if args.json:
         print(codec.encode(answer).decode())
         return 0
     for entry in answer.tokens:
-        print(f"{entry.id} {entry.site:<16} {_state(entry)}")
+        print(f"{entry.id} {entry.site:<16} {_format_state(entry)}")
     return 0
 
 
-def _state(entry: TokenEntry) -> str:
+def _format_state(entry: TokenEntry) -> str:
     if entry.used_at_s is not None:
-        return f"used {moment(entry.used_at_s)}"
+        return f"used {format_time(entry.used_at_s)}"
     if entry.revoked_at_s is not None:
-        return f"revoked {moment(entry.revoked_at_s)}"
-    return f"ends {moment(entry.expires_at_s)}"
+        return f"revoked {format_time(entry.revoked_at_s)}"
+    return f"ends {format_time(entry.expires_at_s)}"
 
 
 def run_revoke(args: argparse.Namespace) -> int:
     """Revoke one token."""
-    api_client.administrate(args, "DELETE", f"/api/v1/tokens/{quote(args.id, safe='')}", b"", RevokedAnswer)
+    api_client.send_admin_request(args, "DELETE", f"/api/v1/tokens/{quote(args.id, safe='')}", b"", RevokedAnswer)
     print(f"token {args.id} revoked")
     return 0

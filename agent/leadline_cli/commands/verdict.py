@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from leadline_verdict.document import VerdictDocument
 
 #: Verdicts that are no rejection; everything else is status 1.
-_GOOD = {"within", "within_provisional"}
+_GOOD_VERDICTS = {"within", "within_provisional"}
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -66,29 +66,29 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--export", type=Path, metavar="FILE", help="write the windows to this file and judge nothing")
     parser.add_argument("--json", action="store_true", help="print the document (docs/verdict.schema.json)")
-    api_client.add_options(parser)
-    parser.set_defaults(run=run)
+    api_client.add_collector_options(parser)
+    parser.set_defaults(run=run_verdict)
 
 
-def run(args: argparse.Namespace) -> int:
+def run_verdict(args: argparse.Namespace) -> int:
     """Export, or judge and print; the status says whether every verdict is "within"."""
     if args.input and args.export:
         raise ConfigError("--export", "the windows of --input are in a file already")
     if args.export:
-        return _export(args)
-    document = _judged(args) if args.input else _asked(args)
+        return _export_windows(args)
+    document = _evaluate_file(args) if args.input else _request_verdicts(args)
     if args.json:
         import msgspec
 
         print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
     else:
-        from leadline_cli.commands.verdict_text import text
+        from leadline_cli.commands.verdict_text import format_report
 
-        print(text(document))
-    return 0 if all(pair.verdict in _GOOD for pair in document.pairs) else 1
+        print(format_report(document))
+    return 0 if all(pair.verdict in _GOOD_VERDICTS for pair in document.pairs) else 1
 
 
-def _query(args: argparse.Namespace) -> str:
+def _build_query(args: argparse.Namespace) -> str:
     named = {
         "from": args.start, "to": args.end, "pair": args.pair, "sites": args.sites, "profile": args.profile,
         "limit": args.limit, "override": args.override, "declare": args.declare, "target_share": args.target_share,
@@ -98,19 +98,19 @@ def _query(args: argparse.Namespace) -> str:
     return "?" + urlencode(given, doseq=True) if given else ""
 
 
-def _asked(args: argparse.Namespace) -> VerdictDocument:
-    from leadline_cli.commands.verdict_text import waiting
+def _request_verdicts(args: argparse.Namespace) -> VerdictDocument:
+    from leadline_cli.commands.verdict_text import show_spinner
     from leadline_verdict.document import VerdictDocument
 
-    with waiting("the collector judges"):
-        return api_client.administrate(args, "GET", "/api/v1/verdicts" + _query(args), b"", VerdictDocument)
+    with show_spinner("the collector judges"):
+        return api_client.send_admin_request(args, "GET", "/api/v1/verdicts" + _build_query(args), b"", VerdictDocument)
 
 
-def _export(args: argparse.Namespace) -> int:
-    from leadline_cli.commands.verdict_text import waiting
+def _export_windows(args: argparse.Namespace) -> int:
+    from leadline_cli.commands.verdict_text import show_spinner
 
-    with waiting("the collector writes windows"):
-        data = api_client.fetch(args, "/api/v1/verdicts/windows" + _query(args))
+    with show_spinner("the collector writes windows"):
+        data = api_client.fetch_bytes(args, "/api/v1/verdicts/windows" + _build_query(args))
     try:
         args.export.write_bytes(data)
     except OSError as error:
@@ -120,22 +120,22 @@ def _export(args: argparse.Namespace) -> int:
     return 0
 
 
-def _judged(args: argparse.Namespace) -> VerdictDocument:
+def _evaluate_file(args: argparse.Namespace) -> VerdictDocument:
     """What the collector would say of the windows of a file."""
     try:
-        return _judged_here(args)
+        return _evaluate_windows(args)
     except ModuleNotFoundError as error:
         raise UnavailableError(
             f"judging needs {error.name}, which is not installed: pip install 'leadline[collector]'"
         ) from error
 
 
-def _judged_here(args: argparse.Namespace) -> VerdictDocument:
-    from leadline.limits.catalogue import Profile, catalogue
-    from leadline_cli.commands.verdict_text import counting
+def _evaluate_windows(args: argparse.Namespace) -> VerdictDocument:
+    from leadline.limits.catalogue import Profile, load_catalogue
+    from leadline_cli.commands.verdict_text import show_progress_bar
     from leadline_verdict import csv_exchange
-    from leadline_verdict.report import Asked, answer
-    from leadline_verdict.requirements import Wishes, assignments, requirements
+    from leadline_verdict.report import ReportParams, build_report
+    from leadline_verdict.requirements import LimitOverrides, build_requirements, parse_assignments
 
     for option in ("start", "end", "pair", "sites"):
         if getattr(args, option):
@@ -143,42 +143,42 @@ def _judged_here(args: argparse.Namespace) -> VerdictDocument:
             raise ConfigError(name, "the file of --input has its period and pairs; choose them at --export")
     if not args.profile and not args.limit:
         raise ConfigError("--profile", "a file of windows has no mesh that names profiles: name one")
-    with _opened(args.input) as file:
-        windows = csv_exchange.read(file)
-    wishes = Wishes(
-        overrides=assignments("override", args.override),
-        declared=assignments("declare", args.declare),
-        own=tuple(args.limit),
+    with _open_input(args.input) as file:
+        windows = csv_exchange.read_windows(file)
+    wishes = LimitOverrides(
+        values=parse_assignments("override", args.override),
+        declared_values=parse_assignments("declare", args.declare),
+        custom_limits=tuple(args.limit),
     )
-    named: list[Profile | None] = [catalogue().profile(name) for name in args.profile]
-    profiles = [requirements(catalogue(), profile, wishes) for profile in named or [None]]
-    asked = Asked(
+    named: list[Profile | None] = [load_catalogue().get_profile(name) for name in args.profile]
+    profiles = [build_requirements(load_catalogue(), profile, wishes) for profile in named or [None]]
+    asked = ReportParams(
         start_s=windows.start_s,
         end_s=windows.end_s,
-        rule=_rule(args),
+        rule=_build_rule(args),
         profiles=profiles,
-        catalogue=catalogue().digest,
+        catalogue_digest=load_catalogue().digest,
         mesh_version=None,
     )
-    with counting(len(windows.pairs) * len(profiles)) as progress:
-        return answer(asked, ((pair, profiles) for pair in windows.pairs), progress)
+    with show_progress_bar(len(windows.pairs) * len(profiles)) as progress:
+        return build_report(asked, ((pair, profiles) for pair in windows.pairs), progress)
 
 
-def _opened(path: Path) -> Any:
+def _open_input(path: Path) -> Any:
     try:
         return path.open(encoding="utf-8", newline="")
     except OSError as error:
         raise ConfigError("--input", f"cannot read {path}: {error.strerror}") from error
 
 
-def _rule(args: argparse.Namespace) -> Any:
-    from leadline_verdict.decision import Missing, Rule
+def _build_rule(args: argparse.Namespace) -> Any:
+    from leadline_verdict.decision import MissingPolicy, VerdictRule
 
-    given = {"target_share": args.target_share, "unseen_windows": args.unseen_minutes}
+    given = {"target_share": args.target_share, "unseen_outage_windows": args.unseen_minutes}
     try:
-        return Rule(
+        return VerdictRule(
             **{name: value for name, value in given.items() if value is not None},
-            missing=Missing(args.missing or "bad"),
+            missing_policy=MissingPolicy(args.missing or "bad"),
         )
     except ValueError as error:
         raise ConfigError("--target-share", str(error)) from error

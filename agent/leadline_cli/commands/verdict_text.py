@@ -22,36 +22,36 @@ if TYPE_CHECKING:
 
 _WIDTH = 110
 #: Episodes in the text; --json has more.
-_EPISODES = 5
+_EPISODES_MAX = 5
 
 
-def text(document: VerdictDocument) -> str:
+def format_report(document: VerdictDocument) -> str:
     """The report: what was asked, then each pair, then sites."""
     rule = document.rule
     head = (
         f"{document.start_iso} to {document.end_iso}, {document.days} days. Asked: "
-        f"{_percent(rule.target_share)} of the minutes within the limit, at {rule.confidence:.0%} confidence "
+        f"{_format_percent(rule.target_share)} of the minutes within the limit, at {rule.confidence:.0%} confidence "
         f"(rule {rule.id}; an episode nobody saw may last {rule.unseen_windows} min; unknown minutes: {rule.missing})"
     )
-    blocks = ["\n".join(_wrapped(head, ""))]
-    blocks += [_profile_text(profile) for profile in document.profiles]
-    blocks += [_pair_text(pair) for pair in document.pairs]
+    blocks = ["\n".join(_wrap(head, ""))]
+    blocks += [_format_profile(profile) for profile in document.profiles]
+    blocks += [_format_pair(pair) for pair in document.pairs]
     together = [*document.site_pairs, *document.sets]
     if len(document.pairs) > 1:
-        blocks.append("\n".join(_sites_line(sites) for sites in together))
+        blocks.append("\n".join(_format_sites(sites) for sites in together))
     return "\n\n".join(blocks)
 
 
-def _profile_text(profile: AskedProfile) -> str:
+def _format_profile(profile: AskedProfile) -> str:
     lines = [f"{profile.title} [{profile.id}]"]
     if profile.note:
-        lines += _wrapped(f"note: {profile.note}", "  ")
+        lines += _wrap(f"note: {profile.note}", "  ")
     for item in profile.requirements:
-        lines += _wrapped(_requirement(item), "  ")
+        lines += _wrap(_format_requirement(item), "  ")
     return "\n".join(lines)
 
 
-def _requirement(item: RequirementAnswer) -> str:
+def _format_requirement(item: RequirementAnswer) -> str:
     origin = {"overridden": f", overridden (the catalogue has {item.was})", "user": ", your own"}.get(item.origin, "")
     how = item.rule or item.reason or {"loss": "by the loss of the period", "declared": "declared"}.get(item.how, "")
     if item.how == "declared":
@@ -61,66 +61,70 @@ def _requirement(item: RequirementAnswer) -> str:
     return f"{item.id} {item.text}{origin}: {how}{assumed}{source}"
 
 
-def _pair_text(pair: PairVerdict) -> str:
+def _format_pair(pair: PairVerdict) -> str:
     labels = f" ({', '.join(label.replace('_', ' ') for label in pair.labels)})" if pair.labels else ""
     confidence = f", {pair.confidence}" if pair.confidence else ""
-    lines = [f"{pair.source} -> {pair.destination}: {_word(pair.verdict)}{labels}{confidence} [{pair.profile}]"]
+    lines = [
+        f"{pair.source} -> {pair.destination}: {_format_verdict(pair.verdict)}{labels}{confidence} [{pair.profile}]"
+    ]
     for reason in pair.reasons:
-        lines += _wrapped(reason.text, "  because ")
-    lines += [*_share_lines(pair.shares, pair.coverage), *_rtt_lines(pair.rtt)]
+        lines += _wrap(reason.text, "  because ")
+    lines += [*_format_share_lines(pair.shares, pair.coverage), *_format_rtt_lines(pair.rtt)]
     if pair.physics:
-        lines += _wrapped(_physics(pair.physics), "  light    ")
-    for episode in sorted(pair.episodes, key=lambda one: -one.minutes)[:_EPISODES]:
-        worst = "lost" if episode.p95_us_worst is None else _ms(episode.p95_us_worst)
+        lines += _wrap(_format_propagation(pair.physics), "  light    ")
+    for episode in sorted(pair.episodes, key=lambda one: -one.minutes)[:_EPISODES_MAX]:
+        worst = "lost" if episode.p95_us_worst is None else _format_ms(episode.p95_us_worst)
         lines.append(
             f"  episode  {episode.start_iso}, {episode.minutes} min, worst p95 {worst}, "
             f"{episode.lost:,} of {episode.sent:,} lost"
         )
-    if pair.episodes_total > _EPISODES:
+    if pair.episodes_total > _EPISODES_MAX:
         lines.append(f"  episodes {pair.episodes_total:,} in all; the longest are shown")
     usable = ", ".join(
-        f"{one.minutes} min {_percent(one.pessimistic)}" for one in pair.migration if one.pessimistic is not None
+        f"{one.minutes} min {_format_percent(one.pessimistic)}" for one in pair.migration if one.pessimistic is not None
     )
     lines.append(f"  migrate  start times from which all stays within: {usable or 'not defined'}")
     for row in pair.sensitivity:
         if row.verdict != pair.verdict and not row.chosen:
-            lines.append(f"  if       {row.what} {row.value}: {_word(row.verdict)}")
+            lines.append(f"  if       {row.what} {row.value}: {_format_verdict(row.verdict)}")
     for flip in pair.flips:
-        lines += _wrapped(flip.text, "  to flip  ")
+        lines += _wrap(flip.text, "  to flip  ")
     return "\n".join(lines)
 
 
-def _share_lines(shares: SharesAnswer, coverage: float) -> Iterator[str]:
+def _format_share_lines(shares: SharesAnswer, coverage: float) -> Iterator[str]:
     counts = shares.pessimistic.states
     known = counts.good + counts.bad + counts.unavailable
-    observed = "not defined" if shares.observed is None else f"{_percent(shares.observed)} of {known:,} known minutes"
+    observed = (
+        "not defined" if shares.observed is None else f"{_format_percent(shares.observed)} of {known:,} known minutes"
+    )
     yield (
         f"  share    {observed} within; {counts.bad:,} bad, {counts.unavailable:,} unavailable, "
-        f"{counts.unknown:,} unknown; coverage {_percent(coverage)}"
+        f"{counts.unknown:,} unknown; coverage {_format_percent(coverage)}"
     )
     low, high = shares.pessimistic.interval, shares.optimistic.interval
     if low and high:
         yield (
-            f"  interval {_percent(low.low)} to {_percent(high.high)} over both readings; "
+            f"  interval {_format_percent(low.low)} to {_format_percent(high.high)} over both readings; "
             f"by {low.rule.replace('_', ' ')}, {low.episodes} episodes (unknown minutes among them)"
         )
     if shares.days_needed:
         yield f"  needed   {shares.days_needed} further days without a bad minute for the target"
 
 
-def _rtt_lines(rtt: RoundTrips) -> Iterator[str]:
+def _format_rtt_lines(rtt: RoundTrips) -> Iterator[str]:
     figures = (
         ("min", rtt.min_us), ("p50", rtt.p95_p50_us), ("p95", rtt.p95_p95_us), ("p99", rtt.p95_p99_us),
         ("max", rtt.p95_max_us),
     )  # fmt: skip
-    shown = ", ".join(f"{name} {'lost' if us is None else _ms(us)}" for name, us in figures)
+    shown = ", ".join(f"{name} {'lost' if us is None else _format_ms(us)}" for name, us in figures)
     yield f"  RTT      {shown} (of all probes the min, of the windows' p95 the others)"
     yield f"  loss     {rtt.lost:,} of {rtt.sent:,} probes"
     if rtt.error_max_us is not None:
-        yield f"  error    the agents' own delay was at most {_ms(rtt.error_max_us)}"
+        yield f"  error    the agents' own delay was at most {_format_ms(rtt.error_max_us)}"
 
 
-def _physics(light: PhysicsAnswer) -> str:
+def _format_propagation(light: PhysicsAnswer) -> str:
     inflation = "" if light.inflation is None else f"; measured {light.inflation:.2f} times the floor on glass"
     return (
         f"{light.distance_km:.0f} km, floor {light.floor_glass_us / 1_000:.3f} ms on glass, "
@@ -128,24 +132,24 @@ def _physics(light: PhysicsAnswer) -> str:
     )
 
 
-def _sites_line(sites: SitesVerdict) -> str:
+def _format_sites(sites: SitesVerdict) -> str:
     by = f", decided by {' -> '.join(sites.decided_by)}" if sites.decided_by else ""
-    return f"{', '.join(sites.sites)}: {_word(sites.verdict)}{by} [{sites.profile}]"
+    return f"{', '.join(sites.sites)}: {_format_verdict(sites.verdict)}{by} [{sites.profile}]"
 
 
-def _word(word: str) -> str:
+def _format_verdict(word: str) -> str:
     return str(word).replace("_", " ").upper()
 
 
-def _percent(ratio: float | None) -> str:
+def _format_percent(ratio: float | None) -> str:
     return "not defined" if ratio is None else f"{100 * ratio:.3f} %"
 
 
-def _ms(us: int) -> str:
+def _format_ms(us: int) -> str:
     return f"{us / 1_000:.3f} ms"
 
 
-def _wrapped(paragraph: str, head: str) -> list[str]:
+def _wrap(paragraph: str, head: str) -> list[str]:
     return textwrap.wrap(
         paragraph,
         width=_WIDTH,
@@ -157,9 +161,9 @@ def _wrapped(paragraph: str, head: str) -> list[str]:
 
 
 @contextmanager
-def waiting(what: str) -> Iterator[None]:
+def show_spinner(text: str) -> Iterator[None]:
     """A spinner on a terminal, nothing elsewhere."""
-    with _spinner(what) if sys.stderr.isatty() else nullcontext():
+    with _spinner(text) if sys.stderr.isatty() else nullcontext():
         yield
 
 
@@ -172,7 +176,7 @@ def _spinner(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def counting(total: int) -> Iterator[Callable[[], None]]:
+def show_progress_bar(total: int) -> Iterator[Callable[[], None]]:
     """A bar on a terminal, to be called after each of ``total`` verdicts; nothing elsewhere."""
     if not sys.stderr.isatty():
         yield lambda: None

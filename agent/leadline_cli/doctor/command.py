@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from leadline_cli.doctor.report import Finding, Level, fail, warn
+from leadline_cli.doctor.report import Diagnostic, DiagnosticLevel, fail, warn
 
 if TYPE_CHECKING:
-    from leadline_agent.identity.state_dir import AgentState
+    from leadline_agent.identity.state_dir import StateDirectory
     from leadline_agent.probe.policy_file import LocalPolicy
     from leadline_agent.status import AgentStatus
 
@@ -35,37 +35,37 @@ def run_doctor(args: argparse.Namespace) -> int:
     """Look, print, and tell by the exit status whether the agent can work."""
     import msgspec
 
-    found: list[Finding] = []
-    for finding in examine(args.state_dir, args.policy_file):
+    found: list[Diagnostic] = []
+    for finding in run_checks(args.state_dir, args.policy_file):
         found.append(finding)
         if not args.json:
-            print(finding.line(), flush=True)
+            print(finding.format_line(), flush=True)
     if args.json:
         print(msgspec.json.format(msgspec.json.encode(found)).decode())
-    return 1 if any(finding.level is Level.FAIL for finding in found) else 0
+    return 1 if any(finding.level is DiagnosticLevel.FAIL for finding in found) else 0
 
 
-def examine(directory: Path, policy_option: Path | None) -> Iterator[Finding]:
+def run_checks(state_dir: Path, policy_path: Path | None) -> Iterator[Diagnostic]:
     """Every finding, in the order of what depends on what."""
     from leadline.clock import SystemClock
-    from leadline_agent.host_clock import clock_state
-    from leadline_agent.identity.state_dir import AgentState
-    from leadline_agent.probe.policy_file import policy_file
+    from leadline_agent.host_clock import read_clock_state
+    from leadline_agent.identity.state_dir import StateDirectory
+    from leadline_agent.probe.policy_file import locate_policy_file
     from leadline_cli.doctor import host as doctor_host
 
     clock = SystemClock()
-    yield from doctor_host.icmp(clock)
-    yield from doctor_host.sysctls()
-    about_policy, policy = doctor_host.local_policy(*policy_file(os.environ, policy_option))
+    yield from doctor_host.check_icmp(clock)
+    yield from doctor_host.check_sysctls()
+    about_policy, policy = doctor_host.check_local_policy(*locate_policy_file(os.environ, policy_path))
     yield about_policy
-    yield from doctor_host.state_directory(directory)
-    status = _status(directory)
-    yield from doctor_host.running_agent(status, clock.wall_ns() // 1_000_000_000)
-    yield doctor_host.host_clock(clock_state())
-    yield from _beyond(AgentState(directory), policy, status)
+    yield from doctor_host.check_state_directory(state_dir)
+    status = _load_status(state_dir)
+    yield from doctor_host.check_running_agent(status, clock.wall_ns() // 1_000_000_000)
+    yield doctor_host.check_host_clock(read_clock_state())
+    yield from _check_connectivity(StateDirectory(state_dir), policy, status)
 
 
-def _status(directory: Path) -> AgentStatus | None:
+def _load_status(directory: Path) -> AgentStatus | None:
     from leadline.errors import ConfigError
     from leadline_agent.status import read_status
 
@@ -75,8 +75,10 @@ def _status(directory: Path) -> AgentStatus | None:
         return None
 
 
-def _beyond(state: AgentState, policy: LocalPolicy | None, status: AgentStatus | None) -> Iterator[Finding]:
-    from leadline.clock import SystemClock, seeded
+def _check_connectivity(
+    state: StateDirectory, policy: LocalPolicy | None, status: AgentStatus | None
+) -> Iterator[Diagnostic]:
+    from leadline.clock import SystemClock, make_rng
     from leadline.errors import ConfigError
     from leadline_cli.doctor import keys as doctor_keys
     from leadline_cli.doctor import network as doctor_network
@@ -87,22 +89,22 @@ def _beyond(state: AgentState, policy: LocalPolicy | None, status: AgentStatus |
     except ConfigError as error:
         yield fail("credential", str(error), "leadline token create --site SITE, then leadline agent enroll")
         return
-    about_signing, signer = doctor_keys.signing(credential)
+    about_signing, signer = doctor_keys.check_signing(credential)
     yield from about_signing
-    yield from doctor_keys.key_end(credential, status, clock.wall_ns() // 1_000_000_000)
-    yield from doctor_network.connection(credential, clock)
-    asking = doctor_network.Asking(credential, clock, signer)
-    about_credential, plan = asking.plan()
+    yield from doctor_keys.check_key_expiry(credential, status, clock.wall_ns() // 1_000_000_000)
+    yield from doctor_network.check_connection(credential, clock)
+    asking = doctor_network.DoctorClient(credential, clock, signer)
+    about_credential, plan = asking.fetch_plan()
     yield about_credential
     if plan is not None:
-        yield asking.dry_post()
+        yield asking.send_dry_post()
     plan = plan or state.load_plan()
     if plan is None or not plan.targets:
         yield warn("plan", "there is nothing to probe", "name this agent in the mesh: leadline mesh apply FILE")
         return
-    about_names, addresses = doctor_network.names(plan)
+    about_names, addresses = doctor_network.check_dns(plan)
     yield from about_names
     if policy is not None:
-        refused, addresses = doctor_network.refused_targets(addresses, policy)
+        refused, addresses = doctor_network.check_target_policy(addresses, policy)
         yield from refused
-        yield from doctor_network.probes(addresses, clock, seeded())
+        yield from doctor_network.check_targets(addresses, clock, make_rng())

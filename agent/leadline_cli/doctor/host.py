@@ -14,13 +14,13 @@ from leadline.clock import Clock
 from leadline.errors import ConfigError, UnavailableError
 from leadline.model import PAYLOAD_BYTES_DEFAULT
 from leadline.wire import batch as wire
-from leadline_agent.probe.icmp import COOKIE_BYTES, NO_PERMISSION, Kind, open_socket
+from leadline_agent.probe.icmp import COOKIE_BYTES, NO_PERMISSION_MESSAGE, SocketKind, open_socket
 from leadline_agent.probe.policy_file import LocalPolicy, load_policy
-from leadline_agent.probe.transport import Departure, EchoSocket, Lane
+from leadline_agent.probe.transport import ProbeSocket, SocketKey, TxTimestamp
 from leadline_agent.status import AgentStatus, is_stale
-from leadline_cli.doctor.report import Finding, fail, ok, warn
+from leadline_cli.doctor.report import Diagnostic, fail, ok, warn
 
-SYSCTLS = Path("/proc/sys/net/ipv4")
+SYSCTL_DIR = Path("/proc/sys/net/ipv4")
 #: Bit 0 of icmp_ratemask: echo replies.
 _ECHO_REPLY_BIT = 1
 #: A day of 200 targets is 30 MB.
@@ -28,97 +28,105 @@ FREE_BYTES_MIN = 256 << 20
 DAYS_LEFT_MIN = 2.0
 #: An error above a second makes windows of two sites hard to compare.
 CLOCK_ERROR_US_MAX = 1_000_000
-_LOOPBACKS = {4: "127.0.0.1", 6: "::1"}
-_ECHO_WAIT_NS = 500_000_000
+_LOOPBACK_ADDRESSES = {4: "127.0.0.1", 6: "::1"}
+_ECHO_TIMEOUT_NS = 500_000_000
 _POLL_NS = 2_000_000
 
 
-def icmp(clock: Clock) -> Iterator[Finding]:
+def check_icmp(clock: Clock) -> Iterator[Diagnostic]:
     """Which kinds of socket are allowed, and whether the kernel stamps what passes through the one that is used."""
-    allowed = [kind for kind in Kind if _opens(kind)]
+    allowed = [kind for kind in SocketKind if _can_open(kind)]
     if not allowed:
-        yield fail("ICMP permission", "neither datagram nor raw sockets are allowed", NO_PERMISSION)
+        yield fail("ICMP permission", "neither datagram nor raw sockets are allowed", NO_PERMISSION_MESSAGE)
         return
     yield ok("ICMP permission", f"{' and '.join(allowed)} sockets are allowed; {allowed[0]} ones are used")
-    for version in _LOOPBACKS:
-        yield from _stamps(version, clock)
+    for version in _LOOPBACK_ADDRESSES:
+        yield from _check_timestamps(version, clock)
 
 
-def _opens(kind: Kind) -> bool:
+def _can_open(kind: SocketKind) -> bool:
     try:
-        open_socket(Lane(ip_version=4), bytes(COOKIE_BYTES), (kind,)).close()
+        open_socket(SocketKey(ip_version=4), bytes(COOKIE_BYTES), (kind,)).close()
     except (UnavailableError, OSError):
         return False
     return True
 
 
-def _stamps(version: int, clock: Clock) -> Iterator[Finding]:
+def _check_timestamps(version: int, clock: Clock) -> Iterator[Diagnostic]:
     what = f"kernel stamps, IPv{version}"
     try:
-        sock = open_socket(Lane(ip_version=version), os.urandom(COOKIE_BYTES))
+        sock = open_socket(SocketKey(ip_version=version), os.urandom(COOKIE_BYTES))
     except (UnavailableError, OSError) as error:
         yield warn(what, f"no socket: {error}", f"targets with IPv{version} addresses cannot be probed")
         return
     try:
-        yield judged_echo(what, _echo(sock, _LOOPBACKS[version], clock))
+        yield evaluate_echo(what, _send_echo(sock, _LOOPBACK_ADDRESSES[version], clock))
     finally:
         sock.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Echo:
+class LoopbackEcho:
     """What came of one echo to the own loopback."""
 
     #: The kernel's refusal; 0 when it was sent.
-    errno: int = 0
-    answered: bool = False
-    stamped_out: bool = False
-    stamped_in: bool = False
+    send_errno: int = 0
+    has_reply: bool = False
+    has_tx_timestamp: bool = False
+    has_rx_timestamp: bool = False
 
 
-def _echo(sock: EchoSocket, address: str, clock: Clock) -> Echo:
+def _send_echo(sock: ProbeSocket, address: str, clock: Clock) -> LoopbackEcho:
     refused = sock.send(1, address, PAYLOAD_BYTES_DEFAULT)
     if refused:
-        return Echo(errno=refused)
-    stamped_out, end_ns = False, clock.monotonic_ns() + _ECHO_WAIT_NS
+        return LoopbackEcho(send_errno=refused)
+    stamped_out, end_ns = False, clock.monotonic_ns() + _ECHO_TIMEOUT_NS
     while clock.monotonic_ns() < end_ns:
-        stamped_out = stamped_out or any(isinstance(notice, Departure) for notice in sock.notices())
-        for reply in sock.replies():
-            stamped_out = stamped_out or any(isinstance(notice, Departure) for notice in sock.notices())
-            return Echo(answered=True, stamped_out=stamped_out, stamped_in=reply.received_at_ns is not None)
+        stamped_out = stamped_out or any(isinstance(notice, TxTimestamp) for notice in sock.read_error_queue())
+        for reply in sock.read_replies():
+            stamped_out = stamped_out or any(isinstance(notice, TxTimestamp) for notice in sock.read_error_queue())
+            return LoopbackEcho(
+                has_reply=True, has_tx_timestamp=stamped_out, has_rx_timestamp=reply.received_at_ns is not None
+            )
         clock.sleep_until(clock.monotonic_ns() + _POLL_NS)
-    return Echo(stamped_out=stamped_out)
+    return LoopbackEcho(has_tx_timestamp=stamped_out)
 
 
-def judged_echo(what: str, echo: Echo) -> Finding:
+def evaluate_echo(subject: str, echo: LoopbackEcho) -> Diagnostic:
     """What the echo says about the stamps."""
-    if echo.errno:
-        return warn(what, f"an echo to the own loopback is refused: {os.strerror(echo.errno)}", "look at the firewall")
-    if not echo.answered:
+    if echo.send_errno:
         return warn(
-            what, "no reply from the own loopback", "see icmp_echo_ignore_all and the firewall; the noise floor of "
+            subject, f"an echo to the own loopback is refused: {os.strerror(echo.send_errno)}", "look at the firewall"
+        )
+    if not echo.has_reply:
+        return warn(
+            subject, "no reply from the own loopback", "see icmp_echo_ignore_all and the firewall; the noise floor of "
             "this host cannot be measured, and an RTT without it has no error bound",
         )  # fmt: skip
-    missing = [name for name, there in (("departures", echo.stamped_out), ("arrivals", echo.stamped_in)) if not there]
+    missing = [
+        name
+        for name, there in (("departures", echo.has_tx_timestamp), ("arrivals", echo.has_rx_timestamp))
+        if not there
+    ]
     if missing:
         return warn(
-            what, f"the kernel does not stamp {' and '.join(missing)}",
+            subject, f"the kernel does not stamp {' and '.join(missing)}",
             "RTTs get an error bound of what this process was late; a newer kernel or another sandbox would stamp",
         )  # fmt: skip
-    return ok(what, "departures and arrivals are stamped")
+    return ok(subject, "departures and arrivals are stamped")
 
 
-def sysctls(directory: Path = SYSCTLS) -> Iterator[Finding]:
+def check_sysctls(directory: Path = SYSCTL_DIR) -> Iterator[Diagnostic]:
     """The settings of the kernel that decide whether echoes are sent and answered here."""
-    group_range = _read(directory / "ping_group_range")
+    group_range = _read_sysctl(directory / "ping_group_range")
     if group_range is not None:
-        yield _ping_group_range(group_range)
-    if _read(directory / "icmp_echo_ignore_all") not in {None, "0"}:
+        yield _check_ping_group_range(group_range)
+    if _read_sysctl(directory / "icmp_echo_ignore_all") not in {None, "0"}:
         yield warn(
             "icmp_echo_ignore_all", "this host answers no echo: to the others it looks like a dead path",
             "sysctl -w net.ipv4.icmp_echo_ignore_all=0",
         )  # fmt: skip
-    mask = _read(directory / "icmp_ratemask")
+    mask = _read_sysctl(directory / "icmp_ratemask")
     if mask is not None and int(mask) & _ECHO_REPLY_BIT:
         yield warn(
             "icmp_ratemask", "echo replies of this host are rate-limited: the others see loss that is none",
@@ -126,7 +134,7 @@ def sysctls(directory: Path = SYSCTLS) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _ping_group_range(text: str) -> Finding:
+def _check_ping_group_range(text: str) -> Diagnostic:
     first, last = map(int, text.split())
     groups = {os.getegid(), *os.getgroups()}
     if any(first <= group <= last for group in groups):
@@ -137,7 +145,7 @@ def _ping_group_range(text: str) -> Finding:
     return warn("ping_group_range", detail, "sysctl -w net.ipv4.ping_group_range='0 2147483647', or CAP_NET_RAW")
 
 
-def _read(path: Path) -> str | None:
+def _read_sysctl(path: Path) -> str | None:
     """None where the kernel has no such setting, or does not show it."""
     try:
         return path.read_text(encoding="ascii").strip()
@@ -145,7 +153,7 @@ def _read(path: Path) -> str | None:
         return None
 
 
-def local_policy(path: Path, required: bool) -> tuple[Finding, LocalPolicy | None]:
+def check_local_policy(path: Path, required: bool) -> tuple[Diagnostic, LocalPolicy | None]:
     """The policy of this host, and what it says; None when it is not to be believed."""
     try:
         found = load_policy(path, required=required)
@@ -154,12 +162,12 @@ def local_policy(path: Path, required: bool) -> tuple[Finding, LocalPolicy | Non
     if not path.exists():
         detail = f"{path} is not there: only the compiled limits hold"
         return warn("local policy", detail, "name the networks this agent may probe there: allowed_networks"), found
-    networks = "every host address" if found.allowed is None else f"{len(found.allowed)} networks"
+    networks = "every host address" if found.allowed_networks is None else f"{len(found.allowed_networks)} networks"
     detail = f"{path}: {networks}, {found.packets_per_s:,} packets a second, {found.payload_bytes_max:,} B at most"
     return ok("local policy", detail), found
 
 
-def state_directory(directory: Path) -> Iterator[Finding]:
+def check_state_directory(directory: Path) -> Iterator[Diagnostic]:
     """Whether the agent can write there, and how much room there is."""
     what = "state directory"
     if not directory.is_dir():
@@ -178,7 +186,7 @@ def state_directory(directory: Path) -> Iterator[Finding]:
         yield ok(what, detail)
 
 
-def running_agent(status: AgentStatus | None, now_s: int) -> Iterator[Finding]:
+def check_running_agent(status: AgentStatus | None, now_s: int) -> Iterator[Diagnostic]:
     """What the agent that runs here says of its spool; None when none wrote anything."""
     if status is None or is_stale(status, now_s):
         yield warn("agent", "no agent has written its status lately", "start it: leadline agent run")
@@ -196,7 +204,7 @@ def running_agent(status: AgentStatus | None, now_s: int) -> Iterator[Finding]:
         yield ok("spool", detail)
 
 
-def host_clock(state: wire.ClockState | None) -> Finding:
+def check_host_clock(state: wire.ClockState | None) -> Diagnostic:
     """Whether NTP keeps the wall clock."""
     what = "clock"
     if state is None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Level(StrEnum):
+class DiagnosticLevel(StrEnum):
     """How bad it is."""
 
     OK = "ok"
@@ -17,32 +17,32 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Diagnostic:
     """One line of the doctor."""
 
-    level: Level
+    level: DiagnosticLevel
     #: What was looked at.
     what: str
     detail: str
     #: What to do; None when all is well.
     remedy: str | None = None
 
-    def line(self) -> str:
+    def format_line(self) -> str:
         """``ok|warn|fail  what — detail — remedy``."""
         end = "" if self.remedy is None else f" — {self.remedy}"
         return f"{self.level:<4}  {self.what} — {self.detail}{end}"
 
 
-def ok(what: str, detail: str) -> Finding:
+def ok(what: str, detail: str) -> Diagnostic:
     """All is well."""
-    return Finding(level=Level.OK, what=what, detail=detail)
+    return Diagnostic(level=DiagnosticLevel.OK, what=what, detail=detail)
 
 
-def warn(what: str, detail: str, remedy: str) -> Finding:
+def warn(what: str, detail: str, remedy: str) -> Diagnostic:
     """Something to be put right."""
-    return Finding(level=Level.WARN, what=what, detail=detail, remedy=remedy)
+    return Diagnostic(level=DiagnosticLevel.WARN, what=what, detail=detail, remedy=remedy)
 
 
-def fail(what: str, detail: str, remedy: str) -> Finding:
+def fail(what: str, detail: str, remedy: str) -> Diagnostic:
     """Something that must be put right."""
-    return Finding(level=Level.FAIL, what=what, detail=detail, remedy=remedy)
+    return Diagnostic(level=DiagnosticLevel.FAIL, what=what, detail=detail, remedy=remedy)

@@ -40,7 +40,7 @@ class GrafanaError(UnavailableError):
         self.status = status
 
 
-class Grafana:
+class GrafanaClient:
     """One Grafana. The token is in no message and no repr."""
 
     def __init__(self, url: str, token: str, ca_file: str | None = None) -> None:
@@ -52,7 +52,7 @@ class Grafana:
         self._api = GrafanaAPI(
             token,
             host=host,
-            port=_port(url),
+            port=_parse_port(url),
             url_path_prefix=f"{path}/" if path else "",
             protocol=parts.scheme,
             verify=ca_file or True,
@@ -71,7 +71,7 @@ class Grafana:
     def get(self, path: str) -> Any:
         """The document at a path below /api; None where there is none (404)."""
         try:
-            return self._ask("GET", path, None, {})
+            return self._request("GET", path, None, {})
         except GrafanaError as error:
             if error.status == requests.codes.not_found:
                 return None
@@ -79,38 +79,40 @@ class Grafana:
 
     def send(self, method: str, path: str, document: Document, headers: Mapping[str, str] | None = None) -> Any:
         """POST or PUT a document; the answer."""
-        return self._ask(method, path, document, headers or {})
+        return self._request(method, path, document, headers or {})
 
-    def _ask(self, method: str, path: str, document: Document | None, headers: Mapping[str, str]) -> Any:
+    def _request(self, method: str, path: str, document: Document | None, headers: Mapping[str, str]) -> Any:
         place = f"{method} {self.url}{path}"
         try:
             return getattr(self._api, method)(path, json=document, headers={"Accept": "application/json", **headers})
         except GrafanaException as error:
-            raise GrafanaError(_said(place, error), error.status_code) from error
+            raise GrafanaError(_format_error(place, error), error.status_code) from error
         except requests.exceptions.TooManyRedirects as error:
             raise UnavailableError(f"{place}: answered with a redirect: give --url the address it leads to") from error
         except requests.exceptions.SSLError as error:
             raise UnavailableError(
-                f"{place}: TLS failed: {_cause(error)}; is the certificate for this name, and its authority known here "
+                f"{place}: TLS failed: {_find_root_cause(error)}; is the certificate for this name, and its authority known here "
                 "(--ca-file)?"
             ) from error
         except requests.exceptions.Timeout as error:
             raise UnavailableError(f"{place}: no answer within {TIMEOUT_S:.0f} s; is the way there open?") from error
         except requests.exceptions.ConnectionError as error:
-            raise UnavailableError(f"{place}: no connection: {_cause(error)}; does Grafana run there?") from error
+            raise UnavailableError(
+                f"{place}: no connection: {_find_root_cause(error)}; does Grafana run there?"
+            ) from error
         except (ValueError, TypeError) as error:
             # requests' own JSON error is a ValueError; grafana-api trips over an error that is no object.
             raise UnavailableError(f"{place}: the answer is none of Grafana's: {_REMEDIES[404]}") from error
 
 
-def _port(url: str) -> int | None:
+def _parse_port(url: str) -> int | None:
     try:
         return urlsplit(url).port
     except ValueError as error:
         raise ConfigError("--url", f"{url!r}: {error}") from error
 
 
-def _said(place: str, error: GrafanaException) -> str:
+def _format_error(place: str, error: GrafanaException) -> str:
     """Address, status, Grafana's own words if it has some, and the remedy."""
     answer = error.response
     own = answer.get("message") if isinstance(answer, dict) else None
@@ -118,7 +120,7 @@ def _said(place: str, error: GrafanaException) -> str:
     return f"{place}: answered {error.status_code}{words}: {_REMEDIES.get(error.status_code, _SERVER_REMEDY)}"
 
 
-def _cause(error: BaseException) -> str:
+def _find_root_cause(error: BaseException) -> str:
     """The innermost reason: what requests wraps around it names its own classes."""
     reason = getattr(error.args[0], "reason", error.args[0]) if error.args else error
     return str(reason).rpartition(": ")[2] or type(error).__name__

@@ -15,32 +15,40 @@ import msgspec
 from leadline.model import WINDOW_S
 from leadline.wire import batch as wire
 from leadline.wire import codec
-from leadline_cli.importers.pipeline import Cut
+from leadline_cli.importers.pipeline import ImportFile
 
 #: The version of the wire these batches are of; it is in their bytes, so it stays when the wire gets newer ones.
-VERSION = 2
+WIRE_VERSION = 2
 #: What a batch has beside its series, amply.
 ENVELOPE_BYTES = 1_024
 US_PER_S = 1_000_000
 _EPOCH_DIGITS = 32
 
 
-def epoch(cut: Cut, target: str, address: str) -> str:
+def derive_epoch(import_file: ImportFile, target: str, address: str) -> str:
     """The name of an import: the first 128 bits of a digest."""
-    named = [cut.sha256, cut.format.value, cut.host, cut.start_us, cut.interval_ms, target, address]
+    named = [
+        import_file.sha256,
+        import_file.format.value,
+        import_file.host,
+        import_file.start_us,
+        import_file.interval_ms,
+        target,
+        address,
+    ]
     return hashlib.sha256(msgspec.json.encode(named)).hexdigest()[:_EPOCH_DIGITS]
 
 
-def parcels(cut: Cut, source: str, target: str, address: str) -> Iterator[bytes]:
+def build_batches(import_file: ImportFile, source: str, target: str, address: str) -> Iterator[bytes]:
     """The bodies, oldest windows first."""
-    name = epoch(cut, target, address)
-    for seq, series in enumerate(_portions([wire.series(target, address, one) for one in cut.windows])):
-        yield codec.encode(_batch(source, name, seq, series))
+    name = derive_epoch(import_file, target, address)
+    for seq, series in enumerate(_group_series([wire.to_series(target, address, one) for one in import_file.windows])):
+        yield codec.encode(_build_batch(source, name, seq, series))
 
 
-def _batch(source: str, name: str, seq: int, series: Sequence[wire.Series]) -> wire.Batch:
+def _build_batch(source: str, name: str, seq: int, series: Sequence[wire.Series]) -> wire.Batch:
     return wire.Batch(
-        v=VERSION,
+        v=WIRE_VERSION,
         agent=source,
         epoch=name,
         seq=seq,
@@ -51,7 +59,7 @@ def _batch(source: str, name: str, seq: int, series: Sequence[wire.Series]) -> w
     )
 
 
-def _portions(series: Sequence[wire.Series]) -> Iterator[list[wire.Series]]:
+def _group_series(series: Sequence[wire.Series]) -> Iterator[list[wire.Series]]:
     portion: list[wire.Series] = []
     size = ENVELOPE_BYTES
     for one in series:

@@ -9,15 +9,15 @@ from itertools import chain
 
 from msgspec import Struct
 
-from leadline.statistics import statistics
-from leadline_cli.check.document import RttUs
-from leadline_cli.importers.pipeline import Cut
-from leadline_cli.importers.timestamps import moment_text
+from leadline.statistics import compute_stats
+from leadline_cli.check.document import RttSummary
+from leadline_cli.importers.pipeline import ImportFile
+from leadline_cli.importers.timestamps import format_timestamp
 
 IMPORT_VERSION = 1
 
 
-class Stored(Struct, frozen=True, kw_only=True):
+class ImportResult(Struct, frozen=True, kw_only=True):
     """What the collector has of it now."""
 
     #: Name of the source: ``import:`` and the site or agent.
@@ -58,40 +58,40 @@ class ImportDocument(Struct, frozen=True, kw_only=True):
     #: Share of the probes sent that were lost; null if none was sent.
     loss_ratio: float | None
     failures: dict[str, int]
-    rtt_us: RttUs
+    rtt_us: RttSummary
     notes: list[str]
     #: Null after ``--dry-run``.
-    stored: Stored | None = None
+    stored: ImportResult | None = None
 
 
-def document(cut: Cut, stored: Stored | None) -> ImportDocument:
+def build_document(import_file: ImportFile, result: ImportResult | None) -> ImportDocument:
     """The document about a file that was read and cut into windows."""
-    stats = statistics(
-        tuple(chain.from_iterable(window.rtt_us for window in cut.windows)),
-        (miss.failure for window in cut.windows for miss in window.misses),
+    stats = compute_stats(
+        tuple(chain.from_iterable(window.rtt_us for window in import_file.windows)),
+        (miss.failure for window in import_file.windows for miss in window.misses),
     )
     return ImportDocument(
         version=IMPORT_VERSION,
-        file=cut.file,
-        sha256=cut.sha256,
-        format=cut.format.value,
-        host=cut.host,
-        address=cut.address,
-        first_at=moment_text(cut.first_us),
-        last_at=moment_text(cut.last_us),
-        period_us=cut.period_us,
-        interval_ms=cut.interval_ms,
-        resolution_us=cut.resolution_us,
-        windows=len(cut.windows),
+        file=import_file.file,
+        sha256=import_file.sha256,
+        format=import_file.format.value,
+        host=import_file.host,
+        address=import_file.address,
+        first_at=format_timestamp(import_file.first_us),
+        last_at=format_timestamp(import_file.last_us),
+        period_us=import_file.period_us,
+        interval_ms=import_file.interval_ms,
+        resolution_us=import_file.resolution_us,
+        windows=len(import_file.windows),
         expected=stats.expected,
         sent=stats.sent,
         received=stats.received,
         lost=stats.lost,
-        duplicates=sum(window.duplicates for window in cut.windows),
+        duplicates=sum(window.duplicates for window in import_file.windows),
         coverage_ratio=stats.sent / stats.expected,
         loss_ratio=stats.lost / stats.sent if stats.sent else None,
         failures={failure.value: count for failure, count in stats.failures.items()},
-        rtt_us=RttUs(
+        rtt_us=RttSummary(
             min=stats.min_us,
             mean=stats.mean_us,
             p50=stats.p50_us,
@@ -99,50 +99,50 @@ def document(cut: Cut, stored: Stored | None) -> ImportDocument:
             p99=stats.p99_us,
             max=stats.max_us,
         ),
-        notes=list(cut.notes),
-        stored=stored,
+        notes=list(import_file.notes),
+        stored=result,
     )
 
 
-def text(found: ImportDocument) -> str:
+def format_report(document: ImportDocument) -> str:
     """The document for a person."""
-    return "\n".join(_lines(found))
+    return "\n".join(_format_lines(document))
 
 
-def _lines(found: ImportDocument) -> list[str]:
+def _format_lines(found: ImportDocument) -> list[str]:
     of = f", host {found.host}" if found.host else ""
     return [
         f"{found.file}: {found.format}{of}",
         f"  times    {found.first_at} to {found.last_at}",
-        f"  period   {_ms(found.period_us)} ms (median), slots of {found.interval_ms} ms",
+        f"  period   {_format_ms(found.period_us)} ms (median), slots of {found.interval_ms} ms",
         f"  windows  {found.windows}, coverage {100 * found.coverage_ratio:.2f} % of {found.expected} slots",
-        f"  probes   {found.sent} sent, {found.received} received, {found.lost} lost{_loss(found)}",
-        *([f"  beside   {_failures(found)}"] if found.failures or found.duplicates else []),
-        f"  RTT      {_rtts(found.rtt_us)}  ms",
+        f"  probes   {found.sent} sent, {found.received} received, {found.lost} lost{_format_loss(found)}",
+        *([f"  beside   {_format_failures(found)}"] if found.failures or found.duplicates else []),
+        f"  RTT      {_format_rtts(found.rtt_us)}  ms",
         *(f"  note     {note}" for note in found.notes),
-        *([_stored(found.stored)] if found.stored else ["  nothing was imported: --dry-run"]),
+        *([_format_result(found.stored)] if found.stored else ["  nothing was imported: --dry-run"]),
     ]
 
 
-def _loss(found: ImportDocument) -> str:
+def _format_loss(found: ImportDocument) -> str:
     return "" if not found.lost or found.loss_ratio is None else f" ({100 * found.loss_ratio:.3g} %)"
 
 
-def _failures(found: ImportDocument) -> str:
+def _format_failures(found: ImportDocument) -> str:
     parts = [f"{count} {name}" for name, count in found.failures.items()]
     return ", ".join([*parts, *([f"{found.duplicates} duplicate replies"] if found.duplicates else [])])
 
 
-def _rtts(rtt: RttUs) -> str:
+def _format_rtts(rtt: RttSummary) -> str:
     values = (("min", rtt.min), ("p50", rtt.p50), ("p95", rtt.p95), ("p99", rtt.p99), ("max", rtt.max))
-    return "  ".join(f"{name} {_ms(us)}" for name, us in values)
+    return "  ".join(f"{name} {_format_ms(us)}" for name, us in values)
 
 
-def _ms(us: int | None) -> str:
+def _format_ms(us: int | None) -> str:
     return "-" if us is None else f"{us / 1_000:.3f}"
 
 
-def _stored(stored: Stored) -> str:
+def _format_result(stored: ImportResult) -> str:
     if stored.duplicates == stored.batches:
         return f"  nothing changed: it was imported before as {stored.source} to {stored.target}"
     again = f", {stored.duplicates} of them before" if stored.duplicates else ""

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from leadline.errors import ConfigError
-from leadline_cli.importers.parse_errors import address_in, not_understood, wrong
-from leadline_cli.importers.samples import LOST, Outcome, Reading, Run, reply, resolution_us
+from leadline_cli.importers.parse_errors import build_line_error, build_unknown_line_error, extract_address
+from leadline_cli.importers.samples import LOST, LoggedProbe, LogRun, ParsedLog, parse_reply, parse_resolution_us
 
 _LINE = re.compile(r"(?:\[(?P<stamp>\d+(?:\.\d+)?)\] )?(?P<host>\S.*?)\s* : (?P<rest>\S.*)")
 _REPLY = re.compile(r"\[(\d+)\], \d+ bytes, ([\d.e+]+) ms(?: .*)?")
@@ -23,117 +23,123 @@ _DUPLICATE = re.compile(r"duplicate for \[(\d+)\], .*")
 _TOTAL = re.compile(r"xmt/rcv/%(?:loss|return) = (\d+)/(\d+)/.*")
 _VALUES = re.compile(r"(?:-|[\d.]+)(?: (?:-|[\d.]+))*")
 #: What fping says beside: of ICMP errors (the probe has its own line), intervals of -Q, statistics of -s, own errors.
-_BESIDE = re.compile(r"ICMP .* for ICMP Echo sent to .*|\[\d\d:\d\d:\d\d\]| +\d.*|.* error while sending ping.*|")
+_IGNORED_LINE = re.compile(r"ICMP .* for ICMP Echo sent to .*|\[\d\d:\d\d:\d\d\]| +\d.*|.* error while sending ping.*|")
 
 
-def read(lines: Iterable[str]) -> Reading:
+def parse_log(lines: Iterable[str]) -> ParsedLog:
     """The probes in the output of fping; ConfigError names the line that is wrong."""
-    reader = _Reader()
+    reader = _FpingParser()
     for number, line in enumerate(lines, 1):
-        reader.take(number, line.rstrip("\r\n"))
-    return reader.reading()
+        reader.parse_line(number, line.rstrip("\r\n"))
+    return reader.finish()
 
 
 @dataclass(slots=True)
-class _Host:
+class _HostLog:
     """The runs of one host, and what is found out about the last."""
 
-    runs: list[Run] = field(default_factory=list)
+    runs: list[LogRun] = field(default_factory=list)
     #: Line, probes and replies of the latest total that follows lines of probes; None before.
     total: tuple[int, int, int] | None = None
 
 
-class _Reader:
+class _FpingParser:
     def __init__(self) -> None:
-        self._hosts: dict[str, _Host] = {}
-        self._resolution_us: int | None = None
-        self._only_totals = False
+        self._hosts: dict[str, _HostLog] = {}
+        self._resolution_us_max: int | None = None
+        self._has_only_totals = False
 
-    def take(self, number: int, line: str) -> None:
+    def parse_line(self, number: int, line: str) -> None:
         if line.startswith("{"):
-            raise wrong(number, "is the JSON of fping -J, whose form is not settled yet; use -D -l or -D -c N instead")
-        if _BESIDE.fullmatch(line):
+            raise build_line_error(
+                number, "is the JSON of fping -J, whose form is not settled yet; use -D -l or -D -c N instead"
+            )
+        if _IGNORED_LINE.fullmatch(line):
             return
         found = _LINE.fullmatch(line)
-        if found is None or not self._took(number, found["host"], found["stamp"], found["rest"]):
-            raise not_understood(number, line, "fping -l, -c or -C")
+        if found is None or not self._parse_host_line(number, found["host"], found["stamp"], found["rest"]):
+            raise build_unknown_line_error(number, line, "fping -l, -c or -C")
 
-    def _took(self, line: int, host: str, stamp: str | None, rest: str) -> bool:
+    def _parse_host_line(self, line: int, host: str, stamp: str | None, rest: str) -> bool:
         if found := _REPLY.fullmatch(rest):
-            self._printed(found[2])
-            self._put(host, int(found[1]), reply(found[2], stamp))
+            self._track_resolution(found[2])
+            self._add_probe(host, int(found[1]), parse_reply(found[2], stamp))
         elif found := _TIMED_OUT.fullmatch(rest):
-            self._put(host, int(found[1]), LOST)
+            self._add_probe(host, int(found[1]), LOST)
         elif found := _DUPLICATE.fullmatch(rest):
-            self._duplicate(line, host, int(found[1]))
+            self._count_duplicate(line, host, int(found[1]))
         elif found := _TOTAL.fullmatch(rest):
-            self._total(line, host, int(found[1]), int(found[2]))
+            self._check_total(line, host, int(found[1]), int(found[2]))
         elif _VALUES.fullmatch(rest):
-            self._values(line, host, rest.split(" "))
+            self._add_values(line, host, rest.split(" "))
         else:
             return False
         return True
 
-    def _printed(self, milliseconds: str) -> None:
-        self._resolution_us = max(self._resolution_us or 0, resolution_us(milliseconds))
+    def _track_resolution(self, milliseconds: str) -> None:
+        self._resolution_us_max = max(self._resolution_us_max or 0, parse_resolution_us(milliseconds))
 
-    def _put(self, name: str, number: int, outcome: Outcome) -> None:
-        host = self._hosts.setdefault(name, _Host())
-        if not host.runs or number in host.runs[-1].outcomes or host.total:
-            host.runs.append(Run(host=name, address=address_in(name)))
+    def _add_probe(self, name: str, number: int, outcome: LoggedProbe) -> None:
+        host = self._hosts.setdefault(name, _HostLog())
+        if not host.runs or number in host.runs[-1].probes or host.total:
+            host.runs.append(LogRun(host=name, address=extract_address(name)))
             host.total = None
-        host.runs[-1].outcomes[number] = outcome
+        host.runs[-1].probes[number] = outcome
 
-    def _duplicate(self, line: int, name: str, number: int) -> None:
+    def _count_duplicate(self, line: int, name: str, number: int) -> None:
         host = self._hosts.get(name)
-        before = host.runs[-1].outcomes.get(number) if host and host.runs else None
+        before = host.runs[-1].probes.get(number) if host and host.runs else None
         if host is None or before is None:
-            raise wrong(line, f"tells a duplicate of [{number}], which is not in the file before")
-        host.runs[-1].outcomes[number] = before._replace(duplicates=before.duplicates + 1)
+            raise build_line_error(line, f"tells a duplicate of [{number}], which is not in the file before")
+        host.runs[-1].probes[number] = before._replace(duplicates=before.duplicates + 1)
 
-    def _total(self, line: int, name: str, sent: int, received: int) -> None:
+    def _check_total(self, line: int, name: str, sent: int, received: int) -> None:
         host = self._hosts.get(name)
         if host is None or not host.runs:
-            self._only_totals = True
+            self._has_only_totals = True
             return
         run = host.runs[-1]
-        _check(line, received, sum(one.rtt_us is not None for one in run.outcomes.values()))
+        _check_reply_count(line, received, sum(one.rtt_us is not None for one in run.probes.values()))
         host.total = (line, sent, received)
         _note_missing(run, sent)
 
-    def _values(self, line: int, name: str, values: list[str]) -> None:
+    def _add_values(self, line: int, name: str, values: list[str]) -> None:
         """The totals of ``-C``: probes without times, unless their own lines are in the file too."""
-        host = self._hosts.setdefault(name, _Host())
+        host = self._hosts.setdefault(name, _HostLog())
         if host.runs and not host.total:
             run = host.runs[-1]
-            _check(line, len(values) - values.count("-"), sum(one.rtt_us is not None for one in run.outcomes.values()))
+            _check_reply_count(
+                line, len(values) - values.count("-"), sum(one.rtt_us is not None for one in run.probes.values())
+            )
             host.total = (line, len(values), 0)
             return
         for number, value in enumerate(values):
             if value != "-":
-                self._printed(value)
-            self._put(name, number, LOST if value == "-" else reply(value, None))
+                self._track_resolution(value)
+            self._add_probe(name, number, LOST if value == "-" else parse_reply(value, None))
         host.total = (line, len(values), 0)
 
-    def reading(self) -> Reading:
+    def finish(self) -> ParsedLog:
         for host in self._hosts.values():
             for run in host.runs:
                 if not run.notes:
-                    _note_missing(run, max(run.outcomes) + 1)
-        if self._only_totals and not self._hosts:
+                    _note_missing(run, max(run.probes) + 1)
+        if self._has_only_totals and not self._hosts:
             raise ConfigError("FILE", "has only totals of fping (-q, -Q): run it without, there are no probes in it")
-        return Reading(
-            runs=[run for host in self._hosts.values() for run in host.runs], resolution_us=self._resolution_us
+        return ParsedLog(
+            runs=[run for host in self._hosts.values() for run in host.runs], resolution_us=self._resolution_us_max
         )
 
 
-def _check(line: int, told: int, found: int) -> None:
+def _check_reply_count(line: int, told: int, found: int) -> None:
     if told != found:
-        raise wrong(line, f"fping counted {told} replies and the file has {found}: lines are missing from it")
+        raise build_line_error(
+            line, f"fping counted {told} replies and the file has {found}: lines are missing from it"
+        )
 
 
-def _note_missing(run: Run, sent: int) -> None:
-    missing = sent - min(run.outcomes) - len(run.outcomes)
+def _note_missing(run: LogRun, sent: int) -> None:
+    missing = sent - min(run.probes) - len(run.probes)
     if missing > 0:
         run.notes.append(
             f"{missing} probes have no line: on their way at the end, or refused by the kernel; not measured"

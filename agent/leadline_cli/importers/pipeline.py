@@ -12,7 +12,7 @@ from leadline.errors import ConfigError
 from leadline.model import Window
 from leadline_cli.importers import csv_file, fping, iputils, windowing
 from leadline_cli.importers import samples as importers_samples
-from leadline_cli.importers.samples import Reading, Run, Sample
+from leadline_cli.importers.samples import LogRun, ParsedLog, Sample
 
 #: A month of a probe a second as ping prints it is 230 MB, and takes two gigabytes while it is read.
 FILE_BYTES_MAX = 256 << 20
@@ -20,7 +20,7 @@ FILE_BYTES_MAX = 256 << 20
 PING_PERIOD_MS = 1_000
 
 
-class Format(StrEnum):
+class ImportFormat(StrEnum):
     """What is read. The list is closed."""
 
     FPING = "fping"
@@ -29,10 +29,10 @@ class Format(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choices:
+class ImportOptions:
     """What the user says of a file."""
 
-    format: Format
+    format: ImportFormat
     host: str | None = None
     #: When the first probe was sent, for files without times.
     start_us: int | None = None
@@ -40,12 +40,12 @@ class Choices:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
+class ImportFile:
     """A file as windows."""
 
     file: str
     sha256: str
-    format: Format
+    format: ImportFormat
     host: str | None
     address: str | None
     start_us: int | None
@@ -58,10 +58,10 @@ class Cut:
     notes: Sequence[str]
 
 
-def cut(path: Path, choices: Choices) -> Cut:
+def load_file(path: Path, options: ImportOptions) -> ImportFile:
     """The windows of a file; ConfigError says what is wrong with the file or an option."""
     try:
-        return _cut(path, choices)
+        return _load_file(path, options)
     except OSError as error:
         raise ConfigError(str(path), f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -71,53 +71,53 @@ def cut(path: Path, choices: Choices) -> Cut:
         raise ConfigError(key, error.problem) from error
 
 
-def _cut(path: Path, choices: Choices) -> Cut:
+def _load_file(path: Path, choices: ImportOptions) -> ImportFile:
     size = path.stat().st_size
     if size > FILE_BYTES_MAX:
         raise ConfigError("FILE", f"has {size} bytes; import parts of at most {FILE_BYTES_MAX}")
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     with path.open(encoding="utf-8", newline="") as lines:
-        found, samples = _samples(lines, choices)
-    ms = windowing.interval_ms(samples, choices.interval_ms)
-    return Cut(
+        found, samples = _read_samples(lines, choices)
+    ms = windowing.choose_interval_ms(samples, choices.interval_ms)
+    return ImportFile(
         file=path.name,
         sha256=sha256,
         format=choices.format,
         host=found.runs[0].host if found.runs else None,
-        address=_address(found.runs),
+        address=_find_address(found.runs),
         start_us=choices.start_us,
         first_us=samples[0].at_us,
         last_us=samples[-1].at_us,
-        period_us=windowing.period_us(samples),
+        period_us=windowing.compute_period_us(samples),
         interval_ms=ms,
         resolution_us=found.resolution_us,
-        windows=windowing.windows(samples, ms),
-        notes=[*_notes(found, choices)],
+        windows=windowing.build_windows(samples, ms),
+        notes=[*_collect_notes(found, choices)],
     )
 
 
-def _samples(lines: Iterable[str], choices: Choices) -> tuple[Reading, list[Sample]]:
+def _read_samples(lines: Iterable[str], choices: ImportOptions) -> tuple[ParsedLog, list[Sample]]:
     """The runs of the chosen host (none for a CSV) and their samples in order."""
-    if choices.format is Format.CSV:
+    if choices.format is ImportFormat.CSV:
         if choices.host is not None or choices.start_us is not None:
             raise ConfigError("--host" if choices.host else "--start", "a CSV is about one host and has its own times")
-        return Reading(runs=()), csv_file.read(lines)
-    reading = fping.read(lines) if choices.format is Format.FPING else iputils.read(lines)
-    chosen = importers_samples.chosen(reading, choices.host)
-    period_ms = choices.interval_ms or (PING_PERIOD_MS if choices.format is Format.PING else None)
-    samples = importers_samples.placed(chosen, choices.start_us, None if period_ms is None else period_ms * 1_000)
-    return Reading(runs=chosen, resolution_us=reading.resolution_us), samples
+        return ParsedLog(runs=()), csv_file.parse_csv(lines)
+    reading = fping.parse_log(lines) if choices.format is ImportFormat.FPING else iputils.parse_log(lines)
+    chosen = importers_samples.select_runs(reading, choices.host)
+    period_ms = choices.interval_ms or (PING_PERIOD_MS if choices.format is ImportFormat.PING else None)
+    samples = importers_samples.assign_times(chosen, choices.start_us, None if period_ms is None else period_ms * 1_000)
+    return ParsedLog(runs=chosen, resolution_us=reading.resolution_us), samples
 
 
-def _address(found: Sequence[Run]) -> str | None:
+def _find_address(found: Sequence[LogRun]) -> str | None:
     addresses = {run.address for run in found if run.address is not None}
     if len(addresses) > 1:
         raise ConfigError("FILE", f"{found[0].host} was at several addresses ({', '.join(sorted(addresses))}): cut it")
     return next(iter(addresses), None)
 
 
-def _notes(found: Reading, choices: Choices) -> Iterable[str]:
+def _collect_notes(found: ParsedLog, choices: ImportOptions) -> Iterable[str]:
     yield from dict.fromkeys(note for run in found.runs for note in run.notes)
     if choices.start_us is not None:
         step = f"{choices.interval_ms} ms" if choices.interval_ms else f"{PING_PERIOD_MS} ms, the default of ping"

@@ -20,10 +20,10 @@ from leadline.model import Failure
 from leadline.wire.batch import RTT_US_MAX
 
 #: Two known probes further apart than this many periods a number: the program stood still in between.
-STOOD_STILL = 1.5
+STALL_FACTOR = 1.5
 
 
-class Outcome(NamedTuple):
+class LoggedProbe(NamedTuple):
     """What became of a probe: an RTT or a failure, and when it was sent in microseconds if that is known."""
 
     rtt_us: int | None = None
@@ -44,34 +44,34 @@ class Sample(NamedTuple):
 
 
 #: No valid reply; what a probe counts as when a program says nothing more of it.
-LOST = Outcome(failure=Failure.TIMEOUT)
+LOST = LoggedProbe(failure=Failure.TIMEOUT)
 
 
 @dataclass(slots=True, kw_only=True)
-class Run:
+class LogRun:
     """One start of a program, as far as it is about one host."""
 
     host: str
     #: IP address where the file has one.
     address: str | None
-    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    probes: dict[int, LoggedProbe] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class ParsedLog:
     """A file, read."""
 
-    runs: Sequence[Run]
+    runs: Sequence[LogRun]
     #: The step in which the program prints an RTT, at its coarsest; None if the file does not show it.
     resolution_us: int | None = None
 
 
 #: Microseconds of the last digit, by how many follow the point of a number of milliseconds.
-_STEPS_US = (1_000, 100, 10, 1)
+_RESOLUTIONS_US = (1_000, 100, 10, 1)
 
 
-def rtt_us(milliseconds: str) -> int:
+def parse_rtt_us(milliseconds: str) -> int:
     """Microseconds of a printed number of milliseconds, rounded up; ValueError for what is none."""
     try:
         value = Decimal(milliseconds) * 1_000
@@ -82,55 +82,57 @@ def rtt_us(milliseconds: str) -> int:
     return ceil(value)
 
 
-def resolution_us(milliseconds: str) -> int:
+def parse_resolution_us(milliseconds: str) -> int:
     """The step of the last digit of a printed number of milliseconds."""
-    return _STEPS_US[min(3, len(milliseconds.partition(".")[2]))]
+    return _RESOLUTIONS_US[min(3, len(milliseconds.partition(".")[2]))]
 
 
-def reply(milliseconds: str, stamp: str | None) -> Outcome:
+def parse_reply(milliseconds: str, timestamp: str | None) -> LoggedProbe:
     """A reply with this RTT, printed at ``stamp`` seconds."""
-    us = rtt_us(milliseconds)
-    return Outcome(rtt_us=us, at_us=None if stamp is None else int(Decimal(stamp) * 1_000_000) - us)
+    us = parse_rtt_us(milliseconds)
+    return LoggedProbe(rtt_us=us, at_us=None if timestamp is None else int(Decimal(timestamp) * 1_000_000) - us)
 
 
-def chosen(reading: Reading, host: str | None) -> list[Run]:
+def select_runs(log: ParsedLog, host: str | None) -> list[LogRun]:
     """The runs of one host; ConfigError names the hosts where that is not clear."""
-    hosts = list(dict.fromkeys(run.host for run in reading.runs if run.outcomes))
+    hosts = list(dict.fromkeys(run.host for run in log.runs if run.probes))
     if not hosts:
         raise ConfigError("FILE", "has no probes in it")
     if host is None and len(hosts) > 1:
         raise ConfigError("--host", f"the file is about {len(hosts)} hosts; name one of them: {', '.join(hosts)}")
     if host is not None and host not in hosts:
         raise ConfigError("--host", f"{host!r} is not in the file; it has {', '.join(hosts)}")
-    return [run for run in reading.runs if run.outcomes and run.host == (host or hosts[0])]
+    return [run for run in log.runs if run.probes and run.host == (host or hosts[0])]
 
 
-def placed(runs: Sequence[Run], start_us: int | None, interval_us: int | None) -> list[Sample]:
+def assign_times(runs: Sequence[LogRun], start_us: int | None, interval_us: int | None) -> list[Sample]:
     """Every probe of the runs with its time, in the order of the file; ConfigError where a time cannot be had."""
     if start_us is not None and len(runs) > 1:
         raise ConfigError("--start", f"the file has {len(runs)} runs, and only one can begin then: cut the file")
-    return [sample for run in runs for sample in _placed(run, start_us, interval_us)]
+    return [sample for run in runs for sample in _assign_run_times(run, start_us, interval_us)]
 
 
-def _placed(run: Run, start_us: int | None, interval_us: int | None) -> list[Sample]:
-    anchors = [(number, one.at_us) for number, one in sorted(run.outcomes.items()) if one.at_us is not None]
+def _assign_run_times(run: LogRun, start_us: int | None, interval_us: int | None) -> list[Sample]:
+    anchors = [(number, one.at_us) for number, one in sorted(run.probes.items()) if one.at_us is not None]
     if anchors and start_us is not None:
         raise ConfigError("--start", "the file has times of its own: leave it out")
     if not anchors:
-        times = _counted(run.outcomes, start_us, interval_us)
+        times = _count_times_from_start(run.probes, start_us, interval_us)
     else:
-        times = _between(sorted(run.outcomes), anchors, interval_us)
-    return [_sample(times[number], one) for number, one in sorted(run.outcomes.items())]
+        times = _interpolate_times(sorted(run.probes), anchors, interval_us)
+    return [_build_sample(times[number], one) for number, one in sorted(run.probes.items())]
 
 
-def _sample(at_us: int, one: Outcome) -> Sample:
+def _build_sample(at_us: int, one: LoggedProbe) -> Sample:
     """A reply after more than a minute is a loss: it is beyond every timeout (RFC 6703 §4.1.1)."""
     if one.rtt_us is not None and one.rtt_us > RTT_US_MAX:
         return Sample(at_us, None, Failure.TIMEOUT, None, one.duplicates)
     return Sample(at_us, one.rtt_us, one.failure, one.detail, one.duplicates)
 
 
-def _counted(outcomes: Mapping[int, Outcome], start_us: int | None, interval_us: int | None) -> dict[int, int]:
+def _count_times_from_start(
+    outcomes: Mapping[int, LoggedProbe], start_us: int | None, interval_us: int | None
+) -> dict[int, int]:
     if start_us is None or interval_us is None:
         missing = "--start" if start_us is None else "--interval"
         raise ConfigError(
@@ -142,19 +144,21 @@ def _counted(outcomes: Mapping[int, Outcome], start_us: int | None, interval_us:
     return {number: start_us + (number - first) * interval_us for number in outcomes}
 
 
-def _between(numbers: Sequence[int], anchors: Sequence[tuple[int, int]], interval_us: int | None) -> dict[int, int]:
+def _interpolate_times(
+    numbers: Sequence[int], anchors: Sequence[tuple[int, int]], interval_us: int | None
+) -> dict[int, int]:
     """Known times as they are; the others by their number, from the probe before, or for want of one from the next."""
-    period_us = _period_us(numbers, anchors, interval_us)
+    period_us = _estimate_period_us(numbers, anchors, interval_us)
     known = [number for number, _ in anchors]
     times = dict(anchors)
     for number in numbers:
         if number not in times:
             after = bisect_left(known, number)
-            times[number] = _one_between(number, anchors[max(0, after - 1) : after + 1], period_us)
+            times[number] = _interpolate_time(number, anchors[max(0, after - 1) : after + 1], period_us)
     return times
 
 
-def _period_us(numbers: Sequence[int], anchors: Sequence[tuple[int, int]], interval_us: int | None) -> int:
+def _estimate_period_us(numbers: Sequence[int], anchors: Sequence[tuple[int, int]], interval_us: int | None) -> int:
     steps = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in pairwise(anchors)]
     if steps:
         return round(median(steps))
@@ -163,12 +167,12 @@ def _period_us(numbers: Sequence[int], anchors: Sequence[tuple[int, int]], inter
     return interval_us or 0
 
 
-def _one_between(number: int, around: Sequence[tuple[int, int]], period_us: int) -> int:
+def _interpolate_time(number: int, around: Sequence[tuple[int, int]], period_us: int) -> int:
     """``around`` is the anchor before and the one after, or the only one there is."""
     (first, at_us), *after = around
     if after and first < number:
         step_us = (after[0][1] - at_us) / (after[0][0] - first)
-        if 0 < step_us <= STOOD_STILL * period_us:
+        if 0 < step_us <= STALL_FACTOR * period_us:
             return at_us + round((number - first) * step_us)
     elif after:
         first, at_us = after[0]

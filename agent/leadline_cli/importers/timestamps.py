@@ -8,18 +8,18 @@ from decimal import Decimal, InvalidOperation
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def moment_us(text: str) -> int:
+def parse_timestamp_us(text: str) -> int:
     """Microseconds since 1970 of seconds since 1970 or of ISO 8601 with a zone; ValueError otherwise."""
     try:
         seconds = Decimal(text)
     except InvalidOperation:
-        return _iso_us(text)
+        return _parse_iso_us(text)
     if not seconds.is_finite() or abs(seconds) > 10**15:
         raise ValueError(f"{text!r} is not a time")
     return int(seconds * 1_000_000)
 
 
-def _iso_us(text: str) -> int:
+def _parse_iso_us(text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -31,7 +31,7 @@ def _iso_us(text: str) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
-def moment_text(at_us: int) -> str:
+def format_timestamp(time_us: int) -> str:
     """A time as people read it, to the millisecond."""
-    at = _EPOCH + timedelta(microseconds=at_us)
+    at = _EPOCH + timedelta(microseconds=time_us)
     return f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1_000:03d} UTC"

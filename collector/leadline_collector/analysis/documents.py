@@ -10,11 +10,11 @@ from msgspec import Struct, field
 from leadline.evaluation import State
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class ResponseDocument(Struct, frozen=True, kw_only=True):
     """An object of an answer."""
 
 
-class SourceAnswer(Answer, frozen=True, kw_only=True):
+class SourceAnswer(ResponseDocument, frozen=True, kw_only=True):
     """Where a number was published."""
 
     title: str
@@ -22,7 +22,7 @@ class SourceAnswer(Answer, frozen=True, kw_only=True):
     published: str | None
 
 
-class LimitAnswer(Answer, frozen=True, kw_only=True):
+class LimitAnswer(ResponseDocument, frozen=True, kw_only=True):
     """One limit of a profile, and how windows are judged by it or why not."""
 
     id: str
@@ -46,7 +46,7 @@ class LimitAnswer(Answer, frozen=True, kw_only=True):
     source: SourceAnswer
 
 
-class ProfileAnswer(Answer, frozen=True, kw_only=True):
+class ProfileAnswer(ResponseDocument, frozen=True, kw_only=True):
     """A named set of limits that a feature needs, all of which must hold."""
 
     id: str
@@ -57,7 +57,7 @@ class ProfileAnswer(Answer, frozen=True, kw_only=True):
     declared: list[LimitAnswer]
 
 
-class ProfilesAnswer(Answer, frozen=True, kw_only=True):
+class ProfilesAnswer(ResponseDocument, frozen=True, kw_only=True):
     """The profiles of the catalogue."""
 
     #: SHA-256 of the catalogue's data file.
@@ -65,7 +65,7 @@ class ProfilesAnswer(Answer, frozen=True, kw_only=True):
     profiles: list[ProfileAnswer]
 
 
-class TallyAnswer(Answer, frozen=True, kw_only=True):
+class TallyAnswer(ResponseDocument, frozen=True, kw_only=True):
     """How many windows of a period were in which state."""
 
     good: int
@@ -78,7 +78,7 @@ class TallyAnswer(Answer, frozen=True, kw_only=True):
     coverage_ratio: float | None
 
 
-class RttAnswer(Answer, frozen=True, kw_only=True):
+class RttAnswer(ResponseDocument, frozen=True, kw_only=True):
     """Round trips in microseconds; null where nothing came back."""
 
     #: The shortest in the period.
@@ -88,7 +88,7 @@ class RttAnswer(Answer, frozen=True, kw_only=True):
     p95: int | None
 
 
-class PairAnswer(Answer, frozen=True, kw_only=True):
+class PairAnswer(ResponseDocument, frozen=True, kw_only=True):
     """A directed pair of sites in a period."""
 
     source: str
@@ -115,7 +115,7 @@ class PairAnswer(Answer, frozen=True, kw_only=True):
     paths: int
 
 
-class MatrixAnswer(Answer, frozen=True, kw_only=True):
+class MatrixAnswer(ResponseDocument, frozen=True, kw_only=True):
     """Every pair of the mesh in force, judged by one profile over one period."""
 
     profile: ProfileAnswer
@@ -133,7 +133,7 @@ class MatrixAnswer(Answer, frozen=True, kw_only=True):
     pairs: list[PairAnswer]
 
 
-class PathWindowAnswer(Answer, frozen=True, kw_only=True):
+class PathWindowAnswer(ResponseDocument, frozen=True, kw_only=True):
     """One path in one window. Times in microseconds; null where undefined."""
 
     agent: str
@@ -169,7 +169,7 @@ class PathWindowAnswer(Answer, frozen=True, kw_only=True):
     seq: int | None
 
 
-class WindowAnswer(Answer, frozen=True, kw_only=True):
+class WindowAnswer(ResponseDocument, frozen=True, kw_only=True):
     """One minute of a pair."""
 
     t: int
@@ -179,7 +179,7 @@ class WindowAnswer(Answer, frozen=True, kw_only=True):
     paths: list[PathWindowAnswer]
 
 
-class WindowsAnswer(Answer, frozen=True, kw_only=True):
+class WindowsAnswer(ResponseDocument, frozen=True, kw_only=True):
     """Windows of a directed pair, oldest first; minutes without a window are left out: they are unknown."""
 
     source: str

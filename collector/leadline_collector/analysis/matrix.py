@@ -7,40 +7,40 @@ from collections.abc import Iterator
 import msgspec
 
 from leadline import evaluation
-from leadline.clock import iso
-from leadline.evaluation import State, Tally
-from leadline.limits.catalogue import catalogue
+from leadline.clock import format_iso8601
+from leadline.evaluation import State, WindowStateCounts
+from leadline.limits.catalogue import load_catalogue
 from leadline.mesh.model import Mesh, PairSettings
 from leadline.model import WINDOW_S, Pair
 from leadline_collector.analysis.documents import MatrixAnswer, PairAnswer, RttAnswer, TallyAnswer
-from leadline_collector.analysis.profiles import profile_answer
-from leadline_collector.db.transactions import Reader, Store
+from leadline_collector.analysis.profiles import build_profile
+from leadline_collector.db.transactions import ReadTransaction, Store
 from leadline_collector.errors import InvalidRequestError
 from leadline_collector.mesh import registry
 from leadline_collector.mesh import service as mesh_service
 from leadline_collector.rollup import period_counts
 from leadline_collector.rollup.period_counts import PairCounts
-from leadline_collector.time_range import Period
+from leadline_collector.time_range import TimeRange
 
 #: A pair whose latest window is older than this many at the end of the period has no current state.
 RECENT_WINDOWS = 3
 
 
-def matrix(store: Store, profile_id: str, period: Period, group: str | None = None) -> MatrixAnswer:
+def build_matrix(store: Store, profile_id: str, period: TimeRange, group: str | None = None) -> MatrixAnswer:
     """The answer; ConfigError for an unknown profile, 422 for an unknown group. Without a mesh there are no pairs."""
-    known = catalogue()
-    profile = known.profile(profile_id)
-    judged = evaluation.judged(known.limits_of(profile))
+    known = load_catalogue()
+    profile = known.get_profile(profile_id)
+    judged = evaluation.plan_evaluation(known.get_required_limits(profile))
     with store.read() as reader:
-        version, mesh = mesh_service.in_force(reader) or (0, None)
-        pairs = [] if mesh is None else list(_pairs(reader, mesh, profile_id, period, group))
+        version, mesh = mesh_service.load_active_mesh(reader) or (0, None)
+        pairs = [] if mesh is None else list(_build_pairs(reader, mesh, profile_id, period, group))
     return MatrixAnswer(
-        profile=profile_answer(known, profile),
+        profile=build_profile(known, profile),
         reason=judged.reason,
         start_s=period.start_s,
-        start_iso=iso(period.start_s),
+        start_iso=format_iso8601(period.start_s),
         end_s=period.end_s,
-        end_iso=iso(period.end_s),
+        end_iso=format_iso8601(period.end_s),
         mesh_version=version,
         simulated=any(pair.simulated for pair in pairs),
         imported=any(pair.imported for pair in pairs),
@@ -48,48 +48,50 @@ def matrix(store: Store, profile_id: str, period: Period, group: str | None = No
     )
 
 
-def _pairs(reader: Reader, mesh: Mesh, profile_id: str, period: Period, group: str | None) -> Iterator[PairAnswer]:
+def _build_pairs(
+    reader: ReadTransaction, mesh: Mesh, profile_id: str, period: TimeRange, group: str | None
+) -> Iterator[PairAnswer]:
     if group is not None and group not in mesh.groups:
         raise InvalidRequestError(f"group: {group!r} is none of {', '.join(mesh.groups)}", path="group")
     asked = {pair: settings for pair, settings in mesh.pairs.items() if group is None or group in settings.groups}
-    known = registry.read(reader.connection)
+    known = registry.load_registry(reader.connection)
     sources = sorted({known.site_ids[pair.source] for pair in asked})
-    counted = period_counts.count(reader.connection, known, sources, profile_id, period)
+    counted = period_counts.count_pairs(reader.connection, known, sources, profile_id, period)
     marked = {site.name for site in mesh.sites if site.simulated}
     for pair, settings in asked.items():
         ids = known.site_ids[pair.source], known.site_ids[pair.destination]
-        answer = _pair(pair, settings, found := counted.get(ids, PairCounts()), period)
+        answer = _build_pair(pair, settings, found := counted.get(ids, PairCounts()), period)
         yield msgspec.structs.replace(
             answer,
             simulated=found.simulated or not marked.isdisjoint((pair.source, pair.destination)),
-            imported=any(src_id in known.imported for src_id, _ in found.paths),
+            imported=any(src_id in known.imported_agents for src_id, _ in found.paths),
         )
 
 
-def _pair(pair: Pair, settings: PairSettings, found: PairCounts, period: Period) -> PairAnswer:
-    is_recent = found.latest_t is not None and found.latest_t >= period.end_s - RECENT_WINDOWS * WINDOW_S
-    pessimistic, optimistic = found.counts.reshape(2, -1).tolist()
+def _build_pair(pair: Pair, settings: PairSettings, counts: PairCounts, period: TimeRange) -> PairAnswer:
+    is_recent = counts.latest_t is not None and counts.latest_t >= period.end_s - RECENT_WINDOWS * WINDOW_S
+    pessimistic, optimistic = counts.counts.reshape(2, -1).tolist()
     return PairAnswer(
         source=pair.source,
         destination=pair.destination,
         groups=list(settings.groups),
         profiles=list(settings.profiles),
-        simulated=found.simulated,
+        simulated=counts.simulated,
         imported=False,
-        state=found.latest_state if is_recent else State.UNKNOWN,
-        state_at=found.latest_t,
-        state_at_iso=None if found.latest_t is None else iso(found.latest_t),
-        windows_expected=period.windows,
-        pessimistic=_tally(*pessimistic, windows=period.windows),
-        optimistic=_tally(*optimistic, windows=period.windows),
-        rtt_us=RttAnswer(min=found.min_us, p50=found.latest_p50_us, p95=found.latest_p95_us),
-        paths=len(found.paths),
+        state=counts.latest_state if is_recent else State.UNKNOWN,
+        state_at=counts.latest_t,
+        state_at_iso=None if counts.latest_t is None else format_iso8601(counts.latest_t),
+        windows_expected=period.window_count,
+        pessimistic=_build_tally(*pessimistic, windows=period.window_count),
+        optimistic=_build_tally(*optimistic, windows=period.window_count),
+        rtt_us=RttAnswer(min=counts.min_us, p50=counts.latest_p50_us, p95=counts.latest_p95_us),
+        paths=len(counts.paths),
     )
 
 
-def _tally(good: int, bad: int, unavailable: int, *, windows: int) -> TallyAnswer:
+def _build_tally(good: int, bad: int, unavailable: int, *, windows: int) -> TallyAnswer:
     # A minute without a row is a minute nobody knows.
-    tally = Tally(good=good, bad=bad, unavailable=unavailable, unknown=windows - good - bad - unavailable)
+    tally = WindowStateCounts(good=good, bad=bad, unavailable=unavailable, unknown=windows - good - bad - unavailable)
     return TallyAnswer(
         good=tally.good,
         bad=tally.bad,

@@ -7,20 +7,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from leadline import evaluation
-from leadline.clock import iso
-from leadline.limits.catalogue import catalogue
+from leadline.clock import format_iso8601
+from leadline.limits.catalogue import load_catalogue
 from leadline.model import WINDOW_S, Pair
 from leadline.wire.batch import is_imported
 from leadline_collector.analysis.documents import PathWindowAnswer, WindowAnswer, WindowsAnswer
 from leadline_collector.db.tables import FAILURE_COLUMNS
-from leadline_collector.db.transactions import Reader, Store
+from leadline_collector.db.transactions import ReadTransaction, Store
 from leadline_collector.errors import NotFoundError
 from leadline_collector.mesh import store as mesh_store
-from leadline_collector.mesh.store import Numbered, PathIds
-from leadline_collector.time_range import Period
+from leadline_collector.mesh.store import NamedId, PathIds
+from leadline_collector.time_range import TimeRange
 from leadline_collector.windows import store as window_store
-from leadline_collector.windows.row_evaluation import Facts, Judge
-from leadline_collector.windows.rows import COLUMNS
+from leadline_collector.windows.row_evaluation import RowEvaluator, RowValues
+from leadline_collector.windows.rows import WINDOW_COLUMNS
 
 #: A day and two hours; a page draws no more.
 LIMIT_DEFAULT = 1_560
@@ -28,22 +28,26 @@ LIMIT_DEFAULT = 1_560
 LIMIT_MAX = 10_080
 
 
-def pair_windows(store: Store, pair: Pair, period: Period, profile_id: str | None, limit: int) -> WindowsAnswer:
+def load_pair_windows(store: Store, pair: Pair, period: TimeRange, profile_id: str | None, limit: int) -> WindowsAnswer:
     """At most ``limit`` minutes of the pair, oldest first; 404 if no mesh ever had one of its sites."""
-    known = catalogue()
-    asked = None if profile_id is None else Judge(evaluation.judged(known.limits_of(known.profile(profile_id))))
+    known = load_catalogue()
+    asked = (
+        None
+        if profile_id is None
+        else RowEvaluator(evaluation.plan_evaluation(known.get_required_limits(known.get_profile(profile_id))))
+    )
     with store.read() as reader:
-        rows = _rows(reader, pair, period, limit)
+        rows = _load_rows(reader, pair, period, limit)
     minutes = sorted(rows)
-    windows = [_window(t, rows[t], asked) for t in minutes[:limit]]
+    windows = [_build_window(t, rows[t], asked) for t in minutes[:limit]]
     return WindowsAnswer(
         source=pair.source,
         destination=pair.destination,
         profile=profile_id,
         start_s=period.start_s,
-        start_iso=iso(period.start_s),
+        start_iso=format_iso8601(period.start_s),
         end_s=period.end_s,
-        end_iso=iso(period.end_s),
+        end_iso=format_iso8601(period.end_s),
         simulated=any(path.simulated for window in windows for path in window.paths),
         imported=any(path.imported for window in windows for path in window.paths),
         windows=windows,
@@ -51,20 +55,20 @@ def pair_windows(store: Store, pair: Pair, period: Period, profile_id: str | Non
     )
 
 
-def _rows(reader: Reader, pair: Pair, period: Period, limit: int) -> dict[int, list[dict[str, Any]]]:
+def _load_rows(reader: ReadTransaction, pair: Pair, period: TimeRange, limit: int) -> dict[int, list[dict[str, Any]]]:
     """The rows of each minute; one minute more than ``limit`` if there are more."""
     rows: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
-    for agent, target in _paths(reader, pair):
+    for agent, target in _iter_paths(reader, pair):
         path = PathIds(src_id=agent.id, dst_id=target.id)
         for row in window_store.load_path_windows(
-            reader.connection, path, COLUMNS, period.start_s, period.end_s, limit + 1
+            reader.connection, path, WINDOW_COLUMNS, period.start_s, period.end_s, limit + 1
         ):
-            values = dict(zip(COLUMNS, row, strict=True))
+            values = dict(zip(WINDOW_COLUMNS, row, strict=True))
             rows[values["t"]].append(values | {"agent": agent.name, "target": target.name})
     return rows
 
 
-def _paths(reader: Reader, pair: Pair) -> Iterator[tuple[Numbered, Numbered]]:
+def _iter_paths(reader: ReadTransaction, pair: Pair) -> Iterator[tuple[NamedId, NamedId]]:
     agents = [agent for agent in mesh_store.load_agents(reader.connection) if agent.site == pair.source]
     targets = [target for target in mesh_store.load_targets(reader.connection) if target.site == pair.destination]
     if not agents or not targets:
@@ -73,34 +77,34 @@ def _paths(reader: Reader, pair: Pair) -> Iterator[tuple[Numbered, Numbered]]:
     return ((agent, target) for agent in agents for target in targets)
 
 
-def _window(t: int, rows: list[dict[str, Any]], asked: Judge | None) -> WindowAnswer:
+def _build_window(t: int, rows: list[dict[str, Any]], evaluator: RowEvaluator | None) -> WindowAnswer:
     return WindowAnswer(
         t=t,
-        at=iso(t),
-        state=None if asked is None else asked.state([_facts(row, asked) for row in rows]),
-        paths=[_path_window(row, asked) for row in rows],
+        at=format_iso8601(t),
+        state=None if evaluator is None else evaluator.get_state([_select_values(row, evaluator) for row in rows]),
+        paths=[_build_path_window(row, evaluator) for row in rows],
     )
 
 
-def _facts(row: dict[str, Any], asked: Judge) -> Facts:
-    return tuple(row[name] for name in asked.columns)
+def _select_values(row: dict[str, Any], evaluator: RowEvaluator) -> RowValues:
+    return tuple(row[name] for name in evaluator.columns)
 
 
 #: Columns that an answer carries under the same name.
-_SAME = (
+_COPIED_COLUMNS = (
     "interval_ms", "expected", "sent", "received", "min_us", "mean_us", "p50_us", "p95_us", "p99_us", "max_us",
     "pdv_us", "mean_step_us", "duplicates", "error_p50_us", "error_p99_us", "mesh_version", "seq",
 )  # fmt: skip
 
 
-def _path_window(row: dict[str, Any], asked: Judge | None) -> PathWindowAnswer:
+def _build_path_window(row: dict[str, Any], evaluator: RowEvaluator | None) -> PathWindowAnswer:
     return PathWindowAnswer(
         agent=row["agent"],
         target=row["target"],
-        state=None if asked is None else asked.state([_facts(row, asked)]),
+        state=None if evaluator is None else evaluator.get_state([_select_values(row, evaluator)]),
         simulated=row["epoch"] is None,
         imported=is_imported(row["agent"]),
         failures={failure.value: row[name] for failure, name in FAILURE_COLUMNS.items() if row[name]},
         epoch=None if row["epoch"] is None else row["epoch"].hex(),
-        **{name: row[name] for name in _SAME},
+        **{name: row[name] for name in _COPIED_COLUMNS},
     )

@@ -8,34 +8,34 @@ from leadline import __version__
 from leadline_collector.db import schema
 from leadline_collector.errors import TryLaterError
 from leadline_collector.http import metrics, roles
-from leadline_collector.http.app_state import Serving
+from leadline_collector.http.app_state import AppStateDep
 from leadline_collector.http.documents import HealthAnswer
-from leadline_collector.http.openapi import JsonAnswer, answers_with
+from leadline_collector.http.openapi import StructResponse, json_responses
 from leadline_collector.http.problems import RETRY_AFTER_S
 
 router = APIRouter()
 
 
-@router.get("/healthz", dependencies=[Depends(roles.public)], responses=answers_with(HealthAnswer))
+@router.get("/healthz", dependencies=[Depends(roles.public)], responses=json_responses(HealthAnswer))
 def healthz() -> Response:
     """The process answers. It does not ask the database: a restart of this process would not mend that."""
-    return JsonAnswer(HealthAnswer(status="ok", version=__version__))
+    return StructResponse(HealthAnswer(status="ok", version=__version__))
 
 
-@router.get("/readyz", dependencies=[Depends(roles.public)], responses=answers_with(HealthAnswer, 503))
-def readyz(service: Serving) -> Response:
+@router.get("/readyz", dependencies=[Depends(roles.public)], responses=json_responses(HealthAnswer, 503))
+def readyz(app_state: AppStateDep) -> Response:
     """The database answers, its schema is the one this collector is made for, and it took the last batch."""
-    with service.store.read() as reader:
-        version = reader.schema_version()
-    if version != schema.head():
-        problem = f"the database has schema version {version} and this collector needs {schema.head()}"
+    with app_state.store.read() as reader:
+        version = reader.load_schema_version()
+    if version != schema.get_head_revision():
+        problem = f"the database has schema version {version} and this collector needs {schema.get_head_revision()}"
         raise TryLaterError(problem, retry_after_s=RETRY_AFTER_S)
-    if trouble := service.write_health.trouble():
+    if trouble := app_state.write_health.failure_reason():
         raise TryLaterError(f"the last batch was not stored: {trouble}", retry_after_s=RETRY_AFTER_S)
-    return JsonAnswer(HealthAnswer(status="ok", version=__version__))
+    return StructResponse(HealthAnswer(status="ok", version=__version__))
 
 
 @router.get("/metrics", dependencies=[Depends(roles.metrics)], include_in_schema=False)
-def get_metrics(service: Serving) -> Response:
+def get_metrics(app_state: AppStateDep) -> Response:
     """What the collector counts, for Prometheus."""
-    return Response(service.metrics.text(), media_type=metrics.MEDIA_TYPE)
+    return Response(app_state.metrics.render(), media_type=metrics.MEDIA_TYPE)

@@ -13,12 +13,12 @@ from leadline.errors import ConfigError
 from leadline.wire import control
 from leadline.wire.admin import RevokedAnswer
 from leadline_collector.auth import key_store, signatures
-from leadline_collector.auth.failure_limit import FailureLimit
-from leadline_collector.auth.secrets import Kind, new_secret, secret_id, sha256_of
-from leadline_collector.config import ADMIN_KEY_VARIABLE, CollectorConfig, key_digest
+from leadline_collector.auth.failure_limit import FailureRateLimiter
+from leadline_collector.auth.secrets import SecretKind, generate_secret, get_secret_id, hash_secret
+from leadline_collector.config import ADMIN_KEY_VARIABLE, CollectorConfig, read_key_digest
 from leadline_collector.db import audit_log
-from leadline_collector.db.audit_log import Act, Event
-from leadline_collector.db.transactions import Store, Writer
+from leadline_collector.db.audit_log import AuditAction, AuditEvent
+from leadline_collector.db.transactions import Store, WriteTransaction
 from leadline_collector.errors import (
     CollectorError,
     InvalidRequestError,
@@ -34,22 +34,24 @@ log = logging.getLogger(__name__)
 NS_PER_S = 1_000_000_000
 ADMIN_KEY_FILE = "admin.key"
 #: All peers together, where a limit counts them so.
-ANYBODY = ""
+ALL_CLIENTS = ""
 #: Refused enrolments a minute that are put into the audit; the log has them all.
-REFUSALS_RECORDED_MAX = 120
+AUDITED_REFUSALS_MAX = 120
 
 
 def create_token(store: Store, clock: Clock, request: control.TokenRequest) -> control.TokenAnswer:
     """A token with which one agent of a site can enrol; 422 for a site no mesh has."""
-    token = new_secret(Kind.TOKEN)
+    token = generate_secret(SecretKind.TOKEN)
     now_s = clock.wall_ns() // NS_PER_S
     expires_at_s = now_s + request.ttl_s
-    detail = {"token": secret_id(sha256_of(token)), "expires_at_s": expires_at_s}
-    act = Act(at_s=now_s, who=audit_log.ADMIN, what=Event.TOKEN_CREATED, subject=request.site, detail=detail)
+    detail = {"token": get_secret_id(hash_secret(token)), "expires_at_s": expires_at_s}
+    act = AuditEvent(
+        at_s=now_s, actor=audit_log.ACTOR_ADMIN, action=AuditAction.TOKEN_CREATED, subject=request.site, detail=detail
+    )
     with store.write() as writer:
-        if not key_store.add_token(writer.connection, sha256_of(token), request.site, now_s, expires_at_s):
+        if not key_store.add_token(writer.connection, hash_secret(token), request.site, now_s, expires_at_s):
             raise InvalidRequestError(f"site: no mesh has a site {request.site!r}; apply the mesh first", path="site")
-        audit_log.record(writer.connection, act)
+        audit_log.add_event(writer.connection, act)
     log.info("token created", extra={"site": request.site} | detail)
     return control.TokenAnswer(token=token, site=request.site, expires_at_s=expires_at_s)
 
@@ -61,8 +63,9 @@ def revoke_token(store: Store, clock: Clock, token_id: str) -> RevokedAnswer:
         revoked = key_store.revoke_token(writer.connection, token_id, now_s)
         if not revoked:
             raise NotFoundError(f"no token {token_id} waits to be used: `leadline token list` shows all")
-        audit_log.record(
-            writer.connection, Act(at_s=now_s, who=audit_log.ADMIN, what=Event.TOKEN_REVOKED, subject=token_id)
+        audit_log.add_event(
+            writer.connection,
+            AuditEvent(at_s=now_s, actor=audit_log.ACTOR_ADMIN, action=AuditAction.TOKEN_REVOKED, subject=token_id),
         )
     log.warning("token revoked", extra={"token": token_id})
     return RevokedAnswer(revoked=revoked)
@@ -77,22 +80,22 @@ class Enrolment:
     #: How long a new key is valid; None for a key without an end.
     key_ttl_s: int | None
     #: Failed enrolments of each peer.
-    peer_limit: FailureLimit
+    peer_limit: FailureRateLimiter
     #: Refused enrolments of all peers together that the audit log records, so strangers cannot fill the disk.
-    refusal_limit: FailureLimit
+    refusal_limit: FailureRateLimiter
 
     def enrol(self, request: control.EnrolRequest, peer: str) -> control.EnrolAnswer:
         """Return a key for an agent; the token is used up unless the request is refused.
 
         TooManyAttemptsError for a peer that failed too often.
         """
-        wait_s = self.peer_limit.wait_s(peer)
+        wait_s = self.peer_limit.retry_after_s(peer)
         if wait_s:
             raise TooManyAttemptsError(f"too many failed enrolments: wait {wait_s} s", retry_after_s=wait_s)
         try:
-            answer = _enrolled(self.store, request, peer, self.clock.wall_ns() // NS_PER_S, self.key_ttl_s)
+            answer = _redeem_token(self.store, request, peer, self.clock.wall_ns() // NS_PER_S, self.key_ttl_s)
         except CollectorError:
-            self.peer_limit.failed(peer)
+            self.peer_limit.record_failure(peer)
             raise
         log.info("agent enrolled", extra={"agent": answer.agent, "site": answer.site, "peer": peer})
         return answer
@@ -103,40 +106,47 @@ class Enrolment:
         ``status`` is the HTTP status of the response.
         """
         log.warning("enrolment refused", extra={"peer": peer, "status": status})
-        if self.refusal_limit.wait_s(ANYBODY):
+        if self.refusal_limit.retry_after_s(ALL_CLIENTS):
             return
-        self.refusal_limit.failed(ANYBODY)
-        detail = {"status": status, "token": secret_id(sha256_of(request.token))}
-        act = Act(
+        self.refusal_limit.record_failure(ALL_CLIENTS)
+        detail = {"status": status, "token": get_secret_id(hash_secret(request.token))}
+        act = AuditEvent(
             at_s=self.clock.wall_ns() // NS_PER_S,
-            who=f"peer {peer}",
-            what=Event.ENROLMENT_REFUSED,
+            actor=f"peer {peer}",
+            action=AuditAction.ENROLMENT_REFUSED,
             subject=request.agent or "",
             detail=detail,
         )
         with self.store.write() as writer:
-            audit_log.record(writer.connection, act)
+            audit_log.add_event(writer.connection, act)
 
 
-def _enrolled(
-    store: Store, request: control.EnrolRequest, peer: str, now_s: int, ttl_s: int | None
+def _redeem_token(
+    store: Store, request: control.EnrolRequest, client_address: str, now_s: int, ttl_s: int | None
 ) -> control.EnrolAnswer:
-    key = new_secret(Kind.AGENT_KEY)
+    key = generate_secret(SecretKind.AGENT_KEY)
     expires_at_s = None if ttl_s is None else now_s + ttl_s
-    token = sha256_of(request.token)
+    token = hash_secret(request.token)
     with store.write() as writer:
-        site = key_store.use_token(writer.connection, token, now_s)
+        site = key_store.redeem_token(writer.connection, token, now_s)
         if site is None:
             raise UnauthenticatedError("this token is not valid: unknown, used, revoked or expired")
-        name = _agent_of(writer, site, request.agent)
+        name = _select_agent(writer, site, request.agent)
         agent_id = mesh_store.load_agent_ids(writer.connection, [name])[name]
-        signatures.register_first(writer, agent_id, name, request.signing_key, now_s)
-        key_store.add_key(writer.connection, agent_id, sha256_of(key), now_s, expires_at_s, None)
-        detail = {"token": secret_id(token), "key": secret_id(sha256_of(key)), "peer": peer, "site": site}
-        detail |= signatures.named(request.signing_key)
-        audit_log.record(
+        signatures.register_enrolled_key(writer, agent_id, name, request.signing_key, now_s)
+        key_store.add_key(writer.connection, agent_id, hash_secret(key), now_s, expires_at_s, None)
+        detail = {
+            "token": get_secret_id(token),
+            "key": get_secret_id(hash_secret(key)),
+            "peer": client_address,
+            "site": site,
+        }
+        detail |= signatures.format_audit_detail(request.signing_key)
+        audit_log.add_event(
             writer.connection,
-            Act(at_s=now_s, who=f"agent {name}", what=Event.AGENT_ENROLLED, subject=name, detail=detail),
+            AuditEvent(
+                at_s=now_s, actor=f"agent {name}", action=AuditAction.AGENT_ENROLLED, subject=name, detail=detail
+            ),
         )
     return control.EnrolAnswer(
         agent=name,
@@ -148,19 +158,19 @@ def _enrolled(
     )
 
 
-def _agent_of(writer: Writer, site: str, wanted: str | None) -> str:
+def _select_agent(writer: WriteTransaction, site: str, requested_name: str | None) -> str:
     """The agent of the site that enrols; 422 if the request leaves a choice or names another site's."""
-    found = mesh_service.in_force(writer)
+    found = mesh_service.load_active_mesh(writer)
     names = [agent.name for agent in found[1].agents if agent.site == site] if found else []
-    if wanted is None and len(names) == 1:
+    if requested_name is None and len(names) == 1:
         return names[0]
-    if wanted in names:
-        return wanted
-    problem = "name one with --agent" if wanted is None else f"{wanted!r} is none of them"
+    if requested_name in names:
+        return requested_name
+    problem = "name one with --agent" if requested_name is None else f"{requested_name!r} is none of them"
     raise InvalidRequestError(f"agent: site {site!r} has {', '.join(names) or 'no agents'}; {problem}", path="agent")
 
 
-def prepare_admin_key(store: Store, clock: Clock, config: CollectorConfig) -> None:
+def ensure_admin_key(store: Store, clock: Clock, config: CollectorConfig) -> None:
     """See to it that there is an administrator's key.
 
     A key file, given or in the data directory, holds the only key. Without one, a key is made if the database has none.
@@ -168,24 +178,29 @@ def prepare_admin_key(store: Store, clock: Clock, config: CollectorConfig) -> No
     now_s = clock.wall_ns() // NS_PER_S
     path = config.admin_key_file or config.data_dir / ADMIN_KEY_FILE
     if config.admin_key_file or path.exists():
-        sha256 = key_digest(ADMIN_KEY_VARIABLE, path)
+        sha256 = read_key_digest(ADMIN_KEY_VARIABLE, path)
         with store.write() as writer:
             _set_admin_key(writer, sha256, now_s)
         return
     with store.write() as writer:
         if not key_store.has_admin_key(writer.connection):
-            _set_admin_key(writer, _make_key_file(path), now_s)
+            _set_admin_key(writer, _create_key_file(path), now_s)
             log.warning("made the administrator's key", extra={"file": str(path)})
 
 
-def _set_admin_key(writer: Writer, sha256: bytes, now_s: int) -> None:
+def _set_admin_key(writer: WriteTransaction, sha256: bytes, now_s: int) -> None:
     if key_store.set_admin_key(writer.connection, sha256, now_s):
-        act = Act(at_s=now_s, who=audit_log.COLLECTOR, what=Event.ADMIN_KEY_CHANGED, subject=secret_id(sha256))
-        audit_log.record(writer.connection, act)
+        act = AuditEvent(
+            at_s=now_s,
+            actor=audit_log.ACTOR_COLLECTOR,
+            action=AuditAction.ADMIN_KEY_CHANGED,
+            subject=get_secret_id(sha256),
+        )
+        audit_log.add_event(writer.connection, act)
 
 
-def _make_key_file(path: Path) -> bytes:
-    key = new_secret(Kind.ADMIN_KEY)
+def _create_key_file(path: Path) -> bytes:
+    key = generate_secret(SecretKind.ADMIN_KEY)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

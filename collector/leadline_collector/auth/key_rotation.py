@@ -13,14 +13,14 @@ from leadline.clock import Clock
 from leadline.wire import control
 from leadline.wire.admin import RevokedAnswer
 from leadline_collector.auth import key_store, signatures, signing_key_store
-from leadline_collector.auth.failure_limit import FailureLimit
-from leadline_collector.auth.secrets import Kind, new_secret, secret_id, sha256_of
+from leadline_collector.auth.failure_limit import FailureRateLimiter
+from leadline_collector.auth.secrets import SecretKind, generate_secret, get_secret_id, hash_secret
 from leadline_collector.db import audit_log
-from leadline_collector.db.audit_log import Act, Event
+from leadline_collector.db.audit_log import AuditAction, AuditEvent
 from leadline_collector.db.transactions import Store
 from leadline_collector.errors import NotFoundError, SignatureError
 from leadline_collector.mesh import store as mesh_store
-from leadline_collector.mesh.store import Numbered
+from leadline_collector.mesh.store import NamedId
 
 log = logging.getLogger(__name__)
 
@@ -36,29 +36,29 @@ class KeyRotation:
     #: How long a new key is valid; None for a key without an end.
     key_ttl_s: int | None
     #: Limits how many refused signatures of one agent the audit log records.
-    refusal_limit: FailureLimit
+    refusal_limit: FailureRateLimiter
 
-    def rotate(self, agent: Numbered, sha256: bytes, request: control.RotateRequest) -> control.EnrolAnswer:
+    def rotate(self, agent: NamedId, sha256: bytes, request: control.RotateRequest) -> control.EnrolAnswer:
         """Return a new key for the agent whose request key has this digest; register its new signing key, if any."""
         now_s = self.clock.wall_ns() // NS_PER_S
         try:
-            return _rotated(self.store, agent, sha256, request, now_s, self.key_ttl_s)
+            return _store_rotation(self.store, agent, sha256, request, now_s, self.key_ttl_s)
         except SignatureError as error:
             signatures.record_refusal(self.store, self.refusal_limit, agent, error.detail, now_s)
             raise
 
 
-def _rotated(
-    store: Store, agent: Numbered, sha256: bytes, request: control.RotateRequest, now_s: int, ttl_s: int | None
+def _store_rotation(
+    store: Store, agent: NamedId, key_sha256: bytes, request: control.RotateRequest, now_s: int, ttl_s: int | None
 ) -> control.EnrolAnswer:
-    key = new_secret(Kind.AGENT_KEY)
+    key = generate_secret(SecretKind.AGENT_KEY)
     expires_at_s = None if ttl_s is None else now_s + ttl_s
-    detail = {"key": secret_id(sha256_of(key)), "replaces": secret_id(sha256)}
-    detail |= signatures.named(request.signing_key)
+    detail = {"key": get_secret_id(hash_secret(key)), "replaces": get_secret_id(key_sha256)}
+    detail |= signatures.format_audit_detail(request.signing_key)
     with store.write() as writer:
-        signatures.register(writer, agent.id, agent.name, request, now_s)
-        key_store.add_key(writer.connection, agent.id, sha256_of(key), now_s, expires_at_s, sha256)
-        audit_log.record(writer.connection, _by_agent(agent, now_s, Event.KEY_ROTATED, detail))
+        signatures.register_rotated_key(writer, agent.id, agent.name, request, now_s)
+        key_store.add_key(writer.connection, agent.id, hash_secret(key), now_s, expires_at_s, key_sha256)
+        audit_log.add_event(writer.connection, _build_agent_event(agent, now_s, AuditAction.KEY_ROTATED, detail))
     log.info("key rotated", extra={"agent": agent.name} | detail)
     return control.EnrolAnswer(
         agent=agent.name,
@@ -70,17 +70,17 @@ def _rotated(
     )
 
 
-def confirm(store: Store, clock: Clock, agent: Numbered, sha256: bytes) -> None:
+def confirm_first_use(store: Store, clock: Clock, agent: NamedId, key_sha256: bytes) -> None:
     """The first use of a key: the one it replaces ends here."""
     now_s = clock.wall_ns() // NS_PER_S
     with store.write() as writer:
-        replaced = key_store.use_key(writer.connection, sha256, now_s)
+        replaced = key_store.confirm_first_use(writer.connection, key_sha256, now_s)
         if replaced is not None:
-            detail = {"key": secret_id(replaced), "by": secret_id(sha256)}
-            audit_log.record(writer.connection, _by_agent(agent, now_s, Event.KEY_REPLACED, detail))
+            detail = {"key": get_secret_id(replaced), "by": get_secret_id(key_sha256)}
+            audit_log.add_event(writer.connection, _build_agent_event(agent, now_s, AuditAction.KEY_REPLACED, detail))
 
 
-def revoke(store: Store, clock: Clock, name: str) -> RevokedAnswer:
+def revoke_agent_keys(store: Store, clock: Clock, name: str) -> RevokedAnswer:
     """End every key of an agent, those it signs with too; 404 for a name that never was one."""
     now_s = clock.wall_ns() // NS_PER_S
     with store.write() as writer:
@@ -88,15 +88,17 @@ def revoke(store: Store, clock: Clock, name: str) -> RevokedAnswer:
         if agent_id is None:
             raise NotFoundError(f"no mesh ever had an agent {name!r}")
         revoked = key_store.revoke_keys(writer.connection, agent_id, now_s)
-        signing = signing_key_store.retire_all(writer.connection, agent_id, now_s)
+        signing = signing_key_store.retire_all_keys(writer.connection, agent_id, now_s)
         detail = {"keys": revoked, "signing_keys": signing}
-        audit_log.record(
+        audit_log.add_event(
             writer.connection,
-            Act(at_s=now_s, who=audit_log.ADMIN, what=Event.KEYS_REVOKED, subject=name, detail=detail),
+            AuditEvent(
+                at_s=now_s, actor=audit_log.ACTOR_ADMIN, action=AuditAction.KEYS_REVOKED, subject=name, detail=detail
+            ),
         )
     log.warning("keys revoked", extra={"agent": name, "keys": revoked, "signing_keys": signing})
     return RevokedAnswer(revoked=revoked)
 
 
-def _by_agent(agent: Numbered, now_s: int, event: Event, detail: dict[str, str]) -> Act:
-    return Act(at_s=now_s, who=f"agent {agent.name}", what=event, subject=agent.name, detail=detail)
+def _build_agent_event(agent: NamedId, now_s: int, event: AuditAction, detail: dict[str, str]) -> AuditEvent:
+    return AuditEvent(at_s=now_s, actor=f"agent {agent.name}", action=event, subject=agent.name, detail=detail)

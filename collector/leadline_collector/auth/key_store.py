@@ -12,73 +12,81 @@ from leadline.model import WINDOW_S
 from leadline.wire.admin import AgentEntry, KeyEntry, TokenEntry
 from leadline.wire.batch import IMPORT_PREFIX
 from leadline_collector.auth import signing_key_store
-from leadline_collector.auth.secrets import secret_id
+from leadline_collector.auth.secrets import get_secret_id
 from leadline_collector.db import tables
-from leadline_collector.mesh.store import Numbered
+from leadline_collector.mesh.store import NamedId
 
 #: Two, so that a key can be changed without a moment in which none works.
 LIVE_KEYS_MAX = 2
 #: Tokens and agents in one list.
-LISTED_MAX = 10_000
+ENTRIES_MAX = 10_000
 
-_token = tables.enrol_token.c
-_key = tables.agent_key.c
+_token_columns = tables.enrol_token.c
+_key_columns = tables.agent_key.c
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Enrolled(Numbered):
+class AuthenticatedAgent(NamedId):
     """The agent whose key a request carries."""
 
     #: Only signed batches of this agent are accepted.
-    signs: bool
+    requires_signature: bool
     #: When the key it asks with ends; None for a key without an end.
     key_expires_at_s: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
+class KeyOwner:
     """Who a live agent key belongs to."""
 
     agent_id: int
     name: str
     site: str
     #: The key was never used: its first use ends the one it replaces.
-    is_new: bool
+    is_unused: bool
     #: It has a live signing key: its batches are taken signed only.
-    signs: bool
+    requires_signature: bool
     #: None for a key without an end.
     expires_at_s: int | None
 
 
-def holder(connection: Connection, sha256: bytes, now_s: int) -> Holder | None:
+def load_key_owner(connection: Connection, sha256: bytes, now_s: int) -> KeyOwner | None:
     """The agent whose live key has this digest."""
-    columns = (tables.agent.c.id, tables.agent.c.name, tables.site.c.name, _key.used_at.is_(None), _key.expires_at)
+    columns = (
+        tables.agent.c.id,
+        tables.agent.c.name,
+        tables.site.c.name,
+        _key_columns.used_at.is_(None),
+        _key_columns.expires_at,
+    )
     found = connection.execute(
-        select(*columns, signing_key_store.is_signing())
+        select(*columns, signing_key_store.build_signing_condition())
         .select_from(tables.agent_key)
         .join(tables.agent)
         .join(tables.site)
-        .where(_key.sha256 == sha256, _is_live(now_s))
+        .where(_key_columns.sha256 == sha256, _match_live_keys(now_s))
     ).one_or_none()
     if found is None:
         return None
-    return Holder(
+    return KeyOwner(
         agent_id=found[0],
         name=found[1],
         site=found[2],
-        is_new=bool(found[3]),
+        is_unused=bool(found[3]),
         expires_at_s=found[4],
-        signs=bool(found[5]),
+        requires_signature=bool(found[5]),
     )
 
 
-def tokens(connection: Connection) -> list[TokenEntry]:
+def load_tokens(connection: Connection) -> list[TokenEntry]:
     """The newest ``LISTED_MAX`` tokens, newest first."""
     query = select(tables.enrol_token, tables.site.c.name).join(tables.site)
-    rows = connection.execute(query.order_by(_token.created_at.desc(), _token.sha256).limit(LISTED_MAX))
+    rows = connection.execute(
+        query.order_by(_token_columns.created_at.desc(), _token_columns.sha256).limit(ENTRIES_MAX)
+    )
     return [
         TokenEntry(
-            id=secret_id(row.sha256),
+            id=get_secret_id(row.sha256),
             site=row.name,
             created_at_s=row.created_at,
             expires_at_s=row.expires_at,
@@ -90,26 +98,31 @@ def tokens(connection: Connection) -> list[TokenEntry]:
 
 
 #: Sources of imports stand among the agents, for windows need a source; they have no key and never fall silent.
-_IS_AGENT = tables.agent.c.name.not_like(f"{IMPORT_PREFIX}%")
+_AGENT_CONDITION = tables.agent.c.name.not_like(f"{IMPORT_PREFIX}%")
 
 
-def latest_windows(connection: Connection, agents_max: int) -> dict[str, int]:
+def load_latest_windows(connection: Connection, agents_max: int) -> dict[str, int]:
     """End of the latest window of each agent that delivered any, of the first ``agents_max`` agents of all."""
-    query = select(tables.agent.c.name, _latest()).where(_IS_AGENT).order_by(tables.agent.c.id).limit(agents_max)
+    query = (
+        select(tables.agent.c.name, _build_latest_window_query())
+        .where(_AGENT_CONDITION)
+        .order_by(tables.agent.c.id)
+        .limit(agents_max)
+    )
     return {row[0]: row[1] + WINDOW_S for row in connection.execute(query) if row[1] is not None}
 
 
-def _latest() -> ScalarSelect[int | None]:
+def _build_latest_window_query() -> ScalarSelect[int | None]:
     """Start of an agent's latest window: one look into the index (src_id, t_last)."""
     return select(func.max(tables.batch.c.t_last)).where(tables.batch.c.src_id == tables.agent.c.id).scalar_subquery()
 
 
-def agents(connection: Connection, now_s: int) -> list[AgentEntry]:
+def load_agents(connection: Connection, now_s: int) -> list[AgentEntry]:
     """The first ``LISTED_MAX`` agents by name, each with its live keys."""
-    keys, signing = _live_keys(connection, now_s), signing_key_store.listed(connection)
-    columns = (tables.agent.c.id, tables.agent.c.name, tables.site.c.name, _latest())
+    keys, signing = _load_live_keys(connection, now_s), signing_key_store.load_live_entries(connection)
+    columns = (tables.agent.c.id, tables.agent.c.name, tables.site.c.name, _build_latest_window_query())
     query = select(*columns).select_from(tables.agent.join(tables.site))
-    rows = connection.execute(query.where(_IS_AGENT).order_by(tables.agent.c.name).limit(LISTED_MAX))
+    rows = connection.execute(query.where(_AGENT_CONDITION).order_by(tables.agent.c.name).limit(ENTRIES_MAX))
     return [
         AgentEntry(
             name=row[1],
@@ -122,13 +135,13 @@ def agents(connection: Connection, now_s: int) -> list[AgentEntry]:
     ]
 
 
-def _live_keys(connection: Connection, now_s: int) -> defaultdict[int, list[KeyEntry]]:
+def _load_live_keys(connection: Connection, now_s: int) -> defaultdict[int, list[KeyEntry]]:
     keys: defaultdict[int, list[KeyEntry]] = defaultdict(list)
-    query = select(tables.agent_key).where(_is_live(now_s)).order_by(_key.created_at)
-    for row in connection.execute(query.limit(LISTED_MAX * LIVE_KEYS_MAX)):
+    query = select(tables.agent_key).where(_match_live_keys(now_s)).order_by(_key_columns.created_at)
+    for row in connection.execute(query.limit(ENTRIES_MAX * LIVE_KEYS_MAX)):
         keys[row.agent_id].append(
             KeyEntry(
-                id=secret_id(row.sha256),
+                id=get_secret_id(row.sha256),
                 created_at_s=row.created_at,
                 used_at_s=row.used_at,
                 expires_at_s=row.expires_at,
@@ -149,13 +162,13 @@ def add_token(connection: Connection, sha256: bytes, site: str, now_s: int, expi
     return True
 
 
-def use_token(connection: Connection, sha256: bytes, now_s: int) -> str | None:
+def redeem_token(connection: Connection, sha256: bytes, now_s: int) -> str | None:
     """Use a token up and return its site; None if it is unknown, used, expired or revoked."""
     used = connection.execute(
         update(tables.enrol_token)
-        .where(_token.sha256 == sha256, _is_open(now_s))
+        .where(_token_columns.sha256 == sha256, _match_open_tokens(now_s))
         .values(used_at=now_s)
-        .returning(_token.site_id)
+        .returning(_token_columns.site_id)
     ).scalar()
     if used is None:
         return None
@@ -167,42 +180,49 @@ def revoke_token(connection: Connection, token_id: str, now_s: int) -> int:
     """End the open tokens of this id; how many there were."""
     revoked = connection.execute(
         update(tables.enrol_token)
-        .where(_has_id(token_id), _is_open(now_s))
+        .where(_match_token_id(token_id), _match_open_tokens(now_s))
         .values(revoked_at=now_s)
-        .returning(_token.sha256)
+        .returning(_token_columns.sha256)
     )
     return len(revoked.all())
 
 
 def add_key(
-    connection: Connection, agent_id: int, sha256: bytes, now_s: int, expires_at_s: int | None, replaces: bytes | None
+    connection: Connection,
+    agent_id: int,
+    sha256: bytes,
+    now_s: int,
+    expires_at_s: int | None,
+    replaced_sha256: bytes | None,
 ) -> None:
     """Give an agent a key beside one other: the one it replaces, or else the newest. The rest are revoked."""
     others = connection.execute(
-        select(_key.sha256)
-        .where(_key.agent_id == agent_id, _is_live(now_s))
-        .order_by((_key.sha256 == replaces).desc(), _key.created_at.desc())
+        select(_key_columns.sha256)
+        .where(_key_columns.agent_id == agent_id, _match_live_keys(now_s))
+        .order_by((_key_columns.sha256 == replaced_sha256).desc(), _key_columns.created_at.desc())
     )
-    _revoke(connection, others.scalars().all()[LIVE_KEYS_MAX - 1 :], now_s)
+    _revoke_keys(connection, others.scalars().all()[LIVE_KEYS_MAX - 1 :], now_s)
     row = {"sha256": sha256, "agent_id": agent_id, "created_at": now_s, "expires_at": expires_at_s}
-    connection.execute(insert(tables.agent_key).values(row | {"replaces": replaces}))
+    connection.execute(insert(tables.agent_key).values(row | {"replaces": replaced_sha256}))
 
 
-def use_key(connection: Connection, sha256: bytes, now_s: int) -> bytes | None:
+def confirm_first_use(connection: Connection, sha256: bytes, now_s: int) -> bytes | None:
     """Note the first use of a key and revoke the one it replaces; that one's digest, None if there was none to end."""
     replaced: bytes | None = connection.execute(
         update(tables.agent_key)
-        .where(_key.sha256 == sha256, _key.used_at.is_(None))
+        .where(_key_columns.sha256 == sha256, _key_columns.used_at.is_(None))
         .values(used_at=now_s)
-        .returning(_key.replaces)
+        .returning(_key_columns.replaces)
     ).scalar()
-    return replaced if replaced is not None and _revoke(connection, [replaced], now_s) else None
+    return replaced if replaced is not None and _revoke_keys(connection, [replaced], now_s) else None
 
 
 def revoke_keys(connection: Connection, agent_id: int, now_s: int) -> int:
     """End every key of an agent that is not revoked yet; how many there were."""
-    keys = connection.execute(select(_key.sha256).where(_key.agent_id == agent_id, _key.revoked_at.is_(None)))
-    return _revoke(connection, keys.scalars().all(), now_s)
+    keys = connection.execute(
+        select(_key_columns.sha256).where(_key_columns.agent_id == agent_id, _key_columns.revoked_at.is_(None))
+    )
+    return _revoke_keys(connection, keys.scalars().all(), now_s)
 
 
 def is_admin_key(connection: Connection, sha256: bytes) -> bool:
@@ -225,26 +245,30 @@ def set_admin_key(connection: Connection, sha256: bytes, now_s: int) -> bool:
     return True
 
 
-def _revoke(connection: Connection, keys: Collection[bytes], now_s: int) -> int:
+def _revoke_keys(connection: Connection, keys: Collection[bytes], now_s: int) -> int:
     revoked = connection.execute(
         update(tables.agent_key)
-        .where(_key.sha256.in_(keys), _key.revoked_at.is_(None))
+        .where(_key_columns.sha256.in_(keys), _key_columns.revoked_at.is_(None))
         .values(revoked_at=now_s)
-        .returning(_key.sha256)
+        .returning(_key_columns.sha256)
     )
     return len(revoked.all())
 
 
-def _is_live(now_s: int) -> ColumnElement[bool]:
-    return and_(_key.revoked_at.is_(None), or_(_key.expires_at.is_(None), _key.expires_at > now_s))
+def _match_live_keys(now_s: int) -> ColumnElement[bool]:
+    return and_(
+        _key_columns.revoked_at.is_(None), or_(_key_columns.expires_at.is_(None), _key_columns.expires_at > now_s)
+    )
 
 
-def _is_open(now_s: int) -> ColumnElement[bool]:
-    return and_(_token.used_at.is_(None), _token.revoked_at.is_(None), _token.expires_at > now_s)
+def _match_open_tokens(now_s: int) -> ColumnElement[bool]:
+    return and_(
+        _token_columns.used_at.is_(None), _token_columns.revoked_at.is_(None), _token_columns.expires_at > now_s
+    )
 
 
-def _has_id(token_id: str) -> ColumnElement[bool]:
+def _match_token_id(token_id: str) -> ColumnElement[bool]:
     """A digest that begins with these hex digits: a range of the primary key."""
     first = bytes.fromhex(token_id)
     rest = 32 - len(first)
-    return and_(_token.sha256 >= first + b"\x00" * rest, _token.sha256 <= first + b"\xff" * rest)
+    return and_(_token_columns.sha256 >= first + b"\x00" * rest, _token_columns.sha256 <= first + b"\xff" * rest)

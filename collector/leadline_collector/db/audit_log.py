@@ -20,15 +20,15 @@ from leadline_collector.db.tables import AUDIT_TEXT_MAX, audit
 PAGE_DEFAULT = 100
 PAGE_MAX = 1_000
 
-ADMIN = "admin"
-COLLECTOR = "collector"
+ACTOR_ADMIN = "admin"
+ACTOR_COLLECTOR = "collector"
 
 
-class Event(StrEnum):
+class AuditAction(StrEnum):
     """What can be done. The list is closed."""
 
-    TOKEN_CREATED = "token created"  # noqa: S105 - no secret
-    TOKEN_REVOKED = "token revoked"  # noqa: S105 - no secret
+    TOKEN_CREATED = "token created"
+    TOKEN_REVOKED = "token revoked"
     AGENT_ENROLLED = "agent enrolled"
     ENROLMENT_REFUSED = "enrolment refused"
     KEY_ROTATED = "key rotated"
@@ -43,39 +43,39 @@ class Event(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Act:
+class AuditEvent:
     """One row to be."""
 
     at_s: int
-    who: str
-    what: Event
+    actor: str
+    action: AuditAction
     #: The site, the agent, the version: what it was done to.
     subject: str
     detail: dict[str, Any] = field(default_factory=dict)
 
 
-def record(connection: Connection, act: Act) -> None:
+def add_event(connection: Connection, event: AuditEvent) -> None:
     """Add a row; called through ``Writer.record``."""
     row = {
-        "at": act.at_s,
-        "who": _bounded(act.who),
-        "what": act.what.value,
-        "subject": _bounded(act.subject),
-        "detail": msgspec.json.encode(act.detail).decode(),
+        "at": event.at_s,
+        "who": _sanitise(event.actor),
+        "what": event.action.value,
+        "subject": _sanitise(event.subject),
+        "detail": msgspec.json.encode(event.detail).decode(),
     }
     connection.execute(insert(audit).values(row))
 
 
-def _bounded(text: str) -> str:
+def _sanitise(text: str) -> str:
     """As much as there is room for, of what can neither upset PostgreSQL (NUL) nor steer a terminal."""
     return "".join(character if character.isprintable() else "?" for character in text[:AUDIT_TEXT_MAX])
 
 
-def page(connection: Connection, before: int | None, limit: int) -> list[AuditEntry]:
+def load_entries(connection: Connection, before_id: int | None, limit: int) -> list[AuditEntry]:
     """Up to ``limit`` rows, newest first, with ids below ``before``; called through ``Reader.audit_page``."""
     query = select(audit).order_by(audit.c.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(audit.c.id < before)
+    if before_id is not None:
+        query = query.where(audit.c.id < before_id)
     return [
         AuditEntry(
             id=row.id,

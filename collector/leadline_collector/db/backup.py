@@ -22,71 +22,71 @@ from sqlalchemy.engine import URL
 
 from leadline.errors import ConfigError, UnavailableError
 from leadline_collector.db import schema
-from leadline_collector.db.engine import lock
+from leadline_collector.db.engine import lock_database
 
 
-def backup(url: URL, to: Path) -> int:
+def create_backup(url: URL, destination: Path) -> int:
     """Copy the database to a new file, also while a collector uses it; the size in bytes."""
-    source = _sqlite_file(url, "pg_dump --format=custom --file={file} {url}", to)
-    if to.exists():
-        raise ConfigError("FILE", f"{to} is already there: name another")
-    _copy(source, to)
-    return to.stat().st_size
+    source = _require_sqlite_file(url, "pg_dump --format=custom --file={file} {url}", destination)
+    if destination.exists():
+        raise ConfigError("FILE", f"{destination} is already there: name another")
+    _copy_database(source, destination)
+    return destination.stat().st_size
 
 
-def restore(url: URL, source: Path, now_s: int) -> Path | None:
+def restore_backup(url: URL, source: Path, now_s: int) -> Path | None:
     """Put a backup in the place of the database; where the replaced one is now, None if there was none."""
-    database = _sqlite_file(url, "pg_restore --clean --if-exists --dbname={url} {file}", source)
-    descriptor = lock(database)
+    database = _require_sqlite_file(url, "pg_restore --clean --if-exists --dbname={url} {file}", source)
+    descriptor = lock_database(database)
     try:
         fresh = database.with_name(f"{database.name}.restoring")
         fresh.unlink(missing_ok=True)
-        _copy(source, fresh)
-        replaced = _put_aside(database, now_s)
+        _copy_database(source, fresh)
+        replaced = _rename_replaced(database, now_s)
         fresh.rename(database)
-        _sync(database.parent)
+        _fsync(database.parent)
     finally:
         os.close(descriptor)
     return replaced
 
 
-def _sqlite_file(url: URL, instead: str, file: Path) -> Path:
+def _require_sqlite_file(url: URL, command_template: str, file: Path) -> Path:
     """The file of a SQLite database; of PostgreSQL the command that does it instead."""
     if url.get_backend_name() == "sqlite":
         return Path(str(url.database))
     # ``URL.set`` cannot take a password away.
     bare = URL.create("postgresql", url.username, None, url.host, url.port, url.database, url.query)
     address = bare.render_as_string()
-    command = instead.format(file=shlex.quote(str(file)), url=shlex.quote(address))
+    command = command_template.format(file=shlex.quote(str(file)), url=shlex.quote(address))
     raise UnavailableError(
         f"PostgreSQL has its own tools for this; with the password in ~/.pgpass or $PGPASSWORD: {command}"
     )
 
 
-def _copy(source: Path, to: Path) -> None:
+def _copy_database(source: Path, destination: Path) -> None:
     """One moment of ``source`` under the name ``to``, checked and durable."""
-    part = to.with_name(f"{to.name}.part")
+    part = destination.with_name(f"{destination.name}.part")
     part.unlink(missing_ok=True)
     try:
         os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        with _reading(source) as reader, closing(sqlite3.connect(part)) as writer:
-            _check(reader, source)
+        with _open_read_only(source) as reader, closing(sqlite3.connect(part)) as writer:
+            _check_schema_version(reader, source)
             reader.backup(writer)
             # One file: without this, whoever opens it next needs a -wal and a -shm beside it.
             writer.execute("PRAGMA journal_mode=DELETE")
             if writer.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
                 raise UnavailableError(f"{source} is damaged: its copy does not pass SQLite's check")
-        _sync(part)
-        part.rename(to)
-        _sync(to.parent)
+        _fsync(part)
+        part.rename(destination)
+        _fsync(destination.parent)
     except (OSError, sqlite3.Error) as error:
-        raise UnavailableError(f"cannot copy {source} to {to}: {error}") from error
+        raise UnavailableError(f"cannot copy {source} to {destination}: {error}") from error
     finally:
         part.unlink(missing_ok=True)
 
 
 @contextmanager
-def _reading(source: Path) -> Iterator[sqlite3.Connection]:
+def _open_read_only(source: Path) -> Iterator[sqlite3.Connection]:
     """A connection that cannot write."""
     if not source.is_file():
         raise UnavailableError(f"there is no database {source}")
@@ -94,19 +94,19 @@ def _reading(source: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def _check(reader: sqlite3.Connection, source: Path) -> None:
+def _check_schema_version(reader: sqlite3.Connection, source: Path) -> None:
     """The source must be a database of a collector that is not newer than this one."""
     try:
         (version,) = reader.execute("SELECT version_num FROM alembic_version").fetchone()
     except (sqlite3.DatabaseError, TypeError) as error:
         raise UnavailableError(f"{source} is no database of a collector: {error}") from error
-    if version not in schema.revisions():
+    if version not in schema.list_revisions():
         raise UnavailableError(
             f"{source} has schema version {version}, which this collector does not know: it is newer"
         )
 
 
-def _put_aside(database: Path, now_s: int) -> Path | None:
+def _rename_replaced(database: Path, now_s: int) -> Path | None:
     """Move a database out of the way with the log that belongs to it: no other file may ever meet that log."""
     aside = database.with_name(f"{database.name}.replaced-{now_s}")
     for ending in ("", "-wal", "-shm"):
@@ -116,7 +116,7 @@ def _put_aside(database: Path, now_s: int) -> Path | None:
     return aside if aside.exists() else None
 
 
-def _sync(path: Path) -> None:
+def _fsync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

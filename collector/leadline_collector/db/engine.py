@@ -30,7 +30,7 @@ from sqlalchemy.pool import QueuePool
 from leadline.errors import ConfigError, UnavailableError
 from leadline_collector.db.group_commit import GroupCommit, StoreBusyError, StoreUnavailableError
 
-__all__ = ["Database", "StoreBusyError", "StoreUnavailableError", "sqlstate"]
+__all__ = ["Database", "StoreBusyError", "StoreUnavailableError", "get_sqlstate"]
 
 #: Threads of the web server read at once; more connections than threads would idle.
 READERS_MAX = 16
@@ -55,22 +55,30 @@ class Database:
     def __init__(self, url: URL) -> None:
         self.url = url
         self.is_sqlite = url.get_backend_name() == "sqlite"
-        self._lock_fd = lock(Path(url.database or "")) if self.is_sqlite else None
-        self._writers = _sqlite_writer(url) if self.is_sqlite else _postgresql(url, WRITERS_MAX, "READ COMMITTED")
-        self._readers = _sqlite_readers(url) if self.is_sqlite else _postgresql(url, READERS_MAX, "REPEATABLE READ")
-        self._group = GroupCommit(self.write) if self.is_sqlite else None
-        self._room = threading.BoundedSemaphore(TRANSACTIONS_MAX)
+        self._lock_fd = lock_database(Path(url.database or "")) if self.is_sqlite else None
+        self._write_engine = (
+            _create_sqlite_writer(url)
+            if self.is_sqlite
+            else _create_postgresql_engine(url, WRITERS_MAX, "READ COMMITTED")
+        )
+        self._read_engine = (
+            _create_sqlite_readers(url)
+            if self.is_sqlite
+            else _create_postgresql_engine(url, READERS_MAX, "REPEATABLE READ")
+        )
+        self._group_commit = GroupCommit(self.write) if self.is_sqlite else None
+        self._transaction_slots = threading.BoundedSemaphore(TRANSACTIONS_MAX)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one moment of the database and changes nothing."""
-        with _translated(), self._readers.begin() as connection:
+        with _translate_errors(), self._read_engine.begin() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that is durable when the ``with`` ends, and leaves nothing when it raises."""
-        with _translated(), self._writers.begin() as connection:
+        with _translate_errors(), self._write_engine.begin() as connection:
             yield connection
 
     def transact(self, work: Callable[[Connection], Result]) -> Result:
@@ -78,41 +86,41 @@ class Database:
 
         StoreUnavailableError if too many are waiting, or if nobody knows whether it was done.
         """
-        if self._group is not None:
-            with _translated():
-                return self._group.run(work)
-        if not self._room.acquire(blocking=False):
+        if self._group_commit is not None:
+            with _translate_errors():
+                return self._group_commit.run(work)
+        if not self._transaction_slots.acquire(blocking=False):
             raise StoreBusyError("too many transactions are waiting; try again in a few seconds")
         try:
             with self.write() as connection:
                 return work(connection)
         finally:
-            self._room.release()
+            self._transaction_slots.release()
 
     def close(self) -> None:
         """Do what is waiting, then close every connection; readers first, so that the writer checkpoints the file."""
-        if self._group is not None:
-            self._group.close()
-        self._readers.dispose()
-        self._writers.dispose()
+        if self._group_commit is not None:
+            self._group_commit.close()
+        self._read_engine.dispose()
+        self._write_engine.dispose()
         if self._lock_fd is not None:
             os.close(self._lock_fd)
             self._lock_fd = None
 
 
 @contextmanager
-def reading(url: URL) -> Iterator[Callable[[], AbstractContextManager[Connection]]]:
+def open_read_only(url: URL) -> Iterator[Callable[[], AbstractContextManager[Connection]]]:
     """What opens transactions that see one moment each and change nothing, also beside a collector that uses the
     database: no lock is taken. UnavailableError for a SQLite file that is not there.
     """
     is_sqlite = url.get_backend_name() == "sqlite"
     if is_sqlite and not Path(url.database or "").is_file():
         raise UnavailableError(f"there is no database {url.database}")
-    engine = _sqlite_readers(url) if is_sqlite else _postgresql(url, 1, "REPEATABLE READ")
+    engine = _create_sqlite_readers(url) if is_sqlite else _create_postgresql_engine(url, 1, "REPEATABLE READ")
 
     @contextmanager
     def read() -> Iterator[Connection]:
-        with _translated(), engine.begin() as connection:
+        with _translate_errors(), engine.begin() as connection:
             yield connection
 
     try:
@@ -122,41 +130,41 @@ def reading(url: URL) -> Iterator[Callable[[], AbstractContextManager[Connection
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     """Failures of the database as StoreUnavailableError; what is wrong with a statement stays a bug and passes."""
     try:
         yield
     except PoolTimeoutError as error:
         raise StoreBusyError("the database is busy; try again in a few seconds") from error
     except (IntegrityError, psycopg.IntegrityError) as error:
-        if sqlstate(error) not in _SEND_AGAIN:
+        if get_sqlstate(error) not in _RETRYABLE_STATES:
             raise
         raise StoreBusyError("another request changed the same rows at the same time; send it again") from error
     except (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError) as error:
-        raise StoreUnavailableError(f"the database refused: {_first_line(error)}") from error
+        raise StoreUnavailableError(f"the database refused: {_get_first_line(error)}") from error
     except (InternalError, psycopg.InternalError) as error:
-        if sqlstate(error) != _READ_ONLY:
+        if get_sqlstate(error) != _READ_ONLY_STATE:
             raise
-        raise StoreUnavailableError(f"the database may only be read: {_first_line(error)}") from error
+        raise StoreUnavailableError(f"the database may only be read: {_get_first_line(error)}") from error
 
 
 #: unique_violation: two writers met on one key, and whoever sends again finds the row of the other.
 #: check_violation: a partition was dropped under us; it is made anew. (PostgreSQL, appendix A.)
-_SEND_AGAIN = frozenset({"23505", "23514"})
+_RETRYABLE_STATES = frozenset({"23505", "23514"})
 #: read_only_sql_transaction: a standby, or a server whose keeper stopped writing before its disk was full.
-_READ_ONLY = "25006"
+_READ_ONLY_STATE = "25006"
 
 
-def sqlstate(error: BaseException | None) -> str | None:
+def get_sqlstate(error: BaseException | None) -> str | None:
     """The code PostgreSQL gave an error of the driver, as it is or as SQLAlchemy wraps it; None for any other."""
     return getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None)
 
 
-def _first_line(error: DBAPIError | psycopg.Error) -> str:
+def _get_first_line(error: DBAPIError | psycopg.Error) -> str:
     return str(error.orig if isinstance(error, DBAPIError) else error).strip().partition("\n")[0]
 
 
-def lock(database: Path) -> int:
+def lock_database(database: Path) -> int:
     """Take the lock file beside a SQLite database; held until the process ends or ``close``."""
     path = Path(f"{database}.lock")
     try:
@@ -175,8 +183,8 @@ def lock(database: Path) -> int:
     return descriptor
 
 
-def _sqlite_writer(url: URL) -> Engine:
-    engine = _sqlite(url, pool_size=1)
+def _create_sqlite_writer(url: URL) -> Engine:
+    engine = _create_sqlite_engine(url, pool_size=1)
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, record: object) -> None:
@@ -195,10 +203,10 @@ def _sqlite_writer(url: URL) -> Engine:
     return engine
 
 
-def _sqlite_readers(url: URL) -> Engine:
+def _create_sqlite_readers(url: URL) -> Engine:
     # A file: URI is how SQLite is told to open read-only; '?' and '%' in a path must not end it.
     uri = Path(url.database or "").absolute().as_uri()
-    engine = _sqlite(url.set(database=f"{uri}?mode=ro", query={"uri": "true"}), pool_size=READERS_MAX)
+    engine = _create_sqlite_engine(url.set(database=f"{uri}?mode=ro", query={"uri": "true"}), pool_size=READERS_MAX)
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, record: object) -> None:
@@ -211,7 +219,7 @@ def _sqlite_readers(url: URL) -> Engine:
     return engine
 
 
-def _sqlite(url: URL, pool_size: int) -> Engine:
+def _create_sqlite_engine(url: URL, pool_size: int) -> Engine:
     return sqlalchemy.create_engine(
         url,
         poolclass=QueuePool,
@@ -222,7 +230,7 @@ def _sqlite(url: URL, pool_size: int) -> Engine:
     )
 
 
-def _postgresql(url: URL, pool_size: int, isolation: IsolationLevel) -> Engine:
+def _create_postgresql_engine(url: URL, pool_size: int, isolation: IsolationLevel) -> Engine:
     engine = sqlalchemy.create_engine(
         url,
         pool_size=pool_size,
@@ -244,9 +252,9 @@ def _postgresql(url: URL, pool_size: int, isolation: IsolationLevel) -> Engine:
             )
 
     @event.listens_for(engine, "handle_error")
-    def read_only(context: ExceptionContext) -> None:
+    def invalidate_read_only(context: ExceptionContext) -> None:
         # A session keeps what it began with: only a new one, on whatever server is the primary by then, can write.
-        if sqlstate(context.original_exception) == _READ_ONLY:
+        if get_sqlstate(context.original_exception) == _READ_ONLY_STATE:
             context.is_disconnect = True
 
     return engine

@@ -25,11 +25,11 @@ from leadline.errors import UnavailableError
 #: Transactions that wait. At a millisecond each the last waits a tenth of a second.
 QUEUE_MAX = 128
 #: Transactions in one commit: bounds what one failure undoes, and how long the first of them waits for the last.
-GROUP_MAX = 64
+GROUP_SIZE_MAX = 64
 #: A disk that takes longer than this is broken; the caller is told that nobody knows.
-WAIT_S_MAX = 30
+COMMIT_WAIT_S_MAX = 30
 #: How long ``close`` waits for what is in the queue.
-CLOSE_S_MAX = 30
+CLOSE_WAIT_S_MAX = 30
 
 Result = TypeVar("Result")
 
@@ -49,7 +49,7 @@ Work: TypeAlias = Callable[[Connection], Any]
 @dataclass(slots=True)
 class _Job:
     work: Work
-    outcome: Future[Any] = field(default_factory=Future)
+    future: Future[Any] = field(default_factory=Future)
     #: Set within the transaction, told after the commit.
     result: Any = None
     error: BaseException | None = None
@@ -61,32 +61,34 @@ class GroupCommit:
     def __init__(self, begin: Callable[[], AbstractContextManager[Connection]]) -> None:
         self._begin = begin
         self._jobs: queue.Queue[_Job | None] = queue.Queue(QUEUE_MAX)
-        self._guard = threading.Lock()
+        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._closed = False
+        self._is_closed = False
 
     def run(self, work: Callable[[Connection], Result]) -> Result:
         """What ``work`` returns, once it is durable; its exception, once it is undone."""
         job = _Job(work)
         self._enqueue(job)
         try:
-            outcome: Result = job.outcome.result(WAIT_S_MAX)
+            outcome: Result = job.future.result(COMMIT_WAIT_S_MAX)
         except FutureTimeoutError as error:
-            raise StoreUnavailableError(f"the commit takes more than {WAIT_S_MAX} s; nobody knows its end") from error
+            raise StoreUnavailableError(
+                f"the commit takes more than {COMMIT_WAIT_S_MAX} s; nobody knows its end"
+            ) from error
         return outcome
 
     def close(self) -> None:
         """Do what is in the queue and end; later work is refused."""
-        with self._guard:
-            self._closed = True
+        with self._lock:
+            self._is_closed = True
             thread = self._thread
         if thread is not None:
             self._jobs.put(None)
-            thread.join(CLOSE_S_MAX)
+            thread.join(CLOSE_WAIT_S_MAX)
 
     def _enqueue(self, job: _Job) -> None:
-        with self._guard:
-            if self._closed:
+        with self._lock:
+            if self._is_closed:
                 raise StoreUnavailableError("the collector is stopping; send it again")
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
@@ -100,15 +102,15 @@ class GroupCommit:
 
     def _run(self) -> None:
         while (first := self._jobs.get()) is not None:
-            group = [first, *self._waiting(GROUP_MAX - 1)]
+            group = [first, *self._drain_queue(GROUP_SIZE_MAX - 1)]
             try:
                 self._commit(group)
-            except Exception as error:  # noqa: BLE001 - told to everybody whose work was in it
-                _fail(group, error)
+            except Exception as error:
+                _fail_group(group, error)
             else:
-                _tell(group)
+                _resolve_futures(group)
 
-    def _waiting(self, count_max: int) -> list[_Job]:
+    def _drain_queue(self, count_max: int) -> list[_Job]:
         """What is in the queue already, without waiting for more: a lone request pays for no company."""
         jobs: list[_Job] = []
         while len(jobs) < count_max:
@@ -128,7 +130,7 @@ class GroupCommit:
                 savepoint = connection.begin_nested()
                 try:
                     job.result = job.work(connection)
-                except Exception as error:  # noqa: BLE001 - told to whoever waits for this work
+                except Exception as error:
                     # Raises if SQLite has already given up the whole transaction (a full disk): then all fail.
                     savepoint.rollback()
                     job.error = error
@@ -136,17 +138,17 @@ class GroupCommit:
                     savepoint.commit()
 
 
-def _tell(group: Sequence[_Job]) -> None:
+def _resolve_futures(group: Sequence[_Job]) -> None:
     for job in group:
         if job.error is None:
-            job.outcome.set_result(job.result)
+            job.future.set_result(job.result)
         else:
-            job.outcome.set_exception(job.error)
+            job.future.set_exception(job.error)
 
 
-def _fail(group: Sequence[_Job], error: Exception) -> None:
+def _fail_group(group: Sequence[_Job], error: Exception) -> None:
     """Each gets his own exception: the same one raised in several threads would mix their tracebacks."""
     for job in group:
         failure = StoreUnavailableError(f"the commit failed: {error}")
         failure.__cause__ = error
-        job.outcome.set_exception(failure)
+        job.future.set_exception(failure)

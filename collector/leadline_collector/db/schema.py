@@ -21,8 +21,8 @@ from sqlalchemy import Connection, text
 
 import leadline_migrations
 from leadline.errors import UnavailableError
-from leadline_collector.db.engine import Database, StoreUnavailableError, sqlstate
-from leadline_collector.db.tables import PARTITIONED, metadata
+from leadline_collector.db.engine import Database, StoreUnavailableError, get_sqlstate
+from leadline_collector.db.tables import PARTITIONED_TABLES, metadata
 
 #: Any number that nobody else takes: "leadline" on a telephone keypad.
 MIGRATION_LOCK = 53235463
@@ -33,20 +33,20 @@ _LOCK_NOT_AVAILABLE = "55P03"
 
 
 @cache
-def head() -> str:
+def get_head_revision() -> str:
     """The revision this collector is made for."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    revision = ScriptDirectory.from_config(_build_config()).get_current_head()
     assert revision is not None
     return revision
 
 
 @cache
-def revisions() -> frozenset[str]:
+def list_revisions() -> frozenset[str]:
     """Every revision this collector knows: those it can migrate from."""
-    return frozenset(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+    return frozenset(script.revision for script in ScriptDirectory.from_config(_build_config()).walk_revisions())
 
 
-def current(database: Database) -> str | None:
+def get_current_revision(database: Database) -> str | None:
     """The revision the database has; None for an empty one."""
     with database.write() as connection:
         return MigrationContext.configure(connection).get_current_revision()
@@ -54,25 +54,25 @@ def current(database: Database) -> str | None:
 
 def upgrade(database: Database, revision: str = "head") -> None:
     """Bring the database to ``revision``; nothing happens if it is there."""
-    with _patience_named(), database.write() as connection:
-        _take_turns(connection)
-        command.upgrade(_config(connection), revision)
+    with _explain_lock_timeout(), database.write() as connection:
+        _lock_migrations(connection)
+        command.upgrade(_build_config(connection), revision)
 
 
 def downgrade(database: Database, revision: str) -> None:
     """Take the database back to ``revision``; ``base`` removes every table and all data."""
-    with _patience_named(), database.write() as connection:
-        _take_turns(connection)
-        command.downgrade(_config(connection), revision)
+    with _explain_lock_timeout(), database.write() as connection:
+        _lock_migrations(connection)
+        command.downgrade(_build_config(connection), revision)
 
 
 @contextmanager
-def _patience_named() -> Iterator[None]:
+def _explain_lock_timeout() -> Iterator[None]:
     """Say what to do where another transaction was in the way for too long."""
     try:
         yield
     except StoreUnavailableError as error:
-        if sqlstate(error.__cause__) != _LOCK_NOT_AVAILABLE:
+        if get_sqlstate(error.__cause__) != _LOCK_NOT_AVAILABLE:
             raise
         raise UnavailableError(
             f"another transaction holds a table or another migration runs, for more than {LOCK_TIMEOUT}: nothing was "
@@ -80,28 +80,28 @@ def _patience_named() -> Iterator[None]:
         ) from error
 
 
-def drift(database: Database) -> list[Any]:
+def find_drift(database: Database) -> list[Any]:
     """What the migrations made otherwise than ``tables`` says; empty if they agree."""
     with database.write() as connection:
-        options = {"compare_type": True, "compare_server_default": True, "include_name": _is_ours}
+        options = {"compare_type": True, "compare_server_default": True, "include_name": _is_managed}
         return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
 
 
-def prepare(database: Database) -> None:
+def ensure_schema(database: Database) -> None:
     """Make sure of the schema at start: SQLite is migrated, PostgreSQL must have been; UnavailableError otherwise."""
-    found = current(database)
-    if found == head():
+    found = get_current_revision(database)
+    if found == get_head_revision():
         return
     if database.is_sqlite:
         upgrade(database)
         return
     raise UnavailableError(
-        f"the database has schema version {found or 'none'} and this collector needs {head()}: "
+        f"the database has schema version {found or 'none'} and this collector needs {get_head_revision()}: "
         "run `leadline collector migrate` (or the collector that is as new as the database)"
     )
 
 
-def _config(connection: Connection | None = None) -> Config:
+def _build_config(connection: Connection | None = None) -> Config:
     config = Config()
     scripts = Path(leadline_migrations.__file__).parent
     config.set_main_option("script_location", str(scripts).replace("%", "%%"))
@@ -110,12 +110,12 @@ def _config(connection: Connection | None = None) -> Config:
     return config
 
 
-def _take_turns(connection: Connection) -> None:
+def _lock_migrations(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT set_config('lock_timeout', :timeout, true)"), {"timeout": LOCK_TIMEOUT})
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
 
 
-def _is_ours(name: str | None, kind: str, parents: Any) -> bool:
+def _is_managed(name: str | None, kind: str, parents: Any) -> bool:
     """Partitions are made while the collector runs and are no drift."""
-    return kind != "table" or not str(name).startswith(tuple(f"{table.name}_p" for table in PARTITIONED))
+    return kind != "table" or not str(name).startswith(tuple(f"{table.name}_p" for table in PARTITIONED_TABLES))

@@ -31,13 +31,13 @@ from sqlalchemy.schema import SchemaItem
 
 from leadline.model import NAME_LENGTH_MAX, Failure
 
-NAMING = {
+NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
-metadata = MetaData(naming_convention=NAMING)
+metadata = MetaData(naming_convention=NAMING_CONVENTION)
 
 #: PostgreSQL keeps big tables in partitions of this length, so that retention drops files instead of deleting rows.
 PARTITION_S = 30 * 86_400
@@ -144,7 +144,7 @@ audit = Table(
 )
 
 #: A batch whose body retention did not take. A query has to say it as the index does.
-HAS_BODY = text("length(body) > 0")
+HAS_BODY_CONDITION = text("length(body) > 0")
 
 #: The journal: what an agent sent, byte for byte. Guard against repetition, and evidence.
 batch = Table(
@@ -179,7 +179,7 @@ batch = Table(
     Index(None, "src_id", "t_last"),
     Index(None, "src_id", "boot_id", "t_last"),
     #: For retention, which empties bodies: how it finds those of some days among the rows of years.
-    Index("ix_batch_body", "src_id", "t_last", sqlite_where=HAS_BODY, postgresql_where=HAS_BODY),
+    Index("ix_batch_body", "src_id", "t_last", sqlite_where=HAS_BODY_CONDITION, postgresql_where=HAS_BODY_CONDITION),
 )
 
 #: How many batches of an epoch were ever stored: outlives the journal, and goes back when a backup is restored.
@@ -360,7 +360,7 @@ rule = Table(
 COUNT_COLUMNS = ("good", "bad", "unavailable", "good_best", "bad_best", "unavailable_best")
 
 
-def _tally() -> list[SchemaItem]:
+def _tally_columns() -> list[SchemaItem]:
     """The columns of the windows of a pair of sites counted by their states."""
     return [
         Column("source_id", Integer, nullable=False),
@@ -379,7 +379,7 @@ STATES_LENGTH = 60
 tally_hour = Table(
     "tally_hour",
     metadata,
-    *_tally(),
+    *_tally_columns(),
     #: The minutes in the pessimistic reading (``tallies.letters``); None where all are good.
     Column("states", String(STATES_LENGTH)),
     PrimaryKeyConstraint("source_id", "rule_id", "destination_id", "t"),
@@ -390,7 +390,7 @@ tally_hour = Table(
 tally_day = Table(
     "tally_day",
     metadata,
-    *_tally(),
+    *_tally_columns(),
     PrimaryKeyConstraint("source_id", "rule_id", "destination_id", "t"),
     sqlite_with_rowid=False,
 )
@@ -481,4 +481,4 @@ profile_limit = Table(
 mesh_agent = Table("mesh_agent", metadata, Column("agent_id", Integer, primary_key=True, autoincrement=False))
 
 #: Tables that PostgreSQL keeps in partitions.
-PARTITIONED = (window_stat, chunk, rollup_hour, tally_hour)
+PARTITIONED_TABLES = (window_stat, chunk, rollup_hour, tally_hour)

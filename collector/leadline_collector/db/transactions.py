@@ -38,14 +38,14 @@ MESH_LOCK = 53235465
 #: Advisory lock for new partitions.
 PARTITION_LOCK = 53235466
 #: Names and keys in one IN (…): SQLite allows 32,766 parameters in a statement.
-IN_MAX = 8_192
+IN_VALUES_MAX = 8_192
 
 #: (dst_id, t): which window of an agent.
-Place: TypeAlias = tuple[int, int]
+WindowKey: TypeAlias = tuple[int, int]
 Result = TypeVar("Result")
 
 
-class Reader:
+class ReadTransaction:
     """What can be asked."""
 
     def __init__(self, connection: Connection) -> None:
@@ -53,48 +53,48 @@ class Reader:
         self.connection = self._connection = connection
         self._is_postgresql = connection.dialect.name == "postgresql"
 
-    def schema_version(self) -> str:
+    def load_schema_version(self) -> str:
         """The revision the database is at (Alembic's table)."""
         version: str = self.connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
         return version
 
 
-class Writer(Reader):
+class WriteTransaction(ReadTransaction):
     """What can be done."""
 
-    def replace(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    def replace_rows(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
         """Write rows, full and in the order of the columns, in place of those with the same key."""
         if not rows:
             return
         names = table.columns.keys()
         if not self._is_postgresql:
             places = ", ".join("?" * len(names))
-            statement = f"INSERT OR REPLACE INTO {table.name} VALUES ({places})"  # noqa: S608
+            statement = f"INSERT OR REPLACE INTO {table.name} VALUES ({places})"
             self._connection.exec_driver_sql(statement, list(rows))
             return
         driver = self._connection.connection.driver_connection
         assert isinstance(driver, psycopg.Connection)
-        keys = [(column.name, names.index(column.name), _TYPES[type(column.type)]) for column in table.primary_key]
+        keys = [(column.name, names.index(column.name), _PG_TYPES[type(column.type)]) for column in table.primary_key]
         same = " AND ".join(f"old.{name} = new.{name}" for name, _, _ in keys)
         lists = ", ".join(f"%s::{kind}[]" for _, _, kind in keys)
         with driver.cursor() as cursor:
             cursor.execute(
-                f"DELETE FROM {table.name} old USING unnest({lists}) new ({', '.join(key[0] for key in keys)}) "  # noqa: S608
+                f"DELETE FROM {table.name} old USING unnest({lists}) new ({', '.join(key[0] for key in keys)}) "
                 f"WHERE {same}",
                 [[row[place] for row in rows] for _, place, _ in keys],
             )
             with cursor.copy(f"COPY {table.name} ({', '.join(names)}) FROM STDIN (FORMAT binary)") as copy:
-                copy.set_types([_TYPES[type(column.type)] for column in table.columns])
+                copy.set_types([_PG_TYPES[type(column.type)] for column in table.columns])
                 for row in rows:
                     copy.write_row(row)
 
-    def make_partitions(self, numbers: Iterable[int]) -> None:
+    def create_partitions(self, numbers: Iterable[int]) -> None:
         """Make the partitions of these numbers that are missing (PostgreSQL)."""
         for number in numbers:
-            for table in tables.PARTITIONED:
-                self._make_partition(table.name, number)
+            for table in tables.PARTITIONED_TABLES:
+                self._create_partition(table.name, number)
 
-    def _make_partition(self, table: str, number: int) -> None:
+    def _create_partition(self, table: str, number: int) -> None:
         name, start_s = f"{table}_p{number}", number * PARTITION_S
         if self._connection.execute(select(func.to_regclass(name))).scalar() is None:
             # Attached, not created in place: ATTACH lets others read and write the table meanwhile.
@@ -104,13 +104,13 @@ class Writer(Reader):
             ):
                 self._connection.execute(text(statement))
 
-    def take_partitions(self) -> None:
+    def lock_partitions(self) -> None:
         """Wait until no other transaction makes partitions."""
         self._connection.execute(select(func.pg_advisory_xact_lock(PARTITION_LOCK)))
 
 
 #: PostgreSQL's words for the types of columns that ``Writer.replace`` writes.
-_TYPES = {
+_PG_TYPES = {
     Integer: "int4",
     SmallInteger: "int2",
     BigInteger: "int8",
@@ -128,29 +128,29 @@ class Store:
         #: Partitions known to exist. A process that drops one makes its next insert fail once (``db``).
         self._partitions: set[int] = set()
         #: Turns that threads of this process have (``turn``).
-        self._turns: set[tuple[int, int]] = set()
-        self._guard = threading.Lock()
+        self._locks_in_process: set[tuple[int, int]] = set()
+        self._lock = threading.Lock()
 
     @contextmanager
-    def read(self) -> Iterator[Reader]:
+    def read(self) -> Iterator[ReadTransaction]:
         """A transaction that sees one moment."""
         with self._database.read() as connection:
-            yield Reader(connection)
+            yield ReadTransaction(connection)
 
     @contextmanager
-    def write(self) -> Iterator[Writer]:
+    def write(self) -> Iterator[WriteTransaction]:
         """A transaction that is durable when the ``with`` ends; StoreUnavailableError if that is not certain."""
         try:
             with self._database.write() as connection:
-                yield Writer(connection)
+                yield WriteTransaction(connection)
         except StoreUnavailableError:
             self._partitions = set()
             raise
 
-    def transact(self, work: Callable[[Writer], Result]) -> Result:
+    def transact(self, work: Callable[[WriteTransaction], Result]) -> Result:
         """What ``work`` returns, once it is durable: for the many and small (``Database.transact``)."""
         try:
-            return self._database.transact(lambda connection: work(Writer(connection)))
+            return self._database.transact(lambda connection: work(WriteTransaction(connection)))
         except StoreUnavailableError:
             self._partitions = set()
             raise
@@ -160,16 +160,16 @@ class Store:
         """True for the embedded database."""
         return self._database.is_sqlite
 
-    def forget_partitions(self) -> None:
+    def clear_partition_cache(self) -> None:
         """Look again for what is there: some were dropped."""
         self._partitions = set()
 
     @contextmanager
-    def turn(self, lock: int, key: int) -> Iterator[bool]:
+    def try_lock(self, lock: int, key: int) -> Iterator[bool]:
         """True if nobody else has this turn until the ``with`` ends. Waits for nobody."""
-        with self._guard:
-            is_ours = (lock, key) not in self._turns
-            self._turns.add((lock, key))
+        with self._lock:
+            is_ours = (lock, key) not in self._locks_in_process
+            self._locks_in_process.add((lock, key))
         try:
             if self._database.is_sqlite or not is_ours:
                 yield is_ours
@@ -179,10 +179,10 @@ class Store:
                 yield writer.connection.execute(select(func.pg_try_advisory_xact_lock(lock, key))).scalar_one()
         finally:
             if is_ours:
-                with self._guard:
-                    self._turns.discard((lock, key))
+                with self._lock:
+                    self._locks_in_process.discard((lock, key))
 
-    def make_partitions(self, times: Iterable[int]) -> None:
+    def ensure_partitions(self, times: Iterable[int]) -> None:
         """Make sure that windows of these times have a place; before the transaction that writes them.
 
         In a transaction of its own: an ingest that waited for the lock while holding rows could deadlock.
@@ -192,6 +192,6 @@ class Store:
         missing = {t // PARTITION_S for t in times} - self._partitions
         if missing:
             with self.write() as writer:
-                writer.take_partitions()
-                writer.make_partitions(sorted(missing))
+                writer.lock_partitions()
+                writer.create_partitions(sorted(missing))
             self._partitions = self._partitions | missing

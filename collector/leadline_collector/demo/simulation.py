@@ -15,35 +15,35 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from leadline import propagation
-from leadline.clock import seeded
-from leadline.mesh.model import Mesh, Route
+from leadline.clock import make_rng
+from leadline.mesh.model import Mesh, ProbePath
 from leadline.model import WINDOW_S, ErrorBound, Failure
 from leadline.statistics import WindowStats
 from leadline_collector.db.transactions import Store
 from leadline_collector.mesh import store as mesh_store
 from leadline_collector.windows import store as window_store
-from leadline_collector.windows.rows import WindowRow, window_row
+from leadline_collector.windows.rows import WindowRow, build_window_row
 
 DAY_S = 86_400
 #: Sixty probes a window, as the default settings send.
-PROBES = 60
+PROBES_PER_WINDOW = 60
 #: Fibre over geodesic: what careful routes reach, and what is common (physics.ROUTE_FACTORS).
-_ROUTE_FACTOR = (1.3, 1.9)
+_ROUTE_FACTOR_RANGE = (1.3, 1.9)
 #: Congestion: how many days apart, and how many minutes long.
 _EPISODE_EVERY_DAYS, _EPISODE_MINUTES = 4.0, 25.0
 _OUTAGE_EVERY_DAYS, _OUTAGE_MINUTES = 20.0, 6.0
 #: Most outages of an agent leave a verdict standing; three hours do not, and it says so.
-_DOWN_MINUTES = (4, 4, 12, 180)
-_ERROR = ErrorBound(p50_us=12, p99_us=40)
+_AGENT_OUTAGE_MINUTES = (4, 4, 12, 180)
+_ERROR_BOUND = ErrorBound(p50_us=12, p99_us=40)
 #: A path: the numbers of its source and its target.
-Place: TypeAlias = tuple[int, int]
+PathKey: TypeAlias = tuple[int, int]
 
 #: Rows in one transaction: half a day of the demo's pairs.
 _ROWS_MAX = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Path:
+class _SimulatedPath:
     """How one simulated path behaves; microseconds."""
 
     base_us: int
@@ -55,41 +55,41 @@ class _Path:
     episodes: tuple[tuple[int, int, int], ...]
 
 
-def simulate(
+def simulate_windows(
     store: Store,
     mesh: Mesh,
-    version: int,
+    mesh_version: int,
     start_s: int,
     end_s: int,
     seed: int,
-    progress: Callable[[int], None],
-    after: Mapping[Place, int] = MappingProxyType({}),
+    on_progress: Callable[[int], None],
+    latest_by_path: Mapping[PathKey, int] = MappingProxyType({}),
 ) -> int:
     """Store windows for every simulated path over [start_s, end_s), whole minutes; how many. ``progress`` gets each
     path's count when it is stored; ``after`` has the start of the last window of paths that have some already.
     """
     simulated = {site.name for site in mesh.sites if site.simulated}
-    routes = [route for route in mesh.routes() if route.pair.source in simulated]
+    routes = [route for route in mesh.iter_paths() if route.pair.source in simulated]
     with store.read() as reader:
         agents = mesh_store.load_agent_ids(reader.connection, {route.source for route in routes})
         targets = mesh_store.load_target_ids(reader.connection, {route.target.name for route in routes})
-    store.make_partitions(range(start_s, end_s, DAY_S))
-    gaps = {site: _gap(seeded(f"{seed} {site}"), start_s, end_s) for site in sorted(simulated)}
+    store.ensure_partitions(range(start_s, end_s, DAY_S))
+    gaps = {site: _draw_outage(make_rng(f"{seed} {site}"), start_s, end_s) for site in sorted(simulated)}
     total = 0
     for route in routes:
         ids = (agents[route.source], targets[route.target.name])
-        gap, last_s = gaps[route.pair.source], after.get(ids, -1)
-        rows = list(_rows(route, mesh, ids, version, (start_s, end_s), gap, last_s, seed))
+        gap, last_s = gaps[route.pair.source], latest_by_path.get(ids, -1)
+        rows = list(_generate_rows(route, mesh, ids, mesh_version, (start_s, end_s), gap, last_s, seed))
         for first in range(0, len(rows), _ROWS_MAX):
             with store.write() as writer:
                 window_store.add_windows(writer.connection, ids[0], rows[first : first + _ROWS_MAX])
         total += len(rows)
-        progress(len(rows))
+        on_progress(len(rows))
     return total
 
 
-def _rows(
-    route: Route,
+def _generate_rows(
+    route: ProbePath,
     mesh: Mesh,
     ids: tuple[int, int],
     version: int,
@@ -98,28 +98,28 @@ def _rows(
     last_s: int,
     seed: int,
 ) -> Iterator[WindowRow]:
-    rng = seeded(f"{seed} {route.source} {route.target.name}")
-    path = _path(route, mesh, period, seed)
+    rng = make_rng(f"{seed} {route.source} {route.target.name}")
+    path = _draw_path(route, mesh, period, seed)
     for t in range(*period, WINDOW_S):
         if not gap[0] <= t < gap[1]:
-            stats = _stats(rng, path, t)
-            bound = _ERROR if stats.received else None
+            stats = _draw_stats(rng, path, t)
+            bound = _ERROR_BOUND if stats.received else None
             if t > last_s:
-                yield window_row(*ids, t, 1_000, stats, mesh_version=version, batch=None, error_bound=bound)
+                yield build_window_row(*ids, t, 1_000, stats, mesh_version=version, batch=None, error_bound=bound)
 
 
-def _path(route: Route, mesh: Mesh, period: tuple[int, int], seed: int) -> _Path:
+def _draw_path(route: ProbePath, mesh: Mesh, period: tuple[int, int], seed: int) -> _SimulatedPath:
     """Both directions of a pair share the fibre, so they share what is drawn here."""
     a, b = sorted((route.pair.source, route.pair.destination))
-    rng = seeded(f"{seed} {a} {b}")
-    floor_us = propagation.floors(mesh.site(a), mesh.site(b)).glass_ns / 1_000
-    base_us = int(floor_us * rng.uniform(*_ROUTE_FACTOR)) + 150
+    rng = make_rng(f"{seed} {a} {b}")
+    floor_us = propagation.compute_propagation_delay(mesh.get_site(a), mesh.get_site(b)).glass_ns / 1_000
+    base_us = int(floor_us * rng.uniform(*_ROUTE_FACTOR_RANGE)) + 150
     detour_s = rng.randrange(*period)
     episodes = [
-        *_episodes(rng, period, _EPISODE_EVERY_DAYS, _EPISODE_MINUTES, (0, 5)),
-        *_episodes(rng, period, _OUTAGE_EVERY_DAYS, _OUTAGE_MINUTES, (15, PROBES)),
+        *_draw_episodes(rng, period, _EPISODE_EVERY_DAYS, _EPISODE_MINUTES, (0, 5)),
+        *_draw_episodes(rng, period, _OUTAGE_EVERY_DAYS, _OUTAGE_MINUTES, (15, PROBES_PER_WINDOW)),
     ]
-    return _Path(
+    return _SimulatedPath(
         base_us=base_us,
         busy_us=base_us * rng.uniform(0.005, 0.04),
         detour=(detour_s, detour_s + rng.randrange(DAY_S, 4 * DAY_S), int(base_us * rng.uniform(0.02, 0.25))),
@@ -127,7 +127,7 @@ def _path(route: Route, mesh: Mesh, period: tuple[int, int], seed: int) -> _Path
     )
 
 
-def _episodes(
+def _draw_episodes(
     rng: Random, period: tuple[int, int], every_days: float, minutes: float, lost: tuple[int, int]
 ) -> Iterator[tuple[int, int, int]]:
     t = period[0] + rng.expovariate(1 / (every_days * DAY_S))
@@ -137,14 +137,14 @@ def _episodes(
         t = end + rng.expovariate(1 / (every_days * DAY_S))
 
 
-def _gap(rng: Random, start_s: int, end_s: int) -> tuple[int, int]:
+def _draw_outage(rng: Random, start_s: int, end_s: int) -> tuple[int, int]:
     """When the agent of a site was down, for an upgrade or longer: nothing is known of these minutes."""
-    length_s = 60 * rng.choice(_DOWN_MINUTES)
+    length_s = 60 * rng.choice(_AGENT_OUTAGE_MINUTES)
     t = rng.randrange(start_s, max(start_s + 1, end_s - length_s))
     return t, t + length_s
 
 
-def _stats(rng: Random, path: _Path, t: int) -> WindowStats:
+def _draw_stats(rng: Random, path: _SimulatedPath, t: int) -> WindowStats:
     busy_us = path.busy_us * max(0.0, sin(2 * pi * ((t % DAY_S) / DAY_S - 0.25)))
     lost = next((lost for start, end, lost in path.episodes if start <= t < end), None)
     jam_us = 0.0 if lost is None else 0.15 * path.base_us + 900
@@ -155,18 +155,18 @@ def _stats(rng: Random, path: _Path, t: int) -> WindowStats:
     p50_us = min_us + 20 + int(busy_us + jam_us * rng.random() + 15 * rng.random())
     p95_us = p50_us + int(rng.expovariate(1 / (60 + busy_us + jam_us)))
     p99_us = p95_us + int(rng.expovariate(1 / (90 + busy_us)))
-    received = PROBES - lost
+    received = PROBES_PER_WINDOW - lost
     return WindowStats(
-        expected=PROBES,
-        sent=PROBES,
+        expected=PROBES_PER_WINDOW,
+        sent=PROBES_PER_WINDOW,
         received=received,
         min_us=min_us if received else None,
         mean_us=p50_us + (p95_us - p50_us) // 8 if received else None,
-        p50_us=p50_us if lost <= PROBES // 2 else None,
+        p50_us=p50_us if lost <= PROBES_PER_WINDOW // 2 else None,
         p95_us=p95_us if lost <= 3 else None,
         p99_us=p99_us if lost == 0 else None,
         max_us=p99_us if received else None,
         pdv_us=p95_us - min_us if lost <= 3 else None,
-        mean_step_us=(p95_us - min_us) // 3 if received > PROBES // 2 else None,
+        mean_step_us=(p95_us - min_us) // 3 if received > PROBES_PER_WINDOW // 2 else None,
         failures={Failure.TIMEOUT: lost} if lost else {},
     )

@@ -15,54 +15,57 @@ from leadline.wire.batch import BODY_BYTES_MAX
 from leadline_collector.db.group_commit import StoreUnavailableError
 
 #: Batches that are stored at once, a thread each; pages and questions have the other threads of the server.
-STORING_MAX = 32
+CONCURRENT_BATCHES_MAX = 32
 #: Batches that wait for one of those threads. All agents of 500 sites may come back in the same second.
-WAITING_MAX = 512
+QUEUED_BATCHES_MAX = 512
 #: Bodies in memory, as they travelled: 64 of the largest, or 500 agents' minutes of 130 kB.
-ROOM_BYTES = 64 * BODY_BYTES_MAX
+BODY_MEMORY_BYTES = 64 * BODY_BYTES_MAX
 
-Result = TypeVar("Result")
+T = TypeVar("T")
 
 
-class Door:
+class AdmissionController:
     """Lets so many in. ``StoreUnavailableError`` (503 with Retry-After) is what the others hear."""
 
     def __init__(
-        self, storing_max: int = STORING_MAX, waiting_max: int = WAITING_MAX, room_bytes: int = ROOM_BYTES
+        self,
+        concurrent_max: int = CONCURRENT_BATCHES_MAX,
+        queued_max: int = QUEUED_BATCHES_MAX,
+        memory_bytes: int = BODY_MEMORY_BYTES,
     ) -> None:
-        self._threads = anyio.CapacityLimiter(storing_max)
-        self._inside_max = storing_max + waiting_max
-        self._inside = 0
-        self._room_bytes = room_bytes
+        self._thread_limiter = anyio.CapacityLimiter(concurrent_max)
+        self._in_progress_max = concurrent_max + queued_max
+        self._in_progress = 0
+        self._free_bytes = memory_bytes
 
     @property
-    def inside(self) -> int:
+    def in_progress(self) -> int:
         """Batches that are being stored or wait for it."""
-        return self._inside
+        return self._in_progress
 
-    async def run(self, work: Callable[[], Result]) -> Result:
+    async def run(self, work: Callable[[], T]) -> T:
         """What ``work`` returns, done in a thread when one is free."""
-        if self._inside >= self._inside_max:
-            raise StoreUnavailableError(f"{self._inside} batches are waiting already; try again in a few seconds")
-        self._inside += 1
+        if self._in_progress >= self._in_progress_max:
+            raise StoreUnavailableError(f"{self._in_progress} batches are waiting already; try again in a few seconds")
+        self._in_progress += 1
         try:
-            return await anyio.to_thread.run_sync(work, limiter=self._threads)
+            return await anyio.to_thread.run_sync(work, limiter=self._thread_limiter)
         finally:
-            self._inside -= 1
+            self._in_progress -= 1
 
     @contextmanager
-    def held(self) -> Iterator[Callable[[int], None]]:
+    def reserve_memory(self) -> Iterator[Callable[[int], None]]:
         """Call the value with the size of every piece that is kept; the room is free again at the end."""
         total = 0
 
         def keep(size: int) -> None:
             nonlocal total
-            if size > self._room_bytes:
+            if size > self._free_bytes:
                 raise StoreUnavailableError("too many large bodies at once; try again in a few seconds")
-            self._room_bytes -= size
+            self._free_bytes -= size
             total += size
 
         try:
             yield keep
         finally:
-            self._room_bytes += total
+            self._free_bytes += total

@@ -21,7 +21,7 @@ from leadline_collector.auth import key_store
 from leadline_collector.db.engine import StoreUnavailableError
 from leadline_collector.http.problems import REFUSAL_REASONS
 from leadline_collector.ingest import rtt_counters
-from leadline_collector.ingest.rtt_counters import RttCounts
+from leadline_collector.ingest.rtt_counters import RttCounters
 from leadline_collector.live import prometheus
 from leadline_collector.mesh import store as mesh_store
 from leadline_collector.windows import dirty_hours
@@ -33,7 +33,7 @@ MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 #: One series each; a mesh of more agents is watched by the gaps it reports.
 AGENTS_MAX = 2_000
 #: A batch takes milliseconds; a commit on a busy disk up to seconds.
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+DURATION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 BATCHES_PATH = "/api/v1/batches"
 NS_PER_S = 1_000_000_000
 
@@ -42,63 +42,63 @@ class Metrics:
     """The figures of one application."""
 
     def __init__(
-        self, store: Store, clock: Clock, inside: Callable[[], int], pairs_max: int = rtt_counters.PAIRS_MAX
+        self, store: Store, clock: Clock, in_progress: Callable[[], int], pairs_max: int = rtt_counters.PAIRS_MAX
     ) -> None:
-        self.rtts = RttCounts(store, pairs_max)
+        self.rtt_counters = RttCounters(store, pairs_max)
         self.registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(registry=self.registry)
-        self.registry.register(_Stored(store, clock, self.rtts, pairs_max))
-        self._batches = self._counter("batches", "Batches acknowledged.", "result")
-        self._refused = self._counter("batches_refused", "Batches not acknowledged.", "reason")
-        self._windows = self._counter("windows", "Windows stored.")
-        self._samples = self._counter("samples", "Slots of windows stored, lost ones included.")
-        self._bytes = self._counter("batch_bytes", "Bytes of batches stored, as they travelled.")
-        self._enrolments = self._counter("enrolments", "Requests to enrol.", "result")
-        self._seconds = Histogram(
+        self.registry.register(_DatabaseCollector(store, clock, self.rtt_counters, pairs_max))
+        self._batches = self._make_counter("batches", "Batches acknowledged.", "result")
+        self._refused_batches = self._make_counter("batches_refused", "Batches not acknowledged.", "reason")
+        self._windows = self._make_counter("windows", "Windows stored.")
+        self._samples = self._make_counter("samples", "Slots of windows stored, lost ones included.")
+        self._batch_bytes = self._make_counter("batch_bytes", "Bytes of batches stored, as they travelled.")
+        self._enrolments = self._make_counter("enrolments", "Requests to enrol.", "result")
+        self._ingest_duration = Histogram(
             "leadline_ingest_seconds",
             "Time from the head of a POST of a batch to its answer.",
-            buckets=SECONDS,
+            buckets=DURATION_BUCKETS_S,
             registry=self.registry,
         )
         Gauge(
             "leadline_batches_inside", "Batches that are being stored or wait for it.", registry=self.registry
-        ).set_function(inside)
+        ).set_function(in_progress)
         for result in ("stored", "duplicate"):
             self._batches.labels(result)
         for reason in REFUSAL_REASONS.values():
-            self._refused.labels(reason)
+            self._refused_batches.labels(reason)
 
-    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
+    def _make_counter(self, name: str, help_text: str, *labels: str) -> Counter:
         return Counter(f"leadline_{name}", help_text, labels, registry=self.registry)
 
-    def acknowledged(self, windows: int, samples: int, *, size: int, duplicate: bool) -> None:
+    def record_ack(self, windows: int, samples: int, *, byte_count: int, is_duplicate: bool) -> None:
         """A batch of ``size`` bytes is in the store, now or since before."""
-        self._batches.labels("duplicate" if duplicate else "stored").inc()
-        if not duplicate:
+        self._batches.labels("duplicate" if is_duplicate else "stored").inc()
+        if not is_duplicate:
             self._windows.inc(windows)
             self._samples.inc(samples)
-            self._bytes.inc(size)
+            self._batch_bytes.inc(byte_count)
 
-    def answered(self, status: int, seconds: float) -> None:
+    def record_response(self, status: int, seconds: float) -> None:
         """A POST of a batch has its answer."""
-        self._seconds.observe(seconds)
+        self._ingest_duration.observe(seconds)
         if status != 200:
-            self._refused.labels(REFUSAL_REASONS.get(status, "other")).inc()
+            self._refused_batches.labels(REFUSAL_REASONS.get(status, "other")).inc()
 
-    def enrolment(self, status: int) -> None:
+    def record_enrolment(self, status: int) -> None:
         """A request to enrol has its answer."""
         self._enrolments.labels("enrolled" if status == 200 else "refused").inc()
 
-    def text(self) -> bytes:
+    def render(self) -> bytes:
         """The exposition format."""
         return generate_latest(self.registry)
 
 
-class _Stored(Collector):
+class _DatabaseCollector(Collector):
     """Figures that stand in the database; read when somebody asks."""
 
-    def __init__(self, store: Store, clock: Clock, rtts: RttCounts, pairs_max: int) -> None:
-        self._store, self._clock, self._rtts, self._pairs_max = store, clock, rtts, pairs_max
+    def __init__(self, store: Store, clock: Clock, rtt_counters: RttCounters, pairs_max: int) -> None:
+        self._store, self._clock, self._rtt_counters, self._pairs_max = store, clock, rtt_counters, pairs_max
 
     def describe(self) -> Iterable[Metric]:
         """Nothing before the first scrape: the database need not be there yet."""
@@ -108,7 +108,7 @@ class _Stored(Collector):
         yield InfoMetricFamily("leadline_build", "This collector.", {"version": __version__})
         up = GaugeMetricFamily("leadline_database_up", "1 while the database answers.")
         try:
-            found = list(self._of_database())
+            found = list(self._collect_from_database())
         except StoreUnavailableError:
             up.add_metric([], 0)
             yield up
@@ -117,13 +117,13 @@ class _Stored(Collector):
         yield up
         yield from found
 
-    def _of_database(self) -> Iterator[Metric]:
+    def _collect_from_database(self) -> Iterator[Metric]:
         now_s = self._clock.wall_ns() // NS_PER_S
         with self._store.read() as reader:
-            version, mesh_version = reader.schema_version(), mesh_store.load_mesh_version(reader.connection)
-            latest = key_store.latest_windows(reader.connection, AGENTS_MAX)
-            lag_s = dirty_hours.lag_s(reader.connection, now_s)
-            now = list(prometheus.families(reader, now_s, pairs_max=self._pairs_max, agents_max=AGENTS_MAX))
+            version, mesh_version = reader.load_schema_version(), mesh_store.load_mesh_version(reader.connection)
+            latest = key_store.load_latest_windows(reader.connection, AGENTS_MAX)
+            lag_s = dirty_hours.load_lag_s(reader.connection, now_s)
+            now = list(prometheus.collect_metrics(reader, now_s, pairs_max=self._pairs_max, agents_max=AGENTS_MAX))
         yield InfoMetricFamily("leadline_schema", "Version of the database's schema.", {"version": version})
         yield GaugeMetricFamily("leadline_mesh_version", "Version of the mesh in force, 0 for none.", mesh_version)
         yield GaugeMetricFamily(
@@ -138,10 +138,10 @@ class _Stored(Collector):
             age.add_metric([name], max(0, now_s - end_s))
         yield age
         yield from now
-        yield from self._rtts.families()
+        yield from self._rtt_counters.collect_metrics()
 
 
-class Observed:
+class BatchMetricsMiddleware:
     """Measures every POST of a batch from the outside, whatever answers it."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, clock: Clock) -> None:
@@ -155,7 +155,7 @@ class Observed:
 
         async def observed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._metrics.answered(message["status"], (self._clock.monotonic_ns() - begun_ns) / 1e9)
+                self._metrics.record_response(message["status"], (self._clock.monotonic_ns() - begun_ns) / 1e9)
             await send(message)
 
         await self._app(scope, receive, observed)

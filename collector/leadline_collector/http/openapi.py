@@ -22,16 +22,16 @@ from leadline_collector.http.documents import HealthAnswer, MeshText
 from leadline_collector.http.problems import MEDIA_TYPE
 from leadline_verdict.document import VerdictDocument
 
-_REFERENCE = "#/components/schemas/{name}"
+_REF_TEMPLATE = "#/components/schemas/{name}"
 
 #: Every document that goes over the API.
-DOCUMENTS: tuple[type[Struct], ...] = (
+DOCUMENT_TYPES: tuple[type[Struct], ...] = (
     wire.Batch, wire.Ack, control.Plan, control.EnrolRequest, control.EnrolAnswer, control.RotateRequest, control.TokenRequest,
     control.TokenAnswer, control.MeshAnswer, MatrixAnswer, WindowsAnswer, GapsAnswer, ProfilesAnswer, HealthAnswer, MeshText,
     admin.TokensAnswer, admin.AgentsAnswer, admin.RevokedAnswer, admin.AuditAnswer, VerdictDocument,
 )  # fmt: skip
 
-_PROBLEM = {
+_PROBLEM_SCHEMA = {
     "type": "object",
     "required": ["type", "title", "status", "detail"],
     "properties": {
@@ -48,7 +48,7 @@ _PROBLEM = {
 }
 
 
-class JsonAnswer(Response):
+class StructResponse(Response):
     """A Struct as JSON; what a route returns."""
 
     media_type = "application/json"
@@ -57,61 +57,69 @@ class JsonAnswer(Response):
         super().__init__(codec.encode(document), headers=headers)
 
 
-class CsvAnswer(Response):
+class CsvResponse(Response):
     """A file of columns."""
 
     media_type = "text/csv"
 
 
-def answers_with(kind: type[Struct], *problems: int) -> dict[int | str, dict[str, Any]]:
+def json_responses(document_type: type[Struct], *problem_statuses: int) -> dict[int | str, dict[str, Any]]:
     """The ``responses`` of a route that answers with ``kind`` or with one of these problems."""
-    answer = {"description": _summary(kind), "content": {"application/json": {"schema": _reference(kind)}}}
-    return {200: answer, **_problems(*problems)}
+    answer = {
+        "description": _first_doc_line(document_type),
+        "content": {"application/json": {"schema": _make_schema_ref(document_type)}},
+    }
+    return {200: answer, **_problem_responses(*problem_statuses)}
 
 
-def csv_or(description: str, *problems: int) -> dict[int | str, dict[str, Any]]:
+def csv_responses(description: str, *problem_statuses: int) -> dict[int | str, dict[str, Any]]:
     """The ``responses`` of a route that answers with a CSV file or with one of these problems."""
     answer = {"description": description, "content": {"text/csv": {"schema": {"type": "string"}}}}
-    return {200: answer, **_problems(*problems)}
+    return {200: answer, **_problem_responses(*problem_statuses)}
 
 
-def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    problem = {"content": {MEDIA_TYPE: {"schema": {"$ref": _REFERENCE.format(name="Problem")}}}}
+def _problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    problem = {"content": {MEDIA_TYPE: {"schema": {"$ref": _REF_TEMPLATE.format(name="Problem")}}}}
     return {status: {"description": "problem (RFC 9457)", **problem} for status in statuses}
 
 
-def takes(kind: type[Struct], *, required: bool = True) -> dict[str, Any]:
+def json_request_body(document_type: type[Struct], *, required: bool = True) -> dict[str, Any]:
     """The ``openapi_extra`` of a route whose body is a ``kind`` as JSON."""
-    return {"requestBody": {"required": required, "content": {"application/json": {"schema": _reference(kind)}}}}
+    return {
+        "requestBody": {
+            "required": required,
+            "content": {"application/json": {"schema": _make_schema_ref(document_type)}},
+        }
+    }
 
 
-def takes_toml() -> dict[str, Any]:
+def toml_request_body() -> dict[str, Any]:
     """The ``openapi_extra`` of a route whose body is a TOML file."""
     return {"requestBody": {"required": True, "content": {"application/toml": {"schema": {"type": "string"}}}}}
 
 
-def _reference(kind: type[Struct]) -> dict[str, str]:
-    return {"$ref": _REFERENCE.format(name=kind.__name__)}
+def _make_schema_ref(document_type: type[Struct]) -> dict[str, str]:
+    return {"$ref": _REF_TEMPLATE.format(name=document_type.__name__)}
 
 
-def _summary(kind: type[Struct]) -> str:
-    return (kind.__doc__ or "").partition("\n")[0]
+def _first_doc_line(document_type: type[Struct]) -> str:
+    return (document_type.__doc__ or "").partition("\n")[0]
 
 
-def install(app: FastAPI) -> None:
+def install_openapi(app: FastAPI) -> None:
     """Have ``/openapi.json`` describe every document."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _document(app)
+            app.openapi_schema = _build_openapi(app)
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
 
 
-def _document(app: FastAPI) -> dict[str, Any]:
+def _build_openapi(app: FastAPI) -> dict[str, Any]:
     built = get_openapi(title=app.title, version=__version__, description=app.description, routes=app.routes)
-    _, schemas = msgspec.json.schema_components(DOCUMENTS, ref_template=_REFERENCE)
+    _, schemas = msgspec.json.schema_components(DOCUMENT_TYPES, ref_template=_REF_TEMPLATE)
     components = built.setdefault("components", {}).setdefault("schemas", {})
-    components |= schemas | {"Problem": _PROBLEM}
+    components |= schemas | {"Problem": _PROBLEM_SCHEMA}
     return built

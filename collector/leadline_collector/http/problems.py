@@ -84,7 +84,7 @@ def _headers(error: CollectorError) -> dict[str, str]:
             return {}
 
 
-def install(app: FastAPI) -> None:
+def install_error_handlers(app: FastAPI) -> None:
     """Answer every error of the application with a problem document."""
 
     @app.exception_handler(CollectorError)
@@ -110,10 +110,10 @@ def install(app: FastAPI) -> None:
         path = ".".join(str(part) for part in first["loc"])
         return problem_response(422, f"{path}: {first['msg']}", path=path)
 
-    app.add_middleware(LastResort)
+    app.add_middleware(InternalErrorMiddleware)
 
 
-class LastResort:
+class InternalErrorMiddleware:
     """Answers a bug with 500 and an id, and logs the traceback under that id: no inside goes out."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -17,11 +17,11 @@ from fastapi.security.http import HTTPBase
 from starlette.requests import HTTPConnection
 
 from leadline_collector.auth import key_rotation, key_store
-from leadline_collector.auth.key_store import Enrolled
-from leadline_collector.auth.secrets import sha256_of
+from leadline_collector.auth.key_store import AuthenticatedAgent
+from leadline_collector.auth.secrets import hash_secret
 from leadline_collector.errors import UnauthenticatedError
 from leadline_collector.http import sessions
-from leadline_collector.http.app_state import Service, service_of
+from leadline_collector.http.app_state import AppState, get_app_state
 
 
 class _Utf8Basic(HTTPBasic):
@@ -44,17 +44,17 @@ _BEARER = HTTPBearer(scheme_name="bearer", description="the key", auto_error=Fal
 _BASIC = _Utf8Basic(scheme_name="basic", description="the key as the password of any user", auto_error=False)
 
 
-async def _given(
+async def _authorization_digest(
     bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
     basic: Annotated[HTTPBasicCredentials | None, Depends(_BASIC)],
 ) -> bytes | None:
     """SHA-256 of the secret in the Authorization header: a bearer key, or a password with any user name."""
     if bearer is not None:
-        return sha256_of(bearer.credentials)
-    return sha256_of(basic.password) if basic is not None else None
+        return hash_secret(bearer.credentials)
+    return hash_secret(basic.password) if basic is not None else None
 
 
-Given = Annotated[bytes | None, Depends(_given)]
+Given = Annotated[bytes | None, Depends(_authorization_digest)]
 
 
 def public(request: Request) -> None:
@@ -65,43 +65,43 @@ def viewer(request: Request, given: Given) -> None:
     """Who reads: anybody, unless the collector was started with a viewer key; then its holder, a browser that signed in
     with it, and the administrator.
     """
-    service = service_of(request)
-    if service.viewer_sha256 is None or sessions.is_signed_in(request):
+    service = get_app_state(request)
+    if service.viewer_key_sha256 is None or sessions.is_signed_in(request):
         return
-    if not _is_one_of(request, given, service.viewer_sha256):
-        raise _unauthorised('Basic realm="leadline", charset="UTF-8"')
+    if not _has_key_or_admin_key(request, given, service.viewer_key_sha256):
+        raise _make_unauthorised_error('Basic realm="leadline", charset="UTF-8"')
 
 
 def metrics(request: Request, given: Given) -> None:
     """Who scrapes: the holder of the metrics key, which opens nothing else; without such a key, whoever reads."""
-    service = service_of(request)
-    if service.metrics_sha256 is None:
+    service = get_app_state(request)
+    if service.metrics_key_sha256 is None:
         viewer(request, given)
-    elif not _is_one_of(request, given, service.metrics_sha256):
-        raise _unauthorised("Bearer")
+    elif not _has_key_or_admin_key(request, given, service.metrics_key_sha256):
+        raise _make_unauthorised_error("Bearer")
 
 
-def agent(request: Request, given: Given) -> Enrolled:
+def agent(request: Request, given: Given) -> AuthenticatedAgent:
     """An enrolled agent."""
-    service = service_of(request)
+    service = get_app_state(request)
     if given is not None:
         with service.store.read() as reader:
-            found = key_store.holder(reader.connection, given, service.now_s())
+            found = key_store.load_key_owner(reader.connection, given, service.now_s())
         if found is not None:
-            enrolled = Enrolled(
+            enrolled = AuthenticatedAgent(
                 id=found.agent_id,
                 name=found.name,
                 site=found.site,
-                signs=found.signs,
+                requires_signature=found.requires_signature,
                 key_expires_at_s=found.expires_at_s,
             )
-            if found.is_new:
-                key_rotation.confirm(service.store, service.clock, enrolled, given)
+            if found.is_unused:
+                key_rotation.confirm_first_use(service.store, service.clock, enrolled, given)
             return enrolled
-    raise _unauthorised("Bearer")
+    raise _make_unauthorised_error("Bearer")
 
 
-def presented(given: Given) -> bytes:
+def request_key_digest(given: Given) -> bytes:
     """SHA-256 of the key a request came with, which its role has already accepted."""
     assert given is not None
     return given
@@ -109,24 +109,24 @@ def presented(given: Given) -> bytes:
 
 def admin(request: Request, given: Given) -> None:
     """The administrator."""
-    if given is None or not is_admin(service_of(request), given):
-        raise _unauthorised("Bearer")
+    if given is None or not is_admin(get_app_state(request), given):
+        raise _make_unauthorised_error("Bearer")
 
 
-Agent = Annotated[Enrolled, Depends(agent)]
-Presented = Annotated[bytes, Depends(presented)]
+CurrentAgent = Annotated[AuthenticatedAgent, Depends(agent)]
+RequestKeyDigest = Annotated[bytes, Depends(request_key_digest)]
 
 
-def _is_one_of(request: Request, given: bytes | None, sha256: bytes) -> bool:
+def _has_key_or_admin_key(request: Request, given: bytes | None, sha256: bytes) -> bool:
     """True if the key of a request is this one or the administrator's."""
-    return given is not None and (hmac.compare_digest(given, sha256) or is_admin(service_of(request), given))
+    return given is not None and (hmac.compare_digest(given, sha256) or is_admin(get_app_state(request), given))
 
 
-def is_admin(service: Service, sha256: bytes) -> bool:
+def is_admin(app_state: AppState, sha256: bytes) -> bool:
     """True if this is the digest of the administrator's key."""
-    with service.store.read() as reader:
+    with app_state.store.read() as reader:
         return key_store.is_admin_key(reader.connection, sha256)
 
 
-def _unauthorised(challenge: str) -> UnauthenticatedError:
+def _make_unauthorised_error(challenge: str) -> UnauthenticatedError:
     return UnauthenticatedError("this needs a valid key", challenge)

@@ -15,11 +15,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from leadline_collector.config import CollectorConfig
-from leadline_collector.http.app_state import service_of
+from leadline_collector.http.app_state import get_app_state
 
 #: A working day: whoever comes in the morning is asked once.
-SESSION_S = 12 * 3_600
-_PURPOSE = b"leadline session 1"
+SESSION_LIFETIME_S = 12 * 3_600
+_KEY_CONTEXT = b"leadline session 1"
 
 
 def sign(viewer_sha256: bytes, end_s: int) -> str:
@@ -38,29 +38,35 @@ def is_valid(viewer_sha256: bytes, cookie: str, now_s: int) -> bool:
 
 def is_signed_in(request: Request) -> bool:
     """True if a request comes with a session of this collector; False where reading needs no key."""
-    service = service_of(request)
-    cookie = request.cookies.get(_name(service.config))
-    if service.viewer_sha256 is None or cookie is None:
+    service = get_app_state(request)
+    cookie = request.cookies.get(_cookie_name(service.config))
+    if service.viewer_key_sha256 is None or cookie is None:
         return False
-    return is_valid(service.viewer_sha256, cookie, service.now_s())
+    return is_valid(service.viewer_key_sha256, cookie, service.now_s())
 
 
-def begin(response: Response, config: CollectorConfig, viewer_sha256: bytes, now_s: int) -> None:
+def set_session_cookie(response: Response, config: CollectorConfig, viewer_key_sha256: bytes, now_s: int) -> None:
     """Give the browser a session."""
-    value = sign(viewer_sha256, now_s + SESSION_S)
+    value = sign(viewer_key_sha256, now_s + SESSION_LIFETIME_S)
     response.set_cookie(
-        _name(config), value, max_age=SESSION_S, path="/", secure=_is_secure(config), httponly=True, samesite="lax"
+        _cookie_name(config),
+        value,
+        max_age=SESSION_LIFETIME_S,
+        path="/",
+        secure=_is_secure(config),
+        httponly=True,
+        samesite="lax",
     )
 
 
-def end(response: Response, config: CollectorConfig) -> None:
+def delete_session_cookie(response: Response, config: CollectorConfig) -> None:
     """Have the browser forget its session."""
-    response.delete_cookie(_name(config), path="/", secure=_is_secure(config), httponly=True, samesite="lax")
+    response.delete_cookie(_cookie_name(config), path="/", secure=_is_secure(config), httponly=True, samesite="lax")
 
 
 def _signer(viewer_sha256: bytes) -> Signer:
     # Not TimestampSigner: it rejects a cookie signed by a collector with a clock ahead of this one.
-    return Signer(viewer_sha256, salt=_PURPOSE, key_derivation="hmac", digest_method=hashlib.sha256)
+    return Signer(viewer_sha256, salt=_KEY_CONTEXT, key_derivation="hmac", digest_method=hashlib.sha256)
 
 
 def _is_secure(config: CollectorConfig) -> bool:
@@ -68,6 +74,6 @@ def _is_secure(config: CollectorConfig) -> bool:
     return config.tls_cert is not None or config.behind_proxy
 
 
-def _name(config: CollectorConfig) -> str:
+def _cookie_name(config: CollectorConfig) -> str:
     """The prefix has browsers refuse the cookie from another host or without TLS (RFC 6265bis §4.1.3)."""
     return "__Host-leadline" if _is_secure(config) else "leadline"

@@ -15,19 +15,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from leadline.wire import batch as wire
-from leadline_collector.db.transactions import Store, Writer
+from leadline_collector.db.transactions import Store, WriteTransaction
 from leadline_collector.errors import CollectorError, ConflictError, ForbiddenError, InvalidRequestError, TryLaterError
 from leadline_collector.gaps import store as gap_store
-from leadline_collector.gaps.store import Quarantine, ToldGap
-from leadline_collector.ingest.rtt_counters import WindowCounts, window_counts
-from leadline_collector.ingest.window_versions import claims_of, merged_row
+from leadline_collector.gaps.store import Quarantine, ReportedGap
+from leadline_collector.ingest.rtt_counters import WindowCounts, count_window
+from leadline_collector.ingest.window_versions import load_window_versions, merged_row
 from leadline_collector.journal import body_codec
 from leadline_collector.journal import store as journal_store
-from leadline_collector.journal.store import Anchors, BatchKey, BatchSignature, JournalEntry
-from leadline_collector.mesh.store import ActiveTargetCache, Numbered
+from leadline_collector.journal.store import BatchKey, BatchSignature, ClockAnchors, JournalEntry
+from leadline_collector.mesh.store import ActiveTargetCache, NamedId
 from leadline_collector.windows import store as window_store
 from leadline_collector.windows.plausibility import has_plausible_time
-from leadline_collector.windows.rows import WindowRow, series_row
+from leadline_collector.windows.rows import WindowRow, build_series_row
 
 log = logging.getLogger(__name__)
 
@@ -36,46 +36,46 @@ US_PER_S = 1_000_000
 MESH_RETRY_S = 60
 #: Bodies that are inflated and decoded at once: a hostile one takes 70 MB, and the interpreter decodes one at a time
 #: anyway. In threads of their own, because the allocator keeps for every thread what one such body took.
-DECODING_MAX = 2
-_decoders = ThreadPoolExecutor(DECODING_MAX, "decode")
+DECODER_THREADS = 2
+_decoder_pool = ThreadPoolExecutor(DECODER_THREADS, "decode")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
+class DecodedBatch:
     """A batch, ready to be stored. It does not hold on to the decoded document: many may wait for one writer."""
 
     entry: JournalEntry
     #: The place in the batch where each target stands first, those of quarantined windows too.
-    targets: Mapping[str, int]
+    first_index_by_target: Mapping[str, int]
     #: Target and columns of every window that is believed (``windows.series_row``).
     rows: Sequence[tuple[str, WindowRow]]
     quarantine: Quarantine | None
-    gaps: Sequence[ToldGap]
+    gaps: Sequence[ReportedGap]
     #: Slots of the windows, for the figures.
-    samples: int
+    slot_count: int
     #: Of ``rows``, where they are counted.
     counts: Sequence[WindowCounts] = ()
 
     @property
-    def windows(self) -> int:
+    def window_count(self) -> int:
         """Windows in it, quarantined ones too."""
         return len(self.rows) + (self.quarantine.windows if self.quarantine else 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ingested:
+class IngestResult:
     """What became of a POST."""
 
     ack: wire.Ack
-    windows: int
-    samples: int
+    window_count: int
+    slot_count: int
     #: Of the windows that are believed, where they are counted.
     counts: Sequence[WindowCounts]
 
 
-def ingest(
+def ingest_batch(
     store: Store,
-    agent: Numbered,
+    agent: NamedId,
     body: bytes,
     encoding: str,
     received_at_us: int,
@@ -83,18 +83,18 @@ def ingest(
     edges_us: Sequence[int] | None = None,
     *,
     active_targets: ActiveTargetCache | None = None,
-) -> Ingested:
+) -> IngestResult:
     """Store a batch and acknowledge it; CollectorError says why not. ``received_at_us`` is when the body was there.
 
     ``edges_us`` of the histograms its windows are counted for; None where they are not.
     """
-    found = prepared(agent, body, encoding, received_at_us // US_PER_S, signature, edges_us)
-    store.make_partitions({row[0] for _, row in found.rows})  # type: ignore[misc]  # the first column is the time
+    found = decode_batch(agent, body, encoding, received_at_us // US_PER_S, signature, edges_us)
+    store.ensure_partitions({row[0] for _, row in found.rows})  # type: ignore[misc]  # the first column is the time
     targets = active_targets or ActiveTargetCache()
-    batches, is_new, mesh_version = store.transact(lambda writer: store_prepared(writer, found, targets))
+    batches, is_new, mesh_version = store.transact(lambda writer: store_batch(writer, found, targets))
     log.info(
         "batch stored",
-        extra={"agent": agent.name, "seq": found.entry.key.seq, "windows": found.windows, "duplicate": not is_new},
+        extra={"agent": agent.name, "seq": found.entry.key.seq, "windows": found.window_count, "duplicate": not is_new},
     )
     ack = wire.Ack(
         digest=found.entry.sha256.hex(),
@@ -103,55 +103,57 @@ def ingest(
         batches=batches,
         received_at_us=received_at_us,
     )
-    return Ingested(ack=ack, windows=found.windows, samples=found.samples, counts=found.counts)
+    return IngestResult(ack=ack, window_count=found.window_count, slot_count=found.slot_count, counts=found.counts)
 
 
-def prepared(
-    agent: Numbered,
+def decode_batch(
+    agent: NamedId,
     body: bytes,
     encoding: str,
     now_s: int,
     signature: BatchSignature | None = None,
     edges_us: Sequence[int] | None = None,
-) -> Prepared:
+) -> DecodedBatch:
     """Everything about a body that no database is needed for; CollectorError if it is not to be stored."""
-    found = _decoders.submit(_prepared_or_refused, agent, body, encoding, now_s, edges_us).result()
+    found = _decoder_pool.submit(_decode_or_refuse, agent, body, encoding, now_s, edges_us).result()
     if isinstance(found, CollectorError):
         raise found
     return found if signature is None else replace(found, entry=replace(found.entry, signature=signature))
 
 
-def _prepared_or_refused(
-    agent: Numbered, body: bytes, encoding: str, now_s: int, edges_us: Sequence[int] | None
-) -> Prepared | CollectorError:
+def _decode_or_refuse(
+    agent: NamedId, body: bytes, encoding: str, now_s: int, edges_us: Sequence[int] | None
+) -> DecodedBatch | CollectorError:
     """A refusal as a value: its traceback would hold the decoded document until the answer is out (60 MB of a bomb)."""
     try:
-        return _prepared(agent, body_codec.decode_batch(body, encoding), body, now_s, edges_us)
+        return _build_decoded_batch(agent, body_codec.decode_batch(body, encoding), body, now_s, edges_us)
     except CollectorError as refusal:
         refusal.__cause__ = refusal.__context__ = None
         return refusal.with_traceback(None)
 
 
-def _prepared(agent: Numbered, batch: wire.Batch, body: bytes, now_s: int, edges_us: Sequence[int] | None) -> Prepared:
+def _build_decoded_batch(
+    agent: NamedId, batch: wire.Batch, body: bytes, now_s: int, edges_us: Sequence[int] | None
+) -> DecodedBatch:
     if batch.agent != agent.name:
         raise ForbiddenError(f"the key belongs to agent {agent.name!r} and the batch to {batch.agent!r}")
     believed = [one for one in batch.series if has_plausible_time(one.start_s, now_s)]
     targets: dict[str, int] = {}
     for index, one in enumerate(batch.series):
         targets.setdefault(one.target, index)
-    rows = [series_row(one) for one in believed]
-    return Prepared(
-        entry=journal_entry(agent, batch, body, now_s),
-        targets=targets,
+    rows = [build_series_row(one) for one in believed]
+    return DecodedBatch(
+        entry=build_journal_entry(agent, batch, body, now_s),
+        first_index_by_target=targets,
         rows=[(one.target, row) for one, row in zip(believed, rows, strict=True)],
-        quarantine=None if len(believed) == len(batch.series) else _quarantine(batch, now_s),
-        gaps=[_told(gap, now_s) for gap in batch.gaps],
-        samples=sum([len(one.rtt_us) for one in batch.series]),
-        counts=() if edges_us is None else [window_counts(*one, edges_us) for one in zip(believed, rows, strict=True)],
+        quarantine=None if len(believed) == len(batch.series) else _build_quarantine(batch, now_s),
+        gaps=[_to_reported_gap(gap, now_s) for gap in batch.gaps],
+        slot_count=sum([len(one.rtt_us) for one in batch.series]),
+        counts=() if edges_us is None else [count_window(*one, edges_us) for one in zip(believed, rows, strict=True)],
     )
 
 
-def _quarantine(batch: wire.Batch, now_s: int) -> Quarantine:
+def _build_quarantine(batch: wire.Batch, now_s: int) -> Quarantine:
     absurd = [index for index, one in enumerate(batch.series) if not has_plausible_time(one.start_s, now_s)]
     times = [batch.series[index].start_s for index in absurd]
     log.warning("windows in quarantine", extra={"agent": batch.agent, "seq": batch.seq, "windows": len(absurd)})
@@ -164,8 +166,8 @@ def _quarantine(batch: wire.Batch, now_s: int) -> Quarantine:
     )
 
 
-def _told(gap: wire.Gap, now_s: int) -> ToldGap:
-    return ToldGap(
+def _to_reported_gap(gap: wire.Gap, now_s: int) -> ReportedGap:
+    return ReportedGap(
         reason=gap.reason,
         from_s=gap.from_s,
         to_s=gap.to_s,
@@ -173,29 +175,29 @@ def _told(gap: wire.Gap, now_s: int) -> ToldGap:
         first_seq=gap.first_seq,
         last_seq=gap.last_seq,
         epoch=None if gap.epoch is None else bytes.fromhex(gap.epoch),
-        noted_at_s=now_s,
+        recorded_at_s=now_s,
     )
 
 
-def journal_entry(agent: Numbered, batch: wire.Batch, body: bytes, received_at_s: int) -> JournalEntry:
+def build_journal_entry(agent: NamedId, batch: wire.Batch, body: bytes, received_at_s: int) -> JournalEntry:
     """The row of the journal for a body, without its signature."""
     times = [one.start_s for one in batch.series if has_plausible_time(one.start_s, received_at_s)]
     return JournalEntry(
         src_id=agent.id,
-        key=_key(batch),
+        key=_to_batch_key(batch),
         received_at_s=received_at_s,
         sha256=hashlib.sha256(body).digest(),
         mesh_version=batch.mesh_version,
         t_first=min(times, default=None),
         t_last=max(times, default=None),
         body=body,
-        anchors=_anchors(batch),
+        anchors=_read_anchors(batch),
     )
 
 
-def _anchors(batch: wire.Batch) -> Anchors:
+def _read_anchors(batch: wire.Batch) -> ClockAnchors:
     clock = batch.clock
-    return Anchors(
+    return ClockAnchors(
         sealed_at_us=batch.sealed_at_us,
         monotonic_us=batch.monotonic_us,
         boottime_us=batch.boottime_us,
@@ -209,29 +211,29 @@ def _anchors(batch: wire.Batch) -> Anchors:
     )
 
 
-def _key(batch: wire.Batch) -> BatchKey:
+def _to_batch_key(batch: wire.Batch) -> BatchKey:
     return BatchKey(epoch=bytes.fromhex(batch.epoch), seq=batch.seq)
 
 
-def store_prepared(writer: Writer, found: Prepared, targets: ActiveTargetCache) -> tuple[int, bool, int]:
+def store_batch(writer: WriteTransaction, batch: DecodedBatch, targets: ActiveTargetCache) -> tuple[int, bool, int]:
     """Store a batch: batches of its epoch afterwards, whether this one is new, and the mesh in force."""
-    entry = found.entry
+    entry = batch.entry
     window_store.lock_agent(writer.connection, entry.src_id)
     mesh_version, dst_ids = targets.load(writer.connection)
     batches = journal_store.add_batch(writer.connection, entry)
     if batches is None:
-        return _known(writer, entry), False, mesh_version
-    _check_targets(found, dst_ids, mesh_version)
-    if found.quarantine is not None:
-        gap_store.add_quarantine(writer.connection, entry, found.quarantine)
-    gap_store.add_gaps(writer.connection, entry.src_id, entry.key, found.gaps)
-    _store_windows(writer, found, dst_ids)
+        return _check_duplicate(writer, entry), False, mesh_version
+    _check_targets(batch, dst_ids, mesh_version)
+    if batch.quarantine is not None:
+        gap_store.add_quarantine(writer.connection, entry, batch.quarantine)
+    gap_store.add_gaps(writer.connection, entry.src_id, entry.key, batch.gaps)
+    _store_windows(writer, batch, dst_ids)
     return batches, True, mesh_version
 
 
-def _known(writer: Writer, entry: JournalEntry) -> int:
+def _check_duplicate(writer: WriteTransaction, entry: JournalEntry) -> int:
     """Batches of the epoch; 409 if the one of this name has other bytes."""
-    sha256, batches = journal_store.stored(writer.connection, entry.src_id, entry.key)
+    sha256, batches = journal_store.load_batch_digest(writer.connection, entry.src_id, entry.key)
     if sha256 == entry.sha256:
         return batches
     log.error(
@@ -245,15 +247,15 @@ def _known(writer: Writer, entry: JournalEntry) -> int:
     )
 
 
-def _check_targets(found: Prepared, dst_ids: Mapping[str, int], mesh_version: int) -> None:
-    for target, index in found.targets.items():
+def _check_targets(batch: DecodedBatch, dst_ids: Mapping[str, int], mesh_version: int) -> None:
+    for target, index in batch.first_index_by_target.items():
         if target in dst_ids:
             continue
         path = f"series[{index}].target"
-        if found.entry.mesh_version > mesh_version:
+        if batch.entry.mesh_version > mesh_version:
             # The database was restored from before that mesh: the agent must keep what it measured until it is back.
             raise TryLaterError(
-                f"{path}: {target!r} is of mesh version {found.entry.mesh_version}, and {mesh_version} is in force: "
+                f"{path}: {target!r} is of mesh version {batch.entry.mesh_version}, and {mesh_version} is in force: "
                 "was the database restored? Apply the mesh file again",
                 retry_after_s=MESH_RETRY_S,
                 path=path,
@@ -261,13 +263,13 @@ def _check_targets(found: Prepared, dst_ids: Mapping[str, int], mesh_version: in
         raise InvalidRequestError(f"{path}: no mesh ever had a target {target!r}", path=path)
 
 
-def _store_windows(writer: Writer, found: Prepared, dst_ids: Mapping[str, int]) -> None:
-    entry = found.entry
+def _store_windows(writer: WriteTransaction, batch: DecodedBatch, dst_ids: Mapping[str, int]) -> None:
+    entry = batch.entry
     last = (entry.mesh_version, entry.key.epoch, entry.key.seq)
-    rows = [(entry.src_id, dst_ids[target], *columns, *last) for target, columns in found.rows]
+    rows = [(entry.src_id, dst_ids[target], *columns, *last) for target, columns in batch.rows]
     taken = window_store.add_missing_windows(writer.connection, entry.src_id, entry.key, rows)
     if taken:
-        claims = claims_of(writer, entry.src_id, taken, dst_ids)
+        claims = load_window_versions(writer, entry.src_id, taken, dst_ids)
         window_store.delete_windows(writer.connection, entry.src_id, taken)
         window_store.add_windows(
             writer.connection,

@@ -22,32 +22,32 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from leadline.model import Failure
 from leadline.wire.batch import Series
 from leadline_collector.db.tables import FAILURE_COLUMNS
-from leadline_collector.db.transactions import Reader, Store
+from leadline_collector.db.transactions import ReadTransaction, Store
 from leadline_collector.mesh import service as mesh_service
 from leadline_collector.mesh import store as mesh_store
 from leadline_collector.mesh.paths import PairNames
 from leadline_collector.rollup import profile_revisions
-from leadline_collector.windows.rows import COLUMNS, WindowRow
+from leadline_collector.windows.rows import WINDOW_COLUMNS, WindowRow
 
 #: Directed pairs with figures, the first by name: 22 series each, and as many again a profile in ``now.figures``.
 PAIRS_MAX = 1_000
 #: Limits that are edges, the smallest first. The whole catalogue has six on round trips.
 LIMITS_MAX = 10
 #: Edges that only give the histogram its shape.
-SHAPE_US = (100, 1_000, 10_000, 100_000, 1_000_000)
+BASE_EDGES_US = (100, 1_000, 10_000, 100_000, 1_000_000)
 US_PER_S = 1_000_000
 
-LOSSES = tuple(failure for failure in Failure if failure.is_loss)
-_NOTHING_LOST = (0,) * len(LOSSES)
+LOSS_FAILURES = tuple(failure for failure in Failure if failure.is_loss)
+_ZERO_LOSSES = (0,) * len(LOSS_FAILURES)
 
 
-def _of_row(*names: str) -> Callable[[WindowRow], Any]:
+def _make_column_getter(*names: str) -> Callable[[WindowRow], Any]:
     """What takes these columns out of a ``windows.series_row``, which has neither source nor destination."""
-    return itemgetter(*(COLUMNS.index(name) - 2 for name in names))
+    return itemgetter(*(WINDOW_COLUMNS.index(name) - 2 for name in names))
 
 
-_FIGURES = _of_row("sent", "received", "min_us", "max_us")
-_LOST = _of_row(*(FAILURE_COLUMNS[failure] for failure in LOSSES))
+_get_summary = _make_column_getter("sent", "received", "min_us", "max_us")
+_get_losses = _make_column_getter(*(FAILURE_COLUMNS[failure] for failure in LOSS_FAILURES))
 
 
 class WindowCounts(NamedTuple):
@@ -56,24 +56,24 @@ class WindowCounts(NamedTuple):
     target: str
     sent: int
     #: In the order of ``LOSSES``.
-    lost: Sequence[int]
+    loss_counts: Sequence[int]
     sum_us: int
     #: Bucket and how many replies it has; those without any are left out.
     buckets: Sequence[tuple[int, int]]
 
 
-def window_counts(series: Series, row: WindowRow, edges_us: Sequence[int]) -> WindowCounts:
+def count_window(series: Series, row: WindowRow, edges_us: Sequence[int]) -> WindowCounts:
     """Count a window; ``row`` is its ``windows.series_row``. 2 µs where all replies are in one bucket, as most are."""
-    sent, received, least_us, most_us = _FIGURES(row)
-    lost = _NOTHING_LOST if sent == received else _LOST(row)
+    sent, received, least_us, most_us = _get_summary(row)
+    lost = _ZERO_LOSSES if sent == received else _get_losses(row)
     if not received:
         return WindowCounts(series.target, sent, lost, 0, ())
     first, last = bisect_left(edges_us, least_us), bisect_left(edges_us, most_us)
-    buckets = ((first, received),) if first == last else _buckets(series, edges_us, first, last)
+    buckets = ((first, received),) if first == last else _count_buckets(series, edges_us, first, last)
     return WindowCounts(series.target, sent, lost, sum(filter(None, series.rtt_us)), buckets)
 
 
-def _buckets(series: Series, edges_us: Sequence[int], first: int, last: int) -> Sequence[tuple[int, int]]:
+def _count_buckets(series: Series, edges_us: Sequence[int], first: int, last: int) -> Sequence[tuple[int, int]]:
     """Where the least reply is in one bucket and the largest in another."""
     ordered = sorted([rtt for rtt in series.rtt_us if rtt is not None])
     ends = [0, *(bisect_right(ordered, edge_us) for edge_us in edges_us[first:last]), len(ordered)]
@@ -81,7 +81,7 @@ def _buckets(series: Series, edges_us: Sequence[int], first: int, last: int) -> 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
+class CounterScope:
     """What is counted: it follows from the mesh in force."""
 
     mesh_version: int
@@ -89,109 +89,111 @@ class Scope:
     #: In the order of their names.
     pairs: tuple[PairNames, ...]
     #: Site of every target.
-    site_of: Mapping[str, str]
+    site_by_target: Mapping[str, str]
     #: Pairs and limits that are left out.
-    pairs_cut: int
-    limits_cut: int
+    omitted_pairs: int
+    omitted_limits: int
 
 
-def scope(reader: Reader, pairs_max: int) -> Scope:
+def load_scope(reader: ReadTransaction, pairs_max: int) -> CounterScope:
     """As the mesh in force has it; nothing without one."""
-    version, mesh = mesh_service.in_force(reader) or (0, None)
+    version, mesh = mesh_service.load_active_mesh(reader) or (0, None)
     names = sorted((pair.source, pair.destination) for pair in mesh.pairs) if mesh else []
-    limits = limits_us(profile_revisions.wanted(reader).values())
-    return Scope(
+    limits = list_limits_us(profile_revisions.load_active_profiles(reader).values())
+    return CounterScope(
         mesh_version=version,
-        edges_us=tuple(sorted({*SHAPE_US, *limits[:LIMITS_MAX]})),
+        edges_us=tuple(sorted({*BASE_EDGES_US, *limits[:LIMITS_MAX]})),
         pairs=tuple(names[:pairs_max]),
-        site_of={target.name: target.site for target in mesh_store.load_targets(reader.connection)},
-        pairs_cut=max(0, len(names) - pairs_max),
-        limits_cut=max(0, len(limits) - LIMITS_MAX),
+        site_by_target={target.name: target.site for target in mesh_store.load_targets(reader.connection)},
+        omitted_pairs=max(0, len(names) - pairs_max),
+        omitted_limits=max(0, len(limits) - LIMITS_MAX),
     )
 
 
-def limits_us(profiles: Collection[str]) -> list[int]:
+def list_limits_us(profiles: Collection[str]) -> list[int]:
     """The limits these profiles put on a round trip, peaks that are allowed included; each once, ascending."""
-    found = [one for profile in profiles for one in profile_revisions.criteria(profile) if one.bounds_rtt]
-    peaks = {one.peak_us for one in found if one.peak_us is not None}
+    found = [one for profile in profiles for one in profile_revisions.get_criteria(profile) if one.is_rtt_limit]
+    peaks = {one.peak_limit_us for one in found if one.peak_limit_us is not None}
     return sorted({one.limit_us for one in found} | peaks)
 
 
 @dataclass(slots=True, kw_only=True)
-class _Counts:
+class _PairCounters:
     """A pair since the process began."""
 
     #: Replies in each bucket; the last has those beyond every edge.
     buckets: list[int]
     sum_us: int = 0
     sent: int = 0
-    lost: list[int] = field(default_factory=lambda: [0] * len(LOSSES))
+    loss_counts: list[int] = field(default_factory=lambda: [0] * len(LOSS_FAILURES))
 
-    def add(self, window: WindowCounts) -> None:
+    def add_window(self, window: WindowCounts) -> None:
         self.sum_us += window.sum_us
         self.sent += window.sent
         for bucket, count in window.buckets:
             self.buckets[bucket] += count
-        if window.lost is not _NOTHING_LOST:
-            self.lost = [one + more for one, more in zip(self.lost, window.lost, strict=True)]
+        if window.loss_counts is not _ZERO_LOSSES:
+            self.loss_counts = [one + more for one, more in zip(self.loss_counts, window.loss_counts, strict=True)]
 
 
-class RttCounts:
+class RttCounters:
     """The counts of one process. Safe for several threads."""
 
     def __init__(self, store: Store, pairs_max: int) -> None:
         self._store, self._pairs_max = store, pairs_max
-        self._guard = threading.Lock()
+        self._counts_lock = threading.Lock()
         #: Held while the scope is read.
-        self._taking_up = threading.Lock()
-        self._scope: Scope | None = None
-        self._counts: dict[PairNames, _Counts] = {}
+        self._scope_lock = threading.Lock()
+        self._scope: CounterScope | None = None
+        self._counts: dict[PairNames, _PairCounters] = {}
 
-    def edges_us(self) -> Sequence[int]:
+    def get_edges_us(self) -> Sequence[int]:
         """What windows are to be counted by."""
-        return (self._scope or self._taken_up(0)).edges_us
+        return (self._scope or self._get_scope(0)).edges_us
 
-    def add(self, source: str, mesh_version: int, windows: Sequence[WindowCounts], edges_us: Sequence[int]) -> None:
+    def add_windows(
+        self, source: str, mesh_version: int, windows: Sequence[WindowCounts], edges_us: Sequence[int]
+    ) -> None:
         """A batch of an agent of this site is stored; ``mesh_version`` is in force.
 
         Nothing is counted of one that was under way while the edges changed.
         """
         now = self._scope
         if now is None or now.mesh_version != mesh_version:
-            now = self._taken_up(mesh_version)
-        with self._guard:
+            now = self._get_scope(mesh_version)
+        with self._counts_lock:
             if now is not self._scope or now.edges_us != tuple(edges_us):
                 return
             for window in windows:
-                counts = self._counts.get((source, now.site_of.get(window.target, "")))
+                counts = self._counts.get((source, now.site_by_target.get(window.target, "")))
                 if counts is not None:
-                    counts.add(window)
+                    counts.add_window(window)
 
-    def _taken_up(self, mesh_version: int) -> Scope:
+    def _get_scope(self, mesh_version: int) -> CounterScope:
         """What is to be counted under this mesh or a later one: read once, whoever asks meanwhile waits."""
-        with self._taking_up:
+        with self._scope_lock:
             if self._scope is not None and self._scope.mesh_version >= mesh_version:
                 return self._scope
-            return self._read()
+            return self._reload_scope()
 
-    def _read(self) -> Scope:
+    def _reload_scope(self) -> CounterScope:
         """Read what is to be counted, and go on with the counts of pairs that stay, if their edges do."""
         with self._store.read() as reader:
-            fresh = scope(reader, self._pairs_max)
+            fresh = load_scope(reader, self._pairs_max)
         if not fresh.mesh_version:
             # Nothing is counted before the first mesh, whose limits are the edges.
             return fresh
-        with self._guard:
+        with self._counts_lock:
             if self._scope is not None and self._scope.edges_us != fresh.edges_us:
                 self._counts = {}
             empty = [0] * (len(fresh.edges_us) + 1)
-            self._counts = {pair: self._counts.get(pair) or _Counts(buckets=empty.copy()) for pair in fresh.pairs}
+            self._counts = {pair: self._counts.get(pair) or _PairCounters(buckets=empty.copy()) for pair in fresh.pairs}
             self._scope = fresh
         return fresh
 
-    def families(self) -> Iterator[Metric]:
+    def collect_metrics(self) -> Iterator[Metric]:
         """As Prometheus reads them. Every pair has its series from the first scrape on, at 0."""
-        now = self._scope or self._taken_up(0)
+        now = self._scope or self._get_scope(0)
         rtt = HistogramMetricFamily(
             "leadline_rtt_seconds",
             "Round trips of probes stored by this process, lost ones not among them; limits in use are edges.",
@@ -203,20 +205,20 @@ class RttCounts:
         lost = CounterMetricFamily(
             "leadline_probes_lost", "Probes sent that have no valid reply.", labels=["source", "destination", "reason"]
         )
-        with self._guard:
+        with self._counts_lock:
             now = self._scope or now
             edges = [*(repr(edge_us / US_PER_S) for edge_us in now.edges_us), "+Inf"]
             for pair, counts in self._counts.items():
                 buckets = list(zip(edges, accumulate(counts.buckets), strict=True))
                 rtt.add_metric(pair, buckets, counts.sum_us / US_PER_S)
                 sent.add_metric(pair, counts.sent)
-                for failure, count in zip(LOSSES, counts.lost, strict=True):
+                for failure, count in zip(LOSS_FAILURES, counts.loss_counts, strict=True):
                     lost.add_metric([*pair, failure.value], count)
-            cut = {"pairs": now.pairs_cut, "limits": now.limits_cut}
-        yield from (rtt, sent, lost, _cut(cut))
+            cut = {"pairs": now.omitted_pairs, "limits": now.omitted_limits}
+        yield from (rtt, sent, lost, _build_omitted_metric(cut))
 
 
-def _cut(counts: Mapping[str, int]) -> Metric:
+def _build_omitted_metric(counts: Mapping[str, int]) -> Metric:
     """Tells when a bound left something out."""
     family = GaugeMetricFamily(
         "leadline_metrics_left_out", "Pairs and limits that have no series because there are too many.", labels=["what"]

@@ -22,31 +22,31 @@ from leadline.errors import ConfigError, UnavailableError
 from leadline.wire import signing
 from leadline.wire.batch import Batch
 from leadline_collector.auth import signing_key_store
-from leadline_collector.auth.signatures import is_signed_by
+from leadline_collector.auth.signatures import is_valid_signature
 from leadline_collector.auth.signing_key_store import SigningKey
 from leadline_collector.db import schema
 from leadline_collector.db.engine import StoreUnavailableError
-from leadline_collector.db.transactions import Reader
+from leadline_collector.db.transactions import ReadTransaction
 from leadline_collector.errors import CollectorError
 from leadline_collector.ingest import batch_store
 from leadline_collector.journal import body_codec
 from leadline_collector.journal import store as journal_store
-from leadline_collector.journal.store import Anchors, BatchKey, JournalEntry
+from leadline_collector.journal.store import BatchKey, ClockAnchors, JournalEntry
 from leadline_collector.mesh import store as mesh_store
-from leadline_collector.mesh.store import Numbered
+from leadline_collector.mesh.store import NamedId
 
 #: Batches of one transaction: a second or two, so that the log of SQLite does not grow meanwhile.
-PAGE = 1_000
+BATCHES_PER_TRANSACTION = 1_000
 #: Faults that are listed; a journal with more was not damaged by accident, and all are counted.
-LISTED_MAX = 1_000
+FINDINGS_MAX = 1_000
 #: A batch whose head came before a signing key was registered may be received this much after it (30 s for the body).
-REGISTRATION_S = 60
+REGISTRATION_GRACE_S = 60
 
 #: What opens a transaction (``db.reading``).
-Reading = Callable[[], AbstractContextManager[Connection]]
+OpenTransaction = Callable[[], AbstractContextManager[Connection]]
 
 
-class Fault(StrEnum):
+class JournalFault(StrEnum):
     """What can be wrong with a batch of the journal. The list is closed."""
 
     #: The body is not what was received: other bytes than the digest's.
@@ -67,87 +67,93 @@ class Fault(StrEnum):
 class TrustedKey:
     """A public key that did not come out of the database. ``since_s``: what is older need not be signed."""
 
-    public: bytes
+    public_key: bytes
     since_s: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class VerificationFinding:
     """What is wrong with one batch."""
 
     agent: str
     epoch: str
     seq: int
     received_at_s: int
-    fault: Fault
+    fault: JournalFault
     detail: str
 
 
 @dataclass(slots=True, kw_only=True)
-class Tally:
+class VerificationCounts:
     """What was looked at so far."""
 
     #: Batches there were at the beginning.
-    total: int
+    batches_total: int
     batches: int = 0
     bytes: int = 0
     #: Batches whose body retention took: nothing can be said of them but that they were there.
-    gone: int = 0
-    signed: int = 0
-    faults: Counter[Fault] = field(default_factory=Counter)
+    without_body: int = 0
+    signed_batches: int = 0
+    fault_counts: Counter[JournalFault] = field(default_factory=Counter)
     #: Batches with any fault.
-    bad: int = 0
+    faulty_batches: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Keys:
+class AgentKeys:
     """The keys of one agent."""
 
     #: Those its batches may be signed with, by number.
-    good: Mapping[int, SigningKey]
+    accepted_by_id: Mapping[int, SigningKey]
     #: Half-open times, by the collector's clock, in which a batch must be signed.
-    signing: Sequence[tuple[int, int | None]]
+    signing_intervals: Sequence[tuple[int, int | None]]
     #: What is newer must be signed, whatever the database says; None where the caller brought no key.
-    signed_since_s: int | None
+    must_sign_since_s: int | None
 
 
-def verify(
-    read: Reading, name: str | None, trusted: Mapping[str, Sequence[TrustedKey]], progress: Callable[[Tally], None]
-) -> tuple[Tally, list[Finding]]:
+def verify_journal(
+    open_transaction: OpenTransaction,
+    name: str | None,
+    trusted_keys: Mapping[str, Sequence[TrustedKey]],
+    on_progress: Callable[[VerificationCounts], None],
+) -> tuple[VerificationCounts, list[VerificationFinding]]:
     """Look at the journal of one agent, or of all; the count, and what is wrong, the first ``LISTED_MAX`` of it."""
-    with read() as connection:
+    with open_transaction() as connection:
         _check_schema(connection)
         agents = {one.id: one for one in mesh_store.load_agents(connection)}
-        known = signing_key_store.every(connection)
-        src_id = _number(agents, name)
-        tally, findings = Tally(total=journal_store.count(connection, src_id)), list[Finding]()
-    keys = {number: keys_of(one, known, trusted.get(one.name)) for number, one in agents.items()}
+        known = signing_key_store.load_all_keys(connection)
+        src_id = _find_agent_id(agents, name)
+        tally, findings = (
+            VerificationCounts(batches_total=journal_store.count_batches(connection, src_id)),
+            list[VerificationFinding](),
+        )
+    keys = {number: select_agent_keys(one, known, trusted_keys.get(one.name)) for number, one in agents.items()}
     after: tuple[int, BatchKey] | None = None
     while True:
         seen = tally.batches
-        with read() as connection:
-            for entry in journal_store.entries(connection, src_id, after, PAGE):
-                found = _counted(entry, agents[entry.src_id], keys[entry.src_id], tally)
-                findings += found[: LISTED_MAX - len(findings)]
+        with open_transaction() as connection:
+            for entry in journal_store.read_entries(connection, src_id, after, BATCHES_PER_TRANSACTION):
+                found = _examine_and_count(entry, agents[entry.src_id], keys[entry.src_id], tally)
+                findings += found[: FINDINGS_MAX - len(findings)]
                 after = (entry.src_id, entry.key)
-        progress(tally)
-        if tally.batches - seen < PAGE:
+        on_progress(tally)
+        if tally.batches - seen < BATCHES_PER_TRANSACTION:
             return tally, findings
 
 
 def _check_schema(connection: Connection) -> None:
     try:
-        version = Reader(connection).schema_version()
+        version = ReadTransaction(connection).load_schema_version()
     except (StoreUnavailableError, DatabaseError) as error:
         raise UnavailableError(f"this is no database of a collector: {error}") from error
-    if version != schema.head():
+    if version != schema.get_head_revision():
         raise UnavailableError(
-            f"the database has schema version {version} and this program needs {schema.head()}: "
+            f"the database has schema version {version} and this program needs {schema.get_head_revision()}: "
             "run `leadline collector migrate`, or the program that is as new as the database"
         )
 
 
-def _number(agents: Mapping[int, Numbered], name: str | None) -> int | None:
+def _find_agent_id(agents: Mapping[int, NamedId], name: str | None) -> int | None:
     if name is None:
         return None
     found = next((one.id for one in agents.values() if one.name == name), None)
@@ -156,21 +162,25 @@ def _number(agents: Mapping[int, Numbered], name: str | None) -> int | None:
     return found
 
 
-def keys_of(agent: Numbered, known: Sequence[SigningKey], trusted: Sequence[TrustedKey] | None) -> Keys:
+def select_agent_keys(
+    agent: NamedId, all_keys: Sequence[SigningKey], trusted_keys: Sequence[TrustedKey] | None
+) -> AgentKeys:
     """Which keys of the database count for an agent: all of its own, or those that trusted ones vouch for."""
-    own = [key for key in known if key.agent_id == agent.id]
-    signing = _periods([(key.created_at_s, key.retired_at_s) for key in own])
-    if trusted is None:
-        return Keys(good={key.id: key for key in own}, signing=signing, signed_since_s=None)
-    anchors = {one.public for one in trusted}
+    own = [key for key in all_keys if key.agent_id == agent.id]
+    signing = _merge_lifetimes([(key.created_at_s, key.retired_at_s) for key in own])
+    if trusted_keys is None:
+        return AgentKeys(accepted_by_id={key.id: key for key in own}, signing_intervals=signing, must_sign_since_s=None)
+    anchors = {one.public_key for one in trusted_keys}
     good: dict[int, SigningKey] = {}
     for key in own:  # in the order of their making: an endorser stands before what it endorsed
-        if key.public in anchors or _is_endorsed(agent.name, key, good):
+        if key.public_key in anchors or _is_endorsed(agent.name, key, good):
             good[key.id] = key
-    return Keys(good=good, signing=signing, signed_since_s=min(one.since_s for one in trusted))
+    return AgentKeys(
+        accepted_by_id=good, signing_intervals=signing, must_sign_since_s=min(one.since_s for one in trusted_keys)
+    )
 
 
-def _periods(lives: Sequence[tuple[int, int | None]]) -> list[tuple[int, int | None]]:
+def _merge_lifetimes(lives: Sequence[tuple[int, int | None]]) -> list[tuple[int, int | None]]:
     """The times in which at least one key lived: one that replaces another leaves no hole."""
     periods: list[tuple[int, int | None]] = []
     for begin_s, end_s in sorted(lives, key=lambda life: life[0]):
@@ -182,23 +192,25 @@ def _periods(lives: Sequence[tuple[int, int | None]]) -> list[tuple[int, int | N
     return periods
 
 
-def _is_endorsed(agent: str, key: SigningKey, good: Mapping[int, SigningKey]) -> bool:
-    by = None if key.endorsed_by is None else good.get(key.endorsed_by)
+def _is_endorsed(agent: str, key: SigningKey, accepted_by_id: Mapping[int, SigningKey]) -> bool:
+    by = None if key.endorser_id is None else accepted_by_id.get(key.endorser_id)
     if by is None or key.endorsement is None:
         return False
-    return is_signed_by(by.public, key.endorsement, signing.key_message(agent, key.public))
+    return is_valid_signature(by.public_key, key.endorsement, signing.build_key_message(agent, key.public_key))
 
 
-def _counted(entry: JournalEntry, agent: Numbered, keys: Keys, tally: Tally) -> list[Finding]:
-    found = list(examine(entry, agent, keys))
-    tally.batches += 1
-    tally.bytes += len(entry.body)
-    tally.gone += not entry.body
-    tally.signed += entry.signature is not None
-    tally.bad += bool(found)
-    tally.faults.update(fault for fault, _ in found)
+def _examine_and_count(
+    entry: JournalEntry, agent: NamedId, keys: AgentKeys, counts: VerificationCounts
+) -> list[VerificationFinding]:
+    found = list(examine_batch(entry, agent, keys))
+    counts.batches += 1
+    counts.bytes += len(entry.body)
+    counts.without_body += not entry.body
+    counts.signed_batches += entry.signature is not None
+    counts.faulty_batches += bool(found)
+    counts.fault_counts.update(fault for fault, _ in found)
     return [
-        Finding(
+        VerificationFinding(
             agent=agent.name,
             epoch=entry.key.epoch.hex(),
             seq=entry.key.seq,
@@ -210,54 +222,60 @@ def _counted(entry: JournalEntry, agent: Numbered, keys: Keys, tally: Tally) -> 
     ]
 
 
-def examine(entry: JournalEntry, agent: Numbered, keys: Keys) -> Iterator[tuple[Fault, str]]:
+def examine_batch(entry: JournalEntry, agent: NamedId, keys: AgentKeys) -> Iterator[tuple[JournalFault, str]]:
     """What is wrong with one batch; nothing is looked at where the body is gone."""
     if not entry.body:
         return
     if hashlib.sha256(entry.body).digest() != entry.sha256:
-        yield Fault.BODY, "the body has another digest than the one that was acknowledged"
+        yield JournalFault.BODY, "the body has another digest than the one that was acknowledged"
     batch: Batch | None = None
     try:
         batch = body_codec.decode_stored_batch(entry.body)
     except CollectorError as problem:
-        yield Fault.UNREADABLE, f"the body is no batch: {problem.detail}"
-    if batch is not None and (differing := _differing(entry, agent, batch)):
-        yield Fault.ROW, f"the body says something else of {', '.join(differing)}"
+        yield JournalFault.UNREADABLE, f"the body is no batch: {problem.detail}"
+    if batch is not None and (differing := _find_different_columns(entry, agent, batch)):
+        yield JournalFault.ROW, f"the body says something else of {', '.join(differing)}"
     if entry.signature is None:
         if _must_be_signed(entry, batch, keys):
-            yield Fault.UNSIGNED, "there is no signature, and the agent signed at that time"
-    elif (key := keys.good.get(entry.signature.key_id)) is None:
-        yield Fault.KEY, f"signed with key {entry.signature.key_id}, which is none of the agent's that are trusted"
-    elif not is_signed_by(key.public, entry.signature.signature, signing.batch_message(entry.body)):
-        yield Fault.SIGNATURE, f"the signature is not that of key {signing.key_id(key.public)} over this body"
+            yield JournalFault.UNSIGNED, "there is no signature, and the agent signed at that time"
+    elif (key := keys.accepted_by_id.get(entry.signature.key_id)) is None:
+        yield (
+            JournalFault.KEY,
+            f"signed with key {entry.signature.key_id}, which is none of the agent's that are trusted",
+        )
+    elif not is_valid_signature(key.public_key, entry.signature.signature, signing.build_batch_message(entry.body)):
+        yield (
+            JournalFault.SIGNATURE,
+            f"the signature is not that of key {signing.derive_key_id(key.public_key)} over this body",
+        )
 
 
-def _differing(entry: JournalEntry, agent: Numbered, batch: Batch) -> list[str]:
+def _find_different_columns(entry: JournalEntry, agent: NamedId, batch: Batch) -> list[str]:
     """The columns that ingest would write otherwise for this body."""
     if batch.agent != agent.name:
         return ["agent"]
-    written = batch_store.journal_entry(agent, batch, entry.body, entry.received_at_s)
-    if entry.anchors == _BEFORE_ANCHORS:
+    written = batch_store.build_journal_entry(agent, batch, entry.body, entry.received_at_s)
+    if entry.anchors == _NO_ANCHORS:
         written = replace(written, anchors=entry.anchors)
-    return [name for name in _COMPARED if getattr(written, name) != getattr(entry, name)]
+    return [name for name in _COMPARED_FIELDS if getattr(written, name) != getattr(entry, name)]
 
 
 #: Of a row that was stored before these columns were there (migration 0002).
-_BEFORE_ANCHORS = Anchors(sealed_at_us=None, monotonic_us=None)
-_COMPARED = ("key", "mesh_version", "t_first", "t_last", "anchors")
+_NO_ANCHORS = ClockAnchors(sealed_at_us=None, monotonic_us=None)
+_COMPARED_FIELDS = ("key", "mesh_version", "t_first", "t_last", "anchors")
 
 
-def _must_be_signed(entry: JournalEntry, batch: Batch | None, keys: Keys) -> bool:
+def _must_be_signed(entry: JournalEntry, batch: Batch | None, keys: AgentKeys) -> bool:
     """By the time of what it claims for keys that were brought, for the rest by the time at which it came."""
-    if keys.signed_since_s is not None:
-        return _claimed_s(entry, batch) >= keys.signed_since_s
+    if keys.must_sign_since_s is not None:
+        return _get_latest_time_s(entry, batch) >= keys.must_sign_since_s
     return any(
-        begin_s + REGISTRATION_S < entry.received_at_s and (end_s is None or entry.received_at_s < end_s)
-        for begin_s, end_s in keys.signing
+        begin_s + REGISTRATION_GRACE_S < entry.received_at_s and (end_s is None or entry.received_at_s < end_s)
+        for begin_s, end_s in keys.signing_intervals
     )
 
 
-def _claimed_s(entry: JournalEntry, batch: Batch | None) -> int:
+def _get_latest_time_s(entry: JournalEntry, batch: Batch | None) -> int:
     """The latest time a batch says something of."""
     if batch is None:
         return entry.received_at_s

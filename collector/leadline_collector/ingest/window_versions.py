@@ -7,23 +7,23 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from leadline.model import Window
-from leadline.statistics import window_statistics
+from leadline.statistics import compute_window_stats
 from leadline.wire import batch as wire
-from leadline_collector.db.transactions import Writer
+from leadline_collector.db.transactions import WriteTransaction
 from leadline_collector.journal import body_codec
 from leadline_collector.journal import store as journal_store
 from leadline_collector.journal.store import BatchKey
 from leadline_collector.rollup import chunk_store
 from leadline_collector.windows import store as window_store
 from leadline_collector.windows.dirty_hours import HOUR_S
-from leadline_collector.windows.merge import merged
+from leadline_collector.windows.merge import merge_windows
 from leadline_collector.windows.plausibility import has_plausible_time
-from leadline_collector.windows.rows import WindowRow, window_row
+from leadline_collector.windows.rows import WindowRow, build_window_row
 from leadline_collector.windows.store import Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class WindowVersion:
     """What one batch says of one window."""
 
     sealed_at_us: int
@@ -32,58 +32,68 @@ class Claim:
     window: Window
 
     @property
-    def order(self) -> tuple[int, bytes, int]:
+    def sort_key(self) -> tuple[int, bytes, int]:
         """The order of sealing, the same whatever the order of arrival."""
         return self.sealed_at_us, self.key.epoch, self.key.seq
 
 
-def claims_of(
-    writer: Writer, src_id: int, taken: Set[Place], dst_ids: Mapping[str, int]
-) -> Mapping[Place, Sequence[Claim]]:
+def load_window_versions(
+    writer: WriteTransaction, src_id: int, window_keys: Set[Place], dst_ids: Mapping[str, int]
+) -> Mapping[Place, Sequence[WindowVersion]]:
     """What the journal says of these windows, the batch that is being stored included."""
-    claims: defaultdict[Place, list[Claim]] = defaultdict(list)
+    claims: defaultdict[Place, list[WindowVersion]] = defaultdict(list)
     read: set[BatchKey] = set()
-    for t in sorted({t for _, t in taken}):
-        for key, received_at_s, body in journal_store.bodies(writer.connection, src_id, t):
+    for t in sorted({t for _, t in window_keys}):
+        for key, received_at_s, body in journal_store.read_bodies(writer.connection, src_id, t):
             if key not in read:
                 read.add(key)
-                for place, claim in _claims(body_codec.decode_stored_batch(body), received_at_s, dst_ids):
-                    if place in taken:
+                for place, claim in _iter_versions(body_codec.decode_stored_batch(body), received_at_s, dst_ids):
+                    if place in window_keys:
                         claims[place].append(claim)
-    _add_stored(writer, src_id, taken, dst_ids, claims)
+    _add_chunk_versions(writer, src_id, window_keys, dst_ids, claims)
     return claims
 
 
-def _add_stored(
-    writer: Writer, src_id: int, taken: Set[Place], dst_ids: Mapping[str, int], claims: Mapping[Place, list[Claim]]
+def _add_chunk_versions(
+    writer: WriteTransaction,
+    src_id: int,
+    window_keys: Set[Place],
+    dst_ids: Mapping[str, int],
+    versions: Mapping[Place, list[WindowVersion]],
 ) -> None:
     """What batches said whose bodies retention took: their windows are in chunks, and were sealed before the others."""
-    rows = window_store.load_window_batches(writer.connection, src_id, taken)
-    gone = {place: key for place, key in rows.items() if key and key not in [claim.key for claim in claims[place]]}
+    rows = window_store.load_window_batches(writer.connection, src_id, window_keys)
+    gone = {place: key for place, key in rows.items() if key and key not in [claim.key for claim in versions[place]]}
     for hour_s in sorted({t - t % HOUR_S for _, t in gone}):
-        for target, windows in chunk_store.windows_of_hour(writer.connection, src_id, hour_s, dst_ids):
+        for target, windows in chunk_store.load_hour_windows(writer.connection, src_id, hour_s, dst_ids):
             for window in windows:
                 place = (dst_ids[target], window.start_s)
                 if place in gone:
-                    claims[place].append(Claim(sealed_at_us=0, mesh_version=0, key=gone[place], window=window))
+                    versions[place].append(
+                        WindowVersion(sealed_at_us=0, mesh_version=0, key=gone[place], window=window)
+                    )
 
 
-def _claims(batch: wire.Batch, received_at_s: int, dst_ids: Mapping[str, int]) -> Iterator[tuple[Place, Claim]]:
+def _iter_versions(
+    batch: wire.Batch, received_at_s: int, dst_ids: Mapping[str, int]
+) -> Iterator[tuple[Place, WindowVersion]]:
     key = BatchKey(epoch=bytes.fromhex(batch.epoch), seq=batch.seq)
-    for series, window in wire.windows(batch):
+    for series, window in wire.iter_windows(batch):
         if series.target in dst_ids and has_plausible_time(series.start_s, received_at_s):
-            claim = Claim(sealed_at_us=batch.sealed_at_us, mesh_version=batch.mesh_version, key=key, window=window)
+            claim = WindowVersion(
+                sealed_at_us=batch.sealed_at_us, mesh_version=batch.mesh_version, key=key, window=window
+            )
             yield (dst_ids[series.target], series.start_s), claim
 
 
-def merged_row(src_id: int, place: Place, claims: Sequence[Claim]) -> WindowRow:
-    ordered = sorted(claims, key=lambda claim: claim.order)
-    window, last = merged([claim.window for claim in ordered]), ordered[-1]
-    return window_row(
+def merged_row(src_id: int, place: Place, claims: Sequence[WindowVersion]) -> WindowRow:
+    ordered = sorted(claims, key=lambda claim: claim.sort_key)
+    window, last = merge_windows([claim.window for claim in ordered]), ordered[-1]
+    return build_window_row(
         src_id,
         *place,
         window.interval_ms,
-        window_statistics(window),
+        compute_window_stats(window),
         mesh_version=last.mesh_version,
         batch=last.key,
         duplicates=window.duplicates,

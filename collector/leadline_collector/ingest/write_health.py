@@ -5,28 +5,28 @@ from __future__ import annotations
 from leadline.clock import Clock
 
 #: How long one batch that the database refused speaks for the next. A balancer then sends some again, which tell.
-REFUSED_NS = 30_000_000_000
+FAILURE_TTL_NS = 30_000_000_000
 
 
-class Storing:
+class WriteHealth:
     """What became of the last batch. Safe for several threads: the last word holds."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         #: Monotonic time and reason of the refusal; None after a batch that was stored.
-        self._refused: tuple[int, str] | None = None
+        self._failure: tuple[int, str] | None = None
 
-    def worked(self) -> None:
+    def record_success(self) -> None:
         """The database took a batch, or knew it."""
-        self._refused = None
+        self._failure = None
 
-    def failed(self, reason: str) -> None:
+    def record_failure(self, reason: str) -> None:
         """The database did not take a batch that was well."""
-        self._refused = (self._clock.monotonic_ns(), reason)
+        self._failure = (self._clock.monotonic_ns(), reason)
 
-    def trouble(self) -> str | None:
+    def failure_reason(self) -> str | None:
         """Why batches cannot be stored; None when they can, as far as anybody knows."""
-        refused = self._refused
-        if refused is None or self._clock.monotonic_ns() - refused[0] >= REFUSED_NS:
+        refused = self._failure
+        if refused is None or self._clock.monotonic_ns() - refused[0] >= FAILURE_TTL_NS:
             return None
         return refused[1]

@@ -24,29 +24,29 @@ from leadline_collector.errors import (
 )
 
 #: zlib: a gzip wrapper and nothing else (zlib.h, inflateInit2).
-_GZIP = 16 + zlib.MAX_WBITS
+_GZIP_WBITS = 16 + zlib.MAX_WBITS
 _GZIP_MAGIC = b"\x1f\x8b"
 
-Document = TypeVar("Document")
+T = TypeVar("T")
 
 
-def decode_document(body: bytes, kind: type[Document]) -> Document:
+def decode_document(body: bytes, kind: type[T]) -> T:
     """A JSON document that is not compressed."""
     try:
         return codec.decode(body, kind)
     except WireError as error:
-        raise _refusal(error) from error
+        raise _to_problem(error) from error
 
 
 def decode_batch(body: bytes, encoding: str) -> Batch:
     """The batch in a body with this Content-Encoding ("" for none)."""
     if encoding not in {"gzip", "identity", ""}:
         raise UnsupportedEncodingError(f"Content-Encoding {encoding!r} is not known: use gzip")
-    plain = inflate(body) if encoding == "gzip" else body
+    plain = inflate_body(body) if encoding == "gzip" else body
     try:
         return wire.decode_batch(plain)
     except WireError as error:
-        raise _refusal(error) from error
+        raise _to_problem(error) from error
 
 
 def decode_stored_batch(body: bytes) -> Batch:
@@ -56,12 +56,12 @@ def decode_stored_batch(body: bytes) -> Batch:
 
 def read_stored_json(body: bytes) -> bytes:
     """The JSON in a body of the journal."""
-    return inflate(body) if body.startswith(_GZIP_MAGIC) else body
+    return inflate_body(body) if body.startswith(_GZIP_MAGIC) else body
 
 
-def inflate(body: bytes) -> bytes:
+def inflate_body(body: bytes) -> bytes:
     """What a gzip member holds; 413 past ``INFLATED_BYTES_MAX``, 400 if it is damaged, cut or followed by anything."""
-    inflater = zlib.decompressobj(wbits=_GZIP)
+    inflater = zlib.decompressobj(wbits=_GZIP_WBITS)
     try:
         plain = inflater.decompress(body, INFLATED_BYTES_MAX + 1)
     except zlib.error as error:
@@ -75,7 +75,7 @@ def inflate(body: bytes) -> bytes:
     return plain
 
 
-def _refusal(error: WireError) -> CollectorError:
+def _to_problem(error: WireError) -> CollectorError:
     if isinstance(error, WireVersionError):
         return UnsupportedVersionError(
             f"{error}: upgrade the collector; the agent keeps its batches meanwhile", path=error.path

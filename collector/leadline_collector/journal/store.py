@@ -15,9 +15,9 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, selec
 from leadline_collector.db import tables
 
 #: Bodies read ahead: of at most a megabyte each.
-BODIES_AT_ONCE = 8
+BODY_FETCH_SIZE = 8
 #: Batches without windows in one hole: an agent with nothing to do may send one a minute.
-EMPTY_MAX = 10_000
+EMPTY_BATCHES_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class BatchKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Anchors:
+class ClockAnchors:
     """The agent's clocks when it sealed a batch, as ``wire.Batch`` has them; None where it did not say, and all of them
     in a row older than migration 0002.
     """
@@ -68,13 +68,13 @@ class JournalEntry:
     t_first: int | None
     t_last: int | None
     body: bytes
-    anchors: Anchors
+    anchors: ClockAnchors
     #: None of an agent that does not sign.
     signature: BatchSignature | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seal:
+class BatchClock:
     """A batch of the journal as the finder of gaps needs it; None where an agent of wire version 1 did not say."""
 
     key: BatchKey
@@ -102,55 +102,55 @@ def add_batch(connection: Connection, entry: JournalEntry) -> int | None:
         "t_first": entry.t_first,
         "t_last": entry.t_last,
         "body": entry.body,
-        **{name: getattr(anchors, name) for name in _ANCHORS},
+        **{name: getattr(anchors, name) for name in _ANCHOR_COLUMNS},
         "signature": signed.signature if signed else None,
         "signing_key_id": signed.key_id if signed else None,
     }
     # RETURNING instead of a row count: psycopg reports -1 for INSERT … ON CONFLICT.
     if connection.execute(_ADD_BATCH, row).first() is None:
         return None
-    return int(connection.execute(_COUNT_BATCH, row).scalar_one())
+    return int(connection.execute(_INCREMENT_LEDGER, row).scalar_one())
 
 
-_ANCHORS = tuple(Anchors.__dataclass_fields__)
-_BATCH_NAMES = tables.batch.columns.keys()
+_ANCHOR_COLUMNS = tuple(ClockAnchors.__dataclass_fields__)
+_BATCH_COLUMNS = tables.batch.columns.keys()
 _ADD_BATCH = text(
-    f"INSERT INTO batch ({', '.join(_BATCH_NAMES)}) VALUES ({', '.join(f':{name}' for name in _BATCH_NAMES)}) "  # noqa: S608
+    f"INSERT INTO batch ({', '.join(_BATCH_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _BATCH_COLUMNS)}) "
     "ON CONFLICT DO NOTHING RETURNING seq"
 )
-_COUNT_BATCH = text(
+_INCREMENT_LEDGER = text(
     "INSERT INTO ledger (src_id, epoch, batches, seq_max) VALUES (:src_id, :epoch, 1, :seq) "
     "ON CONFLICT (src_id, epoch) DO UPDATE SET batches = ledger.batches + 1, seq_max = "
     "CASE WHEN excluded.seq_max > ledger.seq_max THEN excluded.seq_max ELSE ledger.seq_max END RETURNING batches"
 )
 
 
-def stored(connection: Connection, src_id: int, key: BatchKey) -> tuple[bytes, int]:
+def load_batch_digest(connection: Connection, src_id: int, key: BatchKey) -> tuple[bytes, int]:
     """The digest of a batch that is there, and how many of its epoch are."""
     batch, ledger = tables.batch.c, tables.ledger.c
-    digest: bytes = connection.execute(select(batch.sha256).where(_is_batch(src_id, key))).scalar_one()
+    digest: bytes = connection.execute(select(batch.sha256).where(_match_batch(src_id, key))).scalar_one()
     count = select(ledger.batches).where(ledger.src_id == src_id, ledger.epoch == key.epoch)
     return digest, connection.execute(count).scalar_one()
 
 
-def _is_batch(src_id: int, key: BatchKey) -> ColumnElement[bool]:
+def _match_batch(src_id: int, key: BatchKey) -> ColumnElement[bool]:
     batch = tables.batch.c
     return and_(batch.src_id == src_id, batch.epoch == key.epoch, batch.seq == key.seq)
 
 
-def bodies(connection: Connection, src_id: int, t: int) -> Iterator[tuple[BatchKey, int, bytes]]:
+def read_bodies(connection: Connection, src_id: int, t: int) -> Iterator[tuple[BatchKey, int, bytes]]:
     """The batches of an agent that may hold windows of minute ``t``: key, second of receipt, body.
 
     Without those whose body retention took.
     """
     batch = tables.batch.c
-    overlap = (batch.src_id == src_id, batch.t_last >= t, batch.t_first <= t, tables.HAS_BODY)
+    overlap = (batch.src_id == src_id, batch.t_last >= t, batch.t_first <= t, tables.HAS_BODY_CONDITION)
     query = select(batch.epoch, batch.seq, batch.received_at, batch.body).where(*overlap).order_by(batch.t_last)
-    with connection.execute(query.execution_options(yield_per=BODIES_AT_ONCE)) as rows:
+    with connection.execute(query.execution_options(yield_per=BODY_FETCH_SIZE)) as rows:
         yield from ((BatchKey(epoch=row[0], seq=row[1]), row[2], row[3]) for row in rows)
 
 
-def count(connection: Connection, src_id: int | None) -> int:
+def count_batches(connection: Connection, src_id: int | None) -> int:
     """Batches of the journal, of one agent or of all."""
     query = select(func.count()).select_from(tables.batch)
     found: int = connection.execute(
@@ -159,7 +159,7 @@ def count(connection: Connection, src_id: int | None) -> int:
     return found
 
 
-def entries(
+def read_entries(
     connection: Connection, src_id: int | None, after: tuple[int, BatchKey] | None, limit: int
 ) -> Iterator[JournalEntry]:
     """Up to ``limit`` batches as they stand in the journal, in the order of its key, behind agent and key ``after``."""
@@ -170,11 +170,11 @@ def entries(
         query = query.where(batch.src_id == src_id)
     if after is not None:
         query = query.where(place > tuple_(after[0], after[1].epoch, after[1].seq))
-    with connection.execute(query.execution_options(yield_per=BODIES_AT_ONCE)) as rows:
-        yield from (_entry(row) for row in rows)
+    with connection.execute(query.execution_options(yield_per=BODY_FETCH_SIZE)) as rows:
+        yield from (_build_entry(row) for row in rows)
 
 
-def _entry(row: Row[Any]) -> JournalEntry:
+def _build_entry(row: Row[Any]) -> JournalEntry:
     is_signed = row.signature is not None and row.signing_key_id is not None
     return JournalEntry(
         src_id=row.src_id,
@@ -185,60 +185,60 @@ def _entry(row: Row[Any]) -> JournalEntry:
         t_first=row.t_first,
         t_last=row.t_last,
         body=row.body,
-        anchors=Anchors(**{name: getattr(row, name) for name in _ANCHORS}),
+        anchors=ClockAnchors(**{name: getattr(row, name) for name in _ANCHOR_COLUMNS}),
         signature=BatchSignature(key_id=row.signing_key_id, signature=row.signature) if is_signed else None,
     )
 
 
-def bodies_between(connection: Connection, src_id: int, start_s: int, end_s: int) -> Iterator[tuple[int, bytes]]:
+def read_bodies_between(connection: Connection, src_id: int, start_s: int, end_s: int) -> Iterator[tuple[int, bytes]]:
     """The batches of an agent that may hold windows in [start_s, end_s): second of receipt, body (empty if gone)."""
     batch = tables.batch.c
     query = select(batch.received_at, batch.body).where(
         batch.src_id == src_id, batch.t_last >= start_s, batch.t_first < end_s
     )
-    with connection.execute(query.execution_options(yield_per=BODIES_AT_ONCE)) as rows:
+    with connection.execute(query.execution_options(yield_per=BODY_FETCH_SIZE)) as rows:
         yield from ((row[0], row[1]) for row in rows)
 
 
-def first_window(connection: Connection, src_id: int) -> int | None:
+def load_first_window_start(connection: Connection, src_id: int) -> int | None:
     """Where the earliest batch of an agent begins; None before the first. For years, if only their bodies are gone."""
     batch = tables.batch.c
     query = select(batch.t_first).where(batch.src_id == src_id, batch.t_last.is_not(None))
     return connection.execute(query.order_by(batch.t_last).limit(1)).scalar_one_or_none()
 
 
-def seal_before(connection: Connection, src_id: int, t: int) -> Seal | None:
+def load_batch_clock_before(connection: Connection, src_id: int, t: int) -> BatchClock | None:
     """The last batch all of whose windows are before ``t``."""
     batch = tables.batch.c
-    query = SEALS.where(batch.src_id == src_id, batch.t_last < t)
-    return _first_seal(connection, query.order_by(batch.t_last.desc(), batch.seq.desc()))
+    query = BATCH_CLOCK_QUERY.where(batch.src_id == src_id, batch.t_last < t)
+    return _load_first_batch_clock(connection, query.order_by(batch.t_last.desc(), batch.seq.desc()))
 
 
-def seal_after(connection: Connection, src_id: int, t: int) -> Seal | None:
+def load_batch_clock_after(connection: Connection, src_id: int, t: int) -> BatchClock | None:
     """The first batch with a window at or after ``t``."""
     batch = tables.batch.c
-    query = SEALS.where(batch.src_id == src_id, batch.t_last >= t)
-    return _first_seal(connection, query.order_by(batch.t_last, batch.seq))
+    query = BATCH_CLOCK_QUERY.where(batch.src_id == src_id, batch.t_last >= t)
+    return _load_first_batch_clock(connection, query.order_by(batch.t_last, batch.seq))
 
 
-def seals_without_windows(connection: Connection, src_id: int, epoch: bytes, first: int, last: int) -> set[int]:
+def load_empty_seqs(connection: Connection, src_id: int, epoch: bytes, first_seq: int, last_seq: int) -> set[int]:
     """The numbers of those batches, ``first`` to ``last``, that are there and have no believable window."""
     batch = tables.batch.c
     query = select(batch.seq).where(
-        batch.src_id == src_id, batch.epoch == epoch, batch.seq.between(first, last), batch.t_last.is_(None)
+        batch.src_id == src_id, batch.epoch == epoch, batch.seq.between(first_seq, last_seq), batch.t_last.is_(None)
     )
-    return set(connection.execute(query.limit(EMPTY_MAX)).scalars())
+    return set(connection.execute(query.limit(EMPTY_BATCHES_MAX)).scalars())
 
 
-def seal_of_boot(connection: Connection, src_id: int, boot_id: str) -> Seal | None:
+def load_last_batch_clock_of_boot(connection: Connection, src_id: int, boot_id: str) -> BatchClock | None:
     """The last batch with believable windows that was sealed in this boot."""
     batch = tables.batch.c
-    query = SEALS.where(batch.src_id == src_id, batch.t_last.is_not(None), batch.boot_id == boot_id)
-    return _first_seal(connection, query.order_by(batch.t_last.desc()))
+    query = BATCH_CLOCK_QUERY.where(batch.src_id == src_id, batch.t_last.is_not(None), batch.boot_id == boot_id)
+    return _load_first_batch_clock(connection, query.order_by(batch.t_last.desc()))
 
 
 #: The columns of a ``Seal``.
-SEALS = select(
+BATCH_CLOCK_QUERY = select(
     *(
         tables.batch.c[name]
         for name in (
@@ -249,14 +249,14 @@ SEALS = select(
 )  # fmt: skip
 
 
-def _first_seal(connection: Connection, query: Select[Any]) -> Seal | None:
+def _load_first_batch_clock(connection: Connection, query: Select[Any]) -> BatchClock | None:
     row = connection.execute(query.limit(1)).first()
-    return None if row is None else seal(row)
+    return None if row is None else read_batch_clock(row)
 
 
-def seal(row: Row[Any]) -> Seal:
+def read_batch_clock(row: Row[Any]) -> BatchClock:
     """The batch in a row of ``SEALS``."""
-    return Seal(
+    return BatchClock(
         key=BatchKey(epoch=row.epoch, seq=row.seq),
         received_at_s=row.received_at,
         mesh_version=row.mesh_version,

@@ -8,30 +8,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from leadline.alert_thresholds import CLOCK_US_MAX, SILENT_S, SPOOL_RATIO_MAX
+from leadline.alert_thresholds import AGENT_SILENCE_S_MAX, CLOCK_OFFSET_US_MAX, SPOOL_USAGE_RATIO_MAX
 from leadline.wire.admin import KeyEntry
 
 #: A window comes about 80 s after it began, 20 s after it ended: three are missing.
-LATE_S = 180
+AGENT_DELAY_S_MAX = 180
 #: An agent renews its key between 50 and 60 % of the key's life; past this it tried and failed for a while.
 KEY_LIFE_RATIO_MAX = 0.75
 
 
-class Standing(StrEnum):
+class AgentHealth(StrEnum):
     """Whether an agent delivers."""
 
     OK = "ok"
     LATE = "late"
     SILENT = "silent"
     #: It never delivered a window.
-    NEVER = "never heard"
+    NEVER_SEEN = "never heard"
     #: Its site is simulated: nobody delivers.
     SIMULATED = "simulated"
     #: The mesh in force does not name it any more.
     RETIRED = "not in the mesh"
 
 
-class Concern(StrEnum):
+class HealthWarning(StrEnum):
     """What should be seen to although windows come."""
 
     CLOCK = "clock suspect"
@@ -41,7 +41,7 @@ class Concern(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class ReportedStatus:
     """What an agent last told of itself; None where it did not."""
 
     heard_at_s: int | None = None
@@ -59,38 +59,46 @@ class Told:
         return None if self.spool_bytes is None or not self.spool_bytes_max else self.spool_bytes / self.spool_bytes_max
 
 
-def standing(latest_end_s: int | None, now_s: int, *, simulated: bool = False, retired: bool = False) -> Standing:
+def assess_health(
+    latest_end_s: int | None, now_s: int, *, simulated: bool = False, retired: bool = False
+) -> AgentHealth:
     """By the end of the latest window that was delivered; None if there was none."""
     if retired:
-        return Standing.RETIRED
+        return AgentHealth.RETIRED
     if simulated:
-        return Standing.SIMULATED
+        return AgentHealth.SIMULATED
     if latest_end_s is None:
-        return Standing.NEVER
+        return AgentHealth.NEVER_SEEN
     age_s = now_s - latest_end_s
-    return Standing.OK if age_s <= LATE_S else Standing.LATE if age_s <= SILENT_S else Standing.SILENT
+    return (
+        AgentHealth.OK
+        if age_s <= AGENT_DELAY_S_MAX
+        else AgentHealth.LATE
+        if age_s <= AGENT_SILENCE_S_MAX
+        else AgentHealth.SILENT
+    )
 
 
-def concerns(told: Told, keys: list[KeyEntry], now_s: int) -> tuple[Concern, ...]:
+def list_warnings(status: ReportedStatus, keys: list[KeyEntry], now_s: int) -> tuple[HealthWarning, ...]:
     """Everything that should be seen to, worst first."""
-    ratio = told.spool_ratio
+    ratio = status.spool_ratio
     found = {
-        Concern.NO_KEY: not keys,
-        Concern.CLOCK: _is_clock_suspect(told),
-        Concern.SPOOL: ratio is not None and ratio >= SPOOL_RATIO_MAX,
-        Concern.KEY_ENDS: bool(keys) and all(_is_old(key, now_s) for key in keys),
+        HealthWarning.NO_KEY: not keys,
+        HealthWarning.CLOCK: _is_clock_suspect(status),
+        HealthWarning.SPOOL: ratio is not None and ratio >= SPOOL_USAGE_RATIO_MAX,
+        HealthWarning.KEY_ENDS: bool(keys) and all(_is_rotation_overdue(key, now_s) for key in keys),
     }
     return tuple(concern for concern, is_so in found.items() if is_so)
 
 
-def _is_clock_suspect(told: Told) -> bool:
+def _is_clock_suspect(status: ReportedStatus) -> bool:
     """Certainly off, or the agent's kernel does not believe in it."""
-    if told.ntp_synchronised is False:
+    if status.ntp_synchronised is False:
         return True
-    return abs(told.clock_offset_us or 0) - (told.clock_offset_error_us or 0) > CLOCK_US_MAX
+    return abs(status.clock_offset_us or 0) - (status.clock_offset_error_us or 0) > CLOCK_OFFSET_US_MAX
 
 
-def _is_old(key: KeyEntry, now_s: int) -> bool:
+def _is_rotation_overdue(key: KeyEntry, now_s: int) -> bool:
     if key.expires_at_s is None:
         return False
     life_s = key.expires_at_s - key.created_at_s

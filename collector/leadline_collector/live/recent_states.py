@@ -11,26 +11,26 @@ from numpy.typing import NDArray
 
 from leadline.evaluation import Criterion
 from leadline.model import WINDOW_S
-from leadline_collector.mesh.registry import Directory
+from leadline_collector.mesh.registry import Registry
 from leadline_collector.rollup import hour_reader, state_counts
-from leadline_collector.rollup.hour_reader import Hours
-from leadline_collector.rollup.window_codec import MINUTES
+from leadline_collector.rollup.hour_reader import HourBlock
+from leadline_collector.rollup.window_codec import MINUTES_PER_HOUR
 from leadline_collector.windows.dirty_hours import HOUR_S
 from leadline_verdict import evaluation as verdict_evaluation
-from leadline_verdict.series import NONE
+from leadline_verdict.series import MISSING
 from leadline_verdict.states import UNKNOWN
 
 #: (source site, destination site).
 PairIds: TypeAlias = tuple[int, int]
 #: One row a pair, one column a minute.
-_Grid: TypeAlias = NDArray[np.int64]
+_MinuteGrid: TypeAlias = NDArray[np.int64]
 
 #: In ``worst_p95_us``: some path that is known has an infinite p95, and no path is known.
 INFINITE_US, NO_PATH_US = 1 << 62, -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class MinuteInterval:
     """Whole minutes [start_s, end_s)."""
 
     start_s: int
@@ -48,57 +48,63 @@ class Span:
         """The start of the hour it begins in."""
         return self.start_s - self.start_s % HOUR_S
 
-    def grid(self, pairs: int, fill: int) -> _Grid:
+    def make_grid(self, pair_count: int, fill: int) -> _MinuteGrid:
         """One row a pair, one column a minute of the hours the span lies in."""
         hours = -(-(self.end_s - self.first_hour_s) // HOUR_S)
-        return np.full((pairs, hours * MINUTES), fill, np.int64)
+        return np.full((pair_count, hours * MINUTES_PER_HOUR), fill, np.int64)
 
-    def cut(self, grid: _Grid) -> _Grid:
+    def slice_grid(self, grid: _MinuteGrid) -> _MinuteGrid:
         """The minutes of the span out of its hours."""
         first = (self.start_s - self.first_hour_s) // WINDOW_S
         return grid[:, first : first + len(self)]
 
-    def columns(self, hours_s: Sequence[int]) -> NDArray[np.intp]:
+    def locate_hours(self, hours_s: Sequence[int]) -> NDArray[np.intp]:
         """Where the minutes of each of these hours stand in a grid."""
         first = (np.array(hours_s, np.intp).reshape(-1, 1) - self.first_hour_s) // WINDOW_S
-        return first + np.arange(MINUTES)
+        return first + np.arange(MINUTES_PER_HOUR)
 
 
-def pessimistic(
-    found: Hours, criteria: Sequence[Criterion], known: Directory, rows: Mapping[PairIds, int], span: Span
-) -> _Grid:
+def evaluate_worst_case(
+    hours: HourBlock,
+    criteria: Sequence[Criterion],
+    registry: Registry,
+    row_by_pair: Mapping[PairIds, int],
+    minutes: MinuteInterval,
+) -> _MinuteGrid:
     """The state of every minute of the pairs in ``rows`` as measured; unknown where there is no window."""
-    judged = state_counts.pair_hours(found, criteria, known.source_of, known.destination_of)
-    grid = span.grid(len(rows), UNKNOWN)
-    wanted = [number for number, key in enumerate(judged.keys) if key[:2] in rows]
+    judged = state_counts.evaluate_pair_hours(hours, criteria, registry.site_by_agent, registry.site_by_target)
+    grid = minutes.make_grid(len(row_by_pair), UNKNOWN)
+    wanted = [number for number, key in enumerate(judged.keys) if key[:2] in row_by_pair]
     keys = [judged.keys[number] for number in wanted]
-    places = np.array([rows[key[:2]] for key in keys], np.intp).reshape(-1, 1)
-    grid[places, span.columns([key[2] for key in keys])] = judged.pessimistic[wanted]
-    return span.cut(grid)
+    places = np.array([row_by_pair[key[:2]] for key in keys], np.intp).reshape(-1, 1)
+    grid[places, minutes.locate_hours([key[2] for key in keys])] = judged.worst_case[wanted]
+    return minutes.slice_grid(grid)
 
 
-def worst_p95_us(found: Hours, known: Directory, rows: Mapping[PairIds, int], span: Span) -> _Grid:
+def compute_worst_p95_us(
+    hours: HourBlock, registry: Registry, row_by_pair: Mapping[PairIds, int], minutes: MinuteInterval
+) -> _MinuteGrid:
     """The p95 of every minute on the worst of the paths that know it; ``INFINITE_US``, ``NO_PATH_US``."""
-    is_known = verdict_evaluation.known(hour_reader.flat(found)).reshape(-1, MINUTES)
-    p95_us = found.column("p95_us").astype(np.int64)
-    values = np.where(is_known, np.where(p95_us == NONE, INFINITE_US, p95_us), NO_PATH_US)
-    grid = span.grid(len(rows), NO_PATH_US)
-    pairs = [(known.source_of[key[0]], known.destination_of[key[1]]) for key in found.keys]
-    wanted = [number for number, pair in enumerate(pairs) if pair in rows]
-    places = np.array([rows[pairs[number]] for number in wanted], np.intp).reshape(-1, 1)
-    columns = span.columns([found.keys[number][2] for number in wanted])
+    is_known = verdict_evaluation.mask_known(hour_reader.flatten_hours(hours)).reshape(-1, MINUTES_PER_HOUR)
+    p95_us = hours.get_column("p95_us").astype(np.int64)
+    values = np.where(is_known, np.where(p95_us == MISSING, INFINITE_US, p95_us), NO_PATH_US)
+    grid = minutes.make_grid(len(row_by_pair), NO_PATH_US)
+    pairs = [(registry.site_by_agent[key[0]], registry.site_by_target[key[1]]) for key in hours.keys]
+    wanted = [number for number, pair in enumerate(pairs) if pair in row_by_pair]
+    places = np.array([row_by_pair[pairs[number]] for number in wanted], np.intp).reshape(-1, 1)
+    columns = minutes.locate_hours([hours.keys[number][2] for number in wanted])
     np.maximum.at(grid, (places, columns), values[wanted])
-    return span.cut(grid)
+    return minutes.slice_grid(grid)
 
 
-def run_lengths(states: _Grid) -> NDArray[np.intp]:
+def measure_last_runs(states: _MinuteGrid) -> NDArray[np.intp]:
     """How many minutes at the end of each row have the state of its last one; all of them at most."""
     differs = states[:, ::-1] != states[:, -1:]
     lengths: NDArray[np.intp] = np.where(differs.any(axis=1), differs.argmax(axis=1), states.shape[1])
     return lengths
 
 
-def newest_known(states: _Grid) -> NDArray[np.intp]:
+def find_newest_known(states: _MinuteGrid) -> NDArray[np.intp]:
     """The column of each row's last known minute; -1 for none."""
     is_known = states[:, ::-1] != UNKNOWN
     columns: NDArray[np.intp] = np.where(is_known.any(axis=1), states.shape[1] - 1 - is_known.argmax(axis=1), -1)

@@ -18,7 +18,7 @@ from leadline_collector.db.tables import agent, agent_now, pair_now, target, win
 PairKey: TypeAlias = tuple[int, int, int]
 
 
-class PairNow(NamedTuple):
+class PairNowRow(NamedTuple):
     """A row of ``pair_now``, in the order of its columns."""
 
     source_id: int
@@ -36,7 +36,7 @@ class PairNow(NamedTuple):
     updated_at: int
 
 
-class AgentNow(NamedTuple):
+class AgentNowRow(NamedTuple):
     """A row of ``agent_now``, in the order of its columns."""
 
     src_id: int
@@ -52,60 +52,60 @@ class AgentNow(NamedTuple):
     updated_at: int
 
 
-assert PairNow._fields == tuple(pair_now.columns.keys())
-assert AgentNow._fields == tuple(agent_now.columns.keys())
+assert PairNowRow._fields == tuple(pair_now.columns.keys())
+assert AgentNowRow._fields == tuple(agent_now.columns.keys())
 
 
-def pairs(connection: Connection) -> dict[PairKey, PairNow]:
+def load_pairs(connection: Connection) -> dict[PairKey, PairNowRow]:
     """Every row there is."""
-    return {(row[0], row[1], row[2]): PairNow(*row) for row in connection.execute(select(pair_now))}
+    return {(row[0], row[1], row[2]): PairNowRow(*row) for row in connection.execute(select(pair_now))}
 
 
-def pairs_by(connection: Connection, rule_id: int) -> dict[tuple[int, int], PairNow]:
+def load_pairs_by_rule(connection: Connection, rule_id: int) -> dict[tuple[int, int], PairNowRow]:
     """Every row by a rule; (source site, destination site)."""
     rows = connection.execute(select(pair_now).where(pair_now.c.rule_id == rule_id))
-    return {(row[0], row[2]): PairNow(*row) for row in rows}
+    return {(row[0], row[2]): PairNowRow(*row) for row in rows}
 
 
-def agents(connection: Connection) -> dict[int, AgentNow]:
+def load_agents(connection: Connection) -> dict[int, AgentNowRow]:
     """Every row there is, by agent."""
-    return {row[0]: AgentNow(*row) for row in connection.execute(select(agent_now))}
+    return {row[0]: AgentNowRow(*row) for row in connection.execute(select(agent_now))}
 
 
 #: Clocks of collectors differ by less.
-AHEAD_S_MAX = 600
+CLOCK_AHEAD_S_MAX = 600
 #: What a row that is there has to be for another to take its place.
-_OLDER_PAIR = f"excluded.t >= pair_now.t OR pair_now.updated_at > excluded.updated_at + {AHEAD_S_MAX}"
-_OLDER_AGENT = (
-    f"excluded.updated_at >= agent_now.updated_at OR agent_now.updated_at > excluded.updated_at + {AHEAD_S_MAX}"
+_PAIR_CONDITION = f"excluded.t >= pair_now.t OR pair_now.updated_at > excluded.updated_at + {CLOCK_AHEAD_S_MAX}"
+_AGENT_CONDITION = (
+    f"excluded.updated_at >= agent_now.updated_at OR agent_now.updated_at > excluded.updated_at + {CLOCK_AHEAD_S_MAX}"
 )
 
 
-def put_pairs(connection: Connection, rows: Sequence[PairNow]) -> None:
+def upsert_pairs(connection: Connection, rows: Sequence[PairNowRow]) -> None:
     """Write rows in place of those that speak of an earlier minute."""
-    _put(connection, pair_now, sorted(rows), _OLDER_PAIR)
+    _upsert(connection, pair_now, sorted(rows), _PAIR_CONDITION)
 
 
-def put_agents(connection: Connection, rows: Sequence[AgentNow]) -> None:
+def upsert_agents(connection: Connection, rows: Sequence[AgentNowRow]) -> None:
     """Write rows in place of those written earlier."""
-    _put(connection, agent_now, sorted(rows), _OLDER_AGENT)
+    _upsert(connection, agent_now, sorted(rows), _AGENT_CONDITION)
 
 
-def _put(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]], is_older: str) -> None:
+def _upsert(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]], condition: str) -> None:
     if not rows:
         return
     names = table.columns.keys()
     keys = [column.name for column in table.primary_key]
     changes = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
-    conflict = f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes} WHERE {is_older}"
+    conflict = f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes} WHERE {condition}"
     if connection.dialect.name != "postgresql":
         places = ", ".join("?" * len(names))
-        connection.exec_driver_sql(f"INSERT INTO {table.name} VALUES ({places}) {conflict}", list(rows))  # noqa: S608
+        connection.exec_driver_sql(f"INSERT INTO {table.name} VALUES ({places}) {conflict}", list(rows))
         return
     # One statement for all: a column is an array.
     lists = ", ".join(f"%s::{_PG_TYPES.get(type(column.type), 'int8')}[]" for column in table.columns)
     connection.exec_driver_sql(
-        f"INSERT INTO {table.name} ({', '.join(names)}) SELECT * FROM unnest({lists}) {conflict}",  # noqa: S608
+        f"INSERT INTO {table.name} ({', '.join(names)}) SELECT * FROM unnest({lists}) {conflict}",
         tuple(map(list, zip(*rows, strict=True))),
     )
 
@@ -114,19 +114,19 @@ def _put(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]], 
 _PG_TYPES = {Integer: "int4", SmallInteger: "int2", Boolean: "bool", String: "text"}
 
 
-def remove_pairs(connection: Connection, keys: Collection[PairKey]) -> None:
+def delete_pairs(connection: Connection, keys: Collection[PairKey]) -> None:
     """Forget pairs, or rules of pairs, that are not in force any more."""
     if keys:
         rows = [dict(zip(("source", "rule", "destination"), key, strict=True)) for key in sorted(keys)]
-        connection.execute(_REMOVE_PAIR, rows)
+        connection.execute(_DELETE_PAIR, rows)
 
 
-_REMOVE_PAIR = text(
+_DELETE_PAIR = text(
     "DELETE FROM pair_now WHERE source_id = :source AND rule_id = :rule AND destination_id = :destination"
 )
 
 
-def remove_agents(connection: Connection, src_ids: Collection[int]) -> None:
+def delete_agents(connection: Connection, src_ids: Collection[int]) -> None:
     """Forget agents that the mesh has no more."""
     if src_ids:
         connection.execute(
@@ -134,7 +134,7 @@ def remove_agents(connection: Connection, src_ids: Collection[int]) -> None:
         )
 
 
-def newest_windows(
+def load_newest_windows(
     connection: Connection, src_ids: Collection[int], start_s: int, end_s: int
 ) -> Mapping[tuple[int, int], int]:
     """Start of the newest window of each path of these agents in [start_s, end_s): one look into the key each."""
@@ -149,7 +149,7 @@ def newest_windows(
     return {(found[0], found[1]): found[2] for found in connection.execute(query) if found[2] is not None}
 
 
-class Sealed(NamedTuple):
+class NewestBatch(NamedTuple):
     """The newest batch of an agent: that with the newest window."""
 
     received_at: int
@@ -159,18 +159,18 @@ class Sealed(NamedTuple):
     ntp_synchronised: bool | None
 
 
-def newest_batches(connection: Connection, src_ids: Iterable[int]) -> dict[int, Sealed]:
+def load_newest_batches(connection: Connection, src_ids: Iterable[int]) -> dict[int, NewestBatch]:
     """The newest batch of each agent that sent one: one look into the index (src_id, t_last) each."""
     found = {}
     for src_id in src_ids:
-        row = connection.execute(_NEWEST_BATCH, {"src": src_id}).first()
+        row = connection.execute(_NEWEST_BATCH_QUERY, {"src": src_id}).first()
         if row is not None:
             is_kept = row[4] if row[4] is None else bool(row[4])
-            found[src_id] = Sealed(row[0], row[1], row[2], row[3], is_kept)
+            found[src_id] = NewestBatch(row[0], row[1], row[2], row[3], is_kept)
     return found
 
 
-_NEWEST_BATCH = text(
+_NEWEST_BATCH_QUERY = text(
     "SELECT received_at, t_last, clock_offset_us, clock_offset_error_us, ntp_synchronised "
     "FROM batch WHERE src_id = :src AND t_last IS NOT NULL ORDER BY t_last DESC, seq DESC LIMIT 1"
 )

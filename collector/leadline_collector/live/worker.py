@@ -14,47 +14,47 @@ from functools import partial
 
 from leadline.clock import Clock
 from leadline.model import WINDOW_S
-from leadline_collector.background import going_on
+from leadline_collector.background import run_while
 from leadline_collector.db.transactions import Store
 from leadline_collector.live import agents as live_agents
 from leadline_collector.live import pairs as live_pairs
-from leadline_collector.live.agents import Hearing
-from leadline_collector.live.pairs import GRACE_S, Seen
+from leadline_collector.live.agents import ReportCache
+from leadline_collector.live.pairs import GRACE_S, LastCheckedWindows
 
 log = logging.getLogger(__name__)
 
 NS_PER_S = 1_000_000_000
 
 
-def keeping_up(store: Store, clock: Clock, hearing: Hearing) -> AbstractContextManager[None]:
+def run_live_worker(store: Store, clock: Clock, report_cache: ReportCache) -> AbstractContextManager[None]:
     """Rounds in a thread until the ``with`` ends; it waits for the one that is under way."""
-    return going_on("now", partial(_rounds, store, clock, hearing))
+    return run_while("now", partial(_run_loop, store, clock, report_cache))
 
 
-def _rounds(store: Store, clock: Clock, hearing: Hearing, stopping: threading.Event) -> None:
-    seen: Seen = {}
-    while not stopping.wait(until_due_s(clock)):
-        bring_up(store, clock, hearing, seen)
+def _run_loop(store: Store, clock: Clock, hearing: ReportCache, stopping: threading.Event) -> None:
+    seen: LastCheckedWindows = {}
+    while not stopping.wait(compute_delay_s(clock)):
+        refresh(store, clock, hearing, seen)
 
 
-def bring_up(store: Store, clock: Clock, hearing: Hearing, seen: Seen) -> None:
+def refresh(store: Store, clock: Clock, report_cache: ReportCache, last_checked: LastCheckedWindows) -> None:
     """One round."""
     now_s = clock.wall_ns() // NS_PER_S
-    _tried("pairs", partial(live_pairs.bring_up, store, now_s, seen))
-    _tried("agents", partial(live_agents.bring_up, store, now_s, hearing))
+    _run_logged("pairs", partial(live_pairs.refresh_pairs, store, now_s, last_checked))
+    _run_logged("agents", partial(live_agents.refresh_agents, store, now_s, report_cache))
 
 
-def until_due_s(clock: Clock) -> float:
+def compute_delay_s(clock: Clock) -> float:
     """Seconds until the next minute is due: more than 0, a minute at most."""
     past_s = (clock.wall_ns() / NS_PER_S - GRACE_S) % WINDOW_S
     return WINDOW_S - past_s
 
 
-def _tried(what: str, work: Callable[[], int | None]) -> None:
+def _run_logged(task: str, work: Callable[[], int | None]) -> None:
     try:
         rows = work()
     except Exception:
         # Without the thread every state would stand still, and nobody would notice.
-        log.exception("what is true now was not brought up to date", extra={"what": what})
+        log.exception("what is true now was not brought up to date", extra={"what": task})
     else:
-        log.debug("brought up to date", extra={"what": what, "rows": rows})
+        log.debug("brought up to date", extra={"what": task, "rows": rows})

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from leadline.model import Pair
 from leadline.wire.batch import is_imported
-from leadline_collector.db.transactions import Reader
+from leadline_collector.db.transactions import ReadTransaction
 from leadline_collector.mesh import store as mesh_store
 from leadline_collector.mesh.store import PathIds
 
@@ -19,7 +19,7 @@ from leadline_collector.mesh.store import PathIds
 PairNames: TypeAlias = tuple[str, str]
 
 
-def paths_by_pair(reader: Reader) -> dict[Pair, list[PathIds]]:
+def load_paths_by_pair(reader: ReadTransaction) -> dict[Pair, list[PathIds]]:
     """The possible paths of every pair; those that were never probed have no windows."""
     targets = mesh_store.load_targets(reader.connection)
     paths: defaultdict[Pair, list[PathIds]] = defaultdict(list)

@@ -13,25 +13,25 @@ from leadline_collector.db import tables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Directory:
+class Registry:
     """Everything that was an agent, a target or a site in any version of the mesh."""
 
     site_ids: Mapping[str, int]
     #: Site of every agent and of every target.
-    source_of: Mapping[int, int]
-    destination_of: Mapping[int, int]
+    site_by_agent: Mapping[int, int]
+    site_by_target: Mapping[int, int]
     #: Number of every target by name.
     target_ids: Mapping[str, int]
     #: How many targets there are, and at each site.
-    targets: int
-    targets_at: Mapping[int, int]
+    target_count: int
+    target_count_by_site: Mapping[int, int]
     #: Agents of every site that has some.
-    agents_of: Mapping[int, Sequence[int]]
+    agents_by_site: Mapping[int, Sequence[int]]
     #: Agents that are files somebody brought in.
-    imported: frozenset[int]
+    imported_agents: frozenset[int]
 
 
-def read(connection: Connection) -> Directory:
+def load_registry(connection: Connection) -> Registry:
     """As of the transaction."""
     agent, target = tables.agent.c, tables.target.c
     sites = connection.execute(select(tables.site.c.name, tables.site.c.id)).all()
@@ -40,13 +40,13 @@ def read(connection: Connection) -> Directory:
     agents_of: defaultdict[int, list[int]] = defaultdict(list)
     for row in agents:
         agents_of[row[1]].append(row[0])
-    return Directory(
+    return Registry(
         site_ids={row[0]: row[1] for row in sites},
-        source_of={row[0]: row[1] for row in agents},
-        destination_of={row[0]: row[1] for row in targets},
+        site_by_agent={row[0]: row[1] for row in agents},
+        site_by_target={row[0]: row[1] for row in targets},
         target_ids={row[2]: row[0] for row in targets},
-        targets=len(targets),
-        targets_at=Counter(row[1] for row in targets),
-        agents_of=dict(agents_of),
-        imported=frozenset(row[0] for row in agents if is_imported(row[2])),
+        target_count=len(targets),
+        target_count_by_site=Counter(row[1] for row in targets),
+        agents_by_site=dict(agents_of),
+        imported_agents=frozenset(row[0] for row in agents if is_imported(row[2])),
     )

@@ -26,7 +26,7 @@ class StoredMesh:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Numbered:
+class NamedId:
     """An agent or a target as the database knows it; its site never changes."""
 
     id: int
@@ -84,20 +84,20 @@ def _load_ids(connection: Connection, name: Column[str], number: Column[int], na
     return found
 
 
-def load_agents(connection: Connection) -> list[Numbered]:
+def load_agents(connection: Connection) -> list[NamedId]:
     """Every name that was an agent in any version of the mesh."""
     return _load_named_ids(connection, tables.agent)
 
 
-def load_targets(connection: Connection) -> list[Numbered]:
+def load_targets(connection: Connection) -> list[NamedId]:
     """Every name that was a target in any version of the mesh."""
     return _load_named_ids(connection, tables.target)
 
 
-def _load_named_ids(connection: Connection, table: Table) -> list[Numbered]:
+def _load_named_ids(connection: Connection, table: Table) -> list[NamedId]:
     query = select(table.c.id, table.c.name, tables.site.c.name).join_from(table, tables.site)
     rows = connection.execute(query.order_by(table.c.id))
-    return [Numbered(id=row[0], name=row[1], site=row[2]) for row in rows]
+    return [NamedId(id=row[0], name=row[1], site=row[2]) for row in rows]
 
 
 def insert_mesh(connection: Connection, mesh: StoredMesh) -> None:

@@ -12,42 +12,42 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-Unsigned: TypeAlias = NDArray[np.uint32]
-Planes: TypeAlias = NDArray[np.uint8]
+UnsignedArray: TypeAlias = NDArray[np.uint32]
+BytePlanes: TypeAlias = NDArray[np.uint8]
 
 #: Bytes of a number.
-WIDTH_MAX = 4
+VALUE_BYTES = 4
 #: deflate without a wrapper (zlib.h, deflateInit2): checksums are the database's business.
-_RAW = -zlib.MAX_WBITS
+_RAW_DEFLATE_WBITS = -zlib.MAX_WBITS
 
 
-def width(values: Unsigned) -> int:
+def count_planes(values: UnsignedArray) -> int:
     """How many planes hold every value; 0 if all are 0."""
     return -(-int(values.max()).bit_length() // 8) if len(values) else 0
 
 
-def split(values: Unsigned, planes: int) -> Planes:
+def split_planes(values: UnsignedArray, plane_count: int) -> BytePlanes:
     """The ``planes`` lowest bytes of each value: one row a plane."""
-    return np.ascontiguousarray(values.astype("<u4").view(np.uint8).reshape(-1, WIDTH_MAX).T[:planes])
+    return np.ascontiguousarray(values.astype("<u4").view(np.uint8).reshape(-1, VALUE_BYTES).T[:plane_count])
 
 
-def join(planes: Planes) -> Unsigned:
+def join_planes(planes: BytePlanes) -> UnsignedArray:
     """The values ``split`` was given."""
-    data = np.zeros((planes.shape[1], WIDTH_MAX), np.uint8)
+    data = np.zeros((planes.shape[1], VALUE_BYTES), np.uint8)
     data[:, : len(planes)] = planes.T
     return data.view("<u4")[:, 0]
 
 
-def deflate(data: Planes) -> bytes:
+def deflate(data: BytePlanes) -> bytes:
     """Compressed; an object for each call, because they may not be shared between threads."""
-    deflater = zlib.compressobj(1, zlib.DEFLATED, _RAW, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
+    deflater = zlib.compressobj(1, zlib.DEFLATED, _RAW_DEFLATE_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
     return deflater.compress(data.data) + deflater.flush()
 
 
-def inflate(data: bytes | memoryview, size: int) -> Planes:
+def inflate(data: bytes | memoryview, size: int) -> BytePlanes:
     """What ``deflate`` was given, of ``size`` bytes; ValueError if it is not."""
     try:
-        found = np.frombuffer(zlib.decompress(data, _RAW, size), np.uint8)
+        found = np.frombuffer(zlib.decompress(data, _RAW_DEFLATE_WBITS, size), np.uint8)
     except zlib.error as error:
         raise ValueError(f"damaged planes: {error}") from error
     if len(found) != size:

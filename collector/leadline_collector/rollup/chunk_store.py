@@ -10,15 +10,15 @@ from leadline.model import Window
 from leadline_collector.db.tables import chunk
 from leadline_collector.rollup.raw_codec import Chunk
 
-_chunk = chunk.c
+_chunk_columns = chunk.c
 
 
-def windows_of_hour(
+def load_hour_windows(
     connection: Connection, src_id: int, hour_s: int, dst_ids: Mapping[str, int]
 ) -> Iterator[tuple[str, list[Window]]]:
     """The windows in the chunks of an agent's hour, by target."""
     names = {number: name for name, number in dst_ids.items()}
-    query = select(_chunk.dst_id, _chunk.body).where(
-        _chunk.src_id == src_id, _chunk.dst_id.in_(names), _chunk.t == hour_s
+    query = select(_chunk_columns.dst_id, _chunk_columns.body).where(
+        _chunk_columns.src_id == src_id, _chunk_columns.dst_id.in_(names), _chunk_columns.t == hour_s
     )
-    yield from ((names[row[0]], Chunk.decode(row[1]).windows(hour_s)) for row in connection.execute(query))
+    yield from ((names[row[0]], Chunk.decode(row[1]).to_windows(hour_s)) for row in connection.execute(query))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leadline_collector.rollup import varint
-from leadline_collector.rollup.varint import Counts
+from leadline_collector.rollup.varint import Int64Array
 
 #: Values below this have a bin of their own.
 _EXACT_US = 1_000
@@ -34,12 +34,12 @@ class Histogram:
     """Counts of whole microseconds; only bins with a count are kept, in ascending order."""
 
     bins: NDArray[np.int64]
-    counts: Counts
+    counts: Int64Array
 
     @classmethod
-    def of(cls, values_us: NDArray[np.integer]) -> Histogram:
+    def from_values(cls, values_us: NDArray[np.integer]) -> Histogram:
         """Each value counted once; ValueError for one below 0 or above ``US_MAX``."""
-        counts = np.bincount(bins_of(values_us), minlength=1)
+        counts = np.bincount(find_bins(values_us), minlength=1)
         bins = np.flatnonzero(counts)
         return cls(bins=bins.astype(np.int64), counts=counts[bins].astype(np.int64))
 
@@ -48,12 +48,12 @@ class Histogram:
         """How many values it has counted."""
         return int(self.counts.sum())
 
-    def at_or_below(self, limit_us: int) -> int | None:
+    def count_at_or_below(self, limit_us: int) -> int | None:
         """How many values are at most ``limit_us``; None where that is no edge, because the bins cannot tell."""
         if not 0 <= limit_us <= US_MAX:
             return 0 if limit_us < 0 else self.total
-        limit_bin = int(bins_of(np.array([limit_us]))[0])
-        if edge_us(limit_bin) != limit_us:
+        limit_bin = int(find_bins(np.array([limit_us]))[0])
+        if compute_edge_us(limit_bin) != limit_us:
             return None
         return int(self.counts[: int(np.searchsorted(self.bins, limit_bin, side="right"))].sum())
 
@@ -70,27 +70,27 @@ class Histogram:
         return cls(bins=np.cumsum(pairs[0::2]), counts=pairs[1::2])
 
 
-def bins_of(values_us: NDArray[np.integer]) -> NDArray[np.integer]:
+def find_bins(values_us: NDArray[np.integer]) -> NDArray[np.integer]:
     """The bin of each value; ValueError for one below 0 or above ``US_MAX``."""
     if not len(values_us):
         return np.empty(0, np.int64)
     if not 0 <= int(values_us.min()) <= int(values_us.max()) <= US_MAX:
         raise ValueError(f"a round trip is outside 0..{US_MAX} µs")
-    return _table()[values_us] if values_us.max() < _TABLE_US else _computed(values_us)
+    return _build_bin_table()[values_us] if values_us.max() < _TABLE_US else _compute_bins(values_us)
 
 
-def edge_us(number: int) -> int:
+def compute_edge_us(number: int) -> int:
     """The largest value of a bin."""
     decade = max(0, -(-(number - _EXACT_US) // _BINS_A_DECADE))
     return (number - _BINS_A_DECADE * decade) * int(10**decade)
 
 
 @cache
-def _table() -> NDArray[np.uint16]:
-    return _computed(np.arange(_TABLE_US)).astype(np.uint16)
+def _build_bin_table() -> NDArray[np.uint16]:
+    return _compute_bins(np.arange(_TABLE_US)).astype(np.uint16)
 
 
-def _computed(values_us: NDArray[np.integer]) -> NDArray[np.int64]:
+def _compute_bins(values_us: NDArray[np.integer]) -> NDArray[np.int64]:
     decades = np.searchsorted(_DECADE_EDGES, values_us, side="left")
     # Every decade has 900 bins more than a tenth of its values: rounding up makes the upper edge belong to the bin.
     return _BINS_A_DECADE * decades - (-values_us.astype(np.int64) // 10**decades)

@@ -16,63 +16,63 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, select
 
 from leadline.model import WINDOW_S
-from leadline_collector.db.fetch_arrays import Rows, whole_numbers
+from leadline_collector.db.fetch_arrays import IntRows, fetch_int_rows
 from leadline_collector.db.tables import rollup_hour, target, window_stat
 from leadline_collector.rollup import window_codec
-from leadline_collector.rollup.window_codec import MINUTES, Block
+from leadline_collector.rollup.window_codec import MINUTES_PER_HOUR, WindowArray
 from leadline_collector.windows import dirty_hours
-from leadline_collector.windows.dirty_hours import HOUR_S, Mark
-from leadline_verdict.series import COLUMNS, COUNTS, NONE, PathSeries
+from leadline_collector.windows.dirty_hours import HOUR_S, DirtyHour
+from leadline_verdict.series import COLUMNS, COUNT_FIELDS, MISSING, PathSeries
 
 #: An hour of a path: (src_id, dst_id, start of the hour).
-Key: TypeAlias = tuple[int, int, int]
+PathHourKey: TypeAlias = tuple[int, int, int]
 
-_EXPECTED = COLUMNS.index("expected")
+_EXPECTED_INDEX = COLUMNS.index("expected")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hours:
+class HourBlock:
     """Hours of paths; those without a window are not here."""
 
-    keys: Sequence[Key]
+    keys: Sequence[PathHourKey]
     #: In the order of ``keys``.
-    block: Block
+    values: WindowArray
     #: Some window of the hour came from no agent.
     simulated: NDArray[np.bool_]
 
-    def column(self, name: str) -> NDArray[np.int32]:
+    def get_column(self, name: str) -> NDArray[np.int32]:
         """One column of all hours: a row an hour."""
-        column: NDArray[np.int32] = self.block[:, COLUMNS.index(name)]
+        column: NDArray[np.int32] = self.values[:, COLUMNS.index(name)]
         return column
 
-    def of(self, numbers: Sequence[int]) -> Hours:
+    def select(self, indices: Sequence[int]) -> HourBlock:
         """Those hours, by their place in ``keys``."""
-        return Hours(
-            keys=[self.keys[number] for number in numbers],
-            block=self.block[list(numbers)],
-            simulated=self.simulated[list(numbers)],
+        return HourBlock(
+            keys=[self.keys[number] for number in indices],
+            values=self.values[list(indices)],
+            simulated=self.simulated[list(indices)],
         )
 
 
-def hours(
+def load_hours(
     connection: Connection,
     src_ids: Collection[int],
     start_s: int,
     end_s: int,
     dst_ids: Collection[int] | None = None,
-) -> Hours:
+) -> HourBlock:
     """The hours that begin in [start_s, end_s), whole hours, of the paths from these agents to these targets or to all.
 
     In one transaction, so that marks and windows are of one moment.
     """
-    found = dirty_hours.of_hours(connection, start_s, end_s, src_ids)
-    packed = packed_hours(connection, src_ids, start_s, end_s, dst_ids)
-    spans = _spans(found)
-    rows = [window_rows(connection, among, dst_ids, first, last) for (first, last), among in spans.items()]
-    return overlaid(packed, np.concatenate(rows)) if rows else packed
+    found = dirty_hours.load_dirty_hours(connection, start_s, end_s, src_ids)
+    packed = load_packed_hours(connection, src_ids, start_s, end_s, dst_ids)
+    spans = _join_dirty_intervals(found)
+    rows = [load_window_rows(connection, among, dst_ids, first, last) for (first, last), among in spans.items()]
+    return overlay_windows(packed, np.concatenate(rows)) if rows else packed
 
 
-def of_paths(
+def build_path_condition(
     column: Any, src_ids: Collection[int], dst_ids: Collection[int] | None, start_s: int, end_s: int
 ) -> ColumnElement[bool]:
     """The condition that rows of a table with these columns are of such paths, and in [start_s, end_s)."""
@@ -81,35 +81,35 @@ def of_paths(
     return and_(column.src_id.in_(src_ids), column.dst_id.in_(to), column.t >= start_s, column.t < end_s)
 
 
-def packed_hours(
+def load_packed_hours(
     connection: Connection,
     src_ids: Collection[int],
     start_s: int,
     end_s: int,
     dst_ids: Collection[int] | None = None,
-) -> Hours:
+) -> HourBlock:
     """As ``hours``, with every hour as it was compacted, marked or not."""
     column = rollup_hour.c
     query = select(column.src_id, column.dst_id, column.t, column.simulated, column.packed)
-    result = connection.execute(query.where(of_paths(column, src_ids, dst_ids, start_s, end_s)))
+    result = connection.execute(query.where(build_path_condition(column, src_ids, dst_ids, start_s, end_s)))
     found = result.cursor.fetchall()
     result.close()
-    return Hours(
+    return HourBlock(
         keys=[(row[0], row[1], row[2]) for row in found],
-        block=window_codec.unpack([row[4] for row in found]),
+        values=window_codec.unpack_hours([row[4] for row in found]),
         simulated=np.array([row[3] for row in found], bool),
     )
 
 
-def _spans(found: Sequence[Mark]) -> Mapping[tuple[int, int], list[int]]:
+def _join_dirty_intervals(found: Sequence[DirtyHour]) -> Mapping[tuple[int, int], list[int]]:
     """From where to where windows have to be read themselves, and of which agents; neighbouring hours are joined."""
     of_agent: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
     for mark in sorted(found):
         spans, end_s = of_agent[mark.src_id], mark.hour_s + HOUR_S
-        if spans and spans[-1][1] == mark.since_s:
+        if spans and spans[-1][1] == mark.watermark_s:
             spans[-1] = (spans[-1][0], end_s)
-        elif mark.since_s < end_s:
-            spans.append((mark.since_s, end_s))
+        elif mark.watermark_s < end_s:
+            spans.append((mark.watermark_s, end_s))
     agents: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
     for src_id, spans in of_agent.items():
         for span in spans:
@@ -117,9 +117,9 @@ def _spans(found: Sequence[Mark]) -> Mapping[tuple[int, int], list[int]]:
     return agents
 
 
-def window_rows(
+def load_window_rows(
     connection: Connection, src_ids: Collection[int], dst_ids: Collection[int] | None, start_s: int, end_s: int
-) -> Rows:
+) -> IntRows:
     """Windows in [start_s, end_s): src_id, dst_id, t, whether it is simulated, then ``COLUMNS`` with NONE for NULL."""
     column = window_stat.c
     query: Select[Any] = select(
@@ -127,15 +127,15 @@ def window_rows(
         column.dst_id,
         column.t,
         case((column.epoch.is_(None), 1), else_=0),
-        *(column[name] if name in COUNTS else func.coalesce(column[name], NONE) for name in COLUMNS),
+        *(column[name] if name in COUNT_FIELDS else func.coalesce(column[name], MISSING) for name in COLUMNS),
     )
-    return whole_numbers(connection, query.where(of_paths(column, src_ids, dst_ids, start_s, end_s)))
+    return fetch_int_rows(connection, query.where(build_path_condition(column, src_ids, dst_ids, start_s, end_s)))
 
 
-_FACTS = 4
+_KEY_COLUMNS = 4
 
 
-def overlaid(base: Hours, rows: Rows) -> Hours:
+def overlay_windows(base: HourBlock, rows: IntRows) -> HourBlock:
     """The hours with these windows (``window_rows``) in place of what was there of the same minutes."""
     if not len(rows):
         return base
@@ -146,38 +146,38 @@ def overlaid(base: Hours, rows: Rows) -> Hours:
     code = (rows[:, 0] * dst_ids_max + rows[:, 1]) * hours_max + (hour_s - hour_s.min()) // HOUR_S
     _, firsts, places = np.unique(code, return_index=True, return_inverse=True)
     known = {key: number for number, key in enumerate(base.keys)}
-    wanted: list[Key] = list(
+    wanted: list[PathHourKey] = list(
         zip(*(column[firsts].tolist() for column in (rows[:, 0], rows[:, 1], hour_s)), strict=True)
     )
     fresh = [key for key in wanted if key not in known]
     known.update((key, len(base.keys) + number) for number, key in enumerate(fresh))
-    block = np.concatenate([base.block, window_codec.empty(len(fresh))])
+    block = np.concatenate([base.values, window_codec.make_empty_hours(len(fresh))])
     hour_of = np.array([known[key] for key in wanted])[places]
-    block[hour_of, :, (rows[:, 2] - hour_s) // WINDOW_S] = rows[:, _FACTS:]
+    block[hour_of, :, (rows[:, 2] - hour_s) // WINDOW_S] = rows[:, _KEY_COLUMNS:]
     simulated = np.concatenate([base.simulated, np.zeros(len(fresh), bool)])
     np.logical_or.at(simulated, hour_of, rows[:, 3] == 1)
-    return Hours(keys=[*base.keys, *fresh], block=block, simulated=simulated)
+    return HourBlock(keys=[*base.keys, *fresh], values=block, simulated=simulated)
 
 
-def series(connection: Connection, src_id: int, dst_id: int, start_s: int, end_s: int) -> PathSeries:
+def load_series(connection: Connection, src_id: int, dst_id: int, start_s: int, end_s: int) -> PathSeries:
     """The windows of one path in [start_s, end_s), whole minutes."""
     first_s = start_s - start_s % HOUR_S
-    found = hours(connection, [src_id], first_s, end_s, [dst_id])
+    found = load_hours(connection, [src_id], first_s, end_s, [dst_id])
     total = -(-(end_s - first_s) // HOUR_S)
-    dense = window_codec.empty(total)
-    dense[[(key[2] - first_s) // HOUR_S for key in found.keys]] = found.block
-    columns = np.moveaxis(dense, 1, 0).reshape(len(COLUMNS), total * MINUTES)
+    dense = window_codec.make_empty_hours(total)
+    dense[[(key[2] - first_s) // HOUR_S for key in found.keys]] = found.values
+    columns = np.moveaxis(dense, 1, 0).reshape(len(COLUMNS), total * MINUTES_PER_HOUR)
     wanted = slice((start_s - first_s) // WINDOW_S, (end_s - first_s) // WINDOW_S)
     values = {name: np.ascontiguousarray(columns[number, wanted]) for number, name in enumerate(COLUMNS)}
-    return PathSeries.of(start_s, values, simulated=bool(found.simulated.any()))
+    return PathSeries.from_columns(start_s, values, simulated=bool(found.simulated.any()))
 
 
-def flat(found: Hours, minutes: slice = slice(MINUTES)) -> PathSeries:
+def flatten_hours(hours: HourBlock, minutes: slice = slice(MINUTES_PER_HOUR)) -> PathSeries:
     """These minutes of every hour, hour after hour, as if they were one path: for whoever looks at each for itself."""
-    columns = np.moveaxis(found.block[:, :, minutes], 1, 0).reshape(len(COLUMNS), -1)
-    return PathSeries.of(0, {name: columns[number] for number, name in enumerate(COLUMNS)})
+    columns = np.moveaxis(hours.values[:, :, minutes], 1, 0).reshape(len(COLUMNS), -1)
+    return PathSeries.from_columns(0, {name: columns[number] for number, name in enumerate(COLUMNS)})
 
 
-def there(found: Hours) -> NDArray[np.bool_]:
+def is_present(hours: HourBlock) -> NDArray[np.bool_]:
     """Which minutes of which hours have a window."""
-    return found.block[:, _EXPECTED] > 0
+    return hours.values[:, _EXPECTED_INDEX] > 0

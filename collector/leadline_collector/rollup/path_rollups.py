@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from leadline_collector.db.tables import FAILURE_COLUMNS, rollup_hour
 from leadline_collector.rollup.histogram import Histogram
 from leadline_collector.rollup.raw_codec import Chunk
-from leadline_verdict.series import COLUMNS, NONE
+from leadline_verdict.series import COLUMNS, MISSING
 
 #: A row in the order of its table's columns.
-Row: TypeAlias = tuple[Any, ...]
+RollupRow: TypeAlias = tuple[Any, ...]
 #: What ``window_stat`` counts beside the figures.
-COUNTERS = ("duplicates", *FAILURE_COLUMNS.values())
+COUNTER_COLUMNS = ("duplicates", *FAILURE_COLUMNS.values())
 
-_HOUR = tuple(rollup_hour.columns.keys())
+_HOUR_COLUMNS = tuple(rollup_hour.columns.keys())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class PathHour:
     chunk: Chunk | None
 
 
-def hour_row(path: PathHour) -> Row:
+def build_hour_row(path: PathHour) -> RollupRow:
     """The row of ``rollup_hour``."""
     column = dict(zip(COLUMNS, path.windows, strict=True))
     received, p95_us = int(column["received"].sum()), column["p95_us"]
@@ -50,20 +50,20 @@ def hour_row(path: PathHour) -> Row:
         **dict(zip(("src_id", "dst_id", "t"), path.key, strict=True)),
         "windows": int((column["expected"] > 0).sum()),
         **{name: int(column[name].sum()) for name in ("expected", "sent", "received")},
-        **dict(zip(COUNTERS, path.counters, strict=True)),
-        "min_us": _extreme(column["min_us"], np.min),
-        "max_us": _extreme(column["max_us"], np.max),
+        **dict(zip(COUNTER_COLUMNS, path.counters, strict=True)),
+        "min_us": _reduce_present(column["min_us"], np.min),
+        "max_us": _reduce_present(column["max_us"], np.max),
         "sum_us": None if rtts is None else int(rtts.sum(dtype=np.int64)),
-        "rtt_histogram": None if rtts is None else Histogram.of(rtts).encode(),
-        "p95_histogram": Histogram.of(p95_us[p95_us != NONE]).encode(),
-        "p95_infinite": int(((p95_us == NONE) & (column["sent"] > 0)).sum()),
+        "rtt_histogram": None if rtts is None else Histogram.from_values(rtts).encode(),
+        "p95_histogram": Histogram.from_values(p95_us[p95_us != MISSING]).encode(),
+        "p95_infinite": int(((p95_us == MISSING) & (column["sent"] > 0)).sum()),
         "simulated": path.simulated,
         "packed": path.packed,
         "latest": path.latest,
     }
-    return tuple(values[name] for name in _HOUR)
+    return tuple(values[name] for name in _HOUR_COLUMNS)
 
 
-def _extreme(values_us: NDArray[np.int32], of: Any) -> int | None:
-    known = values_us[values_us != NONE]
-    return int(of(known)) if len(known) else None
+def _reduce_present(values_us: NDArray[np.int32], reduce: Any) -> int | None:
+    known = values_us[values_us != MISSING]
+    return int(reduce(known)) if len(known) else None

@@ -22,7 +22,7 @@ RETENTION_LOCK = 53235468
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Removed:
+class DeletedRows:
     """What went of one table, or would."""
 
     table: str
@@ -32,13 +32,13 @@ class Removed:
     rows: int
 
 
-def retain(store: Store, retention: Retention, now_s: int, *, dry_run: bool = False) -> list[Removed]:
+def apply_retention(store: Store, retention: Retention, now_s: int, *, dry_run: bool = False) -> list[DeletedRows]:
     """Remove what is past its time, or only count it. Nothing, if another process is at it."""
-    with store.turn(RETENTION_LOCK, 0) as is_ours:
-        return list(_removed(store, retention, now_s, dry_run)) if is_ours else []
+    with store.try_lock(RETENTION_LOCK, 0) as is_ours:
+        return list(_delete_expired(store, retention, now_s, dry_run)) if is_ours else []
 
 
-def _removed(store: Store, retention: Retention, now_s: int, dry_run: bool) -> Iterator[Removed]:
+def _delete_expired(store: Store, retention: Retention, now_s: int, dry_run: bool) -> Iterator[DeletedRows]:
     rollups = (tables.rollup_hour, tables.tally_hour, tables.tally_day)
     tiers = [
         (retention.windows_s, tables.window_stat),
@@ -47,16 +47,18 @@ def _removed(store: Store, retention: Retention, now_s: int, dry_run: bool) -> I
     ]
     if retention.journal_s is not None:
         before_s = now_s - retention.journal_s
-        yield _told("batch.body", before_s, deletion.bodies(store, before_s, dry_run), dry_run)
+        yield _report_deletion("batch.body", before_s, deletion.clear_batch_bodies(store, before_s, dry_run), dry_run)
     for kept_s, table in tiers:
         if kept_s is not None:
-            yield _told(table.name, now_s - kept_s, deletion.rows(store, table, now_s - kept_s, dry_run), dry_run)
+            yield _report_deletion(
+                table.name, now_s - kept_s, deletion.delete_expired_rows(store, table, now_s - kept_s, dry_run), dry_run
+            )
     if retention.rollups_s is not None:
         before_s = now_s - retention.rollups_s
-        yield _told("batch", before_s, deletion.batches(store, before_s, dry_run), dry_run)
+        yield _report_deletion("batch", before_s, deletion.delete_batches(store, before_s, dry_run), dry_run)
 
 
-def _told(table: str, before_s: int, rows: int, dry_run: bool) -> Removed:
+def _report_deletion(table: str, before_s: int, rows: int, dry_run: bool) -> DeletedRows:
     if rows and not dry_run:
         log.info("removed", extra={"table": table, "rows": rows, "before_s": before_s})
-    return Removed(table=table, before_s=before_s, rows=rows)
+    return DeletedRows(table=table, before_s=before_s, rows=rows)

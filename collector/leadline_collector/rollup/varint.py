@@ -10,14 +10,14 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-Counts: TypeAlias = NDArray[np.int64]
+Int64Array: TypeAlias = NDArray[np.int64]
 
 #: Bytes of the largest int64.
 BYTES_MAX = 9
 _SHIFTS = 7 * np.arange(BYTES_MAX, dtype=np.int64)
 
 
-def encode(values: Counts) -> bytes:
+def encode(values: Int64Array) -> bytes:
     """Numbers of 0 or more, one after the other."""
     if not len(values):
         return b""
@@ -31,7 +31,7 @@ def encode(values: Counts) -> bytes:
     return bytes(data[used])
 
 
-def decode(data: bytes) -> Counts:
+def decode(data: bytes) -> Int64Array:
     """The numbers ``encode`` was given; ValueError if the last of them is cut off."""
     if not data:
         return np.empty(0, np.int64)

@@ -15,113 +15,115 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leadline_collector.rollup import byte_shuffle
-from leadline_verdict.series import COLUMNS, COUNTS, NONE
+from leadline_verdict.series import COLUMNS, COUNT_FIELDS, MISSING
 
 VERSION = 1
-MINUTES = 60
+MINUTES_PER_HOUR = 60
 
 #: (hour, column, minute): ``COLUMNS`` of ``leadline_verdict.series``; ``expected`` is 0 where there is no window.
-Block: TypeAlias = NDArray[np.int32]
-_Integers: TypeAlias = NDArray[np.integer]
+WindowArray: TypeAlias = NDArray[np.int32]
+_IntegerArray: TypeAlias = NDArray[np.integer]
 
-_OF = {name: number for number, name in enumerate(COLUMNS)}
+_COLUMN_INDEX = {name: number for number, name in enumerate(COLUMNS)}
 #: What a column is expected to be like; those that are not here, like the minute before.
-_EXPECTED = {
+_PREDICTOR_COLUMN = {
     "sent": "expected", "received": "sent", "mean_us": "min_us", "p50_us": "min_us", "p95_us": "p50_us",
     "p99_us": "p95_us", "max_us": "p99_us",
 }  # fmt: skip
-_NULLABLE = slice(len(COUNTS), len(COLUMNS))
-_FLAG_BYTES = -(-(len(COLUMNS) - len(COUNTS)) * MINUTES // 8)
-_PLANE_BYTES = byte_shuffle.WIDTH_MAX * len(COLUMNS) * MINUTES
-assert COLUMNS[: len(COUNTS)] == COUNTS  # flags follow the columns that have none
+_NULLABLE_COLUMNS = slice(len(COUNT_FIELDS), len(COLUMNS))
+_FLAG_BYTES = -(-(len(COLUMNS) - len(COUNT_FIELDS)) * MINUTES_PER_HOUR // 8)
+_PLANE_BYTES = byte_shuffle.VALUE_BYTES * len(COLUMNS) * MINUTES_PER_HOUR
+assert COLUMNS[: len(COUNT_FIELDS)] == COUNT_FIELDS  # flags follow the columns that have none
 
 
-def empty(hours: int) -> Block:
+def make_empty_hours(hour_count: int) -> WindowArray:
     """Hours without a single window, to be filled."""
-    block = np.full((hours, len(COLUMNS), MINUTES), NONE, np.int32)
-    block[:, : len(COUNTS)] = 0
+    block = np.full((hour_count, len(COLUMNS), MINUTES_PER_HOUR), MISSING, np.int32)
+    block[:, : len(COUNT_FIELDS)] = 0
     return block
 
 
-def pack(block: Block) -> list[bytes]:
+def pack_hours(block: WindowArray) -> list[bytes]:
     """Each hour as stored."""
     if not len(block):
         return []
-    differences = _differences(block)
+    differences = _compute_residuals(block)
     zigzag = ((differences << 1) ^ (differences >> 31)).astype(np.uint32)
-    lanes = zigzag.astype("<u4").view(np.uint8).reshape(*block.shape, byte_shuffle.WIDTH_MAX)
+    lanes = zigzag.astype("<u4").view(np.uint8).reshape(*block.shape, byte_shuffle.VALUE_BYTES)
     data = np.ascontiguousarray(np.moveaxis(lanes, -1, 1)).reshape(len(block), -1)
-    flags = np.packbits((block[:, _NULLABLE] == NONE).reshape(len(block), -1), axis=1)
+    flags = np.packbits((block[:, _NULLABLE_COLUMNS] == MISSING).reshape(len(block), -1), axis=1)
     return [bytes([VERSION]) + byte_shuffle.deflate(hour) for hour in np.concatenate([data, flags], axis=1)]
 
 
-def _differences(block: Block) -> Block:
+def _compute_residuals(block: WindowArray) -> WindowArray:
     """How far each value is from what was expected; a None is what was expected."""
     filled, differences = block.copy(), np.empty_like(block)
     for number, name in enumerate(COLUMNS):
         values = filled[:, number]
-        if _is_guessed(name):
-            guess = _guess(filled, name)
-            values[:] = np.where(values == NONE, guess, values)
+        if _has_predictor(name):
+            guess = _predict(filled, name)
+            values[:] = np.where(values == MISSING, guess, values)
             differences[:, number] = values - guess
         else:
-            values[:] = values if name in COUNTS else _carried(values)
+            values[:] = values if name in COUNT_FIELDS else _carry_forward(values)
             differences[:, number] = np.diff(values, axis=1, prepend=0)
     return differences
 
 
-def _is_guessed(name: str) -> bool:
+def _has_predictor(name: str) -> bool:
     """True for a column that others lead to; false for one that is like its own minute before."""
-    return name == "pdv_us" or name in _EXPECTED
+    return name == "pdv_us" or name in _PREDICTOR_COLUMN
 
 
-def _guess(filled: Block, name: str) -> Block:
+def _predict(block: WindowArray, name: str) -> WindowArray:
     if name == "pdv_us":
-        return filled[:, _OF["p95_us"]] - filled[:, _OF["min_us"]]
-    return filled[:, _OF[_EXPECTED[name]]]
+        return block[:, _COLUMN_INDEX["p95_us"]] - block[:, _COLUMN_INDEX["min_us"]]
+    return block[:, _COLUMN_INDEX[_PREDICTOR_COLUMN[name]]]
 
 
-def _carried(column: _Integers) -> _Integers:
+def _carry_forward(column: _IntegerArray) -> _IntegerArray:
     """Every None replaced by the last value before it, 0 if there is none."""
-    latest = np.maximum.accumulate(np.where(column == NONE, -1, np.arange(MINUTES)), axis=1)
+    latest = np.maximum.accumulate(np.where(column == MISSING, -1, np.arange(MINUTES_PER_HOUR)), axis=1)
     return np.where(latest < 0, 0, np.take_along_axis(column, np.maximum(latest, 0), axis=1))
 
 
-def pack_latest(block: Block) -> list[bytes]:
+def pack_latest_windows(block: WindowArray) -> list[bytes]:
     """The latest window of each hour, which has one at least: its minute, then the columns, 32 bits each."""
-    minutes = MINUTES - 1 - (block[:, _OF["expected"], ::-1] > 0).argmax(axis=1)
+    minutes = MINUTES_PER_HOUR - 1 - (block[:, _COLUMN_INDEX["expected"], ::-1] > 0).argmax(axis=1)
     windows = np.take_along_axis(block, minutes[:, None, None], axis=2)[:, :, 0]
     return [bytes(row.data) for row in np.column_stack([minutes, windows]).astype("<i4")]
 
 
-def unpack_latest(stored: Sequence[bytes]) -> tuple[_Integers, Block]:
+def unpack_latest_windows(packed_windows: Sequence[bytes]) -> tuple[_IntegerArray, WindowArray]:
     """The minutes, and blocks of that one minute, that ``pack_latest`` was given."""
-    rows = np.frombuffer(b"".join(stored), "<i4").reshape(len(stored), 1 + len(COLUMNS)).astype(np.int32)
+    rows = (
+        np.frombuffer(b"".join(packed_windows), "<i4").reshape(len(packed_windows), 1 + len(COLUMNS)).astype(np.int32)
+    )
     return rows[:, 0], rows[:, 1:, None]
 
 
-def unpack(stored: Sequence[bytes]) -> Block:
+def unpack_hours(packed_hours: Sequence[bytes]) -> WindowArray:
     """The hours ``pack`` was given; ValueError for bytes that are none."""
-    if any(data[:1] != bytes([VERSION]) for data in stored):
+    if any(data[:1] != bytes([VERSION]) for data in packed_hours):
         raise ValueError(f"packed windows of another version than {VERSION}")
-    if not stored:
-        return empty(0)
+    if not packed_hours:
+        return make_empty_hours(0)
     size = _PLANE_BYTES + _FLAG_BYTES
-    data = np.empty((len(stored), size), np.uint8)
-    for hour, packed in zip(data, stored, strict=True):
+    data = np.empty((len(packed_hours), size), np.uint8)
+    for hour, packed in zip(data, packed_hours, strict=True):
         hour[:] = byte_shuffle.inflate(memoryview(packed)[1:], size)
-    lanes = data[:, :_PLANE_BYTES].reshape(len(stored), byte_shuffle.WIDTH_MAX, len(COLUMNS), MINUTES)
+    lanes = data[:, :_PLANE_BYTES].reshape(len(packed_hours), byte_shuffle.VALUE_BYTES, len(COLUMNS), MINUTES_PER_HOUR)
     zigzag = np.ascontiguousarray(np.moveaxis(lanes, 1, -1)).view("<u4")[..., 0]
     block = (zigzag >> 1).astype(np.int32) ^ -(zigzag & 1).astype(np.int32)
-    _add_guesses(block)
-    flags = np.unpackbits(data[:, _PLANE_BYTES:], axis=1, count=(len(COLUMNS) - len(COUNTS)) * MINUTES)
-    block[:, _NULLABLE][flags.reshape(len(stored), -1, MINUTES).view(bool)] = NONE
+    _add_predictions(block)
+    flags = np.unpackbits(data[:, _PLANE_BYTES:], axis=1, count=(len(COLUMNS) - len(COUNT_FIELDS)) * MINUTES_PER_HOUR)
+    block[:, _NULLABLE_COLUMNS][flags.reshape(len(packed_hours), -1, MINUTES_PER_HOUR).view(bool)] = MISSING
     return block
 
 
-def _add_guesses(block: Block) -> None:
+def _add_predictions(block: WindowArray) -> None:
     for number, name in enumerate(COLUMNS):
-        if _is_guessed(name):
-            block[:, number] += _guess(block, name)
+        if _has_predictor(name):
+            block[:, number] += _predict(block, name)
         else:
             np.cumsum(block[:, number], axis=1, out=block[:, number])

@@ -20,19 +20,19 @@ from leadline_collector.api import (
 from leadline_collector.api import (
     verdicts as verdicts_api,
 )
-from leadline_collector.auth.enrolment import REFUSALS_RECORDED_MAX, Enrolment, prepare_admin_key
-from leadline_collector.auth.failure_limit import FailureLimit
+from leadline_collector.auth.enrolment import AUDITED_REFUSALS_MAX, Enrolment, ensure_admin_key
+from leadline_collector.auth.failure_limit import FailureRateLimiter
 from leadline_collector.auth.key_rotation import KeyRotation
-from leadline_collector.config import CollectorConfig, key_digest
+from leadline_collector.config import CollectorConfig, read_key_digest
 from leadline_collector.db.transactions import Store
 from leadline_collector.http import openapi, problems, roles
-from leadline_collector.http.admission import Door
-from leadline_collector.http.app_state import Service
-from leadline_collector.http.metrics import Metrics, Observed
+from leadline_collector.http.admission import AdmissionController
+from leadline_collector.http.app_state import AppState
+from leadline_collector.http.metrics import BatchMetricsMiddleware, Metrics
 from leadline_collector.http.ttl_cache import TtlCache
 from leadline_collector.ingest.service import IngestService
-from leadline_collector.ingest.write_health import Storing
-from leadline_collector.live.agents import Hearing
+from leadline_collector.ingest.write_health import WriteHealth
+from leadline_collector.live.agents import ReportCache
 from leadline_collector.web.routes import charts as charts_routes
 from leadline_collector.web.routes import fleet
 from leadline_collector.web.routes import login as login_routes
@@ -44,21 +44,21 @@ DESCRIPTION = "Stores what agents measure and judges pairs of sites by published
 
 def create_app(config: CollectorConfig, store: Store, clock: Clock) -> FastAPI:
     """The application over a store whose schema is current (``schema.prepare``); sees to the administrator's key."""
-    prepare_admin_key(store, clock, config)
-    door = Door()
-    figures = Metrics(store, clock, lambda: door.inside)
-    write_health, reports = Storing(clock), Hearing()
-    refusal_limit = FailureLimit(clock, REFUSALS_RECORDED_MAX)
+    ensure_admin_key(store, clock, config)
+    door = AdmissionController()
+    figures = Metrics(store, clock, lambda: door.in_progress)
+    write_health, reports = WriteHealth(clock), ReportCache()
+    refusal_limit = FailureRateLimiter(clock, AUDITED_REFUSALS_MAX)
     # The documentation pages of FastAPI load scripts from a CDN; a collector stands in networks without one.
     app = FastAPI(title="leadline collector", description=DESCRIPTION, openapi_url=None, docs_url=None, redoc_url=None)
-    app.state.service = Service(
+    app.state.app_state = AppState(
         config=config,
         store=store,
         clock=clock,
-        door=door,
-        viewer_sha256=_digest("--viewer-key-file", config.viewer_key_file),
-        metrics_sha256=_digest("--metrics-key-file", config.metrics_key_file),
-        login_limit=FailureLimit(clock),
+        admission=door,
+        viewer_key_sha256=_load_key_digest("--viewer-key-file", config.viewer_key_file),
+        metrics_key_sha256=_load_key_digest("--metrics-key-file", config.metrics_key_file),
+        login_limiter=FailureRateLimiter(clock),
         metrics=figures,
         write_health=write_health,
         reports=reports,
@@ -66,7 +66,7 @@ def create_app(config: CollectorConfig, store: Store, clock: Clock) -> FastAPI:
             store=store,
             clock=clock,
             key_ttl_s=config.key_ttl_s,
-            peer_limit=FailureLimit(clock),
+            peer_limit=FailureRateLimiter(clock),
             refusal_limit=refusal_limit,
         ),
         key_rotation=KeyRotation(store=store, clock=clock, key_ttl_s=config.key_ttl_s, refusal_limit=refusal_limit),
@@ -75,15 +75,15 @@ def create_app(config: CollectorConfig, store: Store, clock: Clock) -> FastAPI:
             clock=clock,
             refusal_limit=refusal_limit,
             counters=figures,
-            rtt_counters=figures.rtts,
+            rtt_counters=figures.rtt_counters,
             write_health=write_health,
             reports=reports,
         ),
-        verdicts=TtlCache(clock, age_s_max=verdicts_view.AGE_S_MAX, entries_max=verdicts_view.KEPT_MAX),
+        verdict_cache=TtlCache(clock, age_s_max=verdicts_view.CACHE_TTL_S, entries_max=verdicts_view.CACHE_ENTRIES_MAX),
     )
-    problems.install(app)
-    app.add_middleware(Observed, metrics=figures, clock=clock)
-    openapi.install(app)
+    problems.install_error_handlers(app)
+    app.add_middleware(BatchMetricsMiddleware, metrics=figures, clock=clock)
+    openapi.install_openapi(app)
     app.include_router(measurements_api.router)
     app.include_router(access_api.router)
     app.include_router(verdicts_api.router)
@@ -101,5 +101,5 @@ def create_app(config: CollectorConfig, store: Store, clock: Clock) -> FastAPI:
     return app
 
 
-def _digest(option: str, file: Path | None) -> bytes | None:
-    return None if file is None else key_digest(option, file)
+def _load_key_digest(option: str, file: Path | None) -> bytes | None:
+    return None if file is None else read_key_digest(option, file)

@@ -19,92 +19,98 @@ from leadline_collector.config import CollectorConfig
 from leadline_collector.db import schema
 from leadline_collector.db.engine import Database
 from leadline_collector.db.transactions import Store
-from leadline_collector.http.app_state import Service
-from leadline_collector.live.worker import keeping_up
-from leadline_collector.rollup.worker import compacting
+from leadline_collector.http.app_state import AppState
+from leadline_collector.live.worker import run_live_worker
+from leadline_collector.rollup.worker import run_rollup_worker
 from leadline_collector.server.app import create_app
-from leadline_collector.server.connection_limits import Guard, Room, descriptors, report_exhaustion_seldom, room
+from leadline_collector.server.connection_limits import (
+    ConnectionBudget,
+    ConnectionLimiter,
+    compute_connection_budget,
+    raise_descriptor_limit,
+    rate_limit_exhaustion_warnings,
+)
 
 #: A request that takes longer than this is cut off when the collector stops; its agent sends it again.
-GRACE_S = 10
+SHUTDOWN_GRACE_S = 10
 #: Agents send once a minute: a connection that is kept longer than that costs less than a new one.
 KEEP_ALIVE_S = 75
 #: Connections the kernel keeps until they are accepted: all agents of 500 sites may come back in the same second.
-BACKLOG = 1_024
+LISTEN_BACKLOG = 1_024
 
 
 @contextmanager
-def opened(config: CollectorConfig) -> Iterator[Store]:
+def open_store(config: CollectorConfig) -> Iterator[Store]:
     """The store, its schema current; closed at the end."""
     database = Database(config.database)
     try:
-        schema.prepare(database)
+        schema.ensure_schema(database)
         yield Store(database)
     finally:
         database.close()
 
 
-def serve(config: CollectorConfig, clock: Clock, announce: Callable[[str], None]) -> None:
+def serve(config: CollectorConfig, clock: Clock, on_listening: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT. ``announce`` gets the address as soon as connections are accepted."""
-    space = room(descriptors())
+    space = compute_connection_budget(raise_descriptor_limit())
     with (
-        opened(config) as store,
-        _listening(config) as listener,
-        _signals_ignored_after(),
-        _working(config, store, clock) as app,
+        open_store(config) as store,
+        _open_listener(config) as listener,
+        _ignore_repeated_signals(),
+        _application(config, store, clock) as app,
     ):
-        options = _options(config, app, space)
-        _Server(options, lambda: announce(_url(config, listener))).run(sockets=[listener])
+        options = _build_uvicorn_config(config, app, space)
+        _CollectorServer(options, lambda: on_listening(_format_url(config, listener))).run(sockets=[listener])
 
 
 @contextmanager
-def running(config: CollectorConfig, store: Store, clock: Clock) -> Iterator[str]:
+def serve_in_thread(config: CollectorConfig, store: Store, clock: Clock) -> Iterator[str]:
     """A collector in a thread of this process; the value is its address. For the demo and for tests."""
-    accepting, space = threading.Event(), room(descriptors())
-    with _listening(config) as listener, _working(config, store, clock) as app:
-        server = _Server(_options(config, app, space), accepting.set)
+    accepting, space = threading.Event(), compute_connection_budget(raise_descriptor_limit())
+    with _open_listener(config) as listener, _application(config, store, clock) as app:
+        server = _CollectorServer(_build_uvicorn_config(config, app, space), accepting.set)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="collector")
         thread.start()
         try:
-            if not accepting.wait(GRACE_S):
+            if not accepting.wait(SHUTDOWN_GRACE_S):
                 raise UnavailableError("the collector does not start; its log says why")
-            yield _url(config, listener)
+            yield _format_url(config, listener)
         finally:
             server.should_exit = True
             thread.join()
 
 
 @contextmanager
-def _working(config: CollectorConfig, store: Store, clock: Clock) -> Iterator[FastAPI]:
+def _application(config: CollectorConfig, store: Store, clock: Clock) -> Iterator[FastAPI]:
     """The application, and the threads that work beside it."""
     app = create_app(config, store, clock)
-    service: Service = app.state.service
+    service: AppState = app.state.app_state
     # A mesh of 500 sites takes seconds to read: before the first batch comes, not while it waits.
-    service.metrics.rtts.edges_us()
-    with compacting(store, clock, config.retention), keeping_up(store, clock, service.reports):
+    service.metrics.rtt_counters.get_edges_us()
+    with run_rollup_worker(store, clock, config.retention), run_live_worker(store, clock, service.reports):
         yield app
 
 
-class _Server(uvicorn.Server):
+class _CollectorServer(uvicorn.Server):
     """Says when it accepts."""
 
-    def __init__(self, config: uvicorn.Config, accepting: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, on_listening: Callable[[], None]) -> None:
         super().__init__(config)
-        self._accepting = accepting
+        self._on_listening = on_listening
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        report_exhaustion_seldom(asyncio.get_running_loop())
+        rate_limit_exhaustion_warnings(asyncio.get_running_loop())
         await super().startup(sockets=sockets)
         for listener in sockets or ():
             # asyncio's one number for both is how many it accepts in one go; the kernel may keep more than that.
-            listener.listen(BACKLOG)
-        self._accepting()
+            listener.listen(LISTEN_BACKLOG)
+        self._on_listening()
 
 
-def _options(config: CollectorConfig, app: FastAPI, space: Room) -> uvicorn.Config:
+def _build_uvicorn_config(config: CollectorConfig, app: FastAPI, budget: ConnectionBudget) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=Guard(space.connections_max, config.head_s_max).protocol(),
+        http=ConnectionLimiter(budget.connections_max, config.header_timeout_s).protocol_factory(),
         ws="none",
         loop="asyncio",
         lifespan="off",
@@ -113,21 +119,21 @@ def _options(config: CollectorConfig, app: FastAPI, space: Room) -> uvicorn.Conf
         server_header=False,
         proxy_headers=config.behind_proxy,
         forwarded_allow_ips="*" if config.behind_proxy else None,
-        backlog=space.burst,
+        backlog=budget.accept_burst,
         # It counts idle connections too: 500 agents that keep theirs would be the limit. ``connections`` bounds them.
         limit_concurrency=None,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=GRACE_S,
+        timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
         ssl_certfile=config.tls_cert,
         ssl_keyfile=config.tls_key,
     )
 
 
 @contextmanager
-def _listening(config: CollectorConfig) -> Iterator[socket.socket]:
+def _open_listener(config: CollectorConfig) -> Iterator[socket.socket]:
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     try:
-        listener = socket.create_server((config.host, config.port), family=family, backlog=BACKLOG)
+        listener = socket.create_server((config.host, config.port), family=family, backlog=LISTEN_BACKLOG)
     except OSError as error:
         raise UnavailableError(
             f"cannot listen on {config.host} port {config.port}: {error.strerror or error}; choose another with --port"
@@ -136,14 +142,14 @@ def _listening(config: CollectorConfig) -> Iterator[socket.socket]:
         yield listener
 
 
-def _url(config: CollectorConfig, listener: socket.socket) -> str:
+def _format_url(config: CollectorConfig, listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     scheme = "https" if config.tls_cert else "http"
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 @contextmanager
-def _signals_ignored_after() -> Iterator[None]:
+def _ignore_repeated_signals() -> Iterator[None]:
     """uvicorn raises the signal that stopped it once more at its end: by then it has been obeyed."""
 
     def obeyed(number: int, frame: FrameType | None) -> None:

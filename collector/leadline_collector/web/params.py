@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode
 
 from leadline.model import Pair
-from leadline_collector.time_range import Period, period_of
+from leadline_collector.time_range import TimeRange, parse_time_range
 
 #: What the links offer: as written in an address, and as read.
-PERIODS = (("-1h", "1 h"), ("-24h", "24 h"), ("-7d", "7 d"), ("-28d", "28 d"), ("-90d", "90 d"))
+PERIOD_LINKS = (("-1h", "1 h"), ("-24h", "24 h"), ("-7d", "7 d"), ("-28d", "28 d"), ("-90d", "90 d"))
 #: Of matrix and pair: what a verdict is about.
 PERIOD_DEFAULT = "-28d"
 
@@ -20,11 +20,11 @@ class Choice:
 
     name: str
     href: str
-    current: bool
+    is_current: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class PageParams:
     """The parameters as they were written; None where absent or empty."""
 
     profile: str | None = None
@@ -34,63 +34,65 @@ class Asked:
     #: Of the sites of the matrix: "worst" puts those with the lowest shares first; None is the mesh file's order.
     sort: str | None = None
 
-    def matrix(self) -> str:
+    def matrix_url(self) -> str:
         """The matrix for the same parameters."""
-        return "/" + self._query()
+        return "/" + self._build_query()
 
-    def pair(self, pair: Pair) -> str:
+    def pair_url(self, pair: Pair) -> str:
         """The page of a pair for the same parameters; the group is for the way back."""
-        return f"/pairs/{_path(pair)}" + self._query()
+        return f"/pairs/{_pair_path(pair)}" + self._build_query()
 
-    def chart(self, pair: Pair, name: str) -> str:
+    def chart_url(self, pair: Pair, name: str) -> str:
         """A chart of the page of a pair as a picture, for the same parameters."""
-        return f"/pairs/{_path(pair)}/chart/{name}.svg" + self._query()
+        return f"/pairs/{_pair_path(pair)}/chart/{name}.svg" + self._build_query()
 
-    def gaps(self, pair: Pair) -> str:
+    def gaps_url(self, pair: Pair) -> str:
         """What is missing of the windows of a pair, for the same parameters."""
-        return f"/pairs/{_path(pair)}/gaps" + self._query()
+        return f"/pairs/{_pair_path(pair)}/gaps" + self._build_query()
 
-    def verdicts(self) -> str:
+    def verdicts_url(self) -> str:
         """The verdicts of the matrix for the same parameters."""
-        return "/verdicts" + self._query()
+        return "/verdicts" + self._build_query()
 
-    def period(self, now_s: int) -> Period:
+    def parse_period(self, now_s: int) -> TimeRange:
         """What matrix and pair show: the last 28 days unless something is asked for; the errors of ``period_of``."""
-        return period_of(self.start or (None if self.end else PERIOD_DEFAULT), self.end, now_s)
+        return parse_time_range(self.start or (None if self.end else PERIOD_DEFAULT), self.end, now_s)
 
-    def _query(self) -> str:
+    def _build_query(self) -> str:
         asked = {"group": self.group, "profile": self.profile, "from": self.start, "to": self.end}
         written = asked | {"sort": self.sort}
         given = {name: value for name, value in written.items() if value}
         return "?" + urlencode(given) if given else ""
 
-    def periods(self, pair: Pair | None = None) -> list[Choice]:
+    def build_period_choices(self, pair: Pair | None = None) -> list[Choice]:
         """The usual periods up to now, of this page."""
         choices = []
-        for start, name in PERIODS:
+        for start, name in PERIOD_LINKS:
             other = replace(self, start=start, end=None)
             current = not self.end and (self.start or PERIOD_DEFAULT) == start
-            choices.append(Choice(name=name, href=other.pair(pair) if pair else other.matrix(), current=current))
+            choices.append(
+                Choice(name=name, href=other.pair_url(pair) if pair else other.matrix_url(), is_current=current)
+            )
         return choices
 
 
-def windows_json(pair: Pair, period: Period, profile: str | None) -> str:
+def windows_json_url(pair: Pair, period: TimeRange, profile: str | None) -> str:
     """The API's answer about a pair for exactly this period."""
     query = {"from": period.start_s, "to": period.end_s} | ({"profile": profile} if profile else {})
-    return f"/api/v1/pairs/{_path(pair)}/windows?{urlencode(query)}"
+    return f"/api/v1/pairs/{_pair_path(pair)}/windows?{urlencode(query)}"
 
 
-def verdict_csv(pair: Pair, days: Period) -> str:
+def verdict_csv_url(pair: Pair, days: TimeRange) -> str:
     """The windows behind the verdict on both directions, whole days."""
     query = {"pair": f"{pair.source},{pair.destination}", "from": days.start_s, "to": days.end_s}
     return f"/api/v1/verdicts/windows?{urlencode(query)}"
 
 
-def matrix_json(profile: str, period: Period, group: str | None) -> str:
+def matrix_json_url(profile: str, period: TimeRange, group: str | None) -> str:
     """The API's answer about all pairs for exactly this period."""
     query = {"profile": profile, "from": period.start_s, "to": period.end_s} | ({"group": group} if group else {})
     return f"/api/v1/matrix?{urlencode(query)}"
 
 
-def _path(pair: Pair) -> str:
+def _pair_path(pair: Pair) -> str:
     return f"{quote(pair.source, safe='')}/{quote(pair.destination, safe='')}"

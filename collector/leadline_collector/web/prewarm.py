@@ -19,18 +19,18 @@ _NICENESS = 10
 
 
 @cache
-def begin() -> threading.Thread:
+def start_prewarming() -> threading.Thread:
     """The thread that makes it, or has; once in the life of the process, which at its end waits for it."""
-    thread = threading.Thread(target=_warm, name="warming")
+    thread = threading.Thread(target=_prewarm_caches, name="warming")
     thread.start()
     return thread
 
 
-def _warm() -> None:
+def _prewarm_caches() -> None:
     if sys.platform == "linux":
         # Of this thread alone; other systems have no such thing.
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
-    for make in (timeline_spec.drawing, distribution.drawing, hour_of_week.drawing, render.bundle):
+    for make in (timeline_spec.build_spec, distribution.build_spec, hour_of_week.build_spec, render.build_bundle):
         try:
             make()
         except Exception:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-Span: TypeAlias = tuple[int, int]
+Interval: TypeAlias = tuple[int, int]
 
 
-def union(spans: Iterable[Span]) -> list[Span]:
+def merge_intervals(intervals: Iterable[Interval]) -> list[Interval]:
     """The same instants, overlaps and touching neighbours made one; spans without length are dropped."""
-    result: list[Span] = []
-    for start, end in sorted(span for span in spans if span[0] < span[1]):
+    result: list[Interval] = []
+    for start, end in sorted(span for span in intervals if span[0] < span[1]):
         if result and start <= result[-1][1]:
             result[-1] = (result[-1][0], max(end, result[-1][1]))
         else:
@@ -19,11 +19,11 @@ def union(spans: Iterable[Span]) -> list[Span]:
     return result
 
 
-def minus(spans: Sequence[Span], others: Sequence[Span]) -> list[Span]:
+def subtract_intervals(intervals: Sequence[Interval], others: Sequence[Interval]) -> list[Interval]:
     """What is in ``spans`` and not in ``others``; both as ``union`` makes them."""
-    result: list[Span] = []
+    result: list[Interval] = []
     first = 0
-    for start, end in spans:
+    for start, end in intervals:
         while first < len(others) and others[first][1] <= start:
             first += 1
         at = start
@@ -36,6 +36,6 @@ def minus(spans: Sequence[Span], others: Sequence[Span]) -> list[Span]:
     return [span for span in result if span[0] < span[1]]
 
 
-def common(spans: Sequence[Span], others: Sequence[Span]) -> list[Span]:
+def intersect_intervals(intervals: Sequence[Interval], others: Sequence[Interval]) -> list[Interval]:
     """What is in both; both as ``union`` makes them."""
-    return minus(spans, minus(spans, others))
+    return subtract_intervals(intervals, subtract_intervals(intervals, others))

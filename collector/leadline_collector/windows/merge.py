@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from leadline.model import ErrorBound, Failure, Miss, Window, window_of
+from leadline.model import ErrorBound, Failure, Miss, Window, build_window
 
 
-def merged(windows: Sequence[Window]) -> Window:
+def merge_windows(windows: Sequence[Window]) -> Window:
     """Slot by slot: an RTT wins over a miss, a loss over what was not measured, anything over ``not_sent``.
 
     ``windows`` are one or more of one minute, in order of sealing; among equals the first has the slot. Windows of
@@ -18,24 +18,24 @@ def merged(windows: Sequence[Window]) -> Window:
     """
     if len({window.interval_ms for window in windows}) > 1:
         return max(windows, key=lambda window: sum(rtt is not None for rtt in window.rtt_us))
-    return window_of(
+    return build_window(
         windows[0].start_s,
         windows[0].interval_ms,
         {slot: rtt for window in reversed(windows) for slot, rtt in enumerate(window.rtt_us) if rtt is not None},
-        sorted((miss for window in reversed(windows) for miss in window.misses), key=_weight),
+        sorted((miss for window in reversed(windows) for miss in window.misses), key=_get_precedence),
         duplicates=sum(window.duplicates for window in windows),
-        error_bound=_widest([window.error_bound for window in windows if window.error_bound]),
+        error_bound=_max_error_bound([window.error_bound for window in windows if window.error_bound]),
     )
 
 
-def _weight(miss: Miss) -> int:
+def _get_precedence(miss: Miss) -> int:
     """The later in order wins; sorting is stable, so among equals the window that was sealed first does."""
     if miss.failure is Failure.NOT_SENT:
         return 0
     return 2 if miss.failure.is_loss else 1
 
 
-def _widest(bounds: Sequence[ErrorBound]) -> ErrorBound | None:
+def _max_error_bound(bounds: Sequence[ErrorBound]) -> ErrorBound | None:
     if not bounds:
         return None
     return ErrorBound(p50_us=max(bound.p50_us for bound in bounds), p99_us=max(bound.p99_us for bound in bounds))

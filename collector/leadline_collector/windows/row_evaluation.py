@@ -9,65 +9,72 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from leadline.evaluation import Judged, Measure, State, WindowJudgement, merge_paths, profile_judgement
+from leadline.evaluation import (
+    EvaluationPlan,
+    State,
+    WindowEvaluation,
+    WindowStatistic,
+    combine_paths,
+    evaluate_profile,
+)
 from leadline.model import ErrorBound
 from leadline.statistics import WindowStats
 
 #: The values of ``Judge.columns`` of one row.
-Facts: TypeAlias = tuple[int | None, ...]
+RowValues: TypeAlias = tuple[int | None, ...]
 
 #: What each measure looks at.
-_COLUMNS = {
-    Measure.MEAN: ("mean_us",),
-    Measure.P50: ("p50_us",),
-    Measure.P95: ("p95_us",),
-    Measure.P99: ("p99_us",),
-    Measure.MAX: ("max_us",),
-    Measure.PDV: ("pdv_us",),
-    Measure.P95_PLUS_PDV: ("p95_us", "pdv_us"),
+_MEASURE_COLUMNS = {
+    WindowStatistic.MEAN: ("mean_us",),
+    WindowStatistic.P50: ("p50_us",),
+    WindowStatistic.P95: ("p95_us",),
+    WindowStatistic.P99: ("p99_us",),
+    WindowStatistic.MAX: ("max_us",),
+    WindowStatistic.PDV: ("pdv_us",),
+    WindowStatistic.P95_PLUS_PDV: ("p95_us", "pdv_us"),
 }
 
 
-class Judge:
+class RowEvaluator:
     """Judges rows by the criteria of one profile, and remembers."""
 
-    def __init__(self, judged: Judged) -> None:
-        self._criteria = judged.criteria
-        needed = {name for criterion in judged.criteria for name in _COLUMNS[criterion.measure]}
-        if any(criterion.peak_us is not None for criterion in judged.criteria):
+    def __init__(self, plan: EvaluationPlan) -> None:
+        self._criteria = plan.criteria
+        needed = {name for criterion in plan.criteria for name in _MEASURE_COLUMNS[criterion.statistic]}
+        if any(criterion.peak_limit_us is not None for criterion in plan.criteria):
             needed |= {"p50_us", "max_us"}
         #: What to read of every window.
         self.columns = ("expected", "sent", "received", "error_p99_us", *sorted(needed))
-        self._known: dict[Facts, WindowJudgement] = {}
-        self._merged: dict[tuple[WindowJudgement, ...], WindowJudgement] = {}
+        self._row_cache: dict[RowValues, WindowEvaluation] = {}
+        self._pair_cache: dict[tuple[WindowEvaluation, ...], WindowEvaluation] = {}
 
-    def judgement(self, facts: Facts) -> WindowJudgement:
+    def evaluate_row(self, values: RowValues) -> WindowEvaluation:
         """Both readings of one window of one path."""
-        found = self._known.get(facts)
+        found = self._row_cache.get(values)
         if found is None:
-            found = self._known[facts] = self._judged(facts)
+            found = self._row_cache[values] = self._compute_row(values)
         return found
 
-    def merged(self, paths: Sequence[Facts]) -> WindowJudgement:
+    def evaluate_paths(self, paths: Sequence[RowValues]) -> WindowEvaluation:
         """Both readings of one window of a pair with these paths."""
-        judgements = tuple(self.judgement(facts) for facts in paths)
-        found = self._merged.get(judgements)
+        judgements = tuple(self.evaluate_row(facts) for facts in paths)
+        found = self._pair_cache.get(judgements)
         if found is None:
-            found = self._merged[judgements] = merge_paths(judgements)
+            found = self._pair_cache[judgements] = combine_paths(judgements)
         return found
 
-    def state(self, paths: Sequence[Facts]) -> State:
+    def get_state(self, paths: Sequence[RowValues]) -> State:
         """The state of a window of a pair as measured."""
-        return self.merged(paths).pessimistic
+        return self.evaluate_paths(paths).worst_case
 
-    def _judged(self, facts: Facts) -> WindowJudgement:
-        values = dict(zip(self.columns, facts, strict=True))
+    def _compute_row(self, row_values: RowValues) -> WindowEvaluation:
+        values = dict(zip(self.columns, row_values, strict=True))
         error_us = values.pop("error_p99_us")
         bound = None if error_us is None else ErrorBound(p50_us=0, p99_us=error_us)
-        return profile_judgement(_stats(values), self._criteria, bound)
+        return evaluate_profile(_build_stats(values), self._criteria, bound)
 
 
-def _stats(values: dict[str, int | None]) -> WindowStats:
+def _build_stats(values: dict[str, int | None]) -> WindowStats:
     """Statistics of which only the columns that were read are true; the criteria look at no other."""
     expected, sent, received = (values[name] or 0 for name in ("expected", "sent", "received"))
     return WindowStats(

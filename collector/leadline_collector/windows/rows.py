@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from leadline.model import ErrorBound, Failure
-from leadline.statistics import WindowStats, figures
+from leadline.statistics import WindowStats, compute_rtt_stats
 from leadline.wire.batch import MissEntry, Series
 from leadline_collector.db.tables import FAILURE_COLUMNS, window_stat
 from leadline_collector.journal.store import BatchKey
@@ -15,10 +15,10 @@ from leadline_collector.journal.store import BatchKey
 #: A full row; ``COLUMNS`` names its places.
 WindowRow: TypeAlias = tuple[int | bytes | None, ...]
 
-COLUMNS: tuple[str, ...] = tuple(window_stat.columns.keys())
+WINDOW_COLUMNS: tuple[str, ...] = tuple(window_stat.columns.keys())
 
 
-def window_row(
+def build_window_row(
     src_id: int,
     dst_id: int,
     start_s: int,
@@ -57,29 +57,29 @@ def window_row(
     )
 
 
-def series_row(series: Series) -> WindowRow:
+def build_series_row(series: Series) -> WindowRow:
     """The columns ``t`` to ``error_p99_us`` of a series: what ``window_row`` says of its window, without making one.
 
     This is what ingest spends its time on; a window without misses, the usual one, costs no more than its figures.
     """
-    counts, lost = _miss_counts(series.misses) if series.misses else (_NO_MISSES, 0)
+    counts, lost = _count_misses(series.misses) if series.misses else (_ZERO_COUNTS, 0)
     bound = series.error_us
     return (
         series.start_s,
         series.interval_ms,
         len(series.rtt_us),
-        *figures(series.rtt_us, lost),
+        *compute_rtt_stats(series.rtt_us, lost),
         series.duplicates,
         *counts,
         *((None, None) if bound is None else (bound.p50_us, bound.p99_us)),
     )
 
 
-_NO_MISSES = (0,) * len(FAILURE_COLUMNS)
-_LOSSES = [failure for failure in Failure if failure.is_loss]
+_ZERO_COUNTS = (0,) * len(FAILURE_COLUMNS)
+_LOSS_FAILURES = [failure for failure in Failure if failure.is_loss]
 
 
-def _miss_counts(misses: Sequence[MissEntry]) -> tuple[tuple[int, ...], int]:
+def _count_misses(misses: Sequence[MissEntry]) -> tuple[tuple[int, ...], int]:
     """How often each failure happened, in the order of the columns, and how many of them are losses."""
     counts = Counter([miss.failure for miss in misses])
-    return tuple([counts[failure] for failure in FAILURE_COLUMNS]), sum([counts[failure] for failure in _LOSSES])
+    return tuple([counts[failure] for failure in FAILURE_COLUMNS]), sum([counts[failure] for failure in _LOSS_FAILURES])

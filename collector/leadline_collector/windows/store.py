@@ -15,7 +15,7 @@ from leadline_collector.db.tables import window_stat
 from leadline_collector.journal.store import BatchKey
 from leadline_collector.mesh.store import PathIds
 from leadline_collector.windows import dirty_hours
-from leadline_collector.windows.rows import COLUMNS, WindowRow
+from leadline_collector.windows.rows import WINDOW_COLUMNS, WindowRow
 
 #: First key of the advisory locks that let one agent's batches take turns; the second is the agent's id.
 AGENT_LOCK = 53235464
@@ -47,7 +47,7 @@ def load_window_batches(connection: Connection, src_id: int, places: Collection[
     query = select(column.dst_id, column.t, column.epoch, column.seq).where(
         column.src_id == src_id, column.dst_id.in_(dst_ids), column.t.in_(times)
     )
-    found = {(row[0], row[1]): _key(row[2], row[3]) for row in connection.execute(query)}
+    found = {(row[0], row[1]): _to_batch_key(row[2], row[3]) for row in connection.execute(query)}
     return {place: found[place] for place in places if place in found}
 
 
@@ -76,11 +76,11 @@ def load_path_windows(
     column = window_stat.c
     query = (
         select(*(column[name] for name in columns))
-        .where(_of_path(path, start_s, end_s))
+        .where(_build_path_condition(path, start_s, end_s))
         .order_by(column.t)
         .limit(limit)
     )
-    return _plain(connection.execute(query))
+    return _fetch_tuples(connection.execute(query))
 
 
 def add_windows(connection: Connection, src_id: int, rows: Sequence[WindowRow]) -> None:
@@ -90,11 +90,11 @@ def add_windows(connection: Connection, src_id: int, rows: Sequence[WindowRow]) 
     """
     if not rows:
         return
-    dirty_hours.mark(connection, src_id, _times(rows))
+    dirty_hours.mark_dirty(connection, src_id, _get_start_times(rows))
     if _is_postgresql(connection):
         _copy_windows(connection, rows)
     else:
-        connection.exec_driver_sql(_INSERT_WINDOW, list(rows))
+        connection.exec_driver_sql(_INSERT_WINDOW_SQL, list(rows))
 
 
 def add_missing_windows(connection: Connection, src_id: int, key: BatchKey, rows: Sequence[WindowRow]) -> set[Place]:
@@ -104,15 +104,15 @@ def add_missing_windows(connection: Connection, src_id: int, key: BatchKey, rows
     """
     if not rows:
         return set()
-    dirty_hours.mark(connection, src_id, _times(rows))
+    dirty_hours.mark_dirty(connection, src_id, _get_start_times(rows))
     if not _is_postgresql(connection):
         return _insert_missing_windows(connection, src_id, key, rows)
     try:
         with connection.begin_nested():
             _copy_windows(connection, rows)
     except psycopg.errors.UniqueViolation:  # rare: an agent was restarted within the minute
-        taken = load_window_batches(connection, src_id, [_place(row) for row in rows]).keys()
-        _copy_windows(connection, [row for row in rows if _place(row) not in taken])
+        taken = load_window_batches(connection, src_id, [_get_window_key(row) for row in rows]).keys()
+        _copy_windows(connection, [row for row in rows if _get_window_key(row) not in taken])
         return set(taken)
     return set()
 
@@ -122,9 +122,9 @@ def _insert_missing_windows(
 ) -> set[Place]:
     driver = connection.connection.driver_connection
     assert driver is not None
-    if driver.executemany(f"{_INSERT_WINDOW} ON CONFLICT DO NOTHING", rows).rowcount == len(rows):
+    if driver.executemany(f"{_INSERT_WINDOW_SQL} ON CONFLICT DO NOTHING", rows).rowcount == len(rows):
         return set()
-    found = load_window_batches(connection, src_id, [_place(row) for row in rows])
+    found = load_window_batches(connection, src_id, [_get_window_key(row) for row in rows])
     return {place for place, writer in found.items() if writer != key}
 
 
@@ -133,8 +133,15 @@ def _copy_windows(connection: Connection, rows: Iterable[WindowRow]) -> None:
     # the driver takes three times as long to write a row as % does.
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
-    with driver.cursor() as cursor, cursor.copy(_COPY_WINDOWS) as copy:
-        copy.write("".join([_COPY_ROW % (*row[:_EPOCH], _bytea(row[_EPOCH]), row[_SEQ]) for row in rows]))
+    with driver.cursor() as cursor, cursor.copy(_COPY_WINDOWS_SQL) as copy:
+        copy.write(
+            "".join(
+                [
+                    _COPY_ROW_FORMAT % (*row[:_EPOCH_INDEX], _format_bytea(row[_EPOCH_INDEX]), row[_SEQ_INDEX])
+                    for row in rows
+                ]
+            )
+        )
 
 
 def delete_windows(connection: Connection, src_id: int, windows: Collection[Place]) -> None:
@@ -146,43 +153,46 @@ def delete_windows(connection: Connection, src_id: int, windows: Collection[Plac
     connection.execute(statement, [{"dst": dst_id, "time": t} for dst_id, t in windows])
 
 
-_NAMES = ", ".join(COLUMNS)
-_INSERT_WINDOW = f"INSERT INTO {window_stat.name} ({_NAMES}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
+_COLUMN_NAMES = ", ".join(WINDOW_COLUMNS)
+_INSERT_WINDOW_SQL = f"INSERT INTO {window_stat.name} ({_COLUMN_NAMES}) VALUES ({', '.join('?' * len(WINDOW_COLUMNS))})"
 #: Python writes None as "None"; nothing else in a row reads so.
-_COPY_WINDOWS = f"COPY {window_stat.name} ({_NAMES}) FROM STDIN (NULL 'None')"
-_COPY_ROW = "\t".join(["%s"] * len(COLUMNS)) + "\n"
-_EPOCH, _SEQ = COLUMNS.index("epoch"), COLUMNS.index("seq")
-assert (len(COLUMNS) - 2, len(COLUMNS) - 1) == (_EPOCH, _SEQ)  # as ``_copy_windows`` takes a row apart
+_COPY_WINDOWS_SQL = f"COPY {window_stat.name} ({_COLUMN_NAMES}) FROM STDIN (NULL 'None')"
+_COPY_ROW_FORMAT = "\t".join(["%s"] * len(WINDOW_COLUMNS)) + "\n"
+_EPOCH_INDEX, _SEQ_INDEX = WINDOW_COLUMNS.index("epoch"), WINDOW_COLUMNS.index("seq")
+assert (len(WINDOW_COLUMNS) - 2, len(WINDOW_COLUMNS) - 1) == (
+    _EPOCH_INDEX,
+    _SEQ_INDEX,
+)  # as ``_copy_windows`` takes a row apart
 
 
-def _bytea(data: object) -> str | None:
+def _format_bytea(data: object) -> str | None:
     """Bytes as PostgreSQL reads them in a COPY, where a backslash has to be doubled."""
     return f"\\\\x{data.hex()}" if isinstance(data, bytes) else None
 
 
-def _place(row: WindowRow) -> Place:
+def _get_window_key(row: WindowRow) -> Place:
     dst_id, t = row[1], row[2]
     assert isinstance(dst_id, int)
     assert isinstance(t, int)
     return dst_id, t
 
 
-def _times(rows: Sequence[WindowRow]) -> set[int]:
+def _get_start_times(rows: Sequence[WindowRow]) -> set[int]:
     return {row[2] for row in rows}  # type: ignore[misc]  # the third column is the time
 
 
-def _key(epoch: bytes | None, seq: int | None) -> BatchKey | None:
+def _to_batch_key(epoch: bytes | None, seq: int | None) -> BatchKey | None:
     return None if epoch is None or seq is None else BatchKey(epoch=epoch, seq=seq)
 
 
-def _plain(result: CursorResult[Any]) -> Sequence[tuple[Any, ...]]:
+def _fetch_tuples(result: CursorResult[Any]) -> Sequence[tuple[Any, ...]]:
     """All rows as the driver's tuples: at a million rows SQLAlchemy's own take as long again."""
     rows: Sequence[tuple[Any, ...]] = result.cursor.fetchall()
     result.close()
     return rows
 
 
-def _of_path(path: PathIds, start_s: int, end_s: int) -> ColumnElement[bool]:
+def _build_path_condition(path: PathIds, start_s: int, end_s: int) -> ColumnElement[bool]:
     column = window_stat.c
     return and_(column.src_id == path.src_id, column.dst_id == path.dst_id, column.t >= start_s, column.t < end_s)
 

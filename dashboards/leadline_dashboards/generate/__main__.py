@@ -11,15 +11,15 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from leadline_dashboards.generate import alerts, fleet, overview
 from leadline_dashboards.generate import pair as generate_pair
 
-PACKAGE = Path(__file__).parents[1]
+PACKAGE_DIR = Path(__file__).parents[1]
 #: Of the first Grafana they are for, 11.0: newer ones bring them up to date as they load.
 SCHEMA_VERSION = 39
 
 
-def generated() -> dict[str, str]:
+def generate_files() -> dict[str, str]:
     """Every generated file by its path in the package."""
-    boards = {"overview": overview.overview(), "pair": generate_pair.pair(), "fleet": fleet.fleet()}
-    documents: dict[str, Any] = {"provisioning/alerting/leadline.json": alerts.document()}
+    boards = {"overview": overview.build_overview(), "pair": generate_pair.build_pair(), "fleet": fleet.build_fleet()}
+    documents: dict[str, Any] = {"provisioning/alerting/leadline.json": alerts.build_document()}
     for name, board in boards.items():
         made = board.build()
         made.schema_version = SCHEMA_VERSION
@@ -32,8 +32,8 @@ def generated() -> dict[str, str]:
 
 def main() -> None:
     """Write what has changed."""
-    for path, text in generated().items():
-        (PACKAGE / path).write_text(text, encoding="utf-8")
+    for path, text in generate_files().items():
+        (PACKAGE_DIR / path).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -34,24 +34,24 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableSort,
 )
 
-from leadline_dashboards.generate.queries import Query, datasource
-from leadline_dashboards.generate.style import state_mappings
+from leadline_dashboards.generate.queries import Query, build_datasource_ref
+from leadline_dashboards.generate.style import build_state_mappings
 
 OVERVIEW_UID, PAIR_UID, FLEET_UID = "leadline-overview", "leadline-pair", "leadline-fleet"
-WIDTH = 24
+DASHBOARD_WIDTH = 24
 
-_Any = TypeVar("_Any", table.Panel, stat.Panel, timeseries.Panel, statetimeline.Panel)
+_PanelT = TypeVar("_PanelT", table.Panel, stat.Panel, timeseries.Panel, statetimeline.Panel)
 
 
-def panel(made: _Any, title: str, description: str, size: tuple[int, int], *queries: Query) -> _Any:
+def configure_panel(panel: _PanelT, title: str, description: str, size: tuple[int, int], *queries: Query) -> _PanelT:
     """What every panel has: a title, a description, (width, height), and queries."""
-    made.title(title).description(description).datasource(datasource()).span(size[0]).height(size[1])
+    panel.title(title).description(description).datasource(build_datasource_ref()).span(size[0]).height(size[1])
     for query in queries:
-        made.with_target(query)
-    return made
+        panel.with_target(query)
+    return panel
 
 
-def dashboard(uid: str, title: str, description: str, since: str) -> build.Dashboard:
+def build_dashboard(uid: str, title: str, description: str, since: str) -> build.Dashboard:
     """An empty dashboard over the time from ``since`` to now, in UTC."""
     made = (
         build.Dashboard(title)
@@ -73,26 +73,26 @@ def dashboard(uid: str, title: str, description: str, since: str) -> build.Dashb
     return made.readonly()
 
 
-def variable(name: str, label: str, description: str, sql: str, *, several: bool = False) -> build.QueryVariable:
+def build_variable(name: str, label: str, description: str, sql: str, *, multiple: bool = False) -> build.QueryVariable:
     """A choice out of what a query says; ``several`` may be chosen at once, and all are at first."""
     query = Query(sql, ref=f"variable-{name}")
     made = (
         build.QueryVariable(name)
         .label(label)
         .description(description)
-        .datasource(datasource())
+        .datasource(build_datasource_ref())
         .query(query.sql)
         .definition(query.sql)
         .refresh(VariableRefresh.ON_DASHBOARD_LOAD)
         .sort(VariableSort.DISABLED)
         .allow_custom_value(False)
     )
-    return made.multi(True).include_all(True) if several else made
+    return made.multi(True).include_all(True) if multiple else made
 
 
-def profile_variable() -> build.QueryVariable:
+def build_profile_variable() -> build.QueryVariable:
     """The profiles that windows are counted by."""
-    return variable(
+    return build_variable(
         "profile",
         "Profile",
         "The published limits that windows are judged by. Only profiles the mesh gives to some pair are counted.",
@@ -100,7 +100,7 @@ def profile_variable() -> build.QueryVariable:
     )
 
 
-def pair_link(source: str, destination: str) -> build.DashboardLink:
+def build_pair_link(source: str, destination: str) -> build.DashboardLink:
     """To the dashboard of a pair, with the profile and the time range as they are."""
     url = (
         f"/d/{PAIR_UID}?var-source={source}&var-destination={destination}&${{profile:queryparam}}&${{__url_time_range}}"
@@ -108,18 +108,18 @@ def pair_link(source: str, destination: str) -> build.DashboardLink:
     return build.DashboardLink("Show this pair").url(url).type(DashboardLinkType.LINK)
 
 
-ROW_LINK = ("${__data.fields.source}", "${__data.fields.destination}")
+ROW_LINK_FIELDS = ("${__data.fields.source}", "${__data.fields.destination}")
 #: In a matrix the row is the first field and the column is the name of the field.
-CELL_LINK = ("${__data.fields[0]}", "${__field.name}")
+CELL_LINK_FIELDS = ("${__data.fields[0]}", "${__field.name}")
 
 
-def matrix(title: str, description: str, query: Query, value: str) -> table.Panel:
+def build_matrix(title: str, description: str, query: Query, value: str) -> table.Panel:
     """Sites by sites: rows are sources, columns destinations, a cell leads to its pair."""
-    made = panel(table.Panel(), title, description, (12, 12), query)
+    made = configure_panel(table.Panel(), title, description, (12, 12), query)
     options = {"columnField": "destination", "rowField": "source", "valueField": value, "emptyValue": "empty"}
     made.with_transformation(DataTransformerConfig(id_val="groupingToMatrix", options=options))
     made.cell_options(TableColoredBackgroundCellOptions(mode=TableCellBackgroundDisplayMode.BASIC))
-    made.data_links([pair_link(*CELL_LINK)]).no_value("")
+    made.data_links([build_pair_link(*CELL_LINK_FIELDS)]).no_value("")
     # The first column has the sources' names: no colour and no link.
     made.override_by_name(
         "source\\destination",
@@ -132,50 +132,50 @@ def matrix(title: str, description: str, query: Query, value: str) -> table.Pane
     return made
 
 
-def states(made: _Any) -> _Any:
+def map_states(panel: _PanelT) -> _PanelT:
     """With states as words, shapes and colours."""
-    made.mappings(state_mappings())
-    return made
+    panel.mappings(build_state_mappings())
+    return panel
 
 
-def figures(title: str, description: str, size: tuple[int, int], query: Query) -> stat.Panel:
+def build_stat_panel(title: str, description: str, size: tuple[int, int], query: Query) -> stat.Panel:
     """The columns of one row, as large numbers."""
-    made = panel(stat.Panel(), title, description, size, query)
+    made = configure_panel(stat.Panel(), title, description, size, query)
     made.reduce_options(ReduceDataOptions().values(False).calcs(["lastNotNull"]).fields("/.*/"))
     made.graph_mode(BigValueGraphMode.NONE).color_mode(BigValueColorMode.VALUE)
     return made.text_mode(BigValueTextMode.VALUE_AND_NAME).no_value("none")
 
 
-def chart(title: str, description: str, size: tuple[int, int], *queries: Query) -> timeseries.Panel:
+def build_chart(title: str, description: str, size: tuple[int, int], *queries: Query) -> timeseries.Panel:
     """Lines as they were measured: from zero, not smoothed, and interrupted where nothing is known."""
-    made = panel(timeseries.Panel(), title, description, size, *queries)
+    made = configure_panel(timeseries.Panel(), title, description, size, *queries)
     made.min(0).line_interpolation(LineInterpolation.LINEAR).line_width(1).fill_opacity(0)
     made.show_points(VisibilityMode.AUTO).span_nulls(False)
     made.tooltip(Tooltip().mode(TooltipDisplayMode.MULTI))
-    return made.legend(legend())
+    return made.legend(build_legend())
 
 
-def legend(*calcs: str) -> VizLegendOptions:
+def build_legend(*calcs: str) -> VizLegendOptions:
     """Below the chart; with figures it is a table."""
     made = VizLegendOptions().show_legend(True).placement(LegendPlacement.BOTTOM)
     return made.display_mode(LegendDisplayMode.TABLE if calcs else LegendDisplayMode.LIST).calcs(list(calcs))
 
 
-def stacked_bars(made: timeseries.Panel) -> timeseries.Panel:
+def stack_bars(panel: timeseries.Panel) -> timeseries.Panel:
     """Parts of a whole over time."""
-    made.draw_style(GraphDrawStyle.BARS).stacking(StackingConfig().mode(StackingMode.NORMAL).group("A"))
-    return made.fill_opacity(90).line_width(0).show_points(VisibilityMode.NEVER)
+    panel.draw_style(GraphDrawStyle.BARS).stacking(StackingConfig().mode(StackingMode.NORMAL).group("A"))
+    return panel.fill_opacity(90).line_width(0).show_points(VisibilityMode.NEVER)
 
 
-def line(fill: str) -> DynamicConfigValue:
+def line_style_prop(fill: str) -> DynamicConfigValue:
     """The property that draws a line dashed or dotted."""
     style = LineStyle().fill("dash" if fill == "dash" else "dot").dash([8, 6] if fill == "dash" else [2, 4]).build()
     return DynamicConfigValue(id_val="custom.lineStyle", value=style)
 
 
-def placed(made: build.Dashboard, several: Sequence[Builder[Panel]]) -> build.Dashboard:
+def add_panels(dashboard: build.Dashboard, panels: Sequence[Builder[Panel]]) -> build.Dashboard:
     """The panels in order, numbered from 1."""
-    for number, one in enumerate(several, 1):
+    for number, one in enumerate(panels, 1):
         one.build().id_val = number
-        made.with_panel(one)
-    return made
+        dashboard.with_panel(one)
+    return dashboard

@@ -11,14 +11,14 @@ from grafana_foundation_sdk.models.common import DataSourceRef
 from leadline_dashboards import DATASOURCE_TYPE, DATASOURCE_UID
 
 #: Where the period of a range begins and ends, for whatever is counted by hours.
-SHARE = "grafana_share(${profile:sqlstring}, $__unixEpochFrom(), $__unixEpochTo())"
+SHARE_FUNCTION = "grafana_share(${profile:sqlstring}, $__unixEpochFrom(), $__unixEpochTo())"
 #: The pair and the profile that were chosen.
-OF_PAIR = "source = ${source:sqlstring} AND destination = ${destination:sqlstring}"
-OF_BACK = "source = ${destination:sqlstring} AND destination = ${source:sqlstring}"
-OF_PROFILE = "profile = ${profile:sqlstring}"
+PAIR_FILTER = "source = ${source:sqlstring} AND destination = ${destination:sqlstring}"
+REVERSE_PAIR_FILTER = "source = ${destination:sqlstring} AND destination = ${source:sqlstring}"
+PROFILE_FILTER = "profile = ${profile:sqlstring}"
 
 
-def datasource() -> DataSourceRef:
+def build_datasource_ref() -> DataSourceRef:
     """The one datasource, by its fixed uid."""
     return DataSourceRef(type_val=DATASOURCE_TYPE, uid=DATASOURCE_UID)
 
@@ -37,7 +37,7 @@ class Query(Dataquery, Builder[Dataquery]):
         """As it stands in a dashboard."""
         return {
             "refId": self.ref,
-            "datasource": datasource().to_json(),
+            "datasource": build_datasource_ref().to_json(),
             "editorMode": "code",
             "format": self.format,
             "rawQuery": True,

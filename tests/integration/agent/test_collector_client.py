@@ -13,14 +13,14 @@ from leadline import __version__
 from leadline.errors import UnavailableError
 from leadline.wire import batch as wire
 from leadline.wire import codec, headers
-from leadline.wire.headers import Backlog
-from leadline_agent.delivery.collector_client import CollectorClient, Unanswered, enrol
-from leadline_agent.delivery.responses import Answer, Kind
+from leadline.wire.headers import SpoolBacklog
+from leadline_agent.delivery.collector_client import CollectorClient, RequestFailed, enrol_agent
+from leadline_agent.delivery.responses import BatchResponse, ResponseKind
 from leadline_agent.identity.state_dir import Credential
 
 BODY = b"a packed batch"
 CREDENTIAL = Credential(collector="", agent="fra-a1", site="fra", key="key")
-ACK = codec.encode(wire.Ack(digest=wire.digest(BODY), mesh_version=4))
+ACK = codec.encode(wire.Ack(digest=wire.compute_digest(BODY), mesh_version=4))
 
 
 @contextmanager
@@ -53,52 +53,52 @@ def answering(status: int, body: bytes = b"", **headers: str) -> Iterator[str]:
             thread.join()
 
 
-def push(status: int, body: bytes = b"", **headers: str) -> Answer:
+def push(status: int, body: bytes = b"", **headers: str) -> BatchResponse:
     with answering(status, body, **headers) as url:
-        return CollectorClient(url, CREDENTIAL).push(BODY)
+        return CollectorClient(url, CREDENTIAL).send_batch(BODY)
 
 
 def test_an_acknowledgement_repeats_the_digest() -> None:
     """200 with the digest of the very bytes: stored. What every other answer means is tested in test_answers."""
     answer = push(200, ACK)
 
-    assert answer.kind is Kind.STORED
+    assert answer.kind is ResponseKind.STORED
     assert answer.ack is not None
     assert answer.ack.mesh_version == 4
 
 
 def test_a_portal_stores_nothing() -> None:
     """It answers 200 too."""
-    assert push(200, b"<html>Welcome to the hotel</html>").kind is Kind.STRANGER
+    assert push(200, b"<html>Welcome to the hotel</html>").kind is ResponseKind.NOT_A_COLLECTOR
 
 
 def test_a_redirect_is_not_followed() -> None:
     """The bytes go to nobody else."""
-    assert push(302, Location="http://127.0.0.1:9/").kind is Kind.STRANGER
+    assert push(302, Location="http://127.0.0.1:9/").kind is ResponseKind.NOT_A_COLLECTOR
 
 
 def test_the_collector_says_when_to_come_back() -> None:
     """Retry-After in seconds arrives."""
     answer = push(503, Retry_After="17")
 
-    assert (answer.kind, answer.retry_after_s) == (Kind.AWAY, 17.0)
+    assert (answer.kind, answer.retry_after_s) == (ResponseKind.UNAVAILABLE, 17.0)
 
 
 def test_nobody_there() -> None:
     """A refused connection is an answer too, not an exception."""
-    assert CollectorClient("http://127.0.0.1:9", CREDENTIAL).push(BODY).kind is Kind.AWAY
+    assert CollectorClient("http://127.0.0.1:9", CREDENTIAL).send_batch(BODY).kind is ResponseKind.UNAVAILABLE
 
 
 def test_an_unchanged_plan() -> None:
     """304: the known one stays in force."""
     with answering(304) as url:
-        assert CollectorClient(url, CREDENTIAL).plan(3) is None
+        assert CollectorClient(url, CREDENTIAL).fetch_plan(3) is None
 
 
 def test_a_plan_that_is_none() -> None:
     """200 without a plan keeps the one in force."""
     with answering(200, b"<html>") as url:
-        assert isinstance(CollectorClient(url, CREDENTIAL).plan(None), Unanswered)
+        assert isinstance(CollectorClient(url, CREDENTIAL).fetch_plan(None), RequestFailed)
 
 
 def test_an_enrolment_that_is_refused_says_why() -> None:
@@ -106,7 +106,7 @@ def test_an_enrolment_that_is_refused_says_why() -> None:
     problem = b'{"title":"Unauthorized","detail":"the token is not good"}'
 
     with answering(401, problem) as url, pytest.raises(UnavailableError, match="401 the token is not good"):
-        enrol(url, "t" * 32, None)
+        enrol_agent(url, "t" * 32, None)
 
 
 def test_an_agent_says_who_it_is_and_what_waits() -> None:
@@ -133,13 +133,13 @@ def test_an_agent_says_who_it_is_and_what_waits() -> None:
         client = CollectorClient(
             f"http://127.0.0.1:{server.server_address[1]}",
             Credential(collector="", agent="a", site="s", key="k"),
-            backlog=lambda: Backlog(batches=2, bytes=300, bytes_max=4_000),
+            get_backlog=lambda: SpoolBacklog(batches=2, bytes=300, bytes_max=4_000),
         )
-        client.push(b"body")
-        client.plan(None)
+        client.send_batch(b"body")
+        client.fetch_plan(None)
         server.shutdown()
         thread.join()
 
     agent = f"leadline-agent/{__version__}"
     assert said == [("POST", agent, "batches=2, bytes=300, max=4000"), ("GET", agent, None)]
-    assert headers.agent_version(agent) == __version__
+    assert headers.parse_agent_version(agent) == __version__

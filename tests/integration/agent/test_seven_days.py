@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from leadline.wire import batch as wire
-from leadline_agent.delivery.responses import Answer, Kind
-from leadline_agent.delivery.upload_policy import PACE_MAX, SLOW_NS
-from leadline_agent.probe.ipc import Sealed
+from leadline_agent.delivery.responses import BatchResponse, ResponseKind
+from leadline_agent.delivery.upload_policy import BACKFILL_RATE_MAX, OPERATOR_RETRY_NS
+from leadline_agent.probe.ipc import WindowsMessage
 from leadline_agent.spool.index import BatchId
-from leadline_agent.spool.quota import SpoolLimits
-from leadline_agent.spool.spool import Committed
+from leadline_agent.spool.quota import SpoolQuota
+from leadline_agent.spool.spool import CommitSuccess
 from tests.support.clock import FakeClock
 from tests.unit.agent.delivery.test_uploader import START_S, Bench, Collector
 
@@ -26,7 +26,7 @@ MINUTES = 20
 WEEK_BATCHES = 7 * 24 * 60 // MINUTES
 RTTS_US: list[int | None] = [5_000, 5_010, 4_990, 5_100, 5_000, 5_020]
 #: Twice of what a week takes.
-LIMITS = SpoolLimits(bytes_max=16 << 20, segment_bytes=1 << 20, memory_bytes_max=1 << 20, free_bytes_min=0)
+LIMITS = SpoolQuota(bytes_max=16 << 20, segment_bytes=1 << 20, memory_bytes_max=1 << 20, free_bytes_min=0)
 #: A live batch is sealed whenever so many of the backlog are in.
 LIVE_EVERY = 25
 
@@ -40,11 +40,11 @@ class AwayCollector(Collector):
         self.tried_ns: list[int] = []
         self.stored_ns: list[tuple[int, BatchId]] = []
 
-    def push(self, body: bytes) -> Answer:
+    def push(self, body: bytes) -> BatchResponse:
         if self.is_away:
             self.tried_ns.append(self.clock.monotonic_ns())
-            return Answer(kind=Kind.AWAY, reason="no answer", status=None)
-        answer = super().push(body)
+            return BatchResponse(kind=ResponseKind.UNAVAILABLE, reason="no answer", status=None)
+        answer = super().send_batch(body)
         self.stored_ns.append((self.clock.monotonic_ns(), BatchId(self.got[-1].epoch, self.got[-1].seq)))
         return answer
 
@@ -59,10 +59,10 @@ def seal(bench: Bench, number: int) -> BatchId:
         for minute in range(MINUTES)
         for target in range(TARGETS)
     ]
-    bench.sealer.seal(Sealed(3, series))
+    bench.sealer.build(WindowsMessage(3, series))
     committed = bench.spool.commit()
-    assert isinstance(committed, Committed)
-    (name,) = committed.accepted
+    assert isinstance(committed, CommitSuccess)
+    (name,) = committed.accepted_ids
     return name
 
 
@@ -75,7 +75,7 @@ def week(bench: Bench, directory: Path) -> tuple[Bench, list[BatchId]]:
             bench = Bench(directory, bench.clock, epoch=0, limits=LIMITS, collector=bench.collector)
         names.append(seal(bench, number))
         bench.run(60 * MINUTES)
-        assert bench.spool.usage().bytes <= LIMITS.bytes_max
+        assert bench.spool.get_usage().bytes <= LIMITS.bytes_max
     return bench, names
 
 
@@ -101,7 +101,7 @@ def _week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Return]:
     bench, backlog = week(Bench(directory, clock, epoch=50, limits=LIMITS, collector=collector), directory)
     collector.is_away, returned_ns = False, clock.monotonic_ns()
     live = {seal(bench, WEEK_BATCHES): 0}
-    while (due_ns := bench.sender.step()) is not None:
+    while (due_ns := bench.sender.upload_next()) is not None:
         clock.sleep_until(due_ns)
         if len(collector.stored_ns) >= LIVE_EVERY * len(live) and len(live) <= WEEK_BATCHES // LIVE_EVERY:
             live[seal(bench, WEEK_BATCHES + len(live))] = len(collector.stored_ns)
@@ -116,8 +116,8 @@ def test_everything_of_a_week_is_delivered_once(week: Return) -> None:
 
     assert len(starts) == len(set(starts)) == batches * MINUTES * TARGETS
     assert {gap for batch in week.collector.got for gap in batch.gaps} == set()
-    usage = week.bench.spool.usage()
-    assert (usage.unacked, usage.tombstones, usage.acked) == (0, 0, batches)
+    usage = week.bench.spool.get_usage()
+    assert (usage.unacked, usage.loss_records, usage.acked) == (0, 0, batches)
 
 
 def test_a_collector_that_is_away_is_asked_every_few_minutes(week: Return) -> None:
@@ -125,9 +125,9 @@ def test_a_collector_that_is_away_is_asked_every_few_minutes(week: Return) -> No
     tried_ns = week.collector.tried_ns
     waits_ns = [after - before for before, after in pairwise(tried_ns)]
 
-    assert max(waits_ns) <= 2 * SLOW_NS
+    assert max(waits_ns) <= 2 * OPERATOR_RETRY_NS
     assert len(tried_ns) <= 7 * 86_400 // 100
-    assert week.collector.stored_ns[0][0] - week.returned_ns <= 2 * SLOW_NS
+    assert week.collector.stored_ns[0][0] - week.returned_ns <= 2 * OPERATOR_RETRY_NS
 
 
 def test_what_is_live_goes_before_the_backlog(week: Return) -> None:
@@ -146,7 +146,7 @@ def test_the_backlog_goes_at_its_pace_and_oldest_first(week: Return) -> None:
 
     assert names == week.backlog
     assert len(backlog) == WEEK_BATCHES
-    assert len(backlog) / PACE_MAX * 0.9 <= took_s <= 3 * len(backlog) / PACE_MAX
+    assert len(backlog) / BACKFILL_RATE_MAX * 0.9 <= took_s <= 3 * len(backlog) / BACKFILL_RATE_MAX
     # Whatever the live ones let it do: at least half of the interval at the highest pace lies between two.
     waits_ns = [after - before for (before, _), (after, _) in pairwise(backlog)]
-    assert min(waits_ns) >= NS_PER_S / PACE_MAX / 2
+    assert min(waits_ns) >= NS_PER_S / BACKFILL_RATE_MAX / 2

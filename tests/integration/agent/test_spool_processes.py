@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 
 from leadline.errors import UnavailableError
-from leadline_agent.spool.filesystem import DirectoryFiles
-from tests.chaos.spool_oracle import Oracle, waiting
+from leadline_agent.spool.filesystem import DirectoryFileSystem
+from tests.chaos.spool_oracle import SpoolOracle, iter_waiting
 
 
 def test_a_second_agent_is_refused_and_told_who_has_the_spool(tmp_path: Path) -> None:
     """Also another process; and the lock ends with the process that held it."""
-    oracle = Oracle()
-    spool = oracle.open(DirectoryFiles(tmp_path))
+    oracle = SpoolOracle()
+    spool = oracle.open(DirectoryFileSystem(tmp_path))
 
     with pytest.raises(UnavailableError, match=f"in use by process {os.getpid()}: two agents cannot share one"):
-        oracle.open(DirectoryFiles(tmp_path))
+        oracle.open(DirectoryFileSystem(tmp_path))
 
     code = (
         "import sys; from pathlib import Path; from leadline_agent.spool.filesystem import DirectoryFiles\n"
@@ -30,7 +30,7 @@ def test_a_second_agent_is_refused_and_told_who_has_the_spool(tmp_path: Path) ->
     assert "UnavailableError" in other.stderr
     spool.close()
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
-    assert oracle.open(DirectoryFiles(tmp_path)).usage().degraded is None
+    assert oracle.open(DirectoryFileSystem(tmp_path)).get_usage().degraded is None
 
 
 def test_a_killed_agent_leaves_what_it_accepted(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ while True:
         agent.kill()
         accepted += [int(line) for line in agent.stdout if line.endswith("\n")]
 
-    spool = Oracle().open(DirectoryFiles(tmp_path))
+    spool = SpoolOracle().open(DirectoryFileSystem(tmp_path))
 
-    told = {seq for one in spool.tombstones() for seq in range(one.first_seq, (one.last_seq or 0) + 1)}
-    assert set(accepted) <= told | {one.id.seq for one in waiting(spool)}
+    told = {seq for one in spool.list_undelivered_losses() for seq in range(one.first_seq, (one.last_seq or 0) + 1)}
+    assert set(accepted) <= told | {one.id.seq for one in iter_waiting(spool)}

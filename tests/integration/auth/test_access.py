@@ -18,10 +18,10 @@ from leadline_collector.config import CollectorConfig
 from leadline_collector.db.transactions import Store
 from leadline_collector.http import roles as http_roles
 from leadline_collector.server.app import create_app
-from leadline_collector.server.serve import running
+from leadline_collector.server.serve import serve_in_thread
 from tests.integration.conftest import Client
 from tests.support.clock import FakeClock
-from tests.support.documents import batch, body, steady
+from tests.support.documents import build_batch, build_steady_window, encode_body
 
 pytestmark = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 
@@ -126,9 +126,9 @@ ROUTES = {
     ],
 }
 BODIES = {
-    "/api/v1/batches": body(batch(("ams1", steady(4_900)))),
+    "/api/v1/batches": encode_body(build_batch(("ams1", build_steady_window(4_900)))),
     "/api/v1/tokens": b'{"site": "fra"}',
-    IMPORT: codec.encode(batch(("ams1", steady(4_900)), agent="import:fra2")),
+    IMPORT: codec.encode(build_batch(("ams1", build_steady_window(4_900)), agent="import:fra2")),
     "/api/v1/rotate": b"{}",
 }
 
@@ -153,7 +153,7 @@ def _guarded(config: CollectorConfig, store: Store, clock: FakeClock, tmp_path: 
     viewer, metrics = tmp_path / "viewer.key", tmp_path / "metrics.key"
     viewer.write_text(VIEWER_KEY + "\n")
     metrics.write_text(METRICS_KEY + "\n")
-    with running(replace(config, viewer_key_file=viewer, metrics_key_file=metrics), store, clock) as url:
+    with serve_in_thread(replace(config, viewer_key_file=viewer, metrics_key_file=metrics), store, clock) as url:
         client = Client(url=url, admin_key=(config.data_dir / "admin.key").read_text().strip())
         assert client.apply().status == 200
         yield client
@@ -262,7 +262,7 @@ def test_without_a_metrics_key_whoever_reads_may_scrape(
     """And nobody else: a viewer key guards the figures too."""
     file = tmp_path / "viewer.key"
     file.write_text(VIEWER_KEY)
-    with running(replace(config, viewer_key_file=file), store, clock) as url:
+    with serve_in_thread(replace(config, viewer_key_file=file), store, clock) as url:
         client = Client(url=url, admin_key="")
         found = [client.send("GET", "/metrics", key=key).status for key in (None, METRICS_KEY, VIEWER_KEY)]
         client.pool.clear()
@@ -292,7 +292,7 @@ def test_the_admin_key_file_is_private(client: Client, config: CollectorConfig) 
 
 def test_the_admin_key_survives_a_restart(client: Client, config: CollectorConfig, store: Store) -> None:
     """A second start finds the key of the first and makes no other."""
-    with running(config, store, FakeClock()) as url:
+    with serve_in_thread(config, store, FakeClock()) as url:
         again = Client(url=url, admin_key=client.admin_key)
         assert again.apply().status == 200
         again.pool.clear()
@@ -304,7 +304,7 @@ def test_a_given_admin_key_replaces_the_old_one(
     """A collector that is given a key file accepts that key and no other."""
     file = tmp_path / "given.key"
     file.write_text("ll_admin_given_by_the_operator")
-    with running(replace(config, admin_key_file=file), store, FakeClock()) as url:
+    with serve_in_thread(replace(config, admin_key_file=file), store, FakeClock()) as url:
         for key, status in ((client.admin_key, 401), (file.read_text(), 200)):
             one = Client(url=url, admin_key=key)
             assert one.apply().status == status
@@ -334,7 +334,7 @@ def test_a_bug_shows_nothing_of_the_inside(
     config: CollectorConfig, store: Store, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """500 carries an id; the traceback stands in the log under it, once."""
-    with running(config, store, BrokenClock()) as url:
+    with serve_in_thread(config, store, BrokenClock()) as url:
         client = Client(url=url, admin_key="")
         answer = client.send("GET", "/api/v1/matrix?profile=vcf9-stretched-cluster")
         client.pool.clear()

@@ -11,15 +11,15 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from leadline.errors import UnavailableError
-from leadline_collector.auth.enrolment import REFUSALS_RECORDED_MAX
-from leadline_collector.auth.failure_limit import FAILURES_MAX
+from leadline_collector.auth.enrolment import AUDITED_REFUSALS_MAX
+from leadline_collector.auth.failure_limit import FAILURES_PER_PERIOD_MAX
 from leadline_collector.config import CollectorConfig
 from leadline_collector.db.engine import Database
 from leadline_collector.db.transactions import Store
-from leadline_collector.server.serve import running
+from leadline_collector.server.serve import serve_in_thread
 from tests.integration.conftest import Client
 from tests.support.clock import FakeClock
-from tests.support.documents import MESH, batch, steady
+from tests.support.documents import MESH, build_batch, build_steady_window
 
 ADMIN = "admin"
 
@@ -40,8 +40,8 @@ def test_every_change_is_in_the_audit(client: Client, clock: FakeClock) -> None:
     client.enrol(token, "fra1")
     second = client.send("POST", "/api/v1/rotate", key=first).json()["key"]
     client.send("GET", "/api/v1/plan", key=second)
-    client.post(batch(("ams1", steady(4_900))), second)
-    client.post(batch(("ams1", steady(5_000))), second)
+    client.post(build_batch(("ams1", build_steady_window(4_900))), second)
+    client.post(build_batch(("ams1", build_steady_window(5_000))), second)
     client.send("DELETE", "/api/v1/agents/fra1/keys", key=client.admin_key)
     client.token("ams")
     other = client.send("GET", "/api/v1/tokens", key=client.admin_key).json()["tokens"]
@@ -74,8 +74,8 @@ def test_what_changes_nothing_is_not_in_the_audit(client: Client, fra1: str) -> 
     before = entries(client)
     client.apply()
     client.apply(MESH.replace('site = "ams"', 'site = "lon"'))
-    client.post(batch(("ams1", steady(4_900))), fra1)
-    client.post(batch(("ams1", steady(4_900))), fra1)
+    client.post(build_batch(("ams1", build_steady_window(4_900))), fra1)
+    client.post(build_batch(("ams1", build_steady_window(4_900))), fra1)
     client.send("GET", "/api/v1/plan", key="ll_agent_of_nobody")
 
     assert entries(client) == before
@@ -137,7 +137,7 @@ def test_a_new_admin_key_is_in_the_audit_once(
     file = tmp_path / "given.key"
     file.write_text("ll_admin_given_by_the_operator")
     for _ in range(2):
-        with running(replace(config, admin_key_file=file), store, FakeClock()) as url:
+        with serve_in_thread(replace(config, admin_key_file=file), store, FakeClock()) as url:
             again = Client(url=url, admin_key=file.read_text())
             found = [entry["what"] for entry in entries(again)]
             again.pool.clear()
@@ -158,13 +158,13 @@ def test_what_a_stranger_says_cannot_steer_a_terminal(client: Client) -> None:
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_strangers_cannot_fill_the_audit(config: CollectorConfig, store: Store, clock: FakeClock) -> None:
     """However many peers fail in a minute, a bounded number of it is written."""
-    with running(replace(config, behind_proxy=True), store, clock) as url:
+    with serve_in_thread(replace(config, behind_proxy=True), store, clock) as url:
         client = Client(url=url, admin_key=(config.data_dir / "admin.key").read_text().strip())
-        for number in range(REFUSALS_RECORDED_MAX + 10):
-            peer = f"192.0.2.{number // FAILURES_MAX}"
+        for number in range(AUDITED_REFUSALS_MAX + 10):
+            peer = f"192.0.2.{number // FAILURES_PER_PERIOD_MAX}"
             body = b'{"token": "ll_token_of_nobody"}'
             assert client.send("POST", "/api/v1/enroll", body, X_Forwarded_For=peer).status == 401
         found = entries(client, "?limit=1000")
         client.pool.clear()
 
-    assert len([entry for entry in found if entry["what"] == "enrolment refused"]) == REFUSALS_RECORDED_MAX
+    assert len([entry for entry in found if entry["what"] == "enrolment refused"]) == AUDITED_REFUSALS_MAX

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from leadline_agent.delivery.collector_client import CollectorClient
-from leadline_agent.identity.state_dir import AgentState, Credential
+from leadline_agent.identity.state_dir import Credential, StateDirectory
 from leadline_cli.__main__ import main
-from leadline_collector.auth.failure_limit import FAILURES_MAX
+from leadline_collector.auth.failure_limit import FAILURES_PER_PERIOD_MAX
 from leadline_collector.config import CollectorConfig
 from leadline_collector.db.transactions import Store
-from leadline_collector.server.serve import running
+from leadline_collector.server.serve import serve_in_thread
 from tests.integration.conftest import Client
 from tests.support.clock import FakeClock
-from tests.support.documents import batch, steady
+from tests.support.documents import build_batch, build_steady_window
 
 SECOND = 1_000_000_000
 
@@ -70,7 +70,7 @@ def test_a_revoked_agent_is_out_at_once_and_may_enrol_again(client: Client, fra1
 
     assert (answer.status, answer.json()) == (200, {"revoked": 2})
     assert statuses(client, fra1, second, other) == [401, 401, 200]
-    assert client.post(batch(("ams1", steady(4_900))), fra1).status == 401
+    assert client.post(build_batch(("ams1", build_steady_window(4_900))), fra1).status == 401
     assert statuses(client, client.key("fra1", "fra")) == [200]
 
 
@@ -85,7 +85,7 @@ def test_the_agents_are_listed_with_their_keys(client: Client, fra1: str, clock:
     """Name, site, live keys with their first use; an agent without one too; no secret."""
     statuses(client, fra1)
     rotated(client, fra1)
-    client.post(batch(("ams1", steady(4_900))), fra1)
+    client.post(build_batch(("ams1", build_steady_window(4_900))), fra1)
 
     answer = client.send("GET", "/api/v1/agents", key=client.admin_key)
     found = {entry["name"]: entry for entry in answer.json()["agents"]}
@@ -101,7 +101,7 @@ def test_the_agents_are_listed_with_their_keys(client: Client, fra1: str, clock:
 @pytest.fixture(name="ending")
 def _ending(config: CollectorConfig, store: Store, clock: FakeClock) -> Iterator[Client]:
     """A collector whose agents' keys are good for an hour."""
-    with running(replace(config, key_ttl_s=3_600), store, clock) as url:
+    with serve_in_thread(replace(config, key_ttl_s=3_600), store, clock) as url:
         client = Client(url=url, admin_key=(config.data_dir / "admin.key").read_text().strip())
         assert client.apply().status == 200
         yield client
@@ -151,10 +151,10 @@ def test_who_guesses_tokens_is_told_to_wait(client: Client, clock: FakeClock) ->
     client.apply()
     token = client.token("fra")
 
-    answers = [client.enrol(f"ll_token_guess_{number}") for number in range(FAILURES_MAX + 1)]
+    answers = [client.enrol(f"ll_token_guess_{number}") for number in range(FAILURES_PER_PERIOD_MAX + 1)]
     refused = client.enrol(token, "fra1")
 
-    assert [answer.status for answer in answers] == [401] * FAILURES_MAX + [429]
+    assert [answer.status for answer in answers] == [401] * FAILURES_PER_PERIOD_MAX + [429]
     assert (refused.status, refused.headers["Retry-After"]) == (429, "60")
     clock.advance(60 * SECOND)
     assert client.enrol(token, "fra1").status == 200
@@ -164,51 +164,51 @@ def test_enrolling_is_not_limited_where_tokens_are_good(client: Client) -> None:
     """A rollout from behind one address goes on: only failures are counted."""
     client.apply()
 
-    found = {client.enrol(client.token("fra"), "fra1").status for _ in range(FAILURES_MAX + 2)}
+    found = {client.enrol(client.token("fra"), "fra1").status for _ in range(FAILURES_PER_PERIOD_MAX + 2)}
 
     assert found == {200}
 
 
 @pytest.fixture(name="enrolled")
-def _enrolled(client: Client, fra1: str, tmp_path: Path) -> AgentState:
+def _enrolled(client: Client, fra1: str, tmp_path: Path) -> StateDirectory:
     """The state directory of an enrolled agent."""
-    state = AgentState(tmp_path / "agent")
+    state = StateDirectory(tmp_path / "agent")
     state.save_credential(Credential(collector=client.url, agent="fra1", site="fra", key=fra1))
     return state
 
 
 def test_the_command_rotates(
-    client: Client, fra1: str, enrolled: AgentState, capsys: pytest.CaptureFixture[str]
+    client: Client, fra1: str, enrolled: StateDirectory, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The new key is on disk with mode 0600 and the old one is out; neither is printed."""
-    status = main(["agent", "rotate", "--state-dir", str(enrolled.directory)])
+    status = main(["agent", "rotate", "--state-dir", str(enrolled.path)])
 
     new = enrolled.load_credential().key
     said = capsys.readouterr().out
     assert (status, "refused from now on" in said, new in said) == (0, True, False)
     assert new != fra1
     assert statuses(client, fra1, new) == [401, 200]
-    assert (enrolled.directory / "credential.json").stat().st_mode & 0o777 == 0o600
+    assert (enrolled.path / "credential.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_refused_rotation_leaves_the_credential(client: Client, fra1: str, enrolled: AgentState) -> None:
+def test_a_refused_rotation_leaves_the_credential(client: Client, fra1: str, enrolled: StateDirectory) -> None:
     """A revoked agent gets no new key, one line and status 2."""
     client.send("DELETE", "/api/v1/agents/fra1/keys", key=client.admin_key)
 
-    assert main(["agent", "rotate", "--state-dir", str(enrolled.directory)]) == 2
+    assert main(["agent", "rotate", "--state-dir", str(enrolled.path)]) == 2
     assert enrolled.load_credential().key == fra1
 
 
-def test_a_running_agent_takes_the_new_key_up(client: Client, fra1: str, enrolled: AgentState) -> None:
+def test_a_running_agent_takes_the_new_key_up(client: Client, fra1: str, enrolled: StateDirectory) -> None:
     """Rotated beside it, it is refused once, reads the file again and goes on; without a new key it stays refused."""
     agent = CollectorClient(client.url, enrolled.load_credential(), enrolled.load_credential)
-    main(["agent", "rotate", "--state-dir", str(enrolled.directory)])
+    main(["agent", "rotate", "--state-dir", str(enrolled.path)])
 
-    plan = agent.plan(None)
+    plan = agent.fetch_plan(None)
 
     assert getattr(plan, "agent", None) == "fra1"
     client.send("DELETE", "/api/v1/agents/fra1/keys", key=client.admin_key)
-    assert "401" in getattr(agent.plan(None), "reason", "")
+    assert "401" in getattr(agent.fetch_plan(None), "reason", "")
 
 
 def test_root_leaves_the_credential_to_the_owner_of_the_directory(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_root_leaves_the_credential_to_the_owner_of_the_directory(tmp_path: Path
         pytest.skip("only root can give files away")
     os.chown(tmp_path, 12_345, 12_345)
 
-    AgentState(tmp_path).replace_credential(Credential(collector="http://h", agent="a", site="s", key="k"))
+    StateDirectory(tmp_path).replace_credential(Credential(collector="http://h", agent="a", site="s", key="k"))
 
     assert (tmp_path / "credential.json").stat().st_uid == 12_345
 

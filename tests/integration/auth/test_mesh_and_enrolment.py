@@ -9,7 +9,7 @@ import pytest
 from leadline_collector.db.transactions import Store
 from tests.integration.conftest import Client
 from tests.support.clock import FakeClock
-from tests.support.documents import MESH, batch, steady
+from tests.support.documents import MESH, build_batch, build_steady_window
 
 
 def test_a_mesh_gets_a_version(client: Client) -> None:
@@ -165,6 +165,6 @@ def test_two_keys_of_an_agent_live(client: Client, clock: FakeClock, store: Stor
         keys.append(client.key("fra1", "fra"))
         clock.advance(1_000_000_000)
 
-    statuses = [client.post(batch(("ams1", steady(4_900))), key).status for key in keys]
+    statuses = [client.post(build_batch(("ams1", build_steady_window(4_900))), key).status for key in keys]
 
     assert statuses == [401, 200, 200]

@@ -14,25 +14,25 @@ import msgspec
 import pytest
 import urllib3
 
-from leadline.clock import seeded
+from leadline.clock import make_rng
 from leadline_agent.agent import AgentLoop
-from leadline_agent.delivery.batch_builder import Sealer
+from leadline_agent.delivery.batch_builder import BatchBuilder
 from leadline_agent.delivery.collector_client import CollectorClient
-from leadline_agent.delivery.uploader import Sender
+from leadline_agent.delivery.uploader import Uploader
 from leadline_agent.host_clock import ClockOffset
-from leadline_agent.identity.rotation_schedule import KeyRenewal
-from leadline_agent.identity.state_dir import AgentState
-from leadline_agent.spool.filesystem import DirectoryFiles
-from leadline_agent.spool.quota import SpoolLimits
+from leadline_agent.identity.rotation_schedule import RotationScheduler
+from leadline_agent.identity.state_dir import StateDirectory
+from leadline_agent.spool.filesystem import DirectoryFileSystem
+from leadline_agent.spool.quota import SpoolQuota
 from leadline_agent.spool.spool import Spool
 from leadline_agent.status import read_status
 from leadline_cli.__main__ import main
 from leadline_collector.config import CollectorConfig
 from leadline_collector.db.transactions import Store
-from leadline_collector.server.serve import running
+from leadline_collector.server.serve import serve_in_thread
 from tests.integration.conftest import Client
 from tests.support.clock import FakeClock
-from tests.support.documents import NOW_S, batch, body, steady
+from tests.support.documents import NOW_S, build_batch, build_steady_window, encode_body
 
 NS_PER_S = 1_000_000_000
 DAY_S = 86_400
@@ -42,7 +42,7 @@ TTL_S = 90 * DAY_S
 @pytest.fixture(name="ending")
 def _ending(config: CollectorConfig, store: Store, clock: FakeClock) -> Iterator[Client]:
     """A collector whose agents' keys are good for 90 days."""
-    with running(replace(config, key_ttl_s=TTL_S), store, clock) as url:
+    with serve_in_thread(replace(config, key_ttl_s=TTL_S), store, clock) as url:
         client = Client(url=url, admin_key=(config.data_dir / "admin.key").read_text().strip())
         assert client.apply().status == 200
         yield client
@@ -50,13 +50,13 @@ def _ending(config: CollectorConfig, store: Store, clock: FakeClock) -> Iterator
 
 
 @pytest.fixture(name="state")
-def _state(ending: Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> AgentState:
+def _state(ending: Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> StateDirectory:
     """Agent fra1, enrolled by the command line."""
     token = tmp_path / "token"
     token.write_text(ending.token("fra"))
     words = ["agent", "enroll", ending.url, "--agent", "fra1", "--token-file", str(token)]
     assert main([*words, "--state-dir", str(tmp_path / "agent")]) == 0
-    return AgentState(tmp_path / "agent")
+    return StateDirectory(tmp_path / "agent")
 
 
 def now_s(clock: FakeClock) -> int:
@@ -68,52 +68,54 @@ def is_good(client: Client, key: str) -> bool:
     return client.send("GET", "/api/v1/plan", key=key).status == 200
 
 
-def test_the_agent_knows_when_its_key_ends(ending: Client, state: AgentState, clock: FakeClock) -> None:
+def test_the_agent_knows_when_its_key_ends(ending: Client, state: StateDirectory, clock: FakeClock) -> None:
     """From the enrolment, and from every acknowledgement."""
     credential = state.load_credential()
-    answer = CollectorClient(ending.url, credential).push(body(batch(("ams1", steady(4_900)))))
+    answer = CollectorClient(ending.url, credential).send_batch(
+        encode_body(build_batch(("ams1", build_steady_window(4_900))))
+    )
 
     assert (credential.issued_at_s, credential.expires_at_s) == (now_s(clock), now_s(clock) + TTL_S)
     assert answer.ack is not None
     assert answer.ack.key_expires_at_s == credential.expires_at_s
 
 
-def test_an_agent_that_runs_keeps_a_good_key_for_ever(ending: Client, state: AgentState, clock: FakeClock) -> None:
+def test_an_agent_that_runs_keeps_a_good_key_for_ever(ending: Client, state: StateDirectory, clock: FakeClock) -> None:
     """Two years of days: it delivers on each of them, with a key that is changed about every 50 days."""
-    renewal, client = KeyRenewal(state, seeded(7)), CollectorClient(ending.url, state.load_credential())
+    renewal, client = RotationScheduler(state, make_rng(7)), CollectorClient(ending.url, state.load_credential())
     keys = {state.load_credential().key}
 
     for day in range(730):
         clock.advance(DAY_S * NS_PER_S)
-        renewed = renewal.step(ending.url, now_s(clock), None)
+        renewed = renewal.rotate_if_due(ending.url, now_s(clock), None)
         if renewed is not None:
-            client.take_up(renewed)
+            client.use_credential(renewed)
             keys.add(renewed.key)
         if day % 10 == 0:
-            assert getattr(client.plan(None), "agent", None) == "fra1"
+            assert getattr(client.fetch_plan(None), "agent", None) == "fra1"
 
     assert 730 // 54 <= len(keys) - 1 <= 730 // 45
-    assert renewal.key.failures == 0
+    assert renewal.key_state.failures == 0
 
 
 def test_it_rotates_once_when_it_is_time(
-    ending: Client, state: AgentState, clock: FakeClock, caplog: pytest.LogCaptureFixture
+    ending: Client, state: StateDirectory, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Not before half of the life is over; then the old key is out, the new one on disk with an end of its own."""
     old = state.load_credential().key
-    renewal = KeyRenewal(state, seeded(1))
+    renewal = RotationScheduler(state, make_rng(1))
     clock.advance((TTL_S // 2 - 60) * NS_PER_S)
-    before = renewal.step(ending.url, now_s(clock), None)
+    before = renewal.rotate_if_due(ending.url, now_s(clock), None)
     clock.advance(TTL_S // 10 * NS_PER_S)
 
-    renewed = renewal.step(ending.url, now_s(clock), None)
+    renewed = renewal.rotate_if_due(ending.url, now_s(clock), None)
 
     assert before is None
     assert renewed == state.load_credential()
     assert renewed is not None
     assert (is_good(ending, old), is_good(ending, renewed.key)) == (False, True)
-    assert renewed.expires_at_s == now_s(clock) + TTL_S == renewal.key.expires_at_s
-    assert renewal.step(ending.url, now_s(clock), None) is None
+    assert renewed.expires_at_s == now_s(clock) + TTL_S == renewal.key_state.expires_at_s
+    assert renewal.rotate_if_due(ending.url, now_s(clock), None) is None
     assert renewed.key not in caplog.text
 
 
@@ -156,49 +158,49 @@ def losing_answers(url: str, count: int) -> Iterator[str]:
 
 
 def test_lost_answers_cost_tries_and_nothing_else(
-    ending: Client, state: AgentState, clock: FakeClock, caplog: pytest.LogCaptureFixture
+    ending: Client, state: StateDirectory, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The collector made a key each time and the agent never heard of it: the old one works until one arrives."""
     old = state.load_credential().key
-    renewal = KeyRenewal(state, seeded(1))
+    renewal = RotationScheduler(state, make_rng(1))
     clock.advance(TTL_S * 6 // 10 * NS_PER_S)
     with losing_answers(ending.url, 3) as url:
         for failures in (1, 2, 3):
-            assert renewal.step(url, now_s(clock), None) is None
-            assert (renewal.key.failures, is_good(ending, old)) == (failures, True)
+            assert renewal.rotate_if_due(url, now_s(clock), None) is None
+            assert (renewal.key_state.failures, is_good(ending, old)) == (failures, True)
             clock.advance(2 * 3_600 * NS_PER_S)
 
-        renewed = renewal.step(url, now_s(clock), None)
+        renewed = renewal.rotate_if_due(url, now_s(clock), None)
 
     assert renewed is not None
     assert [is_good(ending, key) for key in (old, renewed.key)] == [False, True]
-    assert renewal.key.error is None
+    assert renewal.key_state.error is None
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert [record.getMessage() for record in errors] == ["key not rotated: it ends unless this is put right"] * 3
 
 
-def test_a_disk_that_takes_no_key_leaves_the_old_one(ending: Client, state: AgentState, clock: FakeClock) -> None:
+def test_a_disk_that_takes_no_key_leaves_the_old_one(ending: Client, state: StateDirectory, clock: FakeClock) -> None:
     """The key that could not be kept was never used, so it ended nothing."""
     old = state.load_credential().key
-    renewal = KeyRenewal(state, seeded(1))
+    renewal = RotationScheduler(state, make_rng(1))
     clock.advance(TTL_S * 6 // 10 * NS_PER_S)
-    in_the_way = state.directory / "credential.new"
+    in_the_way = state.path / "credential.new"
     in_the_way.mkdir()
 
-    assert renewal.step(ending.url, now_s(clock), None) is None
-    assert ("cannot write" in (renewal.key.error or ""), is_good(ending, old)) == (True, True)
+    assert renewal.rotate_if_due(ending.url, now_s(clock), None) is None
+    assert ("cannot write" in (renewal.key_state.error or ""), is_good(ending, old)) == (True, True)
 
     in_the_way.rmdir()
     clock.advance(2 * 3_600 * NS_PER_S)
-    assert renewal.step(ending.url, now_s(clock), None) is not None
+    assert renewal.rotate_if_due(ending.url, now_s(clock), None) is not None
 
 
-def test_a_command_and_the_agent_take_turns(ending: Client, state: AgentState, clock: FakeClock) -> None:
+def test_a_command_and_the_agent_take_turns(ending: Client, state: StateDirectory, clock: FakeClock) -> None:
     """While one replaces the credential the other does not even ask: the later file would hold the earlier key."""
     clock.advance(TTL_S * 6 // 10 * NS_PER_S)
-    renewal, old = KeyRenewal(state, seeded(1)), state.load_credential()
-    beside = threading.Thread(target=renewal.step, args=(ending.url, now_s(clock), None))
-    with state.changing():
+    renewal, old = RotationScheduler(state, make_rng(1)), state.load_credential()
+    beside = threading.Thread(target=renewal.rotate_if_due, args=(ending.url, now_s(clock), None))
+    with state.lock_credential():
         beside.start()
         beside.join(1.0)
         entries = ending.get("/api/v1/audit", Authorization=f"Bearer {ending.admin_key}")["entries"]
@@ -209,49 +211,51 @@ def test_a_command_and_the_agent_take_turns(ending: Client, state: AgentState, c
 
 
 def test_an_agent_of_before_learns_the_end_from_an_acknowledgement(
-    ending: Client, state: AgentState, clock: FakeClock
+    ending: Client, state: StateDirectory, clock: FakeClock
 ) -> None:
     """Its credential says nothing of an end; half of what is left later it rotates."""
     known = state.load_credential()
     state.replace_credential(msgspec.structs.replace(known, issued_at_s=None, expires_at_s=None))
-    renewal = KeyRenewal(state, seeded(1))
-    answer = CollectorClient(ending.url, known).push(body(batch(("ams1", steady(4_900, NOW_S)))))
+    renewal = RotationScheduler(state, make_rng(1))
+    answer = CollectorClient(ending.url, known).send_batch(
+        encode_body(build_batch(("ams1", build_steady_window(4_900, NOW_S))))
+    )
     assert answer.ack is not None
 
-    assert renewal.step(ending.url, now_s(clock), answer.ack.key_expires_at_s) is None
+    assert renewal.rotate_if_due(ending.url, now_s(clock), answer.ack.key_expires_at_s) is None
     clock.advance(TTL_S * 6 // 10 * NS_PER_S)
-    assert renewal.step(ending.url, now_s(clock), None) is not None
+    assert renewal.rotate_if_due(ending.url, now_s(clock), None) is not None
 
 
 def test_the_loop_sees_to_it_by_the_collectors_clock(
-    ending: Client, state: AgentState, clock: FakeClock, tmp_path: Path
+    ending: Client, state: StateDirectory, clock: FakeClock, tmp_path: Path
 ) -> None:
     """An agent whose wall clock is 80 days late rotates all the same, sends with the new key, and says its end."""
     late = FakeClock(wall_ns=clock.wall_ns() + (TTL_S * 6 // 10 - 80 * DAY_S) * NS_PER_S)
     clock.advance(TTL_S * 6 // 10 * NS_PER_S)
     old = state.load_credential()
     spool = Spool(
-        files=DirectoryFiles(tmp_path / "spool"), clock=late, make_epoch=lambda: "0" * 32, limits=SpoolLimits()
+        file_system=DirectoryFileSystem(tmp_path / "spool"), clock=late, make_epoch=lambda: "0" * 32, quota=SpoolQuota()
     )
-    sealer = Sealer("fra1", spool, late)
-    sealer.offset = ClockOffset(offset_us=-80 * DAY_S * 1_000_000, error_us=1_000)
+    sealer = BatchBuilder("fra1", spool, late)
+    sealer.clock_offset = ClockOffset(offset_us=-80 * DAY_S * 1_000_000, error_us=1_000)
     client = CollectorClient(ending.url, old)
     loop = AgentLoop(
         agent="fra1",
         site="fra",
-        sender=Sender(clients=[client], spool=spool, sealer=sealer, clock=late, rng=seeded(1)),
-        sealer=sealer,
+        uploader=Uploader(clients=[client], spool=spool, batch_builder=sealer, clock=late, rng=make_rng(1)),
+        batch_builder=sealer,
         spool=spool,
-        state=state,
+        state_dir=state,
         clock=late,
-        rng=seeded(1),
+        rng=make_rng(1),
     )
 
-    loop._turn(late.monotonic_ns())
+    loop._run_once(late.monotonic_ns())
     loop._write_status()
     spool.close()
 
     assert state.load_credential().key != old.key
-    assert getattr(client.plan(None), "agent", None) == "fra1"
+    assert getattr(client.fetch_plan(None), "agent", None) == "fra1"
     assert (is_good(ending, old.key), is_good(ending, state.load_credential().key)) == (False, True)
-    assert read_status(state.directory).key_expires_at_s == now_s(clock) + TTL_S
+    assert read_status(state.path).key_expires_at_s == now_s(clock) + TTL_S

@@ -14,57 +14,57 @@ from sqlalchemy.engine import URL
 from leadline.wire import batch as wire
 from leadline.wire import codec, control, signing
 from leadline_agent.delivery.collector_client import CollectorClient
-from leadline_agent.identity.signer import Signer, new_seed, signer
-from leadline_agent.identity.state_dir import AgentState, Credential
+from leadline_agent.identity.signer import Signer, generate_seed, load_signer
+from leadline_agent.identity.state_dir import Credential, StateDirectory
 from leadline_cli.__main__ import main
-from leadline_collector.auth.enrolment import REFUSALS_RECORDED_MAX
+from leadline_collector.auth.enrolment import AUDITED_REFUSALS_MAX
 from leadline_collector.db import tables
 from leadline_collector.db.transactions import Store
 from tests.integration.conftest import Answer, Client
 from tests.support.clock import FakeClock
-from tests.support.documents import NOW_S, batch, body, steady
+from tests.support.documents import NOW_S, build_batch, build_steady_window, encode_body
 
 SECOND = 1_000_000_000
 
 
 @pytest.fixture(name="state")
-def _state(client: Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> AgentState:
+def _state(client: Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> StateDirectory:
     """Agent fra1, enrolled with ``--sign`` by the command line."""
     client.apply()
     return enrolled(client, tmp_path / "agent", "--sign")
 
 
-def enrolled(client: Client, directory: Path, *options: str) -> AgentState:
+def enrolled(client: Client, directory: Path, *options: str) -> StateDirectory:
     """The state directory of agent fra1, freshly enrolled."""
     token = directory.with_suffix(".token")
     token.write_text(client.token("fra"))
     words = ["agent", "enroll", client.url, "--agent", "fra1", "--token-file", str(token)]
     assert main([*words, "--state-dir", str(directory), *options]) == 0
-    return AgentState(directory)
+    return StateDirectory(directory)
 
 
 def minute(seq: int) -> bytes:
     """One of fra1's batches."""
-    return body(batch(("ams1", steady(4_900, NOW_S + 60 * seq)), seq=seq))
+    return encode_body(build_batch(("ams1", build_steady_window(4_900, NOW_S + 60 * seq)), seq=seq))
 
 
-def key_of(state: AgentState) -> Signer:
+def key_of(state: StateDirectory) -> Signer:
     """What the agent signs with."""
     seed = state.load_credential().signing_key
     assert seed is not None
-    return signer(seed)
+    return load_signer(seed)
 
 
-def post(client: Client, state: AgentState, data: bytes, headers: dict[str, str]) -> Answer:
+def post(client: Client, state: StateDirectory, data: bytes, headers: dict[str, str]) -> Answer:
     """Send a batch of fra1 with these headers for a signature."""
     key = state.load_credential().key
     named = {name.replace("-", "_"): value for name, value in headers.items()}
     return client.send("POST", "/api/v1/batches", data, key, Content_Encoding="gzip", **named)
 
 
-def send(client: Client, state: AgentState, *sequence: int) -> list[int]:
+def send(client: Client, state: StateDirectory, *sequence: int) -> list[int]:
     """What an agent gets for sending these batches signed."""
-    return [post(client, state, minute(seq), key_of(state).headers(minute(seq))).status for seq in sequence]
+    return [post(client, state, minute(seq), key_of(state).build_headers(minute(seq))).status for seq in sequence]
 
 
 def audit(client: Client) -> list[tuple[str, dict[str, Any]]]:
@@ -74,7 +74,7 @@ def audit(client: Client) -> list[tuple[str, dict[str, Any]]]:
 
 
 def test_enrolling_registers_the_public_half(
-    client: Client, state: AgentState, capsys: pytest.CaptureFixture[str]
+    client: Client, state: StateDirectory, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The private half is in a file of the owner's only, printed nowhere, and what is printed can be kept elsewhere."""
     credential = state.load_credential()
@@ -85,19 +85,19 @@ def test_enrolling_registers_the_public_half(
         if one["name"] == "fra1"
     ]
 
-    assert (state.directory / "credential.json").stat().st_mode & 0o777 == 0o600
-    assert f"fra1 {key_of(state).public.hex()}" in said
+    assert (state.path / "credential.json").stat().st_mode & 0o777 == 0o600
+    assert f"fra1 {key_of(state).public_key.hex()}" in said
     assert (credential.signing_key or "") not in said
     assert credential.key not in said
-    assert [key["public"] for key in agent["signing_keys"]] == [key_of(state).public.hex()]
+    assert [key["public"] for key in agent["signing_keys"]] == [key_of(state).public_key.hex()]
     assert dict(audit(client))["agent enrolled"]["signing_key"] == agent["signing_keys"][0]["id"]
 
 
-def test_a_signed_batch_is_kept_with_its_signature(client: Client, state: AgentState, store: Store) -> None:
+def test_a_signed_batch_is_kept_with_its_signature(client: Client, state: StateDirectory, store: Store) -> None:
     """Through the agent's own client; the same bytes again are a duplicate with the same signature."""
     agent = CollectorClient(client.url, state.load_credential())
 
-    answers = [agent.push(minute(1)) for _ in range(2)]
+    answers = [agent.send_batch(minute(1)) for _ in range(2)]
 
     assert [answer.ack and answer.ack.duplicate for answer in answers] == [False, True]
     with store.read() as reader:
@@ -106,19 +106,21 @@ def test_a_signed_batch_is_kept_with_its_signature(client: Client, state: AgentS
                 tables.signing_key, tables.signing_key.c.id == tables.batch.c.signing_key_id
             )
         )
-    assert signing.header(public, signed) == key_of(state).headers(minute(1))[signing.HEADER]
+    assert signing.format_header(public, signed) == key_of(state).build_headers(minute(1))[signing.SIGNATURE_HEADER]
 
 
-def test_an_agent_that_signs_is_taken_at_its_signature_only(client: Client, state: AgentState, store: Store) -> None:
+def test_an_agent_that_signs_is_taken_at_its_signature_only(
+    client: Client, state: StateDirectory, store: Store
+) -> None:
     """None, of other bytes, of another key, unreadable: 403, nothing is stored, and each is in the audit."""
-    stranger = signer(new_seed())
-    renamed = key_of(state).headers(minute(1))[signing.HEADER].split()
+    stranger = load_signer(generate_seed())
+    renamed = key_of(state).build_headers(minute(1))[signing.SIGNATURE_HEADER].split()
     wrong: list[dict[str, str]] = [
         {},
-        key_of(state).headers(minute(2)),
-        stranger.headers(minute(1)),
-        {signing.HEADER: f"ed25519 {renamed[1]} {'0' * 128}"},
-        {signing.HEADER: "ed25519"},
+        key_of(state).build_headers(minute(2)),
+        stranger.build_headers(minute(1)),
+        {signing.SIGNATURE_HEADER: f"ed25519 {renamed[1]} {'0' * 128}"},
+        {signing.SIGNATURE_HEADER: "ed25519"},
     ]
 
     answers = [post(client, state, minute(1), headers) for headers in wrong]
@@ -132,17 +134,17 @@ def test_an_agent_that_signs_is_taken_at_its_signature_only(client: Client, stat
     assert send(client, state, 1) == [200]
 
 
-def test_refused_signatures_do_not_fill_the_audit(client: Client, state: AgentState) -> None:
+def test_refused_signatures_do_not_fill_the_audit(client: Client, state: StateDirectory) -> None:
     """So many a minute are written; the log has them all."""
-    for _ in range(REFUSALS_RECORDED_MAX + 3):
+    for _ in range(AUDITED_REFUSALS_MAX + 3):
         post(client, state, b"", {})
 
-    assert [what for what, _ in audit(client)].count("signature refused") == REFUSALS_RECORDED_MAX
+    assert [what for what, _ in audit(client)].count("signature refused") == AUDITED_REFUSALS_MAX
 
 
 def test_an_agent_without_a_key_goes_on_as_before(client: Client, fra1: str) -> None:
     """Not signed; and a signature that nobody asked for is not looked at."""
-    stray = signer(new_seed()).headers(minute(2))[signing.HEADER]
+    stray = load_signer(generate_seed()).build_headers(minute(2))[signing.SIGNATURE_HEADER]
 
     plain = client.post_bytes(minute(1), fra1)
     given = client.send("POST", "/api/v1/batches", minute(2), fra1, Content_Encoding="gzip", Leadline_Signature=stray)
@@ -151,39 +153,39 @@ def test_an_agent_without_a_key_goes_on_as_before(client: Client, fra1: str) -> 
 
 
 def test_a_new_signing_key_replaces_the_old_one_once_it_was_used(
-    client: Client, state: AgentState, clock: FakeClock
+    client: Client, state: StateDirectory, clock: FakeClock
 ) -> None:
     """Both are good until a batch came with the new one, then the old one is refused; the audit names them both."""
     old, bearer = key_of(state), state.load_credential().key
     assert send(client, state, 1) == [200]
     clock.advance(SECOND)
 
-    assert main(["agent", "rotate", "--sign", "--state-dir", str(state.directory)]) == 0
+    assert main(["agent", "rotate", "--sign", "--state-dir", str(state.path)]) == 0
 
     new = key_of(state)
-    assert (new.public != old.public, state.load_credential().key != bearer) == (True, True)
-    assert post(client, state, minute(2), old.headers(minute(2))).status == 200
+    assert (new.public_key != old.public_key, state.load_credential().key != bearer) == (True, True)
+    assert post(client, state, minute(2), old.build_headers(minute(2))).status == 200
     assert send(client, state, 3) == [200]
-    assert post(client, state, minute(4), old.headers(minute(4))).status == 403
+    assert post(client, state, minute(4), old.build_headers(minute(4))).status == 403
     replaced = dict(audit(client))["signing key replaced"]
-    assert replaced == {"key": signing.key_id(old.public), "by": signing.key_id(new.public)}
+    assert replaced == {"key": signing.derive_key_id(old.public_key), "by": signing.derive_key_id(new.public_key)}
 
 
-def test_a_running_agent_takes_the_new_signing_key_up(client: Client, state: AgentState) -> None:
+def test_a_running_agent_takes_the_new_signing_key_up(client: Client, state: StateDirectory) -> None:
     """It was started before; its next batch is signed with the key of the file."""
     agent = CollectorClient(client.url, state.load_credential(), state.load_credential)
-    agent.push(minute(1))
+    agent.send_batch(minute(1))
 
-    main(["agent", "rotate", "--sign", "--state-dir", str(state.directory)])
+    main(["agent", "rotate", "--sign", "--state-dir", str(state.path)])
 
-    assert [agent.push(minute(seq)).status for seq in (2, 3)] == [200, 200]
-    assert dict(audit(client))["signing key replaced"]["by"] == signing.key_id(key_of(state).public)
+    assert [agent.send_batch(minute(seq)).status for seq in (2, 3)] == [200, 200]
+    assert dict(audit(client))["signing key replaced"]["by"] == signing.derive_key_id(key_of(state).public_key)
 
 
-def test_lost_signing_keys_lock_nobody_out(client: Client, state: AgentState) -> None:
+def test_lost_signing_keys_lock_nobody_out(client: Client, state: StateDirectory) -> None:
     """However often the answer to a rotation gets lost, the key the agent has is good, used before or not."""
     for _ in range(3):
-        lost = signer(new_seed()).public
+        lost = load_signer(generate_seed()).public_key
         request = control.RotateRequest(signing_key=lost.hex(), endorsement=key_of(state).endorse("fra1", lost).hex())
         assert client.send("POST", "/api/v1/rotate", codec.encode(request), state.load_credential().key).status == 200
 
@@ -191,17 +193,17 @@ def test_lost_signing_keys_lock_nobody_out(client: Client, state: AgentState) ->
 
 
 @pytest.mark.parametrize("forged", [None, "stranger", "other agent"])
-def test_the_bearer_key_alone_changes_no_signing_key(client: Client, state: AgentState, forged: str | None) -> None:
+def test_the_bearer_key_alone_changes_no_signing_key(client: Client, state: StateDirectory, forged: str | None) -> None:
     """403 without the word of the signing key before; the bearer key is not changed either."""
-    mine = signer(new_seed())
+    mine = load_signer(generate_seed())
     by = {
         None: None,
-        "stranger": mine.endorse("fra1", mine.public),
-        "other agent": key_of(state).endorse("fra2", mine.public),
+        "stranger": mine.endorse("fra1", mine.public_key),
+        "other agent": key_of(state).endorse("fra2", mine.public_key),
     }
     endorsement = by[forged]
     request = control.RotateRequest(
-        signing_key=mine.public.hex(), endorsement=None if endorsement is None else endorsement.hex()
+        signing_key=mine.public_key.hex(), endorsement=None if endorsement is None else endorsement.hex()
     )
 
     answer = client.send("POST", "/api/v1/rotate", codec.encode(request), state.load_credential().key)
@@ -216,14 +218,14 @@ def test_an_agent_can_begin_to_sign(client: Client, tmp_path: Path, capsys: pyte
     state = enrolled(client, tmp_path / "agent")
     assert post(client, state, minute(1), {}).status == 200
 
-    main(["agent", "rotate", "--sign", "--state-dir", str(state.directory)])
+    main(["agent", "rotate", "--sign", "--state-dir", str(state.path)])
 
     assert post(client, state, minute(2), {}).status == 403
     assert send(client, state, 2) == [200]
 
 
 def test_only_the_administrator_ends_signing(
-    client: Client, state: AgentState, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    client: Client, state: StateDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Enrolling without ``--sign`` is 422 and leaves the token; after a revocation it is good."""
     token = client.token("fra")
@@ -237,40 +239,40 @@ def test_only_the_administrator_ends_signing(
     assert client.post_bytes(minute(1), again.json()["key"]).status == 200
 
 
-def test_a_key_that_was_retired_does_not_come_back(client: Client, state: AgentState) -> None:
+def test_a_key_that_was_retired_does_not_come_back(client: Client, state: StateDirectory) -> None:
     """Whoever finds an old one cannot register it again."""
     request = control.RotateRequest(
-        signing_key=key_of(state).public.hex(),
-        endorsement=key_of(state).endorse("fra1", key_of(state).public).hex(),
+        signing_key=key_of(state).public_key.hex(),
+        endorsement=key_of(state).endorse("fra1", key_of(state).public_key).hex(),
     )
 
     assert client.send("POST", "/api/v1/rotate", codec.encode(request), state.load_credential().key).status == 422
 
 
 def test_the_doctors_dry_post_is_signed(
-    client: Client, state: AgentState, store: Store, capsys: pytest.CaptureFixture[str]
+    client: Client, state: StateDirectory, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It passes, and says with which key; nothing is stored."""
-    main(["agent", "doctor", "--json", "--state-dir", str(state.directory)])
+    main(["agent", "doctor", "--json", "--state-dir", str(state.path)])
 
     printed = capsys.readouterr().out
     found = {one["what"]: one for one in json.loads(printed[printed.index("[") :])}
     assert found["dry POST"]["level"] == "ok"
-    assert signing.key_id(key_of(state).public) in found["signing"]["detail"]
+    assert signing.derive_key_id(key_of(state).public_key) in found["signing"]["detail"]
 
 
 # The journal, afterwards
 
 
 @pytest.fixture(name="journal")
-def _journal(client: Client, state: AgentState, clock: FakeClock) -> list[int]:
+def _journal(client: Client, state: StateDirectory, clock: FakeClock) -> list[int]:
     """Batches of fra1: unsigned, then signed with two keys; the sequence numbers."""
     fra2 = client.key("fra2", "fra")
-    unsigned = body(batch(("ams1", steady(4_800)), agent="fra2", seq=1))
+    unsigned = encode_body(build_batch(("ams1", build_steady_window(4_800)), agent="fra2", seq=1))
     assert client.post_bytes(unsigned, fra2).status == 200
     clock.advance(120 * SECOND)
     assert send(client, state, 1, 2) == [200, 200]
-    main(["agent", "rotate", "--sign", "--state-dir", str(state.directory)])
+    main(["agent", "rotate", "--sign", "--state-dir", str(state.path)])
     assert send(client, state, 3) == [200]
     return [1, 2, 3]
 
@@ -307,7 +309,7 @@ def test_an_untouched_journal_is_good(url: URL, journal: list[int], capsys: pyte
 def test_imported_files_are_checked_like_batches(url: URL, client: Client, capsys: pytest.CaptureFixture[str]) -> None:
     """The administrator's, unsigned; a source of its own, whether the agent of that name signs or not."""
     client.apply()
-    data = codec.encode(batch(("ams1", steady(4_900)), agent="import:fra2"))
+    data = codec.encode(build_batch(("ams1", build_steady_window(4_900)), agent="import:fra2"))
     path = f"/api/v1/imports/fra2?file=a.log&sha256={'0' * 64}&format=ping"
     assert client.send("POST", path, data, client.admin_key).status == 200
 
@@ -334,8 +336,8 @@ def test_an_owner_who_mends_the_digest_is_found_by_the_signature(
     url: URL, store: Store, journal: list[int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Better figures under a new digest: only the agent could have signed them."""
-    better = body(batch(("ams1", steady(900, NOW_S + 120)), seq=2))
-    change(store, "body = :body, sha256 = :sha256", body=better, sha256=bytes.fromhex(wire.digest(better)))
+    better = encode_body(build_batch(("ams1", build_steady_window(900, NOW_S + 120)), seq=2))
+    change(store, "body = :body, sha256 = :sha256", body=better, sha256=bytes.fromhex(wire.compute_digest(better)))
 
     assert (verify(url, capsys)[0], faults(verify(url, capsys)[1])) == (1, [(2, "signature")])
 
@@ -362,7 +364,12 @@ def test_a_changed_row_is_named(
 
 
 def test_trust_can_be_brought(
-    url: URL, store: Store, state: AgentState, journal: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    url: URL,
+    store: Store,
+    state: StateDirectory,
+    journal: list[int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The first key alone vouches for its successor; with a stranger's, everything of that agent is not trusted."""
     with store.read() as reader:
@@ -371,7 +378,7 @@ def test_trust_can_be_brought(
     file = tmp_path / "agents.keys"
     file.write_text(f"# kept elsewhere\nfra1 {first.hex()}\n")
     good = verify(url, capsys, "--trusted-keys", str(file))
-    file.write_text(f"fra1 {signer(new_seed()).public.hex()}\n")
+    file.write_text(f"fra1 {load_signer(generate_seed()).public_key.hex()}\n")
     bad = verify(url, capsys, "--trusted-keys", str(file))
 
     assert (good[0], bad[0]) == (0, 1)
@@ -379,7 +386,12 @@ def test_trust_can_be_brought(
 
 
 def test_an_owner_who_denies_that_the_agent_signed_is_found_by_brought_trust(
-    url: URL, store: Store, state: AgentState, journal: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    url: URL,
+    store: Store,
+    state: StateDirectory,
+    journal: list[int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Keys and signatures removed: the database agrees with itself, and the key kept elsewhere does not."""
     file = tmp_path / "agents.keys"
@@ -444,7 +456,7 @@ def test_a_database_that_is_none_is_said_so(tmp_path: Path, capsys: pytest.Captu
 
 def test_the_credential_of_an_agent_that_does_not_sign_has_no_new_keys(tmp_path: Path) -> None:
     """So that the version before reads it after a way back."""
-    AgentState(tmp_path).save_credential(Credential(collector="http://h", agent="a", site="s", key="k"))
+    StateDirectory(tmp_path).save_credential(Credential(collector="http://h", agent="a", site="s", key="k"))
 
     document = msgspec.json.decode((tmp_path / "credential.json").read_bytes())
     assert document == {"collector": "http://h", "agent": "a", "site": "s", "key": "k"}

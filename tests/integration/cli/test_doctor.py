@@ -13,11 +13,11 @@ import pytest
 
 from leadline.clock import SystemClock
 from leadline.wire import codec, control
-from leadline_agent.identity.state_dir import AgentState
+from leadline_agent.identity.state_dir import StateDirectory
 from leadline_agent.probe.policy_file import parse_policy
 from leadline_cli.__main__ import main
 from leadline_cli.doctor import network as doctor_network
-from leadline_cli.doctor.report import Level
+from leadline_cli.doctor.report import DiagnosticLevel
 from tests.unit.cli.doctor.test_doctor import credential, levels
 
 PLAN = control.Plan(
@@ -72,49 +72,56 @@ REFUSAL = (422, b'{"status": 422, "title": "Unprocessable", "detail": "v: missin
 
 @pytest.mark.parametrize(
     ("plan", "level"),
-    [(GOOD_PLAN, Level.OK), ((401, b"{}"), Level.FAIL), ((403, b"{}"), Level.FAIL), ((200, b"<html>"), Level.FAIL)],
+    [
+        (GOOD_PLAN, DiagnosticLevel.OK),
+        ((401, b"{}"), DiagnosticLevel.FAIL),
+        ((403, b"{}"), DiagnosticLevel.FAIL),
+        ((200, b"<html>"), DiagnosticLevel.FAIL),
+    ],
 )
-def test_the_credential(plan: tuple[int, bytes], level: Level) -> None:
+def test_the_credential(plan: tuple[int, bytes], level: DiagnosticLevel) -> None:
     """It is good when a plan comes back."""
     with collector(plan, REFUSAL) as url:
-        finding, found = doctor_network.Asking(credential(url), SystemClock()).plan()
+        finding, found = doctor_network.DoctorClient(credential(url), SystemClock()).fetch_plan()
 
-    assert (finding.level, found is not None) == (level, level is Level.OK)
+    assert (finding.level, found is not None) == (level, level is DiagnosticLevel.OK)
 
 
 @pytest.mark.parametrize(
     ("post", "level"),
     [
-        (REFUSAL, Level.OK), ((422, b"<html>"), Level.FAIL), ((200, b"<html>"), Level.FAIL), ((404, b""), Level.FAIL),
-        ((503, b""), Level.WARN),
+        (REFUSAL, DiagnosticLevel.OK), ((422, b"<html>"), DiagnosticLevel.FAIL), ((200, b"<html>"), DiagnosticLevel.FAIL), ((404, b""), DiagnosticLevel.FAIL),
+        ((503, b""), DiagnosticLevel.WARN),
     ],
 )  # fmt: skip
-def test_the_dry_post(post: tuple[int, bytes], level: Level) -> None:
+def test_the_dry_post(post: tuple[int, bytes], level: DiagnosticLevel) -> None:
     """Refused by a collector in its own words: the way is open and nothing was stored."""
     with collector(GOOD_PLAN, post) as url:
-        assert doctor_network.Asking(credential(url), SystemClock()).dry_post().level is level
+        assert doctor_network.DoctorClient(credential(url), SystemClock()).send_dry_post().level is level
 
 
 def test_a_collector_that_is_not_there() -> None:
     """The line about the connection fails, and so does all that needs it."""
-    asking = doctor_network.Asking(credential("http://127.0.0.1:9"), SystemClock())
+    asking = doctor_network.DoctorClient(credential("http://127.0.0.1:9"), SystemClock())
 
-    assert levels(doctor_network.connection(credential("http://127.0.0.1:9"), SystemClock())) == [("fail", "collector")]
-    assert (asking.plan()[0].level, asking.dry_post().level) == (Level.FAIL, Level.FAIL)
+    assert levels(doctor_network.check_connection(credential("http://127.0.0.1:9"), SystemClock())) == [
+        ("fail", "collector")
+    ]
+    assert (asking.fetch_plan()[0].level, asking.send_dry_post().level) == (DiagnosticLevel.FAIL, DiagnosticLevel.FAIL)
 
 
 def test_a_server_without_tls_fails_https() -> None:
     """And the remedy speaks of certificates."""
     with collector(GOOD_PLAN, REFUSAL) as url:
-        (finding,) = doctor_network.connection(credential(url.replace("http:", "https:")), SystemClock())
+        (finding,) = doctor_network.check_connection(credential(url.replace("http:", "https:")), SystemClock())
 
-    assert (finding.level, "TLS failed" in finding.detail) == (Level.FAIL, True)
+    assert (finding.level, "TLS failed" in finding.detail) == (DiagnosticLevel.FAIL, True)
 
 
 def test_names_and_what_the_policy_forbids() -> None:
     """A name without an address and a forbidden target are told; the rest would be probed."""
-    findings, addresses = doctor_network.names(PLAN)
-    refused, allowed = doctor_network.refused_targets(addresses, parse_policy('denied_networks = ["192.0.2.0/24"]'))
+    findings, addresses = doctor_network.check_dns(PLAN)
+    refused, allowed = doctor_network.check_target_policy(addresses, parse_policy('denied_networks = ["192.0.2.0/24"]'))
 
     assert levels(findings) == [("warn", "DNS")]
     assert [finding.detail for finding in refused] == ["forbids far (192.0.2.9)"]
@@ -134,7 +141,7 @@ def test_without_a_credential_the_exit_status_is_1(tmp_path: Path, capsys: pytes
 def test_warnings_alone_are_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An agent with a plan that nobody serves any more is examined to the end."""
     with collector(GOOD_PLAN, REFUSAL) as url:
-        AgentState(tmp_path).save_credential(credential(url))
+        StateDirectory(tmp_path).save_credential(credential(url))
         status = main(["agent", "doctor", "--state-dir", str(tmp_path), "--policy-file", str(_narrow(tmp_path))])
 
     lines = capsys.readouterr().out.splitlines()

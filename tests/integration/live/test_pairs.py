@@ -13,29 +13,29 @@ from sqlalchemy import select, text, update
 
 from leadline import evaluation
 from leadline.evaluation import State
-from leadline.limits.catalogue import catalogue
+from leadline.limits.catalogue import load_catalogue
 from leadline.mesh.model import Mesh
 from leadline.mesh.parser import parse_mesh
 from leadline.model import Window
-from leadline_collector.analysis.matrix import matrix
+from leadline_collector.analysis.matrix import build_matrix
 from leadline_collector.db.engine import Database
 from leadline_collector.db.tables import pair_now, rule
 from leadline_collector.db.transactions import Store
 from leadline_collector.live import pairs as live_pairs
 from leadline_collector.live import store as live_store
 from leadline_collector.live import worker as live_worker
-from leadline_collector.live.agents import Hearing
-from leadline_collector.live.pairs import COUNTED, NOW_LOCK, Seen, due_s
-from leadline_collector.live.store import PairNow
+from leadline_collector.live.agents import ReportCache
+from leadline_collector.live.pairs import RECENT_MINUTES, REFRESH_LOCK, LastCheckedWindows, compute_due_minute
+from leadline_collector.live.store import PairNowRow
 from leadline_collector.mesh import registry
 from leadline_collector.mesh import service as mesh_service
 from leadline_collector.rollup import recount
-from leadline_collector.rollup.worker import compact
-from leadline_collector.time_range import Period
-from leadline_collector.windows.row_evaluation import Judge
+from leadline_collector.rollup.worker import run_compaction
+from leadline_collector.time_range import TimeRange
+from leadline_collector.windows.row_evaluation import RowEvaluator
 from tests.support.clock import FakeClock
-from tests.support.documents import MESH, NOW_S, steady, window
-from tests.support.rollup_data import DAY_S, Site, anything
+from tests.support.documents import MESH, NOW_S, build_steady_window, build_window
+from tests.support.rollup_data import DAY_S, RollupFixture, make_random_window
 
 NS_PER_S = 1_000_000_000
 PROFILES = ("vcf9-stretched-cluster", "vsan-stretched")
@@ -51,9 +51,9 @@ ELSEWHERE = (
 
 
 @pytest.fixture(name="site")
-def _site(store: Store, clock: FakeClock) -> Site:
-    site = Site(store, clock, BOTH)
-    recount.bring_up(store)
+def _site(store: Store, clock: FakeClock) -> RollupFixture:
+    site = RollupFixture(store, clock, BOTH)
+    recount.sync_revisions(store)
     return site
 
 
@@ -62,30 +62,34 @@ def now_s(t: int) -> int:
     return t + 60 + live_pairs.GRACE_S + 7
 
 
-def row(store: Store, profile: str = PROFILES[0], source: str = "fra") -> PairNow:
+def row(store: Store, profile: str = PROFILES[0], source: str = "fra") -> PairNowRow:
     """What is stored of the pair from this site to the other."""
     with store.read() as reader:
-        sites = registry.read(reader.connection).site_ids
+        sites = registry.load_registry(reader.connection).site_ids
         number = reader.connection.execute(select(rule.c.id).where(rule.c.profile == profile)).scalar_one()
         destination = "ams" if source == "fra" else "fra"
-        return live_store.pairs(reader.connection)[sites[source], number, sites[destination]]
+        return live_store.load_pairs(reader.connection)[sites[source], number, sites[destination]]
 
 
-def after(site: Site, t: int, profile: str = PROFILES[0], seen: Seen | None = None) -> PairNow:
+def after(
+    site: RollupFixture, t: int, profile: str = PROFILES[0], seen: LastCheckedWindows | None = None
+) -> PairNowRow:
     """What is stored after a round in which ``t`` is due."""
-    live_pairs.bring_up(site.store, now_s(t), {} if seen is None else seen)
+    live_pairs.refresh_pairs(site.store, now_s(t), {} if seen is None else seen)
     return row(site.store, profile)
 
 
-def states(site: Site, profile: str, end_s: int, minutes: int) -> list[tuple[State, int | None]]:
+def states(site: RollupFixture, profile: str, end_s: int, minutes: int) -> list[tuple[State, int | None]]:
     """State and worst p95 of the last minutes before ``end_s`` from their rows, one by one, by ``judging``."""
-    asked = Judge(evaluation.judged(catalogue().limits_of(catalogue().profile(profile))))
-    rows = [one for agent in ("fra1", "fra2") for one in site.rows(site.path(agent))]
+    asked = RowEvaluator(
+        evaluation.plan_evaluation(load_catalogue().get_required_limits(load_catalogue().get_profile(profile)))
+    )
+    rows = [one for agent in ("fra1", "fra2") for one in site.read_rows(site.find_path(agent))]
     found = []
     for t in range(end_s - 60 * minutes, end_s, 60):
         facts = [tuple(one[name] for name in asked.columns) for one in rows if one["t"] == t]
         known = [one["p95_us"] for one, fact in zip(_at(rows, t), facts, strict=True) if _is_known(asked, fact)]
-        found.append((asked.state(facts), None if None in known else max(known, default=None)))
+        found.append((asked.get_state(facts), None if None in known else max(known, default=None)))
     return found
 
 
@@ -93,16 +97,16 @@ def _at(rows: list[dict[str, Any]], t: int) -> list[dict[str, Any]]:
     return [one for one in rows if one["t"] == t]
 
 
-def _is_known(asked: Judge, facts: tuple[int | None, ...]) -> bool:
-    return asked.state([facts]) is not State.UNKNOWN
+def _is_known(asked: RowEvaluator, facts: tuple[int | None, ...]) -> bool:
+    return asked.get_state([facts]) is not State.UNKNOWN
 
 
-def expected(site: Site, profile: str, t: int, day: int) -> dict[str, Any]:
+def expected(site: RollupFixture, profile: str, t: int, day: int) -> dict[str, Any]:
     """The row as the windows of the last ``day`` minutes have it, if nothing came too late."""
     last = states(site, profile, t + 60, day)
     run = next((n for n, (state, _) in enumerate(reversed(last)) if state is not last[-1][0]), day)
     known = [(t - 60 * n, p95) for n, (state, p95) in enumerate(reversed(last)) if state is not State.UNKNOWN]
-    recent = [state for state, _ in last[-COUNTED:]]
+    recent = [state for state, _ in last[-RECENT_MINUTES:]]
     return {
         "t": t, "state": last[-1][0].value, "since": t + 60 - 60 * run,
         "known_at": known[0][0] if known else None, "p95_us": known[0][1] if known else None,
@@ -112,7 +116,7 @@ def expected(site: Site, profile: str, t: int, day: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_a_row_says_what_the_windows_say(site: Site, seed: int) -> None:
+def test_a_row_says_what_the_windows_say(site: RollupFixture, seed: int) -> None:
     """Seventy minutes of two paths, windows up to 13 minutes late or never, rounds missed, compaction in between."""
     rng, seen = random.Random(f"now {seed}"), dict[tuple[int, int], int]()
     waiting: list[tuple[int, str, Window]] = []
@@ -122,14 +126,14 @@ def test_a_row_says_what_the_windows_say(site: Site, seed: int) -> None:
         for agent in level:
             level[agent] ^= rng.random() < 0.1
             if rng.random() < (0.85 if level[agent] else 0.1):
-                one = anything(rng, t) if rng.random() < 0.3 else steady(3_000 + 40 * (n % 3), t)
+                one = make_random_window(rng, t) if rng.random() < 0.3 else build_steady_window(3_000 + 40 * (n % 3), t)
                 waiting.append((t + 60 * rng.choice([0, 0, 0, 0, 1, 13]), agent, one))
         for _, agent, one in [item for item in waiting if item[0] <= t]:
-            site.send(one, agent=agent)
+            site.store_windows(one, agent=agent)
         waiting = [item for item in waiting if item[0] > t]
         if rng.random() < 0.15:
             continue
-        live_pairs.bring_up(site.store, now_s(t), seen)
+        live_pairs.refresh_pairs(site.store, now_s(t), seen)
         for profile in PROFILES:
             found = row(site.store, profile)._asdict()
             wanted = expected(site, profile, t, n + 1)
@@ -137,39 +141,39 @@ def test_a_row_says_what_the_windows_say(site: Site, seed: int) -> None:
                 wanted["since"] = found["since"] if wanted["state"] == State.UNKNOWN else NOW_S
             assert {name: found[name] for name in wanted} == wanted
         if n % 31 == 30:
-            compact(site.store, FakeClock(wall_ns=now_s(t) * NS_PER_S))
+            run_compaction(site.store, FakeClock(wall_ns=now_s(t) * NS_PER_S))
 
 
-def test_a_row_says_what_the_matrix_says(site: Site) -> None:
+def test_a_row_says_what_the_matrix_says(site: RollupFixture) -> None:
     """State, and counts of the same fifteen minutes."""
     rng = random.Random(8)
     for agent in ("fra1", "fra2"):
-        site.send(*(anything(rng, t) for t in range(NOW_S, NOW_S + 1_200, 60)), agent=agent)
+        site.store_windows(*(make_random_window(rng, t) for t in range(NOW_S, NOW_S + 1_200, 60)), agent=agent)
     t = NOW_S + 1_140
 
     for profile in PROFILES:
         found = after(site, t, profile)
-        period = Period(start_s=t + 60 - 60 * COUNTED, end_s=t + 60)
-        cell = next(one for one in matrix(site.store, profile, period).pairs if one.source == "fra")
+        period = TimeRange(start_s=t + 60 - 60 * RECENT_MINUTES, end_s=t + 60)
+        cell = next(one for one in build_matrix(site.store, profile, period).pairs if one.source == "fra")
         assert (found.t, found.state) == (cell.state_at, cell.state.value)
         tally = cell.pessimistic
         assert (found.good_15, found.bad_15, found.unavailable_15) == (tally.good, tally.bad, tally.unavailable)
 
 
-def test_every_pair_of_the_mesh_has_a_row_for_every_rule(site: Site) -> None:
+def test_every_pair_of_the_mesh_has_a_row_for_every_rule(site: RollupFixture) -> None:
     """Also the one that nobody ever measured: it is unknown, as far back as anybody looks, and nothing else."""
-    site.send(steady(3_000))
+    site.store_windows(build_steady_window(3_000))
 
-    assert live_pairs.bring_up(site.store, now_s(NOW_S), {}) == 4
+    assert live_pairs.refresh_pairs(site.store, now_s(NOW_S), {}) == 4
     found = row(site.store, source="ams")
     assert (found.state, found.known_at, found.p95_us) == ("unknown", None, None)
     assert found.since == NOW_S + 60 - DAY_S
     assert found[8:12] == (0, 0, 0, False)
 
 
-def test_a_pair_that_falls_silent_becomes_unknown(site: Site) -> None:
+def test_a_pair_that_falls_silent_becomes_unknown(site: RollupFixture) -> None:
     """It never stays at what it was; the newest known minute stays until it is a day old."""
-    site.send(*(steady(3_000, NOW_S + 60 * n) for n in range(20)))
+    site.store_windows(*(build_steady_window(3_000, NOW_S + 60 * n) for n in range(20)))
     last = NOW_S + 19 * 60
     assert after(site, last).state == "good"
 
@@ -183,35 +187,35 @@ def test_a_pair_that_falls_silent_becomes_unknown(site: Site) -> None:
     assert (gone.known_at, gone.p95_us, gone.since) == (None, None, last + 60)
 
 
-def test_a_run_is_carried_beyond_what_anybody_looks_through(site: Site) -> None:
+def test_a_run_is_carried_beyond_what_anybody_looks_through(site: RollupFixture) -> None:
     """Two days of good minutes, a round an hour: the start is the first of them, though only a day is looked at."""
     hours = 48
     for hour in range(hours):
-        site.send(*(steady(3_000, NOW_S + 3_600 * hour + 60 * n) for n in range(60)))
+        site.store_windows(*(build_steady_window(3_000, NOW_S + 3_600 * hour + 60 * n) for n in range(60)))
         found = after(site, NOW_S + 3_600 * hour + 59 * 60)
 
     assert (found.state, found.since) == ("good", NOW_S)
 
 
-def test_without_a_row_before_a_run_begins_at_most_a_day_ago(site: Site) -> None:
+def test_without_a_row_before_a_run_begins_at_most_a_day_ago(site: RollupFixture) -> None:
     """Whoever starts new looks through a day, compacted or not; the run is at least that long."""
     for hour in range(26):
-        site.send(*(steady(3_000, NOW_S + 3_600 * hour + 60 * n) for n in range(60)))
+        site.store_windows(*(build_steady_window(3_000, NOW_S + 3_600 * hour + 60 * n) for n in range(60)))
     t = NOW_S + 26 * 3_600 - 60
-    compact(site.store, FakeClock(wall_ns=now_s(t) * NS_PER_S))
+    run_compaction(site.store, FakeClock(wall_ns=now_s(t) * NS_PER_S))
 
     assert after(site, t).since == t + 60 - DAY_S
 
 
-def test_a_backlog_changes_the_newest_known_minute_and_nothing_else(site: Site) -> None:
+def test_a_backlog_changes_the_newest_known_minute_and_nothing_else(site: RollupFixture) -> None:
     """Bad windows from an hour ago are no news."""
-    site.send(*(steady(3_000, NOW_S + 60 * n) for n in range(5)))
+    site.store_windows(*(build_steady_window(3_000, NOW_S + 60 * n) for n in range(5)))
     t, seen = NOW_S + 90 * 60, dict[tuple[int, int], int]()
     before = after(site, t, seen=seen)
 
-    site.send(*(steady(12_000, NOW_S + 60 * n) for n in range(20, 30)))
+    site.store_windows(*(build_steady_window(12_000, NOW_S + 60 * n) for n in range(20, 30)))
     first = after(site, t + 60, seen=seen)
-    site.send(*(steady(12_100, NOW_S + 60 * n) for n in range(30, 40)))
+    site.store_windows(*(build_steady_window(12_100, NOW_S + 60 * n) for n in range(30, 40)))
     second = after(site, t + 120, seen=seen)
 
     assert (before.known_at, before.p95_us) == (NOW_S + 240, 3_000)
@@ -222,70 +226,70 @@ def test_a_backlog_changes_the_newest_known_minute_and_nothing_else(site: Site) 
         assert one[8:11] == (0, 0, 0)
 
 
-def test_a_backlog_does_not_move_the_start_of_a_run(site: Site) -> None:
+def test_a_backlog_does_not_move_the_start_of_a_run(site: RollupFixture) -> None:
     """The agent is back, and sends what it measured meanwhile: the pair is known since it is back."""
-    site.send(*(steady(3_000, NOW_S + 60 * n) for n in range(10)))
+    site.store_windows(*(build_steady_window(3_000, NOW_S + 60 * n) for n in range(10)))
     after(site, NOW_S + 9 * 60)
     after(site, NOW_S + 60 * 60)
     back = NOW_S + 61 * 60
-    site.send(*(steady(3_000, back + 60 * n) for n in range(15)))
+    site.store_windows(*(build_steady_window(3_000, back + 60 * n) for n in range(15)))
     assert after(site, back + 14 * 60).since == back
 
-    site.send(*(steady(3_000, NOW_S + 60 * n) for n in range(10, 61)))
+    site.store_windows(*(build_steady_window(3_000, NOW_S + 60 * n) for n in range(10, 61)))
 
     assert after(site, back + 15 * 60 - 60).since == back
 
 
-def test_late_windows_of_the_last_fifteen_minutes_move_the_start_of_a_run(site: Site) -> None:
+def test_late_windows_of_the_last_fifteen_minutes_move_the_start_of_a_run(site: RollupFixture) -> None:
     """Known since a minute ago, or since two: it is what is known now that counts."""
-    site.send(*(steady(3_000, NOW_S + 60 * n) for n in range(2, 16)))
+    site.store_windows(*(build_steady_window(3_000, NOW_S + 60 * n) for n in range(2, 16)))
     assert after(site, NOW_S + 15 * 60).since == NOW_S + 120
 
-    site.send(steady(3_000, NOW_S + 60))
+    site.store_windows(build_steady_window(3_000, NOW_S + 60))
 
     assert after(site, NOW_S + 15 * 60).since == NOW_S + 60
 
 
-def test_a_row_from_before_the_collector_was_down_does_not_bridge_what_happened_meanwhile(site: Site) -> None:
+def test_a_row_from_before_the_collector_was_down_does_not_bridge_what_happened_meanwhile(site: RollupFixture) -> None:
     """Good before and good now, and nothing known between: the run began when it was known again."""
-    site.send(*(steady(3_000, NOW_S + 60 * n) for n in range(20)))
+    site.store_windows(*(build_steady_window(3_000, NOW_S + 60 * n) for n in range(20)))
     assert after(site, NOW_S + 19 * 60).since == NOW_S
-    site.send(*(steady(3_000, NOW_S + 60 * n) for n in range(60, 90)))
+    site.store_windows(*(build_steady_window(3_000, NOW_S + 60 * n) for n in range(60, 90)))
 
     assert after(site, NOW_S + 89 * 60).since == NOW_S + 3_600
 
 
-def test_a_p95_on_a_lost_probe_has_no_number(site: Site) -> None:
+def test_a_p95_on_a_lost_probe_has_no_number(site: RollupFixture) -> None:
     """A path that lost one of ten has no p95, and the other path's is not shown in its place."""
-    site.send(window([None if slot % 10 == 0 else 3_000 for slot in range(60)]), agent="fra1")
-    site.send(steady(3_000), agent="fra2")
+    site.store_windows(build_window([None if slot % 10 == 0 else 3_000 for slot in range(60)]), agent="fra1")
+    site.store_windows(build_steady_window(3_000), agent="fra2")
 
     found = after(site, NOW_S)
 
     assert (found.state, found.known_at, found.p95_us) == ("bad", NOW_S, None)
 
 
-def test_what_is_not_in_force_has_no_row(site: Site, clock: FakeClock) -> None:
+def test_what_is_not_in_force_has_no_row(site: RollupFixture, clock: FakeClock) -> None:
     """Rows of a profile that the mesh does not name any more, and of a site that it has not, are gone."""
-    site.send(steady(3_000))
+    site.store_windows(build_steady_window(3_000))
     after(site, NOW_S)
 
-    mesh_service.apply(site.store, clock, MESH.encode())
-    assert live_pairs.bring_up(site.store, now_s(NOW_S), {}) == 2
+    mesh_service.apply_mesh(site.store, clock, MESH.encode())
+    assert live_pairs.refresh_pairs(site.store, now_s(NOW_S), {}) == 2
     with site.store.read() as reader:
-        assert len(live_store.pairs(reader.connection)) == 2
-    mesh_service.apply(site.store, clock, ELSEWHERE.encode())
-    assert live_pairs.bring_up(site.store, now_s(NOW_S), {}) == 2
+        assert len(live_store.load_pairs(reader.connection)) == 2
+    mesh_service.apply_mesh(site.store, clock, ELSEWHERE.encode())
+    assert live_pairs.refresh_pairs(site.store, now_s(NOW_S), {}) == 2
     with site.store.read() as reader:
-        sites = registry.read(reader.connection).site_ids
-        assert {frozenset(key[::2]) for key in live_store.pairs(reader.connection)} == {
+        sites = registry.load_registry(reader.connection).site_ids
+        assert {frozenset(key[::2]) for key in live_store.load_pairs(reader.connection)} == {
             frozenset({sites["fra"], sites["par"]})
         }
 
 
-def test_of_two_collectors_the_later_minute_stays(site: Site) -> None:
+def test_of_two_collectors_the_later_minute_stays(site: RollupFixture) -> None:
     """One whose clock is behind changes nothing; a row of the future does not stay for ever."""
-    site.send(*(steady(3_000, NOW_S + 60 * n) for n in range(5)))
+    site.store_windows(*(build_steady_window(3_000, NOW_S + 60 * n) for n in range(5)))
     ahead = after(site, NOW_S + 240)
 
     assert after(site, NOW_S + 180) == ahead
@@ -298,12 +302,12 @@ def test_of_two_collectors_the_later_minute_stays(site: Site) -> None:
 
 
 def test_a_mesh_of_too_many_pairs_is_cut_and_said(
-    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    site: RollupFixture, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Rows cost time every minute: the first pairs have theirs, and the log says how many do."""
     monkeypatch.setattr(live_pairs, "ROWS_MAX", len(PROFILES))
 
-    assert live_pairs.bring_up(site.store, now_s(NOW_S), {}) == len(PROFILES)
+    assert live_pairs.refresh_pairs(site.store, now_s(NOW_S), {}) == len(PROFILES)
     assert [(one.__dict__["pairs"], one.__dict__["of"]) for one in caplog.records if one.levelname == "WARNING"] == [
         (2, 1)
     ]
@@ -318,41 +322,41 @@ def test_a_mesh_is_parsed_once_whoever_asks_meanwhile(monkeypatch: pytest.Monkey
         time.sleep(0.05)
         return parse_mesh(text)
 
-    monkeypatch.setattr(mesh_service, "_known", lru_cache(slow))
+    monkeypatch.setattr(mesh_service, "_parse_cached", lru_cache(slow))
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(mesh_service._parsed, [BOTH] * 8))
+        found = list(pool.map(mesh_service._parse, [BOTH] * 8))
 
     assert parsed == [BOTH]
     assert all(one is found[0] for one in found)
 
 
-def test_one_collector_at_a_time(site: Site) -> None:
+def test_one_collector_at_a_time(site: RollupFixture) -> None:
     """The other does nothing, and says so."""
-    with site.store.turn(NOW_LOCK, 0) as is_ours:
+    with site.store.try_lock(REFRESH_LOCK, 0) as is_ours:
         assert is_ours
-        assert live_pairs.bring_up(site.store, now_s(NOW_S), {}) is None
+        assert live_pairs.refresh_pairs(site.store, now_s(NOW_S), {}) is None
 
 
 def test_simulated_pairs_are_marked(store: Store, clock: FakeClock) -> None:
     """As the mesh says, also where nothing came in lately."""
     simulated = BOTH.replace("longitude", "simulated = true\nlongitude")
-    site = Site(store, clock, simulated)
-    recount.bring_up(store)
+    site = RollupFixture(store, clock, simulated)
+    recount.sync_revisions(store)
 
     assert after(site, NOW_S).simulated
 
 
 def test_what_fails_does_not_keep_the_other_from_being_done(
-    site: Site, database: Database, clock: FakeClock, caplog: pytest.LogCaptureFixture
+    site: RollupFixture, database: Database, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Without its table the pairs fail, and are logged; the agents are brought up to date."""
     with database.write() as connection:
         connection.execute(text("ALTER TABLE pair_now RENAME TO pair_then"))
 
-    live_worker.bring_up(site.store, clock, Hearing(), {})
+    live_worker.refresh(site.store, clock, ReportCache(), {})
 
     with site.store.read() as reader:
-        assert len(live_store.agents(reader.connection)) == 3
+        assert len(live_store.load_agents(reader.connection)) == 3
     assert [record.__dict__["what"] for record in caplog.records if record.levelname == "ERROR"] == ["pairs"]
 
 
@@ -360,7 +364,7 @@ def test_a_minute_is_due_a_while_after_its_end() -> None:
     """90 s: the newest of which everything has had time to arrive."""
     end_s = NOW_S + 60
 
-    assert due_s(end_s + 89) == NOW_S - 60
-    assert due_s(end_s + 90) == NOW_S
-    assert live_worker.until_due_s(FakeClock(wall_ns=(end_s + 90) * NS_PER_S)) == 60
-    assert live_worker.until_due_s(FakeClock(wall_ns=(end_s + 89) * NS_PER_S)) == pytest.approx(1)
+    assert compute_due_minute(end_s + 89) == NOW_S - 60
+    assert compute_due_minute(end_s + 90) == NOW_S
+    assert live_worker.compute_delay_s(FakeClock(wall_ns=(end_s + 90) * NS_PER_S)) == 60
+    assert live_worker.compute_delay_s(FakeClock(wall_ns=(end_s + 89) * NS_PER_S)) == pytest.approx(1)

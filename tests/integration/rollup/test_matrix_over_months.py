@@ -11,21 +11,21 @@ from sqlalchemy import delete
 
 from leadline import evaluation
 from leadline.evaluation import State
-from leadline.limits.catalogue import catalogue
+from leadline.limits.catalogue import load_catalogue
 from leadline.model import Failure
 from leadline_collector.analysis.documents import PairAnswer, TallyAnswer
-from leadline_collector.analysis.matrix import RECENT_WINDOWS, matrix
+from leadline_collector.analysis.matrix import RECENT_WINDOWS, build_matrix
 from leadline_collector.db import tables
-from leadline_collector.db.transactions import Reader, Store
+from leadline_collector.db.transactions import ReadTransaction, Store
 from leadline_collector.mesh import registry
 from leadline_collector.rollup import compaction, profile_revisions
-from leadline_collector.rollup.worker import compact
-from leadline_collector.time_range import Period
+from leadline_collector.rollup.worker import run_compaction
+from leadline_collector.time_range import TimeRange
 from leadline_collector.windows import store as window_store
-from leadline_collector.windows.row_evaluation import Facts, Judge
+from leadline_collector.windows.row_evaluation import RowEvaluator, RowValues
 from tests.support.clock import FakeClock
-from tests.support.documents import MESH, NOW_S, steady, window
-from tests.support.rollup_data import DAY_S, MIDNIGHT_S, Site, some
+from tests.support.documents import MESH, NOW_S, build_steady_window, build_window
+from tests.support.rollup_data import DAY_S, MIDNIGHT_S, RollupFixture, make_random_windows
 
 NS_PER_S = 1_000_000_000
 HOUR_S = 3_600
@@ -39,15 +39,17 @@ def _clock() -> FakeClock:
     return FakeClock(wall_ns=(NOW_S + 30 * 60) * NS_PER_S)
 
 
-def direct(reader: Reader, site: Site, profile: str, period: Period) -> dict[str, Any]:
+def direct(reader: ReadTransaction, site: RollupFixture, profile: str, period: TimeRange) -> dict[str, Any]:
     """The pair fra → ams from its windows, judged one by one by ``judging``."""
-    asked = Judge(evaluation.judged(catalogue().limits_of(catalogue().profile(profile))))
+    asked = RowEvaluator(
+        evaluation.plan_evaluation(load_catalogue().get_required_limits(load_catalogue().get_profile(profile)))
+    )
     columns = ("t", "epoch", "min_us", "p50_us", "p95_us", *asked.columns)
     minutes: defaultdict[int, list[tuple[Any, ...]]] = defaultdict(list)
     paths = 0
     for agent in ("fra1", "fra2"):
         rows = window_store.load_path_windows(
-            reader.connection, site.path(agent), columns, period.start_s, period.end_s
+            reader.connection, site.find_path(agent), columns, period.start_s, period.end_s
         )
         paths += bool(rows)
         for row in rows:
@@ -55,13 +57,13 @@ def direct(reader: Reader, site: Site, profile: str, period: Period) -> dict[str
     if not minutes:
         return {"paths": 0, "at": None, "state": State.UNKNOWN, "rtt": (None, None, None)} | _counts([], period)
     last = minutes[max(minutes)]
-    readings = [asked.merged([_facts(row) for row in rows]) for rows in minutes.values()]
+    readings = [asked.evaluate_paths([_facts(row) for row in rows]) for rows in minutes.values()]
     every = [row for rows in minutes.values() for row in rows]
     is_recent = max(minutes) >= period.end_s - RECENT_WINDOWS * 60
     return {
         "paths": paths,
         "at": max(minutes),
-        "state": asked.state([_facts(row) for row in last]) if is_recent else State.UNKNOWN,
+        "state": asked.get_state([_facts(row) for row in last]) if is_recent else State.UNKNOWN,
         "rtt": (
             min((row[2] for row in every if row[2] is not None), default=None),
             max((row[3] for row in last if row[3] is not None), default=None),
@@ -70,14 +72,16 @@ def direct(reader: Reader, site: Site, profile: str, period: Period) -> dict[str
     } | _counts(readings, period)
 
 
-def _facts(row: tuple[Any, ...]) -> Facts:
+def _facts(row: tuple[Any, ...]) -> RowValues:
     return row[5:]
 
 
-def _counts(readings: list[evaluation.WindowJudgement], period: Period) -> dict[str, Any]:
+def _counts(readings: list[evaluation.WindowEvaluation], period: TimeRange) -> dict[str, Any]:
     return {
-        name: Counter([getattr(one, name).value for one in readings] + ["unknown"] * (period.windows - len(readings)))
-        for name in ("pessimistic", "optimistic")
+        name: Counter(
+            [getattr(one, scenario).value for one in readings] + ["unknown"] * (period.window_count - len(readings))
+        )
+        for name, scenario in (("pessimistic", "worst_case"), ("optimistic", "best_case"))
     }
 
 
@@ -102,24 +106,28 @@ def said(pair: PairAnswer) -> dict[str, Any]:
 def test_tallies_say_what_windows_say(store: Store, clock: FakeClock, profile: str, seed: int) -> None:
     """Random periods of random windows of three days, asked before and after compaction, with late windows between."""
     rng = random.Random(f"{profile}{seed}")
-    site = Site(store, clock)
+    site = RollupFixture(store, clock)
     first_s = MIDNIGHT_S - 2 * DAY_S - 5 * HOUR_S
     for _ in range(3):
         for agent in rng.sample(["fra1", "fra2"], rng.randint(1, 2)):
             for start_s in rng.sample(range(first_s, NOW_S, HOUR_S), 8):
-                site.send(*some(rng, start_s, start_s + HOUR_S, 0.2), agent=agent)
-            site.send(*some(rng, NOW_S, NOW_S + 1_200, 0.5), *some(rng, NOW_S + 1_200, NOW_S + 1_260, 1), agent=agent)
+                site.store_windows(*make_random_windows(rng, start_s, start_s + HOUR_S, 0.2), agent=agent)
+            site.store_windows(
+                *make_random_windows(rng, NOW_S, NOW_S + 1_200, 0.5),
+                *make_random_windows(rng, NOW_S + 1_200, NOW_S + 1_260, 1),
+                agent=agent,
+            )
         for _ in range(2):
             for _ in range(4):
                 start_s, end_s = sorted(rng.sample(range(first_s, NOW_S + 1_500, 60), 2))
-                _compare(store, site, profile, Period(start_s=start_s, end_s=end_s))
-            _compare(store, site, profile, Period(start_s=MIDNIGHT_S - 2 * DAY_S, end_s=MIDNIGHT_S))
-            _compare(store, site, profile, Period(start_s=first_s, end_s=NOW_S + 1_260))
-            compact(store, clock)
+                _compare(store, site, profile, TimeRange(start_s=start_s, end_s=end_s))
+            _compare(store, site, profile, TimeRange(start_s=MIDNIGHT_S - 2 * DAY_S, end_s=MIDNIGHT_S))
+            _compare(store, site, profile, TimeRange(start_s=first_s, end_s=NOW_S + 1_260))
+            run_compaction(store, clock)
 
 
-def _compare(store: Store, site: Site, profile: str, period: Period) -> None:
-    pair = next(one for one in matrix(store, profile, period).pairs if one.source == "fra")
+def _compare(store: Store, site: RollupFixture, profile: str, period: TimeRange) -> None:
+    pair = next(one for one in build_matrix(store, profile, period).pairs if one.source == "fra")
     with store.read() as reader:
         assert said(pair) == direct(reader, site, profile, period)
 
@@ -128,76 +136,76 @@ def _compare(store: Store, site: Site, profile: str, period: Period) -> None:
 def test_the_answer_outlives_the_windows(store: Store, clock: FakeClock, profile: str) -> None:
     """Retention took them: every answer is what it was."""
     rng = random.Random(11)
-    site = Site(store, clock)
+    site = RollupFixture(store, clock)
     for start_s in range(MIDNIGHT_S - DAY_S - HOUR_S, MIDNIGHT_S + HOUR_S, 5 * HOUR_S):
-        site.send(*some(rng, start_s, start_s + HOUR_S))
-    compact(store, clock)
+        site.store_windows(*make_random_windows(rng, start_s, start_s + HOUR_S))
+    run_compaction(store, clock)
     periods = [
-        Period(start_s=MIDNIGHT_S - DAY_S, end_s=MIDNIGHT_S),
-        Period(start_s=MIDNIGHT_S - DAY_S - HOUR_S + 600, end_s=MIDNIGHT_S + 1_800),
+        TimeRange(start_s=MIDNIGHT_S - DAY_S, end_s=MIDNIGHT_S),
+        TimeRange(start_s=MIDNIGHT_S - DAY_S - HOUR_S + 600, end_s=MIDNIGHT_S + 1_800),
     ]
-    before = [matrix(store, profile, period) for period in periods]
+    before = [build_matrix(store, profile, period) for period in periods]
     assert [answer.pairs[0].paths for answer in before] == [1, 1]
 
     with store.write() as writer:
         writer.connection.execute(delete(tables.window_stat))
 
-    assert [matrix(store, profile, period) for period in periods] == before
+    assert [build_matrix(store, profile, period) for period in periods] == before
 
 
 def test_tallies_of_another_judgement_are_not_believed(store: Store, clock: FakeClock) -> None:
     """The catalogue changed under a stored rule: it counts no more until it has counted anew."""
-    site = Site(store, clock)
-    site.send(*some(random.Random(12), NOW_S - 2 * HOUR_S, NOW_S - HOUR_S))
-    compact(store, clock)
-    period = Period(start_s=NOW_S - 2 * HOUR_S, end_s=NOW_S - HOUR_S)
-    before = matrix(store, PROFILE, period)
+    site = RollupFixture(store, clock)
+    site.store_windows(*make_random_windows(random.Random(12), NOW_S - 2 * HOUR_S, NOW_S - HOUR_S))
+    run_compaction(store, clock)
+    period = TimeRange(start_s=NOW_S - 2 * HOUR_S, end_s=NOW_S - HOUR_S)
+    before = build_matrix(store, PROFILE, period)
     with store.write() as writer:
         writer.connection.execute(tables.tally_hour.update().values(good=0, bad=60))
-        assert profile_revisions.complete(writer.connection, PROFILE) is not None
-    assert matrix(store, PROFILE, period) != before
+        assert profile_revisions.find_complete_revision(writer.connection, PROFILE) is not None
+    assert build_matrix(store, PROFILE, period) != before
 
     with store.write() as writer:
         writer.connection.execute(tables.rule.update().values(sha256=bytes(32)))
-    assert matrix(store, PROFILE, period) == before
-    compact(store, clock)
+    assert build_matrix(store, PROFILE, period) == before
+    run_compaction(store, clock)
 
-    assert matrix(store, PROFILE, period) == before
+    assert build_matrix(store, PROFILE, period) == before
     with store.read() as reader:
-        assert profile_revisions.complete(reader.connection, PROFILE) is not None
+        assert profile_revisions.find_complete_revision(reader.connection, PROFILE) is not None
 
 
 def test_a_pair_nobody_measured_is_in_the_matrix(store: Store, clock: FakeClock) -> None:
     """With nothing known of it."""
-    Site(store, clock, MESH)
+    RollupFixture(store, clock, MESH)
 
-    answer = matrix(store, PROFILE, Period(start_s=MIDNIGHT_S - DAY_S, end_s=MIDNIGHT_S))
+    answer = build_matrix(store, PROFILE, TimeRange(start_s=MIDNIGHT_S - DAY_S, end_s=MIDNIGHT_S))
 
     assert [(pair.paths, pair.pessimistic.unknown, pair.state_at) for pair in answer.pairs] == [(0, 1_440, None)] * 2
 
 
 def test_a_day_whose_hours_are_newer_than_itself_is_not_believed(store: Store, clock: FakeClock) -> None:
     """Killed between the late hour and its day: the day is marked, and counted by its hours."""
-    site = Site(store, clock)
+    site = RollupFixture(store, clock)
     day_s = MIDNIGHT_S - DAY_S
-    site.send(steady(2_000, day_s))
-    compact(store, clock)
-    site.send(steady(90_000, day_s + HOUR_S))
+    site.store_windows(build_steady_window(2_000, day_s))
+    run_compaction(store, clock)
+    site.store_windows(build_steady_window(90_000, day_s + HOUR_S))
     with store.read() as reader:
-        source_id = registry.read(reader.connection).site_ids["fra"]
+        source_id = registry.load_registry(reader.connection).site_ids["fra"]
 
     assert compaction.compact_hours(store, source_id, [day_s + HOUR_S], NOW_S)
 
-    _compare(store, site, PROFILE, Period(start_s=day_s, end_s=MIDNIGHT_S))
+    _compare(store, site, PROFILE, TimeRange(start_s=day_s, end_s=MIDNIGHT_S))
 
 
 def test_a_latest_window_that_was_completed_is_told_as_it_is_now(store: Store, clock: FakeClock) -> None:
     """The second half of a minute comes after its hour was compacted: the median falls, and the old one is gone."""
-    site = Site(store, clock)
+    site = RollupFixture(store, clock)
     hour_s = NOW_S - 2 * HOUR_S
-    site.send(window([9_000] * 30 + [None] * 30, hour_s, Failure.NOT_SENT))
-    compact(store, clock)
+    site.store_windows(build_window([9_000] * 30 + [None] * 30, hour_s, Failure.NOT_SENT))
+    run_compaction(store, clock)
 
-    site.send(window([None] * 30 + [2_000] * 30, hour_s, Failure.NOT_SENT))
+    site.store_windows(build_window([None] * 30 + [2_000] * 30, hour_s, Failure.NOT_SENT))
 
-    _compare(store, site, PROFILE, Period(start_s=hour_s, end_s=hour_s + HOUR_S))
+    _compare(store, site, PROFILE, TimeRange(start_s=hour_s, end_s=hour_s + HOUR_S))

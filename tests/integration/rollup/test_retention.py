@@ -14,16 +14,16 @@ from leadline.errors import ConfigError
 from leadline_cli.__main__ import main
 from leadline_collector.config import Retention
 from leadline_collector.db import tables
-from leadline_collector.db.engine import Database, reading
+from leadline_collector.db.engine import Database, open_read_only
 from leadline_collector.db.transactions import Store
-from leadline_collector.ingest.verification import verify
+from leadline_collector.ingest.verification import verify_journal
 from leadline_collector.journal import store as journal_store
 from leadline_collector.rollup.raw_codec import Chunk
-from leadline_collector.rollup.retention import retain
-from leadline_collector.rollup.worker import compact
+from leadline_collector.rollup.retention import apply_retention
+from leadline_collector.rollup.worker import run_compaction
 from tests.support.clock import FakeClock
-from tests.support.documents import NOW_S, window
-from tests.support.rollup_data import DAY_S, Site, same, some, table
+from tests.support.documents import NOW_S, build_window
+from tests.support.rollup_data import DAY_S, RollupFixture, is_same_series, make_random_windows, read_table
 
 NS_PER_S = 1_000_000_000
 HOUR_S = 3_600
@@ -39,21 +39,24 @@ def _clock() -> FakeClock:
 
 
 @pytest.fixture(name="site")
-def _site(store: Store, clock: FakeClock) -> Site:
+def _site(store: Store, clock: FakeClock) -> RollupFixture:
     """Two hours of windows long ago and one just now, all compacted."""
-    site = Site(store, clock)
+    site = RollupFixture(store, clock)
     rng = random.Random(1)
     for start_s in (OLD_S, OLD_S + HOUR_S, NOW_S):
-        site.send(*some(rng, start_s, start_s + HOUR_S))
-    compact(store, clock)
+        site.store_windows(*make_random_windows(rng, start_s, start_s + HOUR_S))
+    run_compaction(store, clock)
     return site
 
 
 def rows(store: Store) -> dict[str, int]:
     """How many rows each table has, and how many batches a body."""
-    counted = {which.name: len(table(store, which)) for which in (*tables.PARTITIONED, tables.tally_day, tables.batch)}
+    counted = {
+        which.name: len(read_table(store, which))
+        for which in (*tables.PARTITIONED_TABLES, tables.tally_day, tables.batch)
+    }
     with store.read() as reader:
-        query = select(func.count()).select_from(tables.batch).where(tables.HAS_BODY)
+        query = select(func.count()).select_from(tables.batch).where(tables.HAS_BODY_CONDITION)
         return counted | {"body": reader.connection.execute(query).scalar_one()}
 
 
@@ -70,88 +73,95 @@ def now_s(clock: FakeClock) -> int:
     ],
 )
 def test_each_tier_goes_by_itself(
-    site: Site, store: Store, clock: FakeClock, tier: str, gone: dict[str, int | None]
+    site: RollupFixture, store: Store, clock: FakeClock, tier: str, gone: dict[str, int | None]
 ) -> None:
     """What is old of that tier and nothing else; the series of the path is what it was."""
-    before, series = rows(store), site.series(site.path(), OLD_S, NOW_S + HOUR_S)
+    before, series = rows(store), site.load_series(site.find_path(), OLD_S, NOW_S + HOUR_S)
 
-    retain(store, replace(NOTHING, **{tier: SHORT_S}), now_s(clock))
+    apply_retention(store, replace(NOTHING, **{tier: SHORT_S}), now_s(clock))
 
     after = rows(store)
     changed = {name: before[name] - after[name] for name in before if before[name] != after[name]}
     assert changed == {name: count or changed[name] for name, count in gone.items()}
     assert all(after.values())
-    assert same(site.series(site.path(), OLD_S, NOW_S + HOUR_S), series)
+    assert is_same_series(site.load_series(site.find_path(), OLD_S, NOW_S + HOUR_S), series)
 
 
-def test_everything_old_can_go(site: Site, store: Store, clock: FakeClock) -> None:
+def test_everything_old_can_go(site: RollupFixture, store: Store, clock: FakeClock) -> None:
     """Rollups, tallies and the rows of the journal go last; what is young stays."""
     all_of_it = Retention(journal_s=SHORT_S, windows_s=SHORT_S, raw_s=SHORT_S, rollups_s=SHORT_S)
 
-    retain(store, all_of_it, now_s(clock))
+    apply_retention(store, all_of_it, now_s(clock))
 
     after = rows(store)
     assert (after["chunk"], after["rollup_hour"], after["tally_day"], after["batch"], after["body"]) == (1, 1, 0, 1, 1)
-    assert site.series(site.path(), OLD_S, OLD_S + 2 * HOUR_S).expected.sum() == 0
-    assert {one.rows for one in retain(store, all_of_it, now_s(clock))} == {0}
+    assert site.load_series(site.find_path(), OLD_S, OLD_S + 2 * HOUR_S).expected.sum() == 0
+    assert {one.rows for one in apply_retention(store, all_of_it, now_s(clock))} == {0}
 
 
-def test_a_dry_run_removes_nothing(site: Site, store: Store, clock: FakeClock) -> None:
+def test_a_dry_run_removes_nothing(site: RollupFixture, store: Store, clock: FakeClock) -> None:
     """It says what would go."""
     before = rows(store)
 
-    found = retain(store, replace(NOTHING, journal_s=SHORT_S), now_s(clock), dry_run=True)
+    found = apply_retention(store, replace(NOTHING, journal_s=SHORT_S), now_s(clock), dry_run=True)
 
     assert [(one.table, one.rows) for one in found] == [("batch.body", 2)]
     assert rows(store) == before
 
 
-def test_what_is_marked_stays(site: Site, store: Store, clock: FakeClock) -> None:
+def test_what_is_marked_stays(site: RollupFixture, store: Store, clock: FakeClock) -> None:
     """A late batch has its hour compacted anew: until then nothing from that day on goes."""
-    site.send(window([5_000] * 60, OLD_S))
+    site.store_windows(build_window([5_000] * 60, OLD_S))
     before = rows(store)
 
-    retain(store, Retention(journal_s=SHORT_S, windows_s=SHORT_S, raw_s=SHORT_S, rollups_s=SHORT_S), now_s(clock))
+    apply_retention(
+        store, Retention(journal_s=SHORT_S, windows_s=SHORT_S, raw_s=SHORT_S, rollups_s=SHORT_S), now_s(clock)
+    )
 
     assert rows(store) == before
 
 
-def test_the_other_half_of_a_minute_finds_the_first_in_its_chunk(site: Site, store: Store, clock: FakeClock) -> None:
+def test_the_other_half_of_a_minute_finds_the_first_in_its_chunk(
+    site: RollupFixture, store: Store, clock: FakeClock
+) -> None:
     """The first half's body is gone when the second comes: both are in the row, the chunk and the rollup."""
     minute_s = OLD_S + 3 * HOUR_S
-    first, second = window([4_000] * 30 + [None] * 30, minute_s), window([None] * 30 + [6_000] * 30, minute_s)
-    site.send(first)
-    compact(store, clock)
-    retain(store, replace(NOTHING, journal_s=SHORT_S), now_s(clock))
+    first, second = (
+        build_window([4_000] * 30 + [None] * 30, minute_s),
+        build_window([None] * 30 + [6_000] * 30, minute_s),
+    )
+    site.store_windows(first)
+    run_compaction(store, clock)
+    apply_retention(store, replace(NOTHING, journal_s=SHORT_S), now_s(clock))
     with store.read() as reader:
-        assert list(journal_store.bodies(reader.connection, site.path().src_id, minute_s)) == []
+        assert list(journal_store.read_bodies(reader.connection, site.find_path().src_id, minute_s)) == []
 
-    site.send(second)
-    compact(store, clock)
+    site.store_windows(second)
+    run_compaction(store, clock)
 
-    (row,) = [row for row in site.rows(site.path()) if row["t"] == minute_s]
+    (row,) = [row for row in site.read_rows(site.find_path()) if row["t"] == minute_s]
     assert (row["received"], row["min_us"], row["max_us"]) == (60, 4_000, 6_000)
-    (body,) = [body for _, _, hour_s, body in table(store, tables.chunk) if hour_s == minute_s]
-    assert Chunk.decode(body).windows(minute_s)[0].rtt_us == (4_000,) * 30 + (6_000,) * 30
+    (body,) = [body for _, _, hour_s, body in read_table(store, tables.chunk) if hour_s == minute_s]
+    assert Chunk.decode(body).to_windows(minute_s)[0].rtt_us == (4_000,) * 30 + (6_000,) * 30
 
 
-def test_a_batch_without_body_is_still_known(site: Site, store: Store, clock: FakeClock) -> None:
+def test_a_batch_without_body_is_still_known(site: RollupFixture, store: Store, clock: FakeClock) -> None:
     """The digest stays: a retry is a duplicate and stores nothing."""
-    retain(store, replace(NOTHING, journal_s=SHORT_S), now_s(clock))
+    apply_retention(store, replace(NOTHING, journal_s=SHORT_S), now_s(clock))
 
     assert (rows(store)["batch"], rows(store)["body"]) == (3, 1)
 
 
 def test_the_check_of_the_journal_says_what_it_could_not_check(
-    url: URL, site: Site, store: Store, clock: FakeClock
+    url: URL, site: RollupFixture, store: Store, clock: FakeClock
 ) -> None:
     """A body that retention took is no fault, and is counted."""
-    retain(store, replace(NOTHING, journal_s=SHORT_S), now_s(clock))
+    apply_retention(store, replace(NOTHING, journal_s=SHORT_S), now_s(clock))
 
-    with reading(url) as read:
-        tally, findings = verify(read, None, {}, lambda tally: None)
+    with open_read_only(url) as read:
+        tally, findings = verify_journal(read, None, {}, lambda tally: None)
 
-    assert (tally.batches, tally.gone, tally.bad, findings) == (3, 2, 0, [])
+    assert (tally.batches, tally.without_body, tally.faulty_batches, findings) == (3, 2, 0, [])
 
 
 @pytest.mark.parametrize(
@@ -172,8 +182,8 @@ def test_the_commands_do_it_by_hand(
     url: URL, database: Database, store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """``compact --all`` and ``retain --dry-run``, with figures as JSON."""
-    site = Site(store, FakeClock(wall_ns=NOW_S * NS_PER_S))
-    site.send(*some(random.Random(2), NOW_S - 900 * DAY_S, NOW_S - 900 * DAY_S + HOUR_S))
+    site = RollupFixture(store, FakeClock(wall_ns=NOW_S * NS_PER_S))
+    site.store_windows(*make_random_windows(random.Random(2), NOW_S - 900 * DAY_S, NOW_S - 900 * DAY_S + HOUR_S))
     database.close()
     monkeypatch.setenv("LEADLINE_DATABASE_URL", url.render_as_string(hide_password=False))
 

@@ -10,7 +10,7 @@ from leadline_collector.db.engine import Database
 from tests.integration.conftest import Client
 from tests.integration.web.test_pages import SIMULATED, Html, blanks, page_at, parsed
 from tests.support.clock import FakeClock
-from tests.support.documents import NOW_S, batch, steady
+from tests.support.documents import NOW_S, build_batch, build_steady_window
 
 one_store = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 NS_PER_S = 1_000_000_000
@@ -26,8 +26,8 @@ def row(page: Html, agent: str) -> str:
 
 def deliver(client: Client, key: str, *ago: int) -> None:
     """Windows of fra1 that began so many minutes ago."""
-    windows = [("ams1", steady(4_900, CLOCK_S - 60 * minutes)) for minutes in ago]
-    assert client.post(batch(*windows), key).status == 200
+    windows = [("ams1", build_steady_window(4_900, CLOCK_S - 60 * minutes)) for minutes in ago]
+    assert client.post(build_batch(*windows), key).status == 200
 
 
 def test_what_an_agent_told_stands_in_its_row(client: Client, fra1: str, database: Database) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from leadline.limits.catalogue import Confidence, catalogue
+from leadline.limits.catalogue import SourceConfidence, load_catalogue
 from tests.integration.conftest import Client
 from tests.integration.web.test_pages import Html, blanks, page_at, parsed
 
@@ -13,16 +13,16 @@ pytestmark = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 
 def found(page: Html) -> set[str]:
     """The limits a page links to with their numbers."""
-    known = catalogue().limits
+    known = load_catalogue().limits
     links = (str(one.attributes.get("href")) for one in page.all("a") if one.attributes.get("aria-label"))
     return {name for name in (href.removeprefix("/limits/") for href in links) if name in known}
 
 
 def test_the_whole_catalogue_is_listed_and_every_limit_has_a_page(client: Client) -> None:
     """Each with its number, its name for ever, and every source."""
-    assert found(page_at(client, "/limits")) == set(catalogue().limits)
+    assert found(page_at(client, "/limits")) == set(load_catalogue().limits)
 
-    for limit in catalogue().limits.values():
+    for limit in load_catalogue().limits.values():
         page = page_at(client, f"/limits/{limit.id}")
         links = {one.attributes["href"] for one in page.all("a")}
         assert limit.id in page.text()
@@ -36,7 +36,7 @@ def test_every_word_of_a_question_has_to_occur(client: Client) -> None:
     assert found(page)
     assert found(page) < found(page_at(client, "/limits?q=vsan"))
     assert [one.attributes["value"] for one in page.all("input", name="q")] == ["VSAN witness"]
-    assert f"{len(found(page))} of {len(catalogue().limits)} limits with “VSAN witness”" in page.text()
+    assert f"{len(found(page))} of {len(load_catalogue().limits)} limits with “VSAN witness”" in page.text()
 
 
 def test_a_question_without_an_answer_says_what_to_try(client: Client) -> None:
@@ -57,7 +57,7 @@ def test_a_vendor_is_a_link_with_its_count(client: Client) -> None:
 
 def test_limits_of_the_mesh_are_marked_and_can_be_shown_alone(client: Client, fra1: str) -> None:
     """Those of the profiles its pairs are judged by, and no others."""
-    profile = catalogue().profile("vcf9-stretched-cluster")
+    profile = load_catalogue().get_profile("vcf9-stretched-cluster")
 
     assert found(page_at(client, "/limits?used=yes")) == {*profile.all_of, *profile.declared}
     assert "in use by profiles of this mesh: vcf9-stretched-cluster" in page_at(
@@ -81,7 +81,7 @@ def test_a_limit_says_how_it_is_judged_and_how_far_light_gets(client: Client) ->
 
 def test_a_limit_that_is_not_judged_says_why_and_has_no_reach(client: Client) -> None:
     """A bandwidth does not show in round trips."""
-    name = next(one.id for one in catalogue().limits.values() if one.metric == "bandwidth")
+    name = next(one.id for one in load_catalogue().limits.values() if one.metric == "bandwidth")
 
     text = page_at(client, f"/limits/{name}").text()
 
@@ -91,15 +91,15 @@ def test_a_limit_that_is_not_judged_says_why_and_has_no_reach(client: Client) ->
 
 def test_an_unverified_limit_is_said_to_be_no_evidence(client: Client) -> None:
     """Before anything else is said of it."""
-    name = next(one.id for one in catalogue().limits.values() if one.confidence is Confidence.UNVERIFIED)
+    name = next(one.id for one in load_catalogue().limits.values() if one.confidence is SourceConfidence.UNVERIFIED)
 
     assert "Unverified: nobody has read this number in a source" in page_at(client, f"/limits/{name}").text()
 
 
-@pytest.mark.parametrize("name", sorted(catalogue().profiles))
+@pytest.mark.parametrize("name", sorted(load_catalogue().profiles))
 def test_every_profile_has_a_page_with_its_limits(client: Client, name: str) -> None:
     """Those that must hold, and those the operator vouches for."""
-    profile = catalogue().profile(name)
+    profile = load_catalogue().get_profile(name)
     links = {one.attributes["href"] for one in page_at(client, f"/limits/{name}").all("a")}
 
     assert {f"/limits/{limit}" for limit in (*profile.all_of, *profile.declared)} <= links
@@ -118,7 +118,7 @@ def test_the_vendors_of_the_mesh_come_first_and_then_the_largest(client: Client,
     page = page_at(client, "/limits")
 
     groups = [blanks(one.text) for one in page.all("tr", class_="group")]
-    in_use = catalogue().limits[catalogue().profile("vcf9-stretched-cluster").all_of[0]]
+    in_use = load_catalogue().limits[load_catalogue().get_profile("vcf9-stretched-cluster").all_of[0]]
     assert groups[0] == f"{in_use.vendor} {in_use.product}"
     others = [one for one in groups if not one.startswith(f"{in_use.vendor} ")]
     assert others[0].startswith("NetApp ")

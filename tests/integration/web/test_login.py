@@ -9,11 +9,11 @@ from urllib.parse import urlencode
 
 import pytest
 
-from leadline_collector.auth.failure_limit import FAILURES_MAX
+from leadline_collector.auth.failure_limit import FAILURES_PER_PERIOD_MAX
 from leadline_collector.config import CollectorConfig
 from leadline_collector.db.transactions import Store
 from leadline_collector.http import sessions
-from leadline_collector.server.serve import running
+from leadline_collector.server.serve import serve_in_thread
 from tests.integration.conftest import Answer, Client
 from tests.integration.web.test_pages import parsed
 from tests.support.clock import FakeClock
@@ -35,7 +35,7 @@ def _key_file(tmp_path: Path) -> Path:
 @pytest.fixture(name="guarded")
 def _guarded(config: CollectorConfig, store: Store, clock: FakeClock, key_file: Path) -> Iterator[Client]:
     """A collector whose readers need a key."""
-    with running(replace(config, viewer_key_file=key_file), store, clock) as url:
+    with serve_in_thread(replace(config, viewer_key_file=key_file), store, clock) as url:
         client = Client(url=url, admin_key=(config.data_dir / "admin.key").read_text().strip())
         yield client
         client.pool.clear()
@@ -95,7 +95,7 @@ def test_a_wrong_key_gets_the_form_again(guarded: Client, key: str) -> None:
 
 def test_whoever_guesses_waits(guarded: Client, clock: FakeClock) -> None:
     """After twenty wrong keys even the right one waits; a minute later it opens."""
-    found = [sign_in(guarded, "wrong").status for _ in range(FAILURES_MAX)]
+    found = [sign_in(guarded, "wrong").status for _ in range(FAILURES_PER_PERIOD_MAX)]
     waiting = sign_in(guarded)
     clock.advance(60 * NS_PER_S)
 
@@ -144,7 +144,7 @@ def test_a_session_ends_after_twelve_hours(guarded: Client, clock: FakeClock) ->
     """By the collector's clock, whatever the browser keeps."""
     session = cookie(sign_in(guarded))
 
-    clock.advance((sessions.SESSION_S - 1) * NS_PER_S)
+    clock.advance((sessions.SESSION_LIFETIME_S - 1) * NS_PER_S)
     before = guarded.send("GET", "/", Cookie=session).status
     clock.advance(NS_PER_S)
 
@@ -170,7 +170,7 @@ def test_behind_tls_the_cookie_travels_over_tls_only(
 ) -> None:
     """Secure, under a name that browsers accept from this host only; the proxy's host is the form's."""
     proxied = replace(config, viewer_key_file=key_file, behind_proxy=True)
-    with running(proxied, store, clock) as url:
+    with serve_in_thread(proxied, store, clock) as url:
         client = Client(url=url, admin_key="")
         answer = sign_in(client, Host="leadline.example", Origin="https://leadline.example")
         client.pool.clear()
@@ -188,7 +188,7 @@ def test_collectors_with_one_key_share_sessions_and_another_key_ends_them(
     found = []
     for key in (KEY, "ll_another_viewer_0123456789"):
         key_file.write_text(key)
-        with running(replace(config, viewer_key_file=key_file), store, clock) as url:
+        with serve_in_thread(replace(config, viewer_key_file=key_file), store, clock) as url:
             client = Client(url=url, admin_key="")
             found.append(client.send("GET", "/", Cookie=session).status)
             client.pool.clear()

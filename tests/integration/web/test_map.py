@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from leadline_cli.commands.demo import mesh_text
+from leadline_cli.commands.demo import build_mesh_toml
 from tests.integration.conftest import Client
 from tests.integration.web.test_pages import SIMULATED, Html, blanks, page_at, parsed
-from tests.support.documents import MESH, NOW_S, batch, steady
+from tests.support.documents import MESH, NOW_S, build_batch, build_steady_window
 
 one_store = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 LAST_S = NOW_S + 3_600 - 120
@@ -31,8 +31,8 @@ def rows(page: Html) -> list[str]:
 @pytest.fixture(name="measured")
 def _measured(client: Client, fra1: str) -> Client:
     """fra → ams is good in its newest window and was bad in the one before; the other way nothing was measured."""
-    windows = [("ams1", steady(10_400, LAST_S - 60)), ("ams1", steady(4_900, LAST_S))]
-    assert client.post(batch(*windows), fra1).status == 200
+    windows = [("ams1", build_steady_window(10_400, LAST_S - 60)), ("ams1", build_steady_window(4_900, LAST_S))]
+    assert client.post(build_batch(*windows), fra1).status == 200
     return client
 
 
@@ -130,7 +130,7 @@ def test_a_site_that_is_not_there_gets_the_default_rings(client: Client, fra1: s
 @one_store
 def test_a_mesh_with_sites_overseas_begins_with_a_group_that_can_be_read(client: Client) -> None:
     """The demo's world would be a blot in Europe, and its machine is one place; the whole is a link away."""
-    assert client.apply(mesh_text()).status == 200
+    assert client.apply(build_mesh_toml()).status == 200
 
     assert current(page_at(client, "/map"))[:2] == ["Map", "europe-simulated"]
     whole = page_at(client, "/map?group=")

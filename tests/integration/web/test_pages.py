@@ -14,20 +14,20 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 
-from leadline.limits.catalogue import catalogue
+from leadline.limits.catalogue import load_catalogue
 from leadline.model import Failure, Window
-from leadline.statistics import window_statistics
+from leadline.statistics import compute_window_stats
 from leadline_collector.config import CollectorConfig
 from leadline_collector.db.transactions import Store
 from leadline_collector.mesh import store as mesh_store
-from leadline_collector.server.serve import running
+from leadline_collector.server.serve import serve_in_thread
 from leadline_collector.web import prewarm
 from leadline_collector.web.charts import render
 from leadline_collector.windows import store as window_store
-from leadline_collector.windows.rows import window_row
+from leadline_collector.windows.rows import build_window_row
 from tests.integration.conftest import Answer, Client
 from tests.support.clock import FakeClock
-from tests.support.documents import MESH, NOW_S, batch, steady, window
+from tests.support.documents import MESH, NOW_S, build_batch, build_steady_window, build_window
 
 PROFILE = "vcf9-stretched-cluster"
 PAIR = "/pairs/fra/ams"
@@ -132,8 +132,8 @@ def _measured(client: Client, fra1: str) -> Client:
     fast, slow, lossy = [4_900] * 60, [10_400] * 60, [*[4_900] * 40, *[None] * 20]
     rtts: list[Sequence[int | None]] = [*[fast] * 39, *[slow] * 7, *[lossy] * 3, [4_912] * 60]
     first_s = LAST_S - 60 * (len(rtts) - 1)
-    windows = [window(one, first_s + 60 * number) for number, one in enumerate(rtts)]
-    assert client.post(batch(*(("ams1", one) for one in windows)), fra1).status == 200
+    windows = [build_window(one, first_s + 60 * number) for number, one in enumerate(rtts)]
+    assert client.post(build_batch(*(("ams1", one) for one in windows)), fra1).status == 200
     return client
 
 
@@ -165,15 +165,15 @@ def test_a_cell_says_the_same_to_the_ear(measured: Client) -> None:
 @pytest.mark.parametrize(
     ("sent", "word"),
     [
-        (steady(9_000, LAST_S), "good"),
-        (steady(10_001, LAST_S), "bad"),
-        (window([4_900] * 48 + [None] * 12, LAST_S), "unavailable"),
-        (window([4_900] * 47 + [None] * 13, LAST_S, Failure.NOT_SENT), "unknown"),
+        (build_steady_window(9_000, LAST_S), "good"),
+        (build_steady_window(10_001, LAST_S), "bad"),
+        (build_window([4_900] * 48 + [None] * 12, LAST_S), "unavailable"),
+        (build_window([4_900] * 47 + [None] * 13, LAST_S, Failure.NOT_SENT), "unknown"),
     ],
 )
 def test_every_state_has_its_word_and_its_shape(client: Client, fra1: str, sent: Window, word: str) -> None:
     """Colour is never alone: the cell uses the state's own symbol, which is drawn in the page."""
-    client.post(batch(("ams1", sent)), fra1)
+    client.post(build_batch(("ams1", sent)), fra1)
 
     answer = client.send("GET", "/?from=-1h")
 
@@ -216,7 +216,7 @@ def test_a_limit_on_jitter_is_no_matter_of_distance(client: Client) -> None:
 def test_limits_stand_with_rule_statistic_source_and_where_it_was_read(measured: Client) -> None:
     """The source is one click away."""
     page = page_at(measured, f"/?profile={PROFILE}")
-    (limit,) = catalogue().limits_of(catalogue().profile(PROFILE))
+    (limit,) = load_catalogue().get_required_limits(load_catalogue().get_profile(PROFILE))
 
     text = page.text()
     for expected in ("≤ 10 ms", "p95 of each 60 s window ≤ 10 ms", limit.statistic.value, limit.read_in.value):
@@ -260,11 +260,11 @@ def test_a_generated_row_marks_cell_page_and_pair(client: Client, store: Store, 
             mesh_store.load_agent_ids(reader.connection, ["fra1"])["fra1"],
             mesh_store.load_target_ids(reader.connection, ["ams1"])["ams1"],
         )
-    store.make_partitions([LAST_S])
+    store.ensure_partitions([LAST_S])
     with store.write() as writer:
-        stats = window_statistics(steady(2_000))
+        stats = compute_window_stats(build_steady_window(2_000))
         window_store.add_windows(
-            writer.connection, ids[0], [window_row(*ids, LAST_S, 1_000, stats, mesh_version=1, batch=None)]
+            writer.connection, ids[0], [build_window_row(*ids, LAST_S, 1_000, stats, mesh_version=1, batch=None)]
         )
 
     page = page_at(client, "/")
@@ -278,12 +278,12 @@ def test_a_generated_row_marks_cell_page_and_pair(client: Client, store: Store, 
 def test_the_matrix_makes_what_the_page_of_a_pair_needs(client: Client) -> None:
     """In a thread, once: by the time somebody has read a table, the charts' script is there."""
     page_at(client, "/")
-    thread = prewarm.begin()
+    thread = prewarm.start_prewarming()
     thread.join(60)
 
-    assert render._bundle.cache_info().currsize == 1
+    assert render._compress_bundle.cache_info().currsize == 1
     page_at(client, "/")
-    assert prewarm.begin() is thread
+    assert prewarm.start_prewarming() is thread
 
 
 def links(page: Html, base: str) -> Iterator[str]:
@@ -340,7 +340,7 @@ def test_the_profiles_of_the_mesh_come_first_and_all_can_be_chosen(client: Clien
     page = page_at(client, "/")
 
     ids = [one.attributes["value"] for one in page.all("option")]
-    assert (ids[0], set(ids)) == (PROFILE, set(catalogue().profiles))
+    assert (ids[0], set(ids)) == (PROFILE, set(load_catalogue().profiles))
     assert [blanks(one.text) for one in page.elements if one.attributes.get("aria-current")] == [
         "Matrix",
         PROFILE,
@@ -381,7 +381,7 @@ def test_the_pages_need_the_viewer_key_where_one_is_set(
     """Without a key the login, with a wrong one a 401 that makes the browser ask, with the right one the page."""
     key = tmp_path / "viewer.key"
     key.write_text("ll_viewer_0123456789abcdef")
-    with running(replace(config, viewer_key_file=key), store, clock) as url:
+    with serve_in_thread(replace(config, viewer_key_file=key), store, clock) as url:
         client = Client(url=url, admin_key="")
         for path, login in (("/", "/login"), (PAIR, "/login?next=%2Fpairs%2Ffra%2Fams")):
             nobody, wrong = client.send("GET", path), client.send("GET", path, key="wrong")
@@ -470,7 +470,7 @@ def test_without_windows_the_page_says_when_they_come(client: Client, path: str)
 
     assert "about 80 s after that minute began" in page_at(client, path).text()
 
-    client.post(batch(("ams1", steady(4_900, LAST_S))), key)
+    client.post(build_batch(("ams1", build_steady_window(4_900, LAST_S))), key)
     assert "about 80 s after that minute began" not in page_at(client, path).text()
 
 
@@ -509,8 +509,11 @@ def test_the_pair_page_counts_as_the_matrix_does(
     """There is one judgement: the same counts in both readings, with one path and with two that disagree."""
     keys = {"fra1": fra1, "fra2": client.key("fra2", "fra")}
     for number, agent in enumerate(agents):
-        windows = [steady(rtt + 3_000 * number, LAST_S - 60 * n) for n, rtt in enumerate([4_000, 4_900, 5_100, 8_000])]
-        client.post(batch(*(("ams1", one) for one in windows), agent=agent), keys[agent])
+        windows = [
+            build_steady_window(rtt + 3_000 * number, LAST_S - 60 * n)
+            for n, rtt in enumerate([4_000, 4_900, 5_100, 8_000])
+        ]
+        client.post(build_batch(*(("ams1", one) for one in windows), agent=agent), keys[agent])
 
     matrix: Any = client.get(f"/api/v1/matrix?profile={profile}&from=-1h")
     (pair,) = [one for one in matrix["pairs"] if one["source"] == "fra"]
@@ -526,7 +529,7 @@ def test_the_pair_page_counts_as_the_matrix_does(
 @pytest.mark.parametrize(("age", "state"), [(3, "good"), (4, "unknown")])
 def test_the_pair_page_forgets_a_state_when_the_matrix_does(client: Client, fra1: str, age: int, state: str) -> None:
     """A latest window three minutes before the end still speaks for now, one of four does not."""
-    client.post(batch(("ams1", steady(4_900, LAST_S + 60 - 60 * age))), fra1)
+    client.post(build_batch(("ams1", build_steady_window(4_900, LAST_S + 60 - 60 * age))), fra1)
 
     assert f" now {state} " in cell(page_at(client, "/?from=-1h"))
     assert f"{PROFILE} {state} 100 % of 1" in page_at(client, f"{PAIR}?from=-1h").text()
@@ -560,7 +563,7 @@ def test_the_pair_page_holds_the_minimum_against_light(measured: Client) -> None
 @one_store
 def test_a_minimum_faster_than_light_is_called_wrong(client: Client, fra1: str) -> None:
     """2 ms over 361 km: the coordinates or the clock, not the network."""
-    client.post(batch(("ams1", steady(2_000, LAST_S))), fra1)
+    client.post(build_batch(("ams1", build_steady_window(2_000, LAST_S))), fra1)
     assert "faster than light in a vacuum" in page_at(client, PAIR).text()
 
 
@@ -572,8 +575,8 @@ def charts(page: Html) -> list[Any]:
 @one_store
 def test_the_chart_interrupts_its_lines_where_nothing_is_known(client: Client, fra1: str) -> None:
     """Three minutes, a gap of ten, three minutes: two runs, and unknown in the strip."""
-    windows = [steady(4_900, LAST_S - 60 * n) for n in (0, 1, 2, 12, 13, 14)]
-    client.post(batch(*(("ams1", one) for one in windows)), fra1)
+    windows = [build_steady_window(4_900, LAST_S - 60 * n) for n in (0, 1, 2, 12, 13, 14)]
+    client.post(build_batch(*(("ams1", one) for one in windows)), fra1)
 
     page = page_at(client, f"{PAIR}?from=-1h")
 
@@ -608,8 +611,8 @@ def test_the_table_has_the_latest_windows_with_their_figures(measured: Client) -
 
 def test_at_most_sixty_windows_are_listed(client: Client, fra1: str) -> None:
     """Also when the last of them are days apart."""
-    windows = [steady(4_900, LAST_S - 60 * n * 30) for n in range(70)]
-    client.post(batch(*(("ams1", one) for one in windows)), fra1)
+    windows = [build_steady_window(4_900, LAST_S - 60 * n * 30) for n in range(70)]
+    client.post(build_batch(*(("ams1", one) for one in windows)), fra1)
 
     assert "Latest 60 windows" in page_at(client, f"{PAIR}?from=-7d").text()
 

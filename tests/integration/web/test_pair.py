@@ -12,12 +12,12 @@ import pytest
 from leadline.evaluation import State
 from leadline_collector.db.tables import window_stat
 from leadline_collector.db.transactions import Store
-from leadline_collector.rollup.worker import compact
+from leadline_collector.rollup.worker import run_compaction
 from leadline_collector.web.charts import render
 from tests.integration.conftest import Client
 from tests.integration.web.test_pages import LAST_S, PAIR, PROFILE, blanks, charts, page_at, parsed
 from tests.support.clock import FakeClock
-from tests.support.documents import MESH, batch, steady, window
+from tests.support.documents import MESH, build_batch, build_steady_window, build_window
 
 DAY_S = 86_400
 one_store = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
@@ -30,8 +30,8 @@ def _measured(client: Client, fra1: str) -> Client:
     fast, slow, lossy = [4_900] * 60, [10_400] * 60, [*[4_900] * 40, *[None] * 20]
     rtts: list[Sequence[int | None]] = [*[fast] * 39, *[slow] * 7, *[lossy] * 3, fast]
     first_s = LAST_S - 60 * (len(rtts) - 1)
-    windows = [window(one, first_s + 60 * number) for number, one in enumerate(rtts)]
-    assert client.post(batch(*(("ams1", one) for one in windows)), fra1).status == 200
+    windows = [build_window(one, first_s + 60 * number) for number, one in enumerate(rtts)]
+    assert client.post(build_batch(*(("ams1", one) for one in windows)), fra1).status == 200
     return client
 
 
@@ -99,7 +99,10 @@ def test_what_is_out_of_limit_is_counted_exactly(measured: Client) -> None:
 @one_store
 def test_a_limit_itself_is_within_or_not_as_it_is_written(client: Client, fra1: str) -> None:
     """10 ms meet ``<= 10 ms``, and 5 ms do not meet ``< 5 ms``."""
-    client.post(batch(("ams1", steady(5_000, LAST_S - 60)), ("ams1", steady(10_000, LAST_S))), fra1)
+    client.post(
+        build_batch(("ams1", build_steady_window(5_000, LAST_S - 60)), ("ams1", build_steady_window(10_000, LAST_S))),
+        fra1,
+    )
 
     assert "< 5 ms 2 of 2 100 %" in page_at(client, f"{PAIR}?from=-1h&profile=vsan-stretched").text()
     assert "≤ 10 ms 0 of 2 0 %" in page_at(client, f"{PAIR}?from=-1h&profile={PROFILE}").text()
@@ -122,8 +125,8 @@ def test_the_longest_episode_comes_first_and_then_the_newest(client: Client, fra
     """That is what the heading says of them."""
     lengths = {50: 1, 40: 4, 30: 1, 20: 2}
     slow = {ago - minute for ago, length in lengths.items() for minute in range(length)}
-    windows = [steady(10_400 if ago in slow else 4_900, LAST_S - 60 * ago) for ago in range(55)]
-    client.post(batch(*(("ams1", one) for one in windows)), fra1)
+    windows = [build_steady_window(10_400 if ago in slow else 4_900, LAST_S - 60 * ago) for ago in range(55)]
+    client.post(build_batch(*(("ams1", one) for one in windows)), fra1)
 
     (table,) = page_at(client, f"{PAIR}?from=-1h").all("div", **{"aria-label": "Episodes fra → ams"})
 
@@ -164,7 +167,7 @@ def test_losses_are_the_same_before_and_after_compaction(measured: Client, store
     before = page_at(measured, f"{PAIR}?from=-24h").text()
 
     clock.advance(THREE_HOURS_NS)
-    compact(store, clock)
+    run_compaction(store, clock)
 
     after = page_at(measured, f"{PAIR}?from=-24h").text()
     part = "no reply in time 60 0 reply after the timeout 0 0"
@@ -177,7 +180,7 @@ def test_what_the_windows_table_no_longer_has_is_shown_from_packed_hours(
 ) -> None:
     """Shares and charts stay when retention has removed the rows; the list of single windows is gone."""
     clock.advance(THREE_HOURS_NS)
-    compact(store, clock)
+    run_compaction(store, clock)
     before = page_at(measured, f"{PAIR}?from=-24h").text()
     with store.write() as writer:
         writer.connection.execute(window_stat.delete().where(window_stat.c.t < LAST_S - 1_800))
@@ -228,7 +231,7 @@ def test_gaps_are_a_page_of_their_own_and_a_part_of_this_one(measured: Client) -
 @one_store
 def test_a_specification_cannot_end_its_script(client: Client, fra1: str) -> None:
     """Whatever a name holds, no element begins within the data of a chart."""
-    client.post(batch(("ams1", steady(4_900, LAST_S))), fra1)
+    client.post(build_batch(("ams1", build_steady_window(4_900, LAST_S))), fra1)
 
     body = client.send("GET", f"{PAIR}?from=-1h").body.decode()
 
@@ -241,7 +244,7 @@ def test_a_specification_cannot_end_its_script(client: Client, fra1: str) -> Non
 def test_the_script_that_draws_is_served_from_here_compressed(client: Client) -> None:
     """To a browser with gzip, and as it is to others; its address changes with its version."""
     client.apply(MESH)
-    render.bundle()  # made here, where it may take its time on a busy machine
+    render.build_bundle()  # made here, where it may take its time on a busy machine
     page = page_at(client, PAIR)
     (address,) = [one.attributes["src"] for one in page.all("script") if "vega" in (one.attributes.get("src") or "")]
 

@@ -8,16 +8,16 @@ import pytest
 
 from leadline_collector.db.transactions import Store
 from leadline_collector.live import pairs as live_pairs
-from leadline_collector.rollup.worker import compact
+from leadline_collector.rollup.worker import run_compaction
 from leadline_collector.web import formatting
-from leadline_collector.web.views.matrix import COMPACT_ABOVE, TINY_ABOVE
-from leadline_collector.web.views.verdict_labels import WORDS
-from leadline_collector.web.views.verdicts import AGE_S_MAX, PAIRS_MAX
+from leadline_collector.web.views.matrix import COMPACT_ABOVE_SITES, TINY_ABOVE_SITES
+from leadline_collector.web.views.verdict_labels import VERDICT_LABELS
+from leadline_collector.web.views.verdicts import CACHE_TTL_S, PAIRS_MAX
 from leadline_verdict.document import Word
 from tests.integration.conftest import Client
 from tests.integration.web.test_pages import LAST_S, PROFILE, blanks, page_at, parsed
 from tests.support.clock import FakeClock
-from tests.support.documents import batch, steady
+from tests.support.documents import build_batch, build_steady_window
 
 one_store = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 
@@ -36,7 +36,7 @@ def mesh_of(sites: int) -> str:
 
 def test_the_words_are_those_of_the_api(client: Client, fra1: str) -> None:
     """For each pair of sites; the page judges nothing itself."""
-    client.post(batch(("ams1", steady(4_900, LAST_S))), fra1)
+    client.post(build_batch(("ams1", build_steady_window(4_900, LAST_S))), fra1)
     document: Any = client.get(f"/api/v1/verdicts?profile={PROFILE}")
 
     page = page_at(client, f"/verdicts?profile={PROFILE}")
@@ -44,7 +44,7 @@ def test_the_words_are_those_of_the_api(client: Client, fra1: str) -> None:
     (table,) = page.all("table", class_="verdicts")
     for both in document["site_pairs"]:
         name = " ⇄ ".join(both["sites"])
-        assert f"{name} {WORDS[Word(both['verdict'])]} {' → '.join(both['decided_by'])}" in blanks(table.text)
+        assert f"{name} {VERDICT_LABELS[Word(both['verdict'])]} {' → '.join(both['decided_by'])}" in blanks(table.text)
     assert [one for one in page.elements if "data-part" in one.attributes]
 
 
@@ -52,7 +52,7 @@ def test_the_matrix_names_where_its_verdicts_are(client: Client, fra1: str) -> N
     """As a part to be fetched and as a link, for the same profile and period; not before there is data."""
     assert "There is nothing to be judged yet." in page_at(client, "/").text()
 
-    client.post(batch(("ams1", steady(4_900, LAST_S))), fra1)
+    client.post(build_batch(("ams1", build_steady_window(4_900, LAST_S))), fra1)
     page = page_at(client, "/?from=-20d")
 
     (place,) = [one for one in page.elements if "data-fragment" in one.attributes]
@@ -88,7 +88,7 @@ def test_without_a_mesh_there_are_no_verdicts(client: Client) -> None:
 
 def test_the_verdicts_come_before_the_tables(client: Client, fra1: str) -> None:
     """The answer is on the first screen; until it is there, the pairs that it will be about are named in its place."""
-    client.post(batch(("ams1", steady(4_900, LAST_S))), fra1)
+    client.post(build_batch(("ams1", build_steady_window(4_900, LAST_S))), fra1)
 
     page = page_at(client, "/")
 
@@ -108,9 +108,9 @@ def test_verdicts_are_worked_out_once_a_minute(client: Client, fra1: str, clock:
     def at(path: str) -> str:
         return page_at(client, path).text().partition("Worked out at ")[2][:8]
 
-    client.post(batch(("ams1", steady(4_900, LAST_S))), fra1)
+    client.post(build_batch(("ams1", build_steady_window(4_900, LAST_S))), fra1)
     first = at("/verdicts")
-    clock.advance((AGE_S_MAX - 1) * 1_000_000_000)
+    clock.advance((CACHE_TTL_S - 1) * 1_000_000_000)
     again, other = at("/verdicts"), at("/verdicts?profile=vsan-stretched")
     clock.advance(1_000_000_000)
     later = at("/verdicts")
@@ -124,23 +124,23 @@ def test_verdicts_are_worked_out_once_a_minute(client: Client, fra1: str, clock:
 @one_store
 def test_the_state_now_stands_beside_its_verdict(client: Client, fra1: str, store: Store, clock: FakeClock) -> None:
     """With the minute it began; a state that lasts as long as was looked back is no shorter than that."""
-    last_s = live_pairs.due_s(clock.wall_ns() // 1_000_000_000)
-    rows = [("ams1", steady(4_900 if n < 3 else 10_400, last_s - 60 * n)) for n in range(6)]
-    client.post(batch(*rows), fra1)
-    compact(store, clock)
-    live_pairs.bring_up(store, clock.wall_ns() // 1_000_000_000, {})
+    last_s = live_pairs.compute_due_minute(clock.wall_ns() // 1_000_000_000)
+    rows = [("ams1", build_steady_window(4_900 if n < 3 else 10_400, last_s - 60 * n)) for n in range(6)]
+    client.post(build_batch(*rows), fra1)
+    run_compaction(store, clock)
+    live_pairs.refresh_pairs(store, clock.wall_ns() // 1_000_000_000, {})
 
     text = page_at(client, f"/verdicts?profile={PROFILE}").text()
 
-    assert f"good since {formatting.short_moment(last_s - 120, last_s)}" in text
+    assert f"good since {formatting.format_short_time(last_s - 120, last_s)}" in text
     clock.advance(600 * 1_000_000_000)
     assert "good since" not in page_at(client, f"/verdicts?profile={PROFILE}").text()
 
 
 def test_a_summary_counts_shares_and_states_apart(client: Client, fra1: str) -> None:
     """How many pairs reach the target over the period, the worst of them, and what they are now."""
-    windows = [steady(4_900 if n else 10_400, LAST_S - 60 * n) for n in range(10)]
-    client.post(batch(*(("ams1", one) for one in windows)), fra1)
+    windows = [build_steady_window(4_900 if n else 10_400, LAST_S - 60 * n) for n in range(10)]
+    client.post(build_batch(*(("ams1", one) for one in windows)), fra1)
 
     text = page_at(client, "/?from=-1h").text()
 
@@ -151,8 +151,8 @@ def test_a_summary_counts_shares_and_states_apart(client: Client, fra1: str) -> 
 
 def test_the_state_now_and_the_share_of_the_period_are_told_apart(client: Client, fra1: str) -> None:
     """A pair that is bad now was good before: the cell says both, each with its word."""
-    windows = [steady(4_900 if n else 10_400, LAST_S - 60 * n) for n in range(10)]
-    client.post(batch(*(("ams1", one) for one in windows)), fra1)
+    windows = [build_steady_window(4_900 if n else 10_400, LAST_S - 60 * n) for n in range(10)]
+    client.post(build_batch(*(("ams1", one) for one in windows)), fra1)
 
     (cell,) = [
         one
@@ -166,7 +166,7 @@ def test_the_state_now_and_the_share_of_the_period_are_told_apart(client: Client
 @one_store
 def test_a_share_has_a_tint_and_a_thin_one_is_hatched(client: Client, fra1: str) -> None:
     """The class of the share as in the legend; less than 95 % of the period known is not to be overlooked."""
-    client.post(batch(("ams1", steady(4_900, LAST_S))), fra1)
+    client.post(build_batch(("ams1", build_steady_window(4_900, LAST_S))), fra1)
 
     cells = [one.attributes.get("class") or "" for one in page_at(client, "/?from=-1h").all("td")]
 
@@ -180,7 +180,12 @@ def test_the_worst_sites_come_first_if_asked(client: Client, fra1: str) -> None:
     names = ("s00", "s01", "s02")
     client.apply(mesh_of(3))
     key = client.key("a01", "s01")
-    client.post(batch(("a02", steady(10_400, LAST_S)), ("a00", steady(4_900, LAST_S)), agent="a01"), key)
+    client.post(
+        build_batch(
+            ("a02", build_steady_window(10_400, LAST_S)), ("a00", build_steady_window(4_900, LAST_S)), agent="a01"
+        ),
+        key,
+    )
 
     orders = [
         tuple(blanks(one.text) for one in page_at(client, path).all("th", scope="col"))[:3]
@@ -195,10 +200,10 @@ def test_the_worst_sites_come_first_if_asked(client: Client, fra1: str) -> None:
 @pytest.mark.parametrize(
     ("sites", "looks"),
     [
-        (COMPACT_ABOVE, "matrix"),
-        (COMPACT_ABOVE + 1, "matrix compact"),
-        (TINY_ABOVE, "matrix compact"),
-        (TINY_ABOVE + 1, "matrix compact tiny"),
+        (COMPACT_ABOVE_SITES, "matrix"),
+        (COMPACT_ABOVE_SITES + 1, "matrix compact"),
+        (TINY_ABOVE_SITES, "matrix compact"),
+        (TINY_ABOVE_SITES + 1, "matrix compact tiny"),
     ],
 )
 def test_a_large_matrix_has_small_cells(client: Client, sites: int, looks: str) -> None:

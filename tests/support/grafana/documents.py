@@ -8,7 +8,7 @@ from typing import Any
 _SOURCE = {"type": "grafana-postgresql-datasource", "uid": "leadline"}
 
 
-def dashboard(uid: str, title: str) -> bytes:
+def build_dashboard(uid: str, title: str) -> bytes:
     """One panel with one query."""
     panel = {
         "id": 1, "type": "stat", "title": "Pairs", "datasource": _SOURCE,
@@ -23,12 +23,12 @@ def dashboard(uid: str, title: str) -> bytes:
 
 
 DASHBOARDS = {
-    "overview.json": dashboard("leadline-test-overview", "leadline test: overview"),
-    "pair.json": dashboard("leadline-test-pair", "leadline test: pair"),
+    "overview.json": build_dashboard("leadline-test-overview", "leadline test: overview"),
+    "pair.json": build_dashboard("leadline-test-pair", "leadline test: pair"),
 }
 
 
-def rule(uid: str, title: str) -> dict[str, Any]:
+def build_rule(uid: str, title: str) -> dict[str, Any]:
     """True when a query finds more than nothing."""
     query = {"refId": "A", "format": "table", "rawSql": "SELECT 0 AS value"}
     condition = {"refId": "B", "type": "threshold", "expression": "A", "conditions": [{"evaluator": {"type": "gt"}}]}
@@ -45,6 +45,6 @@ def rule(uid: str, title: str) -> dict[str, Any]:
 GROUPS = [
     {
         "orgId": 1, "name": "leadline test", "folder": "leadline", "interval": "2m",
-        "rules": [rule("leadline-test-beyond", "Pair beyond"), rule("leadline-test-silent", "Pair silent")],
+        "rules": [build_rule("leadline-test-beyond", "Pair beyond"), build_rule("leadline-test-silent", "Pair silent")],
     }
 ]  # fmt: skip

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import unquote
 
 Document = dict[str, Any]
-Answer = tuple[int, Any]
+ApiResponse = tuple[int, Any]
 
 CONTRACT: list[Document] = tomllib.loads(Path(__file__).with_name("contract.toml").read_text(encoding="utf-8"))["route"]
 _ROLES = ("anybody", "Viewer", "Editor", "Admin")
@@ -37,41 +37,41 @@ class FakeGrafana:
     folders: dict[str, Document] = field(default_factory=dict)
     dashboards: dict[str, Document] = field(default_factory=dict)
     #: Dashboards that somebody saves right after they were read.
-    busy: set[str] = field(default_factory=set)
+    concurrently_saved: set[str] = field(default_factory=set)
     rules: dict[str, Document] = field(default_factory=dict)
     intervals: dict[tuple[str, str], int] = field(default_factory=dict)
     #: Method and path of every request, in order.
-    asked: list[tuple[str, str]] = field(default_factory=list)
+    requests: list[tuple[str, str]] = field(default_factory=list)
     #: Requests that the contract does not allow.
     violations: list[str] = field(default_factory=list)
 
-    def writes(self) -> list[tuple[str, str]]:
+    def list_writes(self) -> list[tuple[str, str]]:
         """The requests that were to change something."""
-        return [one for one in self.asked if one[0] != "GET"]
+        return [one for one in self.requests if one[0] != "GET"]
 
-    def answer(self, method: str, path: str, headers: Any, body: bytes) -> Answer:
+    def handle_request(self, method: str, path: str, headers: Any, body: bytes) -> ApiResponse:
         """As the contract says; anything else is a violation."""
-        self.asked.append((method, path))
-        found = _route(method, path)
+        self.requests.append((method, path))
+        found = _match_route(method, path)
         if found is None:
             self.violations.append(f"{method} {path} is no route")
             return 404, {"message": "Not found"}
         route, values = found
-        status, document = self._admitted(route, headers, body) or self._act(route, values, headers, body)
+        status, document = self._check_access(route, headers, body) or self._dispatch(route, values, headers, body)
         if status not in {401, 403, 400} and str(status) not in route["answers"]:
             self.violations.append(f"{method} {path} has no answer {status}")
         return status, document
 
-    def _admitted(self, route: Document, headers: Any, body: bytes) -> Answer | None:
+    def _check_access(self, route: Document, headers: Any, body: bytes) -> ApiResponse | None:
         token = (headers.get("Authorization") or "").removeprefix("Bearer ")
         role = self.tokens.get(token, "anybody")
         if role == "anybody" != route["role"]:
             return 401, {"message": "Invalid API key", "messageId": "api-key.invalid"}
         if _ROLES.index(role) < _ROLES.index(route["role"]):
             return 403, {"message": "You'll need additional permissions to perform this action."}
-        return self._well_formed(route, headers, body)
+        return self._check_body(route, headers, body)
 
-    def _well_formed(self, route: Document, headers: Any, body: bytes) -> Answer | None:
+    def _check_body(self, route: Document, headers: Any, body: bytes) -> ApiResponse | None:
         if route["method"] == "GET":
             return None
         if not headers.get("Content-Type", "").startswith("application/json"):
@@ -79,44 +79,49 @@ class FakeGrafana:
         missing = [key for key in route.get("required", []) if key not in json.loads(body)]
         return (400, {"message": f"bad request data: no {', '.join(missing)}"}) if missing else None
 
-    def _act(self, route: Document, values: list[str], headers: Any, body: bytes) -> Answer:
+    def _dispatch(self, route: Document, values: list[str], headers: Any, body: bytes) -> ApiResponse:
         place = re.sub(r"\W+", "_", re.sub(r"{.*?}", "", route["path"].removeprefix("/api/"))).strip("_")
         document = json.loads(body) if body else {}
-        answer: Answer = getattr(self, f"{route['method'].lower()}_{place}")(document, headers, *values)
+        answer: ApiResponse = getattr(self, f"{route['method'].lower()}_{place}")(document, headers, *values)
         return answer
 
-    def get_health(self, document: Document, headers: Any) -> Answer:
+    def get_health(self, document: Document, headers: Any) -> ApiResponse:
         return 200, {"commit": "f0e1d2c", "database": "ok", "version": self.version}
 
-    def get_datasources_uid(self, document: Document, headers: Any, uid: str) -> Answer:
+    def get_datasources_uid(self, document: Document, headers: Any, uid: str) -> ApiResponse:
         if uid not in self.datasources:
             return 404, {"message": "Data source not found"}
-        return 200, self._shown(uid)
+        return 200, self._render_datasource(uid)
 
-    def _shown(self, uid: str) -> Document:
+    def _render_datasource(self, uid: str) -> Document:
         own = {"basicAuth": False, "isDefault": False, "typeLogoUrl": "", "readOnly": False, "orgId": 1}
         return own | self.datasources[uid] | {"secureJsonFields": {"password": True} if uid in self.passwords else {}}
 
-    def get_datasources_uid_health(self, document: Document, headers: Any, uid: str) -> Answer:
+    def get_datasources_uid_health(self, document: Document, headers: Any, uid: str) -> ApiResponse:
         if uid not in self.datasources:
             return 404, {"message": "Data source not found"}
         if self.passwords.get(uid) == self.database_password:
             return 200, {"status": "OK", "message": "Database Connection OK"}
         return 400, {"status": "ERROR", "message": "pq: password authentication failed"}
 
-    def post_datasources(self, document: Document, headers: Any) -> Answer:
+    def post_datasources(self, document: Document, headers: Any) -> ApiResponse:
         if any(document["name"] == other["name"] for other in self.datasources.values()):
             return 409, {"message": "data source with the same name already exists"}
-        return self._keep(document["uid"], document, version=1)
+        return self._store_datasource(document["uid"], document, version=1)
 
-    def _keep(self, uid: str, document: Document, version: int) -> Answer:
+    def _store_datasource(self, uid: str, document: Document, version: int) -> ApiResponse:
         secret = document.pop("secureJsonData", {}).get("password")
         if secret is not None:
             self.passwords[uid] = secret
         self.datasources[uid] = document | {"uid": uid, "id": 7, "version": version}
-        return 200, {"datasource": self._shown(uid), "id": 7, "message": "Datasource added", "name": document["name"]}
+        return 200, {
+            "datasource": self._render_datasource(uid),
+            "id": 7,
+            "message": "Datasource added",
+            "name": document["name"],
+        }
 
-    def put_datasources_uid(self, document: Document, headers: Any, uid: str) -> Answer:
+    def put_datasources_uid(self, document: Document, headers: Any, uid: str) -> ApiResponse:
         found = self.datasources.get(uid)
         if found is None:
             return 404, {"message": "Data source not found"}
@@ -124,35 +129,35 @@ class FakeGrafana:
             return 403, {"message": "Cannot update read-only data source"}
         if document.get("version", found["version"]) != found["version"]:
             return 409, {"message": "Datasource has already been updated by someone else. Please reload and try again"}
-        return self._keep(uid, document, version=found["version"] + 1)
+        return self._store_datasource(uid, document, version=found["version"] + 1)
 
-    def get_folders(self, document: Document, headers: Any, uid: str) -> Answer:
+    def get_folders(self, document: Document, headers: Any, uid: str) -> ApiResponse:
         if uid not in self.folders:
             return 404, {"message": "folder not found", "status": "not-found"}
         return 200, self.folders[uid]
 
-    def post_folders(self, document: Document, headers: Any) -> Answer:
+    def post_folders(self, document: Document, headers: Any) -> ApiResponse:
         if any(document["title"] == other["title"] for other in self.folders.values()):
             return 409, {"message": "a folder with the same name already exists in the current location"}
         server = {"id": 1, "hasAcl": False, "canSave": True, "createdBy": "sa", "version": 1, "url": "/dashboards/f/x"}
         self.folders[document["uid"]] = document | server
         return 200, self.folders[document["uid"]]
 
-    def put_folders(self, document: Document, headers: Any, uid: str) -> Answer:
+    def put_folders(self, document: Document, headers: Any, uid: str) -> ApiResponse:
         found = self.folders[uid]
         if not document.get("overwrite") and document.get("version") != found["version"]:
             return 412, {"message": "the folder has been changed by someone else", "status": "version-mismatch"}
         found.update(title=document["title"], version=found["version"] + 1)
         return 200, found
 
-    def get_dashboards_uid(self, document: Document, headers: Any, uid: str) -> Answer:
+    def get_dashboards_uid(self, document: Document, headers: Any, uid: str) -> ApiResponse:
         if uid not in self.dashboards:
             return 404, {"message": "Dashboard not found"}
         shown = copy.deepcopy(self.dashboards[uid])
-        self.dashboards[uid]["dashboard"]["version"] += uid in self.busy
+        self.dashboards[uid]["dashboard"]["version"] += uid in self.concurrently_saved
         return 200, shown
 
-    def post_dashboards_db(self, document: Document, headers: Any) -> Answer:
+    def post_dashboards_db(self, document: Document, headers: Any) -> ApiResponse:
         own, found = document["dashboard"], self.dashboards.get(document["dashboard"]["uid"])
         version = 0 if found is None else found["dashboard"]["version"]
         if found is not None and found["meta"].get("provisioned"):
@@ -174,35 +179,35 @@ class FakeGrafana:
             "url": "/d/x",
         }
 
-    def get_v1_provisioning_alert_rules(self, document: Document, headers: Any, uid: str) -> Answer:
+    def get_v1_provisioning_alert_rules(self, document: Document, headers: Any, uid: str) -> ApiResponse:
         return (200, self.rules[uid]) if uid in self.rules else (404, None)
 
-    def post_v1_provisioning_alert_rules(self, document: Document, headers: Any) -> Answer:
+    def post_v1_provisioning_alert_rules(self, document: Document, headers: Any) -> ApiResponse:
         if document["uid"] in self.rules:
             return 409, {}
         if document["folderUID"] not in self.folders:
             return 400, {"message": "invalid alert rule: folder does not exist"}
         self.intervals.setdefault((document["folderUID"], document["ruleGroup"]), 60)
-        return 201, self._keep_rule(document, headers)
+        return 201, self._store_rule(document, headers)
 
-    def _keep_rule(self, document: Document, headers: Any) -> Document:
+    def _store_rule(self, document: Document, headers: Any) -> Document:
         provenance = {} if "X-Disable-Provenance" in headers else {"provenance": "api"}
         own = {key: value for key, value in document.items() if key != "provenance"}
         server = {"id": 3, "orgID": 4, "updated": "2026-11-22T12:00:00Z", "notification_settings": None, "record": None}
         self.rules[document["uid"]] = own | server | provenance
         return self.rules[document["uid"]]
 
-    def put_v1_provisioning_alert_rules(self, document: Document, headers: Any, uid: str) -> Answer:
+    def put_v1_provisioning_alert_rules(self, document: Document, headers: Any, uid: str) -> ApiResponse:
         if uid not in self.rules:
             return 404, None
         before = self.rules[uid].get("provenance", "")
         if before == "file":
             return 409, {"message": "cannot change provenance from 'file' to ''"}
-        return 200, self._keep_rule(document | {"uid": uid}, headers)
+        return 200, self._store_rule(document | {"uid": uid}, headers)
 
     def get_v1_provisioning_folder_rule_groups(
         self, document: Document, headers: Any, folder: str, group: str
-    ) -> Answer:
+    ) -> ApiResponse:
         if (folder, group) not in self.intervals:
             return 404, {"message": "rule group not found"}
         rules = [rule for rule in self.rules.values() if (rule["folderUID"], rule["ruleGroup"]) == (folder, group)]
@@ -211,7 +216,7 @@ class FakeGrafana:
 
     def put_v1_provisioning_folder_rule_groups(
         self, document: Document, headers: Any, folder: str, group: str
-    ) -> Answer:
+    ) -> ApiResponse:
         if any(rule["uid"] not in self.rules for rule in document["rules"]):
             return 500, {"message": "Internal Server Error"}
         left = {rule["uid"] for rule in document["rules"]}
@@ -220,11 +225,11 @@ class FakeGrafana:
                 del self.rules[uid]
         self.intervals[folder, group] = document["interval"]
         for rule in document["rules"]:
-            self._keep_rule(rule, headers)
+            self._store_rule(rule, headers)
         return 200, document | {"title": group, "folderUid": folder}
 
 
-def _route(method: str, path: str) -> tuple[Document, list[str]] | None:
+def _match_route(method: str, path: str) -> tuple[Document, list[str]] | None:
     """The route of the contract, and the values in its path."""
     for route in CONTRACT:
         pattern = re.sub(r"{\w+}", "([^/]+)", route["path"])
@@ -234,14 +239,14 @@ def _route(method: str, path: str) -> tuple[Document, list[str]] | None:
 
 
 @contextmanager
-def serving(grafana: FakeGrafana, prefix: str = "") -> Iterator[str]:
+def serve_grafana(grafana: FakeGrafana, prefix: str = "") -> Iterator[str]:
     """Its address, below a path if it has one."""
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             path = self.path.removeprefix(prefix) if self.path.startswith(f"{prefix}/") else f"/outside{self.path}"
-            status, document = grafana.answer(self.command, path, self.headers, body)
+            status, document = grafana.handle_request(self.command, path, self.headers, body)
             data = b"" if document is None else json.dumps(document).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json; charset=UTF-8")
@@ -249,17 +254,17 @@ def serving(grafana: FakeGrafana, prefix: str = "") -> Iterator[str]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = answer  # noqa: N815 - names of http.server
+        do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = answer
 
         def log_message(self, *_: object) -> None:
             """Nothing: the requests are in ``asked``."""
 
-    with serving_with(Handler) as url:
+    with serve_handler(Handler) as url:
         yield f"{url}{prefix}"
 
 
 @contextmanager
-def serving_with(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+def serve_handler(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     """An HTTP server on loopback; its address."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})

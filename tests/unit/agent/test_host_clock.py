@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from leadline.clock import SystemClock
 from leadline.wire import batch as wire
-from leadline_agent.host_clock import STEP_NS, Stamp, Timex, boot_id, clock_offset, clock_state, read_timex, stamp
+from leadline_agent.host_clock import (
+    CLOCK_STEP_THRESHOLD_NS,
+    ClockReading,
+    Timex,
+    estimate_clock_offset,
+    read_boot_id,
+    read_clock_state,
+    read_clocks,
+    read_timex,
+)
 from tests.support.clock import FakeClock
 
 S_NS = 1_000_000_000
@@ -23,7 +32,7 @@ def said(returned: int = 0, status: int = 1, offset: int = 0) -> wire.ClockState
         timex.status, timex.offset, timex.maxerror, timex.esterror = status, offset, 16_000, 500
         return returned
 
-    return clock_state(read)
+    return read_clock_state(read)
 
 
 def test_a_disciplined_clock_is_synchronised() -> None:
@@ -55,7 +64,7 @@ def test_a_refused_call_is_unknown() -> None:
     def refuse(timex: Timex) -> int:
         raise PermissionError(errno.EPERM, "no")
 
-    assert clock_state(refuse) is None
+    assert read_clock_state(refuse) is None
 
 
 def test_this_kernel_answers() -> None:
@@ -65,7 +74,7 @@ def test_this_kernel_answers() -> None:
 
     assert 9_000 <= timex.tick <= 11_000
     assert abs(timex.time.tv_sec - SystemClock().wall_ns() // S_NS) <= 5
-    assert clock_state() is not None
+    assert read_clock_state() is not None
 
 
 def test_the_boot_has_a_name(tmp_path: Path) -> None:
@@ -73,10 +82,10 @@ def test_the_boot_has_a_name(tmp_path: Path) -> None:
     file = tmp_path / "boot_id"
     file.write_text("0a8e2d2a-6c62-4bb1-a43f-1c57f1b5dd1b\n")
 
-    assert boot_id(file) == "0a8e2d2a-6c62-4bb1-a43f-1c57f1b5dd1b"
-    assert boot_id(tmp_path / "none") is None
+    assert read_boot_id(file) == "0a8e2d2a-6c62-4bb1-a43f-1c57f1b5dd1b"
+    assert read_boot_id(tmp_path / "none") is None
     file.write_text("x" * 37)
-    assert boot_id(file) is None
+    assert read_boot_id(file) is None
 
 
 def test_time_since_boot_goes_on_while_the_host_sleeps() -> None:
@@ -92,28 +101,30 @@ def test_time_since_boot_goes_on_while_the_host_sleeps() -> None:
 def test_the_true_offset_lies_within_the_error(ahead_us: int, there_ns: int, back_ns: int, origin_ns: int) -> None:
     """Whatever the way there and the way back took, and however much they differ."""
     clock = FakeClock(WALL_NS + origin_ns)
-    sent = stamp(clock)
+    sent = read_clocks(clock)
     clock.advance(there_ns)
     collector_us = clock.wall_ns() // 1_000 - ahead_us
     clock.advance(back_ns)
 
-    found = clock_offset(sent, stamp(clock), collector_us)
+    found = estimate_clock_offset(sent, read_clocks(clock), collector_us)
 
     assert found is not None
     assert abs(found.offset_us - ahead_us) <= found.error_us
     assert found.error_us <= (there_ns + back_ns) // 2_000 + 3
 
 
-@pytest.mark.parametrize("step_ns", [STEP_NS + 1, -STEP_NS - 1, -37 * S_NS])
+@pytest.mark.parametrize("step_ns", [CLOCK_STEP_THRESHOLD_NS + 1, -CLOCK_STEP_THRESHOLD_NS - 1, -37 * S_NS])
 def test_a_step_during_the_exchange_shows_nothing(step_ns: int) -> None:
     """Which of the two times was the agent's?"""
-    sent = Stamp(wall_ns=WALL_NS, monotonic_ns=0)
+    sent = ClockReading(wall_ns=WALL_NS, monotonic_ns=0)
 
-    assert clock_offset(sent, Stamp(wall_ns=WALL_NS + step_ns, monotonic_ns=0), WALL_NS // 1_000) is None
+    assert (
+        estimate_clock_offset(sent, ClockReading(wall_ns=WALL_NS + step_ns, monotonic_ns=0), WALL_NS // 1_000) is None
+    )
 
 
 def test_a_collector_that_does_not_tell_its_time_shows_nothing() -> None:
     """Version 1 of the wire."""
-    now = Stamp(wall_ns=WALL_NS, monotonic_ns=0)
+    now = ClockReading(wall_ns=WALL_NS, monotonic_ns=0)
 
-    assert clock_offset(now, now, None) is None
+    assert estimate_clock_offset(now, now, None) is None

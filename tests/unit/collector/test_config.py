@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from leadline.errors import ConfigError
-from leadline_collector.config import is_loopback, key_digest, read_config
+from leadline_collector.config import is_loopback, read_config, read_key_digest
 
 
 def test_an_option_wins_over_its_variable_and_that_over_the_default() -> None:
@@ -79,11 +79,11 @@ def test_a_short_key_is_refused(tmp_path: Path) -> None:
     """Fifteen characters are too few, sixteen are not."""
     file = tmp_path / "key"
     file.write_text("x" * 16 + "\n")
-    assert len(key_digest("--viewer-key-file", file)) == 32
+    assert len(read_key_digest("--viewer-key-file", file)) == 32
 
     file.write_text("x" * 15)
     with pytest.raises(ConfigError, match="--viewer-key-file"):
-        key_digest("--viewer-key-file", file)
+        read_key_digest("--viewer-key-file", file)
 
 
 def test_the_password_of_the_database_comes_from_a_file(tmp_path: Path) -> None:

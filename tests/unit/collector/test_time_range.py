@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leadline_collector.errors import InvalidRequestError
-from leadline_collector.time_range import SETTLE_S, period_of
+from leadline_collector.time_range import SETTLE_S, parse_time_range
 
 NOW_S = 1_795_330_000
 
@@ -15,15 +15,15 @@ NOW_S = 1_795_330_000
 @given(st.integers(NOW_S, NOW_S + 86_400))
 def test_a_relative_start_is_whole_at_every_second(now_s: int) -> None:
     """The last 24 hours have 1,440 windows, the last 28 days 40,320, whenever they are asked for."""
-    assert period_of("-24h", None, now_s).windows == 1_440
-    assert period_of("-28d", None, now_s).windows == 40_320
-    assert period_of(None, None, now_s) == period_of("-24h", "now", now_s)
+    assert parse_time_range("-24h", None, now_s).window_count == 1_440
+    assert parse_time_range("-28d", None, now_s).window_count == 40_320
+    assert parse_time_range(None, None, now_s) == parse_time_range("-24h", "now", now_s)
 
 
 @given(st.integers(NOW_S, NOW_S + 86_400))
 def test_a_minute_nobody_has_sent_yet_is_not_in_it(now_s: int) -> None:
     """The end is a whole minute that ended at least so long ago as agents need."""
-    end_s = period_of(None, "now", now_s).end_s
+    end_s = parse_time_range(None, "now", now_s).end_s
 
     assert end_s % 60 == 0
     assert SETTLE_S <= now_s - end_s < SETTLE_S + 60
@@ -40,7 +40,7 @@ def test_a_minute_nobody_has_sent_yet_is_not_in_it(now_s: int) -> None:
 )
 def test_instants_as_people_write_them(start: str, end: str) -> None:
     """ISO 8601 with a zone and epoch seconds; cut to whole minutes."""
-    period = period_of(start, end, NOW_S)
+    period = parse_time_range(start, end, NOW_S)
 
     assert (period.start_s, period.end_s) == (1_795_132_800, 1_795_219_200)
 
@@ -60,6 +60,6 @@ def test_instants_as_people_write_them(start: str, end: str) -> None:
 def test_what_is_no_period(start: str, end: str | None, said: str) -> None:
     """422 with the value."""
     with pytest.raises(InvalidRequestError) as refused:
-        period_of(start, end, NOW_S)
+        parse_time_range(start, end, NOW_S)
 
     assert said in refused.value.detail

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leadline.durations import duration_ms, duration_text
+from leadline.durations import format_duration, parse_duration_ms
 
 
 @pytest.mark.parametrize(
@@ -15,17 +15,17 @@ from leadline.durations import duration_ms, duration_text
 )
 def test_durations(text: str, ms: int) -> None:
     """A number and a unit."""
-    assert duration_ms(text) == ms
+    assert parse_duration_ms(text) == ms
 
 
 @pytest.mark.parametrize("text", ["", "10", "s", "-1s", "0s", "0.5ms", "1e3s", "10 s x", "1.2345s", "٣s", "1w"])
 def test_what_is_no_duration(text: str) -> None:
     """No unit, no number, nothing, or less than a millisecond."""
     with pytest.raises(ValueError):
-        duration_ms(text)
+        parse_duration_ms(text)
 
 
 @given(st.integers(1, 10**9))
 def test_the_text_reads_back(ms: int) -> None:
     """``duration_text`` is a right inverse."""
-    assert duration_ms(duration_text(ms)) == ms
+    assert parse_duration_ms(format_duration(ms)) == ms

@@ -16,10 +16,10 @@ from leadline.model import (
     Site,
     Target,
     Window,
+    build_window,
     check_address,
     check_name,
     us_ceil,
-    window_of,
 )
 
 
@@ -129,7 +129,7 @@ def test_windows_that_cannot_be(wrong: dict[str, Any]) -> None:
 
 def test_a_slot_nobody_speaks_of_was_not_sent() -> None:
     """``window_of`` fills what is missing; an RTT wins over a miss of the same slot."""
-    window = window_of(60, 20_000, {1: 500}, [Miss(1, Failure.TIMEOUT), Miss(2, Failure.LATE, 11_000_000)])
+    window = build_window(60, 20_000, {1: 500}, [Miss(1, Failure.TIMEOUT), Miss(2, Failure.LATE, 11_000_000)])
 
     assert window.rtt_us == (None, 500, None)
     assert window.misses == (Miss(0, Failure.NOT_SENT), Miss(2, Failure.LATE, 11_000_000))

@@ -12,17 +12,17 @@ from leadline.limits.catalogue import Comparison
 from leadline.model import Site
 from leadline.propagation import (
     GLASS_INDEX,
-    LIGHT_M_PER_S,
+    SPEED_OF_LIGHT_M_PER_S,
     VACUUM_INDEX,
-    Floors,
+    Feasibility,
     Plausibility,
-    Reach,
-    distance_km,
-    floors,
-    measured_minimum,
-    physics,
-    reach_km,
-    round_trip_ns,
+    PropagationDelay,
+    check_feasibility,
+    check_plausibility,
+    compute_propagation_delay,
+    geodesic_distance_km,
+    reachable_distance_km,
+    round_trip_delay_ns,
 )
 
 CITIES = {
@@ -89,15 +89,17 @@ def site(name: str, uncertainty_km: float = 0.0) -> Site:
     return Site(name=name, latitude_deg=latitude, longitude_deg=longitude, uncertainty_km=uncertainty_km)
 
 
-def floors_of(vacuum_ns: int, glass_ns: int) -> Floors:
-    return Floors(distance_km=1.0, distance_low_km=1.0, vacuum_ns=vacuum_ns, glass_ns=glass_ns, glass_index=GLASS_INDEX)
+def floors_of(vacuum_ns: int, glass_ns: int) -> PropagationDelay:
+    return PropagationDelay(
+        distance_km=1.0, distance_low_km=1.0, vacuum_ns=vacuum_ns, glass_ns=glass_ns, glass_index=GLASS_INDEX
+    )
 
 
 class TestFloors:
     @pytest.mark.parametrize(("a", "b", "km", "vacuum_ms", "glass_ms"), PAIRS)
     def test_city_pairs(self, a: str, b: str, km: float, vacuum_ms: float, glass_ms: float) -> None:
         """Distances agree with the table to a metre, floors to its last digit."""
-        pair = floors(site(a), site(b))
+        pair = compute_propagation_delay(site(a), site(b))
 
         assert pair.distance_km == pytest.approx(km, abs=0.001)
         assert pair.vacuum_ns / 1e6 == pytest.approx(vacuum_ms, abs=0.0051)
@@ -109,41 +111,41 @@ class TestFloors:
         north = Site(name="north", latitude_deg=1, longitude_deg=0)
         east = Site(name="east", latitude_deg=0, longitude_deg=1)
 
-        assert distance_km(origin, north) == pytest.approx(110.574, abs=0.001)
-        assert distance_km(origin, east) == pytest.approx(111.319, abs=0.001)
+        assert geodesic_distance_km(origin, north) == pytest.approx(110.574, abs=0.001)
+        assert geodesic_distance_km(origin, east) == pytest.approx(111.319, abs=0.001)
 
     @pytest.mark.parametrize(
         ("index", "us_per_km"), [(VACUUM_INDEX, 6.6713), (GLASS_INDEX, 9.7934), (Fraction("1.4682"), 9.7948)]
     )
     def test_microseconds_per_kilometre(self, index: Fraction, us_per_km: float) -> None:
         """The round trip over one kilometre is the textbook figure of the medium."""
-        assert round_trip_ns(1.0, index) / 1e3 == pytest.approx(us_per_km, abs=0.001)
+        assert round_trip_delay_ns(1.0, index) / 1e3 == pytest.approx(us_per_km, abs=0.001)
 
     @given(st.floats(0, 20_100), st.sampled_from([VACUUM_INDEX, GLASS_INDEX]))
     def test_a_floor_is_rounded_down(self, km: float, index: Fraction) -> None:
         """The floor is at most the exact time, and less than a nanosecond below it."""
-        exact_ns = 2 * Fraction(km) * 1_000 * index * 10**9 / LIGHT_M_PER_S
+        exact_ns = 2 * Fraction(km) * 1_000 * index * 10**9 / SPEED_OF_LIGHT_M_PER_S
 
-        assert 0 <= exact_ns - round_trip_ns(km, index) < 1
+        assert 0 <= exact_ns - round_trip_delay_ns(km, index) < 1
 
     def test_uncertainty_of_both_sites_comes_off(self) -> None:
         """The floor is for the nearest two places the sites could be."""
-        pair = floors(site("frankfurt", 10), site("zurich", 5))
+        pair = compute_propagation_delay(site("frankfurt", 10), site("zurich", 5))
 
         assert pair.distance_km - pair.distance_low_km == pytest.approx(15)
-        assert pair.glass_ns < floors(site("frankfurt"), site("zurich")).glass_ns
+        assert pair.glass_ns < compute_propagation_delay(site("frankfurt"), site("zurich")).glass_ns
 
     def test_sites_within_their_uncertainty_have_no_floor(self) -> None:
         """Two places that could be the same one have a floor of 0 and no longest route."""
-        pair = floors(site("frankfurt", 200), site("zurich", 200))
+        pair = compute_propagation_delay(site("frankfurt", 200), site("zurich", 200))
 
         assert (pair.distance_low_km, pair.vacuum_ns, pair.glass_ns) == (0.0, 0, 0)
-        assert physics(pair, 5_000, Comparison.LESS_EQUAL).route_factor_max is None
+        assert check_feasibility(pair, 5_000, Comparison.LESS_EQUAL).route_factor_max is None
 
     @given(SITES, SITES)
     def test_direction_does_not_matter(self, a: Site, b: Site) -> None:
         """Swapping the sites changes no digit of the geodesic and no nanosecond of a floor."""
-        assert floors(a, b) == floors(b, a)
+        assert compute_propagation_delay(a, b) == compute_propagation_delay(b, a)
 
     @pytest.mark.parametrize(("a", "b", "metres"), GEODESICS)
     def test_published_geodesics(self, a: tuple[float, float], b: tuple[float, float], metres: str) -> None:
@@ -151,7 +153,7 @@ class TestFloors:
         places = [Site(name="place", latitude_deg=latitude, longitude_deg=longitude) for latitude, longitude in (a, b)]
         digits = len(metres.partition(".")[2])
 
-        assert f"{distance_km(*places) * 1_000:.{digits}f}" == metres
+        assert f"{geodesic_distance_km(*places) * 1_000:.{digits}f}" == metres
 
 
 class TestReach:
@@ -160,28 +162,31 @@ class TestReach:
     )
     def test_reach_of_a_limit(self, index: Fraction, km: tuple[float, float, float]) -> None:
         """5, 10 and 150 ms reach as far as the table says."""
-        assert [reach_km(limit_us, index=index) for limit_us in LIMITS_US] == pytest.approx(km, abs=0.5)
+        assert [reachable_distance_km(limit_us, index=index) for limit_us in LIMITS_US] == pytest.approx(km, abs=0.5)
 
     @pytest.mark.parametrize(("factor", "km"), [(1.3, 392.7), (1.5, 340.4), (2.1, 243.1)])
     def test_a_route_factor_shortens_the_reach(self, factor: float, km: float) -> None:
         """A route that is longer than the line reaches a place that is nearer."""
-        assert reach_km(5_000, route_factor=factor) == pytest.approx(km, abs=0.05)
+        assert reachable_distance_km(5_000, route_factor=factor) == pytest.approx(km, abs=0.05)
 
     @pytest.mark.parametrize(
         ("a", "b", "limit_us", "reach"),
         [
-            ("frankfurt", "zurich", 5_000, Reach.POSSIBLE),
-            ("zurich", "vienna", 5_000, Reach.IMPOSSIBLE_ON_GLASS_FIBRE),
-            ("zurich", "vienna", 10_000, Reach.POSSIBLE),
-            ("chicago", "new-york", 10_000, Reach.IMPOSSIBLE_ON_GLASS_FIBRE),
-            ("vienna", "dublin", 10_000, Reach.IMPOSSIBLE),
-            ("london", "new-york", 150_000, Reach.POSSIBLE),
-            ("london", "sydney", 150_000, Reach.IMPOSSIBLE_ON_GLASS_FIBRE),
+            ("frankfurt", "zurich", 5_000, Feasibility.POSSIBLE),
+            ("zurich", "vienna", 5_000, Feasibility.IMPOSSIBLE_ON_GLASS_FIBRE),
+            ("zurich", "vienna", 10_000, Feasibility.POSSIBLE),
+            ("chicago", "new-york", 10_000, Feasibility.IMPOSSIBLE_ON_GLASS_FIBRE),
+            ("vienna", "dublin", 10_000, Feasibility.IMPOSSIBLE),
+            ("london", "new-york", 150_000, Feasibility.POSSIBLE),
+            ("london", "sydney", 150_000, Feasibility.IMPOSSIBLE_ON_GLASS_FIBRE),
         ],
     )
-    def test_what_light_allows(self, a: str, b: str, limit_us: int, reach: Reach) -> None:
+    def test_what_light_allows(self, a: str, b: str, limit_us: int, reach: Feasibility) -> None:
         """The verdict of physics is that of the table."""
-        assert physics(floors(site(a), site(b)), limit_us, Comparison.LESS_EQUAL).reach is reach
+        assert (
+            check_feasibility(compute_propagation_delay(site(a), site(b)), limit_us, Comparison.LESS_EQUAL).feasibility
+            is reach
+        )
 
     @pytest.mark.parametrize(
         ("a", "b", "limit_us", "factor"),
@@ -196,27 +201,30 @@ class TestReach:
     )
     def test_the_longest_route(self, a: str, b: str, limit_us: int, factor: float) -> None:
         """How many times the straight line a route may be long and still meet the limit."""
-        result = physics(floors(site(a), site(b)), limit_us, Comparison.LESS_EQUAL)
+        result = check_feasibility(compute_propagation_delay(site(a), site(b)), limit_us, Comparison.LESS_EQUAL)
 
         assert result.route_factor_max == pytest.approx(factor, abs=0.005)
 
     @pytest.mark.parametrize(
         ("comparison", "reach"),
-        [(Comparison.LESS_EQUAL, Reach.POSSIBLE), (Comparison.LESS, Reach.IMPOSSIBLE_ON_GLASS_FIBRE)],
+        [(Comparison.LESS_EQUAL, Feasibility.POSSIBLE), (Comparison.LESS, Feasibility.IMPOSSIBLE_ON_GLASS_FIBRE)],
     )
-    def test_at_equality_the_comparison_decides(self, comparison: Comparison, reach: Reach) -> None:
+    def test_at_equality_the_comparison_decides(self, comparison: Comparison, reach: Feasibility) -> None:
         """A floor of exactly the limit is possible for ``<=`` and not for ``<``."""
-        assert physics(floors_of(4_000_000, 5_000_000), 5_000, comparison).reach is reach
+        assert check_feasibility(floors_of(4_000_000, 5_000_000), 5_000, comparison).feasibility is reach
 
     def test_one_nanosecond_over_the_limit_is_impossible(self) -> None:
         """The vacuum's floor is compared in nanoseconds."""
-        assert physics(floors_of(5_000_001, 7_000_000), 5_000, Comparison.LESS_EQUAL).reach is Reach.IMPOSSIBLE
+        assert (
+            check_feasibility(floors_of(5_000_001, 7_000_000), 5_000, Comparison.LESS_EQUAL).feasibility
+            is Feasibility.IMPOSSIBLE
+        )
 
     def test_another_fibre_reaches_another_distance(self) -> None:
         """The index given for the floors is the one the reach is computed with."""
-        pair = floors(site("frankfurt"), site("zurich"), index=Fraction("1.5"))
+        pair = compute_propagation_delay(site("frankfurt"), site("zurich"), index=Fraction("1.5"))
 
-        assert physics(pair, 5_000, Comparison.LESS_EQUAL).reach_km == pytest.approx(499.7, abs=0.05)
+        assert check_feasibility(pair, 5_000, Comparison.LESS_EQUAL).reachable_km == pytest.approx(499.7, abs=0.05)
 
 
 class TestMeasuredMinimum:
@@ -231,15 +239,15 @@ class TestMeasuredMinimum:
     )
     def test_faster_than_light_is_invalid(self, rtt_us: int, plausibility: Plausibility) -> None:
         """Below the vacuum's floor something is wrong, below that of glass something is unusual."""
-        assert measured_minimum(floors_of(4_000_000, 5_000_000), rtt_us).plausibility is plausibility
+        assert check_plausibility(floors_of(4_000_000, 5_000_000), rtt_us).plausibility is plausibility
 
     def test_inflation_and_longest_fibre(self) -> None:
         """6 ms between Frankfurt and Zurich is twice the floor, and at most 613 km of fibre."""
-        result = measured_minimum(floors(site("frankfurt"), site("zurich")), 6_000)
+        result = check_plausibility(compute_propagation_delay(site("frankfurt"), site("zurich")), 6_000)
 
         assert result.inflation == pytest.approx(2.01, abs=0.005)
         assert result.fibre_km_max == pytest.approx(612.7, abs=0.1)
 
     def test_no_inflation_at_no_distance(self) -> None:
         """A ratio to nothing is None."""
-        assert measured_minimum(floors_of(0, 0), 100).inflation is None
+        assert check_plausibility(floors_of(0, 0), 100).inflation is None

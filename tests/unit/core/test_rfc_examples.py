@@ -15,23 +15,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leadline.evaluation import Criterion, Measure, State, window_judgement
+from leadline.evaluation import Criterion, State, WindowStatistic, evaluate_window
 from leadline.limits.catalogue import Comparison
 from leadline.model import TIMEOUT_MS_MAX, ErrorBound, Failure, ProbeSettings, us_ceil
-from leadline.statistics import WindowStats, interarrival_jitter_us, mean_step_us, nearest_rank, statistics
-from leadline_agent.probe.results import Outcome
-from tests.support.fake_probe_socket import MS, Bench, Fate, aim
+from leadline.statistics import WindowStats, compute_stats, interarrival_jitter_us, mean_step_us, nearest_rank
+from leadline_agent.probe.results import ProbeResult
+from tests.support.fake_probe_socket import MS, Fate, ProberHarness, build_probe_target
 
 #: A slot: an RTT in microseconds, or the reason why there is none.
 Slot = int | Failure
 LOST, LATE, NOT_SENT = Failure.TIMEOUT, Failure.LATE, Failure.NOT_SENT
 MS_US = 1_000
 RTTS = st.lists(st.integers(0, 60_000_000), min_size=2, max_size=120)
-AT_MOST_5_MS = Criterion(limit_id="at-most-5-ms", measure=Measure.P95, comparison=Comparison.LESS_EQUAL, limit_us=5_000)
+AT_MOST_5_MS = Criterion(
+    limit_id="at-most-5-ms", statistic=WindowStatistic.P95, comparison=Comparison.LESS_EQUAL, limit_us=5_000
+)
 
 
 def stats_of(slots: Sequence[Slot]) -> WindowStats:
-    return statistics(
+    return compute_stats(
         [slot if not isinstance(slot, Failure) else None for slot in slots],
         [slot for slot in slots if isinstance(slot, Failure)],
     )
@@ -186,13 +188,15 @@ class TestRfc3550:
         assert -Fraction(1, 2) <= exact - found <= Fraction(3, 2)
 
 
-def measured(delays_ms: Sequence[int | None], *, timeout_ms: int) -> tuple[WindowStats, list[Outcome]]:
+def measured(delays_ms: Sequence[int | None], *, timeout_ms: int) -> tuple[WindowStats, list[ProbeResult]]:
     """The statistics of an engine whose replies take these times, and its outcomes in order of schedule."""
     fates = [Fate() if delay is None else Fate(replies_ns=(delay * MS,)) for delay in delays_ms]
-    outcomes = Bench(lambda index: fates[index]).finish([aim(slots=len(fates), timeout_ms=timeout_ms)])
+    outcomes = ProberHarness(lambda index: fates[index]).run_targets(
+        [build_probe_target(slots=len(fates), timeout_ms=timeout_ms)]
+    )
     ordered = sorted(outcomes, key=lambda outcome: outcome.slot)
     rtts_us = [None if outcome.rtt_ns is None else us_ceil(outcome.rtt_ns) for outcome in ordered]
-    return statistics(rtts_us, [o.failure for o in ordered if o.failure is not None]), ordered
+    return compute_stats(rtts_us, [o.failure for o in ordered if o.failure is not None]), ordered
 
 
 class TestRfc6673:
@@ -246,7 +250,7 @@ class TestRfc6703:
         """Whether a window is good does not depend on Tmax: replies over the limit may as well count as lost."""
         cut = [slot if isinstance(slot, int) and slot <= AT_MOST_5_MS.limit_us else LOST for slot in slots]
 
-        states = [window_judgement(stats_of(window), AT_MOST_5_MS).pessimistic for window in (slots, cut)]
+        states = [evaluate_window(stats_of(window), AT_MOST_5_MS).worst_case for window in (slots, cut)]
 
         assert (states[0] is State.GOOD) == (states[1] is State.GOOD)
 
@@ -271,8 +275,8 @@ LIMIT = NormalDist(AT_MOST_5_MS.limit_us, STANDARD_UNCERTAINTY_US)
 
 def readings(rtt_us: int, error_us: int) -> tuple[State, State]:
     """A window of nothing but this RTT: pessimistic and optimistic."""
-    found = window_judgement(stats_of([rtt_us] * 60), AT_MOST_5_MS, ErrorBound(p50_us=0, p99_us=error_us))
-    return found.pessimistic, found.optimistic
+    found = evaluate_window(stats_of([rtt_us] * 60), AT_MOST_5_MS, ErrorBound(p50_us=0, p99_us=error_us))
+    return found.worst_case, found.best_case
 
 
 class TestJcgm106:

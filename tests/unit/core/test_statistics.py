@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leadline.model import Failure
-from leadline.statistics import P99, WindowStats, mean_step_us, nearest_rank, statistics
+from leadline.statistics import P99, WindowStats, compute_stats, mean_step_us, nearest_rank
 
 LOST, NOT_SENT = Failure.TIMEOUT, Failure.NOT_SENT
 #: A slot: an RTT, or the reason why there is none.
@@ -20,7 +20,7 @@ SLOTS = st.lists(st.one_of(st.integers(0, 60_000_000), st.sampled_from(list(Fail
 
 
 def stats_of(slots: Sequence[int | Failure]) -> WindowStats:
-    return statistics(
+    return compute_stats(
         [slot if not isinstance(slot, Failure) else None for slot in slots],
         [slot for slot in slots if isinstance(slot, Failure)],
     )

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from leadline_verdict.binomial import (
+    additional_probes_needed,
     clopper_pearson,
-    count_at_least,
-    count_at_most,
-    probes_still_needed,
+    poisson_lower_bound,
+    poisson_upper_bound,
     trials_needed,
 )
 
@@ -107,19 +107,19 @@ def test_what_no_number_of_trials_shows(ratio: float, failures: int) -> None:
 
 def test_probes_still_needed() -> None:
     """What was sent counts, each loss makes it longer, and nothing is needed any more once it is shown."""
-    assert probes_still_needed(0, 0, 0.001) == 2_995
-    assert probes_still_needed(2_000, 0, 0.001) == 995
-    assert probes_still_needed(2_000, 1, 0.001) == 4_742 - 2_000
-    assert probes_still_needed(2_994, 0, 0.001) == 1
-    assert probes_still_needed(2_995, 0, 0.001) == 0
+    assert additional_probes_needed(0, 0, 0.001) == 2_995
+    assert additional_probes_needed(2_000, 0, 0.001) == 995
+    assert additional_probes_needed(2_000, 1, 0.001) == 4_742 - 2_000
+    assert additional_probes_needed(2_994, 0, 0.001) == 1
+    assert additional_probes_needed(2_995, 0, 0.001) == 0
     with pytest.raises(ValueError, match="cannot be lost"):
-        probes_still_needed(1, 2, 0.001)
+        additional_probes_needed(1, 2, 0.001)
 
 
 def test_poisson_bounds_are_chi_squared() -> None:
     """Garwood's bounds on a count, by their textbook form."""
     for count in range(1, 6):
-        assert count_at_most(count, 0.95) == pytest.approx(stats.chi2.ppf(0.95, 2 * count + 2) / 2)
-        assert count_at_least(count, 0.95) == pytest.approx(stats.chi2.ppf(0.05, 2 * count) / 2)
-    assert count_at_most(0, 0.95) == pytest.approx(-log(0.05))
-    assert count_at_least(0, 0.95) == 0.0
+        assert poisson_upper_bound(count, 0.95) == pytest.approx(stats.chi2.ppf(0.95, 2 * count + 2) / 2)
+        assert poisson_lower_bound(count, 0.95) == pytest.approx(stats.chi2.ppf(0.05, 2 * count) / 2)
+    assert poisson_upper_bound(0, 0.95) == pytest.approx(-log(0.05))
+    assert poisson_lower_bound(0, 0.95) == 0.0

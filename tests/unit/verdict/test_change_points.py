@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from leadline_verdict.change_points import Segment, candidates, five_minute_minima, segments
-from leadline_verdict.series import NONE, IntColumn
+from leadline_verdict.change_points import ChangePointSegment, compute_bin_minima, detect_segments, find_candidates
+from leadline_verdict.series import MISSING, IntColumn
 
 #: 28 days of 5-minute bins.
 BINS = 8_064
@@ -30,7 +30,7 @@ def windows(bins: NDArray[np.float64]) -> IntColumn:
     return column
 
 
-def steps(found: tuple[Segment, ...]) -> list[int]:
+def steps(found: tuple[ChangePointSegment, ...]) -> list[int]:
     """The bins at which something changed."""
     return [segment.start // 5 for segment in found[1:]]
 
@@ -39,7 +39,7 @@ def steps(found: tuple[Segment, ...]) -> list[int]:
 def test_noise_has_no_change_point(rho: float, seeds: int) -> None:
     """Neither white noise nor noise that hangs together is taken for a route change."""
     for seed in range(seeds):
-        assert steps(segments(windows(BASE_US + noise(seed, rho)))) == []
+        assert steps(detect_segments(windows(BASE_US + noise(seed, rho)))) == []
 
 
 @pytest.mark.parametrize(("rho", "seeds"), [(0.0, 1), (0.5, 5), (0.9, 5), (0.95, 5)])
@@ -50,7 +50,7 @@ def test_every_step_is_found_at_its_bin(rho: float, seeds: int) -> None:
         path[3_000:] += 200
         path[5_000:5_048] += 500
 
-        found = segments(windows(path))
+        found = detect_segments(windows(path))
 
         assert steps(found) == [3_000, 5_000, 5_048]
         changes = [segment.change_us for segment in found[1:]]
@@ -60,8 +60,8 @@ def test_every_step_is_found_at_its_bin(rho: float, seeds: int) -> None:
 
 def test_the_penalty_is_right_for_white_noise_only() -> None:
     """The fit alone finds nothing in white noise and dozens of points in noise that hangs together: hence the merge."""
-    assert candidates(np.rint(BASE_US + noise(1, 0.0))) == []
-    assert 24 < len(candidates(np.rint(BASE_US + noise(1, 0.9)))) < 600
+    assert find_candidates(np.rint(BASE_US + noise(1, 0.0))) == []
+    assert 24 < len(find_candidates(np.rint(BASE_US + noise(1, 0.9)))) < 600
 
 
 def test_a_short_small_step_is_found() -> None:
@@ -69,7 +69,7 @@ def test_a_short_small_step_is_found() -> None:
     path = BASE_US + noise(3, 0.0, bins=2_000)
     path[1_000:1_006] += 200
 
-    assert steps(segments(windows(path))) == [1_000, 1_006]
+    assert steps(detect_segments(windows(path))) == [1_000, 1_006]
 
 
 def test_a_route_has_to_hold_for_half_an_hour() -> None:
@@ -78,19 +78,19 @@ def test_a_route_has_to_hold_for_half_an_hour() -> None:
     held[200:206] = 9_000
     passed[200:205] = 9_000
 
-    assert steps(segments(windows(held))) == [200, 206]
-    assert steps(segments(windows(passed))) != [200, 205]
+    assert steps(detect_segments(windows(held))) == [200, 206]
+    assert steps(detect_segments(windows(passed))) != [200, 205]
 
 
 def test_a_step_of_a_tenth_of_a_millisecond_counts() -> None:
     """0.1 ms is a step, 0.099 ms is none."""
     for step, found in ((100, [50]), (99, [])):
-        assert found == steps(segments(windows(np.repeat([5_000.0, 5_000.0 + step], 50))))
+        assert found == steps(detect_segments(windows(np.repeat([5_000.0, 5_000.0 + step], 50))))
 
 
 def test_the_smallest_step_is_merged_first() -> None:
     """80 and 90 µs: the pair 80 µs apart becomes one of 5,040, and the third is 130 above it and stays."""
-    found = segments(windows(np.repeat([5_000.0, 5_080.0, 5_170.0], 100)))
+    found = detect_segments(windows(np.repeat([5_000.0, 5_080.0, 5_170.0], 100)))
 
     assert steps(found) == [200]
     assert [segment.median_us for segment in found] == [5_040.0, 5_170.0]
@@ -99,7 +99,7 @@ def test_the_smallest_step_is_merged_first() -> None:
 
 def test_segments_cover_the_period() -> None:
     """From the first window to the last, each starting where the one before ends."""
-    found = segments(windows(np.repeat([5_000.0, 6_000.0], 100)))
+    found = detect_segments(windows(np.repeat([5_000.0, 6_000.0], 100)))
 
     assert [(segment.start, segment.end) for segment in found] == [(0, 500), (500, 1_000)]
     assert [slice(0, 500), slice(500, 1_000)] == [segment.windows for segment in found]
@@ -108,17 +108,17 @@ def test_segments_cover_the_period() -> None:
 def test_missing_bins_keep_their_place() -> None:
     """With two hours missing before it, a step is still found at its bin."""
     column = windows(np.repeat([5_000.0, 6_000.0], 100))
-    column[200:320] = NONE
+    column[200:320] = MISSING
 
-    assert steps(segments(column)) == [100]
+    assert steps(detect_segments(column)) == [100]
 
 
 def test_a_change_inside_a_hole_is_put_at_its_end() -> None:
     """Nobody saw when it happened: the first reply after it is the first of the new route."""
     column = windows(np.repeat([5_000.0, 6_000.0], 100))
-    column[450:600] = NONE
+    column[450:600] = MISSING
 
-    found = segments(column)
+    found = detect_segments(column)
 
     assert [(segment.start, segment.end) for segment in found] == [(0, 600), (600, 1_000)]
 
@@ -126,30 +126,30 @@ def test_a_change_inside_a_hole_is_put_at_its_end() -> None:
 def test_holes_at_both_ends_belong_to_the_nearest_segment() -> None:
     """The first segment starts with the period, the last ends with it."""
     column = windows(np.repeat([5_000.0, 6_000.0], 100))
-    column[:70] = column[-70:] = NONE
+    column[:70] = column[-70:] = MISSING
 
-    assert [(segment.start, segment.end) for segment in segments(column)] == [(0, 500), (500, 1_000)]
+    assert [(segment.start, segment.end) for segment in detect_segments(column)] == [(0, 500), (500, 1_000)]
 
 
 def test_a_period_without_a_reply_has_no_segment() -> None:
     """Nor has an empty one."""
-    assert segments(np.full(1_440, NONE, dtype=np.int32)) == ()
-    assert segments(np.zeros(0, dtype=np.int32)) == ()
+    assert detect_segments(np.full(1_440, MISSING, dtype=np.int32)) == ()
+    assert detect_segments(np.zeros(0, dtype=np.int32)) == ()
 
 
 def test_a_short_period_is_one_segment() -> None:
     """Eleven bins cannot hold two routes of half an hour each; twelve can."""
     path = np.repeat([5_000.0, 9_000.0], 6)
 
-    assert steps(segments(windows(path[1:]))) == []
-    assert steps(segments(windows(path))) == [6]
+    assert steps(detect_segments(windows(path[1:]))) == []
+    assert steps(detect_segments(windows(path))) == [6]
 
 
 def test_minima_of_five_windows() -> None:
     """The smallest of those that have one, none where none has; the rest at the end is a bin."""
-    column = np.array([5, NONE, 3, 9, NONE, *[NONE] * 5, 8, 7], dtype=np.int32)
+    column = np.array([5, MISSING, 3, 9, MISSING, *[MISSING] * 5, 8, 7], dtype=np.int32)
 
-    assert five_minute_minima(column).tolist() == [3, NONE, 7]
+    assert compute_bin_minima(column).tolist() == [3, MISSING, 7]
 
 
 @pytest.mark.parametrize(
@@ -164,4 +164,4 @@ def test_minima_of_five_windows() -> None:
 )
 def test_whole_days_of_a_segment(start: int, end: int, days: slice | None) -> None:
     """What lies inside it from midnight to midnight, for intervals by day."""
-    assert days == Segment(start=start, end=end, median_us=1.0, change_us=None).whole_days()
+    assert days == ChangePointSegment(start=start, end=end, median_us=1.0, change_us=None).whole_days()

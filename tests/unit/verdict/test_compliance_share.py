@@ -10,31 +10,31 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from leadline.evaluation import Tally
-from leadline_verdict.binomial import clopper_pearson, count_at_most
+from leadline.evaluation import WindowStateCounts
+from leadline_verdict.binomial import clopper_pearson, poisson_upper_bound
 from leadline_verdict.compliance_share import (
-    Counted,
-    Rule,
-    Seen,
-    episode_bound,
+    CountedState,
+    IntervalMethod,
+    PeriodObservation,
+    compute_episode_bounds,
+    compute_share_interval,
+    count_state_codes,
     korn_graubard,
-    seen,
-    share_interval,
-    tally,
+    observe_period,
 )
-from leadline_verdict.episodes import Counts
-from leadline_verdict.states import BAD, GOOD, UNAVAILABLE, UNKNOWN, Minutes
+from leadline_verdict.episodes import IntArray
+from leadline_verdict.states import BAD, GOOD, UNAVAILABLE, UNKNOWN, MinuteMask
 
 DAY = 1_440
 #: Mid-day windows: no episode touches a midnight, so days can change places.
 NOON = 720
 
 
-def clean(days: int) -> Minutes:
+def clean(days: int) -> MinuteMask:
     return np.ones(days * DAY, dtype=np.bool_)
 
 
-def with_episodes(days: int, *lengths: int) -> Minutes:
+def with_episodes(days: int, *lengths: int) -> MinuteMask:
     """Good but for one episode at noon of each of the first days."""
     good = clean(days)
     for day, length in enumerate(lengths):
@@ -42,13 +42,13 @@ def with_episodes(days: int, *lengths: int) -> Minutes:
     return good
 
 
-def column(values: list[int]) -> Counts:
+def column(values: list[int]) -> IntArray:
     return np.array(values, dtype=np.int64)
 
 
-def by_day(bad: list[int], windows: int = DAY) -> Seen:
+def by_day(bad: list[int], windows: int = DAY) -> PeriodObservation:
     """Days with so many bad windows, many episodes."""
-    return Seen(
+    return PeriodObservation(
         good_by_day=windows - column(bad),
         windows_by_day=np.full(len(bad), windows, dtype=np.int64),
         bad_spans=column([1, 1, 1]),
@@ -58,11 +58,15 @@ def by_day(bad: list[int], windows: int = DAY) -> Seen:
 
 def test_the_worked_example() -> None:
     """28 days with 60, 60 and 14 bad minutes: 0.98900 to 0.99950, so neither beyond nor within 99.5 %."""
-    interval = share_interval(seen(with_episodes(28, 60, 60, 14)))
+    interval = compute_share_interval(observe_period(with_episodes(28, 60, 60, 14)))
 
-    assert (interval.rule, interval.counted, interval.k) == (Rule.KORN_GRAUBARD, Counted.BAD, 3)
+    assert (interval.method, interval.counted_state, interval.episodes) == (
+        IntervalMethod.KORN_GRAUBARD,
+        CountedState.BAD,
+        3,
+    )
     assert (round(interval.share, 6), round(interval.low, 5), round(interval.high, 5)) == (0.996677, 0.98900, 0.99950)
-    assert (interval.days, interval.windows, interval.unseen_windows) == (28, 40_320, None)
+    assert (interval.days, interval.windows, interval.unseen_outage_windows) == (28, 40_320, None)
     assert interval.mean_length == pytest.approx(134 / 3)
     assert interval.low < 0.995 <= interval.high
 
@@ -136,14 +140,14 @@ def test_a_day_without_windows_is_no_cluster() -> None:
 @pytest.mark.parametrize(("days", "demonstrated"), [(14, 0.99554), (28, 0.99777), (63, 0.99901)])
 def test_what_days_without_an_episode_demonstrate(days: int, demonstrated: float) -> None:
     """1 - 2.996 * 30 / N: the share that is shown when nothing bad was ever seen."""
-    interval = share_interval(seen(clean(days)))
+    interval = compute_share_interval(observe_period(clean(days)))
 
     assert (
-        interval.rule,
-        interval.k,
+        interval.method,
+        interval.episodes,
         interval.mean_length,
-        interval.unseen_windows,
-    ) == (Rule.EPISODE_BOUND, 0, None, 30)
+        interval.unseen_outage_windows,
+    ) == (IntervalMethod.EPISODE_BOUND, 0, None, 30)
     assert demonstrated == round(interval.low, 5)
     assert (interval.high, interval.share) == (1.0, 1.0)
 
@@ -151,15 +155,15 @@ def test_what_days_without_an_episode_demonstrate(days: int, demonstrated: float
 @pytest.mark.parametrize(("lengths", "demonstrated"), [((30,), 0.99647), ((10,), 0.99647), ((30, 30), 0.99532)])
 def test_what_is_demonstrated_after_one_and_two_episodes(lengths: tuple[int, ...], demonstrated: float) -> None:
     """99.647 % after one episode of at most 30 minutes in 28 days, 99.532 % after two."""
-    interval = share_interval(seen(with_episodes(28, *lengths)))
+    interval = compute_share_interval(observe_period(with_episodes(28, *lengths)))
 
-    assert (Rule.EPISODE_BOUND, len(lengths)) == (interval.rule, interval.k)
+    assert (IntervalMethod.EPISODE_BOUND, len(lengths)) == (interval.method, interval.episodes)
     assert demonstrated == round(interval.low, 5)
 
 
 def test_a_long_episode_counts_with_its_length() -> None:
     """An outage of 3 h in 28 days leaves 97.88 %, and the upper bound is that of the events, not of the minutes."""
-    interval = share_interval(seen(with_episodes(28, 180)))
+    interval = compute_share_interval(observe_period(with_episodes(28, 180)))
 
     assert round(interval.low, 4) == 0.9788
     assert interval.high == pytest.approx(1 - stats.chi2.ppf(0.05, 2) / 2 * 180 / 40_320)
@@ -180,63 +184,67 @@ def test_a_long_episode_counts_with_its_length() -> None:
 )
 def test_days_without_violations(target: float, unseen: int, days: float) -> None:
     """How long nothing bad may happen until a target is shown, for both spans of an unseen episode."""
-    needed = count_at_most(0, 0.95) * unseen / (1 - target) / DAY
+    needed = poisson_upper_bound(0, 0.95) * unseen / (1 - target) / DAY
 
     assert days == round(needed, 1 if days < 100 else 0)
-    assert episode_bound(column([]), round(needed * DAY) + 1, unseen)[1] <= 1 - target
-    assert episode_bound(column([]), round(needed * DAY) - 1, unseen)[1] > 1 - target
+    assert compute_episode_bounds(column([]), round(needed * DAY) + 1, unseen)[1] <= 1 - target
+    assert compute_episode_bounds(column([]), round(needed * DAY) - 1, unseen)[1] > 1 - target
 
 
 def test_the_unseen_span_is_a_parameter() -> None:
     """m0 of 15, 30 and 60 windows: the sensitivity row of every claim."""
-    lows = [share_interval(seen(clean(28)), unseen_windows=m0).low for m0 in (15, 30, 60)]
+    lows = [compute_share_interval(observe_period(clean(28)), unseen_outage_windows=m0).low for m0 in (15, 30, 60)]
 
     assert lows == pytest.approx([1 - 2.995732 * m0 / 40_320 for m0 in (15, 30, 60)])
 
 
 def test_three_episodes_are_judged_by_days() -> None:
     """Two are counted, three leave it to the days."""
-    rules = [share_interval(seen(with_episodes(28, *[5] * k))).rule for k in (2, 3)]
+    rules = [compute_share_interval(observe_period(with_episodes(28, *[5] * k))).method for k in (2, 3)]
 
-    assert rules == [Rule.EPISODE_BOUND, Rule.KORN_GRAUBARD]
+    assert rules == [IntervalMethod.EPISODE_BOUND, IntervalMethod.KORN_GRAUBARD]
 
 
 def test_a_path_that_is_never_good() -> None:
     """The good windows are the rarer: none seen, so fewer than 2.996 * 30 / N of them."""
-    interval = share_interval(seen(~clean(28)))
+    interval = compute_share_interval(observe_period(~clean(28)))
 
-    assert (interval.counted, interval.rule, interval.k) == (Counted.GOOD, Rule.EPISODE_BOUND, 0)
+    assert (interval.counted_state, interval.method, interval.episodes) == (
+        CountedState.GOOD,
+        IntervalMethod.EPISODE_BOUND,
+        0,
+    )
     assert (interval.low, round(interval.high, 5)) == (0.0, 0.00223)
 
 
 def test_a_path_that_was_good_once() -> None:
     """The mirror image of a path that was bad once."""
     once_bad, once_good = with_episodes(28, 90), ~with_episodes(28, 90)
-    bad, good = share_interval(seen(once_bad)), share_interval(seen(once_good))
+    bad, good = compute_share_interval(observe_period(once_bad)), compute_share_interval(observe_period(once_good))
 
-    assert (bad.counted, good.counted) == (Counted.BAD, Counted.GOOD)
+    assert (bad.counted_state, good.counted_state) == (CountedState.BAD, CountedState.GOOD)
     assert (good.low, good.high) == pytest.approx((1 - bad.high, 1 - bad.low))
 
 
 def test_many_bad_episodes_do_not_matter_where_good_is_rarer() -> None:
     """A path that is good twice is judged by these two episodes, however often it is bad."""
-    interval = share_interval(seen(~with_episodes(28, 400, 400)))
+    interval = compute_share_interval(observe_period(~with_episodes(28, 400, 400)))
 
-    assert (interval.counted, interval.k, interval.mean_length) == (Counted.GOOD, 2, 400.0)
+    assert (interval.counted_state, interval.episodes, interval.mean_length) == (CountedState.GOOD, 2, 400.0)
 
 
 def test_at_exactly_one_half_the_bad_ones_are_counted() -> None:
     """Only below one half the roles change."""
     half = np.concatenate([clean(1), ~clean(1)])
 
-    assert Counted.BAD is share_interval(seen(half)).counted
+    assert CountedState.BAD is compute_share_interval(observe_period(half)).counted_state
 
 
 def test_no_bound_leaves_zero_to_one() -> None:
     """A single episode of half the period gives 0 and not less."""
     half = np.concatenate([clean(1), ~clean(1)])
 
-    assert share_interval(seen(half)).low == 0.0
+    assert compute_share_interval(observe_period(half)).low == 0.0
 
 
 @given(st.lists(st.integers(0, 40), min_size=2, max_size=28), st.data())
@@ -244,7 +252,7 @@ def test_the_order_of_days_changes_no_digit(bad: list[int], data: st.DataObject)
     """Days with an episode at noon may change places: every figure of the interval stays the same."""
     order = data.draw(st.permutations(bad))
 
-    there, back = (share_interval(seen(with_episodes(len(days), *days))) for days in (bad, order))
+    there, back = (compute_share_interval(observe_period(with_episodes(len(days), *days))) for days in (bad, order))
     assert there == back
 
 
@@ -252,8 +260,8 @@ def test_the_order_of_days_changes_no_digit(bad: list[int], data: st.DataObject)
 def test_the_interval_holds_what_was_seen(bad: list[int]) -> None:
     """The share seen lies between the bounds, and these between 0 and 1, by days and by episodes."""
     good = with_episodes(len(bad), *[min(length, NOON - 3) for length in bad])
-    for observed in (by_day(bad), seen(good)):
-        interval = share_interval(observed)
+    for observed in (by_day(bad), observe_period(good)):
+        interval = compute_share_interval(observed)
 
         assert 0 <= interval.low <= interval.share <= interval.high <= 1
 
@@ -265,23 +273,23 @@ def test_a_better_worst_day_never_lowers_the_bound(bad: list[int]) -> None:
     assume(bad[worst])
     better = [count - (day == worst) for day, count in enumerate(bad)]
 
-    assert share_interval(by_day(better)).low >= share_interval(by_day(bad)).low
+    assert compute_share_interval(by_day(better)).low >= compute_share_interval(by_day(bad)).low
 
 
 def test_a_better_ordinary_day_may_lower_the_bound() -> None:
     """By days it is not true of any day: days alike but for one have more variance than days alike."""
     alike, one_better = by_day([200] * 13 + [200]), by_day([200] * 13 + [0])
 
-    assert share_interval(one_better).low < share_interval(alike).low
+    assert compute_share_interval(one_better).low < compute_share_interval(alike).low
 
 
 @given(st.lists(st.tuples(st.integers(1, 300), st.integers(0, 299)), max_size=2), st.integers(14, 63))
 def test_shorter_episodes_never_lower_the_bound(lengths: list[tuple[int, int]], days: int) -> None:
     """By episodes: as many of them, each at most as long, never show less."""
-    before = seen(with_episodes(days, *(length for length, _ in lengths)))
-    after = seen(with_episodes(days, *(max(1, length - less) for length, less in lengths)))
+    before = observe_period(with_episodes(days, *(length for length, _ in lengths)))
+    after = observe_period(with_episodes(days, *(max(1, length - less) for length, less in lengths)))
 
-    assert share_interval(after).low >= share_interval(before).low
+    assert compute_share_interval(after).low >= compute_share_interval(before).low
 
 
 def test_an_episode_fewer_may_show_less() -> None:
@@ -290,7 +298,9 @@ def test_an_episode_fewer_may_show_less() -> None:
     The bound multiplies a bound on the number with the mean length, and a short episode lowers the mean by more than
     it raises the number.
     """
-    with_it, without = (share_interval(seen(with_episodes(28, *lengths))).low for lengths in ((60, 1), (60,)))
+    with_it, without = (
+        compute_share_interval(observe_period(with_episodes(28, *lengths))).low for lengths in ((60, 1), (60,))
+    )
 
     assert (round(with_it, 5), round(without, 5)) == (0.99524, 0.99294)
 
@@ -298,7 +308,7 @@ def test_an_episode_fewer_may_show_less() -> None:
 @given(st.lists(st.integers(0, 2), max_size=2), st.integers(14, 60))
 def test_a_further_clean_day_never_lowers_the_episode_bound(lengths: list[int], days: int) -> None:
     """More windows with the same episodes show more."""
-    shorter, longer = (share_interval(seen(with_episodes(d, *lengths))).low for d in (days, days + 1))
+    shorter, longer = (compute_share_interval(observe_period(with_episodes(d, *lengths))).low for d in (days, days + 1))
 
     assert longer > shorter
 
@@ -307,14 +317,14 @@ def test_states_are_counted() -> None:
     """How many windows were in which state."""
     states = np.array([GOOD, GOOD, BAD, UNAVAILABLE, UNKNOWN, GOOD], dtype=np.uint8)
 
-    assert Tally(good=3, bad=1, unavailable=1, unknown=1) == tally(states)
-    assert Tally() == tally(states[:0])
+    assert WindowStateCounts(good=3, bad=1, unavailable=1, unknown=1) == count_state_codes(states)
+    assert WindowStateCounts() == count_state_codes(states[:0])
 
 
 def test_an_empty_period_has_no_share() -> None:
     """There is nothing to divide by."""
     with pytest.raises(ValueError, match="0 days"):
-        seen(np.zeros(0, dtype=np.bool_))
+        observe_period(np.zeros(0, dtype=np.bool_))
 
 
 def test_windows_that_do_not_count_leave_the_share() -> None:
@@ -322,7 +332,7 @@ def test_windows_that_do_not_count_leave_the_share() -> None:
     good, counted = with_episodes(2, 60), clean(2)
     good[:100] = counted[:100] = False
 
-    observed = seen(good, counted)
+    observed = observe_period(good, counted)
 
     assert (observed.good_by_day.tolist(), observed.windows_by_day.tolist()) == ([1_280, 1_440], [1_340, 1_440])
     assert observed.bad_spans.tolist() == [60]
@@ -332,7 +342,7 @@ def test_windows_that_do_not_count_leave_the_share() -> None:
 def test_only_whole_days_are_counted() -> None:
     """A part of a day has another sampling plan."""
     with pytest.raises(ValueError, match="no whole days"):
-        seen(clean(2)[:-1])
+        observe_period(clean(2)[:-1])
 
 
 @pytest.mark.parametrize(
@@ -344,7 +354,7 @@ def test_only_whole_days_are_counted() -> None:
         ({"good_by_day": column([0, 0]), "windows_by_day": column([0, 0])}, "no window counts"),
     ],
 )
-def test_days_that_cannot_be(change: dict[str, Counts], message: str) -> None:
+def test_days_that_cannot_be(change: dict[str, IntArray], message: str) -> None:
     """More good windows than windows, columns that differ in length, or no window at all, are errors."""
     with pytest.raises(ValueError, match=message):
         replace(by_day([0, 0]), **change)

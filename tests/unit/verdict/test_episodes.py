@@ -6,19 +6,19 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leadline_verdict.episodes import EpisodeFacts, Runs, episode_facts, runs
-from leadline_verdict.series import NONE, PathSeries, empty_columns
+from leadline_verdict.episodes import PathEpisodeStats, WindowRuns, compute_episode_stats, find_runs
+from leadline_verdict.series import MISSING, PathSeries, make_empty_columns
 from leadline_verdict.states import BAD, GOOD, UNAVAILABLE, UNKNOWN
 
 CODES = {".": GOOD, "b": BAD, "u": UNAVAILABLE, "?": UNKNOWN}
 
 
-def episodes(text: str) -> Runs:
+def episodes(text: str) -> WindowRuns:
     """The runs of bad and unavailable windows."""
-    return runs(np.isin([CODES[letter] for letter in text], [BAD, UNAVAILABLE]))
+    return find_runs(np.isin([CODES[letter] for letter in text], [BAD, UNAVAILABLE]))
 
 
-def spans(found: Runs) -> list[tuple[int, int]]:
+def spans(found: WindowRuns) -> list[tuple[int, int]]:
     return list(zip(found.starts.tolist(), found.ends.tolist(), strict=True))
 
 
@@ -36,7 +36,7 @@ def runs_by_hand(bad: list[bool], gap: int) -> list[tuple[int, int]]:
 @given(st.lists(st.booleans(), max_size=60), st.integers(0, 4))
 def test_runs_are_those_found_one_by_one(bad: list[bool], gap: int) -> None:
     """The arrays find what a loop over the windows finds."""
-    assert runs_by_hand(bad, gap) == spans(runs(np.array(bad, dtype=np.bool_), gap))
+    assert runs_by_hand(bad, gap) == spans(find_runs(np.array(bad, dtype=np.bool_), gap))
 
 
 def test_a_gap_of_two_belongs_to_the_episode_and_three_end_it() -> None:
@@ -66,9 +66,9 @@ def test_the_whole_period_can_be_one_episode() -> None:
 
 
 def series(**given_columns: list[int]) -> PathSeries:
-    columns = empty_columns(len(next(iter(given_columns.values()))))
+    columns = make_empty_columns(len(next(iter(given_columns.values()))))
     columns |= {name: np.array(values, dtype=np.int32) for name, values in given_columns.items()}
-    return PathSeries.of(0, columns)
+    return PathSeries.from_columns(0, columns)
 
 
 def test_facts_of_an_episode() -> None:
@@ -76,13 +76,13 @@ def test_facts_of_an_episode() -> None:
     measured = series(
         sent=[60, 60, 60, 60, 60],
         received=[60, 58, 60, 40, 60],
-        p95_us=[9_999, 6_000, 4_000, NONE, 5_000],
+        p95_us=[9_999, 6_000, 4_000, MISSING, 5_000],
         max_us=[9_999, 7_000, 4_100, 8_000, 6_000],
     )
 
     assert (
-        EpisodeFacts(p95_us_worst=6_000, p95_lost_windows=1, rtt_us_max=8_000, sent=240, lost=22),
-    ) == episode_facts(episodes(".b.ub"), measured)
+        PathEpisodeStats(p95_us_worst=6_000, windows_without_p95=1, rtt_us_max=8_000, sent=240, lost=22),
+    ) == compute_episode_stats(episodes(".b.ub"), measured)
 
 
 def test_facts_of_two_episodes() -> None:
@@ -90,25 +90,25 @@ def test_facts_of_two_episodes() -> None:
     measured = series(
         sent=[60, 60, 60, 60, 60],
         received=[60, 59, 58, 57, 0],
-        p95_us=[10, 999, 999, 999, NONE],
-        max_us=[20, 999, 999, 999, NONE],
+        p95_us=[10, 999, 999, 999, MISSING],
+        max_us=[20, 999, 999, 999, MISSING],
     )
 
     assert (
-        EpisodeFacts(p95_us_worst=10, p95_lost_windows=0, rtt_us_max=20, sent=60, lost=0),
-        EpisodeFacts(p95_us_worst=None, p95_lost_windows=1, rtt_us_max=None, sent=60, lost=60),
-    ) == episode_facts(episodes("b...u"), measured)
+        PathEpisodeStats(p95_us_worst=10, windows_without_p95=0, rtt_us_max=20, sent=60, lost=0),
+        PathEpisodeStats(p95_us_worst=None, windows_without_p95=1, rtt_us_max=None, sent=60, lost=60),
+    ) == compute_episode_stats(episodes("b...u"), measured)
 
 
 def test_a_window_that_was_not_sent_has_no_lost_percentile() -> None:
     """A gap nobody measured is not worse than any number: another path of the pair may have known it bad."""
-    measured = series(sent=[0], received=[0], p95_us=[NONE], max_us=[NONE])
+    measured = series(sent=[0], received=[0], p95_us=[MISSING], max_us=[MISSING])
 
-    assert (EpisodeFacts(p95_us_worst=None, p95_lost_windows=0, rtt_us_max=None, sent=0, lost=0),) == episode_facts(
-        episodes("b"), measured
-    )
+    assert (
+        PathEpisodeStats(p95_us_worst=None, windows_without_p95=0, rtt_us_max=None, sent=0, lost=0),
+    ) == compute_episode_stats(episodes("b"), measured)
 
 
 def test_no_episode_has_no_facts() -> None:
     """An empty list of episodes gives an empty list of facts."""
-    assert episode_facts(episodes(".."), series(sent=[60, 60])) == ()
+    assert compute_episode_stats(episodes(".."), series(sent=[60, 60])) == ()

@@ -11,28 +11,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leadline import propagation
-from leadline.limits.catalogue import catalogue
+from leadline.limits.catalogue import load_catalogue
 from leadline.model import Site
-from leadline_verdict.decision import Missing, Rule, measured
+from leadline_verdict.decision import MissingPolicy, VerdictRule, classify_period
 from leadline_verdict.document import PairVerdict, Word
-from leadline_verdict.pair import PairWindows, limit_reached_us, pair_readings
-from leadline_verdict.requirements import Requirements, Wishes, own_limit, requirements
+from leadline_verdict.pair import PairWindows, evaluate_pair, find_achieved_limit_us
+from leadline_verdict.requirements import LimitOverrides, RequirementSet, build_requirements, parse_custom_limit
 from leadline_verdict.series import IntColumn
 from leadline_verdict.states import BAD, GOOD
-from leadline_verdict.verdict import pair_verdict
-from tests.support.window_factories import DAY, columns, forget, lose, pair, slow
+from leadline_verdict.verdict import build_pair_verdict
+from tests.support.window_factories import DAY, add_delay, build_columns, build_pair, drop_minutes, lose_probes
 
 FRANKFURT = Site(name="fra", latitude_deg=50.1109, longitude_deg=8.6821)
 AMSTERDAM = Site(name="ams", latitude_deg=52.3676, longitude_deg=4.9041)
 NEW_YORK = Site(name="nyc", latitude_deg=40.7128, longitude_deg=-74.006)
 
 
-def own(*texts: str) -> Requirements:
-    return requirements(catalogue(), None, Wishes(overrides={}, declared={}, own=texts))
+def own(*texts: str) -> RequirementSet:
+    return build_requirements(
+        load_catalogue(), None, LimitOverrides(values={}, declared_values={}, custom_limits=texts)
+    )
 
 
-def judged(windows: PairWindows, *texts: str, rule: Rule | None = None) -> PairVerdict:
-    return pair_verdict(windows, own(*texts or ("p95 <= 5 ms",)), rule or Rule())
+def judged(windows: PairWindows, *texts: str, rule: VerdictRule | None = None) -> PairVerdict:
+    return build_pair_verdict(windows, own(*texts or ("p95 <= 5 ms",)), rule or VerdictRule())
 
 
 def codes(verdict: PairVerdict) -> list[str]:
@@ -44,15 +46,17 @@ class TestOrder:
 
     def test_faster_than_light_is_invalid(self) -> None:
         """Even where the limit is impossible as well: nothing can be concluded."""
-        floors = propagation.floors(FRANKFURT, NEW_YORK)
+        floors = propagation.compute_propagation_delay(FRANKFURT, NEW_YORK)
 
-        found = judged(pair(columns(28, 4_000), floors=floors))
+        found = judged(build_pair(build_columns(28, 4_000), floors=floors))
 
         assert (found.verdict, codes(found), found.flips) == (Word.INVALID, ["faster_than_light"], [])
 
     def test_a_limit_below_the_floor_is_impossible_whatever_was_measured(self) -> None:
         """What the windows say is added; the distance that would do is named."""
-        found = judged(pair(columns(28, 80_000), floors=propagation.floors(FRANKFURT, NEW_YORK)))
+        found = judged(
+            build_pair(build_columns(28, 80_000), floors=propagation.compute_propagation_delay(FRANKFURT, NEW_YORK))
+        )
 
         assert (found.verdict, codes(found)) == (Word.IMPOSSIBLE, ["floor_above_limit", "measured_says"])
         assert found.reasons[1].numbers == {"verdict": "beyond"}
@@ -60,30 +64,33 @@ class TestOrder:
 
     def test_between_the_floors_another_medium_might_do(self) -> None:
         """London to New York in 40 ms: air could, glass cannot."""
-        found = judged(pair(columns(28, 80_000), floors=propagation.floors(FRANKFURT, NEW_YORK)), "p95 <= 50 ms")
+        found = judged(
+            build_pair(build_columns(28, 80_000), floors=propagation.compute_propagation_delay(FRANKFURT, NEW_YORK)),
+            "p95 <= 50 ms",
+        )
 
         assert found.verdict is Word.IMPOSSIBLE_ON_GLASS_FIBRE
         assert [flip.code for flip in found.flips] == ["shorter_distance", "other_medium"]
 
     def test_without_a_reply_nothing_is_known(self) -> None:
         """A firewall looks the same as a dead path: never beyond."""
-        silent = columns(28)
-        lose(silent, range(28 * DAY))
+        silent = build_columns(28)
+        lose_probes(silent, range(28 * DAY))
 
-        found = judged(pair(silent))
+        found = judged(build_pair(silent))
 
         assert (found.verdict, codes(found)) == (Word.INSUFFICIENT_DATA, ["never_replied"])
 
     def test_without_a_window_nothing_is_known(self) -> None:
         """And it is said otherwise than silence."""
-        assert codes(judged(pair())) == ["not_measured"]
+        assert codes(judged(build_pair())) == ["not_measured"]
 
     def test_too_little_was_measured(self) -> None:
         """Days and coverage, both named."""
-        gone = columns(13)
-        forget(gone, range(1_000))
+        gone = build_columns(13)
+        drop_minutes(gone, range(1_000))
 
-        found = judged(pair(gone))
+        found = judged(build_pair(gone))
 
         assert (found.verdict, codes(found)) == (Word.INSUFFICIENT_DATA, ["too_short", "coverage_low"])
         assert {flip.code: flip.numbers for flip in found.flips} == {
@@ -93,24 +100,24 @@ class TestOrder:
 
     def test_unknown_minutes_must_not_decide(self) -> None:
         """A gap of two hours could have been bad: then the 99.5 % would not be shown."""
-        gone = columns(28)
-        forget(gone, range(5_000, 5_120))
+        gone = build_columns(28)
+        drop_minutes(gone, range(5_000, 5_120))
 
-        found = judged(pair(gone))
+        found = judged(build_pair(gone))
 
         assert (found.verdict, codes(found)) == (Word.INSUFFICIENT_DATA, ["unknown_decides"])
         assert found.reasons[0].numbers == {"unknown": 120, "if_bad": "marginal", "if_good": "within"}
 
     def test_explained_minutes_may_be_left_out_when_asked(self) -> None:
         """And the verdict is then provisional at best."""
-        gone = columns(28)
-        forget(gone, range(5_000, 5_120))
-        windows = pair(gone)
-        explained = windows.explained.copy()
+        gone = build_columns(28)
+        drop_minutes(gone, range(5_000, 5_120))
+        windows = build_pair(gone)
+        explained = windows.explained_minutes.copy()
         explained[5_000:5_120] = True
-        rule = Rule(missing=Missing.MAR)
+        rule = VerdictRule(missing_policy=MissingPolicy.MAR)
 
-        found = judged(replace(windows, explained=explained), rule=rule)
+        found = judged(replace(windows, explained_minutes=explained), rule=rule)
 
         assert (found.verdict, codes(found)) == (
             Word.WITHIN_PROVISIONAL,
@@ -120,42 +127,42 @@ class TestOrder:
 
     def test_a_declared_number_that_fails_is_beyond_without_any_measurement(self) -> None:
         """It hangs on none."""
-        known, bandwidth = catalogue(), "vmware-vsphere-6.5-vmotion-bandwidth"
-        wishes = Wishes(overrides={}, declared={bandwidth: Decimal(1)})
-        asked = requirements(known, known.profile("vsphere-long-distance-vmotion"), wishes)
+        known, bandwidth = load_catalogue(), "vmware-vsphere-6.5-vmotion-bandwidth"
+        wishes = LimitOverrides(values={}, declared_values={bandwidth: Decimal(1)})
+        asked = build_requirements(known, known.get_profile("vsphere-long-distance-vmotion"), wishes)
 
-        assert pair_verdict(pair(), asked, Rule()).verdict is Word.BEYOND
+        assert build_pair_verdict(build_pair(), asked, VerdictRule()).verdict is Word.BEYOND
 
     def test_loss_is_shown_or_not_or_not_yet(self) -> None:
         """0.01 % of 2.4 million probes: none lost shows it, 5 in 10,000 break it."""
-        none, many = columns(28), columns(28)
-        lose(many, range(0, 28 * DAY, 33), lost=1)
+        none, many = build_columns(28), build_columns(28)
+        lose_probes(many, range(0, 28 * DAY, 33), lost=1)
         texts = ("p50 <= 5 ms", "loss <= 0.01 %")
 
-        assert judged(pair(none), *texts).verdict is Word.WITHIN
-        assert codes(judged(pair(many), *texts)) == ["loss_above_limit"]
-        assert codes(judged(pair(none), "p50 <= 5 ms", "loss <= 0.0001 %")) == [
+        assert judged(build_pair(none), *texts).verdict is Word.WITHIN
+        assert codes(judged(build_pair(many), *texts)) == ["loss_above_limit"]
+        assert codes(judged(build_pair(none), "p50 <= 5 ms", "loss <= 0.0001 %")) == [
             "share_demonstrated",
             "loss_not_demonstrable_yet",
         ]
 
     def test_a_loss_averaged_over_a_day_makes_its_days_bad(self) -> None:
         """One day above 0.2 % of 28: all of its minutes."""
-        found = columns(28)
-        lose(found, range(3 * DAY, 4 * DAY, 5), lost=1)
-        known = catalogue()
-        asked = requirements(known, known.profile("hp-continuous-access-loss-high"))
+        found = build_columns(28)
+        lose_probes(found, range(3 * DAY, 4 * DAY, 5), lost=1)
+        known = load_catalogue()
+        asked = build_requirements(known, known.get_profile("hp-continuous-access-loss-high"))
 
-        readings = pair_readings(pair(found), asked.criteria, asked.losses)
+        readings = evaluate_pair(build_pair(found), asked.criteria, asked.loss_limits)
 
-        assert np.flatnonzero(readings.pessimistic == BAD).tolist() == list(range(3 * DAY, 4 * DAY))
+        assert np.flatnonzero(readings.worst_case == BAD).tolist() == list(range(3 * DAY, 4 * DAY))
 
     def test_the_better_of_two_paths_is_the_favourable_reading(self) -> None:
         """An outage of one of two agents is neither a breach nor nothing."""
-        bad, good = columns(28), columns(28)
-        slow(bad, range(28 * DAY))
+        bad, good = build_columns(28), build_columns(28)
+        add_delay(bad, range(28 * DAY))
 
-        found = judged(pair(bad, good))
+        found = judged(build_pair(bad, good))
 
         assert found.verdict is Word.MARGINAL
         assert (found.shares.pessimistic.states.good, found.shares.optimistic.states.bad) == (0, 0)
@@ -163,10 +170,10 @@ class TestOrder:
 
 def test_the_worked_example_of_the_method_is_marginal() -> None:
     """Three episodes of 60, 60 and 14 minutes in 28 days: 0.98900 to 0.99950 (method.md 6.4)."""
-    found = columns(28)
-    slow(found, [*range(3 * DAY, 3 * DAY + 60), *range(10 * DAY, 10 * DAY + 60), *range(20 * DAY, 20 * DAY + 14)])
+    found = build_columns(28)
+    add_delay(found, [*range(3 * DAY, 3 * DAY + 60), *range(10 * DAY, 10 * DAY + 60), *range(20 * DAY, 20 * DAY + 14)])
 
-    verdict = judged(pair(found))
+    verdict = judged(build_pair(found))
 
     low, high = verdict.shares.pessimistic.interval, verdict.shares.optimistic.interval
     assert low is not None
@@ -177,18 +184,18 @@ def test_the_worked_example_of_the_method_is_marginal() -> None:
 @pytest.mark.parametrize("target", [0.99, 0.995, 0.999])
 def test_the_limit_that_would_have_been_met_is_met(target: float) -> None:
     """With it the observed share reaches the target, with one microsecond less it does not."""
-    found = columns(14)
+    found = build_columns(14)
     rng = np.random.default_rng(7)
     found["p95_us"] += rng.exponential(500, 14 * DAY).astype(np.int32)
-    windows = pair(found)
+    windows = build_pair(found)
     (criterion,) = own("p95 <= 5 ms").criteria
 
-    reached_us = limit_reached_us(windows, criterion, target)
+    reached_us = find_achieved_limit_us(windows, criterion, target)
 
     assert reached_us is not None
     for limit_us, is_met in ((reached_us, True), (reached_us - 1, False)):
-        readings = pair_readings(windows, [replace(criterion, limit_us=limit_us)])
-        assert (int(np.count_nonzero(readings.pessimistic == GOOD)) >= target * 14 * DAY) is is_met
+        readings = evaluate_pair(windows, [replace(criterion, limit_us=limit_us)])
+        assert (int(np.count_nonzero(readings.worst_case == GOOD)) >= target * 14 * DAY) is is_met
 
 
 #: Stretches of minutes: where, how long, how much slower.
@@ -199,11 +206,11 @@ gaps = st.lists(st.tuples(st.integers(0, 15 * DAY - 500), st.integers(1, 300)), 
 
 
 def made(slow_at: list[tuple[int, int, int]], gone_at: list[tuple[int, int]], more_us: int = 0) -> dict[str, IntColumn]:
-    found = columns(15, 4_000 + more_us)
+    found = build_columns(15, 4_000 + more_us)
     for start, length, us in slow_at:
-        slow(found, range(start, start + length), us)
+        add_delay(found, range(start, start + length), us)
     for start, length in gone_at:
-        forget(found, range(start, start + length))
+        drop_minutes(found, range(start, start + length))
     return found
 
 
@@ -214,16 +221,16 @@ def test_a_larger_limit_worsens_no_minute_and_a_slower_path_betters_none(
 ) -> None:
     """So no share falls when a limit rises, and none rises when all round trips grow."""
     (criterion,) = own("p95 <= 5 ms").criteria
-    windows = pair(made(slow_at, gone_at))
-    here = pair_readings(windows, [criterion])
+    windows = build_pair(made(slow_at, gone_at))
+    here = evaluate_pair(windows, [criterion])
 
-    wider = pair_readings(windows, [replace(criterion, limit_us=criterion.limit_us + more_us)])
-    slower = pair_readings(pair(made(slow_at, gone_at, more_us)), [criterion])
+    wider = evaluate_pair(windows, [replace(criterion, limit_us=criterion.limit_us + more_us)])
+    slower = evaluate_pair(build_pair(made(slow_at, gone_at, more_us)), [criterion])
 
-    assert np.all(wider.pessimistic <= here.pessimistic)
-    assert np.all(wider.optimistic <= here.optimistic)
-    assert np.all(slower.pessimistic >= here.pessimistic)
-    assert np.all(slower.optimistic >= here.optimistic)
+    assert np.all(wider.worst_case <= here.worst_case)
+    assert np.all(wider.best_case <= here.best_case)
+    assert np.all(slower.worst_case >= here.worst_case)
+    assert np.all(slower.best_case >= here.best_case)
 
 
 @settings(max_examples=settings().max_examples * 2 // 5)
@@ -232,21 +239,23 @@ def test_whatever_the_unknown_minutes_were_the_verdict_stands(
     slow_at: list[tuple[int, int, int]], gone_at: list[tuple[int, int]]
 ) -> None:
     """All good or all bad, it is the same word, or the data were insufficient."""
-    readings = pair_readings(pair(made(slow_at, gone_at)), own("p95 <= 5 ms").criteria)
+    readings = evaluate_pair(build_pair(made(slow_at, gone_at)), own("p95 <= 5 ms").criteria)
 
-    word = measured(readings, Rule()).word
+    word = classify_period(readings, VerdictRule()).verdict_class
 
     if word is not Word.INSUFFICIENT_DATA:
-        assert {measured(readings.supposed(state), Rule()).word for state in (GOOD, BAD)} == {word}
+        assert {
+            classify_period(readings.with_unknown_as(state), VerdictRule()).verdict_class for state in (GOOD, BAD)
+        } == {word}
 
 
 def test_fewer_bad_minutes_in_fewer_days_can_be_less_certain() -> None:
     """Bounds by day are no function of the share: six bad minutes every day will go on, one bad day may or may not."""
-    every_day, one_day = columns(28), columns(28)
-    slow(every_day, [day * DAY + 60 * minute for day in range(28) for minute in range(6)])
-    slow(one_day, [7 * DAY + 10 * minute for minute in range(90)])
+    every_day, one_day = build_columns(28), build_columns(28)
+    add_delay(every_day, [day * DAY + 60 * minute for day in range(28) for minute in range(6)])
+    add_delay(one_day, [7 * DAY + 10 * minute for minute in range(90)])
 
-    steady, bunched = judged(pair(every_day)), judged(pair(one_day))
+    steady, bunched = judged(build_pair(every_day)), judged(build_pair(one_day))
 
     assert steady.shares.observed is not None
     assert bunched.shares.observed is not None
@@ -256,10 +265,10 @@ def test_fewer_bad_minutes_in_fewer_days_can_be_less_certain() -> None:
 
 def test_the_sensitivity_table_holds_the_verdict_itself() -> None:
     """One row of each choice is the one that was made, and says what the verdict says."""
-    found = columns(28)
-    slow(found, range(100, 160), 900)
+    found = build_columns(28)
+    add_delay(found, range(100, 160), 900)
 
-    verdict = judged(pair(found))
+    verdict = judged(build_pair(found))
 
     chosen = [row for row in verdict.sensitivity if row.chosen]
     assert [row.what for row in chosen] == ["statistic", "target share", "unseen episode", "own delay", "limit"]
@@ -268,7 +277,7 @@ def test_the_sensitivity_table_holds_the_verdict_itself() -> None:
 
 def test_an_own_limit_is_what_it_says() -> None:
     """The sentence of the rule."""
-    criterion = own_limit("max < 2.6 ms").criterion
+    criterion = parse_custom_limit("max < 2.6 ms").criterion
 
     assert criterion is not None
-    assert criterion.rule == "max of each 60 s window < 2.6 ms"
+    assert criterion.description == "max of each 60 s window < 2.6 ms"

@@ -8,38 +8,45 @@ from dataclasses import replace
 import pytest
 
 from leadline.errors import ConfigError
-from leadline.limits.catalogue import catalogue
+from leadline.limits.catalogue import load_catalogue
 from leadline.model import Site
 from leadline_verdict import csv_exchange
-from leadline_verdict.decision import Rule
+from leadline_verdict.decision import VerdictRule
 from leadline_verdict.document import VerdictDocument, Word
 from leadline_verdict.pair import PairWindows
-from leadline_verdict.report import Asked, answer
-from leadline_verdict.requirements import Wishes, requirements
+from leadline_verdict.report import ReportParams, build_report
+from leadline_verdict.requirements import LimitOverrides, build_requirements
 from leadline_verdict.series import COLUMNS
-from tests.support.window_factories import DAY, START_S, columns, forget, lose, pair, slow
+from tests.support.window_factories import DAY, START_S, add_delay, build_columns, build_pair, drop_minutes, lose_probes
 
-LIMIT = requirements(catalogue(), None, Wishes(overrides={}, declared={}, own=("p95 <= 5 ms",)))
+LIMIT = build_requirements(
+    load_catalogue(), None, LimitOverrides(values={}, declared_values={}, custom_limits=("p95 <= 5 ms",))
+)
 
 
 def judged(*pairs: PairWindows) -> VerdictDocument:
-    asked = Asked(
-        start_s=pairs[0].start_s, end_s=pairs[0].end_s, rule=Rule(), profiles=[LIMIT], catalogue="", mesh_version=None
+    asked = ReportParams(
+        start_s=pairs[0].start_s,
+        end_s=pairs[0].end_s,
+        rule=VerdictRule(),
+        profiles=[LIMIT],
+        catalogue_digest="",
+        mesh_version=None,
     )
-    return answer(asked, [(one, [LIMIT]) for one in pairs])
+    return build_report(asked, [(one, [LIMIT]) for one in pairs])
 
 
 def between(source: str, destination: str, rtt_us: int) -> PairWindows:
-    return replace(pair(columns(28, rtt_us)), source=source, destination=destination)
+    return replace(build_pair(build_columns(28, rtt_us)), source=source, destination=destination)
 
 
 def test_the_last_route_speaks_for_today() -> None:
     """A fortnight at 4 ms, then one at 6: each has its verdict, and that they differ is a reason of the whole."""
-    changed = columns(28)
-    slow(changed, range(14 * DAY, 28 * DAY), 2_000)
+    changed = build_columns(28)
+    add_delay(changed, range(14 * DAY, 28 * DAY), 2_000)
     changed["min_us"][14 * DAY :] += 2_000
 
-    (found,) = judged(pair(changed)).pairs
+    (found,) = judged(build_pair(changed)).pairs
 
     assert [(one.start_s, one.change_us, one.verdict) for one in found.segments] == [
         (START_S, None, "within"),
@@ -55,11 +62,11 @@ def test_the_last_route_speaks_for_today() -> None:
 
 def test_a_better_route_is_provisional_until_it_has_lasted() -> None:
     """A fortnight at 6 ms, then one at 4: within, as far as a fortnight tells."""
-    changed = columns(28, 6_000)
+    changed = build_columns(28, 6_000)
     for name in ("min_us", "mean_us", "p50_us", "p95_us", "p99_us", "max_us"):
         changed[name][14 * DAY :] -= 2_000
 
-    (found,) = judged(pair(changed)).pairs
+    (found,) = judged(build_pair(changed)).pairs
 
     assert [one.verdict for one in found.segments] == ["beyond", "within"]
     assert found.verdict is Word.WITHIN_PROVISIONAL
@@ -67,11 +74,11 @@ def test_a_better_route_is_provisional_until_it_has_lasted() -> None:
 
 def test_a_route_of_some_days_does_not_decide() -> None:
     """Ten days at 6 ms after eighteen at 4: one word only, so the whole period speaks."""
-    changed = columns(28)
-    slow(changed, range(18 * DAY, 28 * DAY), 2_000)
+    changed = build_columns(28)
+    add_delay(changed, range(18 * DAY, 28 * DAY), 2_000)
     changed["min_us"][18 * DAY :] += 2_000
 
-    (found,) = judged(pair(changed)).pairs
+    (found,) = judged(build_pair(changed)).pairs
 
     assert [one.verdict for one in found.segments] == ["within", None]
     assert found.verdict is Word.BEYOND
@@ -97,18 +104,18 @@ def test_sites_are_as_good_as_their_worst_pair() -> None:
 
 def written() -> tuple[str, PairWindows]:
     """A file of a pair with two paths, holes, losses and marks."""
-    first, second = columns(14), columns(14)
-    slow(first, range(100, 130))
-    lose(first, range(500, 510), lost=20)
-    lose(first, range(900, 905))
-    forget(second, range(10 * DAY))
-    windows = pair(first, second)
-    ambiguous, explained = windows.ambiguous.copy(), windows.explained.copy()
+    first, second = build_columns(14), build_columns(14)
+    add_delay(first, range(100, 130))
+    lose_probes(first, range(500, 510), lost=20)
+    lose_probes(first, range(900, 905))
+    drop_minutes(second, range(10 * DAY))
+    windows = build_pair(first, second)
+    ambiguous, explained = windows.ambiguous_minutes.copy(), windows.explained_minutes.copy()
     ambiguous[900:905] = True
     explained[[0, 1, 14 * DAY - 1]] = True
-    windows = replace(windows, ambiguous=ambiguous, explained=explained)
+    windows = replace(windows, ambiguous_minutes=ambiguous, explained_minutes=explained)
     file = io.StringIO()
-    csv_exchange.write(file, [windows], [Site(name="fra", latitude_deg=50.0, longitude_deg=8.0)])
+    csv_exchange.write_windows(file, [windows], [Site(name="fra", latitude_deg=50.0, longitude_deg=8.0)])
     return file.getvalue(), windows
 
 
@@ -116,14 +123,14 @@ def test_a_file_holds_everything() -> None:
     """Columns, marks and paths come back as they were; a site that is not named has no floors."""
     text, windows = written()
 
-    (found,) = csv_exchange.read(io.StringIO(text)).pairs
+    (found,) = csv_exchange.read_windows(io.StringIO(text)).pairs
 
     assert [(one.agent, one.target) for one in found.paths] == [("fra1", "ams1"), ("fra2", "ams1")]
     for before, after in zip(windows.series, found.series, strict=True):
-        assert all((before.column(name) == after.column(name)).all() for name in COLUMNS)
-    assert (found.ambiguous == windows.ambiguous).all()
-    assert (found.explained == windows.explained).all()
-    assert found.floors is None
+        assert all((before.get_column(name) == after.get_column(name)).all() for name in COLUMNS)
+    assert (found.ambiguous_minutes == windows.ambiguous_minutes).all()
+    assert (found.explained_minutes == windows.explained_minutes).all()
+    assert found.propagation_delay is None
 
 
 def test_bytes_that_are_no_text_are_refused() -> None:
@@ -131,7 +138,7 @@ def test_bytes_that_are_no_text_are_refused() -> None:
     file = io.TextIOWrapper(io.BytesIO(b"\xfe\x00" * 100), encoding="utf-8")
 
     with pytest.raises(ConfigError, match="file: it is no file of"):
-        csv_exchange.read(file)
+        csv_exchange.read_windows(file)
 
 
 @pytest.mark.parametrize(
@@ -156,4 +163,4 @@ def test_a_file_that_was_changed_is_refused_at_its_line(old: str, new: str, prob
     assert old in text
 
     with pytest.raises(ConfigError, match=problem):
-        csv_exchange.read(io.StringIO(text.replace(old, new, 1)))
+        csv_exchange.read_windows(io.StringIO(text.replace(old, new, 1)))

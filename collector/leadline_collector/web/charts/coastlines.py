@@ -19,15 +19,15 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-Place: TypeAlias = tuple[float, float]
-Edge: TypeAlias = frozenset[Place]
+LonLat: TypeAlias = tuple[float, float]
+OutlineEdge: TypeAlias = frozenset[LonLat]
 #: Two decimals are a kilometre, which is finer than the outlines are.
-DECIMALS = 2
+COORDINATE_DECIMALS = 2
 #: Where polygons are cut for flat maps: no coast is there.
-DATE_LINE, CUT = 179.85, -84.0
+DATE_LINE_DEG, SOUTH_CUT_DEG = 179.85, -84.0
 #: West, south, east, north of land without a sea where a country is missing, so that its borders look like coast:
 #: Hungary, Serbia, the inner part of Myanmar.
-INLAND = ((16.0, 45.7, 23.0, 48.7), (19.0, 42.2, 23.1, 46.2), (93.0, 21.0, 101.3, 28.6))
+INLAND_BOXES = ((16.0, 45.7, 23.0, 48.7), (19.0, 42.2, 23.1, 46.2), (93.0, 21.0, 101.3, 28.6))
 _COAST, _BORDER = "coast", "border"
 
 
@@ -35,37 +35,41 @@ _COAST, _BORDER = "coast", "border"
 class Outline:
     """A line on the globe: a piece of coast, or of a border between two countries."""
 
-    places: list[Place]
+    coordinates: list[LonLat]
     is_border: bool
     #: The corners on the unit sphere.
-    points: NDArray[np.float64]
+    unit_vectors: NDArray[np.float64]
 
 
-def near(centre: Place, radius_deg: float) -> list[Outline]:
+def find_outlines(centre: LonLat, radius_deg: float) -> list[Outline]:
     """The outlines of which any corner is within ``radius_deg`` of ``centre``."""
     nearest = cos(radians(min(180, radius_deg)))
-    return [one for one in outlines() if bool((one.points @ _unit(centre) >= nearest).any())]
+    return [one for one in load_outlines() if bool((one.unit_vectors @ _to_unit_vector(centre) >= nearest).any())]
 
 
 @cache
-def outlines() -> tuple[Outline, ...]:
+def load_outlines() -> tuple[Outline, ...]:
     """Every outline, each once; read once (some 60 ms).
 
     What two countries have in common is their border; what only one has is coast.
     """
-    rings = [ring for geometry in _geometries() for ring in _rings(geometry)]
+    rings = [ring for geometry in _load_geometries() for ring in _read_rings(geometry)]
     owners = Counter(frozenset(edge) for ring in rings for edge in pairwise(ring))
     return tuple(
-        Outline(places=places, is_border=is_border, points=np.array([_unit(place) for place in places]))
-        for places, is_border in _pieces(rings, owners)
+        Outline(
+            coordinates=places, is_border=is_border, unit_vectors=np.array([_to_unit_vector(place) for place in places])
+        )
+        for places, is_border in _split_rings(rings, owners)
     )
 
 
-def _pieces(rings: Iterable[list[Place]], owners: Mapping[Edge, int]) -> Iterator[tuple[list[Place], bool]]:
+def _split_rings(
+    rings: Iterable[list[LonLat]], countries_by_edge: Mapping[OutlineEdge, int]
+) -> Iterator[tuple[list[LonLat], bool]]:
     """Rings cut where coast becomes border and the other way round; a border comes with the first of its countries."""
-    drawn: set[Edge] = set()
+    drawn: set[OutlineEdge] = set()
     for ring in rings:
-        edges = [(edge, _kind(edge, owners, drawn)) for edge in pairwise(ring)]
+        edges = [(edge, _classify_edge(edge, countries_by_edge, drawn)) for edge in pairwise(ring)]
         drawn |= {frozenset(edge) for edge, _ in edges}
         for kind, run in groupby(edges, key=lambda one: one[1]):
             if kind is not None:
@@ -73,19 +77,21 @@ def _pieces(rings: Iterable[list[Place]], owners: Mapping[Edge, int]) -> Iterato
                 yield [found[0][0], *(end for _, end in found)], kind == _BORDER
 
 
-def _kind(edge: tuple[Place, Place], owners: Mapping[Edge, int], drawn: Set[Edge]) -> str | None:
+def _classify_edge(
+    edge: tuple[LonLat, LonLat], countries_by_edge: Mapping[OutlineEdge, int], drawn_edges: Set[OutlineEdge]
+) -> str | None:
     """None for what is not drawn: a border that is there already, and the cut along the date line and below 84° S."""
-    if frozenset(edge) in drawn or all(abs(long) > DATE_LINE or lat < CUT for long, lat in edge):
+    if frozenset(edge) in drawn_edges or all(abs(long) > DATE_LINE_DEG or lat < SOUTH_CUT_DEG for long, lat in edge):
         return None
-    is_inland = all(any(_is_in(place, box) for box in INLAND) for place in edge)
-    return _BORDER if is_inland or owners[frozenset(edge)] > 1 else _COAST
+    is_inland = all(any(_is_in_box(place, box) for box in INLAND_BOXES) for place in edge)
+    return _BORDER if is_inland or countries_by_edge[frozenset(edge)] > 1 else _COAST
 
 
-def _is_in(place: Place, box: tuple[float, float, float, float]) -> bool:
-    return box[0] <= place[0] <= box[2] and box[1] <= place[1] <= box[3]
+def _is_in_box(position: LonLat, box: tuple[float, float, float, float]) -> bool:
+    return box[0] <= position[0] <= box[2] and box[1] <= position[1] <= box[3]
 
 
-def _geometries() -> Iterator[Any]:
+def _load_geometries() -> Iterator[Any]:
     """The geometries of the package's files; none where its layout has changed, and a map without outlines."""
     folder = files("countryinfo").joinpath("data")
     for file in sorted(folder.iterdir(), key=lambda one: one.name) if folder.is_dir() else ():
@@ -94,15 +100,15 @@ def _geometries() -> Iterator[Any]:
             yield from (feature["geometry"] for feature in collection.get("features", ()))
 
 
-def _rings(geometry: Any) -> Iterator[list[Place]]:
+def _read_rings(geometry: Any) -> Iterator[list[LonLat]]:
     polygons = geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]
     for polygon in polygons:
         for ring in polygon:
-            yield [(round(place[0], DECIMALS), round(place[1], DECIMALS)) for place in ring]
+            yield [(round(place[0], COORDINATE_DECIMALS), round(place[1], COORDINATE_DECIMALS)) for place in ring]
 
 
-def _unit(place: Sequence[float]) -> NDArray[np.float64]:
-    longitude, latitude = np.radians(place[0]), np.radians(place[1])
+def _to_unit_vector(position: Sequence[float]) -> NDArray[np.float64]:
+    longitude, latitude = np.radians(position[0]), np.radians(position[1])
     return np.array(
         [np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)], dtype=np.float64
     )

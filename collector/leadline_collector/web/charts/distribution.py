@@ -15,106 +15,111 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leadline_collector.web.charts.palette import LIGHT
-from leadline_collector.web.charts.spec_templates import Row, Spec, filled, template
-from leadline_collector.web.charts.timeline import Line
+from leadline_collector.web.charts.spec_templates import DataRow, Spec, bind_data, build_template
+from leadline_collector.web.charts.timeline import ReferenceLine
 from leadline_collector.web.charts.timeline_spec import LIMIT_WIDTH
 
 if TYPE_CHECKING:
     import altair as alt
 
-HEIGHT = 230
+CHART_HEIGHT = 230
 #: Corners of a curve: more than the eye tells apart.
-CORNERS_MAX = 240
+CURVE_POINTS_MAX = 240
 #: The axis ends this many times the highest limit, and the curve may go on beyond it.
-_SPAN = 2.5
+_AXIS_RATIO_MAX = 2.5
 #: A limit up to this many times above nearly all values is drawn, and the axis goes up to it.
-NEAR = 2.0
+LIMIT_RATIO_MAX = 2.0
 #: How much of the values is nearly all.
-_NEARLY_ALL = 0.999
+_TAIL_QUANTILE = 0.999
 #: A label of a line in the last part of the axis stands on its left.
-_LEFT_FROM = 0.85
+_LEFT_LABEL_FROM = 0.85
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Curve:
+class DistributionCurve:
     """One curve: values in microseconds, ascending, and how many more are infinite."""
 
     name: str
     values_us: NDArray[np.integer]
-    infinite: int
+    infinite_count: int
 
     @property
-    def total(self) -> int:
+    def window_count(self) -> int:
         """The n of the curve."""
-        return len(self.values_us) + self.infinite
+        return len(self.values_us) + self.infinite_count
 
 
-def distribution(curves: Sequence[Curve], lines: Sequence[Line], target_share: float, text: str) -> Spec:
+def build_distribution_chart(
+    curves: Sequence[DistributionCurve], lines: Sequence[ReferenceLine], target_share: float, description: str
+) -> Spec:
     """The chart; each curve has at least one value, ``target_share`` is what a verdict asks to be at or below."""
     longest_us = max((int(curve.values_us[-1]) for curve in curves if len(curve.values_us)), default=1_000)
-    high_us = max((line.us for line in near(curves, lines)), default=0)
-    top_us = max(high_us, min(longest_us, _SPAN * max(_quantile(curves, 0.5), high_us))) * 1.04
-    low = 10.0 ** floor(log10(0.5 / max(curve.total for curve in curves)))
-    data: dict[str, Sequence[Row]] = {
-        "curve": [row for curve in curves for row in _corners(curve, low)],
+    high_us = max((line.rtt_us for line in select_drawable_lines(curves, lines)), default=0)
+    top_us = max(high_us, min(longest_us, _AXIS_RATIO_MAX * max(_max_quantile(curves, 0.5), high_us))) * 1.04
+    low = 10.0 ** floor(log10(0.5 / max(curve.window_count for curve in curves)))
+    data: dict[str, Sequence[DataRow]] = {
+        "curve": [row for curve in curves for row in _build_curve_rows(curve, low)],
         "lines": [
-            {"x": line.us / 1_000, "label": line.label, "left": line.us > _LEFT_FROM * top_us}
-            for line in near(curves, lines)
+            {"x": line.rtt_us / 1_000, "label": line.label, "left": line.rtt_us > _LEFT_LABEL_FROM * top_us}
+            for line in select_drawable_lines(curves, lines)
         ],
         "target": [{"y": 1 - target_share, "label": f"{100 * (1 - target_share):.3g} % may be above"}],
     }
-    return filled(drawing(), data, {"right": top_us / 1_000, "low": low}, text)
+    return bind_data(build_spec(), data, {"right": top_us / 1_000, "low": low}, description)
 
 
-def near(curves: Sequence[Curve], lines: Sequence[Line]) -> list[Line]:
+def select_drawable_lines(curves: Sequence[DistributionCurve], lines: Sequence[ReferenceLine]) -> list[ReferenceLine]:
     """The lines that the chart has room for; the others would press the curves to its left."""
-    return [line for line in lines if line.us <= NEAR * _quantile(curves, _NEARLY_ALL)]
+    return [line for line in lines if line.rtt_us <= LIMIT_RATIO_MAX * _max_quantile(curves, _TAIL_QUANTILE)]
 
 
-def _quantile(curves: Sequence[Curve], ratio: float) -> float:
+def _max_quantile(curves: Sequence[DistributionCurve], ratio: float) -> float:
     """The highest of the curves, microseconds."""
     found = (float(np.quantile(curve.values_us, ratio)) for curve in curves if len(curve.values_us))
     return max(found, default=1_000.0)
 
 
-def _corners(curve: Curve, low: float) -> Iterator[Row]:
+def _build_curve_rows(curve: DistributionCurve, floor: float) -> Iterator[DataRow]:
     """From all above zero down; what never happened ends at the foot of the chart."""
     values, counts = np.unique(curve.values_us, return_counts=True)
-    above = (curve.total - np.cumsum(counts)) / curve.total
+    above = (curve.window_count - np.cumsum(counts)) / curve.window_count
     yield {"x": 0.0, "y": 1.0, "c": curve.name}
-    for number in _kept(above).tolist():
-        yield {"x": int(values[number]) / 1_000, "y": max(low, float(above[number])), "c": curve.name}
+    for number in _select_curve_points(above).tolist():
+        yield {"x": int(values[number]) / 1_000, "y": max(floor, float(above[number])), "c": curve.name}
 
 
-def _kept(above: NDArray[np.float64]) -> NDArray[np.intp]:
+def _select_curve_points(shares_above: NDArray[np.float64]) -> NDArray[np.intp]:
     """The corners that are drawn: of those that lie within a hair of each other only the last."""
-    if len(above) <= CORNERS_MAX:
-        return np.arange(len(above))
-    height = np.log10(np.maximum(above, above[above > 0].min() / 2))
-    slot = np.floor((height - height[-1]) / (height[0] - height[-1] or 1) * CORNERS_MAX)
+    if len(shares_above) <= CURVE_POINTS_MAX:
+        return np.arange(len(shares_above))
+    height = np.log10(np.maximum(shares_above, shares_above[shares_above > 0].min() / 2))
+    slot = np.floor((height - height[-1]) / (height[0] - height[-1] or 1) * CURVE_POINTS_MAX)
     return np.flatnonzero(np.append(slot[1:] != slot[:-1], True))
 
 
 @cache
-def drawing() -> Spec:
+def build_spec() -> Spec:
     """The specification without data: ``curve``, ``lines`` and ``target``."""
     import altair as alt
 
-    chart = alt.layer(*_target(), *_limits(), _curves()).resolve_scale(color="independent", strokeDash="independent")
+    chart = alt.layer(*_draw_target(), *_draw_limits(), _draw_curves()).resolve_scale(
+        color="independent", strokeDash="independent"
+    )
     params = [alt.param(name="right", value=1), alt.param(name="low", value=0.0001)]
-    return template(
-        chart.add_params(*params).properties(height=HEIGHT), padding={"left": 2, "right": 20, "top": 4, "bottom": 4}
+    return build_template(
+        chart.add_params(*params).properties(height=CHART_HEIGHT),
+        padding={"left": 2, "right": 20, "top": 4, "bottom": 4},
     )
 
 
-def _across() -> alt.X:
+def _encode_x() -> alt.X:
     import altair as alt
 
     scale = alt.Scale(domainMin=0, domainMax=alt.ExprRef("right"), nice=False)
     return alt.X("x:Q", scale=scale, axis=alt.Axis(title="p95 of a window, ms", grid=False, tickCount=8))
 
 
-def _up() -> alt.Y:
+def _encode_y() -> alt.Y:
     import altair as alt
 
     scale = alt.Scale(type="log", domainMin=alt.ExprRef("low"), domainMax=1, nice=False)
@@ -124,29 +129,29 @@ def _up() -> alt.Y:
     return alt.Y("y:Q", scale=scale, axis=axis)
 
 
-def _target() -> Iterator[alt.Chart]:
+def _draw_target() -> Iterator[alt.Chart]:
     """What a verdict lets be above a limit."""
     import altair as alt
 
     target = alt.Chart(alt.NamedData("target"))
-    yield target.mark_rule(strokeWidth=1, strokeDash=[2, 3], color=LIGHT["bad"]).encode(y=_up())
+    yield target.mark_rule(strokeWidth=1, strokeDash=[2, 3], color=LIGHT["bad"]).encode(y=_encode_y())
     label = target.mark_text(align="left", baseline="top", dx=4, dy=3, color=LIGHT["muted"])
-    yield label.encode(x=alt.value(0), y=_up(), text="label:N")
+    yield label.encode(x=alt.value(0), y=_encode_y(), text="label:N")
 
 
-def _limits() -> Iterator[alt.Chart]:
+def _draw_limits() -> Iterator[alt.Chart]:
     import altair as alt
 
     lines = alt.Chart(alt.NamedData("lines"))
-    yield lines.mark_rule(strokeWidth=LIMIT_WIDTH, color=LIGHT["limit"]).encode(x=_across())
+    yield lines.mark_rule(strokeWidth=LIMIT_WIDTH, color=LIGHT["limit"]).encode(x=_encode_x())
     words: dict[str, Any] = {"baseline": "top", "dy": 2, "fontWeight": "bold", "color": LIGHT["limit"]}
     for side, where in (("left", "!datum.left"), ("right", "datum.left")):
         place = {"align": side, "dx": 4 if side == "left" else -4}
         labels = lines.transform_filter(where).mark_text(**words | place)
-        yield labels.encode(x=_across(), y=alt.value(0), text="label:N")
+        yield labels.encode(x=_encode_x(), y=alt.value(0), text="label:N")
 
 
-def _curves() -> alt.Chart:
+def _draw_curves() -> alt.Chart:
     import altair as alt
 
     legend = alt.Legend(title=None, orient="top", direction="horizontal", symbolType="stroke", symbolSize=220)
@@ -155,8 +160,8 @@ def _curves() -> alt.Chart:
         alt.Chart(alt.NamedData("curve"))
         .mark_line(interpolate="step-after", clip=True, strokeWidth=1.8)
         .encode(
-            x=_across(),
-            y=_up(),
+            x=_encode_x(),
+            y=_encode_y(),
             color=alt.Color("c:N", scale=colours, sort=None, legend=legend),
             strokeDash=alt.StrokeDash("c:N", scale=alt.Scale(range=[[1, 0], [4, 2]]), sort=None, legend=legend),
         )

@@ -46,14 +46,14 @@ DARK: Mapping[str, str] = {
     "heat-none": "#22262a",
 }
 #: What the style sheet calls each colour of a specification; ``static/charts.js`` replaces one by the other.
-VARIABLES: Mapping[str, str] = {colour: f"--{name}" for name, colour in LIGHT.items()}
-_DARKENED: Mapping[str, str] = {colour: DARK[name] for name, colour in LIGHT.items()}
+CSS_VARIABLES: Mapping[str, str] = {colour: f"--{name}" for name, colour in LIGHT.items()}
+_DARK_BY_LIGHT: Mapping[str, str] = {colour: DARK[name] for name, colour in LIGHT.items()}
 
 
-def darkened(spec: Any) -> Any:
+def to_dark_theme(spec: Any) -> Any:
     """The same specification for a dark ground."""
     if isinstance(spec, dict):
-        return {key: darkened(value) for key, value in spec.items()}
+        return {key: to_dark_theme(value) for key, value in spec.items()}
     if isinstance(spec, list):
-        return [darkened(value) for value in spec]
-    return _DARKENED.get(spec, spec) if isinstance(spec, str) else spec
+        return [to_dark_theme(value) for value in spec]
+    return _DARK_BY_LIGHT.get(spec, spec) if isinstance(spec, str) else spec

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import asin, atan2, cos, degrees, hypot, radians, sin, sqrt
 
-from leadline_collector.web.charts.coastlines import Place
+from leadline_collector.web.charts.coastlines import LonLat
 
 #: Of the width and height that stays free at each side.
 MARGIN = 0.09
@@ -18,20 +18,20 @@ EXTENT_MIN = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class Viewport:
     """A part of the globe; lengths are in radii of the globe, ``y`` goes up."""
 
     #: Longitude and latitude of the point the map turns to.
-    centre: Place
+    centre: LonLat
     #: Middle and size of the rectangle that must be seen.
     x: float
     y: float
     width: float
     height: float
 
-    def project(self, place: Place) -> tuple[float, float]:
+    def project(self, position: LonLat) -> tuple[float, float]:
         """Where a place lies, from ``centre``; a place on the other side of the globe lies at the rim."""
-        turn, latitude, middle = radians(place[0] - self.centre[0]), radians(place[1]), radians(self.centre[1])
+        turn, latitude, middle = radians(position[0] - self.centre[0]), radians(position[1]), radians(self.centre[1])
         nearness = sin(middle) * sin(latitude) + cos(middle) * cos(latitude) * cos(turn)
         stretch = sqrt(2 / max(1e-6, 1 + nearness))
         up = cos(middle) * sin(latitude) - sin(middle) * cos(latitude) * cos(turn)
@@ -42,10 +42,10 @@ class View:
         free = 1 - 2 * MARGIN
         return min(width * free / self.width, height * free / self.height)
 
-    def pixel(self, place: Place, width: float, height: float) -> tuple[float, float]:
+    def to_pixel(self, position: LonLat, width: float, height: float) -> tuple[float, float]:
         """Where a place lies on the sheet, from its upper left corner."""
         scale = self.scale(width, height)
-        x, y = self.project(place)
+        x, y = self.project(position)
         return width / 2 + scale * (x - self.x), height / 2 - scale * (y - self.y)
 
     def radius_deg(self, width: float, height: float) -> float:
@@ -55,12 +55,12 @@ class View:
         return degrees(2 * asin(min(1.0, reach / 2)))
 
 
-def view_of(places: Sequence[Place]) -> View:
+def fit_viewport(positions: Sequence[LonLat]) -> Viewport:
     """The part of the globe in which all these places are; at least one."""
-    turned = View(centre=_middle(places), x=0, y=0, width=EXTENT_MIN, height=EXTENT_MIN)
-    points = [turned.project(place) for place in places]
-    (left, right), (low, high) = _range(x for x, _ in points), _range(y for _, y in points)
-    return View(
+    turned = Viewport(centre=_find_centroid(positions), x=0, y=0, width=EXTENT_MIN, height=EXTENT_MIN)
+    points = [turned.project(place) for place in positions]
+    (left, right), (low, high) = _min_max(x for x, _ in points), _min_max(y for _, y in points)
+    return Viewport(
         centre=turned.centre,
         x=(left + right) / 2,
         y=(low + high) / 2,
@@ -69,14 +69,14 @@ def view_of(places: Sequence[Place]) -> View:
     )
 
 
-def _middle(places: Sequence[Place]) -> Place:
+def _find_centroid(positions: Sequence[LonLat]) -> LonLat:
     """The mean of the places as directions from the middle of the globe; places that cancel out give (0, 0)."""
-    x = sum(cos(radians(latitude)) * cos(radians(longitude)) for longitude, latitude in places)
-    y = sum(cos(radians(latitude)) * sin(radians(longitude)) for longitude, latitude in places)
-    z = sum(sin(radians(latitude)) for _, latitude in places)
+    x = sum(cos(radians(latitude)) * cos(radians(longitude)) for longitude, latitude in positions)
+    y = sum(cos(radians(latitude)) * sin(radians(longitude)) for longitude, latitude in positions)
+    z = sum(sin(radians(latitude)) for _, latitude in positions)
     return degrees(atan2(y, x)), degrees(atan2(z, hypot(x, y)))
 
 
-def _range(values: Iterable[float]) -> tuple[float, float]:
+def _min_max(values: Iterable[float]) -> tuple[float, float]:
     known = list(values)
     return min(known), max(known)

@@ -14,153 +14,165 @@ from typing import Any
 from geographiclib.geodesic import Geodesic
 
 from leadline_collector.web.charts import coastlines
-from leadline_collector.web.charts.coastlines import Place
-from leadline_collector.web.charts.map_labels import Name, RingName, placed
+from leadline_collector.web.charts.coastlines import LonLat
+from leadline_collector.web.charts.map_labels import MarkerLabel, RingLabel, place_labels
 from leadline_collector.web.charts.palette import LIGHT
-from leadline_collector.web.charts.projection import View, view_of
-from leadline_collector.web.charts.spec_templates import Row, Spec, filled, template
+from leadline_collector.web.charts.projection import Viewport, fit_viewport
+from leadline_collector.web.charts.spec_templates import DataRow, Spec, bind_data, build_template
 
 #: Of the picture; in a page the style sheet says how large the map is.
-WIDTH, HEIGHT = 1_180, 520
-RING_CORNERS = 90
+MAP_WIDTH, MAP_HEIGHT = 1_180, 520
+RING_POINTS = 90
 #: Where on a ring its label may stand, in degrees from north.
-_BEARINGS = (0, 180, 30, 330, 150, 210, 15, 345, 60, 300, 45, 315, 120, 240, 75, 285, 105, 255, 90, 270)
+_LABEL_BEARINGS = (0, 180, 30, 330, 150, 210, 15, 345, 60, 300, 45, 315, 120, 240, 75, 285, 105, 255, 90, 270)
 #: Signs of the pages as paths in a square from -1 to 1; a hole runs the other way round.
-_RING = "M-1,0A1,1,0,1,1,1,0A1,1,0,1,1,-1,0ZM-.45,0A.45,.45,0,1,0,.45,0A.45,.45,0,1,0,-.45,0Z"
-_FRAME = "M-1,-1H1V1H-1ZM-.62,-.62V-.15H.62V-.62ZM-.62,.15V.62H.62V.15Z"
-_CROSS = "M-1,-.62L-.62,-1L0,-.38L.62,-1L1,-.62L.38,0L1,.62L.62,1L0,.38L-.62,1L-1,.62L-.38,0Z"
-_BARRED = "M-1,-1H1V1H-1ZM-.7,-.17V.17H.7V-.17Z"
+_RING_PATH = "M-1,0A1,1,0,1,1,1,0A1,1,0,1,1,-1,0ZM-.45,0A.45,.45,0,1,0,.45,0A.45,.45,0,1,0,-.45,0Z"
+_FRAME_PATH = "M-1,-1H1V1H-1ZM-.62,-.62V-.15H.62V-.62ZM-.62,.15V.62H.62V.15Z"
+_CROSS_PATH = "M-1,-.62L-.62,-1L0,-.38L.62,-1L1,-.62L.38,0L1,.62L.62,1L0,.38L-.62,1L-1,.62L-.38,0Z"
+_BARRED_SQUARE_PATH = "M-1,-1H1V1H-1ZM-.7,-.17V.17H.7V-.17Z"
 #: State: colour, dash and sign of its line.
-LOOKS: dict[str, tuple[str, list[int], str]] = {
+STATE_STYLES: dict[str, tuple[str, list[int], str]] = {
     "good": (LIGHT["good"], [1, 0], "circle"),
     "bad": (LIGHT["bad"], [9, 4], "square"),
-    "unavailable": (LIGHT["unavailable"], [3, 4], _CROSS),
-    "unknown": (LIGHT["unknown"], [1, 4], _RING),
-    "impossible": (LIGHT["ink"], [9, 3, 1, 3], _BARRED),
-    "impossible on glass": (LIGHT["ink"], [9, 3, 1, 3], _FRAME),
+    "unavailable": (LIGHT["unavailable"], [3, 4], _CROSS_PATH),
+    "unknown": (LIGHT["unknown"], [1, 4], _RING_PATH),
+    "impossible": (LIGHT["ink"], [9, 3, 1, 3], _BARRED_SQUARE_PATH),
+    "impossible on glass": (LIGHT["ink"], [9, 3, 1, 3], _FRAME_PATH),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spot:
+class Marker:
     """One or several sites at one place."""
 
-    place: Place
+    position: LonLat
     label: str
-    text: str
+    tooltip: str
     href: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
+class Edge:
     """The line between two sites; ``state`` is a key of ``LOOKS``."""
 
-    start: Place
-    end: Place
+    start: LonLat
+    end: LonLat
     state: str
-    text: str
+    tooltip: str
     href: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ring:
+class RangeRing:
     """What can be reached from a place; ``is_best`` for a vacuum."""
 
-    centre: Place
-    km: float
+    centre: LonLat
+    radius_km: float
     label: str
-    is_best: bool
+    is_vacuum: bool
 
 
-def site_map(spots: Sequence[Spot], links: Sequence[Link], rings: Sequence[Ring], text: str) -> Spec:
+def build_site_map(
+    markers: Sequence[Marker], edges: Sequence[Edge], rings: Sequence[RangeRing], description: str
+) -> Spec:
     """The map; at least one spot. It shows all spots and, if there are rings, the whole of the smallest."""
-    seen = [spot.place for spot in spots]
+    seen = [spot.position for spot in markers]
     if rings:
-        seen += circle(min(rings, key=lambda ring: ring.km))
-    view = view_of(seen)
-    outlines = coastlines.near(view.centre, view.radius_deg(WIDTH, HEIGHT) + 12)
-    halves = [(link, middle(link)) for link in links]
-    names, ring_names = placed(
+        seen += trace_ring(min(rings, key=lambda ring: ring.radius_km))
+    view = fit_viewport(seen)
+    outlines = coastlines.find_outlines(view.centre, view.radius_deg(MAP_WIDTH, MAP_HEIGHT) + 12)
+    halves = [(link, find_midpoint(link)) for link in edges]
+    names, ring_names = place_labels(
         view,
-        [Name(place=spot.place, label=spot.label, text=spot.text, href=spot.href) for spot in spots],
-        [_ring_name(ring) for ring in rings],
+        [
+            MarkerLabel(position=spot.position, label=spot.label, tooltip=spot.tooltip, href=spot.href)
+            for spot in markers
+        ],
+        [_to_ring_label(ring) for ring in rings],
         [(link.start, half, link.end) for link, half in halves],
     )
-    data: dict[str, list[Row]] = {
-        "land": [_line(outline.places) | {"border": outline.is_border} for outline in outlines],
-        "rings": [_line(circle(ring)) | {"best": ring.is_best} for ring in rings],
-        "links": [_link(link) for link in links],
-        "signs": [_sign(link, half) for link, half in halves],
-        "spots": [_spot(spot) for spot in spots],
+    data: dict[str, list[DataRow]] = {
+        "land": [_to_line_feature(outline.coordinates) | {"border": outline.is_border} for outline in outlines],
+        "rings": [_to_line_feature(trace_ring(ring)) | {"best": ring.is_vacuum} for ring in rings],
+        "links": [_to_edge_row(link) for link in edges],
+        "signs": [_to_sign_row(link, half) for link, half in halves],
+        "spots": [_to_marker_row(spot) for spot in markers],
         "names": names,
         "labels": ring_names,
     }
-    return {**filled(_template(), data, {}, text), "projection": _projection(view)}
+    return {**bind_data(_build_spec(), data, {}, description), "projection": _build_projection(view)}
 
 
-def circle(ring: Ring) -> list[Place]:
+def trace_ring(ring: RangeRing) -> list[LonLat]:
     """The corners of a geodesic circle, closed."""
-    bearings = [360 * number / RING_CORNERS for number in range(RING_CORNERS)]
-    corners = [_towards(ring.centre, bearing, ring.km) for bearing in bearings]
+    bearings = [360 * number / RING_POINTS for number in range(RING_POINTS)]
+    corners = [_find_destination(ring.centre, bearing, ring.radius_km) for bearing in bearings]
     return [*corners, corners[0]]
 
 
-def middle(link: Link) -> Place:
+def find_midpoint(edge: Edge) -> LonLat:
     """Half way along the geodesic."""
-    way = Geodesic.WGS84.Inverse(link.start[1], link.start[0], link.end[1], link.end[0])
-    return _towards(link.start, way["azi1"], way["s12"] / 2_000)
+    way = Geodesic.WGS84.Inverse(edge.start[1], edge.start[0], edge.end[1], edge.end[0])
+    return _find_destination(edge.start, way["azi1"], way["s12"] / 2_000)
 
 
-def _towards(place: Place, bearing: float, km: float) -> Place:
-    end = Geodesic.WGS84.Direct(place[1], place[0], bearing, km * 1_000)
+def _find_destination(position: LonLat, bearing: float, km: float) -> LonLat:
+    end = Geodesic.WGS84.Direct(position[1], position[0], bearing, km * 1_000)
     return round(end["lon2"], 3), round(end["lat2"], 3)
 
 
-def _line(places: Iterable[Place]) -> dict[str, Any]:
-    return {"type": "Feature", "geometry": {"type": "LineString", "coordinates": [list(place) for place in places]}}
+def _to_line_feature(coordinates: Iterable[LonLat]) -> dict[str, Any]:
+    return {
+        "type": "Feature",
+        "geometry": {"type": "LineString", "coordinates": [list(place) for place in coordinates]},
+    }
 
 
-def _link(link: Link) -> Row:
+def _to_edge_row(edge: Edge) -> DataRow:
     """Properties stand beside the geometry, where Vega-Lite looks for fields."""
-    return _line([link.start, link.end]) | {"state": link.state, "tip": link.text, "href": link.href}
+    return _to_line_feature([edge.start, edge.end]) | {"state": edge.state, "tip": edge.tooltip, "href": edge.href}
 
 
-def _spot(spot: Spot) -> Row:
-    return {"x": spot.place[0], "y": spot.place[1], "tip": spot.text, "href": spot.href}
+def _to_marker_row(marker: Marker) -> DataRow:
+    return {"x": marker.position[0], "y": marker.position[1], "tip": marker.tooltip, "href": marker.href}
 
 
-def _ring_name(ring: Ring) -> RingName:
-    places = [_towards(ring.centre, bearing, ring.km) for bearing in _BEARINGS]
-    return RingName(centre=ring.centre, label=ring.label, places=places)
+def _to_ring_label(ring: RangeRing) -> RingLabel:
+    places = [_find_destination(ring.centre, bearing, ring.radius_km) for bearing in _LABEL_BEARINGS]
+    return RingLabel(centre=ring.centre, label=ring.label, positions=places)
 
 
-def _sign(link: Link, half: Place) -> Row:
-    return {"x": half[0], "y": half[1], "state": link.state, "tip": link.text, "href": link.href}
+def _to_sign_row(edge: Edge, midpoint: LonLat) -> DataRow:
+    return {"x": midpoint[0], "y": midpoint[1], "state": edge.state, "tip": edge.tooltip, "href": edge.href}
 
 
-def _projection(view: View) -> dict[str, Any]:
+def _build_projection(viewport: Viewport) -> dict[str, Any]:
     """The same part of the globe on a sheet of any width."""
-    full = view.scale(1, 1e9), view.scale(1e9, 1)
+    full = viewport.scale(1, 1e9), viewport.scale(1e9, 1)
     scale = f"min(width * {full[0]:.6g}, height * {full[1]:.6g})"
     return {
         "type": "azimuthalEqualArea",
-        "rotate": [round(-view.centre[0], 4), round(-view.centre[1], 4), 0],
+        "rotate": [round(-viewport.centre[0], 4), round(-viewport.centre[1], 4), 0],
         "scale": {"expr": scale},
-        "translate": {"expr": f"[width / 2 - {scale} * {view.x:.6g}, height / 2 + {scale} * {view.y:.6g}]"},
+        "translate": {"expr": f"[width / 2 - {scale} * {viewport.x:.6g}, height / 2 + {scale} * {viewport.y:.6g}]"},
         "clipAngle": 179,
     }
 
 
 @cache
-def _template() -> Spec:
+def _build_spec() -> Spec:
     import altair as alt
 
-    states = list(LOOKS)
-    colour = alt.Color("state:N", scale=alt.Scale(domain=states, range=[LOOKS[one][0] for one in states]), legend=None)
-    dash = alt.StrokeDash(
-        "state:N", scale=alt.Scale(domain=states, range=[LOOKS[one][1] for one in states]), legend=None
+    states = list(STATE_STYLES)
+    colour = alt.Color(
+        "state:N", scale=alt.Scale(domain=states, range=[STATE_STYLES[one][0] for one in states]), legend=None
     )
-    sign = alt.Shape("state:N", scale=alt.Scale(domain=states, range=[LOOKS[one][2] for one in states]), legend=None)
+    dash = alt.StrokeDash(
+        "state:N", scale=alt.Scale(domain=states, range=[STATE_STYLES[one][1] for one in states]), legend=None
+    )
+    sign = alt.Shape(
+        "state:N", scale=alt.Scale(domain=states, range=[STATE_STYLES[one][2] for one in states]), legend=None
+    )
     tip, href = alt.Tooltip("tip:N"), alt.Href("href:N")
     at = {"longitude": "x:Q", "latitude": "y:Q"}
 
@@ -202,5 +214,5 @@ def _template() -> Spec:
     chart = chart.resolve_scale(strokeDash="independent").properties(
         height="container", view=alt.ViewBackground(stroke=LIGHT["line"], fill=None)
     )
-    made = template(chart, padding={"left": 1, "right": 1, "top": 1, "bottom": 1})
+    made = build_template(chart, padding={"left": 1, "right": 1, "top": 1, "bottom": 1})
     return made | {"autosize": {"type": "fit", "contains": "padding"}}

@@ -12,10 +12,10 @@ from typing import Any, TypeAlias
 from leadline_collector.web.charts.theme import CONFIG, USERMETA
 
 Spec: TypeAlias = dict[str, Any]
-Row: TypeAlias = Mapping[str, Any]
+DataRow: TypeAlias = Mapping[str, Any]
 
 
-def template(chart: Any, *, padding: Mapping[str, int]) -> Spec:
+def build_template(chart: Any, *, padding: Mapping[str, int]) -> Spec:
     """The specification of an Altair chart as wide as the place it is put in."""
     spec: Spec = chart.properties(width="container").to_dict(validate=False)
     spec.pop("datasets", None)
@@ -26,12 +26,17 @@ def template(chart: Any, *, padding: Mapping[str, int]) -> Spec:
     return spec
 
 
-def filled(spec: Spec, data: Mapping[str, Sequence[Row]], values: Mapping[str, object], text: str) -> Spec:
+def bind_data(
+    spec: Spec, datasets: Mapping[str, Sequence[DataRow]], param_values: Mapping[str, object], description: str
+) -> Spec:
     """The template with these data sets and values of parameters; ``text`` is what a screen reader says of it."""
-    params = [{**one, "value": values[one["name"]]} if one["name"] in values else one for one in spec.get("params", [])]
+    params = [
+        {**one, "value": param_values[one["name"]]} if one["name"] in param_values else one
+        for one in spec.get("params", [])
+    ]
     return {
         **spec,
         "params": params,
-        "datasets": {name: list(rows) for name, rows in data.items()},
-        "description": text,
+        "datasets": {name: list(rows) for name, rows in datasets.items()},
+        "description": description,
     }

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from leadline_collector.web.charts.palette import LIGHT, VARIABLES
+from leadline_collector.web.charts.palette import CSS_VARIABLES, LIGHT
 
-FONT = "system-ui, -apple-system, Segoe UI, Noto Sans, Liberation Sans, DejaVu Sans, sans-serif"
+FONT_FAMILY = "system-ui, -apple-system, Segoe UI, Noto Sans, Liberation Sans, DejaVu Sans, sans-serif"
 
 #: Vega-Lite's own names.
 CONFIG: dict[str, Any] = {
     "background": "transparent",
-    "font": FONT,
+    "font": FONT_FAMILY,
     "view": {"stroke": None},
     "axis": {
         "domainColor": LIGHT["line"],
@@ -29,4 +29,4 @@ CONFIG: dict[str, Any] = {
     "text": {"color": LIGHT["ink"], "fontSize": 11.5},
 }
 #: What charts.js needs to know.
-USERMETA: dict[str, Any] = {"variables": dict(VARIABLES)}
+USERMETA: dict[str, Any] = {"variables": dict(CSS_VARIABLES)}

@@ -8,48 +8,49 @@ from typing import TYPE_CHECKING, Any
 
 from leadline.evaluation import State
 from leadline_collector.web.charts.palette import LIGHT
-from leadline_collector.web.charts.spec_templates import Spec, template
+from leadline_collector.web.charts.spec_templates import Spec, build_template
 
 if TYPE_CHECKING:
     import altair as alt
 
-HEIGHT = 210
+CHART_HEIGHT = 210
 #: Twice the width of the lines of the data: a limit is never taken for one.
 LIMIT_WIDTH = 2.4
-STRIP_TOP, STRIP_BOTTOM = HEIGHT + 7, HEIGHT + 23
+STRIP_TOP, STRIP_BOTTOM = CHART_HEIGHT + 7, CHART_HEIGHT + 23
 #: Midnight is a date, everything else a time of day.
-_TIME_LABEL = (
+_TIME_LABEL_EXPR = (
     "utchours(datum.value) || utcminutes(datum.value) "
     "? utcFormat(datum.value, '%H:%M') : utcFormat(datum.value, '%-d %b')"
 )
 
 
 @cache
-def drawing() -> Spec:
+def build_spec() -> Spec:
     """The specification without data: ``steps``, ``tips``, ``lines``, ``infinite`` and ``strip``."""
     import altair as alt
 
     params = [alt.param(name="top", value=1), alt.param(name="first", value=0), alt.param(name="last", value=1)]
-    layers = [_pointed(), *_bands(), *_levels_drawn(), _infinite()]
-    chart = alt.layer(alt.layer(*layers), _states()).resolve_scale(y="independent")
-    return template(
-        chart.add_params(*params).properties(height=HEIGHT), padding={"left": 2, "right": 6, "top": 14, "bottom": 4}
+    layers = [_draw_hit_areas(), *_draw_bands(), *_draw_reference_lines(), _draw_infinite_markers()]
+    chart = alt.layer(alt.layer(*layers), _draw_state_strip()).resolve_scale(y="independent")
+    return build_template(
+        chart.add_params(*params).properties(height=CHART_HEIGHT),
+        padding={"left": 2, "right": 6, "top": 14, "bottom": 4},
     )
 
 
-def _across() -> alt.X:
+def _encode_time() -> alt.X:
     """The time axis, under the strip."""
     import altair as alt
 
     # A phone has room for days only: of more, every other label would be left out, and with it the dates.
     ticks = alt.ExprRef("max(2, min(10, width / 60))")
-    offset = STRIP_BOTTOM - HEIGHT + 2
+    offset = STRIP_BOTTOM - CHART_HEIGHT + 2
     scale = alt.Scale(type="utc", domainMin=alt.ExprRef("first"), domainMax=alt.ExprRef("last"), nice=False)
-    axis = alt.Axis(grid=False, offset=offset, labelOverlap=True, tickCount=ticks, labelExpr=_TIME_LABEL)
+    axis = alt.Axis(grid=False, offset=offset, labelOverlap=True, tickCount=ticks, labelExpr=_TIME_LABEL_EXPR)
     return alt.X("t:T", title=None, scale=scale, axis=axis)
 
 
-def _up(field: str) -> alt.Y:
+def _encode_rtt(field: str) -> alt.Y:
     """The axis of the round trip."""
     import altair as alt
 
@@ -58,30 +59,32 @@ def _up(field: str) -> alt.Y:
     return alt.Y(f"{field}:Q", scale=scale, axis=axis)
 
 
-def _pointed() -> alt.Chart:
+def _draw_hit_areas() -> alt.Chart:
     """What the pointer finds, and what it drags: invisible, as high as chart and strip."""
     import altair as alt
 
     zoom = alt.selection_interval(name="zoom", encodings=["x"], mark=alt.BrushConfig(fill=LIGHT["accent"]))
     rects = alt.Chart(alt.NamedData("tips")).mark_rect(opacity=0)
     ends: dict[str, Any] = {"y": alt.value(0), "y2": alt.value(STRIP_BOTTOM)}
-    found: alt.Chart = rects.encode(x=_across(), x2="u", tooltip="tip:N", **ends).add_params(zoom)
+    found: alt.Chart = rects.encode(x=_encode_time(), x2="u", tooltip="tip:N", **ends).add_params(zoom)
     return found
 
 
-def _bands() -> Iterator[alt.Chart]:
+def _draw_bands() -> Iterator[alt.Chart]:
     """From p50 to p95, from there to the maximum, and the lines of p95 and p50."""
     import altair as alt
 
     steps = alt.Chart(alt.NamedData("steps"))
     paint: dict[str, Any] = {"interpolate": "step-after", "tooltip": None, "color": LIGHT["accent"]}
-    yield steps.mark_area(**paint, clip=True, opacity=0.13).encode(x=_across(), y=_up("p95"), y2="max")
-    yield steps.mark_area(**paint, clip=True, opacity=0.3).encode(x=_across(), y=_up("p50"), y2="p95")
-    yield steps.mark_line(**paint, strokeWidth=1.1).encode(x=_across(), y=_up("p95"))
-    yield steps.mark_line(**paint | {"color": LIGHT["ink"]}, strokeWidth=1.2).encode(x=_across(), y=_up("p50"))
+    yield steps.mark_area(**paint, clip=True, opacity=0.13).encode(x=_encode_time(), y=_encode_rtt("p95"), y2="max")
+    yield steps.mark_area(**paint, clip=True, opacity=0.3).encode(x=_encode_time(), y=_encode_rtt("p50"), y2="p95")
+    yield steps.mark_line(**paint, strokeWidth=1.1).encode(x=_encode_time(), y=_encode_rtt("p95"))
+    yield steps.mark_line(**paint | {"color": LIGHT["ink"]}, strokeWidth=1.2).encode(
+        x=_encode_time(), y=_encode_rtt("p50")
+    )
 
 
-def _levels_drawn() -> Iterator[alt.Chart]:
+def _draw_reference_lines() -> Iterator[alt.Chart]:
     """Lines and their labels: limits heavy and in a colour of their own, floors thin and dashed."""
     import altair as alt
 
@@ -90,22 +93,24 @@ def _levels_drawn() -> Iterator[alt.Chart]:
     thin: dict[str, Any] = {"color": LIGHT["muted"], "strokeWidth": 1.2, "strokeDash": [5, 3]}
     for look, paint, weight in (("limit", heavy, "bold"), ("floor", thin, "normal")):
         some = lines.transform_filter(alt.datum.look == look)
-        yield some.mark_rule(**paint, tooltip=None).encode(y=_up("y"))
+        yield some.mark_rule(**paint, tooltip=None).encode(y=_encode_rtt("y"))
         words: dict[str, Any] = {"color": paint["color"], "fontWeight": weight, "align": "left", "baseline": "middle"}
-        yield some.mark_text(**words, dx=6, tooltip=None).encode(x=alt.value("width"), y=_up("at"), text="label:N")
+        yield some.mark_text(**words, dx=6, tooltip=None).encode(
+            x=alt.value("width"), y=_encode_rtt("at"), text="label:N"
+        )
 
 
-def _infinite() -> alt.Chart:
+def _draw_infinite_markers() -> alt.Chart:
     """Where a window's p95 is infinite: a triangle above the axis."""
     import altair as alt
 
     points = alt.Chart(alt.NamedData("infinite"))
     marks = points.mark_point(shape="triangle-up", filled=True, size=34, opacity=1, color=LIGHT["unavailable"])
-    found: alt.Chart = marks.encode(x=_across(), y=alt.value(-5))
+    found: alt.Chart = marks.encode(x=_encode_time(), y=alt.value(-5))
     return found
 
 
-def _states() -> alt.Chart:
+def _draw_state_strip() -> alt.Chart:
     """The strip; what is unknown is hollow."""
     import altair as alt
 
@@ -117,7 +122,7 @@ def _states() -> alt.Chart:
         alt.Chart(alt.NamedData("strip"))
         .mark_rect(tooltip=None)
         .encode(
-            x=_across(),
+            x=_encode_time(),
             x2="u",
             y=alt.Y("a:Q", scale=place, axis=None),
             y2="b",

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
 from leadline_collector.errors import NotFoundError
-from leadline_collector.http.app_state import Serving
+from leadline_collector.http.app_state import AppStateDep
 from leadline_collector.live import agent_health
 from leadline_collector.web.charts import render
-from leadline_collector.web.charts.site_map import HEIGHT
-from leadline_collector.web.rendering import From, PageRoute, Viewer, page
+from leadline_collector.web.charts.site_map import MAP_HEIGHT
+from leadline_collector.web.rendering import FromParam, PageRoute, Viewer, render_page
 from leadline_collector.web.routes.charts import CHART_WIDTH, CHART_WIDTH_MAX, CHART_WIDTH_MIN, SVG_HEADERS, Theme
 from leadline_collector.web.views import agent as agent_view
 from leadline_collector.web.views import agents as agents_view
@@ -20,65 +20,67 @@ from leadline_collector.web.views import limits as limits_view
 from leadline_collector.web.views import map as map_view
 
 #: What vl-convert puts before the address of a link; nothing of ours leads there.
-ELSEWHERE = "https://vega.github.io/vega-datasets/"
+VEGA_DATASETS_URL = "https://vega.github.io/vega-datasets/"
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 
-def _asked(
-    profile: str | None = None, group: str | None = None, reach: str | None = None, start: From = None
-) -> map_view.Asked:
-    return map_view.Asked(profile=profile or None, group=group, reach=reach or None, start=start or None)
+def _parse_map_params(
+    profile: str | None = None, group: str | None = None, reach: str | None = None, start: FromParam = None
+) -> map_view.MapParams:
+    return map_view.MapParams(profile=profile or None, group=group, reach=reach or None, start=start or None)
 
 
-MapAsked = Annotated[map_view.Asked, Depends(_asked)]
+MapParamsDep = Annotated[map_view.MapParams, Depends(_parse_map_params)]
 
 
 @router.get("/map", dependencies=[Viewer])
-def site_map(service: Serving, asked: MapAsked) -> Response:
+def show_map(app_state: AppStateDep, params: MapParamsDep) -> Response:
     """The map."""
-    return page("map.html", page=map_view.map_page(service.store, asked, service.now_s()))
+    return render_page("map.html", page=map_view.build_map_page(app_state.store, params, app_state.now_s()))
 
 
 @router.get("/map.svg", dependencies=[Viewer])
-def map_picture(
-    service: Serving,
-    asked: MapAsked,
+def serve_map_svg(
+    app_state: AppStateDep,
+    params: MapParamsDep,
     theme: Theme = Theme.LIGHT,
     width: Annotated[int, Query(ge=CHART_WIDTH_MIN, le=CHART_WIDTH_MAX)] = CHART_WIDTH,
 ) -> Response:
     """The map as a picture."""
-    spec = map_view.map_spec(service.store, asked, service.now_s())
+    spec = map_view.build_map_spec(app_state.store, params, app_state.now_s())
     if spec is None:
         raise NotFoundError("there is no site to draw: run `leadline mesh apply FILE`")
-    drawing = render.svg(spec, width, dark=theme is Theme.DARK, height=HEIGHT).replace(ELSEWHERE, "")
+    drawing = render.render_svg(spec, width, dark=theme is Theme.DARK, height=MAP_HEIGHT).replace(VEGA_DATASETS_URL, "")
     return Response(drawing, headers=SVG_HEADERS, media_type="image/svg+xml")
 
 
 @router.get("/agents", dependencies=[Viewer])
-def agents(service: Serving) -> Response:
+def show_agents(app_state: AppStateDep) -> Response:
     """Every agent."""
-    found = agents_view.agents_page(service.store, service.now_s())
-    return page("agents.html", page=found, rules=agent_health)
+    found = agents_view.build_agents_page(app_state.store, app_state.now_s())
+    return render_page("agents.html", page=found, rules=agent_health)
 
 
 @router.get("/agents/{name}", dependencies=[Viewer])
-def agent(service: Serving, name: str) -> Response:
+def show_agent(app_state: AppStateDep, name: str) -> Response:
     """One agent."""
-    found = agent_view.agent_page(service.store, name, service.now_s())
-    return page("agent.html", page=found, rules=agent_health)
+    found = agent_view.build_agent_page(app_state.store, name, app_state.now_s())
+    return render_page("agent.html", page=found, rules=agent_health)
 
 
 @router.get("/limits", dependencies=[Viewer])
-def limits(service: Serving, q: str = "", vendor: str | None = None, used: str | None = None) -> Response:
+def show_limits(app_state: AppStateDep, q: str = "", vendor: str | None = None, used: str | None = None) -> Response:
     """The catalogue."""
-    return page("limits.html", page=limits_view.limits_page(service.store, q, vendor or None, bool(used)))
+    return render_page(
+        "limits.html", page=limits_view.build_limits_page(app_state.store, q, vendor or None, bool(used))
+    )
 
 
 @router.get("/limits/{limit_id}", dependencies=[Viewer])
-def limit(service: Serving, limit_id: str) -> Response:
+def show_limit(app_state: AppStateDep, limit_id: str) -> Response:
     """One profile or limit."""
-    profile = limits_view.profile_page(service.store, limit_id)
+    profile = limits_view.build_profile_page(app_state.store, limit_id)
     if profile is not None:
-        return page("profile.html", page=profile)
-    return page("limit.html", page=limits_view.limit_page(service.store, limit_id))
+        return render_page("profile.html", page=profile)
+    return render_page("limit.html", page=limits_view.build_limit_page(app_state.store, limit_id))

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from leadline.model import Pair
 from leadline_collector.db.transactions import Store
 from leadline_collector.gaps.documents import GapAnswer
-from leadline_collector.time_range import Period
+from leadline_collector.time_range import TimeRange
 from leadline_collector.web import formatting
-from leadline_collector.web.params import Asked
-from leadline_collector.web.views.pair import found_pair
-from leadline_collector.web.views.pair_data import agents_of, gaps_of
+from leadline_collector.web.params import PageParams
+from leadline_collector.web.views.pair import find_pair
+from leadline_collector.web.views.pair_data import list_agents, list_gaps
 
 #: The longest gaps are shown, in order of time.
 ROWS_MAX = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gap:
+class GapRow:
     """A row: windows that are missing."""
 
     start: str
@@ -35,36 +35,36 @@ class GapsPage:
 
     now_s: int
     pair: Pair
-    period: Period
-    back: str
+    period: TimeRange
+    pair_url: str
     agents: list[str]
-    gaps: list[Gap]
-    total: int
+    gaps: list[GapRow]
+    gap_count: int
 
 
-def gaps_page(store: Store, source: str, destination: str, asked: Asked, now_s: int) -> GapsPage:
+def build_gaps_page(store: Store, source: str, destination: str, params: PageParams, now_s: int) -> GapsPage:
     """The gaps of the agents of both sites that measure the pair; the errors of the page of the pair."""
-    _, mesh, pair = found_pair(store, source, destination)
-    period = asked.period(now_s)
+    _, mesh, pair = find_pair(store, source, destination)
+    period = params.parse_period(now_s)
     with store.read() as reader:
-        agents = agents_of(reader, mesh, pair)
-        found = gaps_of(reader, agents, period)
+        agents = list_agents(reader, mesh, pair)
+        found = list_gaps(reader, agents, period)
     longest = sorted(found, key=lambda one: one[1].start_s - one[1].end_s)[:ROWS_MAX]
     return GapsPage(
         now_s=now_s,
         pair=pair,
         period=period,
-        back=asked.pair(pair),
+        pair_url=params.pair_url(pair),
         agents=agents,
-        gaps=[_gap(agent, gap) for agent, gap in sorted(longest, key=lambda one: (one[1].start_s, one[0]))],
-        total=len(found),
+        gaps=[_to_gap_row(agent, gap) for agent, gap in sorted(longest, key=lambda one: (one[1].start_s, one[0]))],
+        gap_count=len(found),
     )
 
 
-def _gap(agent: str, gap: GapAnswer) -> Gap:
-    return Gap(
-        start=formatting.moment(gap.start_s).removesuffix(" UTC"),
-        length=formatting.length(gap.end_s - gap.start_s),
+def _to_gap_row(agent: str, gap: GapAnswer) -> GapRow:
+    return GapRow(
+        start=formatting.format_time(gap.start_s).removesuffix(" UTC"),
+        length=formatting.format_duration(gap.end_s - gap.start_s),
         agent=agent,
         reason=gap.reason.value.replace("_", " "),
         targets="all" if gap.targets is None else ", ".join(gap.targets),

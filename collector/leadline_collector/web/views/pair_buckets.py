@@ -15,41 +15,41 @@ from numpy.typing import NDArray
 from leadline.evaluation import Criterion, State
 from leadline.model import WINDOW_S
 from leadline_collector.analysis.matrix import RECENT_WINDOWS
-from leadline_collector.time_range import Period
-from leadline_collector.web.charts.timeline import Step
-from leadline_verdict.evaluation import merged, path_readings
+from leadline_collector.time_range import TimeRange
+from leadline_collector.web.charts.timeline import TimeBucket
+from leadline_verdict.evaluation import combine_paths, evaluate_path
 from leadline_verdict.pair import PairWindows
-from leadline_verdict.series import COLUMNS, NONE, IntColumn, PathSeries
-from leadline_verdict.states import STATES, UNKNOWN, Readings, States, nothing_known
+from leadline_verdict.series import COLUMNS, MISSING, IntColumn, PathSeries
+from leadline_verdict.states import STATES_BY_CODE, UNKNOWN, ScenarioStates, StateArray, make_unknown_states
 
 #: Steps in a chart: a screen has no more columns to show them in.
-STEPS_MAX = 400
+BUCKETS_MAX = 400
 #: Minutes in a step: divisors of a day, so that steps begin at hours and at midnight UTC.
-_STEP_MINUTES = (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60, 120, 180, 240, 360, 720, 1_440)
+_BUCKET_MINUTES = (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60, 120, 180, 240, 360, 720, 1_440)
 #: A minute of a step that lies outside of the period.
-_OUTSIDE = len(STATES)
+_OUTSIDE_PERIOD = len(STATES_BY_CODE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class CurrentState:
     """What a pair is now, as measured, and since when."""
 
     state: State
     #: Start of the latest window; None without any.
-    latest_t: int | None
+    latest_start_s: int | None
     #: Start of the first window of the unbroken run of this state; None where the state is unknown.
     since_s: int | None
     #: The run began no later than the period that was read.
-    is_older: bool
+    has_earlier_start: bool
 
 
-def step_length_s(period: Period) -> int:
+def choose_bucket_length_s(period: TimeRange) -> int:
     """The shortest step of which the period has at most ``STEPS_MAX``, and one that is cut at each end."""
-    minutes = next((one for one in _STEP_MINUTES if period.windows <= one * STEPS_MAX), _STEP_MINUTES[-1])
+    minutes = next((one for one in _BUCKET_MINUTES if period.window_count <= one * BUCKETS_MAX), _BUCKET_MINUTES[-1])
     return minutes * WINDOW_S
 
 
-def cut(windows: PairWindows, period: Period) -> PairWindows:
+def slice_windows(windows: PairWindows, period: TimeRange) -> PairWindows:
     """The part of these windows that lies in a period within theirs."""
     first, last = ((second - windows.start_s) // WINDOW_S for second in (period.start_s, period.end_s))
     assert 0 <= first < last <= windows.minutes
@@ -57,40 +57,42 @@ def cut(windows: PairWindows, period: Period) -> PairWindows:
         windows,
         start_s=period.start_s,
         minutes=last - first,
-        paths=tuple(replace(path, series=_cut(path.series, first, last)) for path in windows.paths),
-        ambiguous=windows.ambiguous[first:last],
-        explained=windows.explained[first:last],
+        paths=tuple(replace(path, series=_slice_series(path.series, first, last)) for path in windows.paths),
+        ambiguous_minutes=windows.ambiguous_minutes[first:last],
+        explained_minutes=windows.explained_minutes[first:last],
     )
 
 
-def _cut(series: PathSeries, first: int, last: int) -> PathSeries:
-    columns = {name: series.column(name)[first:last] for name in COLUMNS}
-    return PathSeries.of(series.start_s + first * WINDOW_S, columns, simulated=series.simulated)
+def _slice_series(series: PathSeries, first: int, last: int) -> PathSeries:
+    columns = {name: series.get_column(name)[first:last] for name in COLUMNS}
+    return PathSeries.from_columns(series.start_s + first * WINDOW_S, columns, simulated=series.simulated)
 
 
-def readings_of(windows: PairWindows, criteria: Sequence[Criterion]) -> Readings:
+def evaluate_scenarios(windows: PairWindows, criteria: Sequence[Criterion]) -> ScenarioStates:
     """Both readings of every minute as the matrix counts them: by the windows alone."""
     if not windows.paths or not criteria:
-        return nothing_known(windows.minutes)
-    return merged([path_readings(series, criteria) for series in windows.series], windows.minutes)
+        return make_unknown_states(windows.minutes)
+    return combine_paths([evaluate_path(series, criteria) for series in windows.series], windows.minutes)
 
 
-def standing(windows: PairWindows, states: States) -> Standing:
+def find_current_state(windows: PairWindows, states: StateArray) -> CurrentState:
     """The state at the end of what was read, with the matrix's patience for windows on their way."""
-    there = minutes_there(windows)
+    there = find_present_minutes(windows)
     if not len(there):
-        return Standing(state=State.UNKNOWN, latest_t=None, since_s=None, is_older=False)
+        return CurrentState(state=State.UNKNOWN, latest_start_s=None, since_s=None, has_earlier_start=False)
     last = int(there[-1])
     latest_t = windows.start_s + last * WINDOW_S
     if last < windows.minutes - RECENT_WINDOWS or states[last] == UNKNOWN:
-        return Standing(state=State.UNKNOWN, latest_t=latest_t, since_s=None, is_older=False)
+        return CurrentState(state=State.UNKNOWN, latest_start_s=latest_t, since_s=None, has_earlier_start=False)
     others = np.flatnonzero(states[: last + 1] != states[last])
     first = int(others[-1]) + 1 if len(others) else 0
     since_s = windows.start_s + first * WINDOW_S
-    return Standing(state=STATES[states[last]], latest_t=latest_t, since_s=since_s, is_older=first == 0)
+    return CurrentState(
+        state=STATES_BY_CODE[states[last]], latest_start_s=latest_t, since_s=since_s, has_earlier_start=first == 0
+    )
 
 
-def minutes_there(windows: PairWindows) -> NDArray[np.intp]:
+def find_present_minutes(windows: PairWindows) -> NDArray[np.intp]:
     """The minutes that have a window of any path, by their place."""
     there = np.zeros(windows.minutes, np.bool_)
     for series in windows.series:
@@ -98,7 +100,7 @@ def minutes_there(windows: PairWindows) -> NDArray[np.intp]:
     return np.flatnonzero(there)
 
 
-def steps(windows: PairWindows, states: States, length_s: int) -> list[Step]:
+def aggregate_buckets(windows: PairWindows, states: StateArray, length_s: int) -> list[TimeBucket]:
     """Every step of the period, also those without a window."""
     first_s = windows.start_s // length_s * length_s
     lead, size = (windows.start_s - first_s) // WINDOW_S, length_s // WINDOW_S
@@ -108,74 +110,76 @@ def steps(windows: PairWindows, states: States, length_s: int) -> list[Step]:
     def rows(values: NDArray[np.integer], outside: int) -> NDArray[np.integer]:
         return np.pad(values, (lead, tail), constant_values=outside).reshape(count, size)
 
-    minute = _minutes(windows)
+    minute = _combine_paths(windows)
     columns = zip(
-        _least(rows(minute.min_us, NONE)),
-        _middle(rows(minute.p50_us, NONE)),
-        rows(minute.p95_us, NONE).max(axis=1).tolist(),
-        rows(minute.max_us, NONE).max(axis=1).tolist(),
-        rows(minute.infinite, 0).sum(axis=1).tolist(),
-        np.stack([(rows(states, _OUTSIDE) == code).sum(axis=1) for code in range(len(STATES))], axis=1).tolist(),
+        _find_row_minima(rows(minute.min_us, MISSING)),
+        _find_row_medians(rows(minute.p50_us, MISSING)),
+        rows(minute.p95_us, MISSING).max(axis=1).tolist(),
+        rows(minute.max_us, MISSING).max(axis=1).tolist(),
+        rows(minute.infinite_count, 0).sum(axis=1).tolist(),
+        np.stack(
+            [(rows(states, _OUTSIDE_PERIOD) == code).sum(axis=1) for code in range(len(STATES_BY_CODE))], axis=1
+        ).tolist(),
         strict=True,
     )
     return [
-        Step(
+        TimeBucket(
             start_s=max(first_s + number * length_s, windows.start_s),
             end_s=min(first_s + (number + 1) * length_s, windows.end_s),
-            min_us=_or_none(least),
-            p50_us=_or_none(middle),
-            p95_us=_or_none(p95),
-            max_us=_or_none(longest),
-            infinite=infinite,
-            states=dict(zip(STATES, counts, strict=True)),
+            min_us=_none_if_missing(least),
+            p50_us=_none_if_missing(middle),
+            p95_us=_none_if_missing(p95),
+            max_us=_none_if_missing(longest),
+            infinite_count=infinite,
+            state_counts=dict(zip(STATES_BY_CODE, counts, strict=True)),
         )
         for number, (least, middle, p95, longest, infinite, counts) in enumerate(columns)
     ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Minutes:
+class _PairColumns:
     """The paths of a pair as one: the least and the longest of all, the worst percentiles."""
 
     min_us: IntColumn
     p50_us: IntColumn
     p95_us: IntColumn
     max_us: IntColumn
-    infinite: IntColumn
+    infinite_count: IntColumn
 
 
-def _minutes(windows: PairWindows) -> _Minutes:
-    nothing = np.full(windows.minutes, NONE, dtype=np.int32)
+def _combine_paths(windows: PairWindows) -> _PairColumns:
+    nothing = np.full(windows.minutes, MISSING, dtype=np.int32)
     series = windows.series
-    infinite = [(one.sent > 0) & (one.p95_us == NONE) for one in series]
-    return _Minutes(
-        min_us=reduce(_smaller, [one.min_us for one in series], nothing),
+    infinite = [(one.sent > 0) & (one.p95_us == MISSING) for one in series]
+    return _PairColumns(
+        min_us=reduce(_min_ignoring_none, [one.min_us for one in series], nothing),
         p50_us=reduce(np.maximum, [one.p50_us for one in series], nothing),
         p95_us=reduce(np.maximum, [one.p95_us for one in series], nothing),
         max_us=reduce(np.maximum, [one.max_us for one in series], nothing),
-        infinite=reduce(np.logical_or, infinite, np.zeros(windows.minutes, np.bool_)).astype(np.int32),
+        infinite_count=reduce(np.logical_or, infinite, np.zeros(windows.minutes, np.bool_)).astype(np.int32),
     )
 
 
-def _smaller(a: IntColumn, b: IntColumn) -> IntColumn:
-    return np.where(a == NONE, b, np.where(b == NONE, a, np.minimum(a, b)))
+def _min_ignoring_none(a: IntColumn, b: IntColumn) -> IntColumn:
+    return np.where(a == MISSING, b, np.where(b == MISSING, a, np.minimum(a, b)))
 
 
-def _least(rows: NDArray[np.integer]) -> list[int]:
-    least = np.where(rows == NONE, _HUGE, rows).min(axis=1)
-    return [NONE if value == _HUGE else value for value in least.tolist()]
+def _find_row_minima(rows: NDArray[np.integer]) -> list[int]:
+    least = np.where(rows == MISSING, _INT32_MAX, rows).min(axis=1)
+    return [MISSING if value == _INT32_MAX else value for value in least.tolist()]
 
 
-def _middle(rows: NDArray[np.integer]) -> list[int]:
+def _find_row_medians(rows: NDArray[np.integer]) -> list[int]:
     """The lower median of each row's figures."""
-    ordered = np.sort(np.where(rows == NONE, _HUGE, rows), axis=1)
-    known = (rows != NONE).sum(axis=1)
+    ordered = np.sort(np.where(rows == MISSING, _INT32_MAX, rows), axis=1)
+    known = (rows != MISSING).sum(axis=1)
     middle = ordered[np.arange(len(rows)), np.maximum(0, known - 1) // 2]
-    return [value if count else NONE for value, count in zip(middle.tolist(), known.tolist(), strict=True)]
+    return [value if count else MISSING for value, count in zip(middle.tolist(), known.tolist(), strict=True)]
 
 
-_HUGE = 2**31 - 1
+_INT32_MAX = 2**31 - 1
 
 
-def _or_none(value: int) -> int | None:
-    return None if value == NONE else value
+def _none_if_missing(value: int) -> int | None:
+    return None if value == MISSING else value

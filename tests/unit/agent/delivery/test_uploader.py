@@ -11,20 +11,20 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from leadline.clock import seeded
+from leadline.clock import make_rng
 from leadline.errors import WireError
-from leadline.model import window_of
+from leadline.model import build_window
 from leadline.wire import batch as wire
 from leadline.wire import codec
-from leadline_agent.delivery.batch_builder import Sealer, pack, unpack
-from leadline_agent.delivery.responses import Answer, Kind
-from leadline_agent.delivery.uploader import UNREADABLE_NS, Sender
-from leadline_agent.probe.ipc import Sealed
-from leadline_agent.spool.filesystem import DirectoryFiles
+from leadline_agent.delivery.batch_builder import BatchBuilder, pack_batch, unpack_batch
+from leadline_agent.delivery.responses import BatchResponse, ResponseKind
+from leadline_agent.delivery.uploader import UNREADABLE_RETRY_NS, Uploader
+from leadline_agent.probe.ipc import WindowsMessage
+from leadline_agent.spool.filesystem import DirectoryFileSystem
 from leadline_agent.spool.index import BatchId
-from leadline_agent.spool.loss_records import Loss
-from leadline_agent.spool.quota import SpoolLimits
-from leadline_agent.spool.spool import Committed, Spool
+from leadline_agent.spool.loss_records import LossReason
+from leadline_agent.spool.quota import SpoolQuota
+from leadline_agent.spool.spool import CommitSuccess, Spool
 from tests.support.clock import FakeClock
 
 START_S = 1_700_000_040
@@ -38,22 +38,22 @@ class Collector:
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.got: list[wire.Batch] = []
-        self.answer: Callable[[wire.Batch], Answer] = self.stores
+        self.answer: Callable[[wire.Batch], BatchResponse] = self.stores
         self.stored: set[tuple[str, int]] = set()
 
-    def hurry(self) -> None:
+    def shorten_timeouts(self) -> None:
         """It never lets anybody wait."""
 
-    def push(self, body: bytes) -> Answer:
+    def send_batch(self, body: bytes) -> BatchResponse:
         self.clock.advance(1_000_000)
         try:
-            batch = unpack(body)
+            batch = unpack_batch(body)
         except WireError as error:
-            return Answer(kind=Kind.REFUSED, reason=f"422 {error}", status=422, is_problem=True)
+            return BatchResponse(kind=ResponseKind.REFUSED, reason=f"422 {error}", status=422, is_problem=True)
         self.got.append(batch)
         return self.answer(batch)
 
-    def stores(self, batch: wire.Batch) -> Answer:
+    def stores(self, batch: wire.Batch) -> BatchResponse:
         duplicate = (batch.epoch, batch.seq) in self.stored
         self.stored.add((batch.epoch, batch.seq))
         count = sum(epoch == batch.epoch for epoch, _ in self.stored)
@@ -64,11 +64,11 @@ class Collector:
             batches=count,
             received_at_us=self.clock.wall_ns() // 1_000,
         )
-        return Answer(kind=Kind.STORED, reason="stored", status=200, ack=ack)
+        return BatchResponse(kind=ResponseKind.STORED, reason="stored", status=200, ack=ack)
 
 
-def says(kind: Kind, status: int) -> Callable[[wire.Batch], Answer]:
-    return lambda _: Answer(kind=kind, reason=f"{status} said", status=status, is_problem=True)
+def says(kind: ResponseKind, status: int) -> Callable[[wire.Batch], BatchResponse]:
+    return lambda _: BatchResponse(kind=kind, reason=f"{status} said", status=status, is_problem=True)
 
 
 class Bench:
@@ -79,43 +79,43 @@ class Bench:
         directory: Path,
         clock: FakeClock | None = None,
         epoch: int = 0,
-        files: DirectoryFiles | None = None,
-        limits: SpoolLimits | None = None,
+        files: DirectoryFileSystem | None = None,
+        limits: SpoolQuota | None = None,
         collector: Collector | None = None,
     ) -> None:
         self.clock = clock or FakeClock()
         self.collector = collector or Collector(self.clock)
         epochs = iter(range(epoch, epoch + 100))
         self.spool = Spool(
-            files=files or DirectoryFiles(directory),
+            file_system=files or DirectoryFileSystem(directory),
             clock=self.clock,
             make_epoch=lambda: f"{next(epochs):032x}",
-            limits=limits or SpoolLimits(),
+            quota=limits or SpoolQuota(),
         )
-        self.sealer = Sealer("fra-a1", self.spool, self.clock)
-        self.sender = Sender(
+        self.sealer = BatchBuilder("fra-a1", self.spool, self.clock)
+        self.sender = Uploader(
             clients=[self.collector],  # type: ignore[list-item]  # the port, not the class
             spool=self.spool,
-            sealer=self.sealer,
+            batch_builder=self.sealer,
             clock=self.clock,
-            rng=seeded(1),
+            rng=make_rng(1),
         )
 
     def seal(self, minute: int, targets: int = 2) -> None:
         """Spool a minute of some targets, durably."""
         start_s = START_S + 60 * minute
         series = [
-            wire.series(f"t{number}", "192.0.2.1", window_of(start_s, 1_000, {0: 5_000 + minute}, []))
+            wire.to_series(f"t{number}", "192.0.2.1", build_window(start_s, 1_000, {0: 5_000 + minute}, []))
             for number in range(targets)
         ]
-        self.sealer.seal(Sealed(3, series))
-        assert isinstance(self.spool.commit(), Committed)
+        self.sealer.build(WindowsMessage(3, series))
+        assert isinstance(self.spool.commit(), CommitSuccess)
 
     def run(self, seconds: int = 1_000) -> None:
         """Send what is due for so long."""
         end_ns = self.clock.monotonic_ns() + seconds * 10**9
         while self.clock.monotonic_ns() < end_ns:
-            due_ns = self.sender.step()
+            due_ns = self.sender.upload_next()
             if due_ns is None:
                 return
             self.clock.sleep_until(min(due_ns, end_ns))
@@ -133,7 +133,7 @@ def test_a_packed_batch_is_the_same_bytes_again(bench: Bench) -> None:
     bench.seal(0)
     bench.run()
 
-    assert pack(bench.collector.got[0]) == pack(unpack(pack(bench.collector.got[0])))
+    assert pack_batch(bench.collector.got[0]) == pack_batch(unpack_batch(pack_batch(bench.collector.got[0])))
     assert bench.collector.got[0].series[0].rtt_us[0] == 5_000
 
 
@@ -158,38 +158,43 @@ def test_an_acknowledged_batch_leaves_the_queue_and_stays_on_disk(bench: Bench) 
     bench.seal(0)
     bench.run()
 
-    assert (bench.spool.usage().unacked, bench.spool.usage().acked) == (0, 1)
+    assert (bench.spool.get_usage().unacked, bench.spool.get_usage().acked) == (0, 1)
     assert bench.sender.mesh_version == 7
 
 
 @pytest.mark.parametrize(
     ("kind", "status"),
-    [(Kind.AWAY, 503), (Kind.STRANGER, 200), (Kind.DENIED, 401), (Kind.SKEWED, 426)],
+    [
+        (ResponseKind.UNAVAILABLE, 503),
+        (ResponseKind.NOT_A_COLLECTOR, 200),
+        (ResponseKind.DENIED, 401),
+        (ResponseKind.VERSION_MISMATCH, 426),
+    ],
 )
-def test_what_is_not_an_acknowledgement_keeps_the_batch(bench: Bench, kind: Kind, status: int) -> None:
+def test_what_is_not_an_acknowledgement_keeps_the_batch(bench: Bench, kind: ResponseKind, status: int) -> None:
     """However often; and when the collector is well again it gets the very same batch."""
     bench.collector.answer = says(kind, status)
     bench.seal(0)
     bench.run(3_600)
-    assert bench.spool.usage().unacked == 1
+    assert bench.spool.get_usage().unacked == 1
     assert bench.sender.last_error == f"{status} said"
 
     bench.collector.answer = bench.collector.stores
     bench.run(3_600)
 
-    assert bench.spool.usage().unacked == 0
-    assert len({pack(batch) for batch in bench.collector.got}) == 1
+    assert bench.spool.get_usage().unacked == 0
+    assert len({pack_batch(batch) for batch in bench.collector.got}) == 1
 
 
 def test_what_is_refused_for_ever_becomes_a_dead_letter_and_a_gap(bench: Bench) -> None:
     """The next batch tells of it, until one that does is acknowledged."""
-    bench.collector.answer = says(Kind.REFUSED, 422)
+    bench.collector.answer = says(ResponseKind.REFUSED, 422)
     bench.seal(0)
     bench.run()
-    assert (bench.spool.usage().unacked, bench.spool.usage().dead) == (0, 1)
+    assert (bench.spool.get_usage().unacked, bench.spool.get_usage().dead) == (0, 1)
 
     bench.spool.commit()
-    bench.collector.answer = says(Kind.AWAY, 503)
+    bench.collector.answer = says(ResponseKind.UNAVAILABLE, 503)
     bench.seal(1)
     bench.run(10)
     bench.collector.answer = bench.collector.stores
@@ -205,8 +210,8 @@ def test_what_is_refused_for_ever_becomes_a_dead_letter_and_a_gap(bench: Bench) 
 def test_a_batch_that_is_too_large_is_split(bench: Bench) -> None:
     """Into halves, under new numbers, until they pass; every window arrives once."""
 
-    def small(batch: wire.Batch) -> Answer:
-        return bench.collector.stores(batch) if len(batch.series) <= 2 else says(Kind.TOO_LARGE, 413)(batch)
+    def small(batch: wire.Batch) -> BatchResponse:
+        return bench.collector.stores(batch) if len(batch.series) <= 2 else says(ResponseKind.TOO_LARGE, 413)(batch)
 
     bench.collector.answer = small
     bench.seal(0, targets=5)
@@ -214,12 +219,12 @@ def test_a_batch_that_is_too_large_is_split(bench: Bench) -> None:
 
     stored = [batch for batch in bench.collector.got if (batch.epoch, batch.seq) in bench.collector.stored]
     assert sorted(one.target for batch in stored for one in batch.series) == ["t0", "t1", "t2", "t3", "t4"]
-    assert bench.spool.usage().unacked == 0
+    assert bench.spool.get_usage().unacked == 0
 
 
 def test_a_cloned_identity_goes_on_in_a_new_epoch(bench: Bench) -> None:
     """The name is taken by other bytes: the windows arrive under another."""
-    answers = iter([says(Kind.CLONED, 409)])
+    answers = iter([says(ResponseKind.CONFLICT, 409)])
     bench.collector.answer = lambda batch: next(answers, bench.collector.stores)(batch)
     bench.seal(0)
     bench.run()
@@ -245,7 +250,7 @@ def test_a_restored_backup_is_refilled(bench: Bench) -> None:
 
 def test_after_a_restart_what_was_kept_is_sent(bench: Bench, tmp_path: Path) -> None:
     """From disk, newest first, and nothing twice under two names."""
-    bench.collector.answer = says(Kind.AWAY, 503)
+    bench.collector.answer = says(ResponseKind.UNAVAILABLE, 503)
     for minute in range(3):
         bench.seal(minute)
     bench.spool.close()
@@ -286,7 +291,7 @@ def test_a_backup_restored_while_the_agent_was_down_is_refilled(
 
 def test_a_kill_before_the_refill_is_durable_does_not_hide_the_loss(tmp_path: Path) -> None:
     """The question itself puts the newest lost batch back; the number of its epoch still tells the next start."""
-    files = DirectoryFiles(tmp_path)
+    files = DirectoryFileSystem(tmp_path)
     bench = Bench(tmp_path, files=files)
     for minute in range(5):
         bench.seal(minute)
@@ -295,9 +300,9 @@ def test_a_kill_before_the_refill_is_durable_does_not_hide_the_loss(tmp_path: Pa
     bench.collector.stored = set()
     again = Bench(tmp_path, bench.clock, 50, files, collector=bench.collector)
     while not bench.collector.stored:
-        again.sender.step()
+        again.sender.upload_next()
         bench.clock.advance(1_000_000_000)
-    files.release()
+    files.release_lock()
     last = Bench(tmp_path, bench.clock, 80, files, collector=bench.collector)
     last.run()
 
@@ -307,7 +312,7 @@ def test_a_kill_before_the_refill_is_durable_does_not_hide_the_loss(tmp_path: Pa
 
 def test_older_batches_that_a_restored_store_lost_are_noticed_by_their_number(bench: Bench, tmp_path: Path) -> None:
     """The newest was stored before the copy was taken, the backlog after it: of its epoch too few are there."""
-    bench.collector.answer = says(Kind.AWAY, 503)
+    bench.collector.answer = says(ResponseKind.UNAVAILABLE, 503)
     for minute in range(5):
         bench.seal(minute)
     bench.run(10)
@@ -342,35 +347,35 @@ def test_every_epoch_is_asked_about(tmp_path: Path) -> None:
 
 def test_a_loss_of_unknown_time_is_told_from_the_beginning(bench: Bench) -> None:
     """Half open, in the words of the wire."""
-    bench.collector.answer = says(Kind.REFUSED, 422)
+    bench.collector.answer = says(ResponseKind.REFUSED, 422)
     bench.seal(4)
     bench.run()
-    (stone,) = bench.spool.tombstones()
+    (stone,) = bench.spool.list_undelivered_losses()
     bench.collector.answer = bench.collector.stores
     bench.seal(5)
     bench.run()
     (gap,) = bench.collector.got[-1].gaps
 
-    assert stone.reason is Loss.REFUSED
+    assert stone.reason is LossReason.REFUSED
     assert (gap.from_s, gap.to_s, gap.windows, gap.epoch) == (START_S + 240, START_S + 300, 2, f"{0:032x}")
 
 
 def test_a_batch_name_is_never_given_twice(bench: Bench) -> None:
     """Numbers go up by one."""
-    names = [bench.spool.reserve() for _ in range(3)]
+    names = [bench.spool.reserve_id() for _ in range(3)]
 
     assert names == [BatchId(f"{0:032x}", seq) for seq in range(3)]
 
 
-class BadSpot(DirectoryFiles):
+class BadSpot(DirectoryFileSystem):
     """A disk that does not read some segments."""
 
     bad: frozenset[str] = frozenset()
 
-    def read(self, name: str, offset: int, size: int) -> bytes:
+    def read_at(self, name: str, offset: int, size: int) -> bytes:
         if name in self.bad:
             raise OSError(errno.EIO, "Input/output error")
-        return super().read(name, offset, size)
+        return super().read_at(name, offset, size)
 
 
 @pytest.mark.parametrize("bad_first", [True, False])
@@ -393,9 +398,9 @@ def test_what_the_disk_does_not_read_is_passed_over_and_sent_when_it_does(
     with caplog.at_level(logging.WARNING):
         again.run(600)
     stored = {one.start_s for batch in again.collector.got for one in batch.series}
-    usage = again.spool.usage()
+    usage = again.spool.get_usage()
     assert stored == {START_S + 60 * minute for minute in (range(3, 6) if bad_first else range(3))}
-    assert (usage.unreadable, usage.unacked, usage.tombstones) == (3, 3, 0)
+    assert (usage.unreadable, usage.unacked, usage.loss_records) == (3, 3, 0)
     assert [record.message for record in caplog.records] == ["batches cannot be read: they stay, and others are sent"]
 
     files.bad = frozenset()
@@ -403,7 +408,7 @@ def test_what_the_disk_does_not_read_is_passed_over_and_sent_when_it_does(
     assert {one.start_s for batch in again.collector.got for one in batch.series} == {
         START_S + 60 * minute for minute in range(6)
     }
-    assert (again.spool.usage().unreadable, again.spool.usage().unacked) == (0, 0)
+    assert (again.spool.get_usage().unreadable, again.spool.get_usage().unacked) == (0, 0)
     again.spool.close()
 
 
@@ -413,10 +418,10 @@ def test_an_unreadable_batch_that_stands_alone_is_tried_again(tmp_path: Path) ->
     bench = Bench(tmp_path, files=files)
     bench.seal(0)
     files.bad = frozenset({"0000000001.seg"})
-    bench.sender.hurry()
+    bench.sender.skip_delays()
 
-    assert bench.sender.step() == bench.clock.monotonic_ns()
-    assert bench.sender.step() == bench.clock.monotonic_ns() + UNREADABLE_NS
+    assert bench.sender.upload_next() == bench.clock.monotonic_ns()
+    assert bench.sender.upload_next() == bench.clock.monotonic_ns() + UNREADABLE_RETRY_NS
     assert bench.collector.got == []
     bench.spool.close()
 
@@ -436,7 +441,7 @@ def test_the_drift_of_the_clock_is_measured_at_each_post_and_carried_by_the_next
     bench = Bench(tmp_path, clock)
     true_offsets_us: list[int] = []
 
-    def stores(batch: wire.Batch) -> Answer:
+    def stores(batch: wire.Batch) -> BatchResponse:
         answer = bench.collector.stores(batch)
         assert answer.ack is not None
         true_offsets_us.append(clock.wall_ns() // 1_000 - clock.true_us)
@@ -494,7 +499,7 @@ def test_a_wall_clock_of_another_century_costs_its_own_minutes_only(bench: Bench
 
 def test_a_clone_is_remembered_for_the_status(bench: Bench) -> None:
     """Until the next start; a log line scrolls away."""
-    answers = iter([says(Kind.CLONED, 409)])
+    answers = iter([says(ResponseKind.CONFLICT, 409)])
     bench.collector.answer = lambda batch: next(answers, bench.collector.stores)(batch)
     bench.seal(0)
     assert bench.sender.cloned_at_s is None

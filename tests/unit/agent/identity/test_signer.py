@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from leadline.errors import ConfigError
 from leadline.wire import signing
 from leadline_agent.delivery.collector_client import CollectorClient
-from leadline_agent.identity.signer import new_seed, signer
+from leadline_agent.identity.signer import generate_seed, load_signer
 from leadline_agent.identity.state_dir import Credential
 
 #: RFC 8032 §7.1, test 1.
@@ -19,13 +19,13 @@ PUBLIC = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
 
 def test_the_public_half_belongs_to_the_private_one() -> None:
     """As the RFC has it; and a new key is another one."""
-    assert signer(SEED).public.hex() == PUBLIC
-    assert signer(new_seed()).public != signer(new_seed()).public
+    assert load_signer(SEED).public_key.hex() == PUBLIC
+    assert load_signer(generate_seed()).public_key != load_signer(generate_seed()).public_key
 
 
 def test_the_same_bytes_get_the_same_signature() -> None:
     """A retry is the same request to the byte; other bytes get another signature."""
-    first, again, other = (signer(SEED).headers(body) for body in (b"body", b"body", b"Body"))
+    first, again, other = (load_signer(SEED).build_headers(body) for body in (b"body", b"body", b"Body"))
 
     assert first == again
     assert first != other
@@ -33,14 +33,14 @@ def test_the_same_bytes_get_the_same_signature() -> None:
 
 def test_a_batch_is_signed_behind_its_prefix() -> None:
     """The header carries key id and signature of prefix and body, and no other message's signature is the same."""
-    key = signer(SEED)
-    read = signing.read_header(key.headers(b"body")[signing.HEADER])
+    key = load_signer(SEED)
+    read = signing.parse_header(key.build_headers(b"body")[signing.SIGNATURE_HEADER])
 
     assert read is not None
-    assert read[0] == signing.key_id(key.public)
-    Ed25519PublicKey.from_public_bytes(key.public).verify(read[1], b"leadline batch v1\0body")
+    assert read[0] == signing.derive_key_id(key.public_key)
+    Ed25519PublicKey.from_public_bytes(key.public_key).verify(read[1], b"leadline batch v1\0body")
     with pytest.raises(InvalidSignature):
-        Ed25519PublicKey.from_public_bytes(key.public).verify(read[1], b"body")
+        Ed25519PublicKey.from_public_bytes(key.public_key).verify(read[1], b"body")
 
 
 @pytest.mark.parametrize(
@@ -48,14 +48,19 @@ def test_a_batch_is_signed_behind_its_prefix() -> None:
 )
 def test_a_header_that_is_none(text: str) -> None:
     """Anything but the one form is no signature."""
-    assert signing.read_header(text) is None
-    assert signing.read_header("ed25519 0123456789abcdef " + "0" * 128 + "\n") is None
+    assert signing.parse_header(text) is None
+    assert signing.parse_header("ed25519 0123456789abcdef " + "0" * 128 + "\n") is None
 
 
 def test_the_private_half_is_in_no_repr() -> None:
     """Not of the credential, the signer, or what is sent."""
     credential = Credential(collector="", agent="a", site="s", key="ll_secret", signing_key=SEED)
-    shown = [repr(credential), str(credential.__rich_repr__()), repr(signer(SEED)), repr(signer(SEED).headers(b"x"))]
+    shown = [
+        repr(credential),
+        str(credential.__rich_repr__()),
+        repr(load_signer(SEED)),
+        repr(load_signer(SEED).build_headers(b"x")),
+    ]
 
     assert not [text for text in shown if SEED in text or "ll_secret" in text]
 
@@ -63,7 +68,7 @@ def test_the_private_half_is_in_no_repr() -> None:
 def test_a_damaged_key_is_not_shown() -> None:
     """The message says what to do and not what stands there."""
     with pytest.raises(ConfigError, match="enrol this agent again") as caught:
-        signer("9d61b1")
+        load_signer("9d61b1")
 
     assert "9d61b1" not in str(caught.value)
 
@@ -72,4 +77,4 @@ def test_an_agent_without_a_signing_key_sends_no_signature() -> None:
     """As before."""
     client = CollectorClient("http://h", Credential(collector="", agent="a", site="s", key="k"))
 
-    assert client._headers(b"body") == {"Authorization": "Bearer k"}
+    assert client._build_headers(b"body") == {"Authorization": "Bearer k"}

@@ -8,14 +8,14 @@ import pytest
 
 from leadline.errors import ConfigError
 from leadline.wire import control
-from leadline_agent.identity.state_dir import AgentState, Credential
+from leadline_agent.identity.state_dir import Credential, StateDirectory
 
 CREDENTIAL = Credential(collector="http://127.0.0.1:1", agent="fra-a1", site="fra", key="ll_secret_key")
 
 
 def test_a_credential_is_for_its_owner_only(tmp_path: Path) -> None:
     """Mode 0600, in a directory of mode 0700; it reads back."""
-    state = AgentState(tmp_path / "state")
+    state = StateDirectory(tmp_path / "state")
     state.save_credential(CREDENTIAL)
 
     assert state.load_credential() == CREDENTIAL
@@ -25,7 +25,7 @@ def test_a_credential_is_for_its_owner_only(tmp_path: Path) -> None:
 
 def test_an_identity_is_not_overwritten(tmp_path: Path) -> None:
     """Enrolling twice in one directory would lose the first identity."""
-    state = AgentState(tmp_path)
+    state = StateDirectory(tmp_path)
     state.save_credential(CREDENTIAL)
 
     with pytest.raises(ConfigError, match="already there"):
@@ -35,7 +35,7 @@ def test_an_identity_is_not_overwritten(tmp_path: Path) -> None:
 def test_without_a_credential_the_remedy_is_named(tmp_path: Path) -> None:
     """The message names the command."""
     with pytest.raises(ConfigError, match="leadline agent enroll"):
-        AgentState(tmp_path).load_credential()
+        StateDirectory(tmp_path).load_credential()
 
 
 @pytest.mark.parametrize("rubbish", [b"", b"{}", b"\xff\xfe", b'{"collector": 1}'])
@@ -44,7 +44,7 @@ def test_a_credential_that_is_none(tmp_path: Path, rubbish: bytes) -> None:
     (tmp_path / "credential.json").write_bytes(rubbish)
 
     with pytest.raises(ConfigError, match=r"credential\.json"):
-        AgentState(tmp_path).load_credential()
+        StateDirectory(tmp_path).load_credential()
 
 
 def test_the_key_is_in_no_repr() -> None:
@@ -55,8 +55,8 @@ def test_the_key_is_in_no_repr() -> None:
 def test_the_last_plan_survives_a_restart(tmp_path: Path) -> None:
     """And a damaged one is as good as none."""
     plan = control.Plan(mesh_version=3, agent="fra-a1", site="fra")
-    AgentState(tmp_path).save_plan(plan)
-    assert AgentState(tmp_path).load_plan() == plan
+    StateDirectory(tmp_path).save_plan(plan)
+    assert StateDirectory(tmp_path).load_plan() == plan
 
     (tmp_path / "plan.json").write_bytes(b"{")
-    assert AgentState(tmp_path).load_plan() is None
+    assert StateDirectory(tmp_path).load_plan() is None

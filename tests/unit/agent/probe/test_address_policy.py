@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from leadline.errors import ConfigError
-from leadline_agent.probe.address_policy import PACKETS_PER_S_MAX, check_aims, may_send
-from tests.support.fake_probe_socket import aim
+from leadline_agent.probe.address_policy import PACKETS_PER_S_MAX, check_targets, is_address_allowed
+from tests.support.fake_probe_socket import build_probe_target
 
 
 @pytest.mark.parametrize(
@@ -18,45 +18,45 @@ from tests.support.fake_probe_socket import aim
 )  # fmt: skip
 def test_nobodys_addresses_are_refused(address: str) -> None:
     """Multicast, broadcast, link-local, unspecified and metadata addresses are never sent to, mapped or not."""
-    assert not may_send(address)
+    assert not is_address_allowed(address)
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "192.0.2.1", "127.0.0.1", "2001:db8::1", "fd77::1", "::1"])
 def test_hosts_are_allowed(address: str) -> None:
     """A host's own address may be probed, private and loopback ones too."""
-    assert may_send(address)
+    assert is_address_allowed(address)
 
 
 @pytest.mark.parametrize("address", ["239.1.2.3", "fe80::1", "not-an-address"])
 def test_refusal_names_target_and_address(address: str) -> None:
     """The error says which target it is about and what is wrong with which address."""
     with pytest.raises(ConfigError, match=f"target far: .*{address}"):
-        check_aims([aim(address=address)], lambda _: True)
+        check_targets([build_probe_target(address=address)], lambda _: True)
 
 
 def test_local_policy_narrows() -> None:
     """An address that the local policy forbids is refused."""
     with pytest.raises(ConfigError, match=r"may not be probed"):
-        check_aims([aim()], lambda _: False)
+        check_targets([build_probe_target()], lambda _: False)
 
 
 def test_local_policy_cannot_widen() -> None:
     """A local policy that allows everything does not allow multicast."""
     with pytest.raises(ConfigError, match=r"may not be probed"):
-        check_aims([aim(address="239.1.2.3")], lambda _: True)
+        check_targets([build_probe_target(address="239.1.2.3")], lambda _: True)
 
 
 def test_names_are_unique() -> None:
     """Two targets of one name could not be told apart."""
     with pytest.raises(ConfigError, match="given twice"):
-        check_aims([aim(), aim(address="192.0.2.9")], lambda _: True)
+        check_targets([build_probe_target(), build_probe_target(address="192.0.2.9")], lambda _: True)
 
 
 def test_the_ceiling_of_packets_is_compiled() -> None:
     """As many packets a second as the ceiling are accepted, one more is not."""
-    aims = [aim(f"t{number}", None, interval_ms=10) for number in range(PACKETS_PER_S_MAX // 100)]
+    aims = [build_probe_target(f"t{number}", None, interval_ms=10) for number in range(PACKETS_PER_S_MAX // 100)]
 
-    check_aims(aims, lambda _: True)
+    check_targets(aims, lambda _: True)
 
     with pytest.raises(ConfigError, match="packets a second"):
-        check_aims([*aims, aim("one-more", None)], lambda _: True)
+        check_targets([*aims, build_probe_target("one-more", None)], lambda _: True)

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from leadline.wire import control
-from leadline_agent.probe.dns import THREADS_MAX, Resolver, resolve, resolved
+from leadline_agent.probe.dns import THREADS_MAX, Resolver, resolve_name, resolve_plan
 
 
 def plan(*addresses: str, source: str | None = None) -> control.Plan:
@@ -24,18 +24,18 @@ def plan(*addresses: str, source: str | None = None) -> control.Plan:
 @pytest.mark.parametrize("name", ["a..b", "x" * 64 + ".com", "\udcff", ".", ""])
 def test_a_name_that_is_none_has_no_address(name: str) -> None:
     """A plan is data from elsewhere: a malformed name in it must not end the agent. No packet is needed to tell."""
-    assert resolve(name) is None
+    assert resolve_name(name) is None
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
 def test_an_address_stays_what_it_is(address: str) -> None:
     """Literals are not looked up."""
-    assert resolve(address) == address
+    assert resolve_name(address) == address
 
 
 def test_a_name_without_an_address_keeps_its_place_in_the_plan() -> None:
     """Its slots are told as resolve errors; the source address is for targets of its family only."""
-    found = resolved(plan("192.0.2.1", "gone.test", "six.test", source="192.0.2.9"), {"six.test": "2001:db8::6"})
+    found = resolve_plan(plan("192.0.2.1", "gone.test", "six.test", source="192.0.2.9"), {"six.test": "2001:db8::6"})
 
     assert [(one.address, one.source) for one in found.targets] == [
         ("192.0.2.1", "192.0.2.9"),
@@ -54,13 +54,16 @@ def test_a_name_server_that_does_not_answer_holds_nobody_up() -> None:
         return "192.0.2.7"
 
     resolver = Resolver(look_up)
-    resolver.ask(plan("slow.test", "quick.test", "192.0.2.1"))
+    resolver.start_lookups(plan("slow.test", "quick.test", "192.0.2.1"))
     resolver.wait(0.2)
-    assert (resolver.known(), resolver.has_news) == ({"quick.test": "192.0.2.7"}, False)
+    assert (resolver.read_addresses(), resolver.has_new_addresses) == ({"quick.test": "192.0.2.7"}, False)
 
     let_go.set()
     resolver.wait(30)
-    assert (resolver.has_news, resolver.known()) == (True, {"quick.test": "192.0.2.7", "slow.test": "192.0.2.7"})
+    assert (resolver.has_new_addresses, resolver.read_addresses()) == (
+        True,
+        {"quick.test": "192.0.2.7", "slow.test": "192.0.2.7"},
+    )
 
 
 def test_a_name_is_not_asked_for_twice_at_once_and_threads_are_bounded() -> None:
@@ -76,7 +79,7 @@ def test_a_name_is_not_asked_for_twice_at_once_and_threads_are_bounded() -> None
     resolver = Resolver(look_up)
     names = [f"n{number}.test" for number in range(3 * THREADS_MAX)]
     for _ in range(5):
-        resolver.ask(plan(*names))
+        resolver.start_lookups(plan(*names))
     let_go.set()
     resolver.wait(30)
 
@@ -89,7 +92,7 @@ def test_the_last_answer_is_kept_until_there_is_another() -> None:
     answers = iter(["192.0.2.1", None])
     resolver = Resolver(lambda name: next(answers) if name == "a.test" else "192.0.2.2")
     for addresses in (["a.test", "b.test"], ["a.test"]):
-        resolver.ask(plan(*addresses))
+        resolver.start_lookups(plan(*addresses))
         resolver.wait(30)
 
-    assert resolver.known() == {"a.test": None}
+    assert resolver.read_addresses() == {"a.test": None}

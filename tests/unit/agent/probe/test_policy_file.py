@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from leadline.errors import ConfigError
 from leadline.model import ProbeSettings
 from leadline_agent.probe import address_policy
-from leadline_agent.probe.policy_file import LocalPolicy, load_policy, parse_policy, permitted, policy_file
-from tests.support.fake_probe_socket import aim
+from leadline_agent.probe.policy_file import LocalPolicy, filter_targets, load_policy, locate_policy_file, parse_policy
+from tests.support.fake_probe_socket import build_probe_target
 
 FULL = """\
 allowed_networks = ["10.0.0.0/8", "2001:db8:40::/44"]
@@ -37,7 +37,9 @@ def test_a_file_says_what_is_allowed(file: Path) -> None:
     """Every key has its effect."""
     found = load_policy(file, required=True)
 
-    assert [found.may_send(address) for address in ("10.1.1.1", "10.99.1.1", "192.0.2.1", "2001:db8:40::1")] == [
+    assert [
+        found.is_address_allowed(address) for address in ("10.1.1.1", "10.99.1.1", "192.0.2.1", "2001:db8:40::1")
+    ] == [
         True,
         False,
         False,
@@ -110,9 +112,9 @@ def test_the_default_file_may_be_missing_and_a_named_one_may_not(tmp_path: Path)
     with pytest.raises(ConfigError, match="is not there"):
         load_policy(tmp_path / "none", required=True)
 
-    assert policy_file({}, None) == (Path("/etc/leadline/policy.toml"), False)
-    assert policy_file({"LEADLINE_POLICY_FILE": "/p"}, None) == (Path("/p"), True)
-    assert policy_file({"LEADLINE_POLICY_FILE": "/p"}, Path("/q")) == (Path("/q"), True)
+    assert locate_policy_file({}, None) == (Path("/etc/leadline/policy.toml"), False)
+    assert locate_policy_file({"LEADLINE_POLICY_FILE": "/p"}, None) == (Path("/p"), True)
+    assert locate_policy_file({"LEADLINE_POLICY_FILE": "/p"}, Path("/q")) == (Path("/q"), True)
 
 
 networks = st.lists(st.sampled_from(["0.0.0.0/0", "::/0", "10.0.0.0/8", "224.0.0.0/4", "169.254.0.0/16"]), max_size=3)
@@ -127,32 +129,32 @@ def test_no_file_allows_what_is_compiled_out(allowed: list[str], denied: list[st
     """Multicast, metadata and the rest stay forbidden, whatever is allowed."""
     given = parse_policy(f"denied_networks = {denied!r}" + (f"\nallowed_networks = {allowed!r}" if allowed else ""))
 
-    assert address_policy.may_send(address) or not given.may_send(address)
+    assert address_policy.is_address_allowed(address) or not given.is_address_allowed(address)
 
 
 def test_a_mapped_address_is_judged_as_what_it_is() -> None:
     """::ffff:10.99.0.1 goes to 10.99.0.1."""
-    assert not parse_policy(FULL).may_send("::ffff:10.99.0.1")
-    assert parse_policy(FULL).may_send("::ffff:10.1.0.1")
+    assert not parse_policy(FULL).is_address_allowed("::ffff:10.99.0.1")
+    assert parse_policy(FULL).is_address_allowed("::ffff:10.1.0.1")
 
 
 def test_the_own_loopback_needs_no_permission_but_can_be_denied() -> None:
     """The noise floor of this host is measured there, five times a second."""
-    assert parse_policy(FULL).may_send("127.0.0.1")
-    assert not parse_policy(FULL).may_send("127.0.0.2")
-    assert not parse_policy('denied_networks = ["127.0.0.0/8"]').may_send("127.0.0.1")
-    assert parse_policy(FULL).complaint(aim("~loopback4", "127.0.0.1", interval_ms=200)) is None
+    assert parse_policy(FULL).is_address_allowed("127.0.0.1")
+    assert not parse_policy(FULL).is_address_allowed("127.0.0.2")
+    assert not parse_policy('denied_networks = ["127.0.0.0/8"]').is_address_allowed("127.0.0.1")
+    assert parse_policy(FULL).find_violation(build_probe_target("~loopback4", "127.0.0.1", interval_ms=200)) is None
 
 
 def test_what_is_forbidden_is_left_out_and_named() -> None:
     """The others are probed; what comes first has the packets."""
-    big = replace(aim("big", "10.0.0.5"), settings=ProbeSettings(payload_bytes=1_473))
+    big = replace(build_probe_target("big", "10.0.0.5"), settings=ProbeSettings(payload_bytes=1_473))
     aims = [
-        aim("a", "10.0.0.1"), aim("far", "192.0.2.1"), aim("fast", "10.0.0.2", interval_ms=200), big,
-        aim("name", None), aim("b", "10.0.0.3", interval_ms=500), aim("c", "10.0.0.4", interval_ms=500),
+        build_probe_target("a", "10.0.0.1"), build_probe_target("far", "192.0.2.1"), build_probe_target("fast", "10.0.0.2", interval_ms=200), big,
+        build_probe_target("name", None), build_probe_target("b", "10.0.0.3", interval_ms=500), build_probe_target("c", "10.0.0.4", interval_ms=500),
     ]  # fmt: skip
 
-    kept, complaints = permitted(aims, parse_policy(FULL))
+    kept, complaints = filter_targets(aims, parse_policy(FULL))
 
     assert [one.name for one in kept] == ["a", "name", "b"]
     assert [line.split(":")[0] for line in complaints] == ["target far", "target fast", "target big", "target c"]
@@ -160,9 +162,9 @@ def test_what_is_forbidden_is_left_out_and_named() -> None:
 
 def test_what_cannot_be_probed_at_all_is_left_out_too() -> None:
     """An address that is none, or of another family than the source, is no reason to stop."""
-    odd = replace(aim("odd", "10.0.0.1"), source="2001:db8::1")
+    odd = replace(build_probe_target("odd", "10.0.0.1"), source="2001:db8::1")
 
-    kept, complaints = permitted([odd, aim("good", "10.0.0.2")], LocalPolicy())
+    kept, complaints = filter_targets([odd, build_probe_target("good", "10.0.0.2")], LocalPolicy())
 
     assert [one.name for one in kept] == ["good"]
     assert "different families" in complaints[0]
@@ -170,9 +172,11 @@ def test_what_cannot_be_probed_at_all_is_left_out_too() -> None:
 
 def test_the_noise_floor_has_its_packets_first() -> None:
     """Targets that use up the packets would otherwise leave every RTT without an error bound."""
-    targets = [aim(f"t{number}", "10.0.0.1") for number in range(10)]
+    targets = [build_probe_target(f"t{number}", "10.0.0.1") for number in range(10)]
 
-    kept, complaints = permitted([*targets, aim("~loopback4", "127.0.0.1", interval_ms=500)], parse_policy(FULL))
+    kept, complaints = filter_targets(
+        [*targets, build_probe_target("~loopback4", "127.0.0.1", interval_ms=500)], parse_policy(FULL)
+    )
 
     assert [one.name for one in kept] == ["~loopback4", "t0", "t1", "t2"]
     assert len(complaints) == 7

@@ -16,22 +16,26 @@ SHARES = st.floats(min_value=0, max_value=1, exclude_max=True)
 @given(slot=st.integers(min_value=0, max_value=10**12), interval_ms=INTERVALS_MS, share=SHARES)
 def test_due_lies_in_its_slot(slot: int, interval_ms: int, share: float) -> None:
     """A probe is due at or after the start of its slot and before the next one, whatever the random number."""
-    due_ns = schedule.due_ns(slot, interval_ms, share)
+    due_ns = schedule.compute_due_ns(slot, interval_ms, share)
 
-    assert slot == schedule.slot_at(due_ns, interval_ms)
+    assert slot == schedule.find_slot(due_ns, interval_ms)
 
 
 @given(wall_ns=WALLS_NS, interval_ms=INTERVALS_MS)
 def test_first_slot_is_the_first(wall_ns: int, interval_ms: int) -> None:
     """The first slot begins at or after the moment, and the one before it does not."""
-    slot = schedule.first_slot(wall_ns, interval_ms)
+    slot = schedule.find_first_slot(wall_ns, interval_ms)
 
-    assert schedule.start_ns(slot - 1, interval_ms) < wall_ns <= schedule.start_ns(slot, interval_ms)
+    assert (
+        schedule.compute_slot_start_ns(slot - 1, interval_ms)
+        < wall_ns
+        <= schedule.compute_slot_start_ns(slot, interval_ms)
+    )
 
 
 def test_slots_are_numbered_from_the_epoch() -> None:
     """A slot has the same number on every host: the default ones are the seconds since 1970."""
-    slot = schedule.slot_at(1_700_000_000_999_999_999, INTERVAL_MS_DEFAULT)
+    slot = schedule.find_slot(1_700_000_000_999_999_999, INTERVAL_MS_DEFAULT)
 
     assert slot == 1_700_000_000
 
@@ -46,15 +50,15 @@ def test_missed_begins_past_half_a_slot() -> None:
 @given(wall_ns=WALLS_NS.filter(lambda ns: ns > 10**12), interval_ms=INTERVALS_MS, share=SHARES)
 def test_what_lies_before_the_reachable_is_missed(wall_ns: int, interval_ms: int, share: float) -> None:
     """A slot before the first reachable one would be missed wherever its probe was due."""
-    slot = schedule.first_reachable(wall_ns, interval_ms) - 1
+    slot = schedule.find_first_reachable_slot(wall_ns, interval_ms) - 1
 
-    assert schedule.is_missed(wall_ns - schedule.due_ns(slot, interval_ms, share), interval_ms)
+    assert schedule.is_missed(wall_ns - schedule.compute_due_ns(slot, interval_ms, share), interval_ms)
 
 
 @given(wall_ns=WALLS_NS.filter(lambda ns: ns > 10**12), interval_ms=INTERVALS_MS)
 def test_the_reachable_can_be_reached(wall_ns: int, interval_ms: int) -> None:
     """The first reachable slot is in time if its probe is due at its end."""
-    slot = schedule.first_reachable(wall_ns, interval_ms)
-    last_ns = schedule.start_ns(slot + 1, interval_ms) - 1
+    slot = schedule.find_first_reachable_slot(wall_ns, interval_ms)
+    last_ns = schedule.compute_slot_start_ns(slot + 1, interval_ms) - 1
 
     assert not schedule.is_missed(wall_ns - last_ns, interval_ms)

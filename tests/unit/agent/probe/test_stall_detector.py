@@ -5,18 +5,18 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leadline_agent.probe.stall_detector import LOOK_EVERY_NS, STALL_NS, STEP_NS, Watch
+from leadline_agent.probe.stall_detector import POLL_INTERVAL_NS, STALL_THRESHOLD_NS, STEP_THRESHOLD_NS, StallDetector
 from tests.support.clock import FakeClock
 
 
 def test_steps_are_seen_from_the_limit_on() -> None:
     """A step just past the limit is seen, in both directions; one at the limit is not."""
     found = []
-    for step_ns in (STEP_NS, STEP_NS + 1, -STEP_NS, -STEP_NS - 1):
+    for step_ns in (STEP_THRESHOLD_NS, STEP_THRESHOLD_NS + 1, -STEP_THRESHOLD_NS, -STEP_THRESHOLD_NS - 1):
         clock = FakeClock()
-        watch = Watch(clock)
+        watch = StallDetector(clock)
         clock.step(step_ns)
-        found.append(watch.look().stepped)
+        found.append(watch.poll().has_clock_step)
 
     assert found == [False, True, False, True]
 
@@ -24,33 +24,33 @@ def test_steps_are_seen_from_the_limit_on() -> None:
 def test_a_step_is_seen_once() -> None:
     """After a step the new offset is the right one."""
     clock = FakeClock()
-    watch = Watch(clock)
+    watch = StallDetector(clock)
     clock.step(10**9)
 
-    assert [watch.look().stepped, watch.look().stepped] == [True, False]
+    assert [watch.poll().has_clock_step, watch.poll().has_clock_step] == [True, False]
 
 
 def test_small_steps_add_up() -> None:
     """A clock set in steps too small to matter is caught when they matter together."""
     clock = FakeClock()
-    watch = Watch(clock)
+    watch = StallDetector(clock)
     found = []
     for _ in range(3):
-        clock.step(STEP_NS // 2 + 1)
-        found.append(watch.look().stepped)
+        clock.step(STEP_THRESHOLD_NS // 2 + 1)
+        found.append(watch.poll().has_clock_step)
 
     assert found == [False, True, False]
 
 
-@given(st.integers(min_value=0, max_value=10 * STALL_NS))
+@given(st.integers(min_value=0, max_value=10 * STALL_THRESHOLD_NS))
 def test_a_gap_beyond_plan_is_a_standstill(gap_ns: int) -> None:
     """A standstill is a gap longer than the longest planned wait and the allowance together."""
     clock = FakeClock()
-    watch = Watch(clock)
-    watch.look()
+    watch = StallDetector(clock)
+    watch.poll()
     clock.advance(gap_ns)
 
-    assert (gap_ns > LOOK_EVERY_NS + STALL_NS) == watch.look().stalled
+    assert (gap_ns > POLL_INTERVAL_NS + STALL_THRESHOLD_NS) == watch.poll().has_stall
 
 
 class InterruptedClock(FakeClock):
@@ -69,6 +69,6 @@ class InterruptedClock(FakeClock):
 
 def test_an_interrupted_reading_is_no_step() -> None:
     """Being put aside while reading the clocks does not look like a step."""
-    watch = Watch(InterruptedClock())
+    watch = StallDetector(InterruptedClock())
 
-    assert [watch.look().stepped for _ in range(10)] == [False] * 10
+    assert [watch.poll().has_clock_step for _ in range(10)] == [False] * 10

@@ -10,11 +10,11 @@ import pytest
 
 from leadline.wire.batch import BODY_BYTES_MAX
 from leadline_agent.spool.index import BatchId, PackedBatch
-from leadline_agent.spool.loss_records import Loss, Tombstone
-from leadline_agent.spool.quota import SpoolLimits
-from leadline_agent.spool.spool import Committed, NotDurable, Spool
+from leadline_agent.spool.loss_records import LossReason, LossRecord
+from leadline_agent.spool.quota import SpoolQuota
+from leadline_agent.spool.spool import CommitFailure, CommitSuccess, Spool
 from tests.chaos.crashing_files import CrashingFiles
-from tests.chaos.spool_oracle import MINUTE_NS, SMALL, Oracle, waiting
+from tests.chaos.spool_oracle import MINUTE_NS, SMALL_LIMITS, SpoolOracle, iter_waiting
 
 HOUR_NS = 60 * MINUTE_NS
 
@@ -22,9 +22,9 @@ HOUR_NS = 60 * MINUTE_NS
 class Bench:
     """A spool on a simulated disk, and what a test does with it."""
 
-    def __init__(self, limits: SpoolLimits = SMALL) -> None:
+    def __init__(self, limits: SpoolQuota = SMALL_LIMITS) -> None:
         self.files: CrashingFiles = CrashingFiles()
-        self.oracle, self.limits = Oracle(), limits
+        self.oracle, self.limits = SpoolOracle(), limits
         self.spool = self.oracle.open(self.files, limits)
 
     def append(self, count: int = 1, size: int = 1_000) -> list[BatchId]:
@@ -33,7 +33,7 @@ class Bench:
 
     def _append(self, size: int) -> PackedBatch:
         self.oracle.clock.advance(MINUTE_NS)
-        batch = self.oracle.batch(self.spool, size)
+        batch = self.oracle.create_batch(self.spool, size)
         self.spool.append(batch)
         return batch
 
@@ -42,7 +42,7 @@ class Bench:
         names = []
         for _ in range(count):
             names += self.append(size=size)
-            assert self.oracle.commit(self.spool) == Committed(accepted=(names[-1],))
+            assert self.oracle.commit(self.spool) == CommitSuccess(accepted_ids=(names[-1],))
         return names
 
     def restart(self) -> Spool:
@@ -52,10 +52,10 @@ class Bench:
         return self.spool
 
     def waiting(self) -> list[BatchId]:
-        return [one.id for one in waiting(self.spool)]
+        return [one.id for one in iter_waiting(self.spool)]
 
-    def losses(self) -> list[tuple[int, int | None, Loss]]:
-        return [(one.first_seq, one.last_seq, one.reason) for one in self.spool.tombstones()]
+    def losses(self) -> list[tuple[int, int | None, LossReason]]:
+        return [(one.first_seq, one.last_seq, one.reason) for one in self.spool.list_undelivered_losses()]
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_what_was_committed_is_there_after_a_restart(bench: Bench) -> None:
     bench.restart()
 
     assert bench.waiting() == names
-    assert [bench.spool.body(name) for name in names] == [bench.oracle.bodies[name] for name in names]
+    assert [bench.spool.read_body(name) for name in names] == [bench.oracle.bodies[name] for name in names]
 
 
 def test_the_live_lane_takes_the_newest_and_the_backfill_lane_the_oldest(bench: Bench) -> None:
@@ -78,12 +78,12 @@ def test_the_live_lane_takes_the_newest_and_the_backfill_lane_the_oldest(bench: 
     first, second, third = bench.keep(3)
     (fourth,) = bench.append()
 
-    newest, oldest = bench.spool.newest(), bench.spool.oldest()
+    newest, oldest = bench.spool.find_newest(), bench.spool.find_oldest()
 
     assert (newest and newest.id, oldest and oldest.id) == (fourth, first)
-    newest, oldest = bench.spool.newest({fourth, third}), bench.spool.oldest({first})
+    newest, oldest = bench.spool.find_newest({fourth, third}), bench.spool.find_oldest({first})
     assert (newest and newest.id, oldest and oldest.id) == (second, second)
-    assert bench.spool.oldest({first, second, third, fourth}) is None
+    assert bench.spool.find_oldest({first, second, third, fourth}) is None
 
 
 def test_an_acknowledged_batch_waits_no_more_and_stays(bench: Bench) -> None:
@@ -94,23 +94,23 @@ def test_an_acknowledged_batch_waits_no_more_and_stays(bench: Bench) -> None:
     assert not bench.spool.ack(first)
 
     bench.restart()
-    assert (bench.waiting(), bench.spool.body(first)) == ([second], bench.oracle.bodies[first])
+    assert (bench.waiting(), bench.spool.read_body(first)) == ([second], bench.oracle.bodies[first])
 
 
 def test_acknowledged_batches_go_two_days_later() -> None:
     """Within the time they stay, one second past it they go, and only whole segments do."""
-    bench = Bench(replace(SMALL, keep_acked_s=7_200))
+    bench = Bench(replace(SMALL_LIMITS, acked_retention_s=7_200))
     names = bench.keep(20)
     for name in names:
         bench.spool.ack(name)
     bench.oracle.clock.advance(2 * HOUR_NS)
 
     bench.spool.commit()
-    assert bench.spool.usage().acked == 20
+    assert bench.spool.get_usage().acked == 20
 
     bench.oracle.clock.advance(1_000_000_000)
     bench.spool.commit()
-    assert bench.spool.usage().acked == 5
+    assert bench.spool.get_usage().acked == 5
     assert bench.losses() == []
 
 
@@ -138,24 +138,24 @@ def test_a_refused_batch_is_a_dead_letter_with_a_tombstone(bench: Bench) -> None
     assert bench.spool.refuse(first, "422 unknown target " + "x" * 500)
 
     bench.restart()
-    (letter,) = bench.spool.dead_letters()
+    (letter,) = bench.spool.list_dead_letters()
     assert (letter.seq, letter.reason[:19], len(letter.reason)) == (first.seq, "422 unknown target ", 200)
-    assert bench.spool.body(first) == bench.oracle.bodies[first]
-    assert (bench.waiting(), bench.losses()) == ([second], [(0, 0, Loss.REFUSED)])
+    assert bench.spool.read_body(first) == bench.oracle.bodies[first]
+    assert (bench.waiting(), bench.losses()) == ([second], [(0, 0, LossReason.REFUSED)])
 
 
 def test_dead_letters_are_bounded(bench: Bench) -> None:
     """The oldest go; the tombstones were written long before."""
     for _ in range(80):
         bench.spool.refuse(bench.keep()[0], "400")
-        bench.spool.delivered(bench.spool.tombstones())
+        bench.spool.mark_delivered(bench.spool.list_undelivered_losses())
         bench.spool.commit()
 
-    held = [letter.seq for letter in bench.spool.dead_letters()]
+    held = [letter.seq for letter in bench.spool.list_dead_letters()]
 
     assert held[-1] == 79
     assert 5 < len(held) < 20
-    assert bench.spool.usage().dead == len(held)
+    assert bench.spool.get_usage().dead == len(held)
 
 
 def test_the_acknowledged_tail_goes_first_then_dead_letters_then_the_oldest(bench: Bench) -> None:
@@ -165,17 +165,17 @@ def test_the_acknowledged_tail_goes_first_then_dead_letters_then_the_oldest(benc
         bench.spool.ack(name)
     for name in names[5:15]:
         bench.spool.refuse(name, "400")
-    bench.spool.delivered(bench.spool.tombstones())
+    bench.spool.mark_delivered(bench.spool.list_undelivered_losses())
 
     seen: list[str] = []
     while not bench.losses():
         bench.keep()
-        usage = bench.spool.usage()
+        usage = bench.spool.get_usage()
         state = "acked" if usage.acked == 10 else "dead" if usage.dead == 10 else "unacked"
         seen += [] if seen and seen[-1] == state else [state]
 
     assert seen == ["acked", "dead", "unacked"]
-    assert bench.losses()[0] == (0, 4, Loss.OVERFLOW)
+    assert bench.losses()[0] == (0, 4, LossReason.OVERFLOW)
 
 
 def test_what_overflow_drops_is_told_until_the_collector_knows(bench: Bench) -> None:
@@ -183,19 +183,19 @@ def test_what_overflow_drops_is_told_until_the_collector_knows(bench: Bench) -> 
     names = bench.keep(90)
     bench.restart()
 
-    (note,) = bench.spool.tombstones()
+    (note,) = bench.spool.list_undelivered_losses()
 
     gone = [name.seq for name in names if name not in bench.waiting()]
-    assert note == Tombstone(
+    assert note == LossRecord(
         epoch=names[0].epoch,
         first_seq=0,
         last_seq=gone[-1],
         t_first_s=1_700_000_040,
         t_last_s=1_700_000_040 + 60 * gone[-1],
         windows=2 * len(gone),
-        reason=Loss.OVERFLOW,
+        reason=LossReason.OVERFLOW,
     )
-    bench.spool.delivered([note])
+    bench.spool.mark_delivered([note])
     bench.restart()
     assert bench.losses() == []
 
@@ -204,8 +204,8 @@ def test_notes_of_dropped_segments_share_a_page(bench: Bench) -> None:
     """An outage of months does not fill the budget with notes."""
     bench.keep(400)
 
-    assert len(bench.spool.tombstones()) == 1
-    assert sum(bench.files.size(name) == 4_096 for name in bench.files.names()) == 1
+    assert len(bench.spool.list_undelivered_losses()) == 1
+    assert sum(bench.files.get_size(name) == 4_096 for name in bench.files.list_names()) == 1
 
 
 def test_on_a_full_disk_the_oldest_segment_makes_room(bench: Bench) -> None:
@@ -215,28 +215,28 @@ def test_on_a_full_disk_the_oldest_segment_makes_room(bench: Bench) -> None:
 
     (newest,) = bench.keep()
 
-    assert bench.spool.body(newest) == bench.oracle.bodies[newest]
-    assert bench.losses()[0][2] is Loss.OVERFLOW
-    assert bench.oracle.broken_promises(bench.spool) == []
+    assert bench.spool.read_body(newest) == bench.oracle.bodies[newest]
+    assert bench.losses()[0][2] is LossReason.OVERFLOW
+    assert bench.oracle.find_broken_promises(bench.spool) == []
 
 
 def test_below_the_free_space_of_the_host_the_spool_stops_growing() -> None:
     """What is acknowledged goes at once; what waits is not sacrificed for others, but replaced piece by piece."""
-    bench = Bench(replace(SMALL, free_bytes_min=20_000))
+    bench = Bench(replace(SMALL_LIMITS, free_bytes_min=20_000))
     names = bench.keep(30)
     for name in names[:10]:
         bench.spool.ack(name)
     bench.files.capacity = bench.files.used_bytes + 19_000
-    before = bench.spool.usage()
+    before = bench.spool.get_usage()
 
     bench.keep(12)
 
-    after = bench.spool.usage()
+    after = bench.spool.get_usage()
     assert before.bytes >= after.bytes
     assert 15 < after.unacked < 32
     bench.files.capacity = None
     bench.keep(10)
-    assert bench.spool.usage().bytes > before.bytes - 15_000
+    assert bench.spool.get_usage().bytes > before.bytes - 15_000
 
 
 def test_a_failed_sync_promises_nothing_and_is_tried_again_in_a_new_segment(bench: Bench) -> None:
@@ -248,11 +248,14 @@ def test_a_failed_sync_promises_nothing_and_is_tried_again_in_a_new_segment(benc
 
     result = bench.oracle.commit(bench.spool)
 
-    assert result == Committed(accepted=tuple(names))
-    assert sorted(name for name in bench.files.names() if name.endswith("seg")) == ["0000000001.seg", "0000000002.seg"]
+    assert result == CommitSuccess(accepted_ids=tuple(names))
+    assert sorted(name for name in bench.files.list_names() if name.endswith("seg")) == [
+        "0000000001.seg",
+        "0000000002.seg",
+    ]
     bench.spool = bench.oracle.open(bench.files.after_kill())
     assert bench.waiting() == [before, *names]
-    assert bench.spool.usage().unacked == 3
+    assert bench.spool.get_usage().unacked == 3
 
 
 class BadSpot(CrashingFiles):
@@ -260,10 +263,10 @@ class BadSpot(CrashingFiles):
 
     bad = "0000000001.seg"
 
-    def modify(self, name: str) -> int:
+    def open_existing(self, name: str) -> int:
         if name == self.bad:
             raise OSError(errno.EIO, "bad spot")
-        return super().modify(name)
+        return super().open_existing(name)
 
 
 def test_a_segment_on_a_bad_spot_stays_and_another_one_goes() -> None:
@@ -272,7 +275,7 @@ def test_a_segment_on_a_bad_spot_stays_and_another_one_goes() -> None:
     bench.files = disk = BadSpot()
     bench.spool = bench.oracle.open(disk)
     bench.keep(60)
-    assert [one.id.seq for one in waiting(bench.spool)][:6] == [0, 1, 2, 3, 4, 35]
+    assert [one.id.seq for one in iter_waiting(bench.spool)][:6] == [0, 1, 2, 3, 4, 35]
 
     disk.bad = ""
     bench.restart()
@@ -285,13 +288,13 @@ def test_a_disk_that_was_read_only_for_a_while_is_kept_to_the_budget_afterwards(
     bench.keep(34)
     bench.files.read_only = True
     bench.append(6)
-    assert isinstance(bench.spool.commit(), NotDurable)
+    assert isinstance(bench.spool.commit(), CommitFailure)
     bench.files.read_only = False
 
     bench.append(10)
-    assert isinstance(bench.spool.commit(), Committed)
+    assert isinstance(bench.spool.commit(), CommitSuccess)
 
-    assert bench.spool.usage().bytes <= SMALL.bytes_max
+    assert bench.spool.get_usage().bytes <= SMALL_LIMITS.bytes_max
 
 
 def test_a_read_only_disk_is_told_as_a_value_and_batches_wait_in_memory(bench: Bench) -> None:
@@ -299,14 +302,14 @@ def test_a_read_only_disk_is_told_as_a_value_and_batches_wait_in_memory(bench: B
     bench.files.read_only = True
     names = bench.append(3)
 
-    assert bench.spool.commit() == NotDurable(reason="Read-only file system", pending=3)
+    assert bench.spool.commit() == CommitFailure(reason="Read-only file system", pending=3)
     assert bench.waiting() == names
-    assert bench.spool.body(names[0]) == bench.oracle.bodies[names[0]]
-    assert bench.spool.usage().degraded == "Read-only file system"
+    assert bench.spool.read_body(names[0]) == bench.oracle.bodies[names[0]]
+    assert bench.spool.get_usage().degraded == "Read-only file system"
 
     bench.files.read_only = False
-    assert bench.spool.commit() == Committed(accepted=tuple(names))
-    assert bench.spool.usage().degraded is None
+    assert bench.spool.commit() == CommitSuccess(accepted_ids=tuple(names))
+    assert bench.spool.get_usage().degraded is None
 
 
 def test_memory_is_bounded_while_the_disk_does_not_work(bench: Bench) -> None:
@@ -314,14 +317,14 @@ def test_memory_is_bounded_while_the_disk_does_not_work(bench: Bench) -> None:
     bench.files.read_only = True
     bench.append(12, size=1_024)
     bench.spool.commit()
-    assert bench.spool.usage().pending == 12
+    assert bench.spool.get_usage().pending == 12
 
-    dropped = bench.spool.append(bench.oracle.batch(bench.spool, 1))
+    dropped = bench.spool.append(bench.oracle.create_batch(bench.spool, 1))
 
     assert dropped == 2
     bench.files.read_only = False
     bench.spool.commit()
-    assert (len(bench.waiting()), bench.losses()) == (12, [(0, 0, Loss.OVERFLOW)])
+    assert (len(bench.waiting()), bench.losses()) == (12, [(0, 0, LossReason.OVERFLOW)])
 
 
 class HangingDisk(CrashingFiles):
@@ -343,7 +346,7 @@ def test_nobody_but_the_committer_waits_for_a_hanging_disk() -> None:
     bench.files = disk = HangingDisk()
     bench.spool = bench.oracle.open(disk)
     (first,) = bench.append()
-    results: list[Committed | NotDurable] = []
+    results: list[CommitSuccess | CommitFailure] = []
     committer = Thread(target=lambda: results.append(bench.spool.commit()))
     committer.start()
     assert disk.syncing.wait(30)
@@ -351,13 +354,13 @@ def test_nobody_but_the_committer_waits_for_a_hanging_disk() -> None:
     (second,) = bench.append()
     assert bench.waiting() == [first, second]
     assert bench.spool.ack(first)
-    assert bench.spool.append(bench.oracle.batch(bench.spool, 11_000)) == 2
+    assert bench.spool.append(bench.oracle.create_batch(bench.spool, 11_000)) == 2
 
     disk.let_go.set()
     committer.join(30)
-    assert results == [Committed(accepted=(first,))]
-    assert bench.losses() == [(1, 1, Loss.OVERFLOW)]
-    assert bench.spool.usage().acked == 1
+    assert results == [CommitSuccess(accepted_ids=(first,))]
+    assert bench.losses() == [(1, 1, LossReason.OVERFLOW)]
+    assert bench.spool.get_usage().acked == 1
 
 
 def test_a_spool_that_is_removed_is_made_anew(bench: Bench) -> None:
@@ -368,9 +371,9 @@ def test_a_spool_that_is_removed_is_made_anew(bench: Bench) -> None:
 
     (new,) = bench.keep()
 
-    assert bench.losses() == [(0, 0, Loss.CORRUPT), (2, 2, Loss.CORRUPT)]
+    assert bench.losses() == [(0, 0, LossReason.CORRUPT), (2, 2, LossReason.CORRUPT)]
     bench.restart()
-    assert (bench.waiting(), bench.losses()) == ([new], [(0, 0, Loss.CORRUPT), (2, 2, Loss.CORRUPT)])
+    assert (bench.waiting(), bench.losses()) == ([new], [(0, 0, LossReason.CORRUPT), (2, 2, LossReason.CORRUPT)])
 
 
 def test_a_segment_that_is_removed_takes_nothing_more(bench: Bench) -> None:
@@ -381,7 +384,7 @@ def test_a_segment_that_is_removed_takes_nothing_more(bench: Bench) -> None:
     (new,) = bench.keep()
 
     bench.restart()
-    assert (bench.waiting(), bench.losses()) == ([new], [(0, 0, Loss.CORRUPT)])
+    assert (bench.waiting(), bench.losses()) == ([new], [(0, 0, LossReason.CORRUPT)])
 
 
 def test_damage_found_while_reading_is_told(bench: Bench) -> None:
@@ -389,9 +392,9 @@ def test_damage_found_while_reading_is_told(bench: Bench) -> None:
     first, second = bench.keep(2)
     bench.files.content("0000000001.seg")[4_096 + 56 + 10] ^= 1
 
-    assert bench.spool.body(first) is None
+    assert bench.spool.read_body(first) is None
 
-    assert (bench.waiting(), bench.losses()) == ([second], [(0, 0, Loss.CORRUPT)])
+    assert (bench.waiting(), bench.losses()) == ([second], [(0, 0, LossReason.CORRUPT)])
 
 
 def test_every_start_is_an_epoch_of_its_own(bench: Bench) -> None:
@@ -402,7 +405,7 @@ def test_every_start_is_an_epoch_of_its_own(bench: Bench) -> None:
 
     assert (before.seq, after.seq) == (0, 0)
     assert before.epoch != after.epoch
-    assert Bench().files.names() == []
+    assert Bench().files.list_names() == []
 
 
 def test_a_random_source_that_repeats_itself_gives_no_epoch_twice() -> None:
@@ -412,9 +415,9 @@ def test_a_random_source_that_repeats_itself_gives_no_epoch_twice() -> None:
     bench.spool.close()
     drawn = iter([used.epoch, used.epoch, "e" * 32])
 
-    spool = Spool(files=bench.files, clock=bench.oracle.clock, make_epoch=lambda: next(drawn), limits=SMALL)
+    spool = Spool(file_system=bench.files, clock=bench.oracle.clock, make_epoch=lambda: next(drawn), quota=SMALL_LIMITS)
 
-    assert spool.reserve() == BatchId("e" * 32, 0)
+    assert spool.reserve_id() == BatchId("e" * 32, 0)
 
 
 def test_a_new_epoch_can_be_asked_for(bench: Bench) -> None:
@@ -431,12 +434,12 @@ def test_a_new_epoch_can_be_asked_for(bench: Bench) -> None:
 
 def test_usage_counts_and_looks_ahead() -> None:
     """Age and days left come from the times of the windows and the rate of the last day."""
-    bench = Bench(SpoolLimits(bytes_max=10_000_000, segment_bytes=100_000, memory_bytes_max=1_000_000))
+    bench = Bench(SpoolQuota(bytes_max=10_000_000, segment_bytes=100_000, memory_bytes_max=1_000_000))
     names = bench.keep(120, size=5_000)
     bench.spool.ack(names[0])
     bench.append()
 
-    usage = bench.spool.usage()
+    usage = bench.spool.get_usage()
 
     assert (usage.pending, usage.unacked, usage.acked, usage.dead) == (1, 120, 1, 0)
     assert usage.oldest_unacked_s is not None
@@ -447,10 +450,10 @@ def test_usage_counts_and_looks_ahead() -> None:
 def test_without_a_rate_days_left_are_unknown(bench: Bench) -> None:
     """Ten minutes of batches are the least that says something."""
     bench.keep(10)
-    assert bench.spool.usage().days_left is None
+    assert bench.spool.get_usage().days_left is None
 
     bench.keep()
-    assert bench.spool.usage().days_left is not None
+    assert bench.spool.get_usage().days_left is not None
 
 
 @pytest.mark.parametrize(("size", "fits"), [(0, False), (1, True), (BODY_BYTES_MAX, True), (BODY_BYTES_MAX + 1, False)])
@@ -466,26 +469,31 @@ def test_a_body_is_what_a_collector_takes(size: int, fits: bool) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"segment_bytes": 8_191}, {"bytes_max": 4 * (10 << 10) - 1}, {"memory_bytes_max": 40 << 10}, {"keep_acked_s": -1}],
+    [
+        {"segment_bytes": 8_191},
+        {"bytes_max": 4 * (10 << 10) - 1},
+        {"memory_bytes_max": 40 << 10},
+        {"acked_retention_s": -1},
+    ],
 )
 def test_limits_that_cannot_work_are_refused(wrong: dict[str, int]) -> None:
     """Fewer than four segments, a segment without room for a record, more memory than disk."""
     with pytest.raises(ValueError):
-        replace(SMALL, **wrong)
+        replace(SMALL_LIMITS, **wrong)
 
 
 def test_the_backlog_is_what_waits(bench: Bench) -> None:
     """Batches and their segments; what is acknowledged is not among them, although it is still there."""
     names = bench.keep(20)
-    waiting_before = bench.spool.backlog()
+    waiting_before = bench.spool.get_backlog()
     for name in names:
         bench.spool.ack(name)
     (last,) = bench.append()
 
-    now = bench.spool.backlog()
+    now = bench.spool.get_backlog()
 
     assert (waiting_before.batches, now.batches) == (20, 1)
-    assert 0 < waiting_before.bytes <= bench.spool.usage().bytes
+    assert 0 < waiting_before.bytes <= bench.spool.get_usage().bytes
     assert now.bytes <= waiting_before.bytes
     assert now.bytes_max == bench.limits.bytes_max
     assert last in bench.waiting()

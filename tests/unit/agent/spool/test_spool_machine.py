@@ -9,9 +9,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from leadline_agent.spool.spool import Committed, Spool
+from leadline_agent.spool.spool import CommitSuccess, Spool
 from tests.chaos.crashing_files import CrashingFiles, PowerLossError
-from tests.chaos.spool_oracle import MINUTE_NS, SMALL, Oracle, waiting
+from tests.chaos.spool_oracle import MINUTE_NS, SMALL_LIMITS, SpoolOracle, iter_waiting
 
 SEEDS = st.integers(0, 1 << 30)
 
@@ -22,7 +22,7 @@ class SpoolMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.files = CrashingFiles()
-        self.oracle = Oracle()
+        self.oracle = SpoolOracle()
         self.spool: Spool
 
     @initialize()
@@ -34,7 +34,7 @@ class SpoolMachine(RuleBasedStateMachine):
         """Group commit: several come before one commit."""
         self.oracle.clock.advance(MINUTE_NS)
         for size in sizes:
-            self.spool.append(self.oracle.batch(self.spool, size))
+            self.spool.append(self.oracle.create_batch(self.spool, size))
 
     @rule()
     def commit(self) -> None:
@@ -43,18 +43,18 @@ class SpoolMachine(RuleBasedStateMachine):
     @rule(seed=SEEDS)
     def ack_any(self, seed: int) -> None:
         """Acknowledgements come in any order."""
-        everything = list(waiting(self.spool))
+        everything = list(iter_waiting(self.spool))
         if everything:
             self.oracle.ack(self.spool, Random(seed).choice(everything).id)
 
     @rule()
     def ack_newest(self) -> None:
-        if (found := self.spool.newest()) is not None:
+        if (found := self.spool.find_newest()) is not None:
             self.oracle.ack(self.spool, found.id)
 
     @rule()
     def refuse(self) -> None:
-        if (found := self.spool.oldest()) is not None:
+        if (found := self.spool.find_oldest()) is not None:
             self.spool.refuse(found.id, "400 damaged")
 
     @rule()
@@ -68,14 +68,14 @@ class SpoolMachine(RuleBasedStateMachine):
     @rule()
     def rewind(self) -> None:
         """Everything acknowledged that is still here waits again."""
-        usage = self.spool.usage()
+        usage = self.spool.get_usage()
         assert self.spool.rewind() == usage.acked
-        assert self.spool.usage().unacked == usage.unacked + usage.acked
+        assert self.spool.get_usage().unacked == usage.unacked + usage.acked
 
     @rule()
     def restart(self) -> None:
-        if isinstance(self.spool.close(), Committed):
-            self.oracle.accepted.update(name for name in self.oracle.bodies if self.spool.body(name) is not None)
+        if isinstance(self.spool.close(), CommitSuccess):
+            self.oracle.accepted.update(name for name in self.oracle.bodies if self.spool.read_body(name) is not None)
         self.spool = self.oracle.open(self.files)
 
     @rule()
@@ -113,19 +113,19 @@ class SpoolMachine(RuleBasedStateMachine):
     @rule()
     def read_only(self) -> None:
         self.files.read_only = True
-        self.spool.append(self.oracle.batch(self.spool, 10))
-        assert not isinstance(self.oracle.commit(self.spool), Committed)
+        self.spool.append(self.oracle.create_batch(self.spool, 10))
+        assert not isinstance(self.oracle.commit(self.spool), CommitSuccess)
         self.files.read_only = False
 
-    @precondition(lambda self: any(name.endswith(".seg") for name in self.files.names()))
+    @precondition(lambda self: any(name.endswith(".seg") for name in self.files.list_names()))
     @rule(seed=SEEDS, kind=st.sampled_from(("flip", "zero", "cut", "remove", "ledger")))
     def damage(self, seed: int, kind: str) -> None:
         """One file is damaged while the agent is stopped."""
         rng = Random(seed)
-        self.oracle.damaged = True
+        self.oracle.is_damaged = True
         self.files.failures, self.files.capacity = {}, None
         self.restart()
-        names = sorted(name for name in self.files.names() if name.endswith(".seg"))
+        names = sorted(name for name in self.files.list_names() if name.endswith(".seg"))
         if kind == "ledger" or not names:
             damage(self.files, "ledger", "flip", rng)
         else:
@@ -136,12 +136,12 @@ class SpoolMachine(RuleBasedStateMachine):
 
     @invariant()
     def promises_are_kept(self) -> None:
-        assert self.oracle.broken_promises(self.spool) == []
+        assert self.oracle.find_broken_promises(self.spool) == []
 
     @invariant()
     def the_budget_is_kept(self) -> None:
-        usage = self.spool.usage()
-        assert usage.bytes <= SMALL.bytes_max
+        usage = self.spool.get_usage()
+        assert usage.bytes <= SMALL_LIMITS.bytes_max
 
 
 def damage(files: CrashingFiles, name: str, kind: str, rng: Random) -> None:

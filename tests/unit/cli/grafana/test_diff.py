@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from leadline_cli.grafana.diff import first_difference
+from leadline_cli.grafana.diff import find_first_difference
 
 WANTED: dict[str, Any] = {"title": "a", "panels": [{"id": 1, "targets": [{"sql": "x"}]}], "time": {"from": "now-1h"}}
 
@@ -21,7 +21,7 @@ WANTED: dict[str, Any] = {"title": "a", "panels": [{"id": 1, "targets": [{"sql":
 )
 def test_what_the_server_adds_is_no_difference(found: dict[str, Any]) -> None:
     """At any depth; and 1 is 1.0 in JSON."""
-    assert first_difference(WANTED, found) is None
+    assert find_first_difference(WANTED, found) is None
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_what_the_server_adds_is_no_difference(found: dict[str, Any]) -> None:
 )
 def test_the_first_difference_is_named_by_its_place(found: dict[str, Any], where: str) -> None:
     """What is missing, what is another value or type, and what is more or fewer."""
-    assert first_difference(WANTED, found) == where
+    assert find_first_difference(WANTED, found) == where
 
 
 @pytest.mark.parametrize(
@@ -58,4 +58,4 @@ def test_what_a_server_writes_in_its_own_way_is_the_same(
     wanted: dict[str, Any], found: dict[str, Any], same: bool
 ) -> None:
     """Durations, a raised schema version, the organisation of the token, and what is empty."""
-    assert (first_difference(wanted, found) is None) is same
+    assert (find_first_difference(wanted, found) is None) is same

@@ -10,9 +10,9 @@ import pytest
 from leadline.errors import ConfigError
 from leadline.model import Failure
 from leadline_cli.importers import csv_file, fping, iputils
-from leadline_cli.importers.pipeline import Choices, Cut, Format, cut
-from leadline_cli.importers.samples import Sample, placed, resolution_us, rtt_us
-from leadline_cli.importers.timestamps import moment_text, moment_us
+from leadline_cli.importers.pipeline import ImportFile, ImportFormat, ImportOptions, load_file
+from leadline_cli.importers.samples import Sample, assign_times, parse_resolution_us, parse_rtt_us
+from leadline_cli.importers.timestamps import format_timestamp, parse_timestamp_us
 
 #: What the real programs printed on loopback and in network namespaces: fping 5.1, iputils 20221126.
 RECORDED = Path(__file__).parent / "recorded"
@@ -20,27 +20,27 @@ START = 1_795_327_200_000_000
 HEAD = "PING 192.0.2.3 (192.0.2.3) 56(84) bytes of data."
 
 
-def recorded(name: str, **choices: object) -> Cut:
+def recorded(name: str, **choices: object) -> ImportFile:
     """A recorded file, cut into windows."""
-    kind = Format(name.partition("_")[0])
-    return cut(RECORDED / f"{name}.txt", Choices(format=kind, **choices))  # type: ignore[arg-type]
+    kind = ImportFormat(name.partition("_")[0])
+    return load_file(RECORDED / f"{name}.txt", ImportOptions(format=kind, **choices))  # type: ignore[arg-type]
 
 
-def failures(found: Cut) -> dict[Failure, int]:
+def failures(found: ImportFile) -> dict[Failure, int]:
     """How often each failure is in the windows, unsent slots left out."""
     counts = Counter(miss.failure for window in found.windows for miss in window.misses)
     return {failure: count for failure, count in counts.items() if failure is not Failure.NOT_SENT}
 
 
-def rtts(found: Cut) -> list[int]:
+def rtts(found: ImportFile) -> list[int]:
     """Every RTT in order."""
     return [rtt for window in found.windows for rtt in window.rtt_us if rtt is not None]
 
 
 def samples_of(reader: object, *lines: str) -> list[Sample]:
     """The samples of lines about one host that have times."""
-    reading = reader.read(lines)  # type: ignore[attr-defined]
-    return placed(reading.runs, None, 1_000_000)
+    reading = reader.parse_log(lines)  # type: ignore[attr-defined]
+    return assign_times(reading.runs, None, 1_000_000)
 
 
 def test_fping_in_a_loop() -> None:
@@ -259,29 +259,29 @@ def test_runs_that_follow_each_other_in_a_file() -> None:
 def test_what_is_not_understood_is_an_error(reader: object, lines: list[str], problem: str) -> None:
     """With the line; nothing is passed over that might have been a measurement."""
     with pytest.raises(ConfigError, match=problem):
-        reader.read(lines)  # type: ignore[attr-defined]
+        reader.parse_log(lines)  # type: ignore[attr-defined]
 
 
 def test_probes_of_fping_without_a_line_are_told() -> None:
     """They are not lost: fping prints a line for every loss. So they lower coverage, and a note says so."""
-    reading = fping.read(
+    reading = fping.parse_log(
         ["[1] a : [0], 64 bytes, 1.0 ms (1.0 avg)", "[3] a : [2], timed out", "", "a : xmt/rcv/%loss = 4/1/75%"]
     )
 
-    assert sorted(reading.runs[0].outcomes) == [0, 2]
+    assert sorted(reading.runs[0].probes) == [0, 2]
     assert reading.runs[0].notes[0].startswith("2 probes have no line")
 
 
 def test_rtts_are_rounded_up_and_their_step_is_known() -> None:
     """A tenth of a microsecond more is the next one."""
-    assert [rtt_us(text) for text in ("1.23", "0.0001", "12.3", "150", "1e+3")] == [
+    assert [parse_rtt_us(text) for text in ("1.23", "0.0001", "12.3", "150", "1e+3")] == [
         1_230,
         1,
         12_300,
         150_000,
         1_000_000,
     ]
-    assert [resolution_us(text) for text in ("1.234", "1.23", "12.3", "150")] == [1, 10, 100, 1_000]
+    assert [parse_resolution_us(text) for text in ("1.234", "1.23", "12.3", "150")] == [1, 10, 100, 1_000]
 
 
 def test_a_reply_after_more_than_a_minute_is_a_loss() -> None:
@@ -295,8 +295,8 @@ def test_a_reply_after_more_than_a_minute_is_a_loss() -> None:
 
 def test_csv_of_both_units_and_times() -> None:
     """Milliseconds or microseconds; epoch seconds or ISO 8601; an empty RTT is lost."""
-    milliseconds = csv_file.read(["t,rtt_ms", "1795327200.5,4.9", "1795327201.5,"])
-    microseconds = csv_file.read(
+    milliseconds = csv_file.parse_csv(["t,rtt_ms", "1795327200.5,4.9", "1795327201.5,"])
+    microseconds = csv_file.parse_csv(
         [
             "\ufeffT,rtt_us,failure,detail",
             "2026-11-22T07:00:01.5+01:00,,unreachable,769",
@@ -336,10 +336,12 @@ def test_csv_of_both_units_and_times() -> None:
 def test_a_csv_with_an_error_is_refused(lines: list[str], problem: str) -> None:
     """With the line and the value."""
     with pytest.raises(ConfigError, match=problem):
-        csv_file.read(lines)
+        csv_file.parse_csv(lines)
 
 
 def test_moments_are_read_to_the_microsecond() -> None:
     """And written in UTC."""
-    assert moment_us("1795327200.123456") == moment_us("2026-11-22T06:00:00.123456Z") == START + 123_456
-    assert moment_text(START + 123_456) == "2026-11-22 06:00:00.123 UTC"
+    assert (
+        parse_timestamp_us("1795327200.123456") == parse_timestamp_us("2026-11-22T06:00:00.123456Z") == START + 123_456
+    )
+    assert format_timestamp(START + 123_456) == "2026-11-22 06:00:00.123 UTC"

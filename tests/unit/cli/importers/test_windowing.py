@@ -12,9 +12,9 @@ from leadline.errors import ConfigError
 from leadline.model import Failure, Window
 from leadline.wire import batch as wire
 from leadline_cli.importers import csv_file, fping, iputils, windowing
-from leadline_cli.importers.batches import epoch, parcels
-from leadline_cli.importers.pipeline import Cut, Format
-from leadline_cli.importers.samples import Sample, placed
+from leadline_cli.importers.batches import build_batches, derive_epoch
+from leadline_cli.importers.pipeline import ImportFile, ImportFormat
+from leadline_cli.importers.samples import Sample, assign_times
 
 START = 1_795_327_200_000_000
 
@@ -78,10 +78,10 @@ def test_what_a_program_printed_comes_out_again(rtts: list[int | None], offset_u
     """From fping, from ping with and without -O, from both kinds of CSV: the same samples at the same times."""
     wanted = expected(rtts, offset_us)
 
-    assert placed(fping.read(as_fping(rtts, offset_us)).runs, None, None) == wanted
-    assert placed(iputils.read(as_ping(rtts, offset_us, tells=tells)).runs, None, None) == wanted
+    assert assign_times(fping.parse_log(as_fping(rtts, offset_us)).runs, None, None) == wanted
+    assert assign_times(iputils.parse_log(as_ping(rtts, offset_us, tells=tells)).runs, None, None) == wanted
     for unit in ("us", "ms"):
-        assert csv_file.read(as_csv(rtts, offset_us, unit)) == wanted
+        assert csv_file.parse_csv(as_csv(rtts, offset_us, unit)) == wanted
 
 
 @given(rtts=outcomes, offset_us=offsets)
@@ -89,8 +89,8 @@ def test_windows_hold_every_sample_once(rtts: list[int | None], offset_us: int) 
     """In order, each loss too, and every other slot is one that was not sent."""
     samples = expected(rtts, offset_us)
 
-    ms = windowing.interval_ms(samples, None)
-    found = windowing.windows(samples, ms)
+    ms = windowing.choose_interval_ms(samples, None)
+    found = windowing.build_windows(samples, ms)
 
     assert ms == 1_000
     assert measured(found) == [one.rtt_us for one in samples]
@@ -116,10 +116,10 @@ def test_jitter_and_drift_lose_no_sample(steps: list[int], offset_us: int) -> No
     samples = [Sample(one, 5_000) for one in times]
 
     try:
-        ms = windowing.interval_ms(samples, None)
+        ms = windowing.choose_interval_ms(samples, None)
     except ConfigError as error:
         pytest.fail(str(error))
-    windows = windowing.windows(samples, ms)
+    windows = windowing.build_windows(samples, ms)
 
     slots = [
         one.start_s * 1_000 + slot * ms for one in windows for slot, rtt in enumerate(one.rtt_us) if rtt is not None
@@ -136,7 +136,7 @@ def test_the_interval_is_the_longest_that_fits(period_us: int, ms: int) -> None:
     """A probe every five minutes has a slot a minute, in the minutes that have one."""
     samples = [Sample(START + number * period_us, 5_000) for number in range(40)]
 
-    assert windowing.interval_ms(samples, None) == ms
+    assert windowing.choose_interval_ms(samples, None) == ms
 
 
 def test_an_interval_that_is_too_long_is_refused() -> None:
@@ -144,54 +144,54 @@ def test_an_interval_that_is_too_long_is_refused() -> None:
     samples = [Sample(START + number * 200_000, 5_000) for number in range(40)]
 
     with pytest.raises(ConfigError, match=r"^--interval: at 2026-11-22 06:00:00\.400 UTC there are more probes"):
-        windowing.interval_ms(samples, 1_000)
+        windowing.choose_interval_ms(samples, 1_000)
     with pytest.raises(ConfigError, match="does not divide a minute"):
-        windowing.interval_ms(samples, 700)
-    assert windowing.interval_ms(samples, 100) == 100
+        windowing.choose_interval_ms(samples, 700)
+    assert windowing.choose_interval_ms(samples, 100) == 100
 
 
 def test_a_clock_that_went_back_is_refused() -> None:
     """Which of the two minutes it was, nobody knows."""
     with pytest.raises(ConfigError, match="the clock went back"):
-        windowing.interval_ms([Sample(START + 5_000_000, 1), Sample(START, 1)], None)
+        windowing.choose_interval_ms([Sample(START + 5_000_000, 1), Sample(START, 1)], None)
 
 
 def test_a_single_probe_needs_its_interval() -> None:
     """One says nothing of how far apart they were."""
     with pytest.raises(ConfigError, match=r"^--interval: "):
-        windowing.interval_ms([Sample(START, 1)], None)
+        windowing.choose_interval_ms([Sample(START, 1)], None)
 
 
-def a_cut(count: int, **changed: object) -> Cut:
+def a_cut(count: int, **changed: object) -> ImportFile:
     """``count`` minutes of a probe a second, every RTT of six digits."""
     samples = [Sample(START + number * 1_000_000, 100_000 + number % 60) for number in range(60 * count)]
     values: dict[str, object] = {
-        "file": "a.log", "sha256": "ab" * 32, "format": Format.PING, "host": "ams1", "address": None, "start_us": None,
+        "file": "a.log", "sha256": "ab" * 32, "format": ImportFormat.PING, "host": "ams1", "address": None, "start_us": None,
         "first_us": 0, "last_us": 0, "period_us": 1, "interval_ms": 1_000, "resolution_us": None,
-        "windows": windowing.windows(samples, 1_000), "notes": (),
+        "windows": windowing.build_windows(samples, 1_000), "notes": (),
     }  # fmt: skip
-    return Cut(**(values | changed))  # type: ignore[arg-type]
+    return ImportFile(**(values | changed))  # type: ignore[arg-type]
 
 
 def test_the_same_file_makes_the_same_bytes() -> None:
     """Whenever it is read; another file, host, target or interval makes another name."""
-    first = list(parcels(a_cut(3), "import:fra", "ams1", "ams1"))
+    first = list(build_batches(a_cut(3), "import:fra", "ams1", "ams1"))
     names = {
-        epoch(a_cut(1, **changed), "ams1", "ams1")
+        derive_epoch(a_cut(1, **changed), "ams1", "ams1")
         for changed in ({}, {"sha256": "cd" * 32}, {"host": "b"}, {"interval_ms": 500}, {"start_us": 0})
     }
 
-    assert first == list(parcels(a_cut(3), "import:fra", "ams1", "ams1"))
-    assert len(names | {epoch(a_cut(1), "ams2", "ams1")}) == 6
+    assert first == list(build_batches(a_cut(3), "import:fra", "ams1", "ams1"))
+    assert len(names | {derive_epoch(a_cut(1), "ams2", "ams1")}) == 6
 
 
 def test_batches_keep_the_limits_of_the_wire() -> None:
     """A file of 3,000 minutes takes two, which decode as a collector does it and together have every window."""
-    bodies = list(parcels(a_cut(3_000), "import:fra", "ams1", "ams1"))
+    bodies = list(build_batches(a_cut(3_000), "import:fra", "ams1", "ams1"))
 
     batches = [wire.decode_batch(body) for body in bodies]
 
     assert len(bodies) == 2
     assert max(map(len, bodies)) <= wire.BODY_BYTES_MAX
     assert [batch.seq for batch in batches] == [0, 1]
-    assert [window for batch in batches for _, window in wire.windows(batch)] == list(a_cut(3_000).windows)
+    assert [window for batch in batches for _, window in wire.iter_windows(batch)] == list(a_cut(3_000).windows)

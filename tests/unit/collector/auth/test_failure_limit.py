@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leadline_collector.auth.failure_limit import FAILURES_MAX, PEERS_MAX, FailureLimit
+from leadline_collector.auth.failure_limit import CLIENTS_MAX, FAILURES_PER_PERIOD_MAX, FailureRateLimiter
 from tests.support.clock import FakeClock
 
 SECOND = 1_000_000_000
@@ -11,22 +11,26 @@ SECOND = 1_000_000_000
 def test_a_peer_waits_after_too_many_failures_and_no_other_does() -> None:
     """The last allowed failure closes the door until the minute is over."""
     clock = FakeClock()
-    limit = FailureLimit(clock)
-    for _ in range(FAILURES_MAX):
-        assert limit.wait_s("a") == 0
-        limit.failed("a")
+    limit = FailureRateLimiter(clock)
+    for _ in range(FAILURES_PER_PERIOD_MAX):
+        assert limit.retry_after_s("a") == 0
+        limit.record_failure("a")
 
-    assert (limit.wait_s("a"), limit.wait_s("b")) == (60, 0)
+    assert (limit.retry_after_s("a"), limit.retry_after_s("b")) == (60, 0)
     clock.advance(59 * SECOND + 1)
-    assert limit.wait_s("a") == 1
+    assert limit.retry_after_s("a") == 1
     clock.advance(SECOND)
-    assert limit.wait_s("a") == 0
+    assert limit.retry_after_s("a") == 0
 
 
 def test_memory_for_peers_is_bounded() -> None:
     """One more than there is room for: the one known longest is forgotten."""
-    limit = FailureLimit(FakeClock(), failures_max=1)
-    for number in range(PEERS_MAX + 1):
-        limit.failed(f"peer{number}")
+    limit = FailureRateLimiter(FakeClock(), failures_max=1)
+    for number in range(CLIENTS_MAX + 1):
+        limit.record_failure(f"peer{number}")
 
-    assert (limit.wait_s("peer0"), limit.wait_s("peer1"), limit.wait_s(f"peer{PEERS_MAX}")) == (0, 60, 60)
+    assert (limit.retry_after_s("peer0"), limit.retry_after_s("peer1"), limit.retry_after_s(f"peer{CLIENTS_MAX}")) == (
+        0,
+        60,
+        60,
+    )

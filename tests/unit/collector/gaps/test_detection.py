@@ -7,9 +7,15 @@ from dataclasses import replace
 import pytest
 
 from leadline.wire.batch import GapReason
-from leadline_collector.gaps.detection import Neighbours, agent_holes, explained, path_holes, true_span
-from leadline_collector.gaps.store import Quarantine, Quarantined, ToldGap
-from leadline_collector.journal.store import BatchKey, Seal
+from leadline_collector.gaps.detection import (
+    Neighbours,
+    estimate_measured_interval,
+    explain_hole,
+    find_agent_holes,
+    find_path_holes,
+)
+from leadline_collector.gaps.store import Quarantine, QuarantinedBatch, ReportedGap
+from leadline_collector.journal.store import BatchClock, BatchKey
 from leadline_collector.windows.store import Island
 
 T = 1_795_327_200
@@ -19,9 +25,9 @@ EPOCH, OTHER = b"\x01" * 16, b"\x02" * 16
 HOLE = (T + 60, T + 660)
 
 
-def seal(t: int, seq: int) -> Seal:
+def seal(t: int, seq: int) -> BatchClock:
     """A batch of the minute ``t``, sealed 10 s after its end, of a host that was booted long ago and is in time."""
-    return Seal(
+    return BatchClock(
         key=BatchKey(epoch=EPOCH, seq=seq),
         received_at_s=t + 71,
         mesh_version=1,
@@ -40,11 +46,11 @@ BEFORE, AFTER = seal(T, 7), seal(T + 660, 8)
 
 def reason(**around: object) -> GapReason:
     """Why the hole is there, with these things around it changed."""
-    return explained(HOLE, replace(Neighbours(before=BEFORE, after=AFTER), **around)).reason  # type: ignore[arg-type]
+    return explain_hole(HOLE, replace(Neighbours(before=BEFORE, after=AFTER), **around)).reason  # type: ignore[arg-type]
 
 
-def told(why: GapReason) -> ToldGap:
-    return ToldGap(reason=why, from_s=0, to_s=0, windows=None, first_seq=8, last_seq=9, epoch=EPOCH)
+def told(why: GapReason) -> ReportedGap:
+    return ReportedGap(reason=why, from_s=0, to_s=0, windows=None, first_seq=8, last_seq=9, epoch=EPOCH)
 
 
 def test_the_holes_of_an_agent_are_what_no_target_covers() -> None:
@@ -55,7 +61,7 @@ def test_the_holes_of_an_agent_are_what_no_target_covers() -> None:
         Island(start_s=T + 240, end_s=T + 300, dst_id=2, mesh_version=1),
     ]
 
-    assert agent_holes(islands, (T - 60, T + 360)) == [(T - 60, T), (T + 180, T + 240), (T + 300, T + 360)]
+    assert find_agent_holes(islands, (T - 60, T + 360)) == [(T - 60, T), (T + 180, T + 240), (T + 300, T + 360)]
 
 
 def test_a_target_that_left_the_plan_is_a_change_of_configuration() -> None:
@@ -67,7 +73,7 @@ def test_a_target_that_left_the_plan_is_a_change_of_configuration() -> None:
         Island(start_s=T + 180, end_s=T + 300, dst_id=1, mesh_version=2),
     ]
 
-    assert path_holes(islands, (T, T + 300)) == {
+    assert find_path_holes(islands, (T, T + 300)) == {
         ((T + 60, T + 120), GapReason.UNEXPLAINED): [1],
         ((T + 180, T + 300), GapReason.CONFIG_CHANGE): [2],
     }
@@ -92,7 +98,7 @@ def test_an_open_end_is_not_explained() -> None:
 
 def test_numbers_that_are_missing_are_named_and_not_explained() -> None:
     """Batches 8 and 9 were sealed and are not here; nobody told why."""
-    found = explained(HOLE, Neighbours(before=BEFORE, after=seal(T + 660, 10)))
+    found = explain_hole(HOLE, Neighbours(before=BEFORE, after=seal(T + 660, 10)))
 
     assert (found.reason, found.epoch, found.first_seq, found.last_seq) == (GapReason.UNEXPLAINED, EPOCH, 8, 9)
 
@@ -100,16 +106,16 @@ def test_numbers_that_are_missing_are_named_and_not_explained() -> None:
 @pytest.mark.parametrize("why", [GapReason.SPOOL_CORRUPT, GapReason.SPOOL_OVERFLOW, GapReason.REFUSED])
 def test_numbers_that_somebody_told_of_have_that_reason(why: GapReason) -> None:
     """A tombstone without times explains by its numbers."""
-    assert reason(after=seal(T + 660, 10), told=[told(why)]) is why
+    assert reason(after=seal(T + 660, 10), reported_gaps=[told(why)]) is why
 
 
 def test_numbers_of_batches_without_windows() -> None:
     """All of them empty: there was nothing to measure; one in quarantine: the clock; one missing: not explained."""
     after = seal(T + 660, 10)
 
-    assert reason(after=after, empty={8, 9}) is GapReason.CONFIG_CHANGE
-    assert reason(after=after, quarantined={8}, empty={9}) is GapReason.CLOCK_UNSYNC
-    assert reason(after=after, empty={8}) is GapReason.UNEXPLAINED
+    assert reason(after=after, empty_seqs={8, 9}) is GapReason.CONFIG_CHANGE
+    assert reason(after=after, quarantined_seqs={8}, empty_seqs={9}) is GapReason.CLOCK_UNSYNC
+    assert reason(after=after, empty_seqs={8}) is GapReason.UNEXPLAINED
 
 
 def test_a_machine_that_stood_still_is_a_stall() -> None:
@@ -136,15 +142,15 @@ def test_a_new_mesh_explains_two_minutes_and_not_ten() -> None:
     """The minute of the change may be lost; an agent that is away for longer is down."""
     after = replace(AFTER, mesh_version=2)
 
-    assert explained((T + 60, T + 180), Neighbours(before=BEFORE, after=after)).reason is GapReason.CONFIG_CHANGE
-    assert explained((T + 60, T + 240), Neighbours(before=BEFORE, after=after)).reason is GapReason.AGENT_DOWN
+    assert explain_hole((T + 60, T + 180), Neighbours(before=BEFORE, after=after)).reason is GapReason.CONFIG_CHANGE
+    assert explain_hole((T + 60, T + 240), Neighbours(before=BEFORE, after=after)).reason is GapReason.AGENT_DOWN
 
 
 def test_quarantined_windows_are_put_where_boottime_says() -> None:
     """Sealed at 70 s of 1970, 660 s of boottime before a batch that is believed: eleven minutes before that one."""
     kept = Quarantine(reason=GapReason.CLOCK_UNSYNC, path="series[0].start_s", windows=1, t_first=0, t_last=0)
     absurd = replace(BEFORE, sealed_at_us=70 * US, received_at_s=T + 9_999)
-    found = Quarantined(quarantine=kept, seal=absurd)
+    found = QuarantinedBatch(quarantine=kept, batch_clock=absurd)
 
-    assert true_span(found, AFTER) == (T, T + 60)
-    assert true_span(found, None) == ((T + 9_999 - 70) // 60 * 60, (T + 9_999 - 70) // 60 * 60 + 60)
+    assert estimate_measured_interval(found, AFTER) == (T, T + 60)
+    assert estimate_measured_interval(found, None) == ((T + 9_999 - 70) // 60 * 60, (T + 9_999 - 70) // 60 * 60 + 60)

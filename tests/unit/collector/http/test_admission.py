@@ -8,19 +8,19 @@ import anyio
 import pytest
 
 from leadline_collector.db.group_commit import StoreUnavailableError
-from leadline_collector.http.admission import Door
+from leadline_collector.http.admission import AdmissionController
 
 
 def test_the_door_holds_so_many_bytes() -> None:
     """Up to the room exactly; one more is told to come again; what was let go can be used anew."""
-    door = Door(room_bytes=100)
+    door = AdmissionController(memory_bytes=100)
 
-    with door.held() as keep:
+    with door.reserve_memory() as keep:
         keep(60)
         keep(40)
         with pytest.raises(StoreUnavailableError, match="bodies at once"):
             keep(1)
-    with door.held() as keep:
+    with door.reserve_memory() as keep:
         keep(100)
 
 
@@ -34,7 +34,7 @@ def test_the_door_lets_so_many_in() -> None:
         assert opened.wait(10)
 
     async def visit() -> None:
-        door = Door(storing_max=1, waiting_max=1)
+        door = AdmissionController(concurrent_max=1, queued_max=1)
         async with anyio.create_task_group() as group:
             group.start_soon(door.run, stay)
             while not entered.is_set():

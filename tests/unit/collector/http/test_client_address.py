@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from starlette.requests import Request
 
-from leadline_collector.http.client_address import peer_of
+from leadline_collector.http.client_address import get_client_network
 
 
 def request(client: str, *forwarded: str) -> Request:
@@ -30,4 +30,4 @@ def test_the_peer_is_what_somebody_we_trust_says(
     client: str, forwarded: list[str], behind_proxy: bool, expected: str
 ) -> None:
     """The connection's address; behind a proxy only what that proxy added, never what came with the request."""
-    assert peer_of(request(client, *forwarded), behind_proxy) == expected
+    assert get_client_network(request(client, *forwarded), behind_proxy) == expected

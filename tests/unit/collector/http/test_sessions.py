@@ -8,10 +8,10 @@ import hmac
 
 import pytest
 
-from leadline_collector.auth.secrets import sha256_of
+from leadline_collector.auth.secrets import hash_secret
 from leadline_collector.http import sessions
 
-KEY = sha256_of("ll_viewer_0123456789abcdef")
+KEY = hash_secret("ll_viewer_0123456789abcdef")
 END_S = 1_000
 
 
@@ -39,7 +39,7 @@ def test_the_key_of_the_signature_has_its_own_purpose() -> None:
 
 def test_another_key_did_not_sign_it() -> None:
     """A new viewer key ends every session."""
-    assert not sessions.is_valid(sha256_of("ll_viewer_another"), sessions.sign(KEY, END_S), 0)
+    assert not sessions.is_valid(hash_secret("ll_viewer_another"), sessions.sign(KEY, END_S), 0)
 
 
 @pytest.mark.parametrize("end", ["", "x", "-1", "1001", "٣", "9" * 40, "99999999999"])

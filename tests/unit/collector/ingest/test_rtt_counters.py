@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from leadline.model import Failure, Miss, Window
 from leadline.wire import batch as wire
-from leadline_collector.ingest.rtt_counters import LOSSES, window_counts
-from leadline_collector.windows.rows import series_row
+from leadline_collector.ingest.rtt_counters import LOSS_FAILURES, count_window
+from leadline_collector.windows.rows import build_series_row
 
 EDGES_US = (100, 1_000, 5_000, 10_000, 100_000, 1_000_000)
 RTT = st.one_of(st.sampled_from([0, *EDGES_US, *(edge + 1 for edge in EDGES_US)]), st.integers(0, 2_000_000))
@@ -29,12 +29,12 @@ def test_a_window_is_counted_as_its_slots_are(slots: list[int | Failure]) -> Non
         rtt_us=tuple(None if isinstance(slot, Failure) else slot for slot in slots),
         misses=tuple(misses),
     )
-    series = wire.series("x", "192.0.2.1", window)
+    series = wire.to_series("x", "192.0.2.1", window)
 
-    found = window_counts(series, series_row(series), EDGES_US)
+    found = count_window(series, build_series_row(series), EDGES_US)
 
     lost = Counter(miss.failure for miss in misses)
     assert dict(found.buckets) == Counter(bisect_left(EDGES_US, rtt) for rtt in rtts)
     assert found.sum_us == sum(rtts)
-    assert found.lost == tuple(lost[failure] for failure in LOSSES)
-    assert found.sent == len(rtts) + sum(found.lost)
+    assert found.loss_counts == tuple(lost[failure] for failure in LOSS_FAILURES)
+    assert found.sent == len(rtts) + sum(found.loss_counts)

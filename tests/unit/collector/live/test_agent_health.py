@@ -9,9 +9,16 @@ from pathlib import Path
 import pytest
 
 import leadline_dashboards
-from leadline.alert_thresholds import CLOCK_US_MAX, SILENT_S, SPOOL_RATIO_MAX
+from leadline.alert_thresholds import AGENT_SILENCE_S_MAX, CLOCK_OFFSET_US_MAX, SPOOL_USAGE_RATIO_MAX
 from leadline.wire.admin import KeyEntry
-from leadline_collector.live.agent_health import LATE_S, Concern, Standing, Told, concerns, standing
+from leadline_collector.live.agent_health import (
+    AGENT_DELAY_S_MAX,
+    AgentHealth,
+    HealthWarning,
+    ReportedStatus,
+    assess_health,
+    list_warnings,
+)
 
 NOW_S = 1_000_000
 KEY = KeyEntry(id="0" * 16, created_at_s=NOW_S - 10)
@@ -20,46 +27,48 @@ KEY = KeyEntry(id="0" * 16, created_at_s=NOW_S - 10)
 @pytest.mark.parametrize(
     ("age_s", "word"),
     [
-        (0, Standing.OK),
-        (LATE_S, Standing.OK),
-        (LATE_S + 1, Standing.LATE),
-        (SILENT_S, Standing.LATE),
-        (SILENT_S + 1, Standing.SILENT),
+        (0, AgentHealth.OK),
+        (AGENT_DELAY_S_MAX, AgentHealth.OK),
+        (AGENT_DELAY_S_MAX + 1, AgentHealth.LATE),
+        (AGENT_SILENCE_S_MAX, AgentHealth.LATE),
+        (AGENT_SILENCE_S_MAX + 1, AgentHealth.SILENT),
     ],
 )
-def test_an_agent_is_late_and_then_silent(age_s: int, word: Standing) -> None:
+def test_an_agent_is_late_and_then_silent(age_s: int, word: AgentHealth) -> None:
     """By the age of the end of its newest window."""
-    assert standing(NOW_S - age_s, NOW_S) is word
+    assert assess_health(NOW_S - age_s, NOW_S) is word
 
 
 def test_an_agent_without_a_window_was_never_heard() -> None:
     """Unless nobody expects one of it."""
-    assert standing(None, NOW_S) is Standing.NEVER
-    assert standing(None, NOW_S, simulated=True) is Standing.SIMULATED
-    assert standing(NOW_S, NOW_S, retired=True) is Standing.RETIRED
+    assert assess_health(None, NOW_S) is AgentHealth.NEVER_SEEN
+    assert assess_health(None, NOW_S, simulated=True) is AgentHealth.SIMULATED
+    assert assess_health(NOW_S, NOW_S, retired=True) is AgentHealth.RETIRED
 
 
 @pytest.mark.parametrize(
     ("told", "suspect"),
     [
-        (Told(), False),
-        (Told(ntp_synchronised=True), False),
-        (Told(ntp_synchronised=False, clock_offset_us=20, clock_offset_error_us=300), True),
-        (Told(clock_offset_us=-CLOCK_US_MAX - 5, clock_offset_error_us=5), False),
-        (Told(clock_offset_us=-CLOCK_US_MAX - 5, clock_offset_error_us=4), True),
-        (Told(ntp_synchronised=True, clock_offset_us=CLOCK_US_MAX + 1), True),
+        (ReportedStatus(), False),
+        (ReportedStatus(ntp_synchronised=True), False),
+        (ReportedStatus(ntp_synchronised=False, clock_offset_us=20, clock_offset_error_us=300), True),
+        (ReportedStatus(clock_offset_us=-CLOCK_OFFSET_US_MAX - 5, clock_offset_error_us=5), False),
+        (ReportedStatus(clock_offset_us=-CLOCK_OFFSET_US_MAX - 5, clock_offset_error_us=4), True),
+        (ReportedStatus(ntp_synchronised=True, clock_offset_us=CLOCK_OFFSET_US_MAX + 1), True),
     ],
 )
-def test_a_clock_is_suspect_if_it_is_certainly_off_or_not_synchronised(told: Told, suspect: bool) -> None:
+def test_a_clock_is_suspect_if_it_is_certainly_off_or_not_synchronised(told: ReportedStatus, suspect: bool) -> None:
     """The error of the offset is in its favour; what was not told is no concern."""
-    assert (Concern.CLOCK in concerns(told, [KEY], NOW_S)) is suspect
+    assert (HealthWarning.CLOCK in list_warnings(told, [KEY], NOW_S)) is suspect
 
 
 @pytest.mark.parametrize(("used", "filling"), [(49, False), (50, True), (100, True)])
 def test_a_spool_is_filling_from_half_of_its_budget_on(used: int, filling: bool) -> None:
     """What was not told is no concern."""
-    assert (Concern.SPOOL in concerns(Told(spool_bytes=used, spool_bytes_max=100), [KEY], NOW_S)) is filling
-    assert concerns(Told(spool_bytes=used), [KEY], NOW_S) == ()
+    assert (
+        HealthWarning.SPOOL in list_warnings(ReportedStatus(spool_bytes=used, spool_bytes_max=100), [KEY], NOW_S)
+    ) is filling
+    assert list_warnings(ReportedStatus(spool_bytes=used), [KEY], NOW_S) == ()
 
 
 @pytest.mark.parametrize(("age_s", "old"), [(75, False), (76, True)])
@@ -67,13 +76,13 @@ def test_a_key_should_be_renewed_before_three_quarters_of_its_life(age_s: int, o
     """One young key beside it is enough; a key without an end never gets old."""
     key = KeyEntry(id="1" * 16, created_at_s=NOW_S - age_s, expires_at_s=NOW_S - age_s + 100)
 
-    assert (Concern.KEY_ENDS in concerns(Told(), [key], NOW_S)) is old
-    assert concerns(Told(), [key, KEY], NOW_S) == ()
+    assert (HealthWarning.KEY_ENDS in list_warnings(ReportedStatus(), [key], NOW_S)) is old
+    assert list_warnings(ReportedStatus(), [key, KEY], NOW_S) == ()
 
 
 def test_an_agent_without_a_live_key_cannot_deliver() -> None:
     """Revoked, or past its end."""
-    assert concerns(Told(), [], NOW_S) == (Concern.NO_KEY,)
+    assert list_warnings(ReportedStatus(), [], NOW_S) == (HealthWarning.NO_KEY,)
 
 
 @pytest.mark.source_tree
@@ -81,17 +90,18 @@ def test_prometheus_alerts_by_the_numbers_of_the_pages() -> None:
     """Whoever is paged finds the word on the page."""
     alerts = " ".join(Path("deploy/prometheus-alerts.yml").read_text(encoding="utf-8").split())
 
-    assert f"min by (agent) (leadline_agent_heard_age_seconds) > {SILENT_S} " in alerts
-    assert f"(leadline_agent_clock_offset_error_seconds) > {CLOCK_US_MAX / 1_000_000:g})" in alerts
-    assert f"(leadline_agent_spool_limit_bytes) > {SPOOL_RATIO_MAX:g} " in alerts
+    assert f"min by (agent) (leadline_agent_heard_age_seconds) > {AGENT_SILENCE_S_MAX} " in alerts
+    assert f"(leadline_agent_clock_offset_error_seconds) > {CLOCK_OFFSET_US_MAX / 1_000_000:g})" in alerts
+    assert f"(leadline_agent_spool_limit_bytes) > {SPOOL_USAGE_RATIO_MAX:g} " in alerts
 
 
 @pytest.mark.parametrize(
-    ("uid", "above"), [("leadline-agent-silent", SILENT_S), ("leadline-clock-suspect", CLOCK_US_MAX / 1_000_000)]
+    ("uid", "above"),
+    [("leadline-agent-silent", AGENT_SILENCE_S_MAX), ("leadline-clock-suspect", CLOCK_OFFSET_US_MAX / 1_000_000)],
 )
 def test_grafana_alerts_by_the_numbers_of_the_pages(uid: str, above: float) -> None:
     """As it is in the file that Grafana is given."""
-    (rule,) = [one for group in leadline_dashboards.alert_rules() for one in group["rules"] if one["uid"] == uid]
+    (rule,) = [one for group in leadline_dashboards.load_alert_rules() for one in group["rules"] if one["uid"] == uid]
 
     (limit,) = [
         condition["evaluator"]["params"] for query in rule["data"] for condition in query["model"].get("conditions", ())
@@ -101,7 +111,7 @@ def test_grafana_alerts_by_the_numbers_of_the_pages(uid: str, above: float) -> N
 
 def test_grafana_colours_what_the_pages_warn_of() -> None:
     """The agents in the fleet's dashboard: silence, spool and clock change colour where the words do."""
-    fleet = json.loads(leadline_dashboards.documents()["leadline-fleet.json"])
+    fleet = json.loads(leadline_dashboards.load_dashboards()["leadline-fleet.json"])
     overrides = [one for panel in fleet["panels"] for one in panel.get("fieldConfig", {}).get("overrides", ())]
 
     steps = {
@@ -111,14 +121,14 @@ def test_grafana_colours_what_the_pages_warn_of() -> None:
         if name["id"] == "thresholds"
     }
 
-    assert steps["silent_s"] == [None, SILENT_S]
-    assert steps["spool_ratio"][:2] == [None, SPOOL_RATIO_MAX]
-    assert steps["clock_offset_us"] == [None, -CLOCK_US_MAX, CLOCK_US_MAX]
+    assert steps["silent_s"] == [None, AGENT_SILENCE_S_MAX]
+    assert steps["spool_ratio"][:2] == [None, SPOOL_USAGE_RATIO_MAX]
+    assert steps["clock_offset_us"] == [None, -CLOCK_OFFSET_US_MAX, CLOCK_OFFSET_US_MAX]
 
 
 def test_grafana_calls_silent_what_the_pages_call_silent() -> None:
     """The overview counts and lists agents by the same number."""
-    overview = json.loads(leadline_dashboards.documents()["leadline-overview.json"])
+    overview = json.loads(leadline_dashboards.load_dashboards()["leadline-overview.json"])
     queries = " ".join(target["rawSql"] for panel in overview["panels"] for target in panel["targets"])
 
-    assert set(re.findall(r"silent_s > (\d+)", queries)) == {str(SILENT_S)}
+    assert set(re.findall(r"silent_s > (\d+)", queries)) == {str(AGENT_SILENCE_S_MAX)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leadline.evaluation import Criterion, Measure
+from leadline.evaluation import Criterion, WindowStatistic
 from leadline.limits.catalogue import Comparison
 from leadline_collector.rollup.profile_revisions import canonical_text
 
@@ -11,10 +11,10 @@ def test_the_canonical_text_of_a_criterion_is_fixed() -> None:
     """Databases store digests of this text: with another text every hour would be counted again."""
     criterion = Criterion(
         limit_id="vmware-vsan-9.0-stretched-rtt",
-        measure=Measure.P95,
+        statistic=WindowStatistic.P95,
         comparison=Comparison.LESS,
         limit_us=5_000,
-        sensitivity=Measure.MAX,
+        stricter_statistic=WindowStatistic.MAX,
         approximation="p95 stands for the limit",
     )
 
@@ -27,7 +27,9 @@ def test_the_canonical_text_of_a_criterion_is_fixed() -> None:
 
 def test_an_absent_measure_is_none_in_the_canonical_text() -> None:
     """A criterion without a stricter measure has None there."""
-    criterion = Criterion(limit_id="x", measure=Measure.MEAN, comparison=Comparison.LESS_EQUAL, limit_us=1, peak_us=2)
+    criterion = Criterion(
+        limit_id="x", statistic=WindowStatistic.MEAN, comparison=Comparison.LESS_EQUAL, limit_us=1, peak_limit_us=2
+    )
 
     assert canonical_text(criterion) == (
         "Criterion(limit_id='x', measure=<Measure.MEAN: 'mean'>, comparison=<Comparison.LESS_EQUAL: '<='>, limit_us=1, "

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leadline.model import NEEDS_DETAIL, ErrorBound, Failure, Miss, Window, window_of
+from leadline.model import FAILURES_WITH_DETAIL, ErrorBound, Failure, Miss, Window, build_window
 from leadline.wire import batch as wire
 from leadline_collector.rollup import byte_shuffle
-from leadline_collector.rollup.raw_codec import FAILURE_CODES, Chunk, rtts
+from leadline_collector.rollup.raw_codec import FAILURE_CODES, Chunk, to_rtt_column
 from leadline_collector.windows.dirty_hours import HOUR_S
 
 HOUR = 1_795_327_200
@@ -18,8 +18,8 @@ HOUR = 1_795_327_200
 
 def chunk(windows: list[Window]) -> Chunk:
     """As compaction makes one: from series of the wire."""
-    series = [wire.series("a", "192.0.2.1", window) for window in windows]
-    return Chunk.of(HOUR, series, rtts([rtt for one in series for rtt in one.rtt_us]))
+    series = [wire.to_series("a", "192.0.2.1", window) for window in windows]
+    return Chunk.from_windows(HOUR, series, to_rtt_column([rtt for one in series for rtt in one.rtt_us]))
 
 
 @st.composite
@@ -35,11 +35,11 @@ def window(draw: st.DrawFn, start_s: int) -> Window:
     answered = draw(st.dictionaries(st.integers(0, slots - 1), st.integers(0, wire.RTT_US_MAX)))
     failures = {slot: draw(st.sampled_from(list(Failure))) for slot in range(slots) if slot not in answered}
     misses = [
-        Miss(slot, failure, draw(number if failure in NEEDS_DETAIL else st.none() | number))
+        Miss(slot, failure, draw(number if failure in FAILURES_WITH_DETAIL else st.none() | number))
         for slot, failure in failures.items()
     ]
     bound = draw(st.none() | st.tuples(st.integers(0, 99), st.integers(0, wire.RTT_US_MAX - 99)))
-    return window_of(
+    return build_window(
         start_s,
         interval_ms,
         answered,
@@ -55,7 +55,7 @@ number = st.integers(0, wire.RTT_US_MAX)
 @given(windows())
 def test_every_slot_comes_back(before: list[Window]) -> None:
     """RTTs, failures with their numbers, intervals, duplicates and bounds: decode(encode(c)) says what c says."""
-    assert Chunk.decode(chunk(before).encode()).windows(HOUR) == before
+    assert Chunk.decode(chunk(before).encode()).to_windows(HOUR) == before
 
 
 @given(windows())
@@ -64,7 +64,10 @@ def test_counts_are_those_of_the_windows(before: list[Window]) -> None:
     found = Chunk.decode(chunk(before).encode())
 
     failures = [miss.failure for one in before for miss in one.misses]
-    assert found.counters() == (sum(one.duplicates for one in before), *(failures.count(one) for one in Failure))
+    assert found.compute_counters() == (
+        sum(one.duplicates for one in before),
+        *(failures.count(one) for one in Failure),
+    )
 
 
 def test_every_failure_has_a_code_of_its_own() -> None:
@@ -80,7 +83,7 @@ def test_an_hour_of_probes_takes_less_than_a_byte_and_a_half_each() -> None:
     noise = (8_000 + rng.gamma(2, 150, HOUR_S) + (rng.random(HOUR_S) < 0.005) * rng.exponential(5_000, HOUR_S)).tolist()
     slots = [int(rtt) for rtt in noise]
     hour = [
-        window_of(
+        build_window(
             HOUR + 60 * minute,
             1_000,
             {slot: slots[60 * minute + slot] for slot in range(60) if (minute, slot) not in {(7, 3), (50, 59)}},
@@ -102,7 +105,7 @@ def test_what_is_no_chunk_is_refused(data: bytes) -> None:
 
 def test_a_damaged_chunk_is_refused() -> None:
     """A block that does not inflate, or to another length."""
-    data = bytearray(chunk([window_of(HOUR, 1_000, dict.fromkeys(range(60), 700), ())]).encode())
+    data = bytearray(chunk([build_window(HOUR, 1_000, dict.fromkeys(range(60), 700), ())]).encode())
     data[16] ^= 0xFF
 
     with pytest.raises(ValueError):
@@ -114,6 +117,6 @@ def test_planes_come_back(values: list[int]) -> None:
     """Whatever their width."""
     before = np.array(values, np.uint32)
 
-    after = byte_shuffle.join(byte_shuffle.split(before, byte_shuffle.width(before)))
+    after = byte_shuffle.join_planes(byte_shuffle.split_planes(before, byte_shuffle.count_planes(before)))
 
     assert after.tolist() == values

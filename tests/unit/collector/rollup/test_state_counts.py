@@ -14,11 +14,11 @@ def test_an_hour_that_is_good_takes_no_room() -> None:
     mixed = good.copy()
     mixed[[0, 1, 30, 59]] = BAD, UNAVAILABLE, UNKNOWN, UNKNOWN
 
-    found = state_counts.letters(np.stack([good, mixed]))
+    found = state_counts.format_state_strings(np.stack([good, mixed]))
 
     assert found == [None, "bx" + 28 * "g" + "u" + 28 * "g" + "u"]
 
 
 def test_no_hours_have_no_letters() -> None:
     """As when nobody measured."""
-    assert state_counts.letters(np.empty((0, 60), np.uint8)) == []
+    assert state_counts.format_state_strings(np.empty((0, 60), np.uint8)) == []

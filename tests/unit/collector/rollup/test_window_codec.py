@@ -10,42 +10,44 @@ from hypothesis.extra.numpy import arrays
 
 from leadline.wire import batch as wire
 from leadline_collector.rollup import window_codec
-from leadline_collector.rollup.window_codec import MINUTES, Block
-from leadline_verdict.series import COLUMNS, COUNTS, NONE
+from leadline_collector.rollup.window_codec import MINUTES_PER_HOUR, WindowArray
+from leadline_verdict.series import COLUMNS, COUNT_FIELDS, MISSING
 
 
-def blocks() -> st.SearchStrategy[Block]:
+def blocks() -> st.SearchStrategy[WindowArray]:
     """Hours of anything the table can hold, related or not."""
     return st.integers(0, 3).flatmap(
-        lambda hours: arrays(np.int32, (hours, len(COLUMNS), MINUTES), elements=st.integers(0, wire.RTT_US_MAX))
+        lambda hours: arrays(
+            np.int32, (hours, len(COLUMNS), MINUTES_PER_HOUR), elements=st.integers(0, wire.RTT_US_MAX)
+        )
     )
 
 
 @given(blocks(), st.integers(0, (1 << 32) - 1))
-def test_every_column_comes_back(block: Block, seed: int) -> None:
+def test_every_column_comes_back(block: WindowArray, seed: int) -> None:
     """Whatever is None, and however far values are from what was expected."""
     nones = np.random.default_rng(seed).random(block.shape) < 0.3
-    nones[:, : len(COUNTS)] = False
-    block[nones] = NONE
+    nones[:, : len(COUNT_FIELDS)] = False
+    block[nones] = MISSING
 
-    after = window_codec.unpack(window_codec.pack(block))
+    after = window_codec.unpack_hours(window_codec.pack_hours(block))
 
     assert np.array_equal(after, block)
 
 
 def test_an_hour_without_windows_is_small() -> None:
     """Nothing measured: a few dozen bytes."""
-    (packed,) = window_codec.pack(window_codec.empty(1))
+    (packed,) = window_codec.pack_hours(window_codec.make_empty_hours(1))
 
     assert len(packed) < 40
-    assert np.array_equal(window_codec.unpack([packed]), window_codec.empty(1))
+    assert np.array_equal(window_codec.unpack_hours([packed]), window_codec.make_empty_hours(1))
 
 
 def test_an_hour_of_a_busy_path_takes_nine_bytes_a_window() -> None:
     """Eleven columns of noise of some 300 µs."""
     rng = np.random.default_rng(7)
     rtts = np.sort(8_000 + rng.gamma(2, 150, (1, 60, 60)).astype(np.int32), axis=2)
-    block = window_codec.empty(1)
+    block = window_codec.make_empty_hours(1)
     values = {
         "expected": 60, "sent": 60, "received": 60, "min_us": rtts[..., 0], "mean_us": rtts.sum(2) // 60,
         "p50_us": rtts[..., 29], "p95_us": rtts[..., 56], "p99_us": rtts[..., 59], "max_us": rtts[..., 59],
@@ -54,12 +56,12 @@ def test_an_hour_of_a_busy_path_takes_nine_bytes_a_window() -> None:
     for number, name in enumerate(COLUMNS):
         block[:, number] = values[name]
 
-    (packed,) = window_codec.pack(block)
+    (packed,) = window_codec.pack_hours(block)
 
-    assert len(packed) <= 9 * MINUTES
+    assert len(packed) <= 9 * MINUTES_PER_HOUR
 
 
 def test_another_version_is_refused() -> None:
     """The first byte says which it is."""
     with pytest.raises(ValueError, match="version"):
-        window_codec.unpack([b"\x02"])
+        window_codec.unpack_hours([b"\x02"])

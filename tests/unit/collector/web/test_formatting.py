@@ -28,19 +28,19 @@ def plain(text: str) -> str:
 )
 def test_a_share_is_never_rounded_up(part: int, whole: int, text: str) -> None:
     """100 % means every one, 0 % means none."""
-    assert plain(formatting.percent(part, whole)) == text
+    assert plain(formatting.format_percent(part, whole)) == text
 
 
 @pytest.mark.parametrize(("part", "whole", "text"), [(0, 9, "0 %"), (1, 900, "< 1 %"), (899, 900, "99 %")])
 def test_a_coverage_is_never_rounded_up(part: int, whole: int, text: str) -> None:
     """In whole percent the same holds."""
-    assert plain(formatting.whole_percent(part, whole)) == text
+    assert plain(formatting.format_whole_percent(part, whole)) == text
 
 
 @pytest.mark.parametrize(("us", "text"), [(0, "0.000 ms"), (4_999, "4.999 ms"), (142_030, "142.030 ms")])
 def test_a_round_trip_keeps_its_microseconds(us: int, text: str) -> None:
     """What is just below a limit is not printed as the limit."""
-    assert plain(formatting.ms(us)) == text
+    assert plain(formatting.format_ms(us)) == text
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_round_trip_keeps_its_microseconds(us: int, text: str) -> None:
 )
 def test_a_period_is_named_in_whole_units(seconds: int, text: str) -> None:
     """Units that are zero are left out."""
-    assert plain(formatting.length(seconds)) == text
+    assert plain(formatting.format_duration(seconds)) == text
 
 
 @pytest.mark.parametrize(
@@ -62,14 +62,14 @@ def test_a_period_is_named_in_whole_units(seconds: int, text: str) -> None:
 )
 def test_a_limit_is_printed_with_its_sign(text: str, printed: str) -> None:
     """And does not break between number and unit."""
-    assert plain(formatting.comparison(text)) == printed
-    assert " " not in formatting.comparison(text)[-4:]
+    assert plain(formatting.format_comparison(text)) == printed
+    assert " " not in formatting.format_comparison(text)[-4:]
 
 
 def test_the_day_is_named_when_it_is_another() -> None:
     """A time alone means today."""
-    assert formatting.short_moment(NOW_S - 60, NOW_S) == "05:59"
-    assert formatting.short_moment(NOW_S - 86_400, NOW_S) == "21 Nov 06:00"
+    assert formatting.format_short_time(NOW_S - 60, NOW_S) == "05:59"
+    assert formatting.format_short_time(NOW_S - 86_400, NOW_S) == "21 Nov 06:00"
 
 
 def test_a_site_has_its_own_time() -> None:
@@ -77,8 +77,11 @@ def test_a_site_has_its_own_time() -> None:
     zurich = Site(name="zrh", latitude_deg=47.4, longitude_deg=8.5, time_zone="Europe/Zurich")
     reykjavik = Site(name="rek", latitude_deg=64.1, longitude_deg=-21.9)
 
-    assert (formatting.local_time(zurich, NOW_S), formatting.zone(zurich, NOW_S)) == (
+    assert (formatting.format_local_time(zurich, NOW_S), formatting.format_time_zone(zurich, NOW_S)) == (
         "07:00 CET",
         "Europe/Zurich (UTC+01:00)",
     )
-    assert (formatting.local_time(reykjavik, NOW_S), formatting.zone(reykjavik, NOW_S)) == ("", "UTC")
+    assert (formatting.format_local_time(reykjavik, NOW_S), formatting.format_time_zone(reykjavik, NOW_S)) == (
+        "",
+        "UTC",
+    )

@@ -7,21 +7,21 @@ from itertools import permutations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leadline.model import ErrorBound, Failure, Miss, Window, window_of
-from leadline.statistics import window_statistics
-from leadline_collector.windows.merge import merged
+from leadline.model import ErrorBound, Failure, Miss, Window, build_window
+from leadline.statistics import compute_window_stats
+from leadline_collector.windows.merge import merge_windows
 
 
 def window(rtts: dict[int, int], *misses: Miss, **kwargs: object) -> Window:
     """A window of twelve slots."""
-    return window_of(0, 5_000, rtts, misses, **kwargs)  # type: ignore[arg-type]
+    return build_window(0, 5_000, rtts, misses, **kwargs)  # type: ignore[arg-type]
 
 
 def test_an_rtt_wins_over_a_loss() -> None:
     """A slot that one process saw answered is answered."""
     lost, answered = window({}, Miss(3, Failure.TIMEOUT)), window({3: 700})
 
-    assert merged([lost, answered]).rtt_us[3] == merged([answered, lost]).rtt_us[3] == 700
+    assert merge_windows([lost, answered]).rtt_us[3] == merge_windows([answered, lost]).rtt_us[3] == 700
 
 
 def test_a_loss_wins_over_what_was_not_measured() -> None:
@@ -31,8 +31,8 @@ def test_a_loss_wins_over_what_was_not_measured() -> None:
     )
 
     for order in permutations((lost, stalled, unsent)):
-        assert merged(order).misses[3].failure is Failure.TIMEOUT
-    assert merged([unsent, stalled]).misses[3].failure is Failure.LOCAL_STALL
+        assert merge_windows(order).misses[3].failure is Failure.TIMEOUT
+    assert merge_windows([unsent, stalled]).misses[3].failure is Failure.LOCAL_STALL
 
 
 def test_among_equals_the_first_has_the_slot() -> None:
@@ -40,7 +40,7 @@ def test_among_equals_the_first_has_the_slot() -> None:
     first = window({3: 700}, Miss(4, Failure.LATE, 11_000_000))
     second = window({3: 900}, Miss(4, Failure.TIMEOUT))
 
-    both = merged([first, second])
+    both = merge_windows([first, second])
 
     assert (both.rtt_us[3], both.misses[3].failure) == (700, Failure.LATE)
 
@@ -50,16 +50,16 @@ def test_duplicates_add_up_and_the_wider_bound_stays() -> None:
     first = window({0: 1}, duplicates=1, error_bound=ErrorBound(p50_us=5, p99_us=10))
     second = window({1: 1}, duplicates=2, error_bound=ErrorBound(p50_us=4, p99_us=20))
 
-    both = merged([first, second, window({})])
+    both = merge_windows([first, second, window({})])
 
     assert (both.duplicates, both.error_bound) == (3, ErrorBound(p50_us=5, p99_us=20))
 
 
 def test_windows_of_different_intervals_do_not_mix() -> None:
     """The one with the most replies stands alone."""
-    fast = window_of(0, 1_000, dict.fromkeys(range(9), 5), ())
+    fast = build_window(0, 1_000, dict.fromkeys(range(9), 5), ())
 
-    assert merged([window(dict.fromkeys(range(8), 7)), fast]) == fast
+    assert merge_windows([window(dict.fromkeys(range(8), 7)), fast]) == fast
 
 
 @given(st.lists(st.integers(0, 2), min_size=12, max_size=12))
@@ -68,4 +68,4 @@ def test_a_minute_in_parts_is_the_minute(owners: list[int]) -> None:
     whole = window({slot: 100 + slot for slot in range(12)})
     parts = [window({slot: 100 + slot for slot in range(12) if owners[slot] == part}) for part in range(3)]
 
-    assert window_statistics(merged(parts)) == window_statistics(whole)
+    assert compute_window_stats(merge_windows(parts)) == compute_window_stats(whole)

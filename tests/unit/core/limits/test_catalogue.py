@@ -8,7 +8,7 @@ import json
 import pytest
 
 from leadline.errors import ConfigError
-from leadline.limits.catalogue import Catalogue, Comparison, catalogue, decode
+from leadline.limits.catalogue import Catalogue, Comparison, load_catalogue, parse_catalogue
 from leadline_cli.commands import limits as commands_limits
 
 LIMIT = """
@@ -46,7 +46,7 @@ UNVERIFIED = LIMIT.replace('"vendor"', '"unverified"').replace('"vendor page"', 
 
 
 def read(text: str) -> Catalogue:
-    return decode(text.encode())
+    return parse_catalogue(text.encode())
 
 
 def problem_of(text: str) -> str:
@@ -58,7 +58,7 @@ def problem_of(text: str) -> str:
 class TestDecode:
     def test_values_are_exact(self) -> None:
         """2.50 ms is 2500 µs and prints as the vendor wrote it."""
-        limit = read(LIMIT.replace("2.5", "2.50") + PROFILE).limit("example-rtt")
+        limit = read(LIMIT.replace("2.5", "2.50") + PROFILE).get_limit("example-rtt")
 
         assert limit.value_us == 2_500
         assert limit.text == "<= 2.50 ms"
@@ -124,35 +124,35 @@ class TestDecode:
     def test_text_that_is_no_utf8_is_an_error_of_the_file(self) -> None:
         """Broken bytes are reported like any other mistake."""
         with pytest.raises(ConfigError, match=r"limits\.toml"):
-            decode(b"\xff")
+            parse_catalogue(b"\xff")
 
 
 class TestLookUp:
     def test_an_unknown_limit_gets_the_nearest_names(self) -> None:
         """A slip of the finger is answered with what was probably meant."""
         with pytest.raises(ConfigError, match="did you mean vmware-vsan-8-stretched-rtt"):
-            catalogue().limit("vmware-vsan-8-streched-rtt")
+            load_catalogue().get_limit("vmware-vsan-8-streched-rtt")
 
     def test_a_part_of_a_name_is_enough_for_a_hint(self) -> None:
         """Who writes only the product is shown what has it in its name."""
         with pytest.raises(ConfigError, match="did you mean vsan-stretched or"):
-            catalogue().profile("vsan")
+            load_catalogue().get_profile("vsan")
 
     def test_nothing_near_points_to_the_list(self) -> None:
         """Without anything similar the remedy is the list."""
         with pytest.raises(ConfigError, match="`leadline limits list` shows them all"):
-            catalogue().limit("xyzzy")
+            load_catalogue().get_limit("xyzzy")
 
     def test_a_limit_serves_as_a_profile(self) -> None:
         """The id of a limit is a profile of that one limit, without a note when it has a source."""
-        profile = catalogue().profile("vmware-vsphere-4.x-vmotion-rtt")
+        profile = load_catalogue().get_profile("vmware-vsphere-4.x-vmotion-rtt")
 
         assert profile.all_of == ("vmware-vsphere-4.x-vmotion-rtt",)
         assert profile.note is None
 
     def test_an_unverified_limit_carries_its_note(self) -> None:
         """Whoever names an unverified limit gets it, marked as no evidence."""
-        profile = catalogue().profile("vmware-hcx-underlay-rtt")
+        profile = load_catalogue().get_profile("vmware-hcx-underlay-rtt")
 
         assert "no evidence" in str(profile.note)
 
@@ -167,7 +167,7 @@ class TestLookUp:
 )
 def test_comparisons(comparison: Comparison, outcomes: tuple[bool, bool, bool]) -> None:
     """One below, at and one above the limit."""
-    assert tuple(comparison.holds(observed, 5_000) for observed in (4_999, 5_000, 5_001)) == outcomes
+    assert tuple(comparison.is_met(observed, 5_000) for observed in (4_999, 5_000, 5_001)) == outcomes
 
 
 def run(*arguments: str) -> int:
@@ -306,7 +306,7 @@ class TestCommand:
         assert run("show", "vmware-vsan-9.0-stretched-one-way", "--json") == 0
 
         document = json.loads(capsys.readouterr().out)
-        assert document["catalogue_sha256"] == catalogue().digest
+        assert document["catalogue_sha256"] == load_catalogue().digest
         assert document["limit"]["value"] == 2.5
         assert document["limit_us"] == 2_500
         assert document["judged"]["rule"] == "p95 of each 60 s window <= 5 ms"

@@ -73,7 +73,7 @@ def test_every_agent_of_a_site_probes_every_target_of_the_other() -> None:
     """Two agents at one end make two paths of one pair."""
     second = '[[agent]]\nname = "fra-a2"\nsite = "fra"\naddress = "192.0.2.3"\n'
     mesh = parse_mesh(SITES + second + FULL_MESH)
-    routes = [(route.source, route.target.name) for route in mesh.routes() if route.pair.destination == "zrh"]
+    routes = [(route.source, route.target.name) for route in mesh.iter_paths() if route.pair.destination == "zrh"]
 
     assert routes == [("fra-a1", "zrh-a1"), ("fra-a2", "zrh-a1")]
 
@@ -81,7 +81,7 @@ def test_every_agent_of_a_site_probes_every_target_of_the_other() -> None:
 def test_a_plan_is_one_agents_share() -> None:
     """It carries the version, the address to send from, and the settings of each target."""
     text = SITES + FULL_MESH + 'probe = {interval = "500ms", dscp = 46}\n'
-    plan = parse_mesh(text).plan("fra-a1", version=7)
+    plan = parse_mesh(text).build_plan("fra-a1", mesh_version=7)
 
     assert (plan.mesh_version, plan.agent, plan.site, plan.source_address) == (7, "fra-a1", "fra", "192.0.2.1")
     assert [(t.name, t.address, t.interval_ms, t.dscp, t.timeout_ms) for t in plan.targets] == [
@@ -101,7 +101,7 @@ def test_a_pair_in_two_groups_is_judged_by_the_profiles_of_both() -> None:
 
     assert settings.profiles == ("vsphere-5-metro-vmotion", "vsan-stretched")
     assert settings.groups == ("all", "storage")
-    assert sum(route.target.name == "zrh-a1" for route in mesh.routes()) == 1
+    assert sum(route.target.name == "zrh-a1" for route in mesh.iter_paths()) == 1
 
 
 def test_an_override_changes_one_direction() -> None:

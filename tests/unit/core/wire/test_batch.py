@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leadline.errors import WireError
-from leadline.model import ErrorBound, Failure, Miss, Window, window_of
+from leadline.model import ErrorBound, Failure, Miss, Window, build_window
 from leadline.wire import batch as wire
 from leadline.wire import codec
 
@@ -26,7 +26,7 @@ def windows(draw: st.DrawFn) -> Window:
     p50_us = draw(st.integers(0, 1_000))
     bound = draw(st.none() | st.integers(p50_us, 5_000).map(lambda p99: ErrorBound(p50_us=p50_us, p99_us=p99)))
     start_s = 60 * draw(st.integers(0, wire.TIME_S_MAX // 60))
-    return window_of(start_s, interval_ms, rtts, misses, duplicates=draw(st.integers(0, 9)), error_bound=bound)
+    return build_window(start_s, interval_ms, rtts, misses, duplicates=draw(st.integers(0, 9)), error_bound=bound)
 
 
 def misses_at(slot: int) -> st.SearchStrategy[Miss]:
@@ -45,26 +45,26 @@ def batch_of(*series: wire.Series, **changes: object) -> wire.Batch:
 def series_of(**changes: object) -> wire.Series:
     """A series of 60 probes of 1 ms, with members replaced, rightly or not."""
     window = Window(start_s=START_S, interval_ms=1_000, rtt_us=(1_000,) * 60)
-    return msgspec.structs.replace(wire.series("ams1", "192.0.2.1", window), **changes)
+    return msgspec.structs.replace(wire.to_series("ams1", "192.0.2.1", window), **changes)
 
 
 @settings(max_examples=settings().max_examples * 2 // 5)  # each draws hundreds of slots
 @given(st.lists(windows(), max_size=3, unique_by=lambda window: window.start_s))
 def test_a_batch_survives_the_journey(found: list[Window]) -> None:
     """decode(encode(batch)) is the batch, and its windows are the windows that were put in."""
-    batch = batch_of(*(wire.series("ams1", "192.0.2.1", window) for window in found))
+    batch = batch_of(*(wire.to_series("ams1", "192.0.2.1", window) for window in found))
 
     decoded = wire.decode_batch(codec.encode(batch))
 
     assert decoded == batch
-    assert [window for _, window in wire.windows(decoded)] == found
+    assert [window for _, window in wire.iter_windows(decoded)] == found
 
 
 @settings(max_examples=settings().max_examples * 3 // 5)
 @given(windows(), st.data())
 def test_what_is_no_window_is_refused_by_the_decoder(window: Window, data: st.DataObject) -> None:
     """Whatever one slot or miss is changed to: the decoder takes what ``wire.window`` takes, and nothing else."""
-    series = wire.series("ams1", "192.0.2.1", window)
+    series = wire.to_series("ams1", "192.0.2.1", window)
     slot = data.draw(st.integers(0, len(series.rtt_us) - 1))
     change: dict[str, object] = data.draw(
         st.sampled_from(
@@ -83,7 +83,7 @@ def test_what_is_no_window_is_refused_by_the_decoder(window: Window, data: st.Da
     )
     changed = msgspec.structs.replace(series, **change)
     try:
-        wire.window(changed)
+        wire.to_window(changed)
         expected = None
     except ValueError:
         expected = "series[0]"

@@ -13,48 +13,48 @@ import pytest
 
 from leadline.evaluation import State
 from leadline_collector.web.charts import distribution, hour_of_week, render, timeline
-from leadline_collector.web.charts.distribution import CORNERS_MAX, Curve
-from leadline_collector.web.charts.hour_of_week import Hour
-from leadline_collector.web.charts.palette import DARK, LIGHT, darkened
+from leadline_collector.web.charts.distribution import CURVE_POINTS_MAX, DistributionCurve
+from leadline_collector.web.charts.hour_of_week import HourCell
+from leadline_collector.web.charts.palette import DARK, LIGHT, to_dark_theme
 from leadline_collector.web.charts.spec_templates import Spec
-from leadline_collector.web.charts.timeline import LIMIT_RATIO_MAX, SHARE_MIN, Line, Step
+from leadline_collector.web.charts.timeline import LIMIT_RATIO_MAX, STATE_SHARE_MIN, ReferenceLine, TimeBucket
 from leadline_collector.web.charts.timeline_spec import LIMIT_WIDTH
 
 START_S = 1_795_327_200
-LIMIT = Line(us=5_000, label="< 5 ms", text="< 5 ms for p95", look="limit")
-GLASS = Line(us=3_516, label="glass 3.52", text="glass floor", look="floor")
+LIMIT = ReferenceLine(rtt_us=5_000, label="< 5 ms", description="< 5 ms for p95", kind="limit")
+GLASS = ReferenceLine(rtt_us=3_516, label="glass 3.52", description="glass floor", kind="floor")
 
 
-def step(number: int, p95_us: int | None = 4_900, infinite: int = 0, **states: int) -> Step:
+def step(number: int, p95_us: int | None = 4_900, infinite: int = 0, **states: int) -> TimeBucket:
     """Two minutes; None where nothing came back."""
     known = {State(name): count for name, count in states.items()}
     nothing = p95_us is None
-    return Step(
+    return TimeBucket(
         start_s=START_S + 120 * number,
         end_s=START_S + 120 * number + 120,
         min_us=None if p95_us is None else p95_us - 500,
         p50_us=None if p95_us is None else p95_us - 200,
         p95_us=p95_us,
         max_us=None if p95_us is None else p95_us + 900,
-        infinite=infinite,
-        states=known or {State.UNKNOWN if nothing else State.GOOD: 2},
+        infinite_count=infinite,
+        state_counts=known or {State.UNKNOWN if nothing else State.GOOD: 2},
     )
 
 
-def time_chart(*steps: Step, lines: tuple[Line, ...] = (LIMIT, GLASS)) -> Spec:
-    return timeline.timeline(steps, lines, "in words").spec
+def time_chart(*steps: TimeBucket, lines: tuple[ReferenceLine, ...] = (LIMIT, GLASS)) -> Spec:
+    return timeline.build_timeline_chart(steps, lines, "in words").spec
 
 
 def curves_chart(*values_us: int, infinite: int = 0) -> Spec:
-    curve = Curve(name="fra → ams", values_us=np.sort(np.array(values_us)), infinite=infinite)
-    return distribution.distribution([curve], [LIMIT], 0.995, "in words")
+    curve = DistributionCurve(name="fra → ams", values_us=np.sort(np.array(values_us)), infinite_count=infinite)
+    return distribution.build_distribution_chart([curve], [LIMIT], 0.995, "in words")
 
 
 def week_chart(**of_first: Any) -> Spec:
-    facts = {"windows": 240, "known": 240, "good": 240, "covered": True, "worst": False}
-    hours = [Hour(**facts | {"day": day, "hour": hour}) for day in range(7) for hour in range(24)]  # type: ignore[arg-type]
-    first = Hour(**facts | {"day": 0, "hour": 0} | of_first)
-    return hour_of_week.week([first, *hours[1:]], "in words")
+    facts = {"window_count": 240, "known_count": 240, "good_count": 240, "is_covered": True, "is_worst": False}
+    hours = [HourCell(**facts | {"weekday": day, "hour": hour}) for day in range(7) for hour in range(24)]  # type: ignore[arg-type]
+    first = HourCell(**facts | {"weekday": 0, "hour": 0} | of_first)
+    return hour_of_week.build_hour_of_week_chart([first, *hours[1:]], "in words")
 
 
 def value(spec: Spec, name: str) -> Any:
@@ -73,7 +73,7 @@ def found(spec: Any, key: str) -> list[Any]:
 EVERY = {
     "timeline": lambda: time_chart(step(0), step(1, None), step(2, 5_100, 1, bad=1, unavailable=1)),
     "distribution": lambda: curves_chart(4_000, 4_900, 6_000, infinite=2),
-    "week": lambda: week_chart(known=100, good=90, covered=False, worst=True),
+    "week": lambda: week_chart(known_count=100, good_count=90, is_covered=False, is_worst=True),
 }
 
 
@@ -86,7 +86,7 @@ def test_a_specification_is_valid_vega_lite(make: Any) -> None:
 @pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
 def test_a_chart_can_be_drawn_without_a_browser(make: Any) -> None:
     """In both grounds, each with its own ink."""
-    light, dark = render.svg(make(), 600), render.svg(make(), 600, dark=True)
+    light, dark = render.render_svg(make(), 600), render.render_svg(make(), 600, dark=True)
 
     assert (LIGHT["muted"] in light, DARK["muted"] in dark) == (True, True)
     assert not [colour for colour in LIGHT.values() if colour in dark]
@@ -99,7 +99,7 @@ def test_data_of_one_chart_does_not_stay_in_the_next(make: Any) -> None:
 
     time_chart(step(0, 50_000))
     curves_chart(50_000)
-    week_chart(good=0)
+    week_chart(good_count=0)
 
     assert before == make()
 
@@ -141,7 +141,7 @@ def test_limits_and_floors_are_lines_with_labels() -> None:
 
 def test_labels_of_neighbouring_lines_do_not_lie_on_each_other() -> None:
     """The lower one is pushed down, its line is not."""
-    near = Line(us=4_990, label="< 4.99 ms", text="", look="limit")
+    near = ReferenceLine(rtt_us=4_990, label="< 4.99 ms", description="", kind="limit")
 
     first, second = time_chart(step(0), lines=(LIMIT, near))["datasets"]["lines"]
 
@@ -151,23 +151,28 @@ def test_labels_of_neighbouring_lines_do_not_lie_on_each_other() -> None:
 
 def test_a_limit_far_above_the_data_is_named_and_not_drawn() -> None:
     """It would press the data to the ground."""
-    far = Line(us=150_000, label="≤ 150 ms", text="", look="limit")
+    far = ReferenceLine(rtt_us=150_000, label="≤ 150 ms", description="", kind="limit")
 
-    drawn = timeline.timeline([step(0)], [LIMIT, far], "in words")
+    drawn = timeline.build_timeline_chart([step(0)], [LIMIT, far], "in words")
 
-    assert drawn.above == (far,)
+    assert drawn.omitted_lines == (far,)
     assert LIMIT_RATIO_MAX * value(drawn.spec, "top") < 150
 
 
 def test_a_maximum_above_the_axis_is_told() -> None:
     """The axis is made for the p95: one stray reply must not flatten a month."""
-    assert timeline.timeline([step(0)], [], "in words").clipped_us == 5_800
-    assert timeline.timeline([step(0)], [Line(us=9_000, label="", text="", look="limit")], "").clipped_us is None
+    assert timeline.build_timeline_chart([step(0)], [], "in words").clipped_max_us == 5_800
+    assert (
+        timeline.build_timeline_chart(
+            [step(0)], [ReferenceLine(rtt_us=9_000, label="", description="", kind="limit")], ""
+        ).clipped_max_us
+        is None
+    )
 
 
 def test_two_directions_can_have_one_axis() -> None:
     """So that they can be compared by eye."""
-    tops = {value(timeline.timeline([step(0, us)], [], "", 8_000).spec, "top") for us in (4_900, 8_000)}
+    tops = {value(timeline.build_timeline_chart([step(0, us)], [], "", 8_000).spec, "top") for us in (4_900, 8_000)}
 
     assert tops == {8.48}
 
@@ -183,7 +188,7 @@ def test_a_state_that_occurred_at_all_is_seen() -> None:
 
     assert [row["s"] for row in rows] == ["good", "bad"]
     assert rows[1]["b"] == pytest.approx(1, abs=0.001)
-    assert rows[1]["b"] - rows[1]["a"] >= SHARE_MIN / (1 + SHARE_MIN) - 0.001
+    assert rows[1]["b"] - rows[1]["a"] >= STATE_SHARE_MIN / (1 + STATE_SHARE_MIN) - 0.001
 
 
 def test_equal_neighbours_are_one_piece_of_the_strip() -> None:
@@ -219,7 +224,12 @@ def test_a_limit_far_above_the_values_is_left_to_words() -> None:
     values = [*[400] * 5_000, 9_000]
 
     assert curves_chart(*values)["datasets"]["lines"] == []
-    assert distribution.near([Curve(name="", values_us=np.array(values), infinite=0)], [LIMIT]) == []
+    assert (
+        distribution.select_drawable_lines(
+            [DistributionCurve(name="", values_us=np.array(values), infinite_count=0)], [LIMIT]
+        )
+        == []
+    )
 
 
 def test_a_curve_says_the_exact_share_above_each_value() -> None:
@@ -233,7 +243,7 @@ def test_a_curve_of_a_month_keeps_its_ends_and_few_corners() -> None:
     """Of 40,000 different values some hundreds are drawn, the first and the largest among them."""
     rows = curves_chart(*range(4_000, 44_000))["datasets"]["curve"]
 
-    assert len(rows) <= CORNERS_MAX + 2
+    assert len(rows) <= CURVE_POINTS_MAX + 2
     assert rows[-1]["x"] == 43.999
     exact = [row["y"] == pytest.approx((43_999 - row["x"] * 1_000) / 40_000, abs=1e-6) for row in rows[1:-1]]
     assert all(exact)
@@ -252,12 +262,12 @@ def test_the_target_is_a_line_in_the_distribution() -> None:
 )
 def test_an_hour_of_the_week_has_a_class_in_words(good: int, words: str) -> None:
     """Colour is never alone: the class is in the data, and the legend names it."""
-    assert week_chart(good=good)["datasets"]["hours"][0]["c"] == words
+    assert week_chart(good_count=good)["datasets"]["hours"][0]["c"] == words
 
 
 def test_an_hour_that_is_not_known_is_no_good_one() -> None:
     """It has a class of its own, and is hatched."""
-    row = week_chart(known=0, good=0, covered=False)["datasets"]["hours"][0]
+    row = week_chart(known_count=0, good_count=0, is_covered=False)["datasets"]["hours"][0]
 
     assert (row["c"], row["thin"], row["worst"]) == ("not known", True, False)
 
@@ -275,7 +285,7 @@ def test_colours_are_those_of_the_style_sheet() -> None:
 
 def test_a_specification_for_a_dark_ground_differs_in_colours_only() -> None:
     """Texts and numbers stay, also where a text is longer than a colour."""
-    assert darkened({"a": [LIGHT["ink"], 1, None], "b": f"{LIGHT['ink']} in words"}) == {
+    assert to_dark_theme({"a": [LIGHT["ink"], 1, None], "b": f"{LIGHT['ink']} in words"}) == {
         "a": [DARK["ink"], 1, None],
         "b": f"{LIGHT['ink']} in words",
     }
@@ -285,9 +295,9 @@ def test_the_bundle_interprets_expressions_instead_of_evaluating_them() -> None:
     """Vega-Embed takes the interpreter with it where ``ast`` is asked for: pages forbid ``eval``."""
     import gzip
 
-    script = gzip.decompress(render.bundle()).decode()
+    script = gzip.decompress(render.build_bundle()).decode()
 
     assert "expressionInterpreter" in script
     assert not re.search(r"import\s*\(?[\"']https?:", script)
-    assert render.bundle() is render.bundle()
-    assert math.log10(len(render.bundle())) < 6
+    assert render.build_bundle() is render.build_bundle()
+    assert math.log10(len(render.build_bundle())) < 6

@@ -36,7 +36,7 @@ _EPISODES_UPPER_BOUND = -log(0.05)
 CAMPAIGN_DAYS_PROVISIONAL, CAMPAIGN_DAYS = 14, 28
 
 
-class State(StrEnum):
+class WindowState(StrEnum):
     """What a window says about a limit."""
 
     GOOD = "good"
@@ -47,7 +47,7 @@ class State(StrEnum):
     UNKNOWN = "unknown"
 
 
-_SEVERITY = {State.GOOD: 0, State.BAD: 1, State.UNAVAILABLE: 2, State.UNKNOWN: 3}
+_SEVERITY = {WindowState.GOOD: 0, WindowState.BAD: 1, WindowState.UNAVAILABLE: 2, WindowState.UNKNOWN: 3}
 
 
 class WindowStatistic(StrEnum):
@@ -122,15 +122,15 @@ class EvaluationPlan:
 class WindowEvaluation:
     """The state in the reading least and in the one most favourable to the path; both unknown or neither."""
 
-    worst_case: State
-    best_case: State
+    worst_case: WindowState
+    best_case: WindowState
 
     def __post_init__(self) -> None:
-        if (self.worst_case is State.UNKNOWN) != (self.best_case is State.UNKNOWN):
+        if (self.worst_case is WindowState.UNKNOWN) != (self.best_case is WindowState.UNKNOWN):
             raise ValueError(f"{self.worst_case} and {self.best_case}: a window is known in both readings or in none")
 
 
-UNKNOWN_EVALUATION = WindowEvaluation(worst_case=State.UNKNOWN, best_case=State.UNKNOWN)
+UNKNOWN_EVALUATION = WindowEvaluation(worst_case=WindowState.UNKNOWN, best_case=WindowState.UNKNOWN)
 
 
 def derive_criterion(limit: Limit) -> Criterion | UnevaluableLimit:
@@ -269,7 +269,7 @@ def evaluate_profile(
 
 def combine_paths(evaluations: Iterable[WindowEvaluation]) -> WindowEvaluation:
     """One window of a pair from its paths: known if any path knows it, then the worse and the better of the known."""
-    known = [path for path in evaluations if path.worst_case is not State.UNKNOWN]
+    known = [path for path in evaluations if path.worst_case is not WindowState.UNKNOWN]
     if not known:
         return UNKNOWN_EVALUATION
     return WindowEvaluation(
@@ -322,18 +322,18 @@ def _compute_peak_bounds_us(stats: WindowStats, criterion: Criterion, error_us: 
     return max(0, p50_us - error_us) if is_low and p50_us is not None else None, stats.p95_us if is_high else None
 
 
-def _classify_state(stats: WindowStats, criterion: Criterion, value_us: int | None) -> State:
+def _classify_state(stats: WindowStats, criterion: Criterion, value_us: int | None) -> WindowState:
     if stats.sent == 0 or COVERAGE_DENOMINATOR * stats.sent < COVERAGE_NUMERATOR * stats.expected:
-        return State.UNKNOWN
+        return WindowState.UNKNOWN
     if UNAVAILABLE_DENOMINATOR * stats.lost >= UNAVAILABLE_NUMERATOR * stats.sent:
-        return State.UNAVAILABLE
+        return WindowState.UNAVAILABLE
     if value_us is None or not criterion.comparison.is_met(value_us, criterion.limit_us):
-        return State.BAD
-    return State.GOOD
+        return WindowState.BAD
+    return WindowState.GOOD
 
 
-def _find_worst_state(states: Iterable[State]) -> State:
-    return max(states, key=_SEVERITY.__getitem__, default=State.UNKNOWN)
+def _find_worst_state(states: Iterable[WindowState]) -> WindowState:
+    return max(states, key=_SEVERITY.__getitem__, default=WindowState.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

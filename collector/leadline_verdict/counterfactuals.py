@@ -9,23 +9,23 @@ import numpy as np
 from leadline.evaluation import CAMPAIGN_DAYS, CAMPAIGN_DAYS_PROVISIONAL
 from leadline.propagation import VACUUM_INDEX, reachable_distance_km
 from leadline_verdict.decision import COVERAGE_MIN, VerdictRule
-from leadline_verdict.document import FlipAnswer, PhysicsAnswer, SharesAnswer, Word
+from leadline_verdict.document import Counterfactual, PropagationSection, SharesSection, VerdictClass
 from leadline_verdict.pair import PairWindows, find_achieved_limit_us
 from leadline_verdict.precedence import VerdictInputs
 from leadline_verdict.reasons import format_ms, format_percent
 
-_IMPOSSIBLE_CLASSES = {Word.IMPOSSIBLE, Word.IMPOSSIBLE_ON_GLASS_FIBRE}
+_IMPOSSIBLE_CLASSES = {VerdictClass.IMPOSSIBLE, VerdictClass.IMPOSSIBLE_ON_GLASS_FIBRE}
 
 
 def find_counterfactuals(
-    verdict_class: Word, pair: PairWindows, inputs: VerdictInputs, shares: SharesAnswer
-) -> list[FlipAnswer]:
+    verdict_class: VerdictClass, pair: PairWindows, inputs: VerdictInputs, shares: SharesSection
+) -> list[Counterfactual]:
     """The changes, most telling first; none for INVALID, where nothing is known."""
-    if verdict_class is Word.INVALID:
+    if verdict_class is VerdictClass.INVALID:
         return []
     if verdict_class in _IMPOSSIBLE_CLASSES and inputs.propagation is not None:
         return list(_iter_distance_changes(verdict_class, inputs.propagation))
-    if verdict_class is Word.INSUFFICIENT_DATA:
+    if verdict_class is VerdictClass.INSUFFICIENT_DATA:
         return list(_iter_data_changes(inputs))
     return [
         *_iter_limit_changes(pair, inputs),
@@ -34,11 +34,11 @@ def find_counterfactuals(
     ]
 
 
-def _make_counterfactual(code: str, text: str, **numbers: float | int | str) -> FlipAnswer:
-    return FlipAnswer(code=code, numbers=numbers, text=text)
+def _make_counterfactual(code: str, text: str, **numbers: float | int | str) -> Counterfactual:
+    return Counterfactual(code=code, numbers=numbers, text=text)
 
 
-def _iter_distance_changes(word: Word, light: PhysicsAnswer) -> Iterator[FlipAnswer]:
+def _iter_distance_changes(word: VerdictClass, light: PropagationSection) -> Iterator[Counterfactual]:
     """Nothing that is bought moves a site; the least limit decides."""
     tightest = min(light.limits, key=lambda limit: limit.limit_us)
     in_vacuum_km = reachable_distance_km(tightest.limit_us, index=VACUUM_INDEX)
@@ -50,13 +50,13 @@ def _iter_distance_changes(word: Word, light: PhysicsAnswer) -> Iterator[FlipAns
         glass_km=tightest.reach_km,
         vacuum_km=in_vacuum_km,
     )
-    if word is Word.IMPOSSIBLE_ON_GLASS_FIBRE:
+    if word is VerdictClass.IMPOSSIBLE_ON_GLASS_FIBRE:
         yield _make_counterfactual(
             "other_medium", "a straight path through air or hollow-core fibre could still meet it"
         )
 
 
-def _iter_data_changes(facts: VerdictInputs) -> Iterator[FlipAnswer]:
+def _iter_data_changes(facts: VerdictInputs) -> Iterator[Counterfactual]:
     if facts.measured_verdict.days < CAMPAIGN_DAYS_PROVISIONAL:
         days = CAMPAIGN_DAYS_PROVISIONAL - facts.measured_verdict.days
         yield _make_counterfactual("more_days", f"{days} more days for a provisional answer", days=days)
@@ -67,7 +67,7 @@ def _iter_data_changes(facts: VerdictInputs) -> Iterator[FlipAnswer]:
         )
 
 
-def _iter_limit_changes(pair: PairWindows, facts: VerdictInputs) -> Iterator[FlipAnswer]:
+def _iter_limit_changes(pair: PairWindows, facts: VerdictInputs) -> Iterator[Counterfactual]:
     for criterion in facts.requirements.criteria:
         reached_us = find_achieved_limit_us(pair, criterion, facts.rule.target_share)
         if reached_us is not None:
@@ -81,8 +81,8 @@ def _iter_limit_changes(pair: PairWindows, facts: VerdictInputs) -> Iterator[Fli
             )
 
 
-def _iter_route_changes(word: Word, light: PhysicsAnswer | None) -> Iterator[FlipAnswer]:
-    if word not in {Word.BEYOND, Word.MARGINAL} or light is None:
+def _iter_route_changes(word: VerdictClass, light: PropagationSection | None) -> Iterator[Counterfactual]:
+    if word not in {VerdictClass.BEYOND, VerdictClass.MARGINAL} or light is None:
         return
     for limit in light.limits:
         if limit.route_factor_max is not None and light.inflation is not None:
@@ -96,14 +96,14 @@ def _iter_route_changes(word: Word, light: PhysicsAnswer | None) -> Iterator[Fli
             )
 
 
-def _iter_duration_changes(word: Word, rule: VerdictRule, shares: SharesAnswer) -> Iterator[FlipAnswer]:
-    if word is Word.MARGINAL and shares.days_needed:
+def _iter_duration_changes(word: VerdictClass, rule: VerdictRule, shares: SharesSection) -> Iterator[Counterfactual]:
+    if word is VerdictClass.MARGINAL and shares.days_needed:
         yield _make_counterfactual(
             "more_days",
             f"{shares.days_needed} further days without a bad minute would show {format_percent(rule.target_share)}",
             days=shares.days_needed,
         )
-    if word is Word.WITHIN_PROVISIONAL:
+    if word is VerdictClass.WITHIN_PROVISIONAL:
         yield _make_counterfactual(
             "campaign", f"{CAMPAIGN_DAYS} days, and every open point vouched for", days=CAMPAIGN_DAYS
         )

@@ -21,7 +21,7 @@ from leadline_verdict.compliance_share import (
     compute_share_interval,
     observe_period,
 )
-from leadline_verdict.document import Word
+from leadline_verdict.document import VerdictClass
 from leadline_verdict.states import BAD, GOOD, MinuteMask, ScenarioStates
 
 #: A period is valid with so many of its windows known (§3.2).
@@ -62,27 +62,27 @@ class ScenarioIntervals:
     worst_case: ComplianceInterval | None
     best_case: ComplianceInterval | None
 
-    def classify(self, target_share: float) -> Word:
+    def classify(self, target_share: float) -> VerdictClass:
         """BEYOND, WITHIN or MARGINAL."""
         if self.best_case is not None and self.best_case.high < target_share:
-            return Word.BEYOND
+            return VerdictClass.BEYOND
         if self.worst_case is not None and self.worst_case.low >= target_share:
-            return Word.WITHIN
-        return Word.MARGINAL
+            return VerdictClass.WITHIN
+        return VerdictClass.MARGINAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredVerdict:
     """What the windows say, before physics and requirements that no window shows."""
 
-    verdict_class: Word
+    verdict_class: VerdictClass
     #: The strictest of both: unknown minutes bad in the pessimistic reading, good in the optimistic one.
     intervals: ScenarioIntervals
     #: What the pessimistic interval was computed from: for how much longer to measure.
     worst_case_observation: PeriodObservation | None
     #: The words with every unknown minute bad, and good; alike unless they decide.
-    class_if_bad: Word
-    class_if_good: Word
+    class_if_bad: VerdictClass
+    class_if_good: VerdictClass
     days: int
     coverage: float
     #: Unknown minutes were left out of the count.
@@ -104,7 +104,7 @@ def classify_period(
     coverage = 1 - int(np.count_nonzero(states.unknown_minutes)) / len(states)
     is_enough = days >= CAMPAIGN_DAYS_PROVISIONAL and coverage >= COVERAGE_MIN and if_bad is if_good
     return MeasuredVerdict(
-        verdict_class=if_bad if is_enough else Word.INSUFFICIENT_DATA,
+        verdict_class=if_bad if is_enough else VerdictClass.INSUFFICIENT_DATA,
         intervals=claim,
         worst_case_observation=observed,
         class_if_bad=if_bad,
@@ -133,7 +133,7 @@ def _compute_intervals(
     return ScenarioIntervals(worst_case=_compute_interval(low, rule), best_case=_compute_interval(high, rule)), low
 
 
-def _classify_scenario(supposed: ScenarioStates, rule: VerdictRule) -> Word:
+def _classify_scenario(supposed: ScenarioStates, rule: VerdictRule) -> VerdictClass:
     nothing = np.zeros(len(supposed), dtype=np.bool_)
     return _compute_intervals(supposed, supposed, rule, nothing)[0].classify(rule.target_share)
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 VERDICT_VERSION = 1
 
 
-class Word(StrEnum):
+class VerdictClass(StrEnum):
     """The verdict, the most severe first: a pair of sites is as bad as its worse direction, a set as its worst pair."""
 
     #: Light in a vacuum is too slow for the limit, whatever is bought.
@@ -57,7 +57,7 @@ class LimitSource(VerdictStruct, frozen=True, kw_only=True):
     read_in: str
 
 
-class RequirementAnswer(VerdictStruct, frozen=True, kw_only=True):
+class RequirementSection(VerdictStruct, frozen=True, kw_only=True):
     """One limit and what was done about it."""
 
     id: str
@@ -82,7 +82,7 @@ class RequirementAnswer(VerdictStruct, frozen=True, kw_only=True):
     source: LimitSource | None
 
 
-class RuleAnswer(VerdictStruct, frozen=True, kw_only=True):
+class RuleSection(VerdictStruct, frozen=True, kw_only=True):
     """The decision rule and every choice in it (method.md §3 to §6; docs/verdicts.md)."""
 
     id: str
@@ -110,7 +110,7 @@ class StateCounts(VerdictStruct, frozen=True, kw_only=True):
     unknown: int
 
 
-class IntervalAnswer(VerdictStruct, frozen=True, kw_only=True):
+class IntervalSection(VerdictStruct, frozen=True, kw_only=True):
     """Bounds on the long-run share of good windows."""
 
     low: float
@@ -129,15 +129,15 @@ class IntervalAnswer(VerdictStruct, frozen=True, kw_only=True):
     windows: int
 
 
-class ReadingAnswer(VerdictStruct, frozen=True, kw_only=True):
+class ScenarioSection(VerdictStruct, frozen=True, kw_only=True):
     """One reading of the period."""
 
     states: StateCounts
     #: Unknown minutes counted as this reading does: bad in the pessimistic, good in the optimistic one.
-    interval: IntervalAnswer | None
+    interval: IntervalSection | None
 
 
-class SharesAnswer(VerdictStruct, frozen=True, kw_only=True):
+class SharesSection(VerdictStruct, frozen=True, kw_only=True):
     """How often the windows were within the limits."""
 
     #: good / known as measured: a point, no claim. Null if nothing is known.
@@ -150,11 +150,11 @@ class SharesAnswer(VerdictStruct, frozen=True, kw_only=True):
     demonstrated: float | None
     #: Further days, all known and all good, until the target is demonstrated; 0 if it is, null if 1,000 would not do.
     days_needed: int | None
-    pessimistic: ReadingAnswer
-    optimistic: ReadingAnswer
+    pessimistic: ScenarioSection
+    optimistic: ScenarioSection
 
 
-class PhysicsLimitAnswer(VerdictStruct, frozen=True, kw_only=True):
+class LimitFeasibilitySection(VerdictStruct, frozen=True, kw_only=True):
     """A limit on the round trip held against light."""
 
     limit_id: str
@@ -166,7 +166,7 @@ class PhysicsLimitAnswer(VerdictStruct, frozen=True, kw_only=True):
     route_factor_max: float | None
 
 
-class PhysicsAnswer(VerdictStruct, frozen=True, kw_only=True):
+class PropagationSection(VerdictStruct, frozen=True, kw_only=True):
     """What light allows between the sites; null in the document where coordinates are missing."""
 
     distance_km: float
@@ -180,10 +180,10 @@ class PhysicsAnswer(VerdictStruct, frozen=True, kw_only=True):
     inflation: float | None
     #: No fibre longer than this can have answered so fast; null without a reply.
     fibre_km_max: float | None
-    limits: list[PhysicsLimitAnswer]
+    limits: list[LimitFeasibilitySection]
 
 
-class RoundTrips(VerdictStruct, frozen=True, kw_only=True):
+class RttSection(VerdictStruct, frozen=True, kw_only=True):
     """Round trips of the period, over all paths; null where nothing came back. p50 to max are of the windows' p95."""
 
     min_us: int | None
@@ -198,7 +198,7 @@ class RoundTrips(VerdictStruct, frozen=True, kw_only=True):
     lost: int
 
 
-class LossAnswer(VerdictStruct, frozen=True, kw_only=True):
+class LossSection(VerdictStruct, frozen=True, kw_only=True):
     """A loss limit held against the probes of the period; independent losses are assumed and rarely true."""
 
     limit_id: str
@@ -214,7 +214,7 @@ class LossAnswer(VerdictStruct, frozen=True, kw_only=True):
     probes_needed: int
 
 
-class EpisodeAnswer(VerdictStruct, frozen=True, kw_only=True):
+class EpisodeSection(VerdictStruct, frozen=True, kw_only=True):
     """A stretch out of limit in the pessimistic reading of the known windows."""
 
     start_s: int
@@ -231,7 +231,7 @@ class EpisodeAnswer(VerdictStruct, frozen=True, kw_only=True):
     lost: int
 
 
-class MigrationAnswer(VerdictStruct, frozen=True, kw_only=True):
+class MigrationSection(VerdictStruct, frozen=True, kw_only=True):
     """From which share of start times a migration of so many minutes stays within the limits throughout."""
 
     minutes: int
@@ -241,7 +241,7 @@ class MigrationAnswer(VerdictStruct, frozen=True, kw_only=True):
     longest_minutes: int
 
 
-class HourAnswer(VerdictStruct, frozen=True, kw_only=True):
+class HourSection(VerdictStruct, frozen=True, kw_only=True):
     """One hour of the week (UTC, Monday 0)."""
 
     day: int
@@ -252,7 +252,7 @@ class HourAnswer(VerdictStruct, frozen=True, kw_only=True):
     visits: int
 
 
-class SegmentAnswer(VerdictStruct, frozen=True, kw_only=True):
+class SegmentSection(VerdictStruct, frozen=True, kw_only=True):
     """Between two changes of the path's shortest round trip."""
 
     start_s: int
@@ -266,7 +266,7 @@ class SegmentAnswer(VerdictStruct, frozen=True, kw_only=True):
     verdict: str | None
 
 
-class SensitivityAnswer(VerdictStruct, frozen=True, kw_only=True):
+class SensitivityRow(VerdictStruct, frozen=True, kw_only=True):
     """The verdict with one choice made differently."""
 
     what: str
@@ -276,10 +276,10 @@ class SensitivityAnswer(VerdictStruct, frozen=True, kw_only=True):
     share: float | None
     low: float | None
     high: float | None
-    verdict: Word
+    verdict: VerdictClass
 
 
-class FlipAnswer(VerdictStruct, frozen=True, kw_only=True):
+class Counterfactual(VerdictStruct, frozen=True, kw_only=True):
     """A change that would turn the verdict."""
 
     code: str
@@ -293,31 +293,31 @@ class PairVerdict(VerdictStruct, frozen=True, kw_only=True):
     source: str
     destination: str
     profile: str
-    verdict: Word
+    verdict: VerdictClass
     #: "never" and "outside_more_than_half" where they apply.
     labels: list[str]
     #: "strong", "adequate" or "weak" with the days behind it; null where there is no claim.
     confidence: str | None
     reasons: list[Reason]
-    flips: list[FlipAnswer]
+    flips: list[Counterfactual]
     simulated: bool
     paths: list[str]
     #: Known windows over all windows.
     coverage: float
     hours_missing: int
-    shares: SharesAnswer
-    rtt: RoundTrips
-    physics: PhysicsAnswer | None
-    loss: list[LossAnswer]
+    shares: SharesSection
+    rtt: RttSection
+    physics: PropagationSection | None
+    loss: list[LossSection]
     #: The longest, in order of time.
-    episodes: list[EpisodeAnswer]
+    episodes: list[EpisodeSection]
     episodes_total: int
-    migration: list[MigrationAnswer]
-    hours: list[HourAnswer]
-    segments: list[SegmentAnswer]
+    migration: list[MigrationSection]
+    hours: list[HourSection]
+    segments: list[SegmentSection]
     #: Null if change points were not looked for: ruptures is not installed, or there are no replies.
     segments_agree: bool | None
-    sensitivity: list[SensitivityAnswer]
+    sensitivity: list[SensitivityRow]
 
 
 class SitesVerdict(VerdictStruct, frozen=True, kw_only=True):
@@ -325,18 +325,18 @@ class SitesVerdict(VerdictStruct, frozen=True, kw_only=True):
 
     sites: list[str]
     profile: str
-    verdict: Word
+    verdict: VerdictClass
     #: The pair that decided, as source and destination; null where there is none.
     decided_by: list[str] | None
 
 
-class AskedProfile(VerdictStruct, frozen=True, kw_only=True):
+class ProfileSection(VerdictStruct, frozen=True, kw_only=True):
     """What was asked."""
 
     id: str
     title: str
     note: str | None
-    requirements: list[RequirementAnswer]
+    requirements: list[RequirementSection]
 
 
 class VerdictDocument(VerdictStruct, frozen=True, kw_only=True):
@@ -352,8 +352,8 @@ class VerdictDocument(VerdictStruct, frozen=True, kw_only=True):
     end_s: int
     end_iso: str
     days: int
-    rule: RuleAnswer
-    profiles: list[AskedProfile]
+    rule: RuleSection
+    profiles: list[ProfileSection]
     pairs: list[PairVerdict]
     site_pairs: list[SitesVerdict]
     #: Over every site asked about; null for a single pair.

@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 
 from leadline_verdict.binomial import additional_probes_needed, clopper_pearson
-from leadline_verdict.document import LossAnswer
+from leadline_verdict.document import LossSection
 from leadline_verdict.pair import PairWindows
 from leadline_verdict.requirements import LossLimit
 from leadline_verdict.series import PathSeries
@@ -19,7 +19,7 @@ from leadline_verdict.series import PathSeries
 BELOW, ABOVE, NOT_DEMONSTRABLE = "below", "above", "not_demonstrable_yet"
 
 
-def evaluate_loss(pair: PairWindows, limit: LossLimit) -> LossAnswer:
+def evaluate_loss(pair: PairWindows, limit: LossLimit) -> LossSection:
     """One limit, held against the probes of every path; the path shown is the one that decides."""
     counts = sorted((_count_probes(series) for series in pair.series), key=_loss_ratio)
     if not counts or not counts[-1][0]:
@@ -48,11 +48,11 @@ def _compute_bounds(counts: tuple[int, int]) -> tuple[float, float]:
     return bounds.low, bounds.high
 
 
-def _build_section(limit: LossLimit, counts: tuple[int, int], finding: str) -> LossAnswer:
+def _build_section(limit: LossLimit, counts: tuple[int, int], finding: str) -> LossSection:
     sent, lost = counts
     low, high = _compute_bounds(counts)
     needed = additional_probes_needed(sent, lost, float(limit.ratio)) if finding == NOT_DEMONSTRABLE else 0
-    return LossAnswer(
+    return LossSection(
         limit_id=limit.limit_id,
         limit_ratio=float(limit.ratio),
         sent=sent,

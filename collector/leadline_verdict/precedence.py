@@ -15,7 +15,7 @@ from leadline.evaluation import CAMPAIGN_DAYS, CAMPAIGN_DAYS_PROVISIONAL
 from leadline_verdict import propagation as verdict_propagation
 from leadline_verdict import reasons
 from leadline_verdict.decision import COVERAGE_MIN, MeasuredVerdict, VerdictRule
-from leadline_verdict.document import LossAnswer, PhysicsAnswer, Reason, Word
+from leadline_verdict.document import LossSection, PropagationSection, Reason, VerdictClass
 from leadline_verdict.hour_of_week import PeriodValidity
 from leadline_verdict.loss import ABOVE, NOT_DEMONSTRABLE
 from leadline_verdict.requirements import RequirementSet
@@ -30,42 +30,42 @@ class VerdictInputs:
     rule: VerdictRule
     states: ScenarioStates
     measured_verdict: MeasuredVerdict
-    propagation: PhysicsAnswer | None
+    propagation: PropagationSection | None
     rtt_min_us: int | None
     #: Over all paths and the whole period.
     sent: int
     received: int
-    losses: Sequence[LossAnswer]
+    losses: Sequence[LossSection]
     validity: PeriodValidity
 
 
-def decide_verdict(inputs: VerdictInputs) -> tuple[Word, list[Reason]]:
+def decide_verdict(inputs: VerdictInputs) -> tuple[VerdictClass, list[Reason]]:
     """The verdict, and why."""
     if (stopped := verdict_propagation.find_exclusion(inputs.propagation, inputs.rtt_min_us)) is not None:
         word, why = stopped
-        if word is not Word.INVALID and inputs.received:
+        if word is not VerdictClass.INVALID and inputs.received:
             why.append(reasons.measured_verdict(decide_by_windows(inputs)[0]))
         return word, why
     if unmet := [reasons.declared_value_unmet(item) for item in inputs.requirements.iter_unmet()]:
-        return Word.BEYOND, unmet
+        return VerdictClass.BEYOND, unmet
     return decide_by_windows(inputs)
 
 
-def decide_by_windows(inputs: VerdictInputs) -> tuple[Word, list[Reason]]:
+def decide_by_windows(inputs: VerdictInputs) -> tuple[VerdictClass, list[Reason]]:
     """From 4 on: what was measured says."""
     if lacking := list(_iter_data_deficits(inputs)):
-        return Word.INSUFFICIENT_DATA, lacking
+        return VerdictClass.INSUFFICIENT_DATA, lacking
     if beyond := list(_iter_exceedances(inputs)):
-        return Word.BEYOND, beyond
+        return VerdictClass.BEYOND, beyond
     claim = inputs.measured_verdict.intervals
-    if inputs.measured_verdict.verdict_class is Word.WITHIN:
+    if inputs.measured_verdict.verdict_class is VerdictClass.WITHIN:
         assert claim.worst_case is not None
         open_ends = list(iter_provisos(inputs))
         shown = reasons.share_demonstrated(claim.worst_case, inputs.rule)
-        return (Word.WITHIN_PROVISIONAL if open_ends else Word.WITHIN), [shown, *open_ends]
+        return (VerdictClass.WITHIN_PROVISIONAL if open_ends else VerdictClass.WITHIN), [shown, *open_ends]
     assert claim.worst_case is not None
     assert claim.best_case is not None
-    return Word.MARGINAL, [reasons.undecided(claim.worst_case.low, claim.best_case.high, inputs.rule)]
+    return VerdictClass.MARGINAL, [reasons.undecided(claim.worst_case.low, claim.best_case.high, inputs.rule)]
 
 
 def _iter_data_deficits(facts: VerdictInputs) -> Iterator[Reason]:
@@ -91,7 +91,7 @@ def _iter_data_deficits(facts: VerdictInputs) -> Iterator[Reason]:
 def _iter_exceedances(facts: VerdictInputs) -> Iterator[Reason]:
     yield from (reasons.loss_above_limit(loss) for loss in facts.losses if loss.finding == ABOVE)
     interval = facts.measured_verdict.intervals.best_case
-    if facts.measured_verdict.verdict_class is Word.BEYOND and interval is not None:
+    if facts.measured_verdict.verdict_class is VerdictClass.BEYOND and interval is not None:
         yield reasons.share_below_target(interval, facts.rule)
 
 

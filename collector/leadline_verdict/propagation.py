@@ -8,17 +8,17 @@ from leadline import propagation
 from leadline.evaluation import Criterion
 from leadline.propagation import Feasibility, Plausibility, PropagationDelay
 from leadline_verdict import reasons
-from leadline_verdict.document import PhysicsAnswer, PhysicsLimitAnswer, Reason, Word
+from leadline_verdict.document import LimitFeasibilitySection, PropagationSection, Reason, VerdictClass
 
 
 def build_propagation_section(
     propagation_delay: PropagationDelay | None, criteria: Sequence[Criterion], rtt_min_us: int | None
-) -> PhysicsAnswer | None:
+) -> PropagationSection | None:
     """Floors, what was measured against them, and each limit on the round trip; None without coordinates."""
     if propagation_delay is None:
         return None
     seen = None if rtt_min_us is None else propagation.check_plausibility(propagation_delay, rtt_min_us)
-    return PhysicsAnswer(
+    return PropagationSection(
         distance_km=propagation_delay.distance_km,
         distance_low_km=propagation_delay.distance_low_km,
         floor_vacuum_us=propagation_delay.vacuum_ns / 1_000,
@@ -30,9 +30,9 @@ def build_propagation_section(
     )
 
 
-def _build_limit_section(floors: PropagationDelay, criterion: Criterion) -> PhysicsLimitAnswer:
+def _build_limit_section(floors: PropagationDelay, criterion: Criterion) -> LimitFeasibilitySection:
     found = propagation.check_feasibility(floors, criterion.limit_us, criterion.comparison)
-    return PhysicsLimitAnswer(
+    return LimitFeasibilitySection(
         limit_id=criterion.limit_id,
         limit_us=criterion.limit_us,
         reach=found.feasibility.value,
@@ -42,18 +42,18 @@ def _build_limit_section(floors: PropagationDelay, criterion: Criterion) -> Phys
 
 
 def find_exclusion(
-    propagation_section: PhysicsAnswer | None, rtt_min_us: int | None
-) -> tuple[Word, list[Reason]] | None:
+    propagation_section: PropagationSection | None, rtt_min_us: int | None
+) -> tuple[VerdictClass, list[Reason]] | None:
     """INVALID, IMPOSSIBLE or IMPOSSIBLE_ON_GLASS_FIBRE with why; None where light allows every limit."""
     if propagation_section is None:
         return None
     if rtt_min_us is not None and propagation_section.plausibility == Plausibility.INVALID:
-        return Word.INVALID, [reasons.faster_than_light(rtt_min_us, propagation_section)]
+        return VerdictClass.INVALID, [reasons.faster_than_light(rtt_min_us, propagation_section)]
     for reach, word, medium, floor_us in (
-        (Feasibility.IMPOSSIBLE, Word.IMPOSSIBLE, "a vacuum", propagation_section.floor_vacuum_us),
+        (Feasibility.IMPOSSIBLE, VerdictClass.IMPOSSIBLE, "a vacuum", propagation_section.floor_vacuum_us),
         (
             Feasibility.IMPOSSIBLE_ON_GLASS_FIBRE,
-            Word.IMPOSSIBLE_ON_GLASS_FIBRE,
+            VerdictClass.IMPOSSIBLE_ON_GLASS_FIBRE,
             "glass fibre",
             propagation_section.floor_glass_us,
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from leadline.evaluation import CAMPAIGN_DAYS, CAMPAIGN_DAYS_PROVISIONAL
 from leadline_verdict.compliance_share import ComplianceInterval
 from leadline_verdict.decision import COVERAGE_MIN, MeasuredVerdict, VerdictRule
-from leadline_verdict.document import LossAnswer, PhysicsAnswer, PhysicsLimitAnswer, Reason, Word
+from leadline_verdict.document import LimitFeasibilitySection, LossSection, PropagationSection, Reason, VerdictClass
 from leadline_verdict.requirements import Requirement
 
 
@@ -23,7 +23,7 @@ def _make_reason(code: str, text: str, **numbers: float | int | str) -> Reason:
     return Reason(code=code, numbers=numbers, text=text)
 
 
-def faster_than_light(rtt_us: int, propagation: PhysicsAnswer) -> Reason:
+def faster_than_light(rtt_us: int, propagation: PropagationSection) -> Reason:
     return _make_reason(
         "faster_than_light",
         f"the shortest round trip, {format_ms(rtt_us)}, is below what light needs in a vacuum, {format_ms(propagation.floor_vacuum_us)}: "
@@ -33,7 +33,9 @@ def faster_than_light(rtt_us: int, propagation: PhysicsAnswer) -> Reason:
     )
 
 
-def delay_above_limit(limit: PhysicsLimitAnswer, propagation: PhysicsAnswer, medium: str, floor_us: float) -> Reason:
+def delay_above_limit(
+    limit: LimitFeasibilitySection, propagation: PropagationSection, medium: str, floor_us: float
+) -> Reason:
     return _make_reason(
         "floor_above_limit",
         f"light in {medium} needs {format_ms(floor_us)} for {propagation.distance_low_km:.0f} km and back, above the limit of "
@@ -45,13 +47,13 @@ def delay_above_limit(limit: PhysicsLimitAnswer, propagation: PhysicsAnswer, med
     )
 
 
-def measured_verdict(verdict_class: Word) -> Reason:
+def measured_verdict(verdict_class: VerdictClass) -> Reason:
     return _make_reason(
         "measured_says", f"the windows alone say {verdict_class.value.replace('_', ' ')}", verdict=verdict_class.value
     )
 
 
-def faster_than_glass(rtt_us: int, propagation: PhysicsAnswer) -> Reason:
+def faster_than_glass(rtt_us: int, propagation: PropagationSection) -> Reason:
     return _make_reason(
         "check_coordinates_or_medium",
         f"the shortest round trip, {format_ms(rtt_us)}, is faster than straight glass fibre, {format_ms(propagation.floor_glass_us)}: "
@@ -183,7 +185,7 @@ def declared_value_unmet(requirement: Requirement) -> Reason:
     )
 
 
-def loss_above_limit(loss: LossAnswer) -> Reason:
+def loss_above_limit(loss: LossSection) -> Reason:
     assert loss.low is not None
     return _make_reason(
         "loss_above_limit",
@@ -197,7 +199,7 @@ def loss_above_limit(loss: LossAnswer) -> Reason:
     )
 
 
-def loss_not_demonstrable(loss: LossAnswer) -> Reason:
+def loss_not_demonstrable(loss: LossSection) -> Reason:
     return _make_reason(
         "loss_not_demonstrable_yet",
         f"{loss.lost:,} of {loss.sent:,} probes were lost; to show {loss.limit_ratio:.6%} takes {loss.probes_needed:,} "
@@ -210,7 +212,7 @@ def loss_not_demonstrable(loss: LossAnswer) -> Reason:
     )
 
 
-def segments_disagree(segment_classes: list[str], overall_class: Word, *, is_last_decisive: bool) -> Reason:
+def segments_disagree(segment_classes: list[str], overall_class: VerdictClass, *, is_last_decisive: bool) -> Reason:
     decided = "the last one decides" if is_last_decisive else "the last one is too short to decide"
     return _make_reason(
         "segments_disagree",

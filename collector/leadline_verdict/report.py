@@ -13,14 +13,14 @@ from leadline_verdict.binomial import CONFIDENCE
 from leadline_verdict.decision import COVERAGE_MIN, VerdictRule
 from leadline_verdict.document import (
     VERDICT_VERSION,
-    AskedProfile,
     LimitSource,
     PairVerdict,
-    RequirementAnswer,
-    RuleAnswer,
+    ProfileSection,
+    RequirementSection,
+    RuleSection,
     SitesVerdict,
+    VerdictClass,
     VerdictDocument,
-    Word,
 )
 from leadline_verdict.multiple_claims import expected_wrong_claims
 from leadline_verdict.pair import PairWindows
@@ -30,8 +30,8 @@ from leadline_verdict.verdict import build_pair_verdict
 
 #: Names the decision rule: non-binary, with an asymmetric guard band of H (ISO/IEC 17025 asks for the statement).
 RULE_ID = "leadline-2026-1"
-_SEVERITY = {word: rank for rank, word in enumerate(Word)}
-_CLAIM_CLASSES = {Word.BEYOND, Word.WITHIN, Word.WITHIN_PROVISIONAL}
+_SEVERITY = {word: rank for rank, word in enumerate(VerdictClass)}
+_CLAIM_CLASSES = {VerdictClass.BEYOND, VerdictClass.WITHIN, VerdictClass.WITHIN_PROVISIONAL}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +78,8 @@ def build_report(
     )
 
 
-def _build_rule_section(rule: VerdictRule) -> RuleAnswer:
-    return RuleAnswer(
+def _build_rule_section(rule: VerdictRule) -> RuleSection:
+    return RuleSection(
         id=RULE_ID,
         target_share=rule.target_share,
         unseen_windows=rule.unseen_outage_windows,
@@ -93,8 +93,8 @@ def _build_rule_section(rule: VerdictRule) -> RuleAnswer:
     )
 
 
-def _build_profile_section(asked: RequirementSet) -> AskedProfile:
-    return AskedProfile(
+def _build_profile_section(asked: RequirementSet) -> ProfileSection:
+    return ProfileSection(
         id=asked.id,
         title=asked.title,
         note=asked.note,
@@ -102,9 +102,9 @@ def _build_profile_section(asked: RequirementSet) -> AskedProfile:
     )
 
 
-def _build_requirement_section(item: Requirement) -> RequirementAnswer:
+def _build_requirement_section(item: Requirement) -> RequirementSection:
     source = item.limit.source if item.limit else None
-    return RequirementAnswer(
+    return RequirementSection(
         id=item.limit_id,
         text=item.text,
         origin=item.origin.value,

@@ -14,16 +14,16 @@ from leadline_verdict.compliance_share import ComplianceInterval, count_state_co
 from leadline_verdict.days_needed import compute_days_needed
 from leadline_verdict.decision import MeasuredVerdict, VerdictRule, classify_period
 from leadline_verdict.document import (
-    EpisodeAnswer,
-    HourAnswer,
-    IntervalAnswer,
-    MigrationAnswer,
-    ReadingAnswer,
-    RoundTrips,
-    SegmentAnswer,
-    SharesAnswer,
+    EpisodeSection,
+    HourSection,
+    IntervalSection,
+    MigrationSection,
+    RttSection,
+    ScenarioSection,
+    SegmentSection,
+    SharesSection,
     StateCounts,
-    Word,
+    VerdictClass,
 )
 from leadline_verdict.episodes import PathEpisodeStats, WindowRuns, compute_episode_stats, find_runs
 from leadline_verdict.evaluation import mask_known
@@ -42,11 +42,11 @@ EPISODES_MAX = 100
 MIGRATION_MINUTES = (1, 5, 15, 60)
 
 
-def build_shares_section(states: ScenarioStates, measured_verdict: MeasuredVerdict, rule: VerdictRule) -> SharesAnswer:
+def build_shares_section(states: ScenarioStates, measured_verdict: MeasuredVerdict, rule: VerdictRule) -> SharesSection:
     """How often the windows were within the limits, as seen and as may be claimed."""
     seen = count_state_codes(states.worst_case)
     low = measured_verdict.intervals.worst_case
-    return SharesAnswer(
+    return SharesSection(
         observed=seen.good_ratio,
         observed_when_available=seen.good / (seen.good + seen.bad) if seen.good + seen.bad else None,
         unavailable=seen.unavailable / seen.known if seen.known else None,
@@ -61,16 +61,16 @@ def build_shares_section(states: ScenarioStates, measured_verdict: MeasuredVerdi
     )
 
 
-def _build_scenario_section(states: StateArray, interval: ComplianceInterval | None) -> ReadingAnswer:
+def _build_scenario_section(states: StateArray, interval: ComplianceInterval | None) -> ScenarioSection:
     counts = count_state_codes(states)
-    return ReadingAnswer(
+    return ScenarioSection(
         states=StateCounts(good=counts.good, bad=counts.bad, unavailable=counts.unavailable, unknown=counts.unknown),
         interval=None if interval is None else _build_interval_section(interval),
     )
 
 
-def _build_interval_section(found: ComplianceInterval) -> IntervalAnswer:
-    return IntervalAnswer(
+def _build_interval_section(found: ComplianceInterval) -> IntervalSection:
+    return IntervalSection(
         low=found.low,
         high=found.high,
         share=found.share,
@@ -84,7 +84,7 @@ def _build_interval_section(found: ComplianceInterval) -> IntervalAnswer:
     )
 
 
-def build_rtt_section(pair: PairWindows) -> RoundTrips:
+def build_rtt_section(pair: PairWindows) -> RttSection:
     """Round trips over all paths of the period."""
     p95 = np.concatenate(
         [_select_known_p95(series.p95_us, mask_known(series)) for series in pair.series] or [_EMPTY_COLUMN]
@@ -93,7 +93,7 @@ def build_rtt_section(pair: PairWindows) -> RoundTrips:
     largest = [int(series.max_us.max(initial=MISSING)) for series in pair.series]
     errors = [int(series.error_p99_us.max(initial=MISSING)) for series in pair.series]
     sent = sum(int(series.sent.sum(dtype=np.int64)) for series in pair.series)
-    return RoundTrips(
+    return RttSection(
         min_us=pair.min_rtt_us(),
         p95_p50_us=_nearest_rank(p95, 0.50),
         p95_p95_us=_nearest_rank(p95, 0.95),
@@ -127,7 +127,7 @@ def _none_if_missing(value: int) -> int | None:
     return None if value == MISSING else value
 
 
-def build_episodes_section(pair: PairWindows, states: StateArray) -> tuple[list[EpisodeAnswer], int]:
+def build_episodes_section(pair: PairWindows, states: StateArray) -> tuple[list[EpisodeSection], int]:
     """The longest episodes of the pessimistic reading in order of time, and how many there are."""
     found = find_runs((states == BAD) | (states == UNAVAILABLE))
     total = len(found)
@@ -142,13 +142,13 @@ def build_episodes_section(pair: PairWindows, states: StateArray) -> tuple[list[
 
 def _build_episode(
     pair: PairWindows, states: StateArray, found: WindowRuns, index: int, facts: Sequence[PathEpisodeStats]
-) -> EpisodeAnswer:
+) -> EpisodeSection:
     first, last = int(found.starts[index]), int(found.ends[index])
     start_s, end_s = pair.start_s + first * WINDOW_S, pair.start_s + last * WINDOW_S
     within = states[first:last]
     worst = [one.p95_us_worst for one in facts if one.p95_us_worst is not None]
     is_lost = any(one.windows_without_p95 for one in facts)
-    return EpisodeAnswer(
+    return EpisodeSection(
         start_s=start_s,
         start_iso=format_iso8601(start_s),
         end_s=end_s,
@@ -163,12 +163,12 @@ def _build_episode(
     )
 
 
-def build_migration_section(states: ScenarioStates) -> list[MigrationAnswer]:
+def build_migration_section(states: ScenarioStates) -> list[MigrationSection]:
     """Whether it works when somebody presses the button, for some durations."""
     low, high = states.with_unknown_as(BAD).worst_case == GOOD, states.with_unknown_as(GOOD).best_case == GOOD
     longest = find_longest_good_run(low)
     return [
-        MigrationAnswer(
+        MigrationSection(
             minutes=minutes,
             pessimistic=compute_usable_ratio(low, minutes),
             optimistic=compute_usable_ratio(high, minutes),
@@ -178,10 +178,10 @@ def build_migration_section(states: ScenarioStates) -> list[MigrationAnswer]:
     ]
 
 
-def build_hours_section(hours: Sequence[HourOfWeek]) -> list[HourAnswer]:
+def build_hours_section(hours: Sequence[HourOfWeek]) -> list[HourSection]:
     """The 168 hours of the week."""
     return [
-        HourAnswer(
+        HourSection(
             day=cell.weekday, hour=cell.hour, windows=cell.windows, known=cell.known, good=cell.good, visits=cell.visits
         )
         for cell in hours
@@ -200,10 +200,10 @@ def detect_pair_segments(pair: PairWindows) -> Sequence[ChangePointSegment] | No
 
 def build_segments_section(
     pair: PairWindows, states: ScenarioStates, rule: VerdictRule, segments: Sequence[ChangePointSegment]
-) -> list[SegmentAnswer]:
+) -> list[SegmentSection]:
     """Each stretch with what its own windows say."""
     return [
-        SegmentAnswer(
+        SegmentSection(
             start_s=pair.start_s + route.start * WINDOW_S,
             start_iso=format_iso8601(pair.start_s + route.start * WINDOW_S),
             end_s=pair.start_s + route.end * WINDOW_S,
@@ -227,9 +227,9 @@ def _classify_segment(readings: ScenarioStates, route: ChangePointSegment, rule:
     if days is None:
         return None
     word = classify_period(readings.slice_minutes(days.start, days.stop), rule).verdict_class
-    return None if word is Word.INSUFFICIENT_DATA else word.value
+    return None if word is VerdictClass.INSUFFICIENT_DATA else word.value
 
 
-def iter_segment_classes(segments: Sequence[SegmentAnswer]) -> Iterator[str]:
+def iter_segment_classes(segments: Sequence[SegmentSection]) -> Iterator[str]:
     """The words that segments say, in order of time."""
     return (segment.verdict for segment in segments if segment.verdict is not None)

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from leadline.evaluation import Criterion, WindowStatistic
 from leadline_verdict.decision import MeasuredVerdict, VerdictRule, classify_period
-from leadline_verdict.document import SensitivityAnswer, Word
+from leadline_verdict.document import SensitivityRow, VerdictClass
 from leadline_verdict.pair import PairWindows, evaluate_pair
 from leadline_verdict.reasons import format_percent
 from leadline_verdict.requirements import RequirementSet
@@ -24,7 +24,7 @@ _UNSEEN_OUTAGE_WINDOWS = (15, 30, 60, 240)
 _LIMIT_SCALES = (Fraction(9, 10), Fraction(1), Fraction(11, 10))
 
 #: WITHIN becomes WITHIN_PROVISIONAL where something is open.
-FinalizeClass = Callable[[MeasuredVerdict], Word]
+FinalizeClass = Callable[[MeasuredVerdict], VerdictClass]
 
 
 def build_sensitivity_section(
@@ -33,19 +33,19 @@ def build_sensitivity_section(
     rule: VerdictRule,
     measured_verdict: MeasuredVerdict,
     finalize: FinalizeClass,
-) -> list[SensitivityAnswer]:
+) -> list[SensitivityRow]:
     """The rows, those that were chosen among them."""
     return list(_iter_rows(pair, requirements, rule, measured_verdict, finalize)) if requirements.criteria else []
 
 
 def _iter_rows(
     pair: PairWindows, asked: RequirementSet, rule: VerdictRule, found: MeasuredVerdict, settle: FinalizeClass
-) -> Iterator[SensitivityAnswer]:
-    def row(what: str, value: str, criteria: Sequence[Criterion], changed: VerdictRule) -> SensitivityAnswer:
+) -> Iterator[SensitivityRow]:
+    def row(what: str, value: str, criteria: Sequence[Criterion], changed: VerdictRule) -> SensitivityRow:
         chosen = tuple(criteria) == asked.criteria and changed == rule
         said = found if chosen else _reclassify(pair, asked, criteria, changed)
         interval = said.intervals.worst_case
-        return SensitivityAnswer(
+        return SensitivityRow(
             what=what,
             value=value,
             chosen=chosen,

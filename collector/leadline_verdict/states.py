@@ -8,12 +8,12 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from leadline.evaluation import State
+from leadline.evaluation import WindowState
 
 #: Codes in the order of severity: of several paths or criteria the largest is the worst.
 GOOD, BAD, UNAVAILABLE, UNKNOWN = range(4)
 #: The state of each code.
-STATES_BY_CODE = (State.GOOD, State.BAD, State.UNAVAILABLE, State.UNKNOWN)
+STATES_BY_CODE = (WindowState.GOOD, WindowState.BAD, WindowState.UNAVAILABLE, WindowState.UNKNOWN)
 
 #: One code a minute, the first for the start of a period.
 StateArray: TypeAlias = NDArray[np.uint8]

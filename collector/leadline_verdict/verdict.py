@@ -15,7 +15,7 @@ from leadline_verdict import reasons, sections
 from leadline_verdict.compliance_share import IntervalMethod as IntervalRule
 from leadline_verdict.counterfactuals import find_counterfactuals
 from leadline_verdict.decision import MeasuredVerdict, VerdictRule, classify_period
-from leadline_verdict.document import PairVerdict, Reason, SegmentAnswer, Word
+from leadline_verdict.document import PairVerdict, Reason, SegmentSection, VerdictClass
 from leadline_verdict.hour_of_week import (
     VISITS_NEEDED,
     VISITS_NEEDED_PROVISIONAL,
@@ -104,10 +104,10 @@ def _collect_inputs(
 
 
 #: What windows can say, so that what the last route says can stand in its place.
-_MEASURED_CLASSES = {Word.BEYOND, Word.MARGINAL, Word.WITHIN, Word.WITHIN_PROVISIONAL}
+_MEASURED_CLASSES = {VerdictClass.BEYOND, VerdictClass.MARGINAL, VerdictClass.WITHIN, VerdictClass.WITHIN_PROVISIONAL}
 
 
-def _apply_last_segment(whole: Word, facts: VerdictInputs, segments: Sequence[SegmentAnswer]) -> Word:
+def _apply_last_segment(whole: VerdictClass, facts: VerdictInputs, segments: Sequence[SegmentSection]) -> VerdictClass:
     """Where routes disagree the last one decides, if it lasted long enough to say anything (method.md §4.4)."""
     if (
         whole not in _MEASURED_CLASSES
@@ -115,29 +115,29 @@ def _apply_last_segment(whole: Word, facts: VerdictInputs, segments: Sequence[Se
         or segments[-1].verdict is None
     ):
         return whole
-    last = Word(segments[-1].verdict)
+    last = VerdictClass(segments[-1].verdict)
     days = (segments[-1].end_s - segments[-1].start_s) // 86_400
-    if last is Word.WITHIN and (days < CAMPAIGN_DAYS or any(iter_provisos(facts))):
-        return Word.WITHIN_PROVISIONAL
+    if last is VerdictClass.WITHIN and (days < CAMPAIGN_DAYS or any(iter_provisos(facts))):
+        return VerdictClass.WITHIN_PROVISIONAL
     return last
 
 
-def _iter_segment_reasons(whole: Word, segments: Sequence[SegmentAnswer]) -> Iterator[Reason]:
+def _iter_segment_reasons(whole: VerdictClass, segments: Sequence[SegmentSection]) -> Iterator[Reason]:
     words = list(sections.iter_segment_classes(segments))
     if len(set(words)) > 1:
         yield reasons.segments_disagree(words, whole, is_last_decisive=segments[-1].verdict is not None)
 
 
-def _finalize_class(facts: VerdictInputs, found: MeasuredVerdict) -> Word:
+def _finalize_class(facts: VerdictInputs, found: MeasuredVerdict) -> VerdictClass:
     """The word of other windows, with what is open for this pair open as well."""
-    if found.verdict_class is Word.WITHIN and any(iter_provisos(replace(facts, measured_verdict=found))):
-        return Word.WITHIN_PROVISIONAL
+    if found.verdict_class is VerdictClass.WITHIN and any(iter_provisos(replace(facts, measured_verdict=found))):
+        return VerdictClass.WITHIN_PROVISIONAL
     return found.verdict_class
 
 
-def _iter_labels(word: Word, found: MeasuredVerdict) -> Iterator[str]:
+def _iter_labels(word: VerdictClass, found: MeasuredVerdict) -> Iterator[str]:
     """What managers grasp at once, of a path that is beyond."""
-    if word is not Word.BEYOND or found.intervals.best_case is None:
+    if word is not VerdictClass.BEYOND or found.intervals.best_case is None:
         return
     if found.intervals.best_case.share == 0:
         yield "never"
@@ -145,8 +145,8 @@ def _iter_labels(word: Word, found: MeasuredVerdict) -> Iterator[str]:
         yield "outside_more_than_half"
 
 
-def _rate_confidence(word: Word, found: MeasuredVerdict) -> str | None:
-    if word not in {Word.BEYOND, Word.MARGINAL, Word.WITHIN, Word.WITHIN_PROVISIONAL}:
+def _rate_confidence(word: VerdictClass, found: MeasuredVerdict) -> str | None:
+    if word not in {VerdictClass.BEYOND, VerdictClass.MARGINAL, VerdictClass.WITHIN, VerdictClass.WITHIN_PROVISIONAL}:
         return None
     interval = found.intervals.worst_case
     if (

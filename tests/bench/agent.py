@@ -216,7 +216,7 @@ def _measure_path(path: str, base_us: int, jitter_us: float) -> SampleSize:
         sealed_at_us=1_795_327_269_123_456, monotonic_us=123_456_789_012, boottime_us=123_456_789_012,
         boot_id="0a8e2d2a-6c62-4bb1-a43f-1c57f1b5dd1b", clock_offset_us=-1_234, clock_offset_error_us=456,
         clock=wire.ClockState(synchronised=True, offset_us=12, max_error_us=16_000, estimated_error_us=345),
-        series=[wire.to_series(f"site{nth:02}-a1", f"192.0.2.{nth}", window) for nth, window in enumerate(windows)],
+        series=[wire.to_target_window(f"site{nth:02}-a1", f"192.0.2.{nth}", window) for nth, window in enumerate(windows)],
     )  # fmt: skip
     size, samples = len(pack_batch(batch)), GOAL_TARGETS * 60
     return SampleSize(path=path, on_the_wire=size / samples, in_the_spool=(size + HEADER_BYTES) / samples)

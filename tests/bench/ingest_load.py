@@ -91,9 +91,9 @@ def _select_other_targets(agents: Sequence[str], agent: str, count: int) -> list
 
 def encode_leadline_body(post: IngestPost, pool: Sequence[Window]) -> bytes:
     """The batch an agent would send."""
-    template = [wire.to_series(target, "192.0.2.1", window) for target, window in _iter_windows(post, pool)]
+    template = [wire.to_target_window(target, "192.0.2.1", window) for target, window in _iter_windows(post, pool)]
     series = [
-        wire.Series(
+        wire.TargetWindow(
             target=one.target,
             address=one.address,
             start_s=post.start_s,

@@ -108,7 +108,7 @@ def _build_hour(rng: np.random.Generator, number: int) -> PathHour:
     for place, name in enumerate(COLUMNS):
         block[0, place] = values[name]
     series = [
-        wire.Series(
+        wire.TargetWindow(
             target="x", address="192.0.2.1", start_s=60 * minute, interval_ms=1_000, rtt_us=row,
             error_us=wire.Bound(5, int(values["error_p99_us"][minute])),
         )

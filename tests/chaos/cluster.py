@@ -248,7 +248,7 @@ def build_mesh(agents: Sequence[str]) -> str:
 def enrol_chaos_agent(collector: ChaosCollector, site: str, proxy: Proxy, state_dir: Path) -> None:
     """Enrol the agent of a site, who will know the collector by its proxy."""
     answer = collector.send_admin_request("POST", "/api/v1/tokens", codec.encode(control.TokenRequest(site=site)))
-    token = codec.decode(answer, control.TokenAnswer).token
+    token = codec.decode(answer, control.TokenResponse).token
     found = enrol_agent(collector.url, token, None)
     state_dir.mkdir()
     credential = Credential(

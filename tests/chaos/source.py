@@ -51,7 +51,9 @@ def _build_miss(slot: int, which: int) -> Miss:
 def build_windows_message(agent: str, plan: PlanMessage, start_s: int) -> WindowsMessage:
     """That minute of all targets of the plan."""
     series = [
-        wire.to_series(one.name, one.address or "192.0.2.1", generate_window(agent, one.name, start_s, one.interval_ms))
+        wire.to_target_window(
+            one.name, one.address or "192.0.2.1", generate_window(agent, one.name, start_s, one.interval_ms)
+        )
         for one in plan.targets
     ]
     return WindowsMessage(plan.mesh_version, series)

@@ -19,7 +19,7 @@ from leadline_collector.rollup.worker import run_compaction
 from leadline_collector.time_range import TimeRange
 from leadline_verdict import csv_exchange
 from leadline_verdict.decision import VerdictRule
-from leadline_verdict.document import PairVerdict, VerdictDocument, Word
+from leadline_verdict.document import PairVerdict, VerdictClass, VerdictDocument
 from leadline_verdict.report import ReportParams, build_report
 from leadline_verdict.requirements import NO_OVERRIDES, build_requirements
 from tests.support.clock import FakeClock
@@ -149,9 +149,9 @@ def assert_claim_is_true(one: PairVerdict) -> None:
     target = evaluation.TARGET_SHARE_DEFAULT
     observed = one.shares.observed
     assert observed is not None
-    if one.verdict in {Word.WITHIN, Word.WITHIN_PROVISIONAL}:
+    if one.verdict in {VerdictClass.WITHIN, VerdictClass.WITHIN_PROVISIONAL}:
         assert observed > target
-    if one.verdict is Word.BEYOND:
+    if one.verdict is VerdictClass.BEYOND:
         assert observed < target
-    if one.verdict in {Word.IMPOSSIBLE, Word.IMPOSSIBLE_ON_GLASS_FIBRE}:
+    if one.verdict in {VerdictClass.IMPOSSIBLE, VerdictClass.IMPOSSIBLE_ON_GLASS_FIBRE}:
         assert observed == 0

@@ -19,7 +19,7 @@ import msgspec
 import pytest
 import urllib3
 
-from leadline.evaluation import State
+from leadline.evaluation import WindowState
 from leadline.model import WINDOW_S, us_ceil
 from leadline.statistics import compute_stats
 from tests.network.wan import TrueRtt, Wan, compute_true_rtts
@@ -187,12 +187,12 @@ def compute_true_p95s_us(truths: Sequence[TrueRtt], source: str, destination: st
     return [p95 for p95 in p95s if p95 is not None]
 
 
-def derive_true_states(p95s_us: Sequence[int], limit_us: int) -> set[State]:
+def derive_true_states(p95s_us: Sequence[int], limit_us: int) -> set[WindowState]:
     """What may be said of a limit: both, where the truth lies so close to it that the measurement's error decides."""
     states = set()
     for p95_us in p95s_us:
-        states.add(State.GOOD if p95_us <= limit_us else State.BAD)
-        states.add(State.GOOD if p95_us + MEASURED_ABOVE_US <= limit_us else State.BAD)
+        states.add(WindowState.GOOD if p95_us <= limit_us else WindowState.BAD)
+        states.add(WindowState.GOOD if p95_us + MEASURED_ABOVE_US <= limit_us else WindowState.BAD)
     return states
 
 

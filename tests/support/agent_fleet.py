@@ -119,7 +119,7 @@ class FleetAgent:
         self._sealer = BatchBuilder(self._agent, self._spool, clock)
         for minute in range(backlog):
             window = build_window(first_s + MINUTE_S * minute, 1_000, dict.fromkeys(range(60), 5_000 + number), [])
-            self._sealer.build(WindowsMessage(1, [wire.to_series(HOST, "192.0.2.2", window)]))
+            self._sealer.build(WindowsMessage(1, [wire.to_target_window(HOST, "192.0.2.2", window)]))
         assert isinstance(self._spool.commit(), CommitSuccess)
 
     def deliver_backlog(self, url: str, start: threading.Barrier, stop: threading.Event) -> DeliveryResult:

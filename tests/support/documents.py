@@ -79,7 +79,7 @@ def build_batch(
         mesh_version=mesh_version,
         sealed_at_us=sealed_at_s * 1_000_000,
         monotonic_us=1,
-        series=[wire.to_series(target, "192.0.2.3", window) for target, window in windows],
+        series=[wire.to_target_window(target, "192.0.2.3", window) for target, window in windows],
     )
 
 

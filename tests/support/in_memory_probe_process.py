@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from leadline.clock import make_rng
+from leadline.model import ProbeSettings
 from leadline.wire import batch as wire
 from leadline_agent.probe.__main__ import ProberLoop
 from leadline_agent.probe.ipc import PlanMessage, TargetMessage, WindowsMessage, read_message, write_message
@@ -40,7 +41,7 @@ class ScriptedClock(FakeClock):
 
 
 def build_target(name: str = "zrh-a1", address: str | None = "192.0.2.1", dscp: int = 0) -> TargetMessage:
-    return TargetMessage(name, address, None, 1_000, 2_000, 56, dscp, False)
+    return TargetMessage(name, address, None, ProbeSettings(dscp=dscp))
 
 
 def run_process(
@@ -73,6 +74,6 @@ def run_process(
     return frames
 
 
-def decode_windows(frames: list[WindowsMessage], start_s: int = START_S) -> list[tuple[int, int, wire.Series]]:
+def decode_windows(frames: list[WindowsMessage], start_s: int = START_S) -> list[tuple[int, int, wire.TargetWindow]]:
     """(minute, mesh version, window), minutes counted from the start."""
     return [((one.start_s - start_s) // 60, frame.mesh_version, one) for frame in frames for one in frame.windows]

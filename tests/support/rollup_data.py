@@ -119,6 +119,6 @@ def make_random_windows(rng: random.Random, first_s: int, end_s: int, share: flo
     return [make_random_window(rng, t) for t in range(first_s, end_s, 60) if rng.random() < share]
 
 
-def encode_series(window: Window) -> wire.Series:
+def encode_series(window: Window) -> wire.TargetWindow:
     """As it travels."""
-    return wire.to_series("ams1", "192.0.2.3", window)
+    return wire.to_target_window("ams1", "192.0.2.3", window)

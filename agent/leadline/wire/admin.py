@@ -34,7 +34,7 @@ class TokenEntry(AdminDocument, frozen=True):
     revoked_at_s: UInt63 | None = None
 
 
-class TokensAnswer(AdminDocument, frozen=True):
+class TokenList(AdminDocument, frozen=True):
     """Enrolment tokens, newest first."""
 
     tokens: list[TokenEntry]
@@ -73,13 +73,13 @@ class AgentEntry(AdminDocument, frozen=True):
     signing_keys: list[SigningKeyEntry] = []
 
 
-class AgentsAnswer(AdminDocument, frozen=True):
+class AgentList(AdminDocument, frozen=True):
     """Every agent of any version of the mesh, by name."""
 
     agents: list[AgentEntry]
 
 
-class RevokedAnswer(AdminDocument, frozen=True):
+class RevocationResult(AdminDocument, frozen=True):
     """What a revocation ended."""
 
     #: Tokens or keys that nobody had revoked before.
@@ -98,7 +98,7 @@ class AuditEntry(AdminDocument, frozen=True):
     detail: dict[str, Any]
 
 
-class AuditAnswer(AdminDocument, frozen=True):
+class AuditPage(AdminDocument, frozen=True):
     """A page of the audit, newest first."""
 
     entries: list[AuditEntry]

@@ -83,7 +83,7 @@ class Bound(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     p99_us: RttUs
 
 
-class Series(StrictDocument, frozen=True):
+class TargetWindow(StrictDocument, frozen=True):
     """One window of one target."""
 
     target: Name
@@ -149,7 +149,7 @@ class Batch(StrictDocument, frozen=True):
     #: Wall clock and monotonic clock of the agent at the moment of sealing.
     sealed_at_us: TimeUs
     monotonic_us: UInt63
-    series: Annotated[list[Series], Meta(max_length=SERIES_MAX)]
+    series: Annotated[list[TargetWindow], Meta(max_length=SERIES_MAX)]
     #: CLOCK_BOOTTIME at the moment of sealing; with ``boot_id`` it orders batches whatever the wall clock did.
     boottime_us: UInt63 | None = None
     #: /proc/sys/kernel/random/boot_id.
@@ -215,7 +215,7 @@ def _check_duplicate_windows(batch: Batch) -> None:
         times.add(one.start_s)
 
 
-def _check_series(one: Series) -> None:
+def _check_series(one: TargetWindow) -> None:
     """ValueError where ``window`` would raise it; what the types above have checked is not checked again."""
     if not (_is_bound_ordered(one.error_us) and (_has_consistent_misses(one) if one.misses else _has_all_rtts(one))):
         to_window(one)
@@ -225,7 +225,7 @@ def _is_bound_ordered(bound: Bound | None) -> bool:
     return bound is None or bound.p50_us <= bound.p99_us
 
 
-def _has_all_rtts(one: Series) -> bool:
+def _has_all_rtts(one: TargetWindow) -> bool:
     """True if every slot has an RTT, which is nearly always: told by sum(), which fails on None, at C speed."""
     if len(one.rtt_us) != WINDOW_S * 1_000 // one.interval_ms:
         return False
@@ -236,7 +236,7 @@ def _has_all_rtts(one: Series) -> bool:
     return True
 
 
-def _has_consistent_misses(one: Series) -> bool:
+def _has_consistent_misses(one: TargetWindow) -> bool:
     if len(one.rtt_us) != WINDOW_S * 1_000 // one.interval_ms:
         return False
     if any(miss.detail is None and miss.failure in FAILURES_WITH_DETAIL for miss in one.misses):
@@ -268,7 +268,7 @@ def _newer_version_error(data: bytes) -> WireVersionError | None:
     return WireVersionError("v", f"version {v} is newer than {WIRE_VERSION}, the newest that is understood here")
 
 
-def to_window(series: Series) -> Window:
+def to_window(series: TargetWindow) -> Window:
     """The window a series carries; ValueError where it is none."""
     bound = series.error_us
     return Window(
@@ -281,10 +281,10 @@ def to_window(series: Series) -> Window:
     )
 
 
-def to_series(target: str, address: str, window: Window) -> Series:
+def to_target_window(target: str, address: str, window: Window) -> TargetWindow:
     """A window as it travels."""
     bound = window.error_bound
-    return Series(
+    return TargetWindow(
         target=target,
         address=address,
         start_s=window.start_s,
@@ -296,7 +296,7 @@ def to_series(target: str, address: str, window: Window) -> Series:
     )
 
 
-def iter_windows(batch: Batch) -> Iterator[tuple[Series, Window]]:
+def iter_windows(batch: Batch) -> Iterator[tuple[TargetWindow, Window]]:
     """The windows of a decoded batch, each beside the series it came in."""
     for one in batch.series:
         yield one, to_window(one)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, fields
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -14,10 +15,11 @@ TARGETS_MAX = 10_000
 #: An Ed25519 public key, and a signature (``signature``).
 PublicKeyHex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 SignatureHex = Annotated[str, Meta(pattern=r"^[0-9a-f]{128}\Z")]
+_PROBE_SETTINGS = tuple(field.name for field in fields(ProbeSettings))
 
 
 class PlanTarget(Struct, frozen=True, kw_only=True):
-    """One target of an agent's plan."""
+    """One target of an agent's plan; its keys beside name, site and address are the fields of ProbeSettings."""
 
     name: Name
     site: Name
@@ -28,16 +30,19 @@ class PlanTarget(Struct, frozen=True, kw_only=True):
     dscp: int
     dont_fragment: bool
 
+    @classmethod
+    def from_target(cls, target: Target) -> PlanTarget:
+        """Return the wire form of a target."""
+        return cls(name=target.name, site=target.site, address=target.address, **asdict(target.settings))
+
+    @property
+    def settings(self) -> ProbeSettings:
+        """Probe settings; ValueError if one is out of range."""
+        return ProbeSettings(**{name: getattr(self, name) for name in _PROBE_SETTINGS})
+
     def to_target(self) -> Target:
-        """The noun; ValueError where a value is out of range."""
-        settings = ProbeSettings(
-            interval_ms=self.interval_ms,
-            timeout_ms=self.timeout_ms,
-            payload_bytes=self.payload_bytes,
-            dscp=self.dscp,
-            dont_fragment=self.dont_fragment,
-        )
-        return Target(name=self.name, site=self.site, address=self.address, settings=settings)
+        """Return the target of the model; raise ValueError if a value is out of range."""
+        return Target(name=self.name, site=self.site, address=self.address, settings=self.settings)
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -61,7 +66,7 @@ class EnrolRequest(StrictDocument, frozen=True, omit_defaults=True):
     signing_key: PublicKeyHex | None = None
 
 
-class RotateRequest(StrictDocument, frozen=True, omit_defaults=True):
+class KeyRotationRequest(StrictDocument, frozen=True, omit_defaults=True):
     """Asks for a new key; the body may be left out where nothing is said in it."""
 
     #: A new signing key beside the one before, which is good until the new one was used.
@@ -70,7 +75,7 @@ class RotateRequest(StrictDocument, frozen=True, omit_defaults=True):
     endorsement: SignatureHex | None = None
 
 
-class EnrolAnswer(Struct, frozen=True, kw_only=True):
+class EnrolResponse(Struct, frozen=True, kw_only=True):
     """The agent's identity. The key is shown this once; the collector keeps its SHA-256."""
 
     agent: Name
@@ -91,7 +96,7 @@ class TokenRequest(StrictDocument, frozen=True):
     ttl_s: Annotated[int, Meta(ge=60, le=30 * 86_400)] = 86_400
 
 
-class TokenAnswer(Struct, frozen=True, kw_only=True):
+class TokenResponse(Struct, frozen=True, kw_only=True):
     """A one-time enrolment token, shown this once."""
 
     token: str
@@ -99,7 +104,7 @@ class TokenAnswer(Struct, frozen=True, kw_only=True):
     expires_at_s: UInt63
 
 
-class MeshAnswer(Struct, frozen=True, kw_only=True):
+class MeshResponse(Struct, frozen=True, kw_only=True):
     """What became of a mesh file."""
 
     version: UInt63

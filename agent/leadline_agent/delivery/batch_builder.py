@@ -72,11 +72,11 @@ class BatchBuilder:
         if told:
             self._spool.mark_delivered(told)
 
-    def _build_batch(self, mesh_version: int, series: Sequence[wire.Series]) -> None:
+    def _build_batch(self, mesh_version: int, series: Sequence[wire.TargetWindow]) -> None:
         told = tuple(self._spool.list_undelivered_losses()[: wire.GAPS_MAX])
         self._append_batch(series, told, mesh_version=mesh_version, **self._read_clock_fields())
 
-    def _rebuild_batch(self, batch: wire.Batch, series: Sequence[wire.Series]) -> None:
+    def _rebuild_batch(self, batch: wire.Batch, series: Sequence[wire.TargetWindow]) -> None:
         """With the anchors of the moment at which the windows were sealed."""
         kept = {name: getattr(batch, name) for name in _CLOCK_FIELDS}
         self._append_batch(series, (), mesh_version=batch.mesh_version, **kept)
@@ -93,7 +93,7 @@ class BatchBuilder:
             "clock_offset_error_us": offset.error_us if offset else None,
         }
 
-    def _append_batch(self, series: Sequence[wire.Series], told: tuple[LossRecord, ...], **members: Any) -> None:
+    def _append_batch(self, series: Sequence[wire.TargetWindow], told: tuple[LossRecord, ...], **members: Any) -> None:
         name = self._spool.reserve_id()
         batch = wire.Batch(
             v=wire.WIRE_VERSION,

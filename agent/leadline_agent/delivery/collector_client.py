@@ -164,7 +164,7 @@ def _describe_problem(status: int, data: bytes) -> str:
 
 def enrol_agent(
     url: str, token: str, agent: str | None, ca_file: str | None = None, signing_key: str | None = None
-) -> control.EnrolAnswer:
+) -> control.EnrolResponse:
     """Exchange a one-time token for the agent's key; ConfigError or UnavailableError says why not.
 
     ``signing_key`` is the public half, in hex, of what the agent will sign with.
@@ -181,4 +181,4 @@ def enrol_agent(
         raise UnavailableError(f"no answer from {url}: {error}; is the collector running there?") from error
     if answer.status != 200:
         raise UnavailableError(f"{url} did not enrol this agent: {_describe_problem(answer.status, answer.data)}")
-    return codec.decode(answer.data, control.EnrolAnswer)
+    return codec.decode(answer.data, control.EnrolResponse)

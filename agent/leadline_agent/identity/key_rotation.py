@@ -36,7 +36,7 @@ def _rotate_credential(state: StateDirectory, credential: Credential, seed: str 
     answer = _request(credential, url, "POST", "/api/v1/rotate", _encode_request(credential, public))
     if answer.status != 200:
         raise UnavailableError(f"{url} gave no new key: {_describe_problem(answer)}")
-    given = codec.decode(answer.data, control.EnrolAnswer)
+    given = codec.decode(answer.data, control.EnrolResponse)
     is_registered = public is not None and given.signing_key == public.hex()
     renewed = msgspec.structs.replace(
         credential,
@@ -57,7 +57,7 @@ def _encode_request(credential: Credential, public: bytes | None) -> bytes:
         return b""
     before: Signer | None = None if credential.signing_key is None else load_signer(credential.signing_key)
     endorsement = None if before is None else before.endorse(credential.agent, public).hex()
-    return codec.encode(control.RotateRequest(signing_key=public.hex(), endorsement=endorsement))
+    return codec.encode(control.KeyRotationRequest(signing_key=public.hex(), endorsement=endorsement))
 
 
 def _confirm_new_key(renewed: Credential, url: str) -> str | None:

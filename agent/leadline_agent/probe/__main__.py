@@ -24,7 +24,7 @@ from typing import IO
 from leadline.clock import Clock, SystemClock, make_rng
 from leadline.errors import LeadlineError
 from leadline.model import WINDOW_S, ProbeSettings, Window
-from leadline.wire.batch import Series, to_series
+from leadline.wire.batch import TargetWindow, to_target_window
 from leadline_agent.probe import icmp
 from leadline_agent.probe.engine import Prober
 from leadline_agent.probe.in_flight import LATE_WAIT_MS
@@ -199,10 +199,12 @@ class ProberLoop:
         self._plans = [plan for plan in self._plans if plan.start_s >= in_force.start_s]
 
     def _write_windows(self, sealed: list[tuple[ProbeTarget, Window]], plans: list[_ActivePlan]) -> None:
-        by_version: dict[int, list[Series]] = {}
+        by_version: dict[int, list[TargetWindow]] = {}
         for aim, window in sealed:
             version = _find_active_plan(plans, window.start_s).mesh_version
-            by_version.setdefault(version, []).append(to_series(aim.name, aim.address or UNRESOLVED_ADDRESS, window))
+            by_version.setdefault(version, []).append(
+                to_target_window(aim.name, aim.address or UNRESOLVED_ADDRESS, window)
+            )
         for version, windows in by_version.items():
             write_message(self._output, WindowsMessage(version, windows, self._prober.counters, self._targets_refused))
 
@@ -218,14 +220,7 @@ def _log(text: str) -> None:
 
 
 def _build_target(target: TargetMessage) -> ProbeTarget:
-    settings = ProbeSettings(
-        interval_ms=target.interval_ms,
-        timeout_ms=target.timeout_ms,
-        payload_bytes=target.payload_bytes,
-        dscp=target.dscp,
-        dont_fragment=target.dont_fragment,
-    )
-    return ProbeTarget(name=target.name, address=target.address, settings=settings, source=target.source)
+    return ProbeTarget(name=target.name, address=target.address, settings=target.settings, source=target.source)
 
 
 def _build_loopback_target(name: str) -> ProbeTarget:

@@ -11,7 +11,8 @@ from typing import IO, TypeVar
 import msgspec
 from msgspec import Struct, field
 
-from leadline.wire.batch import Series
+from leadline.model import ProbeSettings
+from leadline.wire.batch import TargetWindow
 from leadline_agent.probe.counters import ProberCounters
 
 _LENGTH = struct.Struct(">I")
@@ -27,11 +28,7 @@ class TargetMessage(Struct, frozen=True, array_like=True):
     name: str
     address: str | None
     source: str | None
-    interval_ms: int
-    timeout_ms: int
-    payload_bytes: int
-    dscp: int
-    dont_fragment: bool
+    settings: ProbeSettings
 
 
 class PlanMessage(Struct, frozen=True, array_like=True):
@@ -45,7 +42,7 @@ class WindowsMessage(Struct, frozen=True, array_like=True):
     """Whole windows, all measured under one version of the mesh, and how the prober fares."""
 
     mesh_version: int
-    windows: list[Series]
+    windows: list[TargetWindow]
     counters: ProberCounters = field(default_factory=ProberCounters)
     #: Targets of the plan that policy left out.
     targets_refused: int = 0

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from leadline import __version__, evaluation, propagation
-from leadline.evaluation import Criterion, State, WindowEvaluation
+from leadline.evaluation import Criterion, WindowEvaluation, WindowState
 from leadline.limits.catalogue import Catalogue, Limit, Profile
 from leadline.model import WINDOW_S, ErrorBound, Failure, ProbeSettings, Site, us_ceil
 from leadline.propagation import Feasibility, Plausibility, PropagationDelay
@@ -336,22 +336,22 @@ def _evaluate_measurement(
     verdict = _decide_verdict(readings)
     if verdict is CheckVerdict.NOT_MEASURED:
         return verdict, f"less than 80 % of the probes could be sent ({why_not})"
-    state = State.UNAVAILABLE if verdict is CheckVerdict.UNAVAILABLE else State.BAD
+    state = WindowState.UNAVAILABLE if verdict is CheckVerdict.UNAVAILABLE else WindowState.BAD
     hit = [window for window, reading in zip(windows, readings, strict=True) if reading.worst_case is state]
     return verdict, _describe_reason(verdict, criterion, hit, windows)
 
 
 def _decide_verdict(readings: Sequence[WindowEvaluation]) -> CheckVerdict:
     optimistic = {reading.best_case for reading in readings}
-    if optimistic == {State.UNKNOWN}:
+    if optimistic == {WindowState.UNKNOWN}:
         return CheckVerdict.NOT_MEASURED
-    if State.BAD in optimistic:
+    if WindowState.BAD in optimistic:
         return CheckVerdict.BEYOND
-    if State.UNAVAILABLE in optimistic:
+    if WindowState.UNAVAILABLE in optimistic:
         return CheckVerdict.UNAVAILABLE
     return (
         CheckVerdict.MARGINAL
-        if State.BAD in {reading.worst_case for reading in readings}
+        if WindowState.BAD in {reading.worst_case for reading in readings}
         else CheckVerdict.WITHIN_SO_FAR
     )
 

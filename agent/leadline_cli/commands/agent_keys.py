@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from leadline.wire import codec
-from leadline.wire.admin import AgentEntry, AgentsAnswer, RevokedAnswer
+from leadline.wire.admin import AgentEntry, AgentList, RevocationResult
 from leadline.wire.signing import derive_key_id
 from leadline_cli import api_client
 
@@ -83,7 +83,7 @@ def print_signing_key(credential: Credential) -> None:
 
 def run_list(args: argparse.Namespace) -> int:
     """Print one line an agent."""
-    answer = api_client.send_admin_request(args, "GET", "/api/v1/agents", b"", AgentsAnswer)
+    answer = api_client.send_admin_request(args, "GET", "/api/v1/agents", b"", AgentList)
     if args.json:
         print(codec.encode(answer).decode())
         return 0
@@ -104,7 +104,7 @@ def _format_agent(entry: AgentEntry) -> str:
 def run_revoke(args: argparse.Namespace) -> int:
     """Revoke, and say how many keys that ended."""
     path = f"/api/v1/agents/{quote(args.agent, safe='')}/keys"
-    answer = api_client.send_admin_request(args, "DELETE", path, b"", RevokedAnswer)
+    answer = api_client.send_admin_request(args, "DELETE", path, b"", RevocationResult)
     print(f"{answer.revoked} keys of agent {args.agent} revoked; its next request is refused")
     return 0
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from leadline.wire import codec
-from leadline.wire.admin import AuditAnswer
+from leadline.wire.admin import AuditPage
 from leadline_cli import api_client
 from leadline_cli.commands import (
     collector_grant_reader,
@@ -150,7 +150,7 @@ def run_restore(args: argparse.Namespace) -> int:
 def run_audit(args: argparse.Namespace) -> int:
     """Print one line an entry."""
     before = "" if args.before is None else f"&before={args.before}"
-    answer = api_client.send_admin_request(args, "GET", f"/api/v1/audit?limit={args.limit}{before}", b"", AuditAnswer)
+    answer = api_client.send_admin_request(args, "GET", f"/api/v1/audit?limit={args.limit}{before}", b"", AuditPage)
     if args.json:
         print(codec.encode(answer).decode())
         return 0

@@ -42,18 +42,18 @@ def run_apply(args: argparse.Namespace) -> int:
     except ConfigError as error:
         raise ConfigError(f"{args.file}: {error.key}", error.problem) from error
     if args.dry_run:
-        answer = control.MeshAnswer(
+        answer = control.MeshResponse(
             version=0, changed=False, sites=len(mesh.sites), agents=len(mesh.agents), pairs=len(mesh.pairs)
         )
         _print_summary(args, mesh, answer, f"{args.file} is right")
         return 0
-    answer = api_client.send_admin_request(args, "PUT", "/api/v1/mesh", text.encode(), control.MeshAnswer)
+    answer = api_client.send_admin_request(args, "PUT", "/api/v1/mesh", text.encode(), control.MeshResponse)
     said = f"mesh version {answer.version} is in force" if answer.changed else f"no change: version {answer.version}"
     _print_summary(args, mesh, answer, said)
     return 0
 
 
-def _print_summary(args: argparse.Namespace, mesh: Mesh, answer: control.MeshAnswer, said: str) -> None:
+def _print_summary(args: argparse.Namespace, mesh: Mesh, answer: control.MeshResponse, said: str) -> None:
     if args.json:
         print(codec.encode(answer).decode())
     else:

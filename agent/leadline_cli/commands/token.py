@@ -9,7 +9,7 @@ from urllib.parse import quote
 from leadline.durations import parse_duration_ms
 from leadline.errors import ConfigError
 from leadline.wire import codec, control
-from leadline.wire.admin import RevokedAnswer, TokenEntry, TokensAnswer
+from leadline.wire.admin import RevocationResult, TokenEntry, TokenList
 from leadline_cli import api_client
 from leadline_cli.commands.agent_keys import format_time
 
@@ -55,7 +55,7 @@ def run_create(args: argparse.Namespace) -> int:
     except ValueError as error:
         raise ConfigError("--ttl", str(error)) from error
     body = codec.encode(control.TokenRequest(site=args.site, ttl_s=ttl_s))
-    answer = api_client.send_admin_request(args, "POST", "/api/v1/tokens", body, control.TokenAnswer)
+    answer = api_client.send_admin_request(args, "POST", "/api/v1/tokens", body, control.TokenResponse)
     if args.json:
         print(codec.encode(answer).decode())
     else:
@@ -66,7 +66,7 @@ def run_create(args: argparse.Namespace) -> int:
 
 def run_list(args: argparse.Namespace) -> int:
     """Print one line a token."""
-    answer = api_client.send_admin_request(args, "GET", "/api/v1/tokens", b"", TokensAnswer)
+    answer = api_client.send_admin_request(args, "GET", "/api/v1/tokens", b"", TokenList)
     if args.json:
         print(codec.encode(answer).decode())
         return 0
@@ -85,6 +85,6 @@ def _format_state(entry: TokenEntry) -> str:
 
 def run_revoke(args: argparse.Namespace) -> int:
     """Revoke one token."""
-    api_client.send_admin_request(args, "DELETE", f"/api/v1/tokens/{quote(args.id, safe='')}", b"", RevokedAnswer)
+    api_client.send_admin_request(args, "DELETE", f"/api/v1/tokens/{quote(args.id, safe='')}", b"", RevocationResult)
     print(f"token {args.id} revoked")
     return 0

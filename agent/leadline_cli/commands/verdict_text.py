@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from leadline_verdict.document import (
-        AskedProfile,
         PairVerdict,
-        PhysicsAnswer,
-        RequirementAnswer,
-        RoundTrips,
-        SharesAnswer,
+        ProfileSection,
+        PropagationSection,
+        RequirementSection,
+        RttSection,
+        SharesSection,
         SitesVerdict,
         VerdictDocument,
     )
@@ -42,7 +42,7 @@ def format_report(document: VerdictDocument) -> str:
     return "\n\n".join(blocks)
 
 
-def _format_profile(profile: AskedProfile) -> str:
+def _format_profile(profile: ProfileSection) -> str:
     lines = [f"{profile.title} [{profile.id}]"]
     if profile.note:
         lines += _wrap(f"note: {profile.note}", "  ")
@@ -51,7 +51,7 @@ def _format_profile(profile: AskedProfile) -> str:
     return "\n".join(lines)
 
 
-def _format_requirement(item: RequirementAnswer) -> str:
+def _format_requirement(item: RequirementSection) -> str:
     origin = {"overridden": f", overridden (the catalogue has {item.was})", "user": ", your own"}.get(item.origin, "")
     how = item.rule or item.reason or {"loss": "by the loss of the period", "declared": "declared"}.get(item.how, "")
     if item.how == "declared":
@@ -92,7 +92,7 @@ def _format_pair(pair: PairVerdict) -> str:
     return "\n".join(lines)
 
 
-def _format_share_lines(shares: SharesAnswer, coverage: float) -> Iterator[str]:
+def _format_share_lines(shares: SharesSection, coverage: float) -> Iterator[str]:
     counts = shares.pessimistic.states
     known = counts.good + counts.bad + counts.unavailable
     observed = (
@@ -112,7 +112,7 @@ def _format_share_lines(shares: SharesAnswer, coverage: float) -> Iterator[str]:
         yield f"  needed   {shares.days_needed} further days without a bad minute for the target"
 
 
-def _format_rtt_lines(rtt: RoundTrips) -> Iterator[str]:
+def _format_rtt_lines(rtt: RttSection) -> Iterator[str]:
     figures = (
         ("min", rtt.min_us), ("p50", rtt.p95_p50_us), ("p95", rtt.p95_p95_us), ("p99", rtt.p95_p99_us),
         ("max", rtt.p95_max_us),
@@ -124,7 +124,7 @@ def _format_rtt_lines(rtt: RoundTrips) -> Iterator[str]:
         yield f"  error    the agents' own delay was at most {_format_ms(rtt.error_max_us)}"
 
 
-def _format_propagation(light: PhysicsAnswer) -> str:
+def _format_propagation(light: PropagationSection) -> str:
     inflation = "" if light.inflation is None else f"; measured {light.inflation:.2f} times the floor on glass"
     return (
         f"{light.distance_km:.0f} km, floor {light.floor_glass_us / 1_000:.3f} ms on glass, "

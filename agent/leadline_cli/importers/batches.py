@@ -42,11 +42,13 @@ def derive_epoch(import_file: ImportFile, target: str, address: str) -> str:
 def build_batches(import_file: ImportFile, source: str, target: str, address: str) -> Iterator[bytes]:
     """The bodies, oldest windows first."""
     name = derive_epoch(import_file, target, address)
-    for seq, series in enumerate(_group_series([wire.to_series(target, address, one) for one in import_file.windows])):
+    for seq, series in enumerate(
+        _group_series([wire.to_target_window(target, address, one) for one in import_file.windows])
+    ):
         yield codec.encode(_build_batch(source, name, seq, series))
 
 
-def _build_batch(source: str, name: str, seq: int, series: Sequence[wire.Series]) -> wire.Batch:
+def _build_batch(source: str, name: str, seq: int, series: Sequence[wire.TargetWindow]) -> wire.Batch:
     return wire.Batch(
         v=WIRE_VERSION,
         agent=source,
@@ -59,8 +61,8 @@ def _build_batch(source: str, name: str, seq: int, series: Sequence[wire.Series]
     )
 
 
-def _group_series(series: Sequence[wire.Series]) -> Iterator[list[wire.Series]]:
-    portion: list[wire.Series] = []
+def _group_series(series: Sequence[wire.TargetWindow]) -> Iterator[list[wire.TargetWindow]]:
+    portion: list[wire.TargetWindow] = []
     size = ENVELOPE_BYTES
     for one in series:
         more = len(codec.encode(one)) + 1

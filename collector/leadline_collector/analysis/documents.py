@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
-from leadline.evaluation import State
+from leadline.evaluation import WindowState
 
 
 class ResponseDocument(Struct, frozen=True, kw_only=True):
     """An object of an answer."""
 
 
-class SourceAnswer(ResponseDocument, frozen=True, kw_only=True):
+class LimitSourceResponse(ResponseDocument, frozen=True, kw_only=True):
     """Where a number was published."""
 
     title: str
@@ -22,7 +22,7 @@ class SourceAnswer(ResponseDocument, frozen=True, kw_only=True):
     published: str | None
 
 
-class LimitAnswer(ResponseDocument, frozen=True, kw_only=True):
+class LimitResponse(ResponseDocument, frozen=True, kw_only=True):
     """One limit of a profile, and how windows are judged by it or why not."""
 
     id: str
@@ -43,29 +43,29 @@ class LimitAnswer(ResponseDocument, frozen=True, kw_only=True):
     confidence: str
     #: Where the source's text was read.
     read_in: str
-    source: SourceAnswer
+    source: LimitSourceResponse
 
 
-class ProfileAnswer(ResponseDocument, frozen=True, kw_only=True):
+class ProfileResponse(ResponseDocument, frozen=True, kw_only=True):
     """A named set of limits that a feature needs, all of which must hold."""
 
     id: str
     title: str
     note: str | None
-    limits: list[LimitAnswer]
+    limits: list[LimitResponse]
     #: Limits the operator has to vouch for, because a ping cannot show them.
-    declared: list[LimitAnswer]
+    declared: list[LimitResponse]
 
 
-class ProfilesAnswer(ResponseDocument, frozen=True, kw_only=True):
+class ProfileListResponse(ResponseDocument, frozen=True, kw_only=True):
     """The profiles of the catalogue."""
 
     #: SHA-256 of the catalogue's data file.
     catalogue: str
-    profiles: list[ProfileAnswer]
+    profiles: list[ProfileResponse]
 
 
-class TallyAnswer(ResponseDocument, frozen=True, kw_only=True):
+class StateCountsResponse(ResponseDocument, frozen=True, kw_only=True):
     """How many windows of a period were in which state."""
 
     good: int
@@ -78,7 +78,7 @@ class TallyAnswer(ResponseDocument, frozen=True, kw_only=True):
     coverage_ratio: float | None
 
 
-class RttAnswer(ResponseDocument, frozen=True, kw_only=True):
+class RttResponse(ResponseDocument, frozen=True, kw_only=True):
     """Round trips in microseconds; null where nothing came back."""
 
     #: The shortest in the period.
@@ -88,7 +88,7 @@ class RttAnswer(ResponseDocument, frozen=True, kw_only=True):
     p95: int | None
 
 
-class PairAnswer(ResponseDocument, frozen=True, kw_only=True):
+class MatrixPairResponse(ResponseDocument, frozen=True, kw_only=True):
     """A directed pair of sites in a period."""
 
     source: str
@@ -101,24 +101,24 @@ class PairAnswer(ResponseDocument, frozen=True, kw_only=True):
     #: Some of it was imported: no agent measured it.
     imported: bool
     #: State of the latest window as measured; unknown if that is older than three minutes before the period's end.
-    state: State
+    state: WindowState
     #: Start of the latest window of the period; null if there is none.
     state_at: int | None
     state_at_iso: str | None
     windows_expected: int
     #: Every window as measured, the worst of its paths.
-    pessimistic: TallyAnswer
+    pessimistic: StateCountsResponse
     #: Every window with the measurement's own error taken off, the best of its paths.
-    optimistic: TallyAnswer
-    rtt_us: RttAnswer
+    optimistic: StateCountsResponse
+    rtt_us: RttResponse
     #: Paths with windows in the period.
     paths: int
 
 
-class MatrixAnswer(ResponseDocument, frozen=True, kw_only=True):
+class MatrixResponse(ResponseDocument, frozen=True, kw_only=True):
     """Every pair of the mesh in force, judged by one profile over one period."""
 
-    profile: ProfileAnswer
+    profile: ProfileResponse
     #: Why nothing can be judged by this profile; null if something can.
     reason: str | None
     #: First second of the period.
@@ -130,16 +130,16 @@ class MatrixAnswer(ResponseDocument, frozen=True, kw_only=True):
     mesh_version: int
     simulated: bool
     imported: bool
-    pairs: list[PairAnswer]
+    pairs: list[MatrixPairResponse]
 
 
-class PathWindowAnswer(ResponseDocument, frozen=True, kw_only=True):
+class PathWindowResponse(ResponseDocument, frozen=True, kw_only=True):
     """One path in one window. Times in microseconds; null where undefined."""
 
     agent: str
     target: str
     #: By the profile asked for; null without one.
-    state: State | None
+    state: WindowState | None
     simulated: bool
     #: True if ``agent`` is no agent: the window came out of a file (docs/import.md).
     imported: bool
@@ -169,17 +169,17 @@ class PathWindowAnswer(ResponseDocument, frozen=True, kw_only=True):
     seq: int | None
 
 
-class WindowAnswer(ResponseDocument, frozen=True, kw_only=True):
+class PairWindowResponse(ResponseDocument, frozen=True, kw_only=True):
     """One minute of a pair."""
 
     t: int
     at: str
     #: As measured, the worst of the paths that know; null without a profile.
-    state: State | None
-    paths: list[PathWindowAnswer]
+    state: WindowState | None
+    paths: list[PathWindowResponse]
 
 
-class WindowsAnswer(ResponseDocument, frozen=True, kw_only=True):
+class PairWindowsResponse(ResponseDocument, frozen=True, kw_only=True):
     """Windows of a directed pair, oldest first; minutes without a window are left out: they are unknown."""
 
     source: str
@@ -191,6 +191,6 @@ class WindowsAnswer(ResponseDocument, frozen=True, kw_only=True):
     end_iso: str = field(name="to_iso")
     simulated: bool
     imported: bool
-    windows: list[WindowAnswer]
+    windows: list[PairWindowResponse]
     #: Where to go on if ``limit`` cut the answer; null if it is complete.
     next_from: int | None

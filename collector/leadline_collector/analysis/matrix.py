@@ -8,11 +8,11 @@ import msgspec
 
 from leadline import evaluation
 from leadline.clock import format_iso8601
-from leadline.evaluation import State, WindowStateCounts
+from leadline.evaluation import WindowState, WindowStateCounts
 from leadline.limits.catalogue import load_catalogue
 from leadline.mesh.model import Mesh, PairSettings
 from leadline.model import WINDOW_S, Pair
-from leadline_collector.analysis.documents import MatrixAnswer, PairAnswer, RttAnswer, TallyAnswer
+from leadline_collector.analysis.documents import MatrixPairResponse, MatrixResponse, RttResponse, StateCountsResponse
 from leadline_collector.analysis.profiles import build_profile
 from leadline_collector.db.transactions import ReadTransaction, Store
 from leadline_collector.errors import InvalidRequestError
@@ -26,7 +26,7 @@ from leadline_collector.time_range import TimeRange
 RECENT_WINDOWS = 3
 
 
-def build_matrix(store: Store, profile_id: str, period: TimeRange, group: str | None = None) -> MatrixAnswer:
+def build_matrix(store: Store, profile_id: str, period: TimeRange, group: str | None = None) -> MatrixResponse:
     """The answer; ConfigError for an unknown profile, 422 for an unknown group. Without a mesh there are no pairs."""
     known = load_catalogue()
     profile = known.get_profile(profile_id)
@@ -34,7 +34,7 @@ def build_matrix(store: Store, profile_id: str, period: TimeRange, group: str | 
     with store.read() as reader:
         version, mesh = mesh_service.load_active_mesh(reader) or (0, None)
         pairs = [] if mesh is None else list(_build_pairs(reader, mesh, profile_id, period, group))
-    return MatrixAnswer(
+    return MatrixResponse(
         profile=build_profile(known, profile),
         reason=judged.reason,
         start_s=period.start_s,
@@ -50,7 +50,7 @@ def build_matrix(store: Store, profile_id: str, period: TimeRange, group: str | 
 
 def _build_pairs(
     reader: ReadTransaction, mesh: Mesh, profile_id: str, period: TimeRange, group: str | None
-) -> Iterator[PairAnswer]:
+) -> Iterator[MatrixPairResponse]:
     if group is not None and group not in mesh.groups:
         raise InvalidRequestError(f"group: {group!r} is none of {', '.join(mesh.groups)}", path="group")
     asked = {pair: settings for pair, settings in mesh.pairs.items() if group is None or group in settings.groups}
@@ -68,31 +68,31 @@ def _build_pairs(
         )
 
 
-def _build_pair(pair: Pair, settings: PairSettings, counts: PairCounts, period: TimeRange) -> PairAnswer:
+def _build_pair(pair: Pair, settings: PairSettings, counts: PairCounts, period: TimeRange) -> MatrixPairResponse:
     is_recent = counts.latest_t is not None and counts.latest_t >= period.end_s - RECENT_WINDOWS * WINDOW_S
     pessimistic, optimistic = counts.counts.reshape(2, -1).tolist()
-    return PairAnswer(
+    return MatrixPairResponse(
         source=pair.source,
         destination=pair.destination,
         groups=list(settings.groups),
         profiles=list(settings.profiles),
         simulated=counts.simulated,
         imported=False,
-        state=counts.latest_state if is_recent else State.UNKNOWN,
+        state=counts.latest_state if is_recent else WindowState.UNKNOWN,
         state_at=counts.latest_t,
         state_at_iso=None if counts.latest_t is None else format_iso8601(counts.latest_t),
         windows_expected=period.window_count,
         pessimistic=_build_tally(*pessimistic, windows=period.window_count),
         optimistic=_build_tally(*optimistic, windows=period.window_count),
-        rtt_us=RttAnswer(min=counts.min_us, p50=counts.latest_p50_us, p95=counts.latest_p95_us),
+        rtt_us=RttResponse(min=counts.min_us, p50=counts.latest_p50_us, p95=counts.latest_p95_us),
         paths=len(counts.paths),
     )
 
 
-def _build_tally(good: int, bad: int, unavailable: int, *, windows: int) -> TallyAnswer:
+def _build_tally(good: int, bad: int, unavailable: int, *, windows: int) -> StateCountsResponse:
     # A minute without a row is a minute nobody knows.
     tally = WindowStateCounts(good=good, bad=bad, unavailable=unavailable, unknown=windows - good - bad - unavailable)
-    return TallyAnswer(
+    return StateCountsResponse(
         good=tally.good,
         bad=tally.bad,
         unavailable=tally.unavailable,

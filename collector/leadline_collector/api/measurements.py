@@ -16,16 +16,16 @@ from leadline.clock import format_iso8601
 from leadline.model import NAME_LENGTH_MAX, Pair
 from leadline.wire import batch as wire
 from leadline.wire import control
-from leadline_collector.analysis.documents import MatrixAnswer, ProfilesAnswer, WindowsAnswer
+from leadline_collector.analysis.documents import MatrixResponse, PairWindowsResponse, ProfileListResponse
 from leadline_collector.analysis.matrix import build_matrix
 from leadline_collector.analysis.pair_windows import LIMIT_DEFAULT, LIMIT_MAX, load_pair_windows
 from leadline_collector.analysis.profiles import list_profiles
 from leadline_collector.errors import NotFoundError
 from leadline_collector.gaps import service as gap_service
-from leadline_collector.gaps.documents import GapsAnswer
+from leadline_collector.gaps.documents import GapListResponse
 from leadline_collector.http import request_body, roles
 from leadline_collector.http.app_state import AppStateDep
-from leadline_collector.http.documents import MeshText
+from leadline_collector.http.documents import MeshFileResponse
 from leadline_collector.http.openapi import StructResponse, json_request_body, json_responses, toml_request_body
 from leadline_collector.ingest.imports import ImportOrigin
 from leadline_collector.mesh import service as mesh_service
@@ -105,7 +105,7 @@ async def import_batch(
 @router.put(
     "/api/v1/mesh",
     dependencies=[Admin],
-    responses=json_responses(control.MeshAnswer, 400, 401, 413, 422, 503),
+    responses=json_responses(control.MeshResponse, 400, 401, 413, 422, 503),
     openapi_extra=toml_request_body(),
 )
 def put_mesh(app_state: AppStateDep, body: RequestBody) -> Response:
@@ -113,23 +113,23 @@ def put_mesh(app_state: AppStateDep, body: RequestBody) -> Response:
     return StructResponse(mesh_service.apply_mesh(app_state.store, app_state.clock, body))
 
 
-@router.get("/api/v1/mesh", dependencies=[Viewer], responses=json_responses(MeshText, 401, 404, 503))
+@router.get("/api/v1/mesh", dependencies=[Viewer], responses=json_responses(MeshFileResponse, 401, 404, 503))
 def get_mesh(app_state: AppStateDep) -> Response:
     """The mesh file in force."""
     mesh = mesh_service.load_active_mesh_file(app_state.store)
     at_s = mesh.applied_at_s
     return StructResponse(
-        MeshText(version=mesh.version, applied_at=at_s, applied_at_iso=format_iso8601(at_s), text=mesh.text)
+        MeshFileResponse(version=mesh.version, applied_at=at_s, applied_at_iso=format_iso8601(at_s), text=mesh.text)
     )
 
 
-@router.get("/api/v1/profiles", dependencies=[Viewer], responses=json_responses(ProfilesAnswer, 401))
+@router.get("/api/v1/profiles", dependencies=[Viewer], responses=json_responses(ProfileListResponse, 401))
 def get_profiles() -> Response:
     """The profiles of the catalogue with their limits and sources."""
     return StructResponse(list_profiles())
 
 
-@router.get("/api/v1/matrix", dependencies=[Viewer], responses=json_responses(MatrixAnswer, 401, 422, 503))
+@router.get("/api/v1/matrix", dependencies=[Viewer], responses=json_responses(MatrixResponse, 401, 422, 503))
 def get_matrix(
     app_state: AppStateDep,
     profile: Annotated[str, Query(description=PROFILE_DESCRIPTION)],
@@ -145,7 +145,7 @@ def get_matrix(
 @router.get(
     "/api/v1/pairs/{source}/{destination}/windows",
     dependencies=[Viewer],
-    responses=json_responses(WindowsAnswer, 401, 404, 422, 503),
+    responses=json_responses(PairWindowsResponse, 401, 404, 422, 503),
 )
 def get_windows(
     app_state: AppStateDep,
@@ -167,7 +167,7 @@ def get_windows(
 @router.get(
     "/api/v1/agents/{agent}/gaps",
     dependencies=[Viewer],
-    responses=json_responses(GapsAnswer, 401, 404, 422, 503),
+    responses=json_responses(GapListResponse, 401, 404, 422, 503),
 )
 def get_gaps(
     app_state: AppStateDep,

@@ -11,7 +11,7 @@ from pathlib import Path
 from leadline.clock import Clock
 from leadline.errors import ConfigError
 from leadline.wire import control
-from leadline.wire.admin import RevokedAnswer
+from leadline.wire.admin import RevocationResult
 from leadline_collector.auth import key_store, signatures
 from leadline_collector.auth.failure_limit import FailureRateLimiter
 from leadline_collector.auth.secrets import SecretKind, generate_secret, get_secret_id, hash_secret
@@ -39,7 +39,7 @@ ALL_CLIENTS = ""
 AUDITED_REFUSALS_MAX = 120
 
 
-def create_token(store: Store, clock: Clock, request: control.TokenRequest) -> control.TokenAnswer:
+def create_token(store: Store, clock: Clock, request: control.TokenRequest) -> control.TokenResponse:
     """A token with which one agent of a site can enrol; 422 for a site no mesh has."""
     token = generate_secret(SecretKind.TOKEN)
     now_s = clock.wall_ns() // NS_PER_S
@@ -53,10 +53,10 @@ def create_token(store: Store, clock: Clock, request: control.TokenRequest) -> c
             raise InvalidRequestError(f"site: no mesh has a site {request.site!r}; apply the mesh first", path="site")
         audit_log.add_event(writer.connection, act)
     log.info("token created", extra={"site": request.site} | detail)
-    return control.TokenAnswer(token=token, site=request.site, expires_at_s=expires_at_s)
+    return control.TokenResponse(token=token, site=request.site, expires_at_s=expires_at_s)
 
 
-def revoke_token(store: Store, clock: Clock, token_id: str) -> RevokedAnswer:
+def revoke_token(store: Store, clock: Clock, token_id: str) -> RevocationResult:
     """End a token that nobody used yet; 404 if there is none of this id that is still good."""
     now_s = clock.wall_ns() // NS_PER_S
     with store.write() as writer:
@@ -68,7 +68,7 @@ def revoke_token(store: Store, clock: Clock, token_id: str) -> RevokedAnswer:
             AuditEvent(at_s=now_s, actor=audit_log.ACTOR_ADMIN, action=AuditAction.TOKEN_REVOKED, subject=token_id),
         )
     log.warning("token revoked", extra={"token": token_id})
-    return RevokedAnswer(revoked=revoked)
+    return RevocationResult(revoked=revoked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ class Enrolment:
     #: Refused enrolments of all peers together that the audit log records, so strangers cannot fill the disk.
     refusal_limit: FailureRateLimiter
 
-    def enrol(self, request: control.EnrolRequest, peer: str) -> control.EnrolAnswer:
+    def enrol(self, request: control.EnrolRequest, peer: str) -> control.EnrolResponse:
         """Return a key for an agent; the token is used up unless the request is refused.
 
         TooManyAttemptsError for a peer that failed too often.
@@ -123,7 +123,7 @@ class Enrolment:
 
 def _redeem_token(
     store: Store, request: control.EnrolRequest, client_address: str, now_s: int, ttl_s: int | None
-) -> control.EnrolAnswer:
+) -> control.EnrolResponse:
     key = generate_secret(SecretKind.AGENT_KEY)
     expires_at_s = None if ttl_s is None else now_s + ttl_s
     token = hash_secret(request.token)
@@ -148,7 +148,7 @@ def _redeem_token(
                 at_s=now_s, actor=f"agent {name}", action=AuditAction.AGENT_ENROLLED, subject=name, detail=detail
             ),
         )
-    return control.EnrolAnswer(
+    return control.EnrolResponse(
         agent=name,
         site=site,
         key=key,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from leadline.clock import Clock
 from leadline.wire import control
-from leadline.wire.admin import RevokedAnswer
+from leadline.wire.admin import RevocationResult
 from leadline_collector.auth import key_store, signatures, signing_key_store
 from leadline_collector.auth.failure_limit import FailureRateLimiter
 from leadline_collector.auth.secrets import SecretKind, generate_secret, get_secret_id, hash_secret
@@ -38,7 +38,7 @@ class KeyRotation:
     #: Limits how many refused signatures of one agent the audit log records.
     refusal_limit: FailureRateLimiter
 
-    def rotate(self, agent: NamedId, sha256: bytes, request: control.RotateRequest) -> control.EnrolAnswer:
+    def rotate(self, agent: NamedId, sha256: bytes, request: control.KeyRotationRequest) -> control.EnrolResponse:
         """Return a new key for the agent whose request key has this digest; register its new signing key, if any."""
         now_s = self.clock.wall_ns() // NS_PER_S
         try:
@@ -49,8 +49,8 @@ class KeyRotation:
 
 
 def _store_rotation(
-    store: Store, agent: NamedId, key_sha256: bytes, request: control.RotateRequest, now_s: int, ttl_s: int | None
-) -> control.EnrolAnswer:
+    store: Store, agent: NamedId, key_sha256: bytes, request: control.KeyRotationRequest, now_s: int, ttl_s: int | None
+) -> control.EnrolResponse:
     key = generate_secret(SecretKind.AGENT_KEY)
     expires_at_s = None if ttl_s is None else now_s + ttl_s
     detail = {"key": get_secret_id(hash_secret(key)), "replaces": get_secret_id(key_sha256)}
@@ -60,7 +60,7 @@ def _store_rotation(
         key_store.add_key(writer.connection, agent.id, hash_secret(key), now_s, expires_at_s, key_sha256)
         audit_log.add_event(writer.connection, _build_agent_event(agent, now_s, AuditAction.KEY_ROTATED, detail))
     log.info("key rotated", extra={"agent": agent.name} | detail)
-    return control.EnrolAnswer(
+    return control.EnrolResponse(
         agent=agent.name,
         site=agent.site,
         key=key,
@@ -80,7 +80,7 @@ def confirm_first_use(store: Store, clock: Clock, agent: NamedId, key_sha256: by
             audit_log.add_event(writer.connection, _build_agent_event(agent, now_s, AuditAction.KEY_REPLACED, detail))
 
 
-def revoke_agent_keys(store: Store, clock: Clock, name: str) -> RevokedAnswer:
+def revoke_agent_keys(store: Store, clock: Clock, name: str) -> RevocationResult:
     """End every key of an agent, those it signs with too; 404 for a name that never was one."""
     now_s = clock.wall_ns() // NS_PER_S
     with store.write() as writer:
@@ -97,7 +97,7 @@ def revoke_agent_keys(store: Store, clock: Clock, name: str) -> RevokedAnswer:
             ),
         )
     log.warning("keys revoked", extra={"agent": name, "keys": revoked, "signing_keys": signing})
-    return RevokedAnswer(revoked=revoked)
+    return RevocationResult(revoked=revoked)
 
 
 def _build_agent_event(agent: NamedId, now_s: int, event: AuditAction, detail: dict[str, str]) -> AuditEvent:

@@ -56,7 +56,7 @@ def is_valid_signature(public_key: bytes, signature: bytes, message: bytes) -> b
 
 
 def register_rotated_key(
-    writer: WriteTransaction, agent_id: int, name: str, request: control.RotateRequest, now_s: int
+    writer: WriteTransaction, agent_id: int, name: str, request: control.KeyRotationRequest, now_s: int
 ) -> None:
     """Add the signing key that a rotation brings; SignatureError if the key before does not vouch for it."""
     if request.signing_key is None:

@@ -16,9 +16,9 @@ from starlette.responses import Response
 from leadline import __version__
 from leadline.wire import admin, codec, control
 from leadline.wire import batch as wire
-from leadline_collector.analysis.documents import MatrixAnswer, ProfilesAnswer, WindowsAnswer
-from leadline_collector.gaps.documents import GapsAnswer
-from leadline_collector.http.documents import HealthAnswer, MeshText
+from leadline_collector.analysis.documents import MatrixResponse, PairWindowsResponse, ProfileListResponse
+from leadline_collector.gaps.documents import GapListResponse
+from leadline_collector.http.documents import HealthResponse, MeshFileResponse
 from leadline_collector.http.problems import MEDIA_TYPE
 from leadline_verdict.document import VerdictDocument
 
@@ -26,9 +26,9 @@ _REF_TEMPLATE = "#/components/schemas/{name}"
 
 #: Every document that goes over the API.
 DOCUMENT_TYPES: tuple[type[Struct], ...] = (
-    wire.Batch, wire.Ack, control.Plan, control.EnrolRequest, control.EnrolAnswer, control.RotateRequest, control.TokenRequest,
-    control.TokenAnswer, control.MeshAnswer, MatrixAnswer, WindowsAnswer, GapsAnswer, ProfilesAnswer, HealthAnswer, MeshText,
-    admin.TokensAnswer, admin.AgentsAnswer, admin.RevokedAnswer, admin.AuditAnswer, VerdictDocument,
+    wire.Batch, wire.Ack, control.Plan, control.EnrolRequest, control.EnrolResponse, control.KeyRotationRequest, control.TokenRequest,
+    control.TokenResponse, control.MeshResponse, MatrixResponse, PairWindowsResponse, GapListResponse, ProfileListResponse, HealthResponse, MeshFileResponse,
+    admin.TokenList, admin.AgentList, admin.RevocationResult, admin.AuditPage, VerdictDocument,
 )  # fmt: skip
 
 _PROBLEM_SCHEMA = {

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from leadline.model import Failure
-from leadline.wire.batch import Series
+from leadline.wire.batch import TargetWindow
 from leadline_collector.db.tables import FAILURE_COLUMNS
 from leadline_collector.db.transactions import ReadTransaction, Store
 from leadline_collector.mesh import service as mesh_service
@@ -62,7 +62,7 @@ class WindowCounts(NamedTuple):
     buckets: Sequence[tuple[int, int]]
 
 
-def count_window(series: Series, row: WindowRow, edges_us: Sequence[int]) -> WindowCounts:
+def count_window(series: TargetWindow, row: WindowRow, edges_us: Sequence[int]) -> WindowCounts:
     """Count a window; ``row`` is its ``windows.series_row``. 2 µs where all replies are in one bucket, as most are."""
     sent, received, least_us, most_us = _get_summary(row)
     lost = _ZERO_LOSSES if sent == received else _get_losses(row)
@@ -73,7 +73,7 @@ def count_window(series: Series, row: WindowRow, edges_us: Sequence[int]) -> Win
     return WindowCounts(series.target, sent, lost, sum(filter(None, series.rtt_us)), buckets)
 
 
-def _count_buckets(series: Series, edges_us: Sequence[int], first: int, last: int) -> Sequence[tuple[int, int]]:
+def _count_buckets(series: TargetWindow, edges_us: Sequence[int], first: int, last: int) -> Sequence[tuple[int, int]]:
     """Where the least reply is in one bucket and the largest in another."""
     ordered = sorted([rtt for rtt in series.rtt_us if rtt is not None])
     ends = [0, *(bisect_right(ordered, edge_us) for edge_us in edges_us[first:last]), len(ordered)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from sqlalchemy import Connection, func, select
 
-from leadline.evaluation import State
+from leadline.evaluation import WindowState
 from leadline_collector.db.tables import site, tally_hour
 from leadline_collector.db.transactions import ReadTransaction
 from leadline_collector.live import store as live_store
@@ -87,7 +87,7 @@ def _build_state_metrics(rows: _NamedRows) -> Iterator[Metric]:
         labels=_PROFILE_LABELS,
     )
     for (pair, profile), row in rows.by_pair_profile.items():
-        for one in State:
+        for one in WindowState:
             state.add_metric([*pair, profile, one.value], row.state == one)
         since.add_metric([*pair, profile], row.since)
     yield from (state, since)

@@ -48,7 +48,7 @@ def load_active_mesh_file(store: Store) -> StoredMesh:
     return stored
 
 
-def apply_mesh(store: Store, clock: Clock, body: bytes) -> control.MeshAnswer:
+def apply_mesh(store: Store, clock: Clock, body: bytes) -> control.MeshResponse:
     """Put a mesh file in force as a new version, unless it is the one in force to the byte."""
     try:
         text = body.decode()
@@ -79,7 +79,7 @@ def apply_mesh(store: Store, clock: Clock, body: bytes) -> control.MeshAnswer:
                 ),
             )
     counts = {"sites": len(mesh.sites), "agents": len(mesh.agents), "pairs": len(mesh.pairs)}
-    return control.MeshAnswer(version=version, changed=changed, **counts)
+    return control.MeshResponse(version=version, changed=changed, **counts)
 
 
 def _register_names(writer: WriteTransaction, mesh: Mesh) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Select, Table, and_, case, func, or_, select
 
-from leadline.evaluation import Criterion, State
+from leadline.evaluation import Criterion, WindowState
 from leadline.model import WINDOW_S
 from leadline_collector.db.fetch_arrays import fetch_int_rows
 from leadline_collector.db.tables import COUNT_COLUMNS, agent, rollup_hour, site, tally_day, tally_hour, target
@@ -59,7 +59,7 @@ class PairCounts:
     latest_p50_us: int | None = None
     latest_p95_us: int | None = None
     #: As measured, which is the pessimistic reading.
-    latest_state: State = State.UNKNOWN
+    latest_state: WindowState = WindowState.UNKNOWN
     #: Paths with a window in the period.
     paths: set[tuple[int, int]] = field(default_factory=set)
 

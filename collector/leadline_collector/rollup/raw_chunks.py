@@ -128,8 +128,8 @@ def _merge_versions(
     )
 
 
-def _to_wire_series(stored: _StoredSeries) -> wire.Series:
-    return wire.Series(
+def _to_wire_series(stored: _StoredSeries) -> wire.TargetWindow:
+    return wire.TargetWindow(
         target=stored.target,
         address=_UNKNOWN_ADDRESS,
         start_s=stored.start_s,
@@ -142,7 +142,7 @@ def _to_wire_series(stored: _StoredSeries) -> wire.Series:
 
 
 def _to_stored_series(target: str, window: Window) -> _StoredSeries:
-    series = wire.to_series(target, _UNKNOWN_ADDRESS, window)
+    series = wire.to_target_window(target, _UNKNOWN_ADDRESS, window)
     return _StoredSeries(
         target=target,
         start_s=series.start_s,

@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 from leadline.evaluation import (
     EvaluationPlan,
-    State,
     WindowEvaluation,
+    WindowState,
     WindowStatistic,
     combine_paths,
     evaluate_profile,
@@ -63,7 +63,7 @@ class RowEvaluator:
             found = self._pair_cache[judgements] = combine_paths(judgements)
         return found
 
-    def get_state(self, paths: Sequence[RowValues]) -> State:
+    def get_state(self, paths: Sequence[RowValues]) -> WindowState:
         """The state of a window of a pair as measured."""
         return self.evaluate_paths(paths).worst_case
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from leadline.model import ErrorBound, Failure
 from leadline.statistics import WindowStats, compute_rtt_stats
-from leadline.wire.batch import MissEntry, Series
+from leadline.wire.batch import MissEntry, TargetWindow
 from leadline_collector.db.tables import FAILURE_COLUMNS, window_stat
 from leadline_collector.journal.store import BatchKey
 
@@ -57,7 +57,7 @@ def build_window_row(
     )
 
 
-def build_series_row(series: Series) -> WindowRow:
+def build_series_row(series: TargetWindow) -> WindowRow:
     """The columns ``t`` to ``error_p99_us`` of a series: what ``window_row`` says of its window, without making one.
 
     This is what ingest spends its time on; a window without misses, the usual one, costs no more than its figures.

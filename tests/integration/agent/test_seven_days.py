@@ -53,7 +53,7 @@ def seal(bench: Bench, number: int) -> BatchId:
     """Spool the batch of these minutes, durably."""
     start_s = START_S + 60 * MINUTES * number
     series = [
-        wire.Series(
+        wire.TargetWindow(
             target=f"t{target}", address="192.0.2.1", start_s=start_s + 60 * minute, interval_ms=10_000, rtt_us=RTTS_US
         )
         for minute in range(MINUTES)

@@ -186,7 +186,9 @@ def test_lost_signing_keys_lock_nobody_out(client: Client, state: StateDirectory
     """However often the answer to a rotation gets lost, the key the agent has is good, used before or not."""
     for _ in range(3):
         lost = load_signer(generate_seed()).public_key
-        request = control.RotateRequest(signing_key=lost.hex(), endorsement=key_of(state).endorse("fra1", lost).hex())
+        request = control.KeyRotationRequest(
+            signing_key=lost.hex(), endorsement=key_of(state).endorse("fra1", lost).hex()
+        )
         assert client.send("POST", "/api/v1/rotate", codec.encode(request), state.load_credential().key).status == 200
 
     assert send(client, state, 1) == [200]
@@ -202,7 +204,7 @@ def test_the_bearer_key_alone_changes_no_signing_key(client: Client, state: Stat
         "other agent": key_of(state).endorse("fra2", mine.public_key),
     }
     endorsement = by[forged]
-    request = control.RotateRequest(
+    request = control.KeyRotationRequest(
         signing_key=mine.public_key.hex(), endorsement=None if endorsement is None else endorsement.hex()
     )
 
@@ -241,7 +243,7 @@ def test_only_the_administrator_ends_signing(
 
 def test_a_key_that_was_retired_does_not_come_back(client: Client, state: StateDirectory) -> None:
     """Whoever finds an old one cannot register it again."""
-    request = control.RotateRequest(
+    request = control.KeyRotationRequest(
         signing_key=key_of(state).public_key.hex(),
         endorsement=key_of(state).endorse("fra1", key_of(state).public_key).hex(),
     )

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select, text, update
 
 from leadline import evaluation
-from leadline.evaluation import State
+from leadline.evaluation import WindowState
 from leadline.limits.catalogue import load_catalogue
 from leadline.mesh.model import Mesh
 from leadline.mesh.parser import parse_mesh
@@ -79,7 +79,7 @@ def after(
     return row(site.store, profile)
 
 
-def states(site: RollupFixture, profile: str, end_s: int, minutes: int) -> list[tuple[State, int | None]]:
+def states(site: RollupFixture, profile: str, end_s: int, minutes: int) -> list[tuple[WindowState, int | None]]:
     """State and worst p95 of the last minutes before ``end_s`` from their rows, one by one, by ``judging``."""
     asked = RowEvaluator(
         evaluation.plan_evaluation(load_catalogue().get_required_limits(load_catalogue().get_profile(profile)))
@@ -98,20 +98,20 @@ def _at(rows: list[dict[str, Any]], t: int) -> list[dict[str, Any]]:
 
 
 def _is_known(asked: RowEvaluator, facts: tuple[int | None, ...]) -> bool:
-    return asked.get_state([facts]) is not State.UNKNOWN
+    return asked.get_state([facts]) is not WindowState.UNKNOWN
 
 
 def expected(site: RollupFixture, profile: str, t: int, day: int) -> dict[str, Any]:
     """The row as the windows of the last ``day`` minutes have it, if nothing came too late."""
     last = states(site, profile, t + 60, day)
     run = next((n for n, (state, _) in enumerate(reversed(last)) if state is not last[-1][0]), day)
-    known = [(t - 60 * n, p95) for n, (state, p95) in enumerate(reversed(last)) if state is not State.UNKNOWN]
+    known = [(t - 60 * n, p95) for n, (state, p95) in enumerate(reversed(last)) if state is not WindowState.UNKNOWN]
     recent = [state for state, _ in last[-RECENT_MINUTES:]]
     return {
         "t": t, "state": last[-1][0].value, "since": t + 60 - 60 * run,
         "known_at": known[0][0] if known else None, "p95_us": known[0][1] if known else None,
-        "good_15": recent.count(State.GOOD), "bad_15": recent.count(State.BAD),
-        "unavailable_15": recent.count(State.UNAVAILABLE),
+        "good_15": recent.count(WindowState.GOOD), "bad_15": recent.count(WindowState.BAD),
+        "unavailable_15": recent.count(WindowState.UNAVAILABLE),
     }  # fmt: skip
 
 
@@ -138,7 +138,7 @@ def test_a_row_says_what_the_windows_say(site: RollupFixture, seed: int) -> None
             found = row(site.store, profile)._asdict()
             wanted = expected(site, profile, t, n + 1)
             if wanted["since"] == NOW_S:  # nothing before: unknown since the day began, or since then
-                wanted["since"] = found["since"] if wanted["state"] == State.UNKNOWN else NOW_S
+                wanted["since"] = found["since"] if wanted["state"] == WindowState.UNKNOWN else NOW_S
             assert {name: found[name] for name in wanted} == wanted
         if n % 31 == 30:
             run_compaction(site.store, FakeClock(wall_ns=now_s(t) * NS_PER_S))

@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import delete
 
 from leadline import evaluation
-from leadline.evaluation import State
+from leadline.evaluation import WindowState
 from leadline.limits.catalogue import load_catalogue
 from leadline.model import Failure
-from leadline_collector.analysis.documents import PairAnswer, TallyAnswer
+from leadline_collector.analysis.documents import MatrixPairResponse, StateCountsResponse
 from leadline_collector.analysis.matrix import RECENT_WINDOWS, build_matrix
 from leadline_collector.db import tables
 from leadline_collector.db.transactions import ReadTransaction, Store
@@ -55,7 +55,7 @@ def direct(reader: ReadTransaction, site: RollupFixture, profile: str, period: T
         for row in rows:
             minutes[row[0]].append(row)
     if not minutes:
-        return {"paths": 0, "at": None, "state": State.UNKNOWN, "rtt": (None, None, None)} | _counts([], period)
+        return {"paths": 0, "at": None, "state": WindowState.UNKNOWN, "rtt": (None, None, None)} | _counts([], period)
     last = minutes[max(minutes)]
     readings = [asked.evaluate_paths([_facts(row) for row in rows]) for rows in minutes.values()]
     every = [row for rows in minutes.values() for row in rows]
@@ -63,7 +63,7 @@ def direct(reader: ReadTransaction, site: RollupFixture, profile: str, period: T
     return {
         "paths": paths,
         "at": max(minutes),
-        "state": asked.get_state([_facts(row) for row in last]) if is_recent else State.UNKNOWN,
+        "state": asked.get_state([_facts(row) for row in last]) if is_recent else WindowState.UNKNOWN,
         "rtt": (
             min((row[2] for row in every if row[2] is not None), default=None),
             max((row[3] for row in last if row[3] is not None), default=None),
@@ -85,11 +85,11 @@ def _counts(readings: list[evaluation.WindowEvaluation], period: TimeRange) -> d
     }
 
 
-def said(pair: PairAnswer) -> dict[str, Any]:
+def said(pair: MatrixPairResponse) -> dict[str, Any]:
     """The same of an answer."""
 
-    def counts(tally: TallyAnswer) -> Counter[str]:
-        return +Counter({state.value: getattr(tally, state.value) for state in State})
+    def counts(tally: StateCountsResponse) -> Counter[str]:
+        return +Counter({state.value: getattr(tally, state.value) for state in WindowState})
 
     return {
         "paths": pair.paths,

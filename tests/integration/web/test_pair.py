@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from leadline.evaluation import State
+from leadline.evaluation import WindowState
 from leadline_collector.db.tables import window_stat
 from leadline_collector.db.transactions import Store
 from leadline_collector.rollup.worker import run_compaction
@@ -195,7 +195,7 @@ def test_the_state_says_since_when(measured: Client) -> None:
     """The latest window began a run of good ones; the outage before it ended the run before."""
     text = page_at(measured, f"{PAIR}?from=-1h").text()
 
-    assert f"{State.GOOD} since 06:58" in text
+    assert f"{WindowState.GOOD} since 06:58" in text
 
 
 def test_the_hours_of_the_week_are_a_table_too(measured: Client) -> None:

@@ -13,7 +13,7 @@ from leadline_collector.web import formatting
 from leadline_collector.web.views.matrix import COMPACT_ABOVE_SITES, TINY_ABOVE_SITES
 from leadline_collector.web.views.verdict_labels import VERDICT_LABELS
 from leadline_collector.web.views.verdicts import CACHE_TTL_S, PAIRS_MAX
-from leadline_verdict.document import Word
+from leadline_verdict.document import VerdictClass
 from tests.integration.conftest import Client
 from tests.integration.web.test_pages import LAST_S, PROFILE, blanks, page_at, parsed
 from tests.support.clock import FakeClock
@@ -44,7 +44,7 @@ def test_the_words_are_those_of_the_api(client: Client, fra1: str) -> None:
     (table,) = page.all("table", class_="verdicts")
     for both in document["site_pairs"]:
         name = " ⇄ ".join(both["sites"])
-        assert f"{name} {VERDICT_LABELS[Word(both['verdict'])]} {' → '.join(both['decided_by'])}" in blanks(table.text)
+        assert f"{name} {VERDICT_LABELS[VerdictClass(both['verdict'])]} {' → '.join(both['decided_by'])}" in blanks(table.text)
     assert [one for one in page.elements if "data-part" in one.attributes]
 
 

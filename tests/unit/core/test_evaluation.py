@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from leadline.evaluation import (
     UNKNOWN_EVALUATION,
     Criterion,
-    State,
     UnevaluableLimit,
     WindowEvaluation,
+    WindowState,
     WindowStateCounts,
     WindowStatistic,
     combine_paths,
@@ -71,12 +71,12 @@ def window(*slots: Slot) -> WindowStats:
     )
 
 
-def window_state(stats: WindowStats, criterion: Criterion) -> State:
+def window_state(stats: WindowStats, criterion: Criterion) -> WindowState:
     """As measured, which is the pessimistic reading of anything but a difference."""
     return evaluate_window(stats, criterion).worst_case
 
 
-def profile_state(stats: WindowStats, criteria: list[Criterion]) -> State:
+def profile_state(stats: WindowStats, criteria: list[Criterion]) -> WindowState:
     return evaluate_profile(stats, criteria).worst_case
 
 
@@ -116,15 +116,17 @@ def criterion_of(limit: Limit) -> Criterion:
 
 
 class TestWindowState:
-    @pytest.mark.parametrize(("sent", "state"), [(48, State.GOOD), (47, State.UNKNOWN), (0, State.UNKNOWN)])
-    def test_coverage_needs_48_of_60(self, sent: int, state: State) -> None:
+    @pytest.mark.parametrize(
+        ("sent", "state"), [(48, WindowState.GOOD), (47, WindowState.UNKNOWN), (0, WindowState.UNKNOWN)]
+    )
+    def test_coverage_needs_48_of_60(self, sent: int, state: WindowState) -> None:
         """A window is known from 48 probes sent of 60."""
         stats = window(*repeated(sent, 4_000), *repeated(60 - sent, Failure.NOT_SENT))
 
         assert window_state(stats, AT_MOST_5_MS) is state
 
-    @pytest.mark.parametrize(("lost", "state"), [(11, State.BAD), (12, State.UNAVAILABLE)])
-    def test_unavailable_from_12_lost_of_60(self, lost: int, state: State) -> None:
+    @pytest.mark.parametrize(("lost", "state"), [(11, WindowState.BAD), (12, WindowState.UNAVAILABLE)])
+    def test_unavailable_from_12_lost_of_60(self, lost: int, state: WindowState) -> None:
         """A loss of exactly 20 % makes a window unavailable, one probe less only bad."""
         stats = window(*repeated(60 - lost, 4_000), *repeated(lost, Failure.TIMEOUT))
 
@@ -132,23 +134,23 @@ class TestWindowState:
 
     def test_no_slots_are_unknown(self) -> None:
         """A schedule without slots says nothing, least of all that the path was down."""
-        assert window_state(window(), AT_MOST_5_MS) is State.UNKNOWN
+        assert window_state(window(), AT_MOST_5_MS) is WindowState.UNKNOWN
 
     def test_unknown_comes_before_unavailable(self) -> None:
         """With too few probes sent, their loss says nothing about the path."""
         stats = window(*repeated(20, Failure.TIMEOUT), *repeated(40, Failure.NOT_SENT))
 
-        assert window_state(stats, AT_MOST_5_MS) is State.UNKNOWN
+        assert window_state(stats, AT_MOST_5_MS) is WindowState.UNKNOWN
 
-    @pytest.mark.parametrize(("slow", "state"), [(3, State.GOOD), (4, State.BAD)])
-    def test_p95_forgives_3_of_60(self, slow: int, state: State) -> None:
+    @pytest.mark.parametrize(("slow", "state"), [(3, WindowState.GOOD), (4, WindowState.BAD)])
+    def test_p95_forgives_3_of_60(self, slow: int, state: WindowState) -> None:
         """Three of sixty probes may be over the limit, the fourth may not."""
         stats = window(*repeated(60 - slow, 4_000), *repeated(slow, 5_001))
 
         assert window_state(stats, AT_MOST_5_MS) is state
 
-    @pytest.mark.parametrize(("lost", "state"), [(3, State.GOOD), (4, State.BAD)])
-    def test_lost_probes_count_as_slower_than_any_limit(self, lost: int, state: State) -> None:
+    @pytest.mark.parametrize(("lost", "state"), [(3, WindowState.GOOD), (4, WindowState.BAD)])
+    def test_lost_probes_count_as_slower_than_any_limit(self, lost: int, state: WindowState) -> None:
         """A percentile that falls on a lost probe meets no limit."""
         stats = window(*repeated(60 - lost, 4_000), *repeated(lost, Failure.TIMEOUT))
 
@@ -158,27 +160,27 @@ class TestWindowState:
         """An RTT of exactly the limit tells ``<`` from ``<=``."""
         stats = window(*repeated(60, 5_000))
 
-        assert window_state(stats, BELOW_5_MS) is State.BAD
-        assert window_state(stats, AT_MOST_5_MS) is State.GOOD
+        assert window_state(stats, BELOW_5_MS) is WindowState.BAD
+        assert window_state(stats, AT_MOST_5_MS) is WindowState.GOOD
 
     def test_an_average_is_taken_over_the_replies(self) -> None:
         """A few slow probes that p95 would not forgive are fine for an average, and lost ones do not enter it."""
         stats = window(*repeated(46, 4_000), *repeated(9, 8_000), *repeated(5, Failure.TIMEOUT))
 
-        assert window_state(stats, MEAN_AT_MOST_5_MS) is State.GOOD
-        assert window_state(stats, AT_MOST_5_MS) is State.BAD
+        assert window_state(stats, MEAN_AT_MOST_5_MS) is WindowState.GOOD
+        assert window_state(stats, AT_MOST_5_MS) is WindowState.BAD
 
     def test_an_average_does_not_hide_an_outage(self) -> None:
         """With a loss of 20 % an average limit is unavailable, however fast the rest was."""
         stats = window(*repeated(48, 1_000), *repeated(12, Failure.TIMEOUT))
 
-        assert window_state(stats, MEAN_AT_MOST_5_MS) is State.UNAVAILABLE
+        assert window_state(stats, MEAN_AT_MOST_5_MS) is WindowState.UNAVAILABLE
 
     def test_the_maximum_forgives_no_loss(self) -> None:
         """For the sensitivity row one lost probe is slower than any limit."""
         stats = window(*repeated(59, 4_000), Failure.TIMEOUT)
 
-        assert window_state(stats, replace(AT_MOST_5_MS, statistic=WindowStatistic.MAX)) is State.BAD
+        assert window_state(stats, replace(AT_MOST_5_MS, statistic=WindowStatistic.MAX)) is WindowState.BAD
 
     @given(slots, st.integers(0, 59), st.integers(1, 2_000), st.sampled_from(RTT_CRITERIA))
     def test_a_slower_reply_never_makes_a_window_good(
@@ -190,7 +192,7 @@ class TestWindowState:
 
         after = window_state(window(*slower), criterion)
 
-        assert before is State.GOOD or after is not State.GOOD
+        assert before is WindowState.GOOD or after is not WindowState.GOOD
 
     @given(slots, st.integers(0, 59), st.sampled_from(RTT_CRITERIA))
     def test_one_more_loss_never_makes_a_known_window_good(
@@ -203,7 +205,7 @@ class TestWindowState:
 
         after = window_state(window(*worse), criterion)
 
-        assert before in (State.GOOD, State.UNKNOWN) or after is not State.GOOD
+        assert before in (WindowState.GOOD, WindowState.UNKNOWN) or after is not WindowState.GOOD
 
     @given(slots, st.integers(0, 59))
     def test_losing_a_reply_never_makes_a_percentile_good(self, slots: list[Slot], place: int) -> None:
@@ -214,7 +216,7 @@ class TestWindowState:
 
         after = window_state(window(*worse), AT_MOST_5_MS)
 
-        assert before is State.GOOD or after is not State.GOOD
+        assert before is WindowState.GOOD or after is not WindowState.GOOD
 
     @given(
         slots.flatmap(lambda slots: st.tuples(st.just(slots), st.permutations(slots))), st.sampled_from(RTT_CRITERIA)
@@ -237,7 +239,7 @@ class TestReadings:
 
         judgement = evaluate_window(stats, AT_MOST_5_MS, self.ERROR)
 
-        assert judgement == WindowEvaluation(worst_case=State.BAD, best_case=State.GOOD)
+        assert judgement == WindowEvaluation(worst_case=WindowState.BAD, best_case=WindowState.GOOD)
 
     def test_one_microsecond_more_is_bad_in_both_readings(self) -> None:
         """Beyond limit and error bound together, no reading helps."""
@@ -245,7 +247,7 @@ class TestReadings:
 
         judgement = evaluate_window(stats, AT_MOST_5_MS, self.ERROR)
 
-        assert judgement == WindowEvaluation(worst_case=State.BAD, best_case=State.BAD)
+        assert judgement == WindowEvaluation(worst_case=WindowState.BAD, best_case=WindowState.BAD)
 
     def test_without_a_bound_both_readings_are_the_measured_one(self) -> None:
         """Nothing is taken off that was not measured."""
@@ -253,7 +255,7 @@ class TestReadings:
 
         judgement = evaluate_window(stats, AT_MOST_5_MS)
 
-        assert judgement == WindowEvaluation(worst_case=State.BAD, best_case=State.BAD)
+        assert judgement == WindowEvaluation(worst_case=WindowState.BAD, best_case=WindowState.BAD)
 
     def test_loss_is_a_fact_in_both_readings(self) -> None:
         """No error bound turns a lost probe into a reply."""
@@ -261,16 +263,16 @@ class TestReadings:
 
         judgement = evaluate_window(stats, AT_MOST_5_MS, ErrorBound(p50_us=0, p99_us=1_000_000))
 
-        assert judgement == WindowEvaluation(worst_case=State.BAD, best_case=State.BAD)
+        assert judgement == WindowEvaluation(worst_case=WindowState.BAD, best_case=WindowState.BAD)
 
     def test_a_difference_may_be_measured_too_small(self) -> None:
         """The own error may sit in the minimum, so delay variation is uncertain both ways."""
         stats = window(*repeated(50, 1_000), *repeated(10, 3_950))
         variation = replace(AT_MOST_5_MS, statistic=WindowStatistic.PDV, limit_us=3_000)
 
-        assert window_state(stats, variation) is State.GOOD
+        assert window_state(stats, variation) is WindowState.GOOD
         assert evaluate_window(stats, variation, self.ERROR) == WindowEvaluation(
-            worst_case=State.BAD, best_case=State.GOOD
+            worst_case=WindowState.BAD, best_case=WindowState.GOOD
         )
 
     @given(
@@ -286,12 +288,12 @@ class TestReadings:
 
         judgement = evaluate_window(window(*slots), criterion, bound)
 
-        assert judgement.worst_case is not State.GOOD or judgement.best_case is State.GOOD
+        assert judgement.worst_case is not WindowState.GOOD or judgement.best_case is WindowState.GOOD
 
     def test_a_window_is_not_known_in_one_reading_only(self) -> None:
         """A judgement that is half unknown cannot be made."""
         with pytest.raises(ValueError, match="in both readings or in none"):
-            WindowEvaluation(worst_case=State.UNKNOWN, best_case=State.GOOD)
+            WindowEvaluation(worst_case=WindowState.UNKNOWN, best_case=WindowState.GOOD)
 
 
 class TestProfileState:
@@ -300,14 +302,14 @@ class TestProfileState:
         stats = window(*repeated(60, 4_900))
         criteria = [replace(AT_MOST_5_MS, limit_us=10_000), replace(AT_MOST_5_MS, limit_us=4_000)]
 
-        assert profile_state(stats, criteria) is State.BAD
-        assert profile_state(stats, criteria[:1]) is State.GOOD
+        assert profile_state(stats, criteria) is WindowState.BAD
+        assert profile_state(stats, criteria[:1]) is WindowState.GOOD
 
     def test_a_profile_without_criteria_is_unknown(self) -> None:
         """Where nothing can be judged, nothing is good."""
         stats = window(*repeated(60, 1_000))
 
-        assert profile_state(stats, []) is State.UNKNOWN
+        assert profile_state(stats, []) is WindowState.UNKNOWN
         assert evaluate_profile(stats, []) == UNKNOWN_EVALUATION
 
     def test_both_readings_are_taken_through_the_profile(self) -> None:
@@ -316,7 +318,7 @@ class TestProfileState:
 
         judgement = evaluate_profile(stats, [AT_MOST_5_MS], ErrorBound(p50_us=0, p99_us=100))
 
-        assert judgement == WindowEvaluation(worst_case=State.BAD, best_case=State.GOOD)
+        assert judgement == WindowEvaluation(worst_case=WindowState.BAD, best_case=WindowState.GOOD)
 
     def test_nothing_judgeable_comes_with_its_reasons(self) -> None:
         """A profile of a bandwidth says why it is not judged; with one criterion there is nothing to explain."""
@@ -327,9 +329,9 @@ class TestProfileState:
 
 
 class TestMergePaths:
-    GOOD = WindowEvaluation(worst_case=State.GOOD, best_case=State.GOOD)
-    BAD = WindowEvaluation(worst_case=State.BAD, best_case=State.BAD)
-    DEAD = WindowEvaluation(worst_case=State.UNAVAILABLE, best_case=State.UNAVAILABLE)
+    GOOD = WindowEvaluation(worst_case=WindowState.GOOD, best_case=WindowState.GOOD)
+    BAD = WindowEvaluation(worst_case=WindowState.BAD, best_case=WindowState.BAD)
+    DEAD = WindowEvaluation(worst_case=WindowState.UNAVAILABLE, best_case=WindowState.UNAVAILABLE)
 
     def test_known_if_any_path_knows(self) -> None:
         """One agent's outage does not hide the other's measurement."""
@@ -342,7 +344,7 @@ class TestMergePaths:
 
     def test_disagreeing_paths_are_worse_and_better(self) -> None:
         """The pessimistic reading takes the worse path, the optimistic one the better."""
-        merged = WindowEvaluation(worst_case=State.UNAVAILABLE, best_case=State.GOOD)
+        merged = WindowEvaluation(worst_case=WindowState.UNAVAILABLE, best_case=WindowState.GOOD)
 
         assert combine_paths([self.GOOD, self.DEAD]) == merged
         assert combine_paths([self.DEAD, self.BAD, self.GOOD]) == merged
@@ -462,15 +464,15 @@ class TestCriterion:
         """Below 10 ms, up to 20 ms for 20 s: p95 is the pessimist's, p50 the optimist's, and none may exceed 20 ms."""
         judged = criterion_of(load_catalogue().get_limit("vmware-vcf-9.0-operations-ca-rtt"))
 
-        def both(*slots: Slot) -> tuple[State, State]:
+        def both(*slots: Slot) -> tuple[WindowState, WindowState]:
             found = evaluate_window(window(*slots), judged)
             return found.worst_case, found.best_case
 
         assert judged.description == "p95 of each 60 s window < 10 ms, max <= 20 ms"
-        assert both(*repeated(57, 9_000), *repeated(3, 20_000)) == (State.GOOD, State.GOOD)
-        assert both(*repeated(50, 9_000), *repeated(10, 20_000)) == (State.BAD, State.GOOD)
-        assert both(*repeated(29, 9_000), *repeated(31, 20_000)) == (State.BAD, State.BAD)
-        assert both(*repeated(59, 9_000), 20_001) == (State.BAD, State.BAD)
+        assert both(*repeated(57, 9_000), *repeated(3, 20_000)) == (WindowState.GOOD, WindowState.GOOD)
+        assert both(*repeated(50, 9_000), *repeated(10, 20_000)) == (WindowState.BAD, WindowState.GOOD)
+        assert both(*repeated(29, 9_000), *repeated(31, 20_000)) == (WindowState.BAD, WindowState.BAD)
+        assert both(*repeated(59, 9_000), 20_001) == (WindowState.BAD, WindowState.BAD)
 
     def test_peaks_without_a_height_are_not_judged(self) -> None:
         """A vendor who allows peaks and does not say which cannot be held to them."""

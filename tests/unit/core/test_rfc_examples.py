@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leadline.evaluation import Criterion, State, WindowStatistic, evaluate_window
+from leadline.evaluation import Criterion, WindowState, WindowStatistic, evaluate_window
 from leadline.limits.catalogue import Comparison
 from leadline.model import TIMEOUT_MS_MAX, ErrorBound, Failure, ProbeSettings, us_ceil
 from leadline.statistics import WindowStats, compute_stats, interarrival_jitter_us, mean_step_us, nearest_rank
@@ -252,7 +252,7 @@ class TestRfc6703:
 
         states = [evaluate_window(stats_of(window), AT_MOST_5_MS).worst_case for window in (slots, cut)]
 
-        assert (states[0] is State.GOOD) == (states[1] is State.GOOD)
+        assert (states[0] is WindowState.GOOD) == (states[1] is WindowState.GOOD)
 
     def test_mean_and_median_are_conditional_in_different_ways(self) -> None:
         """31 of 60 lost: the mean is that of the packets that arrived, the median is infinite."""
@@ -273,7 +273,7 @@ STANDARD_UNCERTAINTY_US = 100
 LIMIT = NormalDist(AT_MOST_5_MS.limit_us, STANDARD_UNCERTAINTY_US)
 
 
-def readings(rtt_us: int, error_us: int) -> tuple[State, State]:
+def readings(rtt_us: int, error_us: int) -> tuple[WindowState, WindowState]:
     """A window of nothing but this RTT: pessimistic and optimistic."""
     found = evaluate_window(stats_of([rtt_us] * 60), AT_MOST_5_MS, ErrorBound(p50_us=0, p99_us=error_us))
     return found.worst_case, found.best_case
@@ -286,7 +286,7 @@ class TestJcgm106:
     def test_beyond_is_guarded_by_h(self, multiple: str, promised: float) -> None:
         """The least RTT that is beyond is L + H + 1 µs; there p_c, the chance of a path that conforms, holds."""
         error_us = int(Fraction(multiple) * 2 * STANDARD_UNCERTAINTY_US)
-        least_us = next(rtt for rtt in range(4_900, 6_000) if readings(rtt, error_us)[1] is State.BAD)
+        least_us = next(rtt for rtt in range(4_900, 6_000) if readings(rtt, error_us)[1] is WindowState.BAD)
 
         conforms = 1 - LIMIT.cdf(least_us)
 
@@ -297,7 +297,7 @@ class TestJcgm106:
     def test_within_is_guarded_by_h(self, multiple: str, promised: float) -> None:
         """The largest estimate (measured less H) that is within is L - H, where 1 - p_c is as promised."""
         error_us = int(Fraction(multiple) * 2 * STANDARD_UNCERTAINTY_US)
-        largest_us = next(rtt for rtt in range(5_100, 4_000, -1) if readings(rtt, error_us)[0] is State.GOOD)
+        largest_us = next(rtt for rtt in range(5_100, 4_000, -1) if readings(rtt, error_us)[0] is WindowState.GOOD)
 
         fails = LIMIT.cdf(largest_us - error_us)
 
@@ -312,5 +312,5 @@ class TestJcgm106:
         pessimistic, optimistic = readings(true_us + added_us, error_us)
 
         conforms = true_us <= AT_MOST_5_MS.limit_us
-        assert not (pessimistic is State.GOOD and not conforms)
-        assert not (optimistic is State.BAD and conforms)
+        assert not (pessimistic is WindowState.GOOD and not conforms)
+        assert not (optimistic is WindowState.BAD and conforms)

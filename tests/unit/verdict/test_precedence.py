@@ -14,7 +14,7 @@ from leadline import propagation
 from leadline.limits.catalogue import load_catalogue
 from leadline.model import Site
 from leadline_verdict.decision import MissingPolicy, VerdictRule, classify_period
-from leadline_verdict.document import PairVerdict, Word
+from leadline_verdict.document import PairVerdict, VerdictClass
 from leadline_verdict.pair import PairWindows, evaluate_pair, find_achieved_limit_us
 from leadline_verdict.requirements import LimitOverrides, RequirementSet, build_requirements, parse_custom_limit
 from leadline_verdict.series import IntColumn
@@ -50,7 +50,7 @@ class TestOrder:
 
         found = judged(build_pair(build_columns(28, 4_000), floors=floors))
 
-        assert (found.verdict, codes(found), found.flips) == (Word.INVALID, ["faster_than_light"], [])
+        assert (found.verdict, codes(found), found.flips) == (VerdictClass.INVALID, ["faster_than_light"], [])
 
     def test_a_limit_below_the_floor_is_impossible_whatever_was_measured(self) -> None:
         """What the windows say is added; the distance that would do is named."""
@@ -58,7 +58,7 @@ class TestOrder:
             build_pair(build_columns(28, 80_000), floors=propagation.compute_propagation_delay(FRANKFURT, NEW_YORK))
         )
 
-        assert (found.verdict, codes(found)) == (Word.IMPOSSIBLE, ["floor_above_limit", "measured_says"])
+        assert (found.verdict, codes(found)) == (VerdictClass.IMPOSSIBLE, ["floor_above_limit", "measured_says"])
         assert found.reasons[1].numbers == {"verdict": "beyond"}
         assert [flip.code for flip in found.flips] == ["shorter_distance"]
 
@@ -69,7 +69,7 @@ class TestOrder:
             "p95 <= 50 ms",
         )
 
-        assert found.verdict is Word.IMPOSSIBLE_ON_GLASS_FIBRE
+        assert found.verdict is VerdictClass.IMPOSSIBLE_ON_GLASS_FIBRE
         assert [flip.code for flip in found.flips] == ["shorter_distance", "other_medium"]
 
     def test_without_a_reply_nothing_is_known(self) -> None:
@@ -79,7 +79,7 @@ class TestOrder:
 
         found = judged(build_pair(silent))
 
-        assert (found.verdict, codes(found)) == (Word.INSUFFICIENT_DATA, ["never_replied"])
+        assert (found.verdict, codes(found)) == (VerdictClass.INSUFFICIENT_DATA, ["never_replied"])
 
     def test_without_a_window_nothing_is_known(self) -> None:
         """And it is said otherwise than silence."""
@@ -92,7 +92,7 @@ class TestOrder:
 
         found = judged(build_pair(gone))
 
-        assert (found.verdict, codes(found)) == (Word.INSUFFICIENT_DATA, ["too_short", "coverage_low"])
+        assert (found.verdict, codes(found)) == (VerdictClass.INSUFFICIENT_DATA, ["too_short", "coverage_low"])
         assert {flip.code: flip.numbers for flip in found.flips} == {
             "more_days": {"days": 1},
             "more_coverage": {"minutes": 64},
@@ -105,7 +105,7 @@ class TestOrder:
 
         found = judged(build_pair(gone))
 
-        assert (found.verdict, codes(found)) == (Word.INSUFFICIENT_DATA, ["unknown_decides"])
+        assert (found.verdict, codes(found)) == (VerdictClass.INSUFFICIENT_DATA, ["unknown_decides"])
         assert found.reasons[0].numbers == {"unknown": 120, "if_bad": "marginal", "if_good": "within"}
 
     def test_explained_minutes_may_be_left_out_when_asked(self) -> None:
@@ -120,10 +120,10 @@ class TestOrder:
         found = judged(replace(windows, explained_minutes=explained), rule=rule)
 
         assert (found.verdict, codes(found)) == (
-            Word.WITHIN_PROVISIONAL,
+            VerdictClass.WITHIN_PROVISIONAL,
             ["share_demonstrated", "hours_of_week_missing", "missing_at_random"],
         )
-        assert judged(windows, rule=rule).verdict is Word.INSUFFICIENT_DATA
+        assert judged(windows, rule=rule).verdict is VerdictClass.INSUFFICIENT_DATA
 
     def test_a_declared_number_that_fails_is_beyond_without_any_measurement(self) -> None:
         """It hangs on none."""
@@ -131,7 +131,7 @@ class TestOrder:
         wishes = LimitOverrides(values={}, declared_values={bandwidth: Decimal(1)})
         asked = build_requirements(known, known.get_profile("vsphere-long-distance-vmotion"), wishes)
 
-        assert build_pair_verdict(build_pair(), asked, VerdictRule()).verdict is Word.BEYOND
+        assert build_pair_verdict(build_pair(), asked, VerdictRule()).verdict is VerdictClass.BEYOND
 
     def test_loss_is_shown_or_not_or_not_yet(self) -> None:
         """0.01 % of 2.4 million probes: none lost shows it, 5 in 10,000 break it."""
@@ -139,7 +139,7 @@ class TestOrder:
         lose_probes(many, range(0, 28 * DAY, 33), lost=1)
         texts = ("p50 <= 5 ms", "loss <= 0.01 %")
 
-        assert judged(build_pair(none), *texts).verdict is Word.WITHIN
+        assert judged(build_pair(none), *texts).verdict is VerdictClass.WITHIN
         assert codes(judged(build_pair(many), *texts)) == ["loss_above_limit"]
         assert codes(judged(build_pair(none), "p50 <= 5 ms", "loss <= 0.0001 %")) == [
             "share_demonstrated",
@@ -164,7 +164,7 @@ class TestOrder:
 
         found = judged(build_pair(bad, good))
 
-        assert found.verdict is Word.MARGINAL
+        assert found.verdict is VerdictClass.MARGINAL
         assert (found.shares.pessimistic.states.good, found.shares.optimistic.states.bad) == (0, 0)
 
 
@@ -178,7 +178,7 @@ def test_the_worked_example_of_the_method_is_marginal() -> None:
     low, high = verdict.shares.pessimistic.interval, verdict.shares.optimistic.interval
     assert low is not None
     assert high is not None
-    assert (round(low.low, 5), round(high.high, 5), verdict.verdict) == (0.98900, 0.99950, Word.MARGINAL)
+    assert (round(low.low, 5), round(high.high, 5), verdict.verdict) == (0.98900, 0.99950, VerdictClass.MARGINAL)
 
 
 @pytest.mark.parametrize("target", [0.99, 0.995, 0.999])
@@ -243,7 +243,7 @@ def test_whatever_the_unknown_minutes_were_the_verdict_stands(
 
     word = classify_period(readings, VerdictRule()).verdict_class
 
-    if word is not Word.INSUFFICIENT_DATA:
+    if word is not VerdictClass.INSUFFICIENT_DATA:
         assert {
             classify_period(readings.with_unknown_as(state), VerdictRule()).verdict_class for state in (GOOD, BAD)
         } == {word}
@@ -260,7 +260,7 @@ def test_fewer_bad_minutes_in_fewer_days_can_be_less_certain() -> None:
     assert steady.shares.observed is not None
     assert bunched.shares.observed is not None
     assert steady.shares.observed < bunched.shares.observed
-    assert (steady.verdict, bunched.verdict) == (Word.WITHIN, Word.MARGINAL)
+    assert (steady.verdict, bunched.verdict) == (VerdictClass.WITHIN, VerdictClass.MARGINAL)
 
 
 def test_the_sensitivity_table_holds_the_verdict_itself() -> None:

@@ -12,7 +12,7 @@ from leadline.limits.catalogue import load_catalogue
 from leadline.model import Site
 from leadline_verdict import csv_exchange
 from leadline_verdict.decision import VerdictRule
-from leadline_verdict.document import VerdictDocument, Word
+from leadline_verdict.document import VerdictClass, VerdictDocument
 from leadline_verdict.pair import PairWindows
 from leadline_verdict.report import ReportParams, build_report
 from leadline_verdict.requirements import LimitOverrides, build_requirements
@@ -53,7 +53,7 @@ def test_the_last_route_speaks_for_today() -> None:
         (START_S + 14 * 86_400, 2_000, "beyond"),
     ]
     assert found.segments_agree is False
-    assert found.verdict is Word.BEYOND
+    assert found.verdict is VerdictClass.BEYOND
     assert (found.reasons[0].code, found.reasons[0].numbers) == (
         "segments_disagree",
         {"segments": 2, "whole": "beyond"},
@@ -69,7 +69,7 @@ def test_a_better_route_is_provisional_until_it_has_lasted() -> None:
     (found,) = judged(build_pair(changed)).pairs
 
     assert [one.verdict for one in found.segments] == ["beyond", "within"]
-    assert found.verdict is Word.WITHIN_PROVISIONAL
+    assert found.verdict is VerdictClass.WITHIN_PROVISIONAL
 
 
 def test_a_route_of_some_days_does_not_decide() -> None:
@@ -81,7 +81,7 @@ def test_a_route_of_some_days_does_not_decide() -> None:
     (found,) = judged(build_pair(changed)).pairs
 
     assert [one.verdict for one in found.segments] == ["within", None]
-    assert found.verdict is Word.BEYOND
+    assert found.verdict is VerdictClass.BEYOND
     assert "segments_disagree" not in [reason.code for reason in found.reasons]
 
 
@@ -95,10 +95,10 @@ def test_sites_are_as_good_as_their_worst_pair() -> None:
     )
 
     assert [(one.sites, one.verdict, one.decided_by) for one in document.site_pairs] == [
-        (["ams", "fra"], Word.WITHIN, ["ams", "fra"]),
-        (["fra", "zrh"], Word.BEYOND, ["zrh", "fra"]),
+        (["ams", "fra"], VerdictClass.WITHIN, ["ams", "fra"]),
+        (["fra", "zrh"], VerdictClass.BEYOND, ["zrh", "fra"]),
     ]
-    assert [(one.sites, one.verdict) for one in document.sets] == [(["ams", "fra", "zrh"], Word.BEYOND)]
+    assert [(one.sites, one.verdict) for one in document.sets] == [(["ams", "fra", "zrh"], VerdictClass.BEYOND)]
     assert document.wrong_claims_expected == pytest.approx(0.2)
 
 

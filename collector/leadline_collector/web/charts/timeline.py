@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from leadline.evaluation import State
+from leadline.evaluation import WindowState
 from leadline_collector.web.charts.spec_templates import DataRow, Spec, bind_data
 from leadline_collector.web.charts.timeline_spec import CHART_HEIGHT, build_spec
 
@@ -42,7 +42,7 @@ class TimeBucket:
     #: Windows whose p95 is infinite: of 60 probes, more than 3 had no reply.
     infinite_count: int
     #: Windows in each state, as measured.
-    state_counts: Mapping[State, int]
+    state_counts: Mapping[WindowState, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +140,7 @@ def _build_line_rows(lines: Iterable[ReferenceLine], top_us: float) -> Iterator[
 
 
 #: Bottom to top: what is wrong stands on top of what is right.
-_STACKING_ORDER = (State.GOOD, State.UNKNOWN, State.BAD, State.UNAVAILABLE)
+_STACKING_ORDER = (WindowState.GOOD, WindowState.UNKNOWN, WindowState.BAD, WindowState.UNAVAILABLE)
 
 
 def _build_strip_rows(buckets: Sequence[TimeBucket]) -> Iterator[DataRow]:

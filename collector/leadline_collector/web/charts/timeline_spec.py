@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from leadline.evaluation import State
+from leadline.evaluation import WindowState
 from leadline_collector.web.charts.palette import LIGHT
 from leadline_collector.web.charts.spec_templates import Spec, build_template
 
@@ -114,7 +114,7 @@ def _draw_state_strip() -> alt.Chart:
     """The strip; what is unknown is hollow."""
     import altair as alt
 
-    states = [state.value for state in State]
+    states = [state.value for state in WindowState]
     fills = [LIGHT["good"], LIGHT["bad"], LIGHT["unavailable"], LIGHT["heat-none"]]
     strokes = [*fills[:3], LIGHT["unknown"]]
     place = alt.Scale(domain=[0, 1], range=[STRIP_BOTTOM, STRIP_TOP])
@@ -128,7 +128,7 @@ def _draw_state_strip() -> alt.Chart:
             y2="b",
             fill=alt.Fill("s:N", scale=alt.Scale(domain=states, range=fills), legend=None),
             stroke=alt.Stroke("s:N", scale=alt.Scale(domain=states, range=strokes), legend=None),
-            strokeWidth=alt.condition(alt.datum.s == State.UNKNOWN.value, alt.value(0.8), alt.value(0)),
+            strokeWidth=alt.condition(alt.datum.s == WindowState.UNKNOWN.value, alt.value(0.8), alt.value(0)),
         )
     )
     return found

@@ -11,19 +11,27 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
 from leadline import propagation
-from leadline.evaluation import Criterion, State
+from leadline.evaluation import Criterion, WindowState
 from leadline.limits.catalogue import load_catalogue
 from leadline.mesh.model import Mesh
 from leadline.model import Pair, Site
-from leadline_collector.analysis.documents import MatrixAnswer, PairAnswer
+from leadline_collector.analysis.documents import MatrixPairResponse, MatrixResponse
 from leadline_collector.analysis.matrix import build_matrix
 from leadline_collector.db.transactions import Store
 from leadline_collector.mesh import service as mesh_service
 from leadline_collector.time_range import TimeRange, parse_time_range
-from leadline_collector.web import formatting
 from leadline_collector.web.charts.map_labels import LABEL_SEPARATOR, has_separable_markers
 from leadline_collector.web.charts.site_map import Edge, Marker, RangeRing, build_site_map
 from leadline_collector.web.charts.spec_templates import Spec
+from leadline_collector.web.formatting import (
+    format_count,
+    format_duration,
+    format_local_time,
+    format_ms,
+    format_percent,
+    format_short_time,
+    format_time_zone,
+)
 from leadline_collector.web.params import PERIOD_DEFAULT, Choice
 from leadline_collector.web.views.matrix import get_criteria
 from leadline_collector.web.views.propagation import REACH_LABELS, classify_reach
@@ -36,7 +44,14 @@ NO_RINGS = "none"
 #: ``group`` for the whole mesh.
 WHOLE_MESH = ""
 #: Worst first: the worse direction of a pair is shown.
-_WORST_FIRST = ("impossible", "impossible on glass", State.UNAVAILABLE, State.BAD, State.UNKNOWN, State.GOOD)
+_WORST_FIRST = (
+    "impossible",
+    "impossible on glass",
+    WindowState.UNAVAILABLE,
+    WindowState.BAD,
+    WindowState.UNKNOWN,
+    WindowState.GOOD,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +146,7 @@ def build_map_page(store: Store, params: MapParams, now_s: int) -> MapPage:
         mesh_version=shown.matrix.mesh_version,
         profile_id=profile_id,
         profile_title=load_catalogue().get_profile(profile_id).title,
-        period_length=formatting.format_duration(shown.period.end_s - shown.period.start_s),
+        period_length=format_duration(shown.period.end_s - shown.period.start_s),
         group_choices=[
             Choice(
                 name=name or "all",
@@ -184,10 +199,10 @@ class _MapData:
     profiles: tuple[str, ...]
     sites: tuple[Site, ...]
     period: TimeRange
-    matrix: MatrixAnswer
+    matrix: MatrixResponse
     criteria: tuple[Criterion, ...]
     #: By directed pair.
-    pair_answers: Mapping[Pair, PairAnswer]
+    pair_answers: Mapping[Pair, MatrixPairResponse]
     ring_site: str
     params: MapParams
     now_s: int
@@ -324,8 +339,8 @@ def _to_pair_row(pair: Pair, directions: Iterable[Pair], map_data: _MapData) -> 
     return PairRow(
         name=f"{pair.source} \u2013 {pair.destination}",
         distance=f"{floors.distance_km:,.1f} km",
-        vacuum_rtt_min=formatting.format_ms(floors.vacuum_ns // 1_000),
-        glass_rtt_min=formatting.format_ms(floors.glass_ns // 1_000),
+        vacuum_rtt_min=format_ms(floors.vacuum_ns // 1_000),
+        glass_rtt_min=format_ms(floors.glass_ns // 1_000),
         reach_labels=tuple(_get_reach_label(floors, rtt_us) for rtt_us in RING_RTTS_US),
         directions=tuple(_to_map_direction(one, map_data) for one in directions),
     )
@@ -356,9 +371,7 @@ def _to_map_direction(pair: Pair, map_data: _MapData) -> MapDirection:
         href=f"/pairs/{path}?{query}",
         icon=word.replace(" ", "-"),
         label=word,
-        share=f"{formatting.format_percent(tally.good, known)} of {formatting.format_count(known)} good"
-        if known
-        else "no data",
+        share=f"{format_percent(tally.good, known)} of {format_count(known)} good" if known else "no data",
     )
 
 
@@ -370,7 +383,7 @@ def _to_site_row(site: Site, map_data: _MapData) -> SiteRow:
         latitude=_format_degrees(site.latitude_deg, "NS"),
         longitude=_format_degrees(site.longitude_deg, "EW"),
         uncertainty=f"± {site.uncertainty_km:g} km",
-        time_zone=formatting.format_time_zone(site, map_data.now_s),
+        time_zone=format_time_zone(site, map_data.now_s),
         local_time=_format_site_time(site, map_data.now_s),
         agents=tuple((name, f"/agents/{quote(name, safe='')}") for name in agents),
         host_count=sum(host.site == site.name for host in map_data.mesh.hosts),
@@ -383,7 +396,7 @@ def _format_degrees(value: float, letters: str) -> str:
 
 
 def _format_site_time(site: Site, now_s: int) -> str:
-    return formatting.format_local_time(site, now_s) or f"{formatting.format_short_time(now_s, now_s)} UTC"
+    return format_local_time(site, now_s) or f"{format_short_time(now_s, now_s)} UTC"
 
 
 def _summarise_map(map_data: _MapData, rows: Iterable[PairRow]) -> str:

@@ -1,9 +1,9 @@
-"""What the matrix page shows: one table per group, one cell per directed pair. Texts and links, no HTML.
+"""View of the matrix page: one table per group, one cell per directed pair. Texts and links, no HTML.
 
-A cell says two things that must not be taken for each other: what the pair is now, and which share of the period it
-was within. Neither is a verdict.
+A cell shows two separate values: the current state of the pair, and its share of good windows over the period.
+Neither is a verdict.
 
-Rule: what can be judged comes from ``matrix``, what light allows from ``leadline.propagation``; here it is only worded.
+Rule: counts come from ``analysis.matrix``, minimum RTTs from ``leadline.propagation``. This module only formats them.
 """
 
 from __future__ import annotations
@@ -13,31 +13,45 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from leadline import evaluation
-from leadline.evaluation import TARGET_SHARE_DEFAULT, Criterion, State
+from leadline.evaluation import TARGET_SHARE_DEFAULT, Criterion, WindowState
 from leadline.limits.catalogue import load_catalogue
 from leadline.mesh.model import Mesh
 from leadline.model import Pair, Site
-from leadline_collector.analysis.documents import MatrixAnswer, PairAnswer, ProfileAnswer, TallyAnswer
-from leadline_collector.analysis.matrix import build_matrix
+from leadline_collector.analysis.documents import (
+    MatrixPairResponse,
+    MatrixResponse,
+    ProfileResponse,
+    StateCountsResponse,
+)
+from leadline_collector.analysis.matrix import build_matrix_answer
 from leadline_collector.db.transactions import Store
 from leadline_collector.errors import InvalidRequestError
 from leadline_collector.mesh import service as mesh_service
 from leadline_collector.time_range import TimeRange
-from leadline_collector.web import formatting
 from leadline_collector.web.charts.hour_of_week import SHARE_CLASSES
+from leadline_collector.web.formatting import (
+    NO_VALUE,
+    format_count,
+    format_duration,
+    format_local_time,
+    format_ms,
+    format_percent,
+    format_short_time,
+    format_whole_percent,
+)
 from leadline_collector.web.params import Choice, PageParams, matrix_json_url
 from leadline_collector.web.views import pair_charts
 from leadline_collector.web.views import verdicts as verdicts_view
 from leadline_collector.web.views.propagation import REACH_LABELS, classify_reach
 from leadline_verdict.decision import COVERAGE_MIN
 
-#: More sites than this do not find room for whole cells on a screen.
+#: A table with more sites has compact cells: icon and share.
 COMPACT_ABOVE_SITES = 12
-#: More than this do not find room for figures either.
+#: A table with more sites has cells with an icon only.
 TINY_ABOVE_SITES = 24
-#: A coverage from here on is not worth a line: the count beside the share has it.
+#: A cell omits the coverage from this ratio on.
 FULL_COVERAGE_MIN = 0.99
-#: The order of ``Asked.sort``.
+#: Value of ``PageParams.sort``.
 WORST_FIRST = "worst"
 
 
@@ -46,32 +60,32 @@ class MatrixCell:
     """One directed pair."""
 
     href: str
-    #: Name of the symbol of what the pair is now.
+    #: Name of the symbol of the current state.
     icon: str
     label: str
-    #: The class of its share: ``heat-0`` to ``heat-4``, ``heat-none`` if no window is known.
+    #: CSS class of the share: ``heat-0`` to ``heat-4``, ``heat-none`` if no window is known.
     heat_class: str
-    #: Less of the period is known than a verdict asks.
+    #: The coverage is below the minimum for a verdict.
     is_sparse: bool
     is_simulated: bool
     is_imported: bool
     #: "99.31 %" and "1,412"; None if no window is known.
     share: str | None
     known_count: str | None
-    #: The share in few figures: "99.31", "100".
+    #: The share without its unit: "99.31", "100".
     short_share: str
-    #: "coverage 87 %"; None if nearly every window is known, or none.
+    #: "coverage 87 %"; None if no window or at least 99 % of the windows are known.
     coverage: str | None
     #: "p95 4.912 ms"; None without a window.
     latest_p95: str | None
     latest_at: str | None
-    #: All of it as one sentence.
+    #: The whole cell as text, for screen readers.
     description: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatrixRow:
-    """The pairs from one site; None where a pair is not probed or is the site itself."""
+    """The pairs from one site; None for the site itself and for pairs that are not probed."""
 
     site: str
     local_time: str
@@ -86,26 +100,26 @@ class MatrixTable:
     destinations: tuple[str, ...]
     rows: tuple[MatrixRow, ...]
     is_simulated: bool
-    #: At least one window of its pairs lies in the period.
+    #: At least one pair has a window in the period.
     has_data: bool
-    #: So many sites that cells have room for a sign and a share only.
+    #: Cells have an icon and a share only.
     is_compact: bool
-    #: So many that they have room for a sign alone.
+    #: Cells have an icon only.
     is_tiny: bool
     summary: GroupSummary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupSummary:
-    """A table in a sentence."""
+    """The summary above a table."""
 
     pair_count: int
-    #: Pairs with a known window, and those of them whose share reaches the target.
+    #: Pairs with a known window, and how many of them reach the target share.
     known_count: int
     target_met_count: int
-    #: How many pairs are in each state now, with its sign.
+    #: Icon, label and number of pairs of each current state.
     state_counts: list[tuple[str, str, int]]
-    #: "fra → ams", its share and its address; None if no window is known.
+    #: "fra → ams", its share and its URL; None if no window is known.
     worst_pair: tuple[str, str, str] | None
 
 
@@ -118,55 +132,58 @@ class MatrixPage:
     mesh_version: int
     period: TimeRange
     period_length: str
-    profile: ProfileAnswer
-    #: Why nothing can be judged by the profile; None if something can.
+    profile: ProfileResponse
+    #: Why the profile cannot be evaluated; None if it can.
     reason: str | None
     group_choices: list[Choice]
-    #: Profiles the mesh judges pairs by.
+    #: Profiles of the pairs of the mesh or group.
     profile_choices: list[Choice]
-    #: (id, title) of the catalogue's other profiles, and of the asked one if it is none of the mesh.
+    #: (id, title) of the other profiles of the catalogue, and of the requested one if the mesh does not use it.
     other_profiles: list[tuple[str, str]]
     period_choices: list[Choice]
     sort_choices: list[Choice]
     target_share: str
-    #: Words and colour of each class of shares.
+    #: Label and CSS class of each class of shares.
     share_classes: list[tuple[str, str]]
-    #: Where the verdicts of all pairs shown are; None if they are too many to be judged for a page.
+    #: URL of the verdicts on all pairs of the page; None without data, or with more than ``PAIRS_MAX`` pairs.
     verdicts_url: str | None
     pair_count: int
-    #: Each two sites: what the verdicts will be about.
+    #: Names of the pairs of sites, listed until the verdicts are loaded.
     site_pairs: list[str]
     tables: list[MatrixTable]
-    #: Names of the groups that show generated data.
+    #: Names of the groups with simulated data.
     simulated_groups: list[str]
-    #: Some of the windows came out of files.
+    #: Some windows were imported from files.
     has_imported_data: bool
     json_url: str
 
 
 def build_matrix_page(store: Store, params: PageParams, now_s: int) -> MatrixPage:
-    """The page for these parameters; the errors are those of ``period_of`` and ``matrix``, 422 for an unknown order."""
+    """Build the page in one transaction.
+
+    Raises the errors of ``parse_time_range`` and ``build_matrix``, and InvalidRequestError for an unknown order.
+    """
     period = params.parse_period(now_s)
     if params.sort not in (None, WORST_FIRST):
         raise InvalidRequestError(f"sort: {params.sort!r} is not {WORST_FIRST!r}", path="sort")
     with store.read() as reader:
-        found = mesh_service.load_active_mesh(reader)
-    mesh = found[1] if found else None
-    used = list(_list_used_profiles(mesh, params.group))
-    profile_id = params.profile or next(iter(used or load_catalogue().profiles))
-    answer = build_matrix(store, profile_id, period, params.group)
+        active_mesh = mesh_service.load_active_mesh(reader)
+        mesh = active_mesh[1] if active_mesh else None
+        used_profiles = list(_list_used_profiles(mesh, params.group))
+        profile_id = params.profile or next(iter(used_profiles or load_catalogue().profiles))
+        answer = build_matrix_answer(reader, active_mesh, profile_id, period, params.group)
     tables = [] if mesh is None else list(_build_tables(mesh, answer, replace(params, profile=profile_id), now_s))
     return MatrixPage(
         params=params,
         now_s=now_s,
         mesh_version=answer.mesh_version,
         period=period,
-        period_length=formatting.format_duration(period.end_s - period.start_s),
+        period_length=format_duration(period.end_s - period.start_s),
         profile=answer.profile,
         reason=answer.reason,
         group_choices=_build_group_choices(mesh, params),
-        profile_choices=[_to_profile_choice(params, name, profile_id) for name in used],
-        other_profiles=_list_other_profiles(used, profile_id),
+        profile_choices=[_to_profile_choice(params, name, profile_id) for name in used_profiles],
+        other_profiles=_list_other_profiles(used_profiles, profile_id),
         period_choices=params.build_period_choices(),
         sort_choices=[
             Choice(name=name, href=replace(params, sort=sort).matrix_url(), is_current=sort == params.sort)
@@ -184,24 +201,24 @@ def build_matrix_page(store: Store, params: PageParams, now_s: int) -> MatrixPag
     )
 
 
-def _build_verdicts_url(answer: MatrixAnswer, params: PageParams) -> str | None:
+def _build_verdicts_url(answer: MatrixResponse, params: PageParams) -> str | None:
     has_data = any(pair.paths for pair in answer.pairs)
     return params.verdicts_url() if has_data and len(answer.pairs) <= verdicts_view.PAIRS_MAX else None
 
 
-def _list_site_pairs(answer: MatrixAnswer) -> list[str]:
+def _list_site_pairs(answer: MatrixResponse) -> list[str]:
     """Both directions once."""
-    first: dict[frozenset[str], PairAnswer] = {}
+    first: dict[frozenset[str], MatrixPairResponse] = {}
     for one in answer.pairs:
         first.setdefault(frozenset((one.source, one.destination)), one)
     return [f"{one.source} ⇄ {one.destination}" for one in first.values()]
 
 
 def _list_used_profiles(mesh: Mesh | None, group: str | None) -> Iterable[str]:
-    """The profiles of the pairs of a group, or of all, each once and in the order of the file."""
+    """Return the distinct profiles of the pairs of a group, or of all pairs, in the order of the mesh file."""
     pairs = [] if mesh is None else mesh.pairs.values()
-    shown = [settings for settings in pairs if group is None or group in settings.groups]
-    return dict.fromkeys(profile for settings in shown for profile in settings.profiles)
+    group_pairs = [settings for settings in pairs if group is None or group in settings.groups]
+    return dict.fromkeys(profile for settings in group_pairs for profile in settings.profiles)
 
 
 def _build_group_choices(mesh: Mesh | None, params: PageParams) -> list[Choice]:
@@ -218,30 +235,32 @@ def _to_profile_choice(params: PageParams, profile_id: str, current_id: str) -> 
 
 
 def _list_other_profiles(used_profiles: list[str], requested_id: str) -> list[tuple[str, str]]:
-    known = load_catalogue()
-    ids = dict.fromkeys([*known.profiles, requested_id])
-    return [(profile_id, known.get_profile(profile_id).title) for profile_id in ids if profile_id not in used_profiles]
+    catalogue = load_catalogue()
+    ids = dict.fromkeys([*catalogue.profiles, requested_id])
+    return [(profile_id, catalogue.get_profile(profile_id).title) for profile_id in ids if profile_id not in used_profiles]
 
 
-def _build_tables(mesh: Mesh, answer: MatrixAnswer, params: PageParams, now_s: int) -> Iterator[MatrixTable]:
-    wording = _CellContext(mesh=mesh, criteria=get_criteria(answer.profile.id), params=params, now_s=now_s)
+def _build_tables(mesh: Mesh, answer: MatrixResponse, params: PageParams, now_s: int) -> Iterator[MatrixTable]:
+    context = _CellContext(mesh=mesh, criteria=get_criteria(answer.profile.id), params=params, now_s=now_s)
     for group in mesh.groups:
         pairs = {
-            Pair(source=one.source, destination=one.destination): one for one in answer.pairs if group in one.groups
+            Pair(source=pair.source, destination=pair.destination): pair
+            for pair in answer.pairs
+            if group in pair.groups
         }
         if pairs:
-            yield _build_table(group, pairs, wording)
+            yield _build_table(group, pairs, context)
 
 
 def get_criteria(profile_id: str) -> tuple[Criterion, ...]:
-    """What windows are judged by under a profile of the catalogue."""
-    known = load_catalogue()
-    return evaluation.plan_evaluation(known.get_required_limits(known.get_profile(profile_id))).criteria
+    """Return the criteria of a profile of the catalogue."""
+    catalogue = load_catalogue()
+    return evaluation.plan_evaluation(catalogue.get_required_limits(catalogue.get_profile(profile_id))).criteria
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _CellContext:
-    """What the cells have in common."""
+    """Values that all cells share."""
 
     mesh: Mesh
     criteria: tuple[Criterion, ...]
@@ -249,9 +268,9 @@ class _CellContext:
     now_s: int
 
 
-def _build_table(group: str, pairs: Mapping[Pair, PairAnswer], context: _CellContext) -> MatrixTable:
-    ends = {name for pair in pairs for name in (pair.source, pair.destination)}
-    sites = [site for site in context.mesh.sites if site.name in ends]
+def _build_table(group: str, pairs: Mapping[Pair, MatrixPairResponse], context: _CellContext) -> MatrixTable:
+    names = {name for pair in pairs for name in (pair.source, pair.destination)}
+    sites = [site for site in context.mesh.sites if site.name in names]
     if context.params.sort == WORST_FIRST:
         sites.sort(key=lambda site: _lowest_ratio(pairs, site.name))
     return MatrixTable(
@@ -266,74 +285,74 @@ def _build_table(group: str, pairs: Mapping[Pair, PairAnswer], context: _CellCon
     )
 
 
-def _sort_ratio(answer: PairAnswer) -> float:
-    """The share of good windows; above 1 if none is known, which sorts last."""
+def _sort_ratio(answer: MatrixPairResponse) -> float:
+    """Return the share of good windows, or a value above 1 if no window is known: these pairs sort last."""
     ratio = answer.pessimistic.good_ratio
     return 2.0 if ratio is None else ratio
 
 
-def _lowest_ratio(pairs: Mapping[Pair, PairAnswer], site: str) -> float:
+def _lowest_ratio(pairs: Mapping[Pair, MatrixPairResponse], site: str) -> float:
     return min(_sort_ratio(answer) for pair, answer in pairs.items() if site in (pair.source, pair.destination))
 
 
-def _summarise_group(pairs: Mapping[Pair, PairAnswer], context: _CellContext) -> GroupSummary:
+def _summarise_group(pairs: Mapping[Pair, MatrixPairResponse], context: _CellContext) -> GroupSummary:
     ratios = {pair: _sort_ratio(answer) for pair, answer in pairs.items()}
-    known = [pair for pair, ratio in ratios.items() if ratio <= 1]
-    words = Counter(_get_label(pair, answer, context) for pair, answer in pairs.items())
-    worst = min(known, key=lambda pair: ratios[pair], default=None)
+    known_pairs = [pair for pair, ratio in ratios.items() if ratio <= 1]
+    labels = Counter(_get_label(pair, answer, context) for pair, answer in pairs.items())
+    worst = min(known_pairs, key=lambda pair: ratios[pair], default=None)
     return GroupSummary(
         pair_count=len(pairs),
-        known_count=len(known),
-        target_met_count=sum(ratios[pair] >= TARGET_SHARE_DEFAULT for pair in known),
-        state_counts=[(word.replace(" ", "-"), word, words[word]) for word in _LABEL_ORDER if words[word]],
+        known_count=len(known_pairs),
+        target_met_count=sum(ratios[pair] >= TARGET_SHARE_DEFAULT for pair in known_pairs),
+        state_counts=[(label.replace(" ", "-"), label, labels[label]) for label in _LABEL_ORDER if labels[label]],
         worst_pair=None if worst is None else _to_worst_pair(worst, pairs[worst].pessimistic, context),
     )
 
 
-_LABEL_ORDER = (*(state.value for state in State), *REACH_LABELS.values())
+_LABEL_ORDER = (*(state.value for state in WindowState), *REACH_LABELS.values())
 
 
-def _to_worst_pair(pair: Pair, tally: TallyAnswer, context: _CellContext) -> tuple[str, str, str]:
-    share = formatting.format_percent(tally.good, tally.good + tally.bad + tally.unavailable)
+def _to_worst_pair(pair: Pair, tally: StateCountsResponse, context: _CellContext) -> tuple[str, str, str]:
+    share = format_percent(tally.good, tally.good + tally.bad + tally.unavailable)
     return f"{pair.source} → {pair.destination}", share, context.params.pair_url(pair)
 
 
-def _get_label(pair: Pair, answer: PairAnswer, context: _CellContext) -> str:
+def _get_label(pair: Pair, answer: MatrixPairResponse, context: _CellContext) -> str:
     return REACH_LABELS.get(classify_reach(context.mesh, pair, context.criteria), answer.state.value)
 
 
-def _build_row(source: Site, sites: list[Site], pairs: Mapping[Pair, PairAnswer], context: _CellContext) -> MatrixRow:
+def _build_row(
+    source: Site, sites: list[Site], pairs: Mapping[Pair, MatrixPairResponse], context: _CellContext
+) -> MatrixRow:
     cells = []
     for site in sites:
         pair = None if site.name == source.name else Pair(source=source.name, destination=site.name)
         answer = pairs.get(pair) if pair else None
         cells.append((site.name, _build_cell(pair, answer, context) if pair and answer else None))
-    return MatrixRow(
-        site=source.name, local_time=formatting.format_local_time(source, context.now_s), cells=tuple(cells)
-    )
+    return MatrixRow(site=source.name, local_time=format_local_time(source, context.now_s), cells=tuple(cells))
 
 
-def _build_cell(pair: Pair, answer: PairAnswer, context: _CellContext) -> MatrixCell:
-    word = _get_label(pair, answer, context)
+def _build_cell(pair: Pair, answer: MatrixPairResponse, context: _CellContext) -> MatrixCell:
+    label = _get_label(pair, answer, context)
     tally = answer.pessimistic
-    known = tally.good + tally.bad + tally.unavailable
+    known_count = tally.good + tally.bad + tally.unavailable
     texts = {
-        "share": formatting.format_percent(tally.good, known) if known else None,
-        "known_count": formatting.format_count(known) if known else None,
-        "coverage": _format_coverage(known, answer.windows_expected),
+        "share": format_percent(tally.good, known_count) if known_count else None,
+        "known_count": format_count(known_count) if known_count else None,
+        "coverage": _format_coverage(known_count, answer.windows_expected),
         "latest_p95": _format_latest_p95(answer),
-        "latest_at": None if answer.state_at is None else formatting.format_short_time(answer.state_at, context.now_s),
+        "latest_at": None if answer.state_at is None else format_short_time(answer.state_at, context.now_s),
     }
     return MatrixCell(
         href=context.params.pair_url(pair),
-        icon=word.replace(" ", "-"),
-        label=word,
+        icon=label.replace(" ", "-"),
+        label=label,
         heat_class=_get_heat_class(tally.good_ratio),
-        is_sparse=known < COVERAGE_MIN * answer.windows_expected,
-        short_share=(texts["share"] or formatting.NO_VALUE).removesuffix("\u00a0%"),
+        is_sparse=known_count < COVERAGE_MIN * answer.windows_expected,
+        short_share=(texts["share"] or NO_VALUE).removesuffix("\u00a0%"),
         is_simulated=answer.simulated,
         is_imported=answer.imported,
-        description=_describe_cell(pair, word, answer, texts),
+        description=_describe_cell(pair, label, answer, texts),
         **texts,
     )
 
@@ -341,31 +360,30 @@ def _build_cell(pair: Pair, answer: PairAnswer, context: _CellContext) -> Matrix
 def _get_heat_class(ratio: float | None) -> str:
     if ratio is None:
         return "heat-none"
-    return next(colour for least, _, colour in SHARE_CLASSES if ratio >= least)
+    return next(css_class for ratio_min, _, css_class in SHARE_CLASSES if ratio >= ratio_min)
 
 
 def _format_coverage(known: int, windows: int) -> str | None:
-    return (
-        f"coverage {formatting.format_whole_percent(known, windows)}"
-        if 0 < known < FULL_COVERAGE_MIN * windows
-        else None
-    )
+    return f"coverage {format_whole_percent(known, windows)}" if 0 < known < FULL_COVERAGE_MIN * windows else None
 
 
-def _format_latest_p95(answer: PairAnswer) -> str | None:
+def _format_latest_p95(answer: MatrixPairResponse) -> str | None:
     if answer.state_at is None:
         return None
-    return "no p95" if answer.rtt_us.p95 is None else f"p95 {formatting.format_ms(answer.rtt_us.p95)}"
+    return "no p95" if answer.rtt_us.p95 is None else f"p95 {format_ms(answer.rtt_us.p95)}"
 
 
-def _describe_cell(pair: Pair, label: str, answer: PairAnswer, texts: Mapping[str, str | None]) -> str:
+def _describe_cell(pair: Pair, label: str, answer: MatrixPairResponse, texts: Mapping[str, str | None]) -> str:
     parts = [f"{pair.source} to {pair.destination}: {label if label in REACH_LABELS.values() else f'{label} now'}"]
     parts.append(
         f"{texts['share']} of {texts['known_count']} windows good" if texts["share"] else "no data in this period"
     )
     if texts["coverage"]:
         parts.append(texts["coverage"])
-    if texts["latest"]:
+    if texts["latest_p95"]:
         parts.append(f"latest window {texts['latest_at']} UTC, {texts['latest_p95']}")
-    marks = [name for name, is_so in (("simulated", answer.simulated), ("imported", answer.imported)) if is_so]
-    return "; ".join([*parts, *marks])
+    if answer.simulated:
+        parts.append("simulated")
+    if answer.imported:
+        parts.append("imported")
+    return "; ".join(parts)

@@ -12,7 +12,7 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from leadline.evaluation import Criterion, State
+from leadline.evaluation import Criterion, WindowState
 from leadline.model import WINDOW_S
 from leadline_collector.analysis.matrix import RECENT_WINDOWS
 from leadline_collector.time_range import TimeRange
@@ -34,7 +34,7 @@ _OUTSIDE_PERIOD = len(STATES_BY_CODE)
 class CurrentState:
     """What a pair is now, as measured, and since when."""
 
-    state: State
+    state: WindowState
     #: Start of the latest window; None without any.
     latest_start_s: int | None
     #: Start of the first window of the unbroken run of this state; None where the state is unknown.
@@ -79,11 +79,11 @@ def find_current_state(windows: PairWindows, states: StateArray) -> CurrentState
     """The state at the end of what was read, with the matrix's patience for windows on their way."""
     there = find_present_minutes(windows)
     if not len(there):
-        return CurrentState(state=State.UNKNOWN, latest_start_s=None, since_s=None, has_earlier_start=False)
+        return CurrentState(state=WindowState.UNKNOWN, latest_start_s=None, since_s=None, has_earlier_start=False)
     last = int(there[-1])
     latest_t = windows.start_s + last * WINDOW_S
     if last < windows.minutes - RECENT_WINDOWS or states[last] == UNKNOWN:
-        return CurrentState(state=State.UNKNOWN, latest_start_s=latest_t, since_s=None, has_earlier_start=False)
+        return CurrentState(state=WindowState.UNKNOWN, latest_start_s=latest_t, since_s=None, has_earlier_start=False)
     others = np.flatnonzero(states[: last + 1] != states[last])
     first = int(others[-1]) + 1 if len(others) else 0
     since_s = windows.start_s + first * WINDOW_S

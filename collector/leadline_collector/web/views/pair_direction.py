@@ -8,10 +8,19 @@ from dataclasses import dataclass, replace
 from leadline.evaluation import TARGET_SHARE_DEFAULT, Criterion
 from leadline.limits.catalogue import Comparison
 from leadline.model import Failure
-from leadline_collector.web import formatting
 from leadline_collector.web.charts.hour_of_week import WEEKDAYS
 from leadline_collector.web.charts.spec_templates import Spec
 from leadline_collector.web.charts.timeline import TimelineChart
+from leadline_collector.web.formatting import (
+    format_comparison,
+    format_count,
+    format_duration,
+    format_ms,
+    format_percent,
+    format_short_time,
+    format_time,
+    format_url_time,
+)
 from leadline_collector.web.params import PageParams
 from leadline_collector.web.views import pair_charts
 from leadline_collector.web.views.pair_buckets import evaluate_scenarios, find_current_state
@@ -20,7 +29,7 @@ from leadline_collector.web.views.pair_data import DirectionData
 from leadline_collector.web.views.verdict_labels import VerdictView, build_verdict_view
 from leadline_verdict import sections
 from leadline_verdict.compliance_share import count_state_codes
-from leadline_verdict.document import EpisodeAnswer
+from leadline_verdict.document import EpisodeSection
 from leadline_verdict.hour_of_week import HourOfWeek
 from leadline_verdict.migration import (
     compute_usable_ratio,
@@ -143,7 +152,7 @@ def build_direction_view(
     episodes, episodes_total = sections.build_episodes_section(shown, readings.worst_case)
     counts = count_state_codes(readings.worst_case)
     clipped = (
-        [f"The maximum reaches {formatting.format_ms(timeline_chart.clipped_max_us)}, above the axis."]
+        [f"The maximum reaches {format_ms(timeline_chart.clipped_max_us)}, above the axis."]
         if timeline_chart.clipped_max_us
         else []
     )
@@ -152,9 +161,7 @@ def build_direction_view(
         key=f"{shown.source}-{shown.destination}",
         verdict=build_verdict_view(direction.verdict),
         current_state=_build_current_state_view(shown, readings, now_s),
-        share=f"{formatting.format_percent(counts.good, counts.known)} of {formatting.format_count(counts.known)}"
-        if counts.known
-        else None,
+        share=f"{format_percent(counts.good, counts.known)} of {format_count(counts.known)}" if counts.known else None,
         chart=timeline_chart.spec,
         image=params.chart_url(direction.pair, PairChart.ROUND_TRIPS.value),
         summary=timeline_chart.spec["description"],
@@ -178,10 +185,10 @@ def build_direction_view(
 
 def _build_current_state_view(windows: PairWindows, readings: ScenarioStates, now_s: int) -> CurrentStateView:
     found = find_current_state(windows, readings.worst_case)
-    since = None if found.since_s is None else formatting.format_short_time(found.since_s, now_s)
+    since = None if found.since_s is None else format_short_time(found.since_s, now_s)
     return CurrentStateView(
         state=found.state.value,
-        latest_at=None if found.latest_start_s is None else formatting.format_short_time(found.latest_start_s, now_s),
+        latest_at=None if found.latest_start_s is None else format_short_time(found.latest_start_s, now_s),
         since=f"before {since}" if found.has_earlier_start else since,
     )
 
@@ -194,29 +201,29 @@ def _count_above_limits(windows: PairWindows, criteria: Sequence[Criterion]) -> 
         is_less = criterion.comparison is Comparison.LESS
         within = int(one.values_us.searchsorted(criterion.limit_us, side="left" if is_less else "right"))
         above = one.window_count - within
-        share = formatting.format_percent(above, one.window_count) if one.window_count else "none known"
-        rule = formatting.format_comparison(criterion.description)
+        share = format_percent(above, one.window_count) if one.window_count else "none known"
+        rule = format_comparison(criterion.description)
         rows.append(LimitCount(criterion=rule, above_count=above, known_count=one.window_count, above_share=share))
     return rows
 
 
-def _select_longest(episodes: Sequence[EpisodeAnswer]) -> list[EpisodeAnswer]:
+def _select_longest(episodes: Sequence[EpisodeSection]) -> list[EpisodeSection]:
     """The longest first, of equal length the newest."""
     return sorted(episodes, key=lambda episode: (-episode.minutes, -episode.start_s))[:ROWS_MAX]
 
 
-def _to_episode_row(episode: EpisodeAnswer, direction: DirectionData, params: PageParams) -> EpisodeRow:
+def _to_episode_row(episode: EpisodeSection, direction: DirectionData, params: PageParams) -> EpisodeRow:
     around_s = max(_ZOOM_MARGIN_S, episode.end_s - episode.start_s)
     start, end = (
-        formatting.format_url_time(episode.start_s - around_s),
-        formatting.format_url_time(episode.end_s + around_s),
+        format_url_time(episode.start_s - around_s),
+        format_url_time(episode.end_s + around_s),
     )
     return EpisodeRow(
         href=replace(params, start=start, end=end).pair_url(direction.pair),
-        start=formatting.format_time(episode.start_s).removesuffix(" UTC"),
-        length=formatting.format_duration(episode.end_s - episode.start_s),
-        worst_p95="infinite" if episode.p95_us_worst is None else formatting.format_ms(episode.p95_us_worst),
-        loss=f"{formatting.format_percent(episode.lost, episode.sent)} of {formatting.format_count(episode.sent)}"
+        start=format_time(episode.start_s).removesuffix(" UTC"),
+        length=format_duration(episode.end_s - episode.start_s),
+        worst_p95="infinite" if episode.p95_us_worst is None else format_ms(episode.p95_us_worst),
+        loss=f"{format_percent(episode.lost, episode.sent)} of {format_count(episode.sent)}"
         if episode.sent
         else "none sent",
         bad=episode.bad,
@@ -226,7 +233,7 @@ def _to_episode_row(episode: EpisodeAnswer, direction: DirectionData, params: Pa
 
 def _format_hour(cell: HourOfWeek) -> tuple[str, bool]:
     return (
-        formatting.format_percent(cell.good, cell.known).replace("\u00a0%", "") if cell.known else "none sent",
+        format_percent(cell.good, cell.known).replace("\u00a0%", "") if cell.known else "none sent",
         cell.is_covered,
     )
 
@@ -238,9 +245,9 @@ def _to_migration_row(minutes: int, readings: ScenarioStates, start_s: int) -> M
     free = find_free_hours(table, TARGET_SHARE_DEFAULT)
     ratio, longest = compute_usable_ratio(good, needed), find_longest_good_run(good)
     return MigrationRow(
-        length=formatting.format_duration(minutes * 60),
+        length=format_duration(minutes * 60),
         usable_share="not defined" if ratio is None else f"{int(ratio * 10_000) / 100:.2f}\u00a0%",
-        longest_stretch=formatting.format_duration(longest.windows * 60) if longest else "none",
+        longest_stretch=format_duration(longest.windows * 60) if longest else "none",
         free_hours=", ".join(f"{hour:02}" for hour in free) or "none",
         hours=tuple((f"{int((row.usable_ratio or 0) * 1_000) / 10:.1f} %", row.hour in free) for row in table),
     )
@@ -269,7 +276,7 @@ def _build_loss_view(windows: PairWindows, failures: Mapping[Failure, int]) -> L
         expected=expected,
         sent=sent,
         lost=lost,
-        share=formatting.format_percent(lost, sent) if sent else "none sent",
+        share=format_percent(lost, sent) if sent else "none sent",
         loss_counts=[(_FAILURE_LABELS[failure], failures[failure]) for failure in Failure if failure.is_loss],
         unmeasured_counts=[(_FAILURE_LABELS[failure], failures[failure]) for failure in Failure if not failure.is_loss],
         unexplained_count=max(0, lost - known),

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leadline_collector.web import formatting
-from leadline_verdict.document import PairVerdict, Word
+from leadline_collector.web.formatting import format_count, format_percent
+from leadline_verdict.document import PairVerdict, VerdictClass
 
 #: The word as it is read, and as a name of a sign and a class.
 VERDICT_LABELS = {
-    Word.IMPOSSIBLE: "impossible",
-    Word.IMPOSSIBLE_ON_GLASS_FIBRE: "impossible on glass",
-    Word.BEYOND: "beyond",
-    Word.MARGINAL: "marginal",
-    Word.INVALID: "invalid",
-    Word.INSUFFICIENT_DATA: "insufficient data",
-    Word.WITHIN_PROVISIONAL: "within, provisionally",
-    Word.WITHIN: "within",
+    VerdictClass.IMPOSSIBLE: "impossible",
+    VerdictClass.IMPOSSIBLE_ON_GLASS_FIBRE: "impossible on glass",
+    VerdictClass.BEYOND: "beyond",
+    VerdictClass.MARGINAL: "marginal",
+    VerdictClass.INVALID: "invalid",
+    VerdictClass.INSUFFICIENT_DATA: "insufficient data",
+    VerdictClass.WITHIN_PROVISIONAL: "within, provisionally",
+    VerdictClass.WITHIN: "within",
 }
-_ICONS = {word: word.value.replace("_", "-") for word in Word} | {
-    Word.IMPOSSIBLE_ON_GLASS_FIBRE: "impossible-on-glass",
+_ICONS = {word: word.value.replace("_", "-") for word in VerdictClass} | {
+    VerdictClass.IMPOSSIBLE_ON_GLASS_FIBRE: "impossible-on-glass",
 }
 
 
-def get_icon(word: Word) -> str:
+def get_icon(word: VerdictClass) -> str:
     """Name of the sign, and class."""
     return _ICONS[word]
 
@@ -63,7 +63,7 @@ def build_verdict_view(verdict: PairVerdict) -> VerdictView:
         icon=get_icon(verdict.verdict),
         label=VERDICT_LABELS[verdict.verdict],
         qualifiers=", ".join(label.replace("_", " ") for label in verdict.labels),
-        share=f"{formatting.format_percent(counts.good, known)} of {formatting.format_count(known)}" if known else None,
+        share=f"{format_percent(counts.good, known)} of {format_count(known)}" if known else None,
         interval=None
         if not known or low is None or high is None
         else f"{_format_ratio(low.low)} to {_format_ratio(high.high)}",
@@ -71,7 +71,7 @@ def build_verdict_view(verdict: PairVerdict) -> VerdictView:
         interval_method=f"{rules[low.rule]}; {low.episodes:,} episodes" if known and low else None,
         demonstrated=_format_ratio(shares.demonstrated) if known and shares.demonstrated is not None else None,
         days_needed=_format_days(shares.days_needed) if known and shares.demonstrated is not None else None,
-        coverage=formatting.format_percent(known, known + counts.unknown),
+        coverage=format_percent(known, known + counts.unknown),
         confidence=verdict.confidence,
         reasons=[_bind_percent_signs(reason.text) for reason in verdict.reasons],
         counterfactuals=[_bind_percent_signs(flip.text) for flip in verdict.flips],

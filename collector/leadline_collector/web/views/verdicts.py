@@ -25,13 +25,13 @@ from leadline_collector.mesh import registry
 from leadline_collector.mesh import service as mesh_service
 from leadline_collector.rollup import profile_revisions
 from leadline_collector.time_range import DAY_S, TimeRange
-from leadline_collector.web import formatting
+from leadline_collector.web.formatting import format_day, format_short_time
 from leadline_collector.web.params import PageParams
 from leadline_collector.web.views.pair_data import choose_verdict_days
 from leadline_collector.web.views.verdict_labels import VERDICT_LABELS, VerdictView, build_verdict_view, get_icon
 from leadline_collector.windows.dirty_hours import HOUR_S
 from leadline_verdict.decision import VerdictRule
-from leadline_verdict.document import PairVerdict, SitesVerdict, VerdictDocument, Word
+from leadline_verdict.document import PairVerdict, SitesVerdict, VerdictClass, VerdictDocument
 from leadline_verdict.requirements import NO_OVERRIDES
 
 #: Directed pairs on the page: a verdict takes some 0.1 s, and nobody waits longer than a few seconds.
@@ -98,8 +98,8 @@ def build_verdicts_page(store: Store, cache: VerdictCache, params: PageParams, n
         now_s=now_s,
         matrix_url=params.matrix_url(),
         profile_title=known.get_profile(profile).title,
-        first_day=formatting.format_day(days.start_s),
-        last_day=formatting.format_day(days.end_s - 1),
+        first_day=format_day(days.start_s),
+        last_day=format_day(days.end_s - 1),
         days=document.days,
         target_share=f"{100 * document.rule.target_share:g}\u00a0%",
         computed_at=f"{datetime.fromtimestamp(judged_s, UTC):%H:%M:%S}",
@@ -135,7 +135,7 @@ def _load_current_states(reader: ReadTransaction, profile: str, now_s: int) -> d
 def _format_since(row: PairNowRow, now_s: int) -> str:
     """``since 06:31``; a run that began a day ago or earlier may have begun before what was looked through."""
     if row.t - row.since < DAY_S - WINDOW_S:
-        return f"since {formatting.format_short_time(row.since, now_s)}"
+        return f"since {format_short_time(row.since, now_s)}"
     return f"{(row.t + WINDOW_S - row.since) // HOUR_S:,}\u00a0h or longer"
 
 
@@ -165,7 +165,7 @@ def _select_group(mesh: Mesh, group: str | None) -> Mesh:
 
 def _count_verdicts(document: VerdictDocument) -> list[tuple[str, str, int]]:
     counted = Counter(one.verdict for one in document.site_pairs)
-    return [(get_icon(word), VERDICT_LABELS[word], counted[word]) for word in Word if counted[word]]
+    return [(get_icon(word), VERDICT_LABELS[word], counted[word]) for word in VerdictClass if counted[word]]
 
 
 CurrentStates: TypeAlias = Mapping[tuple[str, str], tuple[str, str]]
@@ -174,7 +174,7 @@ CurrentStates: TypeAlias = Mapping[tuple[str, str], tuple[str, str]]
 def _build_rows(document: VerdictDocument, params: PageParams, current_states: CurrentStates) -> list[VerdictRow]:
     """The worst first, and at the end those of which no minute is known."""
     found = {(one.source, one.destination): one for one in document.pairs}
-    order = list(Word)
+    order = list(VerdictClass)
     ordered = sorted(document.site_pairs, key=lambda one: order.index(one.verdict))
     lines = [_to_row(one, found, params, current_states) for one in ordered]
     return sorted(lines, key=lambda line: not any(view.share for _, view in line.directions))

@@ -105,7 +105,7 @@ class Bench:
         """Spool a minute of some targets, durably."""
         start_s = START_S + 60 * minute
         series = [
-            wire.to_series(f"t{number}", "192.0.2.1", build_window(start_s, 1_000, {0: 5_000 + minute}, []))
+            wire.to_target_window(f"t{number}", "192.0.2.1", build_window(start_s, 1_000, {0: 5_000 + minute}, []))
             for number in range(targets)
         ]
         self.sealer.build(WindowsMessage(3, series))

@@ -29,11 +29,11 @@ def stepped(step_s: float, end_s: int = END_S, start_s: int = START_S) -> list[W
     return run_process(PLAN, end_s=end_s, steps=[(STEP_AT_S, step_s)], start_s=start_s)
 
 
-def rtts_us(found: list[wire.Series]) -> list[int]:
+def rtts_us(found: list[wire.TargetWindow]) -> list[int]:
     return [rtt for one in found for rtt in one.rtt_us if rtt is not None]
 
 
-def failures(found: list[wire.Series]) -> Counter[Failure]:
+def failures(found: list[wire.TargetWindow]) -> Counter[Failure]:
     return Counter(miss.failure for one in found for miss in one.misses)
 
 

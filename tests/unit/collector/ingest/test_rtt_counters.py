@@ -29,7 +29,7 @@ def test_a_window_is_counted_as_its_slots_are(slots: list[int | Failure]) -> Non
         rtt_us=tuple(None if isinstance(slot, Failure) else slot for slot in slots),
         misses=tuple(misses),
     )
-    series = wire.to_series("x", "192.0.2.1", window)
+    series = wire.to_target_window("x", "192.0.2.1", window)
 
     found = count_window(series, build_series_row(series), EDGES_US)
 

@@ -18,7 +18,7 @@ HOUR = 1_795_327_200
 
 def chunk(windows: list[Window]) -> Chunk:
     """As compaction makes one: from series of the wire."""
-    series = [wire.to_series("a", "192.0.2.1", window) for window in windows]
+    series = [wire.to_target_window("a", "192.0.2.1", window) for window in windows]
     return Chunk.from_windows(HOUR, series, to_rtt_column([rtt for one in series for rtt in one.rtt_us]))
 
 

@@ -34,7 +34,7 @@ def misses_at(slot: int) -> st.SearchStrategy[Miss]:
     return st.builds(Miss, st.just(slot), st.sampled_from(Failure), st.integers(0, wire.RTT_US_MAX))
 
 
-def batch_of(*series: wire.Series, **changes: object) -> wire.Batch:
+def batch_of(*series: wire.TargetWindow, **changes: object) -> wire.Batch:
     """A batch of these series."""
     batch = wire.Batch(
         v=1, agent="fra1", epoch="0" * 32, seq=0, mesh_version=0, sealed_at_us=0, monotonic_us=0, series=list(series)
@@ -42,17 +42,17 @@ def batch_of(*series: wire.Series, **changes: object) -> wire.Batch:
     return msgspec.structs.replace(batch, **changes)
 
 
-def series_of(**changes: object) -> wire.Series:
+def series_of(**changes: object) -> wire.TargetWindow:
     """A series of 60 probes of 1 ms, with members replaced, rightly or not."""
     window = Window(start_s=START_S, interval_ms=1_000, rtt_us=(1_000,) * 60)
-    return msgspec.structs.replace(wire.to_series("ams1", "192.0.2.1", window), **changes)
+    return msgspec.structs.replace(wire.to_target_window("ams1", "192.0.2.1", window), **changes)
 
 
 @settings(max_examples=settings().max_examples * 2 // 5)  # each draws hundreds of slots
 @given(st.lists(windows(), max_size=3, unique_by=lambda window: window.start_s))
 def test_a_batch_survives_the_journey(found: list[Window]) -> None:
     """decode(encode(batch)) is the batch, and its windows are the windows that were put in."""
-    batch = batch_of(*(wire.to_series("ams1", "192.0.2.1", window) for window in found))
+    batch = batch_of(*(wire.to_target_window("ams1", "192.0.2.1", window) for window in found))
 
     decoded = wire.decode_batch(codec.encode(batch))
 
@@ -64,7 +64,7 @@ def test_a_batch_survives_the_journey(found: list[Window]) -> None:
 @given(windows(), st.data())
 def test_what_is_no_window_is_refused_by_the_decoder(window: Window, data: st.DataObject) -> None:
     """Whatever one slot or miss is changed to: the decoder takes what ``wire.window`` takes, and nothing else."""
-    series = wire.to_series("ams1", "192.0.2.1", window)
+    series = wire.to_target_window("ams1", "192.0.2.1", window)
     slot = data.draw(st.integers(0, len(series.rtt_us) - 1))
     change: dict[str, object] = data.draw(
         st.sampled_from(

@@ -11,7 +11,7 @@ import altair
 import numpy as np
 import pytest
 
-from leadline.evaluation import State
+from leadline.evaluation import WindowState
 from leadline_collector.web.charts import distribution, hour_of_week, render, timeline
 from leadline_collector.web.charts.distribution import CURVE_POINTS_MAX, DistributionCurve
 from leadline_collector.web.charts.hour_of_week import HourCell
@@ -27,7 +27,7 @@ GLASS = ReferenceLine(rtt_us=3_516, label="glass 3.52", description="glass floor
 
 def step(number: int, p95_us: int | None = 4_900, infinite: int = 0, **states: int) -> TimeBucket:
     """Two minutes; None where nothing came back."""
-    known = {State(name): count for name, count in states.items()}
+    known = {WindowState(name): count for name, count in states.items()}
     nothing = p95_us is None
     return TimeBucket(
         start_s=START_S + 120 * number,
@@ -37,7 +37,7 @@ def step(number: int, p95_us: int | None = 4_900, infinite: int = 0, **states: i
         p95_us=p95_us,
         max_us=None if p95_us is None else p95_us + 900,
         infinite_count=infinite,
-        state_counts=known or {State.UNKNOWN if nothing else State.GOOD: 2},
+        state_counts=known or {WindowState.UNKNOWN if nothing else WindowState.GOOD: 2},
     )
 
 

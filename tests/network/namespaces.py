@@ -15,6 +15,55 @@ from pathlib import Path
 
 _CLONE_NEWNET = 0x4000_0000
 _OWN_NAMESPACE = Path("/proc/thread-self/ns/net")
+_SYSCTLS = Path("/proc/sys/net")
+#: A new namespace takes settings of interfaces from the host, where a container engine or an administrator changed
+#: them. These are the kernel's own, without redirects and router advertisements.
+_PER_DEVICE = {
+    "ipv4": {
+        "accept_local": 0,
+        "accept_redirects": 0,
+        "accept_source_route": 0,
+        "arp_announce": 0,
+        "arp_filter": 0,
+        "arp_ignore": 0,
+        "ignore_routes_with_linkdown": 0,
+        "route_localnet": 0,
+        "rp_filter": 0,
+        "secure_redirects": 0,
+        "send_redirects": 0,
+    },
+    "ipv6": {
+        "accept_dad": 0,
+        "accept_ra": 0,
+        "accept_redirects": 0,
+        "accept_source_route": 0,
+        "autoconf": 0,
+        "disable_ipv6": 0,
+        "hop_limit": 64,
+        "ignore_routes_with_linkdown": 0,
+    },
+}
+SYSCTLS = {
+    # The first ones: they set other keys.
+    "ipv4/ip_forward": "0",
+    "ipv6/conf/all/forwarding": "0",
+    "ipv6/conf/default/forwarding": "0",
+    "ipv4/icmp_echo_ignore_all": "0",
+    "ipv4/icmp_ratelimit": "1000",
+    "ipv4/icmp_ratemask": "6168",
+    "ipv4/ip_default_ttl": "64",
+    "ipv4/ip_no_pmtu_disc": "0",
+    "ipv4/ip_nonlocal_bind": "0",
+    "ipv4/ping_group_range": "1\t0",
+    "ipv6/icmp/echo_ignore_all": "0",
+    "ipv6/icmp/ratelimit": "1000",
+    "ipv6/ip_nonlocal_bind": "0",
+} | {
+    f"{family}/conf/{device}/{key}": str(value)
+    for family, settings in _PER_DEVICE.items()
+    for device in ("all", "default", "lo")
+    for key, value in settings.items()
+}
 
 
 class Namespace:
@@ -26,6 +75,7 @@ class Namespace:
         try:
             _raise_on_error(_libc().unshare(_CLONE_NEWNET))
             try:
+                _set_sysctls()
                 self.fd = os.open(_OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
             finally:
                 _raise_on_error(_libc().setns(home, _CLONE_NEWNET))
@@ -69,6 +119,14 @@ def find_unavailable_reason() -> str | None:
     except OSError as error:
         return f"network namespaces are not allowed here ({error.strerror}): run as root, a container as privileged"
     return None
+
+
+def _set_sysctls() -> None:
+    """Give the current thread's namespace the settings of ``SYSCTLS``, whatever the settings of the host."""
+    for key, value in SYSCTLS.items():
+        path = _SYSCTLS / key
+        if path.exists():  # not without IPv6
+            path.write_text(value)
 
 
 def _libc() -> ctypes.CDLL:

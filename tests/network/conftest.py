@@ -18,6 +18,7 @@ import pytest
 from leadline.clock import SystemClock
 from leadline_agent.probe.kernel_timestamps import SO_TIMESTAMPING, TIMESTAMP_RX_TX
 from tests.network.namespaces import find_unavailable_reason
+from tests.network.priority import run_as_others, run_before_others
 from tests.network.wan import Wan
 
 _HERE = Path(__file__).parent
@@ -40,6 +41,17 @@ def _stamping() -> Iterator[None]:
 def _is_stamped(sock: socket.socket) -> bool:
     sock.sendto(b"", sock.getsockname())
     return any(kind == SO_TIMESTAMPING for _, kind, _ in sock.recvmsg(0, 1_024)[1])
+
+
+@pytest.fixture(autouse=True)
+def _before_others(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A busy machine delays no probe of the tests here."""
+    if request.node.get_closest_marker("network") is None:
+        yield
+        return
+    run_before_others()
+    yield
+    run_as_others()
 
 
 @pytest.fixture(name="wan")

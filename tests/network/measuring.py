@@ -78,7 +78,9 @@ def measure_targets(
     A run during which this machine could not send in time is one of the machine, not of the engine: it is made again,
     twice at most. Where ``halfway`` does something to the machine there is one run.
     """
-    for _ in range(RUNS_MAX if on_halfway is None else 1):
+    for run in range(RUNS_MAX if on_halfway is None else 1):
+        if run:
+            wan.restart_log()
         measured = _run_prober(wan, aims, kinds, open_lane, waits_for_late, on_halfway or (lambda: None))
         if not {outcome.failure for outcome in measured.results} & HOST_FAILURES:
             break

@@ -17,7 +17,7 @@ from tests.network.ports import RECEIVE_BUFFER_BYTES
 from tests.network.wan import B4, Wan, WanError
 
 ROOT = Path(__file__).parents[2]
-EXIT_TIMEOUT_S = 5.0
+EXIT_TIMEOUT_S = 20.0
 OWN_NAMESPACE = Path("/proc/thread-self/ns/net")
 PR_CAPBSET_DROP, CAP_SYS_ADMIN = 24, 21
 

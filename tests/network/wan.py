@@ -91,6 +91,7 @@ class Wan:
         self._seed = seed
         self._cleanup = ExitStack()
         self._lock = Lock()
+        self._log_start = 0
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -175,6 +176,10 @@ class Wan:
         """Forget all rules: frames pass at once. Those under way keep their fate."""
         self._send_command(EmulatorCommand(clear=True))
 
+    def restart_log(self) -> None:
+        """Leave the frames of before out of ``read_frame_log``, for a measurement that begins again."""
+        self._log_start = self._send_command(EmulatorCommand(flush=True)).log_bytes
+
     def read_frame_log(self) -> list[FrameRecord]:
         """All frames that have left W or were swallowed so far, in that order; those still waiting are not in it.
 
@@ -183,7 +188,7 @@ class Wan:
         answer = self._send_command(EmulatorCommand(flush=True))
         if answer.overrun:
             raise WanError(f"the emulator could not keep up and lost {answer.overrun} frames: lower the test's rate")
-        return parse_log(os.pread(self._log_fd, answer.log_bytes, 0))
+        return parse_log(os.pread(self._log_fd, answer.log_bytes - self._log_start, self._log_start))
 
     def add_address(self, side: Side, *addresses: str) -> None:
         """Give a side more addresses of the link (10.77.0.0/16, fd77::/64); usable at once, IPv6 too."""

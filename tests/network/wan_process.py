@@ -31,6 +31,7 @@ from tests.network import frames
 from tests.network.frames import HEADER_BYTES_MAX, IP_OFFSET
 from tests.network.plan import DIRECTIONS, FrameRule, RuleTable
 from tests.network.ports import Port, RealtimeOffset
+from tests.network.priority import run_before_others
 from tests.network.truth import RECORD_FORMAT, FrameAction
 
 DEVICES = ("wa", "wb")
@@ -251,6 +252,7 @@ def main() -> None:
     os.setpriority(os.PRIO_PROCESS, 0, -20)
     gc.disable()  # no cycles are made here, and a collection would delay frames
     log_fd, seed, *namespace_fds = map(int, sys.argv[1:])
+    run_before_others()
     Emulator(RuleTable(seed), FrameLog(log_fd), SystemClock()).run()
     _kill_processes(namespace_fds)
 

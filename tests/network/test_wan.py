@@ -11,9 +11,11 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
+from leadline.clock import SystemClock
 from tests.network.pinger import COOKIE, REPLY_TIMEOUT_S, Pinger, open_pinger
 from tests.network.plan import Direction
 from tests.network.wan import (
@@ -249,12 +251,20 @@ def test_an_address_nobody_holds_is_silent(wan: Wan, pinger: Pinger) -> None:
     assert [(frame.direction, frame.action) for frame in wan.read_frame_log()] == [("a->b", FrameAction.PASS)]
 
 
+def until_up(wan: Wan, side: Literal["a", "b"]) -> None:
+    """Wait for the kernel: it activates an interface a moment after the other end of the link is up."""
+    deadline_ns = SystemClock().monotonic_ns() + int(REPLY_TIMEOUT_S * 1_000_000_000)
+    while "state UP" not in wan.run(side, ["ip", "link", "show", "wan0"]).stdout:
+        assert SystemClock().monotonic_ns() < deadline_ns, "the link stays down"
+
+
 def test_an_outage_of_the_link_ends(wan: Wan, pinger: Pinger) -> None:
     """With B's end of the link down nothing comes back; when it is up again, echoes do."""
     wan.run("w", ["ip", "link", "set", "wb", "down"])
     pinger.send(B4, 1)
     during = pinger.receive_all()
     wan.run("w", ["ip", "link", "set", "wb", "up"])
+    until_up(wan, "b")
     pinger.send(B4, 2)
 
     assert during == []

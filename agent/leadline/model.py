@@ -1,6 +1,7 @@
 """The nouns: sites, pairs, paths, targets, and what became of every scheduled probe.
 
-All are frozen and checked when made, so an invalid one cannot exist. Durations inside a process are integer
+All are frozen and checked when made, so an invalid one cannot exist; ``Miss`` and ``ErrorBound``, which are on the wire
+as well, are checked with their window. Durations inside a process are integer
 nanoseconds; what a window holds is integer microseconds *rounded up* (``us_ceil``), so that for a limit of whole
 microseconds ``rtt <= limit`` holds exactly when ``stored <= limit``. Lost is None, never 0 or -1.
 """
@@ -12,6 +13,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta, Struct
 
 #: The unit of judgement (method.md §3.2): 60 s, aligned to the UTC minute.
 WINDOW_S = 60
@@ -30,6 +34,12 @@ PAYLOAD_BYTES_MIN = 16
 PAYLOAD_BYTES_MAX = 8_972
 DSCP_MAX = 63
 NAME_LENGTH_MAX = 63
+#: Slots of one window at the shortest interval, 10 ms.
+SLOTS_MAX = 6_000
+#: An RTT above one minute is beyond every timeout (RFC 6703 §4.1.1: 51 s).
+RTT_US_MAX = 60_000_000
+
+RttUs = Annotated[int, Meta(ge=0, le=RTT_US_MAX)]
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
 
@@ -164,15 +174,15 @@ def check_address(address: str) -> None:
             raise ValueError(f"{address!r} looks like an IPv4 address and is none") from None
 
 
-@dataclass(frozen=True, slots=True)
-class Miss:
-    """A slot without an RTT: its place in the window, the failure, and the number that goes with it (see Failure)."""
+class Miss(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """``[slot, failure, detail]``: why a slot has no RTT, and the number that goes with the failure (see Failure)."""
 
-    slot: int
+    slot: Annotated[int, Meta(ge=0, lt=SLOTS_MAX)]
     failure: Failure
-    detail: int | None = None
+    detail: Annotated[int, Meta(ge=0, le=RTT_US_MAX)] | None = None
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise ValueError if it cannot be in a window; not at construction, which the wire's decoder would pay for."""
         if self.slot < 0:
             raise ValueError(f"slot {self.slot} is negative")
         if self.detail is not None and self.detail < 0:
@@ -185,17 +195,17 @@ class Miss:
 FAILURES_WITH_DETAIL = frozenset({Failure.LATE, Failure.UNREACHABLE, Failure.SEND_ERROR})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorBound:
-    """How far the own host may have added to an RTT: true network RTT lies in [measured - bound, measured].
+class ErrorBound(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """``[p50, p99]``: how far the own host may have added to an RTT, in microseconds, as percentiles over the probes.
 
-    Microseconds, percentiles over the window's probes (method.md §3.4, H).
+    The true network RTT is in [measured - bound, measured] (method.md §3.4, H).
     """
 
-    p50_us: int
-    p99_us: int
+    p50_us: RttUs
+    p99_us: RttUs
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise ValueError if it cannot be in a window."""
         if not 0 <= self.p50_us <= self.p99_us:
             raise ValueError(f"error bound p50 {self.p50_us} µs, p99 {self.p99_us} µs is not ordered")
 
@@ -222,6 +232,10 @@ class Window:
         empty = [slot for slot, rtt in enumerate(self.rtt_us) if rtt is None]
         if empty != [miss.slot for miss in self.misses]:
             raise ValueError("every slot without an RTT needs exactly one miss, in order of slot")
+        for miss in self.misses:
+            miss.check()
+        if self.error_bound is not None:
+            self.error_bound.check()
         if any(rtt is not None and rtt < 0 for rtt in self.rtt_us):
             raise ValueError("an RTT is negative")
         if self.duplicates < 0:

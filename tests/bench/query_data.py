@@ -13,6 +13,7 @@ import numpy as np
 from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, insert, text
 
 from leadline.clock import SystemClock
+from leadline.model import ErrorBound
 from leadline.wire import batch as wire
 from leadline_collector.db import tables
 from leadline_collector.db.transactions import Store
@@ -110,7 +111,7 @@ def _build_hour(rng: np.random.Generator, number: int) -> PathHour:
     series = [
         wire.TargetWindow(
             target="x", address="192.0.2.1", start_s=60 * minute, interval_ms=1_000, rtt_us=row,
-            error_us=wire.Bound(5, int(values["error_p99_us"][minute])),
+            error_us=ErrorBound(5, int(values["error_p99_us"][minute])),
         )
         for minute, row in enumerate(slots.tolist())
     ]  # fmt: skip

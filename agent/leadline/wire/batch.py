@@ -23,10 +23,12 @@ from leadline.errors import WireError, WireVersionError
 from leadline.model import (
     FAILURES_WITH_DETAIL,
     NAME_LENGTH_MAX,
+    RTT_US_MAX,
+    SLOTS_MAX,
     WINDOW_S,
     ErrorBound,
-    Failure,
     Miss,
+    RttUs,
     Window,
     check_name,
 )
@@ -40,12 +42,8 @@ BODY_BYTES_MAX = 1 << 20
 INFLATED_BYTES_MAX = 8 << 20
 #: Windows in one batch. An agent with more targets sends several batches a minute.
 SERIES_MAX = 4_096
-#: Slots of one window at the shortest interval, 10 ms.
-SLOTS_MAX = 6_000
 #: Gaps in one batch: a spool that overflowed for days tells of its drops in a few records.
 GAPS_MAX = 1_024
-#: An RTT above one minute is beyond every timeout (RFC 6703 §4.1.1: 51 s).
-RTT_US_MAX = 60_000_000
 #: 2100-01-01, in seconds: keeps every stored time far from overflow.
 TIME_S_MAX = 4_102_444_800
 INT63_MAX = (1 << 63) - 1
@@ -59,28 +57,10 @@ Hex128 = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 UInt63 = Annotated[int, Meta(ge=0, le=INT63_MAX)]
 TimeUs = Annotated[int, Meta(ge=0, le=TIME_S_MAX * 1_000_000)]
-RttUs = Annotated[int, Meta(ge=0, le=RTT_US_MAX)]
-Slot = Annotated[int, Meta(ge=0, lt=SLOTS_MAX)]
-Detail = Annotated[int, Meta(ge=0, le=RTT_US_MAX)]
 
 
 class StrictDocument(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A document that must say nothing we do not know."""
-
-
-class MissEntry(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """``[slot, failure, detail]``: why a slot has no RTT."""
-
-    slot: Slot
-    failure: Failure
-    detail: Detail | None = None
-
-
-class Bound(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """``[p50, p99]`` of the measurement's own error in microseconds."""
-
-    p50_us: RttUs
-    p99_us: RttUs
 
 
 class TargetWindow(StrictDocument, frozen=True):
@@ -93,9 +73,9 @@ class TargetWindow(StrictDocument, frozen=True):
     start_s: Annotated[int, Meta(ge=0, le=TIME_S_MAX, multiple_of=WINDOW_S)]
     interval_ms: Annotated[int, Meta(ge=10, le=WINDOW_S * 1_000)]
     rtt_us: Annotated[list[RttUs | None], Meta(min_length=1, max_length=SLOTS_MAX)]
-    misses: Annotated[list[MissEntry], Meta(max_length=SLOTS_MAX)] = []
+    misses: Annotated[list[Miss], Meta(max_length=SLOTS_MAX)] = []
     duplicates: Annotated[int, Meta(ge=0, le=RTT_US_MAX)] = 0
-    error_us: Bound | None = None
+    error_us: ErrorBound | None = None
 
 
 class GapReason(StrEnum):
@@ -221,7 +201,7 @@ def _check_series(one: TargetWindow) -> None:
         to_window(one)
 
 
-def _is_bound_ordered(bound: Bound | None) -> bool:
+def _is_bound_ordered(bound: ErrorBound | None) -> bool:
     return bound is None or bound.p50_us <= bound.p99_us
 
 
@@ -270,29 +250,27 @@ def _newer_version_error(data: bytes) -> WireVersionError | None:
 
 def to_window(series: TargetWindow) -> Window:
     """The window a series carries; ValueError where it is none."""
-    bound = series.error_us
     return Window(
         start_s=series.start_s,
         interval_ms=series.interval_ms,
         rtt_us=tuple(series.rtt_us),
-        misses=tuple(Miss(miss.slot, miss.failure, miss.detail) for miss in series.misses),
+        misses=tuple(series.misses),
         duplicates=series.duplicates,
-        error_bound=None if bound is None else ErrorBound(p50_us=bound.p50_us, p99_us=bound.p99_us),
+        error_bound=series.error_us,
     )
 
 
 def to_target_window(target: str, address: str, window: Window) -> TargetWindow:
     """A window as it travels."""
-    bound = window.error_bound
     return TargetWindow(
         target=target,
         address=address,
         start_s=window.start_s,
         interval_ms=window.interval_ms,
         rtt_us=list(window.rtt_us),
-        misses=[MissEntry(miss.slot, miss.failure, miss.detail) for miss in window.misses],
+        misses=list(window.misses),
         duplicates=window.duplicates,
-        error_us=None if bound is None else Bound(bound.p50_us, bound.p99_us),
+        error_us=window.error_bound,
     )
 
 

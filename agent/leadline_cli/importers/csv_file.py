@@ -12,8 +12,8 @@ from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 
 from leadline.errors import ConfigError
-from leadline.model import Failure, Miss
-from leadline.wire.batch import RTT_US_MAX, TIME_S_MAX
+from leadline.model import RTT_US_MAX, Failure, Miss
+from leadline.wire.batch import TIME_S_MAX
 from leadline_cli.importers.parse_errors import build_line_error
 from leadline_cli.importers.samples import Sample, parse_rtt_us
 from leadline_cli.importers.timestamps import parse_timestamp_us
@@ -65,7 +65,7 @@ def _parse_values(values: dict[str, str]) -> Sample:
     failure = _parse_failure(values.get("failure", ""), is_lost=rtt is None)
     detail = _parse_detail(values.get("detail", ""))
     if failure is not None:
-        Miss(0, failure, detail)
+        Miss(0, failure, detail).check()
     elif detail is not None:
         raise ValueError(f"detail: {detail} belongs to a failure, and this row has an RTT")
     return Sample(at_us, rtt, failure, detail)

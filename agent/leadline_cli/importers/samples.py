@@ -16,8 +16,7 @@ from statistics import median
 from typing import NamedTuple
 
 from leadline.errors import ConfigError
-from leadline.model import Failure
-from leadline.wire.batch import RTT_US_MAX
+from leadline.model import RTT_US_MAX, Failure
 
 #: Two known probes further apart than this many periods a number: the program stood still in between.
 STALL_FACTOR = 1.5

@@ -12,9 +12,8 @@ import numpy as np
 from msgspec import Raw, Struct
 from sqlalchemy import Connection
 
-from leadline.model import Window
+from leadline.model import ErrorBound, Miss, Window
 from leadline.wire import batch as wire
-from leadline.wire.batch import Bound, MissEntry
 from leadline_collector.journal import body_codec
 from leadline_collector.journal import store as journal_store
 from leadline_collector.rollup import chunk_store, raw_codec
@@ -33,9 +32,9 @@ class _StoredSeries(Struct):
     interval_ms: int
     #: JSON: turned into numbers an hour at once (``_rtts``).
     rtt_us: Raw
-    misses: list[MissEntry] = []
+    misses: list[Miss] = []
     duplicates: int = 0
-    error_us: Bound | None = None
+    error_us: ErrorBound | None = None
 
 
 class _StoredBatch(Struct):

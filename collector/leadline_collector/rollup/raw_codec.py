@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leadline.model import WINDOW_S, ErrorBound, Failure, Miss, Window
-from leadline.wire.batch import Bound, MissEntry
 from leadline_collector.rollup import byte_shuffle
 from leadline_collector.rollup.byte_shuffle import UnsignedArray
 from leadline_verdict.series import MISSING, IntColumn
@@ -53,11 +52,11 @@ class WindowMeta(Protocol):
     @property
     def interval_ms(self) -> int: ...
     @property
-    def misses(self) -> Sequence[MissEntry]: ...
+    def misses(self) -> Sequence[Miss]: ...
     @property
     def duplicates(self) -> int: ...
     @property
-    def error_us(self) -> Bound | None: ...
+    def error_us(self) -> ErrorBound | None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

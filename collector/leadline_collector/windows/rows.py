@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from leadline.model import ErrorBound, Failure
+from leadline.model import ErrorBound, Failure, Miss
 from leadline.statistics import WindowStats, compute_rtt_stats
-from leadline.wire.batch import MissEntry, TargetWindow
+from leadline.wire.batch import TargetWindow
 from leadline_collector.db.tables import FAILURE_COLUMNS, window_stat
 from leadline_collector.journal.store import BatchKey
 
@@ -79,7 +79,7 @@ _ZERO_COUNTS = (0,) * len(FAILURE_COLUMNS)
 _LOSS_FAILURES = [failure for failure in Failure if failure.is_loss]
 
 
-def _count_misses(misses: Sequence[MissEntry]) -> tuple[tuple[int, ...], int]:
+def _count_misses(misses: Sequence[Miss]) -> tuple[tuple[int, ...], int]:
     """How often each failure happened, in the order of the columns, and how many of them are losses."""
     counts = Counter([miss.failure for miss in misses])
     return tuple([counts[failure] for failure in FAILURE_COLUMNS]), sum([counts[failure] for failure in _LOSS_FAILURES])

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leadline.model import (
+    ErrorBound,
     Failure,
     Miss,
     Pair,
@@ -102,9 +103,29 @@ def test_a_target_has_a_name_and_an_address() -> None:
 
 
 def test_failures_that_need_a_number() -> None:
-    """An unreachable without its code says nothing."""
+    """An unreachable without its code says nothing, alone or in a window."""
+    miss = Miss(0, Failure.UNREACHABLE)
+
     with pytest.raises(ValueError, match="without its detail"):
-        Miss(0, Failure.UNREACHABLE)
+        miss.check()
+    with pytest.raises(ValueError, match="without its detail"):
+        Window(start_s=60, interval_ms=20_000, rtt_us=(None, 1, 1), misses=(miss,))
+
+
+@pytest.mark.parametrize("bound", [ErrorBound(2, 1), ErrorBound(-1, 1)])
+def test_an_error_bound_is_ordered(bound: ErrorBound) -> None:
+    """Alone and in a window."""
+    with pytest.raises(ValueError, match="is not ordered"):
+        bound.check()
+    with pytest.raises(ValueError, match="is not ordered"):
+        Window(start_s=60, interval_ms=20_000, rtt_us=(1, 1, 1), error_bound=bound)
+
+
+def test_a_miss_has_no_negative_number() -> None:
+    """Neither its slot nor its detail."""
+    for miss in (Miss(-1, Failure.TIMEOUT), Miss(0, Failure.LATE, -1)):
+        with pytest.raises(ValueError, match="is negative"):
+            miss.check()
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leadline.wire import batch as wire
+from leadline.model import RTT_US_MAX
 from leadline_collector.rollup import varint
 from leadline_collector.rollup.histogram import US_MAX, Histogram, compute_edge_us, find_bins
 
-VALUES = st.lists(st.integers(0, wire.RTT_US_MAX) | st.integers(0, 20_000), max_size=80)
+VALUES = st.lists(st.integers(0, RTT_US_MAX) | st.integers(0, 20_000), max_size=80)
 #: One to three significant digits.
 EDGES = st.builds(lambda digits, zeros: digits * 10**zeros, st.integers(0, 999), st.integers(0, 4))
 
@@ -43,7 +43,7 @@ def test_a_decade_has_nine_hundred_bins_that_end_at_three_digits() -> None:
 def test_the_last_bin_holds_what_the_wire_lets_through() -> None:
     """A round trip of a minute has a bin; 100 s is the last edge."""
     last_bin = 1_000 + 5 * 900
-    assert int(find_bins(np.array([wire.RTT_US_MAX]))[0]) <= last_bin
+    assert int(find_bins(np.array([RTT_US_MAX]))[0]) <= last_bin
     assert (compute_edge_us(last_bin), int(find_bins(np.array([US_MAX]))[0])) == (US_MAX, last_bin)
 
 

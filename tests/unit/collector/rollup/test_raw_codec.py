@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leadline.model import FAILURES_WITH_DETAIL, ErrorBound, Failure, Miss, Window, build_window
+from leadline.model import FAILURES_WITH_DETAIL, RTT_US_MAX, ErrorBound, Failure, Miss, Window, build_window
 from leadline.wire import batch as wire
 from leadline_collector.rollup import byte_shuffle
 from leadline_collector.rollup.raw_codec import FAILURE_CODES, Chunk, to_rtt_column
@@ -32,13 +32,13 @@ def windows(draw: st.DrawFn) -> list[Window]:
 def window(draw: st.DrawFn, start_s: int) -> Window:
     interval_ms = draw(st.sampled_from([5_000, 10_000, 20_000, 60_000]))
     slots = 60_000 // interval_ms
-    answered = draw(st.dictionaries(st.integers(0, slots - 1), st.integers(0, wire.RTT_US_MAX)))
+    answered = draw(st.dictionaries(st.integers(0, slots - 1), st.integers(0, RTT_US_MAX)))
     failures = {slot: draw(st.sampled_from(list(Failure))) for slot in range(slots) if slot not in answered}
     misses = [
         Miss(slot, failure, draw(number if failure in FAILURES_WITH_DETAIL else st.none() | number))
         for slot, failure in failures.items()
     ]
-    bound = draw(st.none() | st.tuples(st.integers(0, 99), st.integers(0, wire.RTT_US_MAX - 99)))
+    bound = draw(st.none() | st.tuples(st.integers(0, 99), st.integers(0, RTT_US_MAX - 99)))
     return build_window(
         start_s,
         interval_ms,
@@ -49,7 +49,7 @@ def window(draw: st.DrawFn, start_s: int) -> Window:
     )
 
 
-number = st.integers(0, wire.RTT_US_MAX)
+number = st.integers(0, RTT_US_MAX)
 
 
 @given(windows())

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from leadline.wire import batch as wire
+from leadline.model import RTT_US_MAX
 from leadline_collector.rollup import window_codec
 from leadline_collector.rollup.window_codec import MINUTES_PER_HOUR, WindowArray
 from leadline_verdict.series import COLUMNS, COUNT_FIELDS, MISSING
@@ -17,9 +17,7 @@ from leadline_verdict.series import COLUMNS, COUNT_FIELDS, MISSING
 def blocks() -> st.SearchStrategy[WindowArray]:
     """Hours of anything the table can hold, related or not."""
     return st.integers(0, 3).flatmap(
-        lambda hours: arrays(
-            np.int32, (hours, len(COLUMNS), MINUTES_PER_HOUR), elements=st.integers(0, wire.RTT_US_MAX)
-        )
+        lambda hours: arrays(np.int32, (hours, len(COLUMNS), MINUTES_PER_HOUR), elements=st.integers(0, RTT_US_MAX))
     )
 
 

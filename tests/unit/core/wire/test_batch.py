@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leadline.errors import WireError
-from leadline.model import ErrorBound, Failure, Miss, Window, build_window
+from leadline.model import RTT_US_MAX, ErrorBound, Failure, Miss, Window, build_window
 from leadline.wire import batch as wire
 from leadline.wire import codec
 
@@ -21,7 +21,7 @@ def windows(draw: st.DrawFn) -> Window:
     """Any valid window of up to 120 slots."""
     interval_ms = draw(st.sampled_from([500, 1_000, 2_000, 5_000, 60_000]))
     slots = range(60_000 // interval_ms)
-    rtts = draw(st.dictionaries(st.sampled_from(slots), st.integers(0, wire.RTT_US_MAX)))
+    rtts = draw(st.dictionaries(st.sampled_from(slots), st.integers(0, RTT_US_MAX)))
     misses = [draw(misses_at(slot)) for slot in slots if slot not in rtts]
     p50_us = draw(st.integers(0, 1_000))
     bound = draw(st.none() | st.integers(p50_us, 5_000).map(lambda p99: ErrorBound(p50_us=p50_us, p99_us=p99)))
@@ -31,7 +31,7 @@ def windows(draw: st.DrawFn) -> Window:
 
 def misses_at(slot: int) -> st.SearchStrategy[Miss]:
     """Any miss of a slot, with the detail its failure needs."""
-    return st.builds(Miss, st.just(slot), st.sampled_from(Failure), st.integers(0, wire.RTT_US_MAX))
+    return st.builds(Miss, st.just(slot), st.sampled_from(Failure), st.integers(0, RTT_US_MAX))
 
 
 def batch_of(*series: wire.TargetWindow, **changes: object) -> wire.Batch:
@@ -74,9 +74,9 @@ def test_what_is_no_window_is_refused_by_the_decoder(window: Window, data: st.Da
                 {"rtt_us": series.rtt_us[1:] or [1, 2]},
                 {"misses": series.misses[1:]},
                 {"misses": series.misses[::-1]},
-                {"misses": [wire.MissEntry(miss.slot, miss.failure) for miss in series.misses]},
-                {"error_us": wire.Bound(2, 1)},
-                {"error_us": wire.Bound(1, 2)},
+                {"misses": [Miss(miss.slot, miss.failure) for miss in series.misses]},
+                {"error_us": ErrorBound(2, 1)},
+                {"error_us": ErrorBound(1, 2)},
                 {"interval_ms": 10},
             ]
         )
@@ -142,13 +142,13 @@ def test_each_limit_of_a_batch_holds(member: str, at_limit: object, past: object
 @pytest.mark.parametrize(
     ("member", "at_limit", "past"),
     [
-        ("rtt_us", [wire.RTT_US_MAX] * 60, [wire.RTT_US_MAX + 1] * 60),
+        ("rtt_us", [RTT_US_MAX] * 60, [RTT_US_MAX + 1] * 60),
         ("rtt_us", [0] * 60, [-1] * 60),
         ("start_s", wire.TIME_S_MAX, wire.TIME_S_MAX + 60),
         ("start_s", START_S, START_S + 1),
         ("target", "a" * 63, "a" * 64),
         ("address", "a" * 253, "a" * 254),
-        ("duplicates", wire.RTT_US_MAX, wire.RTT_US_MAX + 1),
+        ("duplicates", RTT_US_MAX, RTT_US_MAX + 1),
     ],
 )
 def test_each_limit_of_a_series_holds(member: str, at_limit: object, past: object) -> None:

@@ -1,4 +1,4 @@
-"""One-time tokens, the keys agents get for them, and the administrator's key."""
+"""One-time tokens, the agent keys they are exchanged for, and the administrator's key."""
 
 from __future__ import annotations
 
@@ -33,36 +33,36 @@ log = logging.getLogger(__name__)
 
 NS_PER_S = 1_000_000_000
 ADMIN_KEY_FILE = "admin.key"
-#: All peers together, where a limit counts them so.
+#: Key of a rate limit that counts all clients together.
 ALL_CLIENTS = ""
-#: Refused enrolments a minute that are put into the audit; the log has them all.
+#: Refused enrolments recorded in the audit log per minute; the process log has all of them.
 AUDITED_REFUSALS_MAX = 120
 
 
 def create_token(store: Store, clock: Clock, request: control.TokenRequest) -> control.TokenResponse:
-    """A token with which one agent of a site can enrol; 422 for a site no mesh has."""
+    """Create a token with which one agent of the site can enrol; raise InvalidRequestError for an unknown site."""
     token = generate_secret(SecretKind.TOKEN)
     now_s = clock.wall_ns() // NS_PER_S
     expires_at_s = now_s + request.ttl_s
     detail = {"token": get_secret_id(hash_secret(token)), "expires_at_s": expires_at_s}
-    act = AuditEvent(
+    event = AuditEvent(
         at_s=now_s, actor=audit_log.ACTOR_ADMIN, action=AuditAction.TOKEN_CREATED, subject=request.site, detail=detail
     )
     with store.write() as writer:
         if not key_store.add_token(writer.connection, hash_secret(token), request.site, now_s, expires_at_s):
-            raise InvalidRequestError(f"site: no mesh has a site {request.site!r}; apply the mesh first", path="site")
-        audit_log.add_event(writer.connection, act)
+            raise InvalidRequestError(f"site: no mesh has a site {request.site!r}; apply it first", path="site")
+        audit_log.add_event(writer.connection, event)
     log.info("token created", extra={"site": request.site} | detail)
     return control.TokenResponse(token=token, site=request.site, expires_at_s=expires_at_s)
 
 
 def revoke_token(store: Store, clock: Clock, token_id: str) -> RevocationResult:
-    """End a token that nobody used yet; 404 if there is none of this id that is still good."""
+    """Revoke an unused token; raise NotFoundError if no valid token has this id."""
     now_s = clock.wall_ns() // NS_PER_S
     with store.write() as writer:
         revoked = key_store.revoke_token(writer.connection, token_id, now_s)
         if not revoked:
-            raise NotFoundError(f"no token {token_id} waits to be used: `leadline token list` shows all")
+            raise NotFoundError(f"no unused token {token_id}: `leadline token list` shows all tokens")
         audit_log.add_event(
             writer.connection,
             AuditEvent(at_s=now_s, actor=audit_log.ACTOR_ADMIN, action=AuditAction.TOKEN_REVOKED, subject=token_id),
@@ -77,17 +77,17 @@ class Enrolment:
 
     store: Store
     clock: Clock
-    #: How long a new key is valid; None for a key without an end.
+    #: Lifetime of a new key; None for a key that does not expire.
     key_ttl_s: int | None
-    #: Failed enrolments of each peer.
+    #: Limits failed enrolments of each client.
     peer_limit: FailureRateLimiter
-    #: Refused enrolments of all peers together that the audit log records, so strangers cannot fill the disk.
+    #: Limits how many refused enrolments of all clients the audit log records, so that strangers cannot fill the disk.
     refusal_limit: FailureRateLimiter
 
     def enrol(self, request: control.EnrolRequest, peer: str) -> control.EnrolResponse:
-        """Return a key for an agent; the token is used up unless the request is refused.
+        """Return a key for an agent; use up the token unless the request is refused.
 
-        TooManyAttemptsError for a peer that failed too often.
+        Raise TooManyAttemptsError for a client that failed too often.
         """
         wait_s = self.peer_limit.retry_after_s(peer)
         if wait_s:
@@ -110,7 +110,7 @@ class Enrolment:
             return
         self.refusal_limit.record_failure(ALL_CLIENTS)
         detail = {"status": status, "token": get_secret_id(hash_secret(request.token))}
-        act = AuditEvent(
+        event = AuditEvent(
             at_s=self.clock.wall_ns() // NS_PER_S,
             actor=f"peer {peer}",
             action=AuditAction.ENROLMENT_REFUSED,
@@ -118,7 +118,7 @@ class Enrolment:
             detail=detail,
         )
         with self.store.write() as writer:
-            audit_log.add_event(writer.connection, act)
+            audit_log.add_event(writer.connection, event)
 
 
 def _redeem_token(
@@ -131,9 +131,9 @@ def _redeem_token(
         site = key_store.redeem_token(writer.connection, token, now_s)
         if site is None:
             raise UnauthenticatedError("this token is not valid: unknown, used, revoked or expired")
-        name = _select_agent(writer, site, request.agent)
-        agent_id = mesh_store.load_agent_ids(writer.connection, [name])[name]
-        signatures.register_enrolled_key(writer, agent_id, name, request.signing_key, now_s)
+        agent_name = _select_agent(writer, site, request.agent)
+        agent_id = mesh_store.load_agent_ids(writer.connection, [agent_name])[agent_name]
+        signatures.register_enrolled_key(writer, agent_id, agent_name, request.signing_key, now_s)
         key_store.add_key(writer.connection, agent_id, hash_secret(key), now_s, expires_at_s, None)
         detail = {
             "token": get_secret_id(token),
@@ -145,11 +145,15 @@ def _redeem_token(
         audit_log.add_event(
             writer.connection,
             AuditEvent(
-                at_s=now_s, actor=f"agent {name}", action=AuditAction.AGENT_ENROLLED, subject=name, detail=detail
+                at_s=now_s,
+                actor=f"agent {agent_name}",
+                action=AuditAction.AGENT_ENROLLED,
+                subject=agent_name,
+                detail=detail,
             ),
         )
     return control.EnrolResponse(
-        agent=name,
+        agent=agent_name,
         site=site,
         key=key,
         expires_at_s=expires_at_s,
@@ -159,21 +163,21 @@ def _redeem_token(
 
 
 def _select_agent(writer: WriteTransaction, site: str, requested_name: str | None) -> str:
-    """The agent of the site that enrols; 422 if the request leaves a choice or names another site's."""
-    found = mesh_service.load_active_mesh(writer)
-    names = [agent.name for agent in found[1].agents if agent.site == site] if found else []
+    """Return the agent of the site to enrol; raise InvalidRequestError if the name is ambiguous or not of the site."""
+    active_mesh = mesh_service.load_active_mesh(writer)
+    names = [agent.name for agent in active_mesh[1].agents if agent.site == site] if active_mesh else []
     if requested_name is None and len(names) == 1:
         return names[0]
     if requested_name in names:
         return requested_name
-    problem = "name one with --agent" if requested_name is None else f"{requested_name!r} is none of them"
-    raise InvalidRequestError(f"agent: site {site!r} has {', '.join(names) or 'no agents'}; {problem}", path="agent")
+    hint = "name one with --agent" if requested_name is None else f"it has no agent {requested_name!r}"
+    raise InvalidRequestError(f"agent: site {site!r} has {', '.join(names) or 'no agents'}; {hint}", path="agent")
 
 
 def ensure_admin_key(store: Store, clock: Clock, config: CollectorConfig) -> None:
-    """See to it that there is an administrator's key.
+    """Set the administrator's key from its file, or create a key if there is no file and no key in the database.
 
-    A key file, given or in the data directory, holds the only key. Without one, a key is made if the database has none.
+    The file is ``admin_key_file``, or else ``ADMIN_KEY_FILE`` in the data directory. Its key replaces every other.
     """
     now_s = clock.wall_ns() // NS_PER_S
     path = config.admin_key_file or config.data_dir / ADMIN_KEY_FILE
@@ -185,18 +189,18 @@ def ensure_admin_key(store: Store, clock: Clock, config: CollectorConfig) -> Non
     with store.write() as writer:
         if not key_store.has_admin_key(writer.connection):
             _set_admin_key(writer, _create_key_file(path), now_s)
-            log.warning("made the administrator's key", extra={"file": str(path)})
+            log.warning("administrator key created", extra={"file": str(path)})
 
 
 def _set_admin_key(writer: WriteTransaction, sha256: bytes, now_s: int) -> None:
     if key_store.set_admin_key(writer.connection, sha256, now_s):
-        act = AuditEvent(
+        event = AuditEvent(
             at_s=now_s,
             actor=audit_log.ACTOR_COLLECTOR,
             action=AuditAction.ADMIN_KEY_CHANGED,
             subject=get_secret_id(sha256),
         )
-        audit_log.add_event(writer.connection, act)
+        audit_log.add_event(writer.connection, event)
 
 
 def _create_key_file(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""Limits failed attempts of each client: bounded memory, per process."""
+"""Rate limit for failed attempts of each client: per process, in bounded memory."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import threading
 
 from leadline.clock import Clock
 
-#: A person who mistypes needs a few attempts; guessing 256 random bits needs far more.
+#: Enough for a person who mistypes; far too few to guess 256 random bits.
 FAILURES_PER_PERIOD_MAX = 20
 FAILURE_PERIOD_S = 60
-#: Peers remembered at once; the oldest is forgotten for the next.
+#: Clients tracked at once; a new one replaces the oldest.
 CLIENTS_MAX = 4_096
 NS_PER_S = 1_000_000_000
 
 
 class FailureRateLimiter:
-    """Counts failures of each peer in periods that begin with its first one."""
+    """Counts failures of each client in periods that begin with its first failure."""
 
     def __init__(self, clock: Clock, failures_max: int = FAILURES_PER_PERIOD_MAX) -> None:
         self._clock = clock
         self._failures_max = failures_max
-        #: Peer: end of its period (monotonic) and failures in it, oldest period first.
+        #: By client: end of its period (monotonic ns) and failures in it; oldest period first.
         self._periods: dict[str, tuple[int, int]] = {}
         self._lock = threading.Lock()
 
     def retry_after_s(self, client: str) -> int:
-        """Whole seconds until ``peer`` may try again; 0 at once."""
+        """Return whole seconds until the client may try again; 0 if it may try now."""
         now_ns = self._clock.monotonic_ns()
         with self._lock:
             end_ns, failures = self._periods.get(client, (0, 0))
@@ -34,7 +34,7 @@ class FailureRateLimiter:
         return -((now_ns - end_ns) // NS_PER_S)
 
     def record_failure(self, client: str) -> None:
-        """Note a failure."""
+        """Count one failure of the client."""
         now_ns = self._clock.monotonic_ns()
         with self._lock:
             end_ns, failures = self._periods.get(client, (0, 0))

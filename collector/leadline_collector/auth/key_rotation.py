@@ -1,7 +1,7 @@
-"""The life of an agent's key after its enrolment: rotated by the agent, confirmed by its first use, ended by the admin.
+"""Rotation, first use and revocation of agent keys.
 
-Rule 1: the key that asks for its successor stays good until the successor was used, so a lost answer locks nobody out.
-Rule 2: every change is in the audit, in the same transaction, and holds from the next request on.
+Rule 1: the old key stays valid until the first use of its successor, so a lost response does not lock the agent out.
+Rule 2: the transaction of a change writes it to the audit log; it takes effect with the next request.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ NS_PER_S = 1_000_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRotation:
-    """Gives agents new keys."""
+    """Issues new keys to agents."""
 
     store: Store
     clock: Clock
-    #: How long a new key is valid; None for a key without an end.
+    #: Lifetime of a new key; None for a key that does not expire.
     key_ttl_s: int | None
     #: Limits how many refused signatures of one agent the audit log records.
     refusal_limit: FailureRateLimiter
 
     def rotate(self, agent: NamedId, sha256: bytes, request: control.KeyRotationRequest) -> control.EnrolResponse:
-        """Return a new key for the agent whose request key has this digest; register its new signing key, if any."""
+        """Return a key that replaces the one with this digest; register the agent's new signing key, if any."""
         now_s = self.clock.wall_ns() // NS_PER_S
         try:
             return _store_rotation(self.store, agent, sha256, request, now_s, self.key_ttl_s)
@@ -71,7 +71,7 @@ def _store_rotation(
 
 
 def confirm_first_use(store: Store, clock: Clock, agent: NamedId, key_sha256: bytes) -> None:
-    """The first use of a key: the one it replaces ends here."""
+    """Record the first use of a key and revoke the key it replaces."""
     now_s = clock.wall_ns() // NS_PER_S
     with store.write() as writer:
         replaced = key_store.confirm_first_use(writer.connection, key_sha256, now_s)
@@ -81,22 +81,22 @@ def confirm_first_use(store: Store, clock: Clock, agent: NamedId, key_sha256: by
 
 
 def revoke_agent_keys(store: Store, clock: Clock, name: str) -> RevocationResult:
-    """End every key of an agent, those it signs with too; 404 for a name that never was one."""
+    """Revoke every key and signing key of an agent; raise NotFoundError for an unknown agent."""
     now_s = clock.wall_ns() // NS_PER_S
     with store.write() as writer:
         agent_id = mesh_store.load_agent_ids(writer.connection, [name]).get(name)
         if agent_id is None:
             raise NotFoundError(f"no mesh ever had an agent {name!r}")
         revoked = key_store.revoke_keys(writer.connection, agent_id, now_s)
-        signing = signing_key_store.retire_all_keys(writer.connection, agent_id, now_s)
-        detail = {"keys": revoked, "signing_keys": signing}
+        retired = signing_key_store.retire_all_keys(writer.connection, agent_id, now_s)
+        detail = {"keys": revoked, "signing_keys": retired}
         audit_log.add_event(
             writer.connection,
             AuditEvent(
                 at_s=now_s, actor=audit_log.ACTOR_ADMIN, action=AuditAction.KEYS_REVOKED, subject=name, detail=detail
             ),
         )
-    log.warning("keys revoked", extra={"agent": name, "keys": revoked, "signing_keys": signing})
+    log.warning("keys revoked", extra={"agent": name, "keys": revoked, "signing_keys": retired})
     return RevocationResult(revoked=revoked)
 
 

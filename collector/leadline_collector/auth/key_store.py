@@ -1,4 +1,4 @@
-"""The SQL of tokens and keys; a part of the store (``store``), whose rules hold here. Everything is found by digest."""
+"""SQL of enrolment tokens, agent keys and the administrator's key. Rows are selected by the SHA-256 of the secret."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from leadline_collector.auth.secrets import get_secret_id
 from leadline_collector.db import tables
 from leadline_collector.mesh.store import NamedId
 
-#: Two, so that a key can be changed without a moment in which none works.
+#: Two, so that the old key works until the agent uses the new one.
 LIVE_KEYS_MAX = 2
 #: Tokens and agents in one list.
 ENTRIES_MAX = 10_000
@@ -27,31 +27,31 @@ _key_columns = tables.agent_key.c
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthenticatedAgent(NamedId):
-    """The agent whose key a request carries."""
+    """The agent that owns the key of a request."""
 
     #: Only signed batches of this agent are accepted.
     requires_signature: bool
-    #: When the key it asks with ends; None for a key without an end.
+    #: Expiry of the request's key; None for a key that does not expire.
     key_expires_at_s: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyOwner:
-    """Who a live agent key belongs to."""
+    """The agent that owns a live key."""
 
     agent_id: int
     name: str
     site: str
-    #: The key was never used: its first use ends the one it replaces.
+    #: The key was never used; its first use revokes the key it replaces.
     is_unused: bool
-    #: It has a live signing key: its batches are taken signed only.
+    #: The agent has a live signing key: only its signed batches are accepted.
     requires_signature: bool
-    #: None for a key without an end.
+    #: None for a key that does not expire.
     expires_at_s: int | None
 
 
 def load_key_owner(connection: Connection, sha256: bytes, now_s: int) -> KeyOwner | None:
-    """The agent whose live key has this digest."""
+    """Return the owner of the live key with this digest; None if there is no such key."""
     columns = (
         tables.agent.c.id,
         tables.agent.c.name,
@@ -59,27 +59,27 @@ def load_key_owner(connection: Connection, sha256: bytes, now_s: int) -> KeyOwne
         _key_columns.used_at.is_(None),
         _key_columns.expires_at,
     )
-    found = connection.execute(
+    row = connection.execute(
         select(*columns, signing_key_store.build_signing_condition())
         .select_from(tables.agent_key)
         .join(tables.agent)
         .join(tables.site)
         .where(_key_columns.sha256 == sha256, _match_live_keys(now_s))
     ).one_or_none()
-    if found is None:
+    if row is None:
         return None
     return KeyOwner(
-        agent_id=found[0],
-        name=found[1],
-        site=found[2],
-        is_unused=bool(found[3]),
-        expires_at_s=found[4],
-        requires_signature=bool(found[5]),
+        agent_id=row[0],
+        name=row[1],
+        site=row[2],
+        is_unused=bool(row[3]),
+        expires_at_s=row[4],
+        requires_signature=bool(row[5]),
     )
 
 
 def load_tokens(connection: Connection) -> list[TokenEntry]:
-    """The newest ``LISTED_MAX`` tokens, newest first."""
+    """Return the newest ``ENTRIES_MAX`` tokens, newest first."""
     query = select(tables.enrol_token, tables.site.c.name).join(tables.site)
     rows = connection.execute(
         query.order_by(_token_columns.created_at.desc(), _token_columns.sha256).limit(ENTRIES_MAX)
@@ -97,12 +97,12 @@ def load_tokens(connection: Connection) -> list[TokenEntry]:
     ]
 
 
-#: Sources of imports stand among the agents, for windows need a source; they have no key and never fall silent.
+#: Excludes import sources: they are rows of ``agent`` because every window needs a source, but have no key.
 _AGENT_CONDITION = tables.agent.c.name.not_like(f"{IMPORT_PREFIX}%")
 
 
 def load_latest_windows(connection: Connection, agents_max: int) -> dict[str, int]:
-    """End of the latest window of each agent that delivered any, of the first ``agents_max`` agents of all."""
+    """Return the end of each agent's latest window, for the first ``agents_max`` agents; omit agents without one."""
     query = (
         select(tables.agent.c.name, _build_latest_window_query())
         .where(_AGENT_CONDITION)
@@ -113,12 +113,12 @@ def load_latest_windows(connection: Connection, agents_max: int) -> dict[str, in
 
 
 def _build_latest_window_query() -> ScalarSelect[int | None]:
-    """Start of an agent's latest window: one look into the index (src_id, t_last)."""
+    """Build a subquery for the start of an agent's latest window: one lookup in the index (src_id, t_last)."""
     return select(func.max(tables.batch.c.t_last)).where(tables.batch.c.src_id == tables.agent.c.id).scalar_subquery()
 
 
 def load_agents(connection: Connection, now_s: int) -> list[AgentEntry]:
-    """The first ``LISTED_MAX`` agents by name, each with its live keys."""
+    """Return the first ``ENTRIES_MAX`` agents by name, each with its live keys."""
     keys, signing = _load_live_keys(connection, now_s), signing_key_store.load_live_entries(connection)
     columns = (tables.agent.c.id, tables.agent.c.name, tables.site.c.name, _build_latest_window_query())
     query = select(*columns).select_from(tables.agent.join(tables.site))
@@ -151,8 +151,8 @@ def _load_live_keys(connection: Connection, now_s: int) -> defaultdict[int, list
 
 
 def add_token(connection: Connection, sha256: bytes, site: str, now_s: int, expires_at_s: int) -> bool:
-    """Remember an enrolment token; False if no mesh ever had that site."""
-    if "\0" in site:  # no name has it, and PostgreSQL would not even take the question
+    """Add an enrolment token; return False for an unknown site."""
+    if "\0" in site:  # PostgreSQL refuses the query; no site name contains NUL
         return False
     site_id = connection.execute(select(tables.site.c.id).where(tables.site.c.name == site)).scalar()
     if site_id is None:
@@ -163,21 +163,21 @@ def add_token(connection: Connection, sha256: bytes, site: str, now_s: int, expi
 
 
 def redeem_token(connection: Connection, sha256: bytes, now_s: int) -> str | None:
-    """Use a token up and return its site; None if it is unknown, used, expired or revoked."""
-    used = connection.execute(
+    """Mark a token as used and return its site; None if it is unknown, used, expired or revoked."""
+    site_id = connection.execute(
         update(tables.enrol_token)
         .where(_token_columns.sha256 == sha256, _match_open_tokens(now_s))
         .values(used_at=now_s)
         .returning(_token_columns.site_id)
     ).scalar()
-    if used is None:
+    if site_id is None:
         return None
-    site: str = connection.execute(select(tables.site.c.name).where(tables.site.c.id == used)).scalar_one()
+    site: str = connection.execute(select(tables.site.c.name).where(tables.site.c.id == site_id)).scalar_one()
     return site
 
 
 def revoke_token(connection: Connection, token_id: str, now_s: int) -> int:
-    """End the open tokens of this id; how many there were."""
+    """Revoke the open tokens with this id; return their number."""
     revoked = connection.execute(
         update(tables.enrol_token)
         .where(_match_token_id(token_id), _match_open_tokens(now_s))
@@ -195,7 +195,7 @@ def add_key(
     expires_at_s: int | None,
     replaced_sha256: bytes | None,
 ) -> None:
-    """Give an agent a key beside one other: the one it replaces, or else the newest. The rest are revoked."""
+    """Add a key to an agent and keep one other: the key it replaces, or else the newest. Revoke the rest."""
     others = connection.execute(
         select(_key_columns.sha256)
         .where(_key_columns.agent_id == agent_id, _match_live_keys(now_s))
@@ -207,7 +207,10 @@ def add_key(
 
 
 def confirm_first_use(connection: Connection, sha256: bytes, now_s: int) -> bytes | None:
-    """Note the first use of a key and revoke the one it replaces; that one's digest, None if there was none to end."""
+    """Record the first use of a key and revoke the key it replaces.
+
+    Return the digest of the revoked key; None if none was revoked.
+    """
     replaced: bytes | None = connection.execute(
         update(tables.agent_key)
         .where(_key_columns.sha256 == sha256, _key_columns.used_at.is_(None))
@@ -218,7 +221,7 @@ def confirm_first_use(connection: Connection, sha256: bytes, now_s: int) -> byte
 
 
 def revoke_keys(connection: Connection, agent_id: int, now_s: int) -> int:
-    """End every key of an agent that is not revoked yet; how many there were."""
+    """Revoke every key of an agent; return how many were not revoked before."""
     keys = connection.execute(
         select(_key_columns.sha256).where(_key_columns.agent_id == agent_id, _key_columns.revoked_at.is_(None))
     )
@@ -226,18 +229,18 @@ def revoke_keys(connection: Connection, agent_id: int, now_s: int) -> int:
 
 
 def is_admin_key(connection: Connection, sha256: bytes) -> bool:
-    """True if the administrator's key has this digest."""
+    """Return True if the administrator's key has this digest."""
     query = select(tables.admin_key.c.sha256).where(tables.admin_key.c.sha256 == sha256)
     return connection.execute(query).first() is not None
 
 
 def has_admin_key(connection: Connection) -> bool:
-    """True once an administrator's key was made."""
+    """Return True if an administrator's key exists."""
     return connection.execute(select(tables.admin_key.c.sha256).limit(1)).first() is not None
 
 
 def set_admin_key(connection: Connection, sha256: bytes, now_s: int) -> bool:
-    """Make this the administrator's only key; False if it was that already."""
+    """Make this the administrator's only key; return False if it already was."""
     if connection.execute(select(tables.admin_key.c.sha256)).scalars().all() == [sha256]:
         return False
     connection.execute(delete(tables.admin_key))
@@ -268,7 +271,7 @@ def _match_open_tokens(now_s: int) -> ColumnElement[bool]:
 
 
 def _match_token_id(token_id: str) -> ColumnElement[bool]:
-    """A digest that begins with these hex digits: a range of the primary key."""
+    """Match digests that begin with these hex digits: a range of the primary key."""
     first = bytes.fromhex(token_id)
     rest = 32 - len(first)
     return and_(_token_columns.sha256 >= first + b"\x00" * rest, _token_columns.sha256 <= first + b"\xff" * rest)

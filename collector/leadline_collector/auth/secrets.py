@@ -1,4 +1,4 @@
-"""Tokens and keys: 256 random bits with a prefix; kept and looked up as SHA-256 only."""
+"""Tokens and keys: 256 random bits with a prefix; stored and looked up as SHA-256 only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ KEY_BYTES = 32
 
 
 class SecretKind(StrEnum):
-    """What a secret is for; it stands in front of it, so that a leaked one can be recognised."""
+    """Prefix of a secret, by its purpose, so that a leaked secret is recognisable."""
 
     AGENT_KEY = "ll_agent_"
     ADMIN_KEY = "ll_admin_"
@@ -20,15 +20,15 @@ class SecretKind(StrEnum):
 
 
 def generate_secret(kind: SecretKind) -> str:
-    """A secret nobody can guess."""
+    """Return a new random secret with the prefix of its kind."""
     return kind.value + secrets.token_urlsafe(KEY_BYTES)
 
 
 def hash_secret(secret: str) -> bytes:
-    """The form in which a secret is kept."""
+    """Return the SHA-256 of a secret, the form in which it is stored."""
     return hashlib.sha256(secret.encode()).digest()
 
 
 def get_secret_id(sha256: bytes) -> str:
-    """What a secret is called where people read."""
+    """Return the short id of a secret for lists, logs and the audit log."""
     return sha256.hex()[:SECRET_ID_LENGTH]

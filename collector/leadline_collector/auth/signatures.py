@@ -1,9 +1,9 @@
-"""Whether a batch is signed by who it says it is from. The only module here that imports cryptography.
+"""Verification of batch signatures. The only module of the collector that imports cryptography.
 
-Rule 1: an agent with a live signing key is taken at its signature only; what it sends otherwise is 403, which keeps the
-batch where it is, and in the audit.
-Rule 2: a signing key vouches for the next one. Whoever stole the bearer key alone can neither send nor change the key.
-Rule 3: the first batch signed with a new key retires the one before (``rotation``, rule 1).
+Rule 1: an agent with a live signing key must sign its batches. An unsigned batch is refused with 403, so that the agent
+keeps it, and the refusal is in the audit log.
+Rule 2: a signing key endorses its successor. A stolen bearer key alone can neither send batches nor change the key.
+Rule 3: the first batch signed with a new key retires the previous key (``key_rotation``, rule 1).
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ log = logging.getLogger(__name__)
 def verify_batch_signature(
     store: Store, refusal_limit: FailureRateLimiter, agent: NamedId, body: bytes, header: str, now_s: int
 ) -> BatchSignature:
-    """Return the valid signature of a batch; raise SignatureError if it has none."""
+    """Return the signature of a batch; raise SignatureError if it is missing or invalid."""
     with store.read() as reader:
         keys = signing_key_store.load_live_keys(reader.connection, agent.id)
-    found = _find_signer(keys, body, header)
-    if isinstance(found, str):
-        record_refusal(store, refusal_limit, agent, found, now_s)
+    signer = _find_signer(keys, body, header)
+    if isinstance(signer, str):
+        record_refusal(store, refusal_limit, agent, signer, now_s)
         raise SignatureError(
-            f"{found}, and agent {agent.name!r} signs its batches: is another agent using its key? "
-            "`leadline agent doctor` on its host, then enrol it again",
+            f"{signer}, and agent {agent.name!r} signs its batches: is another agent using its key? "
+            "Run `leadline agent doctor` on its host, then enrol it again",
         )
-    key, signed = found
+    key, signature = signer
     if key.used_at_s is None:
         _confirm_first_use(store, agent, key, now_s)
-    return BatchSignature(key_id=key.id, signature=signed)
+    return BatchSignature(key_id=key.id, signature=signature)
 
 
 def is_valid_signature(public_key: bytes, signature: bytes, message: bytes) -> bool:
-    """True if ``signed`` is this key's signature of the message."""
+    """Return True if this is the key's signature of the message."""
     try:
         Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
     except (InvalidSignature, ValueError):
@@ -58,38 +58,38 @@ def is_valid_signature(public_key: bytes, signature: bytes, message: bytes) -> b
 def register_rotated_key(
     writer: WriteTransaction, agent_id: int, name: str, request: control.KeyRotationRequest, now_s: int
 ) -> None:
-    """Add the signing key that a rotation brings; SignatureError if the key before does not vouch for it."""
+    """Add the signing key of a rotation request; raise SignatureError if no live signing key endorses it."""
     if request.signing_key is None:
         return
-    public = bytes.fromhex(request.signing_key)
-    before = signing_key_store.load_live_keys(writer.connection, agent_id)
+    public_key = bytes.fromhex(request.signing_key)
+    live_keys = signing_key_store.load_live_keys(writer.connection, agent_id)
     endorsement = bytes.fromhex(request.endorsement or "")
-    message = signing.build_key_message(name, public)
-    by = next((key for key in before if is_valid_signature(key.public_key, endorsement, message)), None)
-    if before and by is None:
-        raise SignatureError("the signing key before does not vouch for this one: enrol the agent again")
-    _add_key(writer, agent_id, public, now_s, by, endorsement)
+    message = signing.build_key_message(name, public_key)
+    endorser = next((key for key in live_keys if is_valid_signature(key.public_key, endorsement, message)), None)
+    if live_keys and endorser is None:
+        raise SignatureError("the agent's previous signing key did not sign this one: enrol the agent again")
+    _add_key(writer, agent_id, public_key, now_s, endorser, endorsement)
 
 
 def register_enrolled_key(
     writer: WriteTransaction, agent_id: int, name: str, signing_key: str | None, now_s: int
 ) -> None:
-    """Add the signing key that an enrolment brings; a token vouches for it.
+    """Add the signing key of an enrolment request; the token authenticates it.
 
-    422 where an agent that signs would stop to: who enrols does not decide that, ``revoke`` does.
+    Raise InvalidRequestError if an agent that signs would enrol without a signing key: only ``revoke`` ends signing.
     """
     if signing_key is not None:
         _add_key(writer, agent_id, bytes.fromhex(signing_key), now_s, None, None)
     elif signing_key_store.load_live_keys(writer.connection, agent_id):
         raise InvalidRequestError(
-            f"agent {name!r} signs its batches: enrol with --sign, or let the administrator end that first "
-            f"(`leadline agent revoke {name}`)",
+            f"agent {name!r} signs its batches: enrol with --sign, or have the administrator run "
+            f"`leadline agent revoke {name}` first",
             path="signing_key",
         )
 
 
 def format_audit_detail(signing_key: str | None) -> dict[str, str]:
-    """A signing key as it stands in the audit."""
+    """Return the audit detail of a signing key; empty without one."""
     return {} if signing_key is None else {"signing_key": signing.derive_key_id(bytes.fromhex(signing_key))}
 
 
@@ -102,37 +102,37 @@ def _add_key(
     endorsement: bytes | None,
 ) -> None:
     if signing_key_store.has_key(writer.connection, agent_id, public_key):
-        raise InvalidRequestError("the agent had this signing key before: make another", path="signing_key")
-    by_id, given = (None, None) if endorser is None else (endorser.id, endorsement)
-    signing_key_store.add_key(writer.connection, agent_id, public_key, now_s, by_id, given)
+        raise InvalidRequestError("the agent already had this signing key: create another", path="signing_key")
+    endorser_id, signature = (None, None) if endorser is None else (endorser.id, endorsement)
+    signing_key_store.add_key(writer.connection, agent_id, public_key, now_s, endorser_id, signature)
 
 
 def _find_signer(keys: list[SigningKey], body: bytes, header: str) -> tuple[SigningKey, bytes] | str:
-    """The key that signed and the signature, or why there is none."""
-    read = signing.parse_header(header)
-    if not header or read is None:
-        return "no signature" if not header else "the signature header cannot be read"
-    name, signed = read
-    key = next((one for one in keys if signing.derive_key_id(one.public_key) == name), None)
-    if key is None:
-        return f"signing key {name} is none of this agent's live ones"
-    if not is_valid_signature(key.public_key, signed, signing.build_batch_message(body)):
-        return f"the signature is not that of key {name} over these bytes"
-    return key, signed
+    """Return the signing key and the signature, or the reason why the batch is not validly signed."""
+    fields = signing.parse_header(header)
+    if not header or fields is None:
+        return "the signature is missing" if not header else "the signature header is malformed"
+    key_id, signature = fields
+    signer = next((key for key in keys if signing.derive_key_id(key.public_key) == key_id), None)
+    if signer is None:
+        return f"signing key {key_id} is not a live key of this agent"
+    if not is_valid_signature(signer.public_key, signature, signing.build_batch_message(body)):
+        return f"the signature of key {key_id} does not match the body"
+    return signer, signature
 
 
 def _confirm_first_use(store: Store, agent: NamedId, key: SigningKey, now_s: int) -> None:
-    """The first use of a key: the one before it ends here."""
+    """Record the first use of a key and retire the agent's other keys."""
     with store.write() as writer:
-        for public in signing_key_store.confirm_first_use(writer.connection, key, now_s):
-            detail = {"key": signing.derive_key_id(public), "by": signing.derive_key_id(key.public_key)}
+        for public_key in signing_key_store.confirm_first_use(writer.connection, key, now_s):
+            detail = {"key": signing.derive_key_id(public_key), "by": signing.derive_key_id(key.public_key)}
             audit_log.add_event(
                 writer.connection, _build_agent_event(agent, now_s, AuditAction.SIGNING_KEY_REPLACED, detail)
             )
 
 
 def record_refusal(store: Store, refusal_limit: FailureRateLimiter, agent: NamedId, reason: str, now_s: int) -> None:
-    """Say so in the log, and in the audit as often a minute as refused enrolments are (``enrolment``)."""
+    """Write a refused signature to the log and, within the limit, to the audit log."""
     log.error("signature refused", extra={"agent": agent.name, "reason": reason})
     if not refusal_limit.retry_after_s(agent.name):
         refusal_limit.record_failure(agent.name)

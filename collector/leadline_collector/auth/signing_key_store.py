@@ -1,6 +1,4 @@
-"""The SQL of the agents' public keys; a part of the store (``store``), whose rules hold here. A row is never deleted:
-old batches are checked with old keys.
-"""
+"""SQL of the agents' public signing keys. Rows are never deleted: old batches are verified with old keys."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from leadline.wire.admin import SigningKeyEntry
 from leadline.wire.signing import derive_key_id
 from leadline_collector.db import tables
 
-#: Two, so that a key can be changed without a moment in which none works.
+#: Two, so that the old key works until the agent uses the new one.
 LIVE_KEYS_MAX = 2
 KEYS_MAX = 20_000
 
@@ -24,40 +22,40 @@ _key_columns = tables.signing_key.c
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningKey:
-    """One public key of an agent."""
+    """Public signing key of an agent."""
 
     id: int
     agent_id: int
     public_key: bytes
     created_at_s: int
-    #: First batch signed with it; None before.
+    #: Time of the first batch signed with it; None before that.
     used_at_s: int | None
-    #: From then on nothing new is taken with it; None while it is live.
+    #: From then on no new batch is accepted with it; None for a live key.
     retired_at_s: int | None
-    #: The key that signed this one to be its successor, and that signature; None where a token or nothing vouched.
+    #: Key that endorsed this one as its successor, and its signature; None for a key registered by enrolment.
     endorser_id: int | None
     endorsement: bytes | None
 
 
 def build_signing_condition() -> Exists:
-    """Whether ``agent`` of the query around it has a live signing key."""
+    """Build a condition on ``agent`` of the outer query: it has a live signing key."""
     return exists().where(_key_columns.agent_id == tables.agent.c.id, _key_columns.retired_at.is_(None))
 
 
 def load_live_keys(connection: Connection, agent_id: int) -> list[SigningKey]:
-    """The keys an agent may sign with, newest first."""
+    """Return the keys an agent may sign with, newest first."""
     query = select(tables.signing_key).where(_key_columns.agent_id == agent_id, _key_columns.retired_at.is_(None))
     return _fetch_keys(connection, query.order_by(_key_columns.id.desc()).limit(LIVE_KEYS_MAX + 1))
 
 
 def load_all_keys(connection: Connection) -> list[SigningKey]:
-    """The first ``LISTED_MAX`` keys of all agents, retired ones too."""
+    """Return the first ``KEYS_MAX`` keys of all agents, retired keys included."""
     return _fetch_keys(connection, select(tables.signing_key).order_by(_key_columns.id).limit(KEYS_MAX))
 
 
 def load_live_entries(connection: Connection) -> Mapping[int, list[SigningKeyEntry]]:
-    """The live keys of every agent, by its number."""
-    found: defaultdict[int, list[SigningKeyEntry]] = defaultdict(list)
+    """Return the live keys of every agent, by agent id."""
+    entries: defaultdict[int, list[SigningKeyEntry]] = defaultdict(list)
     query = (
         select(tables.signing_key).where(_key_columns.retired_at.is_(None)).order_by(_key_columns.id).limit(KEYS_MAX)
     )
@@ -68,12 +66,12 @@ def load_live_entries(connection: Connection) -> Mapping[int, list[SigningKeyEnt
             created_at_s=key.created_at_s,
             used_at_s=key.used_at_s,
         )
-        found[key.agent_id].append(entry)
-    return found
+        entries[key.agent_id].append(entry)
+    return entries
 
 
 def has_key(connection: Connection, agent_id: int, public_key: bytes) -> bool:
-    """True if the agent ever had this key."""
+    """Return True if the agent has or had this key."""
     query = select(_key_columns.id).where(_key_columns.agent_id == agent_id, _key_columns.public == public_key)
     return connection.execute(query).first() is not None
 
@@ -86,7 +84,7 @@ def add_key(
     endorser_id: int | None,
     endorsement: bytes | None,
 ) -> None:
-    """Give an agent a key beside one other: the one that endorsed it, or else the newest used one. The rest retire."""
+    """Add a key to an agent and keep one other: its endorser, or else the newest used key. Retire the rest."""
     others = connection.execute(
         select(_key_columns.id)
         .where(_match_live_keys(agent_id))
@@ -99,14 +97,14 @@ def add_key(
 
 
 def confirm_first_use(connection: Connection, key: SigningKey, now_s: int) -> list[bytes]:
-    """Note the first use of a key and retire the agent's others; the public halves of those."""
-    used = connection.execute(
+    """Record the first use of a key and retire the agent's other keys; return their public keys."""
+    changed = connection.execute(
         update(tables.signing_key)
         .where(_key_columns.id == key.id, _key_columns.used_at.is_(None))
         .values(used_at=now_s)
         .returning(_key_columns.id)
     )
-    if used.first() is None:
+    if changed.first() is None:
         return []
     others = connection.execute(
         select(_key_columns.id).where(_match_live_keys(key.agent_id), _key_columns.id != key.id)
@@ -115,7 +113,7 @@ def confirm_first_use(connection: Connection, key: SigningKey, now_s: int) -> li
 
 
 def retire_all_keys(connection: Connection, agent_id: int, now_s: int) -> int:
-    """End every key of an agent: it does not sign from now on; how many there were."""
+    """Retire every key of an agent, so that it stops signing; return their number."""
     keys = connection.execute(select(_key_columns.id).where(_match_live_keys(agent_id)))
     return len(_retire_keys(connection, keys.scalars().all(), now_s))
 

@@ -1,7 +1,7 @@
-"""Every hole in what an agent delivered, with its reason. Pure: from windows, numbers of batches, and what was told.
+"""Detection of holes in an agent's data, and their reasons. Pure: from windows, batch numbers and reported gaps.
 
-Rule 1: what somebody told explains a hole before anything that is concluded here.
-Rule 2: a conclusion needs a witness (a boot id, a clock, a number); without one the hole is ``unexplained``.
+Rule 1: a reason that the agent reported takes precedence over one that is inferred here.
+Rule 2: an inferred reason needs evidence (a boot id, a clock, a batch number); without it the hole is ``unexplained``.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from leadline_collector.windows.intervals import Interval, intersect_intervals, 
 from leadline_collector.windows.store import Island
 
 US_PER_S = 1_000_000
-#: A new plan may cost the minute it comes in and the next; a longer hole has another cause.
+#: A new plan may cost the minute in which it arrives and the next one; a longer hole has another cause.
 CONFIG_CHANGE_WINDOWS_MAX = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GapExplanation:
-    """Why a hole is there, and the numbers of the batches that are missing, both included; None without any."""
+    """Reason of a hole, and the first and last missing batch number, inclusive; None if no batch is missing."""
 
     reason: GapReason
     epoch: bytes | None = None
@@ -34,43 +34,43 @@ class GapExplanation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbours:
-    """What stands around a hole of all targets of an agent."""
+    """The batches around a hole of all targets of an agent."""
 
-    #: The last batch with windows before it, and the first with windows after it.
+    #: The last batch with windows before the hole, and the first with windows after it; None if there is no such batch.
     before: BatchClock | None
     after: BatchClock | None
-    #: What was told of the batches whose numbers lie between them.
+    #: Reported gaps of the batch numbers between the two.
     reported_gaps: Sequence[ReportedGap] = ()
-    #: Numbers between them of batches that have no believable window: empty ones, and those in quarantine.
+    #: Batch numbers between the two without a plausible window: empty batches, and batches in quarantine.
     empty_seqs: Set[int] = frozenset()
     quarantined_seqs: Set[int] = frozenset()
 
 
 def find_agent_holes(islands: Iterable[Island], period: Interval) -> list[Interval]:
-    """The minutes of a period in which an agent measured nothing at all."""
+    """Return the minutes of a period in which the agent measured no target."""
     return subtract_intervals([period], merge_intervals((island.start_s, island.end_s) for island in islands))
 
 
 def find_path_holes(islands: Iterable[Island], period: Interval) -> dict[tuple[Interval, GapReason], list[int]]:
-    """Holes of single targets, while the agent measured others: span and reason, and the targets they are of.
+    """Return holes of single targets during which the agent measured others: the targets by span and reason.
 
-    A target that has no window at all under the mesh version the others were measured under had left the plan.
+    The reason is a change of configuration if the target has no window under the mesh version of the others.
     """
     by_target: defaultdict[int, list[Island]] = defaultdict(list)
     for island in islands:
         by_target[island.dst_id].append(island)
-    measured = _to_intervals(island for found in by_target.values() for island in found)
-    spans_of_version = _group_by_version(by_target.values())
-    result: defaultdict[tuple[Interval, GapReason], list[int]] = defaultdict(list)
-    for dst_id, found in sorted(by_target.items()):
-        versions = {island.mesh_version for island in found}
-        planned = merge_intervals(span for version in versions for span in spans_of_version[version])
-        for hole in subtract_intervals(intersect_intervals([period], measured), _to_intervals(found)):
-            for span in intersect_intervals([hole], planned):
-                result[span, GapReason.UNEXPLAINED].append(dst_id)
-            for span in subtract_intervals([hole], planned):
-                result[span, GapReason.CONFIG_CHANGE].append(dst_id)
-    return dict(result)
+    agent_spans = _to_intervals(island for group in by_target.values() for island in group)
+    spans_by_version = _group_by_version(by_target.values())
+    holes: defaultdict[tuple[Interval, GapReason], list[int]] = defaultdict(list)
+    for dst_id, target_islands in sorted(by_target.items()):
+        versions = {island.mesh_version for island in target_islands}
+        plan_spans = merge_intervals(span for version in versions for span in spans_by_version[version])
+        for hole in subtract_intervals(intersect_intervals([period], agent_spans), _to_intervals(target_islands)):
+            for span in intersect_intervals([hole], plan_spans):
+                holes[span, GapReason.UNEXPLAINED].append(dst_id)
+            for span in subtract_intervals([hole], plan_spans):
+                holes[span, GapReason.CONFIG_CHANGE].append(dst_id)
+    return dict(holes)
 
 
 def _to_intervals(islands: Iterable[Island]) -> list[Interval]:
@@ -78,27 +78,27 @@ def _to_intervals(islands: Iterable[Island]) -> list[Interval]:
 
 
 def _group_by_version(groups: Iterable[Sequence[Island]]) -> dict[int, list[Interval]]:
-    spans: defaultdict[int, list[Interval]] = defaultdict(list)
+    spans_by_version: defaultdict[int, list[Interval]] = defaultdict(list)
     for group in groups:
         for island in group:
-            spans[island.mesh_version].append((island.start_s, island.end_s))
-    return {version: merge_intervals(found) for version, found in spans.items()}
+            spans_by_version[island.mesh_version].append((island.start_s, island.end_s))
+    return {version: merge_intervals(spans) for version, spans in spans_by_version.items()}
 
 
 def estimate_measured_interval(batch: QuarantinedBatch, reference: BatchClock | None) -> Interval:
-    """When quarantined windows were really measured, as nearly as can be told.
+    """Estimate when quarantined windows were measured.
 
-    ``reference`` is a believable batch of the same boot: boottime runs on whatever the wall clock does. Without one the
-    batch is taken to have been sent when it was sealed.
+    ``reference`` is a plausible batch of the same boot: boottime does not depend on the wall clock. Without a
+    reference, assume that the batch was sent when it was sealed.
     """
-    kept, seal = batch.quarantine, batch.batch_clock
-    sealed_at_s = (seal.sealed_at_us or 0) // US_PER_S
-    shift_s = seal.received_at_s - sealed_at_s
-    if reference is not None and _has_boottime(reference) and _has_boottime(seal):
-        since_us = (reference.boottime_us or 0) - (seal.boottime_us or 0)
+    quarantine, clock = batch.quarantine, batch.batch_clock
+    sealed_at_s = (clock.sealed_at_us or 0) // US_PER_S
+    shift_s = clock.received_at_s - sealed_at_s
+    if reference is not None and _has_boottime(reference) and _has_boottime(clock):
+        since_us = (reference.boottime_us or 0) - (clock.boottime_us or 0)
         shift_s = ((reference.sealed_at_us or 0) - since_us) // US_PER_S - sealed_at_s
-    start_s = (kept.t_first + shift_s) // WINDOW_S * WINDOW_S
-    return start_s, start_s + kept.t_last - kept.t_first + WINDOW_S
+    start_s = (quarantine.t_first + shift_s) // WINDOW_S * WINDOW_S
+    return start_s, start_s + quarantine.t_last - quarantine.t_first + WINDOW_S
 
 
 def _has_boottime(batch_clock: BatchClock) -> bool:
@@ -106,14 +106,14 @@ def _has_boottime(batch_clock: BatchClock) -> bool:
 
 
 def explain_hole(hole: Interval, neighbours: Neighbours) -> GapExplanation:
-    """Why an agent measured nothing in a hole that nobody told of."""
+    """Infer why an agent measured nothing in a hole without a reported gap."""
     before, after = neighbours.before, neighbours.after
     if after is None:
-        return GapExplanation(reason=GapReason.UNEXPLAINED)  # it may still be on its way
+        return GapExplanation(reason=GapReason.UNEXPLAINED)  # the data may still arrive
     if before is None or before.key.epoch != after.key.epoch:
         return GapExplanation(reason=GapReason.AGENT_DOWN)
     if after.key.seq <= before.key.seq:
-        return GapExplanation(reason=GapReason.CLOCK_UNSYNC)  # sealed later, of an earlier minute
+        return GapExplanation(reason=GapReason.CLOCK_UNSYNC)  # a later batch has an earlier minute
     if after.key.seq > before.key.seq + 1:
         return _explain_missing_batches(before, after, neighbours)
     return GapExplanation(reason=_explain_consecutive_batches(hole, before, after))
@@ -125,7 +125,7 @@ def _explain_missing_batches(before: BatchClock, after: BatchClock, neighbours: 
     elif neighbours.quarantined_seqs:
         reason = GapReason.CLOCK_UNSYNC
     elif len(neighbours.empty_seqs) == after.key.seq - before.key.seq - 1:
-        return GapExplanation(reason=GapReason.CONFIG_CHANGE)  # it was there and had nothing to measure
+        return GapExplanation(reason=GapReason.CONFIG_CHANGE)  # the agent ran and had nothing to measure
     else:
         reason = GapReason.UNEXPLAINED
     return GapExplanation(
@@ -134,7 +134,7 @@ def _explain_missing_batches(before: BatchClock, after: BatchClock, neighbours: 
 
 
 def _explain_consecutive_batches(hole: Interval, before: BatchClock, after: BatchClock) -> GapReason:
-    """Between two batches that follow each other: was the agent off, or its clock, or the whole host at a stand?"""
+    """Infer the reason between two batches with consecutive numbers: agent down, clock step, or host stall."""
     if before.boot_id != after.boot_id:
         return GapReason.AGENT_DOWN
     skipped_us = _compute_clock_step_us(before, after)
@@ -146,7 +146,7 @@ def _explain_consecutive_batches(hole: Interval, before: BatchClock, after: Batc
 
 
 def _compute_clock_step_us(before: BatchClock, after: BatchClock) -> int | None:
-    """By how much the wall clock went further than the time since boot: a step, or a machine that was paused."""
+    """Return how much further the wall clock advanced than boottime: a clock step, or a paused machine."""
     if not (_has_boottime(before) and _has_boottime(after)):
         return None
     wall_us = (after.sealed_at_us or 0) - (before.sealed_at_us or 0)

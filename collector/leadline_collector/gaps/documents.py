@@ -7,38 +7,38 @@ from msgspec import Struct, field
 from leadline.wire.batch import GapReason
 
 
-class GapAnswer(Struct, frozen=True, kw_only=True):
-    """A hole in what an agent delivered."""
+class GapResponse(Struct, frozen=True, kw_only=True):
+    """A gap in an agent's data."""
 
     start_s: int = field(name="from")
     start_iso: str = field(name="from_iso")
     end_s: int = field(name="to")
     end_iso: str = field(name="to_iso")
     reason: GapReason
-    #: Who says so: ``agent`` told it, ``collector`` found it.
+    #: ``agent`` if the agent reported it, ``collector`` if the collector detected it.
     source: str
-    #: The targets that miss windows; null for all of the agent.
+    #: Targets with missing windows; null for all targets of the agent.
     targets: list[str] | None
-    #: Windows given up or not believed; null where nobody counted.
+    #: Windows discarded or in quarantine; null if not counted.
     windows: int | None
-    #: The batches it is about, both included; null where there are none or nobody knows.
+    #: First and last batch number of the gap, inclusive; null if unknown or without a batch.
     epoch: str | None
     first_seq: int | None
     last_seq: int | None
-    #: When it was noted; null if it was found for this answer.
+    #: Time it was recorded; null if it was detected for this response.
     noted_at: int | None
-    #: Where in the batch stands what was not believed; null for nothing.
+    #: JSON path of the first quarantined window in the batch; null without quarantine.
     path: str | None
 
 
-class GapsAnswer(Struct, frozen=True, kw_only=True):
-    """The holes in what an agent delivered of a period, in order of time."""
+class GapListResponse(Struct, frozen=True, kw_only=True):
+    """The gaps in an agent's data of a period, in order of time."""
 
     agent: str
     start_s: int = field(name="from")
     start_iso: str = field(name="from_iso")
     end_s: int = field(name="to")
     end_iso: str = field(name="to_iso")
-    gaps: list[GapAnswer]
-    #: Where to go on if ``limit`` cut the answer; null if it is complete.
+    gaps: list[GapResponse]
+    #: ``from`` of the next request if ``limit`` truncated the list; null if it is complete.
     next_from: int | None

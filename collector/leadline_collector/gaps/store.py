@@ -1,6 +1,6 @@
-"""The SQL of what is missing, beside ``store``: gaps as they were told, and windows in quarantine.
+"""SQL of reported gaps and of windows in quarantine.
 
-Every function works in the transaction of the connection it is given and neither commits nor rolls back.
+Every function works in the transaction of its connection and neither commits nor rolls back.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from leadline.wire.batch import GapReason
 from leadline_collector.db import tables
 from leadline_collector.journal.store import BATCH_CLOCK_QUERY, BatchClock, BatchKey, JournalEntry, read_batch_clock
 
-#: Who says what is missing.
+#: Source of a gap that the agent reported.
 SOURCE_AGENT = "agent"
-#: Rows of one question.
+#: Rows per query.
 ROWS_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quarantine:
-    """Windows of a batch that are not believed."""
+    """The windows of a batch without a plausible time."""
 
     reason: GapReason
-    #: Place of the first of them in the batch.
+    #: JSON path of the first of them in the batch.
     path: str
     windows: int
-    #: Earliest and latest start, as the agent's clock had it.
+    #: Earliest and latest start by the agent's clock.
     t_first: int
     t_last: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedGap:
-    """A gap as somebody told it: [from_s, to_s), and the numbers of the batches given up, both included."""
+    """A reported gap: [from_s, to_s), and the first and last number of the discarded batches, inclusive."""
 
     reason: GapReason
     from_s: int
@@ -51,16 +51,18 @@ class ReportedGap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuarantinedBatch:
-    """Windows in quarantine, beside the batch they came in."""
+    """Windows in quarantine, with the clocks of their batch."""
 
     quarantine: Quarantine
     batch_clock: BatchClock
 
 
 def add_gaps(connection: Connection, src_id: int, key: BatchKey, gaps: Sequence[ReportedGap]) -> None:
-    """Keep what batch ``key`` tells; it is new (``add_batch``), so nothing of it is there."""
+    """Insert the gaps that batch ``key`` reports; it is a new batch (``add_batch``), so it has no rows yet."""
     if gaps:
-        connection.execute(insert(tables.gap), [_build_gap_row(src_id, key, *item) for item in enumerate(gaps)])
+        connection.execute(
+            insert(tables.gap), [_build_gap_row(src_id, key, place, gap) for place, gap in enumerate(gaps)]
+        )
 
 
 def _build_gap_row(src_id: int, key: BatchKey, place: int, gap: ReportedGap) -> dict[str, object]:
@@ -82,7 +84,7 @@ def _build_gap_row(src_id: int, key: BatchKey, place: int, gap: ReportedGap) -> 
 
 
 def add_quarantine(connection: Connection, entry: JournalEntry, quarantine: Quarantine) -> None:
-    """Keep what was not believed of a batch."""
+    """Insert the quarantine of a batch."""
     row = {
         "src_id": entry.src_id,
         "epoch": entry.key.epoch,
@@ -98,7 +100,7 @@ def add_quarantine(connection: Connection, entry: JournalEntry, quarantine: Quar
 
 
 def load_reported_gaps(connection: Connection, src_id: int, start_s: int, end_s: int) -> list[ReportedGap]:
-    """What was told of [start_s, end_s), in order of time, the first ``TOLD_MAX``."""
+    """Return the first ``ROWS_MAX`` reported gaps that overlap [start_s, end_s), in order of time."""
     column = tables.gap.c
     query = select(tables.gap).where(column.src_id == src_id, column.to_s > start_s, column.from_s < end_s)
     rows = connection.execute(query.order_by(column.from_s, column.told_seq, column.place).limit(ROWS_MAX))
@@ -108,7 +110,7 @@ def load_reported_gaps(connection: Connection, src_id: int, start_s: int, end_s:
 def load_gaps_for_seqs(
     connection: Connection, src_id: int, epoch: bytes, first_seq: int, last_seq: int
 ) -> list[ReportedGap]:
-    """What was told of batches ``first`` to ``last`` of an epoch, both included; for those whose time is not known."""
+    """Return the reported gaps of batches ``first_seq`` to ``last_seq`` of an epoch, with or without times."""
     column = tables.gap.c
     query = select(tables.gap).where(
         column.src_id == src_id,
@@ -134,21 +136,27 @@ def _to_reported_gap(row: Row[Any]) -> ReportedGap:
 
 
 def load_quarantined_batches(connection: Connection, src_id: int, start_s: int, end_s: int) -> list[QuarantinedBatch]:
-    """What was received in [start_s, end_s) and is in quarantine, in order of receipt, the first ``TOLD_MAX``."""
-    kept, batch = tables.quarantine.c, tables.batch.c
-    same = and_(batch.src_id == kept.src_id, batch.epoch == kept.epoch, batch.seq == kept.seq)
+    """Return the first ``ROWS_MAX`` quarantined batches received in [start_s, end_s), in order of receipt."""
+    quarantine, batch = tables.quarantine.c, tables.batch.c
+    same_batch = and_(batch.src_id == quarantine.src_id, batch.epoch == quarantine.epoch, batch.seq == quarantine.seq)
     query = BATCH_CLOCK_QUERY.add_columns(
-        kept.reason, kept.path, kept.windows, kept.t_first.label("kept_first"), kept.t_last.label("kept_last")
-    ).join_from(tables.quarantine, tables.batch, same)
-    query = query.where(kept.src_id == src_id, kept.received_at >= start_s, kept.received_at < end_s)
-    rows = connection.execute(query.order_by(kept.received_at, kept.seq).limit(ROWS_MAX))
+        quarantine.reason,
+        quarantine.path,
+        quarantine.windows,
+        quarantine.t_first.label("kept_first"),
+        quarantine.t_last.label("kept_last"),
+    ).join_from(tables.quarantine, tables.batch, same_batch)
+    query = query.where(quarantine.src_id == src_id, quarantine.received_at >= start_s, quarantine.received_at < end_s)
+    rows = connection.execute(query.order_by(quarantine.received_at, quarantine.seq).limit(ROWS_MAX))
     return [QuarantinedBatch(quarantine=_to_quarantine(row), batch_clock=read_batch_clock(row)) for row in rows]
 
 
 def load_quarantined_seqs(connection: Connection, src_id: int, epoch: bytes, first_seq: int, last_seq: int) -> set[int]:
-    """Which of the batches ``first`` to ``last`` of an epoch have windows in quarantine."""
-    kept = tables.quarantine.c
-    query = select(kept.seq).where(kept.src_id == src_id, kept.epoch == epoch, kept.seq.between(first_seq, last_seq))
+    """Return the batches ``first_seq`` to ``last_seq`` of an epoch that have windows in quarantine."""
+    quarantine = tables.quarantine.c
+    query = select(quarantine.seq).where(
+        quarantine.src_id == src_id, quarantine.epoch == epoch, quarantine.seq.between(first_seq, last_seq)
+    )
     return set(connection.execute(query.limit(ROWS_MAX)).scalars())
 
 

@@ -1,9 +1,9 @@
-"""The routes of verdicts over days: the document, and the windows behind it as a file."""
+"""Routes of verdicts over days: the JSON document, and its input windows as CSV."""
 
 from __future__ import annotations
 
 import io
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
@@ -23,30 +23,31 @@ from leadline_verdict.requirements import LimitOverrides, parse_assignments
 router = APIRouter()
 Viewer = Depends(roles.viewer)
 
-_TextList: TypeAlias = list[str]
+#: Default of repeatable parameters; FastAPI copies it for every request.
+_EMPTY_LIST: list[str] = []
 
 
 def parse_verdict_request(
     app_state: AppStateDep,
-    start: Annotated[str | None, Query(alias="from", description="a UTC day; default 28 days before the end")] = None,
-    end: Annotated[str | None, Query(alias="to", description="the day after the last; default today")] = None,
+    start: Annotated[str | None, Query(alias="from", description="first UTC day; default 28 days before end")] = None,
+    end: Annotated[str | None, Query(alias="to", description="UTC day after the last; default today")] = None,
     pair: Annotated[str | None, Query(description="two sites, A,B: both directions")] = None,
-    sites: Annotated[str | None, Query(description="only pairs between these, A,B,C")] = None,
+    sites: Annotated[str | None, Query(description="only pairs between these sites, A,B,C")] = None,
     profile: Annotated[
-        _TextList, Query(description="profiles or limits of the catalogue; default: those of each pair")
-    ] = [],  # FastAPI copies it
-    limit: Annotated[_TextList, Query(description="limits of your own: p95 <= 8 ms, loss < 0.1 %")] = [],  # likewise
+        list[str], Query(description="profiles or limits of the catalogue; default: those of each pair")
+    ] = _EMPTY_LIST,
+    limit: Annotated[list[str], Query(description="custom limits: p95 <= 8 ms, loss < 0.1 %")] = _EMPTY_LIST,
     override: Annotated[
-        _TextList, Query(description="another number for a limit: ID=NUMBER, in its unit")
-    ] = [],  # likewise
+        list[str], Query(description="replaces the number of a limit: ID=NUMBER, in the limit's unit")
+    ] = _EMPTY_LIST,
     declare: Annotated[
-        _TextList, Query(description="what you vouch for: ID=NUMBER, in the unit of the limit")
-    ] = [],  # likewise
+        list[str], Query(description="values you declare without measurement: ID=NUMBER, in the limit's unit")
+    ] = _EMPTY_LIST,
     target_share: Annotated[float, Query(gt=0.5, lt=1)] = TARGET_SHARE_DEFAULT,
     unseen_minutes: Annotated[int, Query(ge=1, le=1_440)] = UNSEEN_OUTAGE_WINDOWS,
     missing: MissingPolicy = MissingPolicy.BAD,
 ) -> VerdictRequest:
-    """What is asked, from the parameters of both routes."""
+    """Build the request from the query parameters that both routes share."""
     return VerdictRequest(
         period=parse_day_range(start, end, app_state.now_s()),
         pair=_parse_pair(pair) if pair else None,
@@ -64,14 +65,14 @@ def parse_verdict_request(
 def _parse_pair(text: str) -> tuple[str, str]:
     names = _parse_site_names("pair", text)
     if len(names) != 2:
-        raise InvalidRequestError(f"pair: {text!r} are not two sites, A,B", path="pair")
+        raise InvalidRequestError(f"pair: expected two sites, A,B, got {text!r}", path="pair")
     return names[0], names[1]
 
 
 def _parse_site_names(parameter: str, text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(","))
     if len(set(names)) != len(names) or len(names) < 2 or not all(names):
-        raise ConfigError(parameter, f"{text!r} does not name two different sites at least, divided by commas")
+        raise ConfigError(parameter, f"expected at least two different sites separated by commas, got {text!r}")
     return names
 
 
@@ -80,7 +81,7 @@ VerdictRequestDep = Annotated[VerdictRequest, Depends(parse_verdict_request)]
 
 @router.get("/api/v1/verdicts", dependencies=[Viewer], responses=json_responses(VerdictDocument, 401, 404, 422, 503))
 def get_verdicts(app_state: AppStateDep, verdict_request: VerdictRequestDep) -> Response:
-    """The verdict on each pair asked for, on two sites together, and on the set of all of them."""
+    """Compute the verdict on each pair, on both directions of two sites, and on all pairs together."""
     return StructResponse(compute_verdicts(app_state.store, verdict_request))
 
 
@@ -88,10 +89,10 @@ def get_verdicts(app_state: AppStateDep, verdict_request: VerdictRequestDep) -> 
     "/api/v1/verdicts/windows",
     dependencies=[Viewer],
     response_class=CsvResponse,
-    responses=csv_responses("the windows of each pair", 401, 404, 422, 503),
+    responses=csv_responses("windows of each pair", 401, 404, 422, 503),
 )
 def get_verdict_windows(app_state: AppStateDep, verdict_request: VerdictRequestDep) -> Response:
-    """The windows the verdicts are computed from, for `leadline verdict --input`."""
+    """Export the windows the verdicts are computed from, for `leadline verdict --input`."""
     pairs, mesh = load_verdict_windows(app_state.store, verdict_request)
     file = io.StringIO()
     ends = {site for pair in pairs for site in (pair.source, pair.destination)}

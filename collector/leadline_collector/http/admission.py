@@ -1,6 +1,6 @@
-"""How many requests are inside at once, and how much of them is held in memory: the rest is told to come again.
+"""Limits concurrent batches and buffered bytes; excess requests get 503 with Retry-After.
 
-Everything here runs on the event loop, which is one thread: counting needs no lock.
+All of this runs on the single thread of the event loop: the counters need no lock.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import anyio
 from leadline.wire.batch import BODY_BYTES_MAX
 from leadline_collector.db.group_commit import StoreUnavailableError
 
-#: Batches that are stored at once, a thread each; pages and questions have the other threads of the server.
+#: Batches stored concurrently, one thread each. Pages and queries use the other threads of the server.
 CONCURRENT_BATCHES_MAX = 32
-#: Batches that wait for one of those threads. All agents of 500 sites may come back in the same second.
+#: Batches that wait for one of these threads. All agents of 500 sites may reconnect in the same second.
 QUEUED_BATCHES_MAX = 512
-#: Bodies in memory, as they travelled: 64 of the largest, or 500 agents' minutes of 130 kB.
+#: Compressed bodies in memory: 64 of the maximum size, or one minute of 500 agents at 130 kB each.
 BODY_MEMORY_BYTES = 64 * BODY_BYTES_MAX
 
 T = TypeVar("T")
 
 
 class AdmissionController:
-    """Lets so many in. ``StoreUnavailableError`` (503 with Retry-After) is what the others hear."""
+    """Limits of concurrency and memory. Beyond them, requests fail with ``StoreUnavailableError`` (503)."""
 
     def __init__(
         self,
@@ -40,13 +40,13 @@ class AdmissionController:
 
     @property
     def in_progress(self) -> int:
-        """Batches that are being stored or wait for it."""
+        """Number of batches being stored or queued."""
         return self._in_progress
 
     async def run(self, work: Callable[[], T]) -> T:
-        """What ``work`` returns, done in a thread when one is free."""
+        """Run ``work`` in a thread as soon as one is free, and return its result."""
         if self._in_progress >= self._in_progress_max:
-            raise StoreUnavailableError(f"{self._in_progress} batches are waiting already; try again in a few seconds")
+            raise StoreUnavailableError(f"{self._in_progress} batches are already queued; try again in a few seconds")
         self._in_progress += 1
         try:
             return await anyio.to_thread.run_sync(work, limiter=self._thread_limiter)
@@ -55,10 +55,10 @@ class AdmissionController:
 
     @contextmanager
     def reserve_memory(self) -> Iterator[Callable[[int], None]]:
-        """Call the value with the size of every piece that is kept; the room is free again at the end."""
+        """Yield a function that reserves memory: call it with the size of each chunk. Exit releases all of it."""
         total = 0
 
-        def keep(size: int) -> None:
+        def reserve(size: int) -> None:
             nonlocal total
             if size > self._free_bytes:
                 raise StoreUnavailableError("too many large bodies at once; try again in a few seconds")
@@ -66,6 +66,6 @@ class AdmissionController:
             total += size
 
         try:
-            yield keep
+            yield reserve
         finally:
             self._free_bytes += total

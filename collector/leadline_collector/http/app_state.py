@@ -1,4 +1,4 @@
-"""What a running collector is made of, and how a request finds it."""
+"""Shared objects of a running collector, and the dependency that injects them into routes."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ NS_PER_S = 1_000_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppState:
-    """The parts every route may use."""
+    """Objects that every route may use."""
 
     config: CollectorConfig
     store: Store
     clock: Clock
     admission: AdmissionController
-    #: SHA-256 of the key that reading needs; None if it needs none.
+    #: SHA-256 of the viewer key; None if read access is public.
     viewer_key_sha256: bytes | None
-    #: SHA-256 of the key that ``/metrics`` needs; None if reading is enough.
+    #: SHA-256 of the key for ``/metrics``; None if read access is sufficient.
     metrics_key_sha256: bytes | None
-    #: Wrong keys of each peer at the login page.
+    #: Counts wrong keys on the login page, per client.
     login_limiter: FailureRateLimiter
     metrics: Metrics
     write_health: WriteHealth
@@ -44,19 +44,19 @@ class AppState:
     enrolment: Enrolment
     key_rotation: KeyRotation
     ingest: IngestService
-    #: Of the page of verdicts, with the second of each.
+    #: Documents of the verdicts page, each with the epoch second of its computation.
     verdict_cache: TtlCache[tuple[VerdictDocument, int]]
 
     def now_s(self) -> int:
-        """Whole seconds since 1970-01-01 UTC."""
+        """Return the current time in whole epoch seconds."""
         return self.clock.wall_ns() // NS_PER_S
 
 
 def get_app_state(request: Request) -> AppState:
-    """The collector that serves a request."""
-    service = request.app.state.app_state
-    assert isinstance(service, AppState)
-    return service
+    """Return the state of the application that serves the request."""
+    app_state = request.app.state.app_state
+    assert isinstance(app_state, AppState)
+    return app_state
 
 
 AppStateDep = Annotated[AppState, Depends(get_app_state)]

@@ -1,4 +1,4 @@
-"""The address of a client, as failures are counted by it (``auth/failure_limit.py``)."""
+"""Client address for failure rate limits (``auth/failure_limit.py``)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import ipaddress
 
 from starlette.requests import Request
 
-#: An IPv6 customer has a /64 at least: one peer.
+#: An IPv6 customer has at least a /64, so the whole /64 counts as one client.
 IPV6_PREFIX_LENGTH = 64
 
 
 def get_client_network(request: Request, behind_proxy: bool) -> str:
-    """The address of whoever asks.
+    """Return the client's IPv4 address or IPv6 /64 network; "unknown" if the address does not parse.
 
-    Behind a proxy it is what that proxy added, the last of the list: anything before it came with the request.
+    Behind a proxy, only the last entry of X-Forwarded-For is used: the proxy added it, the client sent the others.
     """
     forwarded = request.headers.getlist("x-forwarded-for") if behind_proxy else []
     if forwarded:

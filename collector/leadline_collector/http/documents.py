@@ -5,15 +5,15 @@ from __future__ import annotations
 from msgspec import Struct
 
 
-class HealthAnswer(Struct, frozen=True, kw_only=True):
-    """All is well."""
+class HealthResponse(Struct, frozen=True, kw_only=True):
+    """Health of the collector: status "ok" and its version."""
 
     status: str
     version: str
 
 
-class MeshText(Struct, frozen=True, kw_only=True):
-    """The mesh file in force."""
+class MeshFileResponse(Struct, frozen=True, kw_only=True):
+    """The active mesh file."""
 
     version: int
     applied_at: int

@@ -1,8 +1,8 @@
-"""What the collector tells of itself in Prometheus' words: one registry per application, nothing global.
+"""Prometheus metrics of the collector: one registry per application, no global state.
 
-Rule 1: labels are bounded: results and reasons are closed lists, agents at most ``AGENTS_MAX``, pairs and profiles as
-``rtt_counts`` and ``now.figures`` say.
-Rule 2: a scrape answers while the database does not: ``leadline_database_up`` is 0 then.
+Rule 1: labels are bounded: results and reasons are closed lists, agents at most ``AGENTS_MAX``, pairs and profiles
+as limited by ``ingest.rtt_counters`` and ``live.prometheus``.
+Rule 2: a scrape succeeds while the database is down: ``leadline_database_up`` is 0 then.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from leadline_collector.db.transactions import Store
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-#: One series each; a mesh of more agents is watched by the gaps it reports.
+#: One series per agent; use the reported gaps to monitor a larger mesh.
 AGENTS_MAX = 2_000
 #: A batch takes milliseconds; a commit on a busy disk up to seconds.
 DURATION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -39,7 +39,7 @@ NS_PER_S = 1_000_000_000
 
 
 class Metrics:
-    """The figures of one application."""
+    """Metrics of one application."""
 
     def __init__(
         self, store: Store, clock: Clock, in_progress: Callable[[], int], pairs_max: int = rtt_counters.PAIRS_MAX
@@ -51,18 +51,18 @@ class Metrics:
         self._batches = self._make_counter("batches", "Batches acknowledged.", "result")
         self._refused_batches = self._make_counter("batches_refused", "Batches not acknowledged.", "reason")
         self._windows = self._make_counter("windows", "Windows stored.")
-        self._samples = self._make_counter("samples", "Slots of windows stored, lost ones included.")
-        self._batch_bytes = self._make_counter("batch_bytes", "Bytes of batches stored, as they travelled.")
-        self._enrolments = self._make_counter("enrolments", "Requests to enrol.", "result")
+        self._samples = self._make_counter("samples", "Probes of stored windows, including lost ones.")
+        self._batch_bytes = self._make_counter("batch_bytes", "Transferred bytes of stored batches.")
+        self._enrolments = self._make_counter("enrolments", "Enrolment requests.", "result")
         self._ingest_duration = Histogram(
             "leadline_ingest_seconds",
-            "Time from the head of a POST of a batch to its answer.",
+            "Time from the header of a batch request to its response.",
             buckets=DURATION_BUCKETS_S,
             registry=self.registry,
         )
-        Gauge(
-            "leadline_batches_inside", "Batches that are being stored or wait for it.", registry=self.registry
-        ).set_function(in_progress)
+        Gauge("leadline_batches_inside", "Batches being stored or queued.", registry=self.registry).set_function(
+            in_progress
+        )
         for result in ("stored", "duplicate"):
             self._batches.labels(result)
         for reason in REFUSAL_REASONS.values():
@@ -72,7 +72,7 @@ class Metrics:
         return Counter(f"leadline_{name}", help_text, labels, registry=self.registry)
 
     def record_ack(self, windows: int, samples: int, *, byte_count: int, is_duplicate: bool) -> None:
-        """A batch of ``size`` bytes is in the store, now or since before."""
+        """Count an acknowledged batch; a duplicate adds no windows, samples or bytes."""
         self._batches.labels("duplicate" if is_duplicate else "stored").inc()
         if not is_duplicate:
             self._windows.inc(windows)
@@ -80,69 +80,69 @@ class Metrics:
             self._batch_bytes.inc(byte_count)
 
     def record_response(self, status: int, seconds: float) -> None:
-        """A POST of a batch has its answer."""
+        """Count a response to a batch request and its duration."""
         self._ingest_duration.observe(seconds)
         if status != 200:
             self._refused_batches.labels(REFUSAL_REASONS.get(status, "other")).inc()
 
     def record_enrolment(self, status: int) -> None:
-        """A request to enrol has its answer."""
+        """Count an enrolment request by its HTTP status."""
         self._enrolments.labels("enrolled" if status == 200 else "refused").inc()
 
     def render(self) -> bytes:
-        """The exposition format."""
+        """Return all metrics in the Prometheus text format."""
         return generate_latest(self.registry)
 
 
 class _DatabaseCollector(Collector):
-    """Figures that stand in the database; read when somebody asks."""
+    """Metrics read from the database at each scrape."""
 
     def __init__(self, store: Store, clock: Clock, rtt_counters: RttCounters, pairs_max: int) -> None:
         self._store, self._clock, self._rtt_counters, self._pairs_max = store, clock, rtt_counters, pairs_max
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing before the first scrape: the database need not be there yet."""
+        """Return nothing, so that registration does not read the database."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        yield InfoMetricFamily("leadline_build", "This collector.", {"version": __version__})
-        up = GaugeMetricFamily("leadline_database_up", "1 while the database answers.")
+        yield InfoMetricFamily("leadline_build", "Version of the collector.", {"version": __version__})
+        up = GaugeMetricFamily("leadline_database_up", "1 if the database responds, else 0.")
         try:
-            found = list(self._collect_from_database())
+            families = list(self._collect_from_database())
         except StoreUnavailableError:
             up.add_metric([], 0)
             yield up
             return
         up.add_metric([], 1)
         yield up
-        yield from found
+        yield from families
 
     def _collect_from_database(self) -> Iterator[Metric]:
         now_s = self._clock.wall_ns() // NS_PER_S
         with self._store.read() as reader:
             version, mesh_version = reader.load_schema_version(), mesh_store.load_mesh_version(reader.connection)
-            latest = key_store.load_latest_windows(reader.connection, AGENTS_MAX)
+            latest_end_s = key_store.load_latest_windows(reader.connection, AGENTS_MAX)
             lag_s = dirty_hours.load_lag_s(reader.connection, now_s)
-            now = list(prometheus.collect_metrics(reader, now_s, pairs_max=self._pairs_max, agents_max=AGENTS_MAX))
-        yield InfoMetricFamily("leadline_schema", "Version of the database's schema.", {"version": version})
-        yield GaugeMetricFamily("leadline_mesh_version", "Version of the mesh in force, 0 for none.", mesh_version)
+            live = list(prometheus.collect_metrics(reader, now_s, pairs_max=self._pairs_max, agents_max=AGENTS_MAX))
+        yield InfoMetricFamily("leadline_schema", "Version of the database schema.", {"version": version})
+        yield GaugeMetricFamily("leadline_mesh_version", "Version of the active mesh; 0 without a mesh.", mesh_version)
         yield GaugeMetricFamily(
             "leadline_compaction_lag_seconds", "Time since the end of the oldest hour that is not compacted.", lag_s
         )
         age = GaugeMetricFamily(
             "leadline_agent_latest_window_age_seconds",
-            "Time since the end of the latest window an agent delivered; 0 for one whose clock is ahead.",
+            "Time since the end of the latest window an agent delivered; 0 if the agent's clock is ahead.",
             labels=["agent"],
         )
-        for name, end_s in latest.items():
+        for name, end_s in latest_end_s.items():
             age.add_metric([name], max(0, now_s - end_s))
         yield age
-        yield from now
+        yield from live
         yield from self._rtt_counters.collect_metrics()
 
 
 class BatchMetricsMiddleware:
-    """Measures every POST of a batch from the outside, whatever answers it."""
+    """Measures every batch request, including those rejected before the route runs."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, clock: Clock) -> None:
         self._app, self._metrics, self._clock = app, metrics, clock
@@ -151,11 +151,11 @@ class BatchMetricsMiddleware:
         if scope["type"] != "http" or scope["path"] != BATCHES_PATH or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
-        begun_ns = self._clock.monotonic_ns()
+        start_ns = self._clock.monotonic_ns()
 
-        async def observed(message: Message) -> None:
+        async def send_and_record(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._metrics.record_response(message["status"], (self._clock.monotonic_ns() - begun_ns) / 1e9)
+                self._metrics.record_response(message["status"], (self._clock.monotonic_ns() - start_ns) / 1e9)
             await send(message)
 
-        await self._app(scope, receive, observed)
+        await self._app(scope, receive, send_and_record)

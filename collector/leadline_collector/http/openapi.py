@@ -1,6 +1,6 @@
-"""Routes and their OpenAPI document: answers are msgspec Structs, described by their own JSON Schema.
+"""Response classes for msgspec Structs, and the OpenAPI document that describes them.
 
-FastAPI describes pydantic models only; here the schemas of the Structs are put into the document beside its own.
+FastAPI generates schemas for pydantic models only; this module adds the JSON Schemas of the Structs.
 """
 
 from __future__ import annotations
@@ -14,8 +14,18 @@ from msgspec import Struct
 from starlette.responses import Response
 
 from leadline import __version__
-from leadline.wire import admin, codec, control
-from leadline.wire import batch as wire
+from leadline.wire import codec
+from leadline.wire.admin import AgentList, AuditPage, RevocationResult, TokenList
+from leadline.wire.batch import Ack, Batch
+from leadline.wire.control import (
+    EnrolRequest,
+    EnrolResponse,
+    KeyRotationRequest,
+    MeshResponse,
+    Plan,
+    TokenRequest,
+    TokenResponse,
+)
 from leadline_collector.analysis.documents import MatrixResponse, PairWindowsResponse, ProfileListResponse
 from leadline_collector.gaps.documents import GapListResponse
 from leadline_collector.http.documents import HealthResponse, MeshFileResponse
@@ -24,11 +34,11 @@ from leadline_verdict.document import VerdictDocument
 
 _REF_TEMPLATE = "#/components/schemas/{name}"
 
-#: Every document that goes over the API.
+#: All request and response documents of the API.
 DOCUMENT_TYPES: tuple[type[Struct], ...] = (
-    wire.Batch, wire.Ack, control.Plan, control.EnrolRequest, control.EnrolResponse, control.KeyRotationRequest, control.TokenRequest,
-    control.TokenResponse, control.MeshResponse, MatrixResponse, PairWindowsResponse, GapListResponse, ProfileListResponse, HealthResponse, MeshFileResponse,
-    admin.TokenList, admin.AgentList, admin.RevocationResult, admin.AuditPage, VerdictDocument,
+    Batch, Ack, Plan, EnrolRequest, EnrolResponse, KeyRotationRequest, TokenRequest, TokenResponse, MeshResponse,
+    MatrixResponse, PairWindowsResponse, GapListResponse, ProfileListResponse, HealthResponse, MeshFileResponse,
+    TokenList, AgentList, RevocationResult, AuditPage, VerdictDocument,
 )  # fmt: skip
 
 _PROBLEM_SCHEMA = {
@@ -38,18 +48,18 @@ _PROBLEM_SCHEMA = {
         "type": {"type": "string"},
         "title": {"type": "string"},
         "status": {"type": "integer"},
-        "detail": {"type": "string", "description": "what happened, with which value, and what to do"},
-        "path": {"type": "string", "description": "where in the document or the query it is wrong"},
-        "key": {"type": "string", "description": "the line or setting that is wrong"},
-        "epoch": {"type": "string", "description": "of the batch whose name is taken"},
-        "seq": {"type": "integer", "description": "of the batch whose name is taken"},
-        "error_id": {"type": "string", "description": "what to look for in the collector's log"},
+        "detail": {"type": "string", "description": "what happened, the value, and what to do next"},
+        "path": {"type": "string", "description": "location of the error in the document or query"},
+        "key": {"type": "string", "description": "line or setting that is wrong"},
+        "epoch": {"type": "string", "description": "epoch of the conflicting batch"},
+        "seq": {"type": "integer", "description": "sequence number of the conflicting batch"},
+        "error_id": {"type": "string", "description": "id of the error in the collector's log"},
     },
 }
 
 
 class StructResponse(Response):
-    """A Struct as JSON; what a route returns."""
+    """JSON response of a Struct."""
 
     media_type = "application/json"
 
@@ -58,24 +68,24 @@ class StructResponse(Response):
 
 
 class CsvResponse(Response):
-    """A file of columns."""
+    """CSV response."""
 
     media_type = "text/csv"
 
 
 def json_responses(document_type: type[Struct], *problem_statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route that answers with ``kind`` or with one of these problems."""
-    answer = {
+    """Return the ``responses`` of a route: ``document_type`` for 200, a problem for each other status."""
+    success = {
         "description": _first_doc_line(document_type),
         "content": {"application/json": {"schema": _make_schema_ref(document_type)}},
     }
-    return {200: answer, **_problem_responses(*problem_statuses)}
+    return {200: success, **_problem_responses(*problem_statuses)}
 
 
 def csv_responses(description: str, *problem_statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route that answers with a CSV file or with one of these problems."""
-    answer = {"description": description, "content": {"text/csv": {"schema": {"type": "string"}}}}
-    return {200: answer, **_problem_responses(*problem_statuses)}
+    """Return the ``responses`` of a route: a CSV file for 200, a problem for each other status."""
+    success = {"description": description, "content": {"text/csv": {"schema": {"type": "string"}}}}
+    return {200: success, **_problem_responses(*problem_statuses)}
 
 
 def _problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -84,7 +94,7 @@ def _problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def json_request_body(document_type: type[Struct], *, required: bool = True) -> dict[str, Any]:
-    """The ``openapi_extra`` of a route whose body is a ``kind`` as JSON."""
+    """Return the ``openapi_extra`` of a route with ``document_type`` as its JSON body."""
     return {
         "requestBody": {
             "required": required,
@@ -94,7 +104,7 @@ def json_request_body(document_type: type[Struct], *, required: bool = True) -> 
 
 
 def toml_request_body() -> dict[str, Any]:
-    """The ``openapi_extra`` of a route whose body is a TOML file."""
+    """Return the ``openapi_extra`` of a route with a TOML file as its body."""
     return {"requestBody": {"required": True, "content": {"application/toml": {"schema": {"type": "string"}}}}}
 
 
@@ -107,19 +117,19 @@ def _first_doc_line(document_type: type[Struct]) -> str:
 
 
 def install_openapi(app: FastAPI) -> None:
-    """Have ``/openapi.json`` describe every document."""
+    """Add the schemas of all documents to ``/openapi.json``."""
 
-    def document() -> dict[str, Any]:
+    def build_once() -> dict[str, Any]:
         if app.openapi_schema is None:
             app.openapi_schema = _build_openapi(app)
         return app.openapi_schema
 
-    app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
+    app.openapi = build_once  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
 
 
 def _build_openapi(app: FastAPI) -> dict[str, Any]:
-    built = get_openapi(title=app.title, version=__version__, description=app.description, routes=app.routes)
+    document = get_openapi(title=app.title, version=__version__, description=app.description, routes=app.routes)
     _, schemas = msgspec.json.schema_components(DOCUMENT_TYPES, ref_template=_REF_TEMPLATE)
-    components = built.setdefault("components", {}).setdefault("schemas", {})
+    components = document.setdefault("components", {}).setdefault("schemas", {})
     components |= schemas | {"Problem": _PROBLEM_SCHEMA}
-    return built
+    return document

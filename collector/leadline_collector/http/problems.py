@@ -1,11 +1,11 @@
-"""Maps domain errors to HTTP statuses and RFC 9457 problem documents: the only module that knows both.
+"""Maps domain errors to HTTP statuses and RFC 9457 problem documents.
 
-The agent acts on the status (delivery.md §Upload), so the meaning of each is fixed here:
-400 the bytes are damaged · 401 no valid key · 403 a valid key for something else, or no good signature ·
-404, 405 no such thing · 408 the body came too slowly · 409 the batch's name is taken by other bytes ·
-413 too large · 415 unknown encoding ·
-422 well-formed and wrong · 426 of a newer version of the wire: keep it · 500 a bug, with an id that is in the log ·
-503 the database did not do it, or too many ask: send again.
+The agent acts on the status (delivery.md §Upload), so the meaning of each status is fixed:
+400 damaged bytes · 401 no valid key · 403 the key lacks permission, or the signature is invalid ·
+404, 405 no such resource or method · 408 the body arrived too slowly ·
+409 a different batch with this epoch and sequence number exists · 413 too large · 415 unknown encoding ·
+422 well-formed but invalid · 426 newer wire version: keep the batch · 500 a bug; its id is in the log ·
+503 the database failed or the collector is overloaded: retry.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from leadline_collector.errors import CollectorError
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-#: Long enough for a restart of PostgreSQL, short against the minute in which the next batch comes.
+#: Long enough for a restart of PostgreSQL, short against the minute between two batches of an agent.
 RETRY_AFTER_S = 5
-#: Status of a response: the reason label of refused batches in ``/metrics``.
+#: The ``reason`` label of refused batches in ``/metrics``, by HTTP status.
 REFUSAL_REASONS = {
     400: "damaged", 401: "key", 403: "forbidden", 408: "slow", 409: "conflict", 413: "too_large", 415: "encoding",
     422: "invalid", 426: "newer", 500: "bug", 503: "unavailable",
@@ -59,18 +59,18 @@ STATUS_BY_ERROR: Mapping[type[CollectorError], HTTPStatus] = {
 
 
 def status_of(error: CollectorError) -> int:
-    """The HTTP status of a domain error."""
+    """Return the HTTP status of a domain error."""
     return next(STATUS_BY_ERROR[kind] for kind in type(error).__mro__ if kind in STATUS_BY_ERROR)
 
 
 def problem_response(status: int, detail: str, headers: Mapping[str, str] | None = None, **members: object) -> Response:
-    """A problem document; ``members`` are added to the standard ones."""
+    """Return a problem document; ``members`` are added to the standard members."""
     document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
     body = msgspec.json.encode(document | members)
     return Response(body, status, headers=headers, media_type=MEDIA_TYPE)
 
 
-def _headers(error: CollectorError) -> dict[str, str]:
+def _error_headers(error: CollectorError) -> dict[str, str]:
     match error:
         case errors.UnauthenticatedError(challenge=str(challenge)):
             return {"WWW-Authenticate": challenge}
@@ -85,27 +85,27 @@ def _headers(error: CollectorError) -> dict[str, str]:
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Answer every error of the application with a problem document."""
+    """Install handlers that turn every error into a problem document."""
 
     @app.exception_handler(CollectorError)
-    async def collector_error(request: Request, error: CollectorError) -> Response:
-        return problem_response(status_of(error), error.detail, _headers(error), **error.members)
+    async def handle_problem(request: Request, error: CollectorError) -> Response:
+        return problem_response(status_of(error), error.detail, _error_headers(error), **error.members)
 
     @app.exception_handler(ConfigError)
-    async def config_error(request: Request, error: ConfigError) -> Response:
+    async def handle_config_error(request: Request, error: ConfigError) -> Response:
         return problem_response(422, str(error), key=error.key)
 
     @app.exception_handler(StoreUnavailableError)
-    async def store_unavailable(request: Request, error: StoreUnavailableError) -> Response:
+    async def handle_store_unavailable(request: Request, error: StoreUnavailableError) -> Response:
         log.warning("database unavailable", extra={"path": request.url.path, "error": str(error)})
         return problem_response(503, str(error), {"Retry-After": str(RETRY_AFTER_S)})
 
     @app.exception_handler(HTTPException)
-    async def http_error(request: Request, error: HTTPException) -> Response:
+    async def handle_http_error(request: Request, error: HTTPException) -> Response:
         return problem_response(error.status_code, error.detail, error.headers)
 
     @app.exception_handler(RequestValidationError)
-    async def bad_parameter(request: Request, error: RequestValidationError) -> Response:
+    async def handle_invalid_parameter(request: Request, error: RequestValidationError) -> Response:
         first: dict[str, Any] = error.errors()[0]
         path = ".".join(str(part) for part in first["loc"])
         return problem_response(422, f"{path}: {first['msg']}", path=path)
@@ -114,25 +114,25 @@ def install_error_handlers(app: FastAPI) -> None:
 
 
 class InternalErrorMiddleware:
-    """Answers a bug with 500 and an id, and logs the traceback under that id: no inside goes out."""
+    """Responds to unexpected exceptions with 500 and an error id; the traceback is only in the log, with that id."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
+        response_started = False
 
-        async def observed(message: Message) -> None:
-            nonlocal started
-            started = started or message["type"] == "http.response.start"
+        async def send_and_track(message: Message) -> None:
+            nonlocal response_started
+            response_started = response_started or message["type"] == "http.response.start"
             await send(message)
 
         try:
-            await self._app(scope, receive, observed)
-        except Exception:  # the top of every request: it logs, answers and lets the next one be served
+            await self._app(scope, receive, send_and_track)
+        except Exception:  # last handler of a request: one bug must not stop the server
             error_id = secrets.token_hex(8)
             log.exception("unexpected error", extra={"error_id": error_id, "path": scope.get("path")})
-            if started or scope["type"] != "http":
+            if response_started or scope["type"] != "http":
                 raise
-            detail = f"something is wrong inside the collector; its log says what, under {error_id}"
+            detail = f"internal error; search the collector's log for {error_id}"
             await problem_response(500, detail, error_id=error_id)(scope, receive, send)

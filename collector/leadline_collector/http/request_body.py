@@ -1,9 +1,9 @@
-"""Receives request bodies: counted while they arrive (``journal/body_codec.py`` decodes them).
+"""Receives request bodies and enforces size and time limits (``journal/body_codec.py`` decodes them).
 
-Rule 1: nothing is read before the sender is known to be allowed to send it.
-Rule 2: memory is bounded whatever bodies claim to be and however many come: each by ``BODY_BYTES_MAX`` or
-``SMALL_BYTES_MAX`` as it travels and ``INFLATED_BYTES_MAX`` inflated, all of them together by ``door.ROOM_BYTES`` and
-``ingest.DECODING_MAX``.
+Rule 1: a route authenticates the sender before it reads the body.
+Rule 2: memory is bounded. A body has at most ``BODY_BYTES_MAX`` or ``SMALL_BODY_BYTES_MAX`` as transferred and
+``INFLATED_BYTES_MAX`` inflated. All bodies together are bounded by ``admission.BODY_MEMORY_BYTES`` and
+``ingest.batch_store.DECODER_THREADS``.
 """
 
 from __future__ import annotations
@@ -18,42 +18,42 @@ from leadline.wire.batch import BODY_BYTES_MAX
 from leadline_collector.errors import MalformedError, SlowBodyError, TooLargeError
 from leadline_collector.http.app_state import get_app_state
 
-#: Of a request for a token or with one: its names and secrets are a few hundred bytes, and strangers may send it.
+#: Limit of enrolment, rotation and login requests: they need a few hundred bytes, and some are unauthenticated.
 SMALL_BODY_BYTES_MAX = 16 << 10
-#: How many times its limit of a body that is too large is read and thrown away: a client that is still sending would
-#: see a reset connection instead of the 413 (RFC 9112 §9.6).
+#: An oversized body is read and discarded up to this multiple of its limit. If the collector closed the connection
+#: at once, a client that is still sending would see a reset instead of the 413 (RFC 9112 §9.6).
 DRAIN_FACTOR = 8
 
 
 async def receive_body(request: Request) -> AsyncIterator[bytes]:
-    """A body of measurements or a mesh: at most ``BODY_BYTES_MAX`` as transferred."""
+    """Yield the body of a batch or a mesh: at most ``BODY_BYTES_MAX`` as transferred."""
     async with _receive_limited(request, BODY_BYTES_MAX) as body:
         yield body
 
 
 async def receive_small_body(request: Request) -> AsyncIterator[bytes]:
-    """The body of any other request: at most ``SMALL_BYTES_MAX``."""
+    """Yield the body of any other request: at most ``SMALL_BODY_BYTES_MAX``."""
     async with _receive_limited(request, SMALL_BODY_BYTES_MAX) as body:
         yield body
 
 
 @asynccontextmanager
 async def _receive_limited(request: Request, bytes_max: int) -> AsyncIterator[bytes]:
-    """The body; 413 if it is larger than ``bytes_max``, announced or not, 408 if it is too slow, 400 if it ends early.
+    """Yield the body; 413 if it exceeds ``bytes_max``, 408 if it is too slow, 400 if it ends early.
 
-    The framework's own limit answers with plain text and before the sender's key was looked at.
+    The framework's own limit responds in plain text, and before authentication.
     """
-    service = get_app_state(request)
-    with service.admission.reserve_memory() as keep:
+    app_state = get_app_state(request)
+    with app_state.admission.reserve_memory() as reserve:
         try:
-            async with asyncio.timeout(service.config.body_timeout_s):
-                body = await _read_all(request, bytes_max, keep)
+            async with asyncio.timeout(app_state.config.body_timeout_s):
+                body = await _read_all(request, bytes_max, reserve)
         except TimeoutError:
-            detail = f"the body took longer than {service.config.body_timeout_s:g} s: send it again"
+            detail = f"the body took longer than {app_state.config.body_timeout_s:g} s: send it again"
             raise SlowBodyError(detail) from None
         except ClientDisconnect:
-            # Nobody hears it, but it is counted: lines are cut, and that is no bug of the collector.
-            raise MalformedError("the connection ended within the body") from None
+            # The response reaches no client; the 400 keeps disconnects out of the count of bugs.
+            raise MalformedError("the connection closed before the end of the body") from None
         yield body
 
 

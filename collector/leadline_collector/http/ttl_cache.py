@@ -1,4 +1,4 @@
-"""TTL cache for pages; concurrent callers with the same key share one computation."""
+"""TTL cache; concurrent callers with the same key share one computation."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ NS_PER_S = 1_000_000_000
 
 
 class TtlCache(Generic[V]):
-    """LRU cache with bounds on age and number of entries; for threads."""
+    """Thread-safe LRU cache with bounds on age and number of entries."""
 
     def __init__(self, clock: Clock, *, age_s_max: int, entries_max: int) -> None:
         def expires_ns(_key: Hashable, entry: tuple[V, int], now_ns: int) -> int:
-            # Age counts from the start of the computation; an entry that took longer lives on for its waiting callers.
+            # Age counts from the start of the computation. An entry stays at least 1 s for callers that wait for it.
             return max(entry[1] + age_s_max * NS_PER_S, now_ns + NS_PER_S)
 
         @cached(

@@ -30,6 +30,7 @@ def deliver(client: Client, key: str, *ago: int) -> None:
     assert client.post(build_batch(*windows), key).status == 200
 
 
+@pytest.mark.both_databases
 def test_what_an_agent_told_stands_in_its_row(client: Client, fra1: str, database: Database) -> None:
     """Spool, clock, version and time, with units; the other agents told nothing, and it says so."""
     deliver(client, fra1, 3, 2)
@@ -62,6 +63,7 @@ def test_a_silent_agent_comes_first_and_its_gap_is_open(client: Client, fra1: st
     assert "still open" in page_at(client, "/agents/fra1").text()
 
 
+@pytest.mark.both_databases
 def test_the_page_of_an_agent_explains_its_gaps(client: Client, fra1: str) -> None:
     """From, to, length, windows, the reason in words, and who knows it."""
     deliver(client, fra1, 20, 19, 9, 8)

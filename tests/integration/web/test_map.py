@@ -36,6 +36,7 @@ def _measured(client: Client, fra1: str) -> Client:
     return client
 
 
+@pytest.mark.both_databases
 def test_a_line_shows_the_worse_direction_and_leads_to_it(measured: Client) -> None:
     """Nothing was measured from ams to fra: the line is grey and its link is that direction's page."""
     (link,) = drawing(page_at(measured, "/map"))["links"]

@@ -305,6 +305,7 @@ def some(paths: set[str]) -> set[str]:
     return paths - set(alike[ALIKE_MAX:])
 
 
+@pytest.mark.both_databases
 def test_every_link_works(measured: Client) -> None:
     """From the matrix to whatever can be reached in two steps, in this collector."""
     seen: set[str] = set()

@@ -35,6 +35,7 @@ def _measured(client: Client, fra1: str) -> Client:
     return client
 
 
+@pytest.mark.both_databases
 def test_the_verdict_is_the_one_of_the_api(measured: Client) -> None:
     """Word, reasons, the direction that decides and the days: the page judges nothing itself."""
     document: Any = measured.get(f"/api/v1/verdicts?pair=fra,ams&profile={PROFILE}")
@@ -162,6 +163,7 @@ def test_lost_is_not_what_was_not_measured(measured: Client) -> None:
     assert "not measured 0 of 3,000 scheduled" in text
 
 
+@pytest.mark.both_databases
 def test_losses_are_the_same_before_and_after_compaction(measured: Client, store: Store, clock: FakeClock) -> None:
     """Reasons come out of the rollups where these are current."""
     before = page_at(measured, f"{PAIR}?from=-24h").text()

@@ -34,6 +34,7 @@ def mesh_of(sites: int) -> str:
     return "\n".join([f'profiles = ["{PROFILE}"]', *parts, group])
 
 
+@pytest.mark.both_databases
 def test_the_words_are_those_of_the_api(client: Client, fra1: str) -> None:
     """For each pair of sites; the page judges nothing itself."""
     client.post(build_batch(("ams1", build_steady_window(4_900, LAST_S))), fra1)
@@ -86,6 +87,7 @@ def test_without_a_mesh_there_are_no_verdicts(client: Client) -> None:
     assert (answer.status, "leadline mesh apply" in parsed(answer).text()) == (404, True)
 
 
+@pytest.mark.both_databases
 def test_the_verdicts_come_before_the_tables(client: Client, fra1: str) -> None:
     """The answer is on the first screen; until it is there, the pairs that it will be about are named in its place."""
     client.post(build_batch(("ams1", build_steady_window(4_900, LAST_S))), fra1)

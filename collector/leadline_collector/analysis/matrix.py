@@ -28,15 +28,26 @@ RECENT_WINDOWS = 3
 
 def build_matrix(store: Store, profile_id: str, period: TimeRange, group: str | None = None) -> MatrixResponse:
     """The answer; ConfigError for an unknown profile, 422 for an unknown group. Without a mesh there are no pairs."""
-    known = load_catalogue()
-    profile = known.get_profile(profile_id)
-    judged = evaluation.plan_evaluation(known.get_required_limits(profile))
     with store.read() as reader:
-        version, mesh = mesh_service.load_active_mesh(reader) or (0, None)
-        pairs = [] if mesh is None else list(_build_pairs(reader, mesh, profile_id, period, group))
+        return load_matrix(reader, mesh_service.load_active_mesh(reader), profile_id, period, group)
+
+
+def load_matrix(
+    reader: ReadTransaction,
+    active_mesh: tuple[int, Mesh] | None,
+    profile_id: str,
+    period: TimeRange,
+    group: str | None = None,
+) -> MatrixResponse:
+    """Build the matrix within the transaction that loaded the active mesh; the errors of ``build_matrix``."""
+    catalogue = load_catalogue()
+    profile = catalogue.get_profile(profile_id)
+    plan = evaluation.plan_evaluation(catalogue.get_required_limits(profile))
+    version, mesh = active_mesh or (0, None)
+    pairs = [] if mesh is None else list(_build_pairs(reader, mesh, profile_id, period, group))
     return MatrixResponse(
-        profile=build_profile(known, profile),
-        reason=judged.reason,
+        profile=build_profile(catalogue, profile),
+        reason=plan.reason,
         start_s=period.start_s,
         start_iso=format_iso8601(period.start_s),
         end_s=period.end_s,

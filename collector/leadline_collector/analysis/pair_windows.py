@@ -11,9 +11,9 @@ from leadline.clock import format_iso8601
 from leadline.limits.catalogue import load_catalogue
 from leadline.model import WINDOW_S, Pair
 from leadline.wire.batch import is_imported
-from leadline_collector.analysis.documents import PathWindowAnswer, WindowAnswer, WindowsAnswer
+from leadline_collector.analysis.documents import PairWindowResponse, PairWindowsResponse, PathWindowResponse
 from leadline_collector.db.tables import FAILURE_COLUMNS
-from leadline_collector.db.transactions import ReadTransaction, Store
+from leadline_collector.db.transactions import ReadTransaction
 from leadline_collector.errors import NotFoundError
 from leadline_collector.mesh import store as mesh_store
 from leadline_collector.mesh.store import NamedId, PathIds
@@ -28,7 +28,9 @@ LIMIT_DEFAULT = 1_560
 LIMIT_MAX = 10_080
 
 
-def load_pair_windows(store: Store, pair: Pair, period: TimeRange, profile_id: str | None, limit: int) -> WindowsAnswer:
+def load_pair_windows(
+    reader: ReadTransaction, pair: Pair, period: TimeRange, profile_id: str | None, limit: int
+) -> PairWindowsResponse:
     """At most ``limit`` minutes of the pair, oldest first; 404 if no mesh ever had one of its sites."""
     known = load_catalogue()
     asked = (
@@ -36,11 +38,10 @@ def load_pair_windows(store: Store, pair: Pair, period: TimeRange, profile_id: s
         if profile_id is None
         else RowEvaluator(evaluation.plan_evaluation(known.get_required_limits(known.get_profile(profile_id))))
     )
-    with store.read() as reader:
-        rows = _load_rows(reader, pair, period, limit)
+    rows = _load_rows(reader, pair, period, limit)
     minutes = sorted(rows)
     windows = [_build_window(t, rows[t], asked) for t in minutes[:limit]]
-    return WindowsAnswer(
+    return PairWindowsResponse(
         source=pair.source,
         destination=pair.destination,
         profile=profile_id,
@@ -77,8 +78,8 @@ def _iter_paths(reader: ReadTransaction, pair: Pair) -> Iterator[tuple[NamedId, 
     return ((agent, target) for agent in agents for target in targets)
 
 
-def _build_window(t: int, rows: list[dict[str, Any]], evaluator: RowEvaluator | None) -> WindowAnswer:
-    return WindowAnswer(
+def _build_window(t: int, rows: list[dict[str, Any]], evaluator: RowEvaluator | None) -> PairWindowResponse:
+    return PairWindowResponse(
         t=t,
         at=format_iso8601(t),
         state=None if evaluator is None else evaluator.get_state([_select_values(row, evaluator) for row in rows]),
@@ -97,8 +98,8 @@ _COPIED_COLUMNS = (
 )  # fmt: skip
 
 
-def _build_path_window(row: dict[str, Any], evaluator: RowEvaluator | None) -> PathWindowAnswer:
-    return PathWindowAnswer(
+def _build_path_window(row: dict[str, Any], evaluator: RowEvaluator | None) -> PathWindowResponse:
+    return PathWindowResponse(
         agent=row["agent"],
         target=row["target"],
         state=None if evaluator is None else evaluator.get_state([_select_values(row, evaluator)]),

@@ -1,4 +1,4 @@
-"""What the page of one agent shows: how it stands, what is missing and why, its paths and keys. Texts, no HTML."""
+"""View of the page of one agent: health, gaps with reasons, paths, keys. Texts, no HTML."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from leadline.wire.batch import GapReason, is_imported
 from leadline_collector.auth import key_store
 from leadline_collector.db.transactions import Store
 from leadline_collector.errors import NotFoundError
-from leadline_collector.gaps.documents import GapAnswer
+from leadline_collector.gaps.documents import GapResponse
 from leadline_collector.gaps.service import find_agent_gaps
 from leadline_collector.mesh import service as mesh_service
-from leadline_collector.web import formatting
+from leadline_collector.web.formatting import format_count, format_duration, format_time
 from leadline_collector.web.views.agents import (
     DAY_S,
     AgentView,
@@ -28,25 +28,25 @@ from leadline_collector.web.views.agents import (
     load_reports,
 )
 
-#: Days of the gaps on the page of one agent, and how many of them.
+#: Days in which the page looks for gaps, and the most gaps it lists.
 GAP_DAYS = 7
 GAPS_MAX = 200
 
 GAP_REASON_DESCRIPTIONS = {
     GapReason.AGENT_DOWN: "The agent did not run: stopped, restarted, or its host was down.",
-    GapReason.SPOOL_OVERFLOW: "The agent gave batches up: budget or disk were full before the collector took them.",
-    GapReason.SPOOL_CORRUPT: "Batches were damaged on the agent's disk, or removed by somebody.",
-    GapReason.REFUSED: "The collector refused batches for ever; the agent keeps their bytes in its dead letters.",
-    GapReason.LOCAL_STALL: "The host was too busy or suspended: the prober got no time to send.",
-    GapReason.CLOCK_UNSYNC: "The host's clock was wrong, so these windows stand under another time, or in quarantine.",
-    GapReason.CONFIG_CHANGE: "The mesh changed: the path was not probed yet, or no longer.",
-    GapReason.UNEXPLAINED: "Nobody told why, and what is stored does not show it.",
+    GapReason.SPOOL_OVERFLOW: "The agent deleted batches that the collector had not accepted: spool or disk full.",
+    GapReason.SPOOL_CORRUPT: "Batches on the agent's disk were damaged or deleted.",
+    GapReason.REFUSED: "The collector permanently refused batches; the agent keeps them as dead letters.",
+    GapReason.LOCAL_STALL: "The host was overloaded or suspended, so the prober could not send.",
+    GapReason.CLOCK_UNSYNC: "The host's clock was wrong: these windows have another time or are in quarantine.",
+    GapReason.CONFIG_CHANGE: "The mesh changed: the path was not yet part of it, or was removed.",
+    GapReason.UNEXPLAINED: "The agent reported no reason, and the stored data shows none.",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GapView:
-    """One hole."""
+    """One gap."""
 
     start: str
     end: str
@@ -67,68 +67,69 @@ class AgentPage:
     address: str | None
     keys: list[str]
     signing_keys: list[tuple[str, str]]
-    #: What it probes: target, site, address, and the pages of the pairs.
-    routes: list[tuple[ProbePath, str]]
+    #: The paths of the agent, each with the URL of its pair.
+    paths: list[tuple[ProbePath, str]]
     gaps: list[GapView]
     gap_days: int
-    #: When its first window began, if that was in these days: it owes none from before.
+    #: Start of its first window, if within these days; earlier minutes are not gaps.
     first_window_at: str | None
     is_truncated: bool
-    #: Each reason that occurs, with what it means.
+    #: Explanation of each reason in the list.
     reason_descriptions: dict[str, str]
 
 
 def build_agent_page(store: Store, name: str, now_s: int) -> AgentPage:
-    """One agent with its paths and gaps; 404 if no mesh ever had it."""
+    """Build the page in one transaction; NotFoundError if no mesh version had the agent."""
     with store.read() as reader:
-        found = mesh_service.load_active_mesh(reader)
-        entry = next((one for one in key_store.load_agents(reader.connection, now_s) if one.name == name), None)
-        told = load_reports(reader)
-    if entry is None or is_imported(name):
-        raise NotFoundError(f"no mesh ever had an agent {name!r}")
-    mesh = found[1] if found else None
-    known = AgentViewContext(mesh=mesh, reports=told, now_s=now_s)
-    period, first_s = clip_to_first_window(store, name, get_settled_period(now_s, GAP_DAYS * DAY_S))
-    answer = find_agent_gaps(store, name, period, GAPS_MAX)
+        active_mesh = mesh_service.load_active_mesh(reader)
+        mesh = active_mesh[1] if active_mesh else None
+        agents = key_store.load_agents(reader.connection, now_s)
+        entry = next((agent for agent in agents if agent.name == name), None)
+        if entry is None or is_imported(name):
+            raise NotFoundError(f"no mesh ever had an agent {name!r}")
+        context = AgentViewContext(mesh=mesh, reports=load_reports(reader), now_s=now_s)
+        period, first_s = clip_to_first_window(reader, name, get_settled_period(now_s, GAP_DAYS * DAY_S))
+        gap_list = find_agent_gaps(reader, name, period, GAPS_MAX)
+        gap_count = describe_gaps(reader, entry, now_s)
     return AgentPage(
         now_s=now_s,
-        agent=build_agent_view(entry, known, describe_gaps(store, entry, now_s)),
-        address=next((one.address for one in mesh.agents if one.name == name), None) if mesh else None,
+        agent=build_agent_view(entry, context, gap_count),
+        address=next((agent.address for agent in mesh.agents if agent.name == name), None) if mesh else None,
         keys=[_format_key(key, now_s) for key in entry.keys],
-        signing_keys=[(key.id, formatting.format_time(key.created_at_s)) for key in entry.signing_keys],
-        routes=list(_list_routes(mesh, name)) if mesh else [],
-        gaps=[_to_gap_view(gap, now_s) for gap in reversed(answer.gaps)],
+        signing_keys=[(key.id, format_time(key.created_at_s)) for key in entry.signing_keys],
+        paths=list(_list_paths(mesh, name)) if mesh else [],
+        gaps=[_to_gap_view(gap, now_s) for gap in reversed(gap_list.gaps)],
         gap_days=GAP_DAYS,
-        first_window_at=None if first_s is None else formatting.format_time(first_s),
-        is_truncated=answer.next_from is not None,
+        first_window_at=None if first_s is None else format_time(first_s),
+        is_truncated=gap_list.next_from is not None,
         reason_descriptions={
-            gap.reason.value.replace("_", " "): GAP_REASON_DESCRIPTIONS[gap.reason] for gap in answer.gaps
+            gap.reason.value.replace("_", " "): GAP_REASON_DESCRIPTIONS[gap.reason] for gap in gap_list.gaps
         },
     )
 
 
 def _format_key(key: KeyEntry, now_s: int) -> str:
-    used = "never used" if key.used_at_s is None else f"first used {formatting.format_time(key.used_at_s)}"
-    end = "no end" if key.expires_at_s is None else f"ends {formatting.format_time(key.expires_at_s)}"
-    return f"{key.id}: made {formatting.format_time(key.created_at_s)}, {used}, {end}"
+    first_use = "never used" if key.used_at_s is None else f"first used {format_time(key.used_at_s)}"
+    expiry = "no expiry" if key.expires_at_s is None else f"expires {format_time(key.expires_at_s)}"
+    return f"{key.id}: created {format_time(key.created_at_s)}, {first_use}, {expiry}"
 
 
-def _to_gap_view(gap: GapAnswer, now_s: int) -> GapView:
+def _to_gap_view(gap: GapResponse, now_s: int) -> GapView:
     is_open = gap.end_s >= get_settled_period(now_s, DAY_S).end_s
     return GapView(
-        start=formatting.format_time(gap.start_s),
-        end="now" if is_open else formatting.format_time(gap.end_s),
-        length=formatting.format_duration(gap.end_s - gap.start_s) or f"{gap.end_s - gap.start_s} s",
+        start=format_time(gap.start_s),
+        end="now" if is_open else format_time(gap.end_s),
+        length=format_duration(gap.end_s - gap.start_s) or f"{gap.end_s - gap.start_s} s",
         reason=gap.reason.value.replace("_", " "),
-        source="told by the agent" if gap.source == "agent" else "found by the collector",
+        source="reported by the agent" if gap.source == "agent" else "found by the collector",
         targets="all paths" if gap.targets is None else ", ".join(gap.targets),
-        windows=formatting.format_count(-(-(gap.end_s - gap.start_s) // WINDOW_S)),
+        windows=format_count(-(-(gap.end_s - gap.start_s) // WINDOW_S)),
         is_open=is_open,
     )
 
 
-def _list_routes(mesh: Mesh, name: str) -> Iterator[tuple[ProbePath, str]]:
-    for route in mesh.iter_paths():
-        if route.source == name:
-            pair = f"{quote(route.pair.source, safe='')}/{quote(route.pair.destination, safe='')}"
-            yield route, f"/pairs/{pair}"
+def _list_paths(mesh: Mesh, name: str) -> Iterator[tuple[ProbePath, str]]:
+    for path in mesh.iter_paths():
+        if path.source == name:
+            pair = f"{quote(path.pair.source, safe='')}/{quote(path.pair.destination, safe='')}"
+            yield path, f"/pairs/{pair}"

@@ -1,7 +1,7 @@
-"""What the map shows: where the sites are, what their pairs are like now, and how far a round trip reaches.
+"""View of the map page: positions of the sites, current states of their pairs, reachable distances.
 
-Rule 1: states and shares are those of ``matrix``, distances and floors those of ``leadline.propagation``.
-Rule 2: a line stands for both directions of a pair and shows the worse; the table below has each.
+Rule 1: states and shares come from ``analysis.matrix``, distances and minimum RTTs from ``leadline.propagation``.
+Rule 2: a line represents both directions of a pair and shows the worse one; the table below shows each direction.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from leadline.limits.catalogue import load_catalogue
 from leadline.mesh.model import Mesh
 from leadline.model import Pair, Site
 from leadline_collector.analysis.documents import MatrixPairResponse, MatrixResponse
-from leadline_collector.analysis.matrix import build_matrix
+from leadline_collector.analysis.matrix import load_matrix
 from leadline_collector.db.transactions import Store
 from leadline_collector.mesh import service as mesh_service
 from leadline_collector.time_range import TimeRange, parse_time_range
@@ -36,14 +36,14 @@ from leadline_collector.web.params import PERIOD_DEFAULT, Choice
 from leadline_collector.web.views.matrix import get_criteria
 from leadline_collector.web.views.propagation import REACH_LABELS, classify_reach
 
-#: Round trips whose reach is drawn: what vendors ask for most often.
+#: Round trips with a ring: the most frequent limits of vendors, in microseconds.
 RING_RTTS_US = (5_000, 10_000)
 PERIOD_LINKS = (("-1h", "1 h"), ("-24h", "24 h"), ("-7d", "7 d"), ("-28d", "28 d"))
-#: ``reach`` for a map without rings.
+#: Value of ``reach`` for a map without rings.
 NO_RINGS = "none"
-#: ``group`` for the whole mesh.
+#: Value of ``group`` for the whole mesh.
 WHOLE_MESH = ""
-#: Worst first: the worse direction of a pair is shown.
+#: Labels, worst first: a line shows the worse direction of its pair.
 _WORST_FIRST = (
     "impossible",
     "impossible on glass",
@@ -56,20 +56,20 @@ _WORST_FIRST = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapParams:
-    """The parameters of the map as they were written; None where absent."""
+    """Query parameters of the map, unparsed; None if absent."""
 
     profile: str | None = None
-    #: ``ALL`` for the whole mesh; None leaves the choice to the map.
+    #: ``WHOLE_MESH`` for all sites; None lets the map choose.
     group: str | None = None
-    #: The site whose rings are drawn, or ``NO_RINGS``.
+    #: The site at the centre of the rings, or ``NO_RINGS``.
     reach: str | None = None
     start: str | None = None
 
     def build_url(self, **changes: str | None) -> str:
-        """The map with other parameters."""
-        written = {"group": self.group, "profile": self.profile, "reach": self.reach, "from": self.start} | changes
-        given = {name: value for name, value in written.items() if value or (name == "group" and value == WHOLE_MESH)}
-        return f"/map?{urlencode(given)}" if given else "/map"
+        """Return the URL of the map with changed parameters."""
+        params = {"group": self.group, "profile": self.profile, "reach": self.reach, "from": self.start} | changes
+        query = {name: value for name, value in params.items() if value or (name == "group" and value == WHOLE_MESH)}
+        return f"/map?{urlencode(query)}" if query else "/map"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,13 +86,13 @@ class MapDirection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairRow:
-    """Two sites and what lies between them."""
+    """Two sites, the distance between them and the state of each direction."""
 
     name: str
     distance: str
     vacuum_rtt_min: str
     glass_rtt_min: str
-    #: For each round trip of ``REACHES_US``: possible, or why not.
+    #: For each round trip in ``RING_RTTS_US``: "possible" or "impossible ...".
     reach_labels: tuple[str, ...]
     directions: tuple[MapDirection, ...]
 
@@ -125,9 +125,9 @@ class MapPage:
     profile_choices: list[Choice]
     period_choices: list[Choice]
     ring_choices: list[Choice]
-    #: None where there is nothing to draw.
+    #: None without sites.
     spec: Spec | None
-    #: Address of the picture for pages without scripts.
+    #: URL of the image for browsers without JavaScript.
     image: str
     summary: str
     rings: list[str]
@@ -137,27 +137,27 @@ class MapPage:
 
 
 def build_map_page(store: Store, params: MapParams, now_s: int) -> MapPage:
-    """The page for these parameters; the errors are those of ``period_of`` and ``matrix``."""
-    shown = _MapData.load(store, params, now_s)
-    mesh, profile_id = shown.mesh, shown.profile_id
-    rings, pairs = _build_rings(shown), list(_build_pair_rows(shown))
+    """Build the page in one transaction; the errors of ``parse_time_range`` and ``load_matrix``."""
+    map_data = _MapData.load(store, params, now_s)
+    mesh, profile_id = map_data.mesh, map_data.profile_id
+    rings, pairs = _build_rings(map_data), list(_build_pair_rows(map_data))
     return MapPage(
         now_s=now_s,
-        mesh_version=shown.matrix.mesh_version,
+        mesh_version=map_data.matrix.mesh_version,
         profile_id=profile_id,
         profile_title=load_catalogue().get_profile(profile_id).title,
-        period_length=format_duration(shown.period.end_s - shown.period.start_s),
+        period_length=format_duration(map_data.period.end_s - map_data.period.start_s),
         group_choices=[
             Choice(
                 name=name or "all",
                 href=params.build_url(group=name, reach=None),
-                is_current=name == (shown.group or WHOLE_MESH),
+                is_current=name == (map_data.group or WHOLE_MESH),
             )
             for name in (WHOLE_MESH, *(mesh.groups if mesh else ()))
         ],
         profile_choices=[
             Choice(name=name, href=params.build_url(profile=name), is_current=name == profile_id)
-            for name in shown.profiles
+            for name in map_data.profiles
         ],
         period_choices=[
             Choice(
@@ -168,41 +168,41 @@ def build_map_page(store: Store, params: MapParams, now_s: int) -> MapPage:
             for start, name in PERIOD_LINKS
         ],
         ring_choices=[
-            Choice(name=name, href=params.build_url(reach=name), is_current=name == shown.ring_site)
-            for name in (*(site.name for site in shown.sites), NO_RINGS)
+            Choice(name=name, href=params.build_url(reach=name), is_current=name == map_data.ring_site)
+            for name in (*(site.name for site in map_data.sites), NO_RINGS)
         ],
-        spec=_build_spec(shown, rings, pairs) if shown.sites else None,
+        spec=_build_spec(map_data, rings, pairs) if map_data.sites else None,
         image=params.build_url().replace("/map", "/map.svg", 1),
-        summary=_summarise_map(shown, pairs),
+        summary=_summarise_map(map_data, pairs),
         rings=[f"{ring.label}: {ring.radius_km:,.0f} km" for ring in rings],
-        sites=[_to_site_row(site, shown) for site in shown.sites],
+        sites=[_to_site_row(site, map_data) for site in map_data.sites],
         pairs=pairs,
-        is_simulated=any(site.simulated for site in shown.sites),
+        is_simulated=any(site.simulated for site in map_data.sites),
     )
 
 
 def build_map_spec(store: Store, params: MapParams, now_s: int) -> Spec | None:
-    """The drawing alone; None where there is nothing to draw."""
-    shown = _MapData.load(store, params, now_s)
-    return _build_spec(shown, _build_rings(shown), list(_build_pair_rows(shown))) if shown.sites else None
+    """Build the drawing alone; None without sites."""
+    map_data = _MapData.load(store, params, now_s)
+    return _build_spec(map_data, _build_rings(map_data), list(_build_pair_rows(map_data))) if map_data.sites else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _MapData:
-    """What was asked for, read."""
+    """Data of the map for the requested parameters."""
 
     mesh: Mesh | None
     #: None for the whole mesh.
     group: str | None
     profile_id: str
-    #: Those of the pairs that are shown, and the asked one.
+    #: Profiles of the pairs of the group, and the requested one.
     profiles: tuple[str, ...]
     sites: tuple[Site, ...]
     period: TimeRange
     matrix: MatrixResponse
     criteria: tuple[Criterion, ...]
     #: By directed pair.
-    pair_answers: Mapping[Pair, MatrixPairResponse]
+    pair_results: Mapping[Pair, MatrixPairResponse]
     ring_site: str
     params: MapParams
     now_s: int
@@ -211,35 +211,35 @@ class _MapData:
     def load(cls, store: Store, params: MapParams, now_s: int) -> _MapData:
         period = parse_time_range(params.start or PERIOD_DEFAULT, None, now_s)
         with store.read() as reader:
-            found = mesh_service.load_active_mesh(reader)
-        mesh = found[1] if found else None
-        group = _choose_group(mesh) if params.group is None else params.group or None
-        used = _list_profiles(mesh, group)
-        profile_id = params.profile or next(iter((*used, *load_catalogue().profiles)))
-        answer = build_matrix(store, profile_id, period, group)
-        answers = {Pair(source=one.source, destination=one.destination): one for one in answer.pairs}
-        ends = {name for pair in answers for name in (pair.source, pair.destination)}
-        sites = tuple(site for site in mesh.sites if site.name in ends or group is None) if mesh else ()
+            active_mesh = mesh_service.load_active_mesh(reader)
+            mesh = active_mesh[1] if active_mesh else None
+            group = _choose_group(mesh) if params.group is None else params.group or None
+            used_profiles = _list_profiles(mesh, group)
+            profile_id = params.profile or next(iter((*used_profiles, *load_catalogue().profiles)))
+            matrix = load_matrix(reader, active_mesh, profile_id, period, group)
+        results = {Pair(source=result.source, destination=result.destination): result for result in matrix.pairs}
+        names = {name for pair in results for name in (pair.source, pair.destination)}
+        sites = tuple(site for site in mesh.sites if site.name in names or group is None) if mesh else ()
         return cls(
             mesh=mesh,
             group=group,
             profile_id=profile_id,
-            profiles=tuple(dict.fromkeys((*used, profile_id))),
+            profiles=tuple(dict.fromkeys((*used_profiles, profile_id))),
             sites=sites,
             period=period,
-            matrix=answer,
+            matrix=matrix,
             criteria=get_criteria(profile_id),
-            pair_answers=answers,
-            ring_site=_choose_ring_site(params.reach, sites, answers),
+            pair_results=results,
+            ring_site=_choose_ring_site(params.reach, sites, results),
             params=params,
             now_s=now_s,
         )
 
 
 def _choose_group(mesh: Mesh | None) -> str | None:
-    """Nobody asked for a group: the whole mesh where its sites can be told apart, else the first group where they can.
+    """Choose the group for a map without ``group``: the whole mesh, or the first group with distinguishable sites.
 
-    A continent with a few sites overseas would be a blot between two dots.
+    A whole mesh with a few sites overseas would draw the other sites on top of each other.
     """
     if mesh is None or has_separable_markers([_get_position(site) for site in mesh.sites]):
         return None
@@ -253,17 +253,18 @@ def _list_positions(mesh: Mesh, group: str) -> list[tuple[float, float]]:
 
 
 def _list_profiles(mesh: Mesh | None, group: str | None) -> list[str]:
-    pairs = [] if mesh is None else [one for one in mesh.pairs.values() if group is None or group in one.groups]
-    return list(dict.fromkeys(profile for settings in pairs for profile in settings.profiles))
+    pairs = [] if mesh is None else mesh.pairs.values()
+    group_pairs = [settings for settings in pairs if group is None or group in settings.groups]
+    return list(dict.fromkeys(profile for settings in group_pairs for profile in settings.profiles))
 
 
 def _choose_ring_site(requested_site: str | None, sites: Iterable[Site], pairs: Iterable[Pair]) -> str:
-    """The site that was asked for, or the one with most pairs."""
+    """Return the requested site, or the site with the most pairs."""
     names = [site.name for site in sites]
     if requested_site == NO_RINGS or requested_site in names or not names:
         return requested_site or NO_RINGS
-    ends = [pair.source for pair in pairs]
-    return max(names, key=ends.count)
+    sources = [pair.source for pair in pairs]
+    return max(names, key=sources.count)
 
 
 def _build_rings(map_data: _MapData) -> list[RangeRing]:
@@ -294,25 +295,25 @@ def _build_spec(map_data: _MapData, rings: list[RangeRing], pairs: list[PairRow]
 
 
 def _build_markers(map_data: _MapData) -> Iterator[Marker]:
-    """Sites at one place share a spot; a click on it draws its rings."""
-    at: dict[tuple[float, float], list[Site]] = {}
+    """Yield a marker for each position; sites at the same position share one. Its link draws the rings of the site."""
+    sites_by_position: dict[tuple[float, float], list[Site]] = {}
     for site in map_data.sites:
-        at.setdefault(_get_position(site), []).append(site)
-    for place, sites in at.items():
-        names = LABEL_SEPARATOR.join(site.name for site in sites)
+        sites_by_position.setdefault(_get_position(site), []).append(site)
+    for position, sites in sites_by_position.items():
+        label = LABEL_SEPARATOR.join(site.name for site in sites)
         text = "; ".join(
             f"{site.name} ± {site.uncertainty_km:g} km {_format_site_time(site, map_data.now_s)}" for site in sites
         )
-        yield Marker(position=place, label=names, tooltip=text, href=map_data.params.build_url(reach=sites[0].name))
+        yield Marker(position=position, label=label, tooltip=text, href=map_data.params.build_url(reach=sites[0].name))
 
 
 def _build_edges(map_data: _MapData, pairs: Iterable[PairRow]) -> Iterator[Edge]:
     sites = {site.name: site for site in map_data.sites}
     for row in pairs:
-        worse = min(row.directions, key=lambda one: _WORST_FIRST.index(one.label))
+        worse = min(row.directions, key=lambda direction: _WORST_FIRST.index(direction.label))
         start, end = (_get_position(sites[name]) for name in (worse.pair.source, worse.pair.destination))
         if start != end:
-            text = "\n".join((f"{row.name}, {row.distance}", *(_format_direction(one) for one in row.directions)))
+            text = "\n".join((f"{row.name}, {row.distance}", *map(_format_direction, row.directions)))
             yield Edge(start=start, end=end, state=worse.label, tooltip=text, href=worse.href)
 
 
@@ -321,14 +322,14 @@ def _format_direction(direction: MapDirection) -> str:
 
 
 def _build_pair_rows(map_data: _MapData) -> Iterator[PairRow]:
-    """Each two sites that are probed in any direction, once, in the order of the mesh."""
-    done: set[frozenset[str]] = set()
-    for pair in map_data.pair_answers:
-        ends = frozenset((pair.source, pair.destination))
-        if ends not in done:
-            done.add(ends)
-            back = Pair(source=pair.destination, destination=pair.source)
-            yield _to_pair_row(pair, [one for one in (pair, back) if one in map_data.pair_answers], map_data)
+    """Yield one row for two sites that are probed in at least one direction, in the order of the mesh."""
+    done: set[Pair] = set()
+    for pair in map_data.pair_results:
+        reverse = Pair(source=pair.destination, destination=pair.source)
+        if reverse not in done:
+            done.add(pair)
+            directions = [pair, reverse] if reverse in map_data.pair_results else [pair]
+            yield _to_pair_row(pair, directions, map_data)
 
 
 def _to_pair_row(pair: Pair, directions: Iterable[Pair], map_data: _MapData) -> PairRow:
@@ -342,7 +343,7 @@ def _to_pair_row(pair: Pair, directions: Iterable[Pair], map_data: _MapData) -> 
         vacuum_rtt_min=format_ms(floors.vacuum_ns // 1_000),
         glass_rtt_min=format_ms(floors.glass_ns // 1_000),
         reach_labels=tuple(_get_reach_label(floors, rtt_us) for rtt_us in RING_RTTS_US),
-        directions=tuple(_to_map_direction(one, map_data) for one in directions),
+        directions=tuple(_to_map_direction(direction, map_data) for direction in directions),
     )
 
 
@@ -358,20 +359,22 @@ def _get_reach_label(floors: propagation.PropagationDelay, rtt_us: int) -> str:
 
 def _to_map_direction(pair: Pair, map_data: _MapData) -> MapDirection:
     assert map_data.mesh is not None
-    answer = map_data.pair_answers[pair]
+    result = map_data.pair_results[pair]
     reach = classify_reach(map_data.mesh, pair, map_data.criteria)
-    word = REACH_LABELS.get(reach, answer.state.value)
-    tally = answer.pessimistic
-    known = tally.good + tally.bad + tally.unavailable
+    label = REACH_LABELS.get(reach, result.state.value)
+    tally = result.pessimistic
+    known_count = tally.good + tally.bad + tally.unavailable
     query = urlencode({"profile": map_data.profile_id, "from": map_data.params.start or PERIOD_DEFAULT})
     path = f"{quote(pair.source, safe='')}/{quote(pair.destination, safe='')}"
     return MapDirection(
         pair=pair,
         name=f"{pair.source} → {pair.destination}",
         href=f"/pairs/{path}?{query}",
-        icon=word.replace(" ", "-"),
-        label=word,
-        share=f"{format_percent(tally.good, known)} of {format_count(known)} good" if known else "no data",
+        icon=label.replace(" ", "-"),
+        label=label,
+        share=f"{format_percent(tally.good, known_count)} of {format_count(known_count)} good"
+        if known_count
+        else "no data",
     )
 
 
@@ -400,8 +403,8 @@ def _format_site_time(site: Site, now_s: int) -> str:
 
 
 def _summarise_map(map_data: _MapData, rows: Iterable[PairRow]) -> str:
-    """What a screen reader says of the drawing."""
-    words = [one.label for row in rows for one in row.directions]
-    counts = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
+    """Describe the drawing for screen readers."""
+    labels = [direction.label for row in rows for direction in row.directions]
+    counts = ", ".join(f"{labels.count(label)} {label}" for label in dict.fromkeys(labels))
     pairs = f"; directions now: {counts}" if counts else ""
-    return f"Map of {len(map_data.sites)} sites for {map_data.profile_id}{pairs}. The tables below say the same."
+    return f"Map of {len(map_data.sites)} sites for {map_data.profile_id}{pairs}. The tables below show the same data."

@@ -23,7 +23,7 @@ from leadline_collector.analysis.documents import (
     ProfileResponse,
     StateCountsResponse,
 )
-from leadline_collector.analysis.matrix import build_matrix_answer
+from leadline_collector.analysis.matrix import load_matrix
 from leadline_collector.db.transactions import Store
 from leadline_collector.errors import InvalidRequestError
 from leadline_collector.mesh import service as mesh_service
@@ -161,7 +161,7 @@ class MatrixPage:
 def build_matrix_page(store: Store, params: PageParams, now_s: int) -> MatrixPage:
     """Build the page in one transaction.
 
-    Raises the errors of ``parse_time_range`` and ``build_matrix``, and InvalidRequestError for an unknown order.
+    Raises the errors of ``parse_time_range`` and ``load_matrix``, and InvalidRequestError for an unknown order.
     """
     period = params.parse_period(now_s)
     if params.sort not in (None, WORST_FIRST):
@@ -171,16 +171,16 @@ def build_matrix_page(store: Store, params: PageParams, now_s: int) -> MatrixPag
         mesh = active_mesh[1] if active_mesh else None
         used_profiles = list(_list_used_profiles(mesh, params.group))
         profile_id = params.profile or next(iter(used_profiles or load_catalogue().profiles))
-        answer = build_matrix_answer(reader, active_mesh, profile_id, period, params.group)
-    tables = [] if mesh is None else list(_build_tables(mesh, answer, replace(params, profile=profile_id), now_s))
+        matrix = load_matrix(reader, active_mesh, profile_id, period, params.group)
+    tables = [] if mesh is None else list(_build_tables(mesh, matrix, replace(params, profile=profile_id), now_s))
     return MatrixPage(
         params=params,
         now_s=now_s,
-        mesh_version=answer.mesh_version,
+        mesh_version=matrix.mesh_version,
         period=period,
         period_length=format_duration(period.end_s - period.start_s),
-        profile=answer.profile,
-        reason=answer.reason,
+        profile=matrix.profile,
+        reason=matrix.reason,
         group_choices=_build_group_choices(mesh, params),
         profile_choices=[_to_profile_choice(params, name, profile_id) for name in used_profiles],
         other_profiles=_list_other_profiles(used_profiles, profile_id),
@@ -191,27 +191,27 @@ def build_matrix_page(store: Store, params: PageParams, now_s: int) -> MatrixPag
         ],
         target_share=f"{100 * TARGET_SHARE_DEFAULT:g}\u00a0%",
         share_classes=pair_charts.list_share_classes(),
-        verdicts_url=_build_verdicts_url(answer, replace(params, profile=profile_id, sort=None)),
-        pair_count=len(answer.pairs),
-        site_pairs=_list_site_pairs(answer),
+        verdicts_url=_build_verdicts_url(matrix, replace(params, profile=profile_id, sort=None)),
+        pair_count=len(matrix.pairs),
+        site_pairs=_list_site_pairs(matrix),
         tables=tables,
         simulated_groups=[table.name for table in tables if table.is_simulated],
-        has_imported_data=answer.imported,
+        has_imported_data=matrix.imported,
         json_url=matrix_json_url(profile_id, period, params.group),
     )
 
 
-def _build_verdicts_url(answer: MatrixResponse, params: PageParams) -> str | None:
-    has_data = any(pair.paths for pair in answer.pairs)
-    return params.verdicts_url() if has_data and len(answer.pairs) <= verdicts_view.PAIRS_MAX else None
+def _build_verdicts_url(matrix: MatrixResponse, params: PageParams) -> str | None:
+    has_data = any(pair.paths for pair in matrix.pairs)
+    return params.verdicts_url() if has_data and len(matrix.pairs) <= verdicts_view.PAIRS_MAX else None
 
 
-def _list_site_pairs(answer: MatrixResponse) -> list[str]:
-    """Both directions once."""
-    first: dict[frozenset[str], MatrixPairResponse] = {}
-    for one in answer.pairs:
-        first.setdefault(frozenset((one.source, one.destination)), one)
-    return [f"{one.source} ⇄ {one.destination}" for one in first.values()]
+def _list_site_pairs(matrix: MatrixResponse) -> list[str]:
+    """Return each pair of sites once."""
+    first_directions: dict[frozenset[str], MatrixPairResponse] = {}
+    for pair in matrix.pairs:
+        first_directions.setdefault(frozenset((pair.source, pair.destination)), pair)
+    return [f"{pair.source} ⇄ {pair.destination}" for pair in first_directions.values()]
 
 
 def _list_used_profiles(mesh: Mesh | None, group: str | None) -> Iterable[str]:
@@ -237,15 +237,17 @@ def _to_profile_choice(params: PageParams, profile_id: str, current_id: str) -> 
 def _list_other_profiles(used_profiles: list[str], requested_id: str) -> list[tuple[str, str]]:
     catalogue = load_catalogue()
     ids = dict.fromkeys([*catalogue.profiles, requested_id])
-    return [(profile_id, catalogue.get_profile(profile_id).title) for profile_id in ids if profile_id not in used_profiles]
+    return [
+        (profile_id, catalogue.get_profile(profile_id).title) for profile_id in ids if profile_id not in used_profiles
+    ]
 
 
-def _build_tables(mesh: Mesh, answer: MatrixResponse, params: PageParams, now_s: int) -> Iterator[MatrixTable]:
-    context = _CellContext(mesh=mesh, criteria=get_criteria(answer.profile.id), params=params, now_s=now_s)
+def _build_tables(mesh: Mesh, matrix: MatrixResponse, params: PageParams, now_s: int) -> Iterator[MatrixTable]:
+    context = _CellContext(mesh=mesh, criteria=get_criteria(matrix.profile.id), params=params, now_s=now_s)
     for group in mesh.groups:
         pairs = {
             Pair(source=pair.source, destination=pair.destination): pair
-            for pair in answer.pairs
+            for pair in matrix.pairs
             if group in pair.groups
         }
         if pairs:
@@ -277,28 +279,28 @@ def _build_table(group: str, pairs: Mapping[Pair, MatrixPairResponse], context: 
         name=group,
         destinations=tuple(site.name for site in sites),
         rows=tuple(_build_row(site, sites, pairs, context) for site in sites),
-        is_simulated=any(answer.simulated for answer in pairs.values()),
-        has_data=any(answer.paths for answer in pairs.values()),
+        is_simulated=any(result.simulated for result in pairs.values()),
+        has_data=any(result.paths for result in pairs.values()),
         is_compact=len(sites) > COMPACT_ABOVE_SITES,
         is_tiny=len(sites) > TINY_ABOVE_SITES,
         summary=_summarise_group(pairs, context),
     )
 
 
-def _sort_ratio(answer: MatrixPairResponse) -> float:
+def _sort_ratio(result: MatrixPairResponse) -> float:
     """Return the share of good windows, or a value above 1 if no window is known: these pairs sort last."""
-    ratio = answer.pessimistic.good_ratio
+    ratio = result.pessimistic.good_ratio
     return 2.0 if ratio is None else ratio
 
 
 def _lowest_ratio(pairs: Mapping[Pair, MatrixPairResponse], site: str) -> float:
-    return min(_sort_ratio(answer) for pair, answer in pairs.items() if site in (pair.source, pair.destination))
+    return min(_sort_ratio(result) for pair, result in pairs.items() if site in (pair.source, pair.destination))
 
 
 def _summarise_group(pairs: Mapping[Pair, MatrixPairResponse], context: _CellContext) -> GroupSummary:
-    ratios = {pair: _sort_ratio(answer) for pair, answer in pairs.items()}
+    ratios = {pair: _sort_ratio(result) for pair, result in pairs.items()}
     known_pairs = [pair for pair, ratio in ratios.items() if ratio <= 1]
-    labels = Counter(_get_label(pair, answer, context) for pair, answer in pairs.items())
+    labels = Counter(_get_label(pair, result, context) for pair, result in pairs.items())
     worst = min(known_pairs, key=lambda pair: ratios[pair], default=None)
     return GroupSummary(
         pair_count=len(pairs),
@@ -317,8 +319,8 @@ def _to_worst_pair(pair: Pair, tally: StateCountsResponse, context: _CellContext
     return f"{pair.source} → {pair.destination}", share, context.params.pair_url(pair)
 
 
-def _get_label(pair: Pair, answer: MatrixPairResponse, context: _CellContext) -> str:
-    return REACH_LABELS.get(classify_reach(context.mesh, pair, context.criteria), answer.state.value)
+def _get_label(pair: Pair, result: MatrixPairResponse, context: _CellContext) -> str:
+    return REACH_LABELS.get(classify_reach(context.mesh, pair, context.criteria), result.state.value)
 
 
 def _build_row(
@@ -327,32 +329,32 @@ def _build_row(
     cells = []
     for site in sites:
         pair = None if site.name == source.name else Pair(source=source.name, destination=site.name)
-        answer = pairs.get(pair) if pair else None
-        cells.append((site.name, _build_cell(pair, answer, context) if pair and answer else None))
+        result = pairs.get(pair) if pair else None
+        cells.append((site.name, _build_cell(pair, result, context) if pair and result else None))
     return MatrixRow(site=source.name, local_time=format_local_time(source, context.now_s), cells=tuple(cells))
 
 
-def _build_cell(pair: Pair, answer: MatrixPairResponse, context: _CellContext) -> MatrixCell:
-    label = _get_label(pair, answer, context)
-    tally = answer.pessimistic
+def _build_cell(pair: Pair, result: MatrixPairResponse, context: _CellContext) -> MatrixCell:
+    label = _get_label(pair, result, context)
+    tally = result.pessimistic
     known_count = tally.good + tally.bad + tally.unavailable
     texts = {
         "share": format_percent(tally.good, known_count) if known_count else None,
         "known_count": format_count(known_count) if known_count else None,
-        "coverage": _format_coverage(known_count, answer.windows_expected),
-        "latest_p95": _format_latest_p95(answer),
-        "latest_at": None if answer.state_at is None else format_short_time(answer.state_at, context.now_s),
+        "coverage": _format_coverage(known_count, result.windows_expected),
+        "latest_p95": _format_latest_p95(result),
+        "latest_at": None if result.state_at is None else format_short_time(result.state_at, context.now_s),
     }
     return MatrixCell(
         href=context.params.pair_url(pair),
         icon=label.replace(" ", "-"),
         label=label,
         heat_class=_get_heat_class(tally.good_ratio),
-        is_sparse=known_count < COVERAGE_MIN * answer.windows_expected,
+        is_sparse=known_count < COVERAGE_MIN * result.windows_expected,
         short_share=(texts["share"] or NO_VALUE).removesuffix("\u00a0%"),
-        is_simulated=answer.simulated,
-        is_imported=answer.imported,
-        description=_describe_cell(pair, label, answer, texts),
+        is_simulated=result.simulated,
+        is_imported=result.imported,
+        description=_describe_cell(pair, label, result, texts),
         **texts,
     )
 
@@ -363,17 +365,18 @@ def _get_heat_class(ratio: float | None) -> str:
     return next(css_class for ratio_min, _, css_class in SHARE_CLASSES if ratio >= ratio_min)
 
 
-def _format_coverage(known: int, windows: int) -> str | None:
-    return f"coverage {format_whole_percent(known, windows)}" if 0 < known < FULL_COVERAGE_MIN * windows else None
+def _format_coverage(known_count: int, expected_count: int) -> str | None:
+    has_gaps = 0 < known_count < FULL_COVERAGE_MIN * expected_count
+    return f"coverage {format_whole_percent(known_count, expected_count)}" if has_gaps else None
 
 
-def _format_latest_p95(answer: MatrixPairResponse) -> str | None:
-    if answer.state_at is None:
+def _format_latest_p95(result: MatrixPairResponse) -> str | None:
+    if result.state_at is None:
         return None
-    return "no p95" if answer.rtt_us.p95 is None else f"p95 {format_ms(answer.rtt_us.p95)}"
+    return "no p95" if result.rtt_us.p95 is None else f"p95 {format_ms(result.rtt_us.p95)}"
 
 
-def _describe_cell(pair: Pair, label: str, answer: MatrixPairResponse, texts: Mapping[str, str | None]) -> str:
+def _describe_cell(pair: Pair, label: str, result: MatrixPairResponse, texts: Mapping[str, str | None]) -> str:
     parts = [f"{pair.source} to {pair.destination}: {label if label in REACH_LABELS.values() else f'{label} now'}"]
     parts.append(
         f"{texts['share']} of {texts['known_count']} windows good" if texts["share"] else "no data in this period"
@@ -382,8 +385,8 @@ def _describe_cell(pair: Pair, label: str, answer: MatrixPairResponse, texts: Ma
         parts.append(texts["coverage"])
     if texts["latest_p95"]:
         parts.append(f"latest window {texts['latest_at']} UTC, {texts['latest_p95']}")
-    if answer.simulated:
+    if result.simulated:
         parts.append("simulated")
-    if answer.imported:
+    if result.imported:
         parts.append("imported")
     return "; ".join(parts)

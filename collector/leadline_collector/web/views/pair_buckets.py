@@ -1,6 +1,7 @@
-"""A directed pair over a period, minute by minute and added up in steps for a chart.
+"""Minute states of a directed pair over a period, and their aggregation into time buckets for a chart.
 
-The judgement is ``leadline_verdict.evaluation``, the one of matrix and verdicts; a test compares the pages with the API.
+``leadline_verdict.evaluation`` evaluates the minutes, as for the matrix and the verdicts. A test compares the pages
+with the API.
 """
 
 from __future__ import annotations
@@ -22,35 +23,36 @@ from leadline_verdict.pair import PairWindows
 from leadline_verdict.series import COLUMNS, MISSING, IntColumn, PathSeries
 from leadline_verdict.states import STATES_BY_CODE, UNKNOWN, ScenarioStates, StateArray, make_unknown_states
 
-#: Steps in a chart: a screen has no more columns to show them in.
+#: Buckets in a chart.
 BUCKETS_MAX = 400
-#: Minutes in a step: divisors of a day, so that steps begin at hours and at midnight UTC.
+#: Lengths of a bucket in minutes: divisors of a day, so that buckets start at full hours and at midnight UTC.
 _BUCKET_MINUTES = (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60, 120, 180, 240, 360, 720, 1_440)
-#: A minute of a step that lies outside of the period.
+#: State code of a bucket's minute outside the period.
 _OUTSIDE_PERIOD = len(STATES_BY_CODE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurrentState:
-    """What a pair is now, as measured, and since when."""
+    """The measured current state of a pair, and its start."""
 
     state: WindowState
-    #: Start of the latest window; None without any.
+    #: Start of the latest window; None without windows.
     latest_start_s: int | None
-    #: Start of the first window of the unbroken run of this state; None where the state is unknown.
+    #: Start of the first window of the current run of this state; None if the state is unknown.
     since_s: int | None
-    #: The run began no later than the period that was read.
+    #: The run reaches the start of the period, so it may have begun earlier.
     has_earlier_start: bool
 
 
 def choose_bucket_length_s(period: TimeRange) -> int:
-    """The shortest step of which the period has at most ``STEPS_MAX``, and one that is cut at each end."""
-    minutes = next((one for one in _BUCKET_MINUTES if period.window_count <= one * BUCKETS_MAX), _BUCKET_MINUTES[-1])
+    """Return the shortest bucket length in seconds that gives at most ``BUCKETS_MAX`` full buckets."""
+    lengths = (length for length in _BUCKET_MINUTES if period.window_count <= length * BUCKETS_MAX)
+    minutes = next(lengths, _BUCKET_MINUTES[-1])
     return minutes * WINDOW_S
 
 
 def slice_windows(windows: PairWindows, period: TimeRange) -> PairWindows:
-    """The part of these windows that lies in a period within theirs."""
+    """Return the part of these windows within a shorter period."""
     first, last = ((second - windows.start_s) // WINDOW_S for second in (period.start_s, period.end_s))
     assert 0 <= first < last <= windows.minutes
     return replace(
@@ -69,18 +71,18 @@ def _slice_series(series: PathSeries, first: int, last: int) -> PathSeries:
 
 
 def evaluate_scenarios(windows: PairWindows, criteria: Sequence[Criterion]) -> ScenarioStates:
-    """Both readings of every minute as the matrix counts them: by the windows alone."""
+    """Evaluate worst case and best case of every minute as the matrix does: from the windows alone."""
     if not windows.paths or not criteria:
         return make_unknown_states(windows.minutes)
     return combine_paths([evaluate_path(series, criteria) for series in windows.series], windows.minutes)
 
 
 def find_current_state(windows: PairWindows, states: StateArray) -> CurrentState:
-    """The state at the end of what was read, with the matrix's patience for windows on their way."""
-    there = find_present_minutes(windows)
-    if not len(there):
+    """Return the state at the end of the windows; unknown if the latest is older than ``RECENT_WINDOWS`` minutes."""
+    minutes = find_present_minutes(windows)
+    if not len(minutes):
         return CurrentState(state=WindowState.UNKNOWN, latest_start_s=None, since_s=None, has_earlier_start=False)
-    last = int(there[-1])
+    last = int(minutes[-1])
     latest_t = windows.start_s + last * WINDOW_S
     if last < windows.minutes - RECENT_WINDOWS or states[last] == UNKNOWN:
         return CurrentState(state=WindowState.UNKNOWN, latest_start_s=latest_t, since_s=None, has_earlier_start=False)
@@ -93,32 +95,32 @@ def find_current_state(windows: PairWindows, states: StateArray) -> CurrentState
 
 
 def find_present_minutes(windows: PairWindows) -> NDArray[np.intp]:
-    """The minutes that have a window of any path, by their place."""
-    there = np.zeros(windows.minutes, np.bool_)
+    """Return the indices of the minutes with a window of any path."""
+    is_present = np.zeros(windows.minutes, np.bool_)
     for series in windows.series:
-        there |= series.expected > 0
-    return np.flatnonzero(there)
+        is_present |= series.expected > 0
+    return np.flatnonzero(is_present)
 
 
 def aggregate_buckets(windows: PairWindows, states: StateArray, length_s: int) -> list[TimeBucket]:
-    """Every step of the period, also those without a window."""
+    """Aggregate the windows into all buckets of the period, including empty ones."""
     first_s = windows.start_s // length_s * length_s
     lead, size = (windows.start_s - first_s) // WINDOW_S, length_s // WINDOW_S
     count = -(-(lead + windows.minutes) // size)
     tail = count * size - lead - windows.minutes
 
-    def rows(values: NDArray[np.integer], outside: int) -> NDArray[np.integer]:
+    def split_rows(values: NDArray[np.integer], outside: int) -> NDArray[np.integer]:
         return np.pad(values, (lead, tail), constant_values=outside).reshape(count, size)
 
-    minute = _combine_paths(windows)
+    pair_columns = _combine_paths(windows)
     columns = zip(
-        _find_row_minima(rows(minute.min_us, MISSING)),
-        _find_row_medians(rows(minute.p50_us, MISSING)),
-        rows(minute.p95_us, MISSING).max(axis=1).tolist(),
-        rows(minute.max_us, MISSING).max(axis=1).tolist(),
-        rows(minute.infinite_count, 0).sum(axis=1).tolist(),
+        _find_row_minima(split_rows(pair_columns.min_us, MISSING)),
+        _find_row_medians(split_rows(pair_columns.p50_us, MISSING)),
+        split_rows(pair_columns.p95_us, MISSING).max(axis=1).tolist(),
+        split_rows(pair_columns.max_us, MISSING).max(axis=1).tolist(),
+        split_rows(pair_columns.infinite_count, 0).sum(axis=1).tolist(),
         np.stack(
-            [(rows(states, _OUTSIDE_PERIOD) == code).sum(axis=1) for code in range(len(STATES_BY_CODE))], axis=1
+            [(split_rows(states, _OUTSIDE_PERIOD) == code).sum(axis=1) for code in range(len(STATES_BY_CODE))], axis=1
         ).tolist(),
         strict=True,
     )
@@ -126,20 +128,20 @@ def aggregate_buckets(windows: PairWindows, states: StateArray, length_s: int) -
         TimeBucket(
             start_s=max(first_s + number * length_s, windows.start_s),
             end_s=min(first_s + (number + 1) * length_s, windows.end_s),
-            min_us=_none_if_missing(least),
-            p50_us=_none_if_missing(middle),
-            p95_us=_none_if_missing(p95),
-            max_us=_none_if_missing(longest),
-            infinite_count=infinite,
+            min_us=_none_if_missing(min_us),
+            p50_us=_none_if_missing(p50_us),
+            p95_us=_none_if_missing(p95_us),
+            max_us=_none_if_missing(max_us),
+            infinite_count=infinite_count,
             state_counts=dict(zip(STATES_BY_CODE, counts, strict=True)),
         )
-        for number, (least, middle, p95, longest, infinite, counts) in enumerate(columns)
+        for number, (min_us, p50_us, p95_us, max_us, infinite_count, counts) in enumerate(columns)
     ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _PairColumns:
-    """The paths of a pair as one: the least and the longest of all, the worst percentiles."""
+    """Columns of all paths of a pair combined: overall minimum and maximum, worst percentiles."""
 
     min_us: IntColumn
     p50_us: IntColumn
@@ -149,15 +151,15 @@ class _PairColumns:
 
 
 def _combine_paths(windows: PairWindows) -> _PairColumns:
-    nothing = np.full(windows.minutes, MISSING, dtype=np.int32)
+    missing = np.full(windows.minutes, MISSING, dtype=np.int32)
     series = windows.series
-    infinite = [(one.sent > 0) & (one.p95_us == MISSING) for one in series]
+    is_infinite = [(path.sent > 0) & (path.p95_us == MISSING) for path in series]
     return _PairColumns(
-        min_us=reduce(_min_ignoring_none, [one.min_us for one in series], nothing),
-        p50_us=reduce(np.maximum, [one.p50_us for one in series], nothing),
-        p95_us=reduce(np.maximum, [one.p95_us for one in series], nothing),
-        max_us=reduce(np.maximum, [one.max_us for one in series], nothing),
-        infinite_count=reduce(np.logical_or, infinite, np.zeros(windows.minutes, np.bool_)).astype(np.int32),
+        min_us=reduce(_min_ignoring_none, [path.min_us for path in series], missing),
+        p50_us=reduce(np.maximum, [path.p50_us for path in series], missing),
+        p95_us=reduce(np.maximum, [path.p95_us for path in series], missing),
+        max_us=reduce(np.maximum, [path.max_us for path in series], missing),
+        infinite_count=reduce(np.logical_or, is_infinite, np.zeros(windows.minutes, np.bool_)).astype(np.int32),
     )
 
 
@@ -166,16 +168,16 @@ def _min_ignoring_none(a: IntColumn, b: IntColumn) -> IntColumn:
 
 
 def _find_row_minima(rows: NDArray[np.integer]) -> list[int]:
-    least = np.where(rows == MISSING, _INT32_MAX, rows).min(axis=1)
-    return [MISSING if value == _INT32_MAX else value for value in least.tolist()]
+    minima = np.where(rows == MISSING, _INT32_MAX, rows).min(axis=1)
+    return [MISSING if value == _INT32_MAX else value for value in minima.tolist()]
 
 
 def _find_row_medians(rows: NDArray[np.integer]) -> list[int]:
-    """The lower median of each row's figures."""
+    """Return the lower median of each row's values."""
     ordered = np.sort(np.where(rows == MISSING, _INT32_MAX, rows), axis=1)
-    known = (rows != MISSING).sum(axis=1)
-    middle = ordered[np.arange(len(rows)), np.maximum(0, known - 1) // 2]
-    return [value if count else MISSING for value, count in zip(middle.tolist(), known.tolist(), strict=True)]
+    counts = (rows != MISSING).sum(axis=1)
+    medians = ordered[np.arange(len(rows)), np.maximum(0, counts - 1) // 2]
+    return [value if count else MISSING for value, count in zip(medians.tolist(), counts.tolist(), strict=True)]
 
 
 _INT32_MAX = 2**31 - 1

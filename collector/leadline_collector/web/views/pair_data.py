@@ -1,6 +1,6 @@
-"""What is read for the page of a pair: the windows of both directions, the verdict on them, and what is missing.
+"""Data of the page of a pair: windows of both directions, verdict, failures, gaps.
 
-The page shows any period; a verdict takes whole days. Both are cut from one reading where they overlap.
+The page shows any period; a verdict needs whole days. One query reads both periods if they overlap enough.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from leadline.wire.batch import is_imported
 from leadline_collector.analysis.verdicts import PairWindowLoader, VerdictRequest, build_document
 from leadline_collector.db.transactions import ReadTransaction
 from leadline_collector.gaps import service as gap_service
-from leadline_collector.gaps.documents import GapAnswer
+from leadline_collector.gaps.documents import GapResponse
 from leadline_collector.mesh import store as mesh_store
 from leadline_collector.mesh.paths import load_paths_by_pair
 from leadline_collector.rollup import failure_counts
@@ -27,7 +27,7 @@ from leadline_verdict.document import PairVerdict, VerdictDocument
 from leadline_verdict.pair import PairWindows
 from leadline_verdict.requirements import NO_OVERRIDES, RequirementSet, build_requirements
 
-#: Read at once for both periods if that is not much more than reading each.
+#: Read one range for both periods if it is at most this many times as long as the longer period.
 _HULL_RATIO_MAX = 2
 
 
@@ -36,7 +36,7 @@ class DirectionData:
     """One direction of the pair."""
 
     pair: Pair
-    #: Over the period that is shown.
+    #: Over the selected period.
     windows: PairWindows
     #: Over the days of the verdict.
     verdict_windows: PairWindows
@@ -45,18 +45,18 @@ class DirectionData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairData:
-    """Everything that is read."""
+    """The data of the page."""
 
     requirements: RequirementSet
     document: VerdictDocument
     #: Whole days.
     days: TimeRange
-    #: That of the page first, then the reverse if it is probed.
+    #: The direction of the page, then the reverse if it is probed.
     directions: tuple[DirectionData, ...]
 
 
 def choose_verdict_days(period: TimeRange, now_s: int) -> TimeRange:
-    """The days that a period touches and that are over, if they are enough for a verdict; else the usual 28."""
+    """Return the completed days of a period if they suffice for a verdict, else the last 28 days."""
     start_s, end_s = (second - second % DAY_S for second in (period.start_s, period.end_s))
     if end_s - start_s >= CAMPAIGN_DAYS_PROVISIONAL * DAY_S:
         return TimeRange(start_s=start_s, end_s=end_s)
@@ -66,9 +66,9 @@ def choose_verdict_days(period: TimeRange, now_s: int) -> TimeRange:
 def load_pair_data(
     reader: ReadTransaction, version: int, mesh: Mesh, pair: Pair, profile: str, period: TimeRange, now_s: int
 ) -> PairData:
-    """The reading of a pair of the mesh; ConfigError for an unknown profile."""
+    """Load the data of a pair of the mesh; ConfigError for an unknown profile."""
     days = choose_verdict_days(period, now_s)
-    question = VerdictRequest(
+    request = VerdictRequest(
         period=days,
         pair=(pair.source, pair.destination),
         sites=(),
@@ -76,73 +76,75 @@ def load_pair_data(
         overrides=NO_OVERRIDES,
         rule=VerdictRule(),
     )
-    found = _load_windows_by_pair(reader, mesh, _list_probed_directions(mesh, pair), (period, days))
-    document = build_document(question, version, mesh, lambda one: found[one][1])
-    verdicts = {(one.source, one.destination): one for one in document.pairs}
-    known = load_catalogue()
+    windows_by_pair = _load_windows_by_pair(reader, mesh, _list_probed_directions(mesh, pair), (period, days))
+    document = build_document(request, version, mesh, lambda probed: windows_by_pair[probed][1])
+    verdicts = {(verdict.source, verdict.destination): verdict for verdict in document.pairs}
+    catalogue = load_catalogue()
     return PairData(
-        requirements=build_requirements(known, known.get_profile(profile), NO_OVERRIDES),
+        requirements=build_requirements(catalogue, catalogue.get_profile(profile), NO_OVERRIDES),
         document=document,
         days=days,
         directions=tuple(
             DirectionData(
-                pair=one, windows=both[0], verdict_windows=both[1], verdict=verdicts[one.source, one.destination]
+                pair=direction,
+                windows=windows,
+                verdict_windows=verdict_windows,
+                verdict=verdicts[direction.source, direction.destination],
             )
-            for one, both in found.items()
+            for direction, (windows, verdict_windows) in windows_by_pair.items()
         ),
     )
 
 
 def _list_probed_directions(mesh: Mesh, pair: Pair) -> list[Pair]:
     both = (pair, Pair(source=pair.destination, destination=pair.source))
-    return [one for one in both if one in mesh.pairs]
+    return [direction for direction in both if direction in mesh.pairs]
 
 
 def load_windows(reader: ReadTransaction, mesh: Mesh, pair: Pair, period: TimeRange) -> list[PairWindows]:
-    """The windows of a pair and of its reverse, where that is probed, for a chart alone."""
-    return [
-        both[0] for both in _load_windows_by_pair(reader, mesh, _list_probed_directions(mesh, pair), (period,)).values()
-    ]
+    """Load the windows of a pair and of its reverse, if probed, for a single chart."""
+    windows_by_pair = _load_windows_by_pair(reader, mesh, _list_probed_directions(mesh, pair), (period,))
+    return [windows for (windows,) in windows_by_pair.values()]
 
 
 def _load_windows_by_pair(
     reader: ReadTransaction, mesh: Mesh, pairs: Iterable[Pair], periods: Sequence[TimeRange]
 ) -> Mapping[Pair, list[PairWindows]]:
-    """The windows of each pair over each period."""
-    hull = TimeRange(start_s=min(one.start_s for one in periods), end_s=max(one.end_s for one in periods))
-    if hull.window_count <= _HULL_RATIO_MAX * max(one.window_count for one in periods):
-        whole = PairWindowLoader(reader, mesh, hull)
+    """Load the windows of each pair over each period."""
+    hull = TimeRange(start_s=min(period.start_s for period in periods), end_s=max(period.end_s for period in periods))
+    if hull.window_count <= _HULL_RATIO_MAX * max(period.window_count for period in periods):
+        loader = PairWindowLoader(reader, mesh, hull)
         return {
-            pair: [slice_windows(windows, one) for one in periods]
+            pair: [slice_windows(windows, period) for period in periods]
             for pair in pairs
-            for windows in [whole.load_pair(pair)]
+            for windows in [loader.load_pair(pair)]
         }
-    readers = [PairWindowLoader(reader, mesh, one) for one in periods]
-    return {pair: [one.load_pair(pair) for one in readers] for pair in pairs}
+    loaders = [PairWindowLoader(reader, mesh, period) for period in periods]
+    return {pair: [loader.load_pair(pair) for loader in loaders] for pair in pairs}
 
 
 def count_failures(reader: ReadTransaction, pair: Pair, period: TimeRange) -> dict[Failure, int]:
-    """Why probes of a pair have no round trip, over all its paths; what is no longer kept is not counted."""
+    """Count the failed probes of a pair by failure, over all its paths; deleted data is not counted."""
     totals = dict.fromkeys(Failure, 0)
     for path in load_paths_by_pair(reader).get(pair, ()):
-        found = failure_counts.load_failure_counts(
+        counts = failure_counts.load_failure_counts(
             reader.connection, path.src_id, path.dst_id, period.start_s, period.end_s
         )
-        for failure, count in found.items():
+        for failure, count in counts.items():
             totals[failure] += count
     return totals
 
 
 def list_agents(reader: ReadTransaction, mesh: Mesh, pair: Pair) -> list[str]:
-    """The agents in force or gone that measure the pair in any direction; imported files have none."""
-    sources = {one.source for one in _list_probed_directions(mesh, pair)}
+    """List active and retired agents that measure the pair in either direction; imported files have no agent."""
+    sources = {direction.source for direction in _list_probed_directions(mesh, pair)}
     return sorted(
-        one.name
-        for one in mesh_store.load_agents(reader.connection)
-        if one.site in sources and not is_imported(one.name)
+        agent.name
+        for agent in mesh_store.load_agents(reader.connection)
+        if agent.site in sources and not is_imported(agent.name)
     )
 
 
-def list_gaps(reader: ReadTransaction, agents: Iterable[str], period: TimeRange) -> list[tuple[str, GapAnswer]]:
-    """What is missing of these agents and why."""
+def list_gaps(reader: ReadTransaction, agents: Iterable[str], period: TimeRange) -> list[tuple[str, GapResponse]]:
+    """List the gaps of these agents."""
     return [(agent, gap) for agent in agents for gap in gap_service.find_all_gaps(reader, agent, period)]

@@ -1,4 +1,4 @@
-"""One direction of a pair in words: its verdict, its chart, its episodes, hours, losses and gaps."""
+"""View of one direction of a pair: verdict, chart, episodes, hours of the week, migration windows, loss."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ from leadline_verdict.migration import (
 from leadline_verdict.pair import PairWindows
 from leadline_verdict.states import BAD, GOOD, ScenarioStates
 
-#: Rows of a table: the longest episodes.
+#: Episodes in the table, the longest ones.
 ROWS_MAX = 12
-#: A small guest, a large one, and a host that is emptied: minutes.
+#: Lengths of migrations in minutes: a small virtual machine, a large one, a whole host.
 _MIGRATION_MINUTES = (1, 5, 15, 60)
-#: A zoom on an episode shows what was around it.
+#: Time before and after an episode in its zoom link, at least, in seconds.
 _ZOOM_MARGIN_S = 1_800
 
 
@@ -60,7 +60,7 @@ class CurrentStateView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitCount:
-    """How many windows of the period a limit was held against, exactly."""
+    """Exact number of windows above one limit."""
 
     criterion: str
     above_count: int
@@ -70,7 +70,7 @@ class LimitCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeRow:
-    """A row: a stretch out of limit."""
+    """One episode out of limit."""
 
     href: str
     start: str
@@ -83,46 +83,45 @@ class EpisodeRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MigrationRow:
-    """A row: whether a migration of so long works when it is started."""
+    """Share of start times for which a migration of this length stays within limits."""
 
     length: str
     usable_share: str
     longest_stretch: str
-    #: For each hour of the UTC day: the share of usable starts in words, and whether it reaches the target.
+    #: For each hour of the UTC day: the share of usable start times as text, and whether it reaches the target.
     hours: tuple[tuple[str, bool], ...]
-    #: The free hours in figures, or "none".
+    #: The free hours as numbers, or "none".
     free_hours: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossView:
-    """Probes by what became of them."""
+    """Probes by result."""
 
     expected: int
     sent: int
     lost: int
     share: str
-    #: Sent and not answered.
+    #: Label and number for each failure that counts as loss.
     loss_counts: list[tuple[str, int]]
-    #: Not measured: no fault of the path.
+    #: Label and number for each failure that is not loss.
     unmeasured_counts: list[tuple[str, int]]
-    #: Lost, and the reason is kept no longer.
+    #: Lost probes without a stored reason: their counters are deleted.
     unexplained_count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectionView:
-    """One direction; charts are specifications, and addresses of pictures of them."""
+    """One direction; each chart is a specification and the URL of its image."""
 
     name: str
-    key: str
     verdict: VerdictView
     current_state: CurrentStateView
     share: str | None
     chart: Spec
     image: str
     summary: str
-    #: What the axis leaves out.
+    #: Values above the axis.
     notes: list[str]
     has_data: bool
     limit_counts: list[LimitCount]
@@ -131,7 +130,7 @@ class DirectionView:
     week_chart: Spec
     week_image: str
     worst_hour: str
-    #: Weekday, then for each hour its share in words and whether enough of it is known.
+    #: Weekday, then for each hour its share as text and whether enough windows are known.
     week_rows: list[tuple[str, list[tuple[str, bool]]]]
     migration: list[MigrationRow]
     loss: LossView
@@ -145,29 +144,29 @@ def build_direction_view(
     params: PageParams,
     now_s: int,
 ) -> DirectionView:
-    """Everything about one direction by the chosen profile."""
-    shown = direction.windows
-    readings, of_days = evaluate_scenarios(shown, criteria), evaluate_scenarios(direction.verdict_windows, criteria)
+    """Build the view of one direction for the selected profile."""
+    windows = direction.windows
+    scenarios = evaluate_scenarios(windows, criteria)
+    verdict_scenarios = evaluate_scenarios(direction.verdict_windows, criteria)
     grid = pair_charts.build_week_grid(direction.verdict_windows, criteria)
-    episodes, episodes_total = sections.build_episodes_section(shown, readings.worst_case)
-    counts = count_state_codes(readings.worst_case)
-    clipped = (
+    episodes, episodes_total = sections.build_episodes_section(windows, scenarios.worst_case)
+    counts = count_state_codes(scenarios.worst_case)
+    notes = (
         [f"The maximum reaches {format_ms(timeline_chart.clipped_max_us)}, above the axis."]
         if timeline_chart.clipped_max_us
         else []
     )
     return DirectionView(
-        name=pair_charts.format_direction(shown),
-        key=f"{shown.source}-{shown.destination}",
+        name=pair_charts.format_direction(windows),
         verdict=build_verdict_view(direction.verdict),
-        current_state=_build_current_state_view(shown, readings, now_s),
+        current_state=_build_current_state_view(windows, scenarios, now_s),
         share=f"{format_percent(counts.good, counts.known)} of {format_count(counts.known)}" if counts.known else None,
         chart=timeline_chart.spec,
         image=params.chart_url(direction.pair, PairChart.ROUND_TRIPS.value),
         summary=timeline_chart.spec["description"],
-        notes=clipped,
-        has_data=bool(shown.paths),
-        limit_counts=list(_count_above_limits(shown, criteria)),
+        notes=notes,
+        has_data=bool(windows.paths),
+        limit_counts=list(_count_above_limits(windows, criteria)),
         episodes=[_to_episode_row(episode, direction, params) for episode in _select_longest(episodes)],
         episodes_total=episodes_total,
         week_chart=pair_charts.build_week_chart(direction.verdict_windows, grid),
@@ -177,46 +176,47 @@ def build_direction_view(
             (name, [_format_hour(cell) for cell in grid[24 * day : 24 * day + 24]]) for day, name in enumerate(WEEKDAYS)
         ],
         migration=[
-            _to_migration_row(minutes, of_days, direction.verdict_windows.start_s) for minutes in _MIGRATION_MINUTES
+            _to_migration_row(minutes, verdict_scenarios, direction.verdict_windows.start_s)
+            for minutes in _MIGRATION_MINUTES
         ],
-        loss=_build_loss_view(shown, failures),
+        loss=_build_loss_view(windows, failures),
     )
 
 
-def _build_current_state_view(windows: PairWindows, readings: ScenarioStates, now_s: int) -> CurrentStateView:
-    found = find_current_state(windows, readings.worst_case)
-    since = None if found.since_s is None else format_short_time(found.since_s, now_s)
+def _build_current_state_view(windows: PairWindows, scenarios: ScenarioStates, now_s: int) -> CurrentStateView:
+    current = find_current_state(windows, scenarios.worst_case)
+    since = None if current.since_s is None else format_short_time(current.since_s, now_s)
     return CurrentStateView(
-        state=found.state.value,
-        latest_at=None if found.latest_start_s is None else format_short_time(found.latest_start_s, now_s),
-        since=f"before {since}" if found.has_earlier_start else since,
+        state=current.state.value,
+        latest_at=None if current.latest_start_s is None else format_short_time(current.latest_start_s, now_s),
+        since=f"before {since}" if current.has_earlier_start else since,
     )
 
 
 def _count_above_limits(windows: PairWindows, criteria: Sequence[Criterion]) -> Sequence[LimitCount]:
-    """Each limit on the p95, with the windows above it counted one by one."""
-    one = pair_charts.build_p95_curve(windows)
+    """Count the windows above each limit on the p95."""
+    curve = pair_charts.build_p95_curve(windows)
     rows = []
     for criterion in pair_charts.select_p95_criteria(criteria):
         is_less = criterion.comparison is Comparison.LESS
-        within = int(one.values_us.searchsorted(criterion.limit_us, side="left" if is_less else "right"))
-        above = one.window_count - within
-        share = format_percent(above, one.window_count) if one.window_count else "none known"
+        within = int(curve.values_us.searchsorted(criterion.limit_us, side="left" if is_less else "right"))
+        above = curve.window_count - within
+        share = format_percent(above, curve.window_count) if curve.window_count else "none known"
         rule = format_comparison(criterion.description)
-        rows.append(LimitCount(criterion=rule, above_count=above, known_count=one.window_count, above_share=share))
+        rows.append(LimitCount(criterion=rule, above_count=above, known_count=curve.window_count, above_share=share))
     return rows
 
 
 def _select_longest(episodes: Sequence[EpisodeSection]) -> list[EpisodeSection]:
-    """The longest first, of equal length the newest."""
+    """Return the longest episodes, longest first; of equal length, the latest first."""
     return sorted(episodes, key=lambda episode: (-episode.minutes, -episode.start_s))[:ROWS_MAX]
 
 
 def _to_episode_row(episode: EpisodeSection, direction: DirectionData, params: PageParams) -> EpisodeRow:
-    around_s = max(_ZOOM_MARGIN_S, episode.end_s - episode.start_s)
+    margin_s = max(_ZOOM_MARGIN_S, episode.end_s - episode.start_s)
     start, end = (
-        format_url_time(episode.start_s - around_s),
-        format_url_time(episode.end_s + around_s),
+        format_url_time(episode.start_s - margin_s),
+        format_url_time(episode.end_s + margin_s),
     )
     return EpisodeRow(
         href=replace(params, start=start, end=end).pair_url(direction.pair),
@@ -238,30 +238,30 @@ def _format_hour(cell: HourOfWeek) -> tuple[str, bool]:
     )
 
 
-def _to_migration_row(minutes: int, readings: ScenarioStates, start_s: int) -> MigrationRow:
-    good = readings.with_unknown_as(BAD).worst_case == GOOD
-    needed = count_windows_needed(minutes * 60)
-    table = count_hours_of_day(good, needed, start_s)
-    free = find_free_hours(table, TARGET_SHARE_DEFAULT)
-    ratio, longest = compute_usable_ratio(good, needed), find_longest_good_run(good)
+def _to_migration_row(minutes: int, scenarios: ScenarioStates, start_s: int) -> MigrationRow:
+    good = scenarios.with_unknown_as(BAD).worst_case == GOOD
+    window_count = count_windows_needed(minutes * 60)
+    hours = count_hours_of_day(good, window_count, start_s)
+    free_hours = find_free_hours(hours, TARGET_SHARE_DEFAULT)
+    ratio, longest = compute_usable_ratio(good, window_count), find_longest_good_run(good)
     return MigrationRow(
         length=format_duration(minutes * 60),
         usable_share="not defined" if ratio is None else f"{int(ratio * 10_000) / 100:.2f}\u00a0%",
         longest_stretch=format_duration(longest.windows * 60) if longest else "none",
-        free_hours=", ".join(f"{hour:02}" for hour in free) or "none",
-        hours=tuple((f"{int((row.usable_ratio or 0) * 1_000) / 10:.1f} %", row.hour in free) for row in table),
+        free_hours=", ".join(f"{hour:02}" for hour in free_hours) or "none",
+        hours=tuple((f"{int((hour.usable_ratio or 0) * 1_000) / 10:.1f} %", hour.hour in free_hours) for hour in hours),
     )
 
 
 _FAILURE_LABELS = {
     Failure.TIMEOUT: "no reply in time",
     Failure.LATE: "reply after the timeout",
-    Failure.UNREACHABLE: "answered with an ICMP error",
-    Failure.SEND_ERROR: "the kernel refused to send it",
-    Failure.LOCAL_DROP: "own receive queue overflowed",
-    Failure.LOCAL_STALL: "own host stood still",
+    Failure.UNREACHABLE: "ICMP error",
+    Failure.SEND_ERROR: "kernel refused to send",
+    Failure.LOCAL_DROP: "local receive queue overflow",
+    Failure.LOCAL_STALL: "local host stalled",
     Failure.NOT_SENT: "not sent: agent down, late or overloaded",
-    Failure.RESOLVE_ERROR: "the name had no address",
+    Failure.RESOLVE_ERROR: "name did not resolve",
 }
 
 
@@ -271,7 +271,7 @@ def _build_loss_view(windows: PairWindows, failures: Mapping[Failure, int]) -> L
         for name in ("expected", "sent", "received")
     )
     lost = sent - received
-    known = sum(count for failure, count in failures.items() if failure.is_loss)
+    counted = sum(count for failure, count in failures.items() if failure.is_loss)
     return LossView(
         expected=expected,
         sent=sent,
@@ -279,5 +279,5 @@ def _build_loss_view(windows: PairWindows, failures: Mapping[Failure, int]) -> L
         share=format_percent(lost, sent) if sent else "none sent",
         loss_counts=[(_FAILURE_LABELS[failure], failures[failure]) for failure in Failure if failure.is_loss],
         unmeasured_counts=[(_FAILURE_LABELS[failure], failures[failure]) for failure in Failure if not failure.is_loss],
-        unexplained_count=max(0, lost - known),
+        unexplained_count=max(0, lost - counted),
     )

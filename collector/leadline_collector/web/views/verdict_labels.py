@@ -1,4 +1,4 @@
-"""How pages print a verdict: its sign, its word, its figures. The verdict itself is ``leadline_verdict``'s."""
+"""Verdicts on pages: icon, label, formatted numbers. ``leadline_verdict`` computes them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from leadline_collector.web.formatting import format_count, format_percent
 from leadline_verdict.document import PairVerdict, VerdictClass
 
-#: The word as it is read, and as a name of a sign and a class.
+#: Label of each verdict.
 VERDICT_LABELS = {
     VerdictClass.IMPOSSIBLE: "impossible",
     VerdictClass.IMPOSSIBLE_ON_GLASS_FIBRE: "impossible on glass",
@@ -24,27 +24,27 @@ _ICONS = {word: word.value.replace("_", "-") for word in VerdictClass} | {
 
 
 def get_icon(word: VerdictClass) -> str:
-    """Name of the sign, and class."""
+    """Return the name of the symbol and CSS class."""
     return _ICONS[word]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictView:
-    """The verdict on one direction, in words."""
+    """The verdict on one direction, as texts."""
 
     icon: str
     label: str
     qualifiers: str
     #: "98.98 % of 40,309"; None if no minute is known.
     share: str | None
-    #: "98.551 % to 99.421 %"; None where nothing can be bounded, and ``nothing`` says why.
+    #: "98.551 % to 99.421 %"; None without an interval (see ``no_interval_reason``).
     interval: str | None
     #: Why there is no interval: no minute is known, or the period is too short for one.
     no_interval_reason: str
-    #: How the interval was found: "Korn-Graubard by day, 31 episodes".
+    #: "Korn and Graubard, by day; 31 episodes".
     interval_method: str | None
     demonstrated: str | None
-    #: Further good days; "0", or "over 1,000".
+    #: Further good days needed: "0" to "1,000", or "over 1,000".
     days_needed: str | None
     coverage: str
     confidence: str | None
@@ -53,25 +53,25 @@ class VerdictView:
 
 
 def build_verdict_view(verdict: PairVerdict) -> VerdictView:
-    """What the page says of it."""
+    """Format a verdict."""
     shares = verdict.shares
     counts = shares.pessimistic.states
-    known = counts.good + counts.bad + counts.unavailable
+    known_count = counts.good + counts.bad + counts.unavailable
     low, high = shares.pessimistic.interval, shares.optimistic.interval
-    rules = {"korn_graubard_by_day": "Korn and Graubard, by day", "episode_bound": "episode bound"}
+    methods = {"korn_graubard_by_day": "Korn and Graubard, by day", "episode_bound": "episode bound"}
     return VerdictView(
         icon=get_icon(verdict.verdict),
         label=VERDICT_LABELS[verdict.verdict],
         qualifiers=", ".join(label.replace("_", " ") for label in verdict.labels),
-        share=f"{format_percent(counts.good, known)} of {format_count(known)}" if known else None,
+        share=f"{format_percent(counts.good, known_count)} of {format_count(known_count)}" if known_count else None,
         interval=None
-        if not known or low is None or high is None
+        if not known_count or low is None or high is None
         else f"{_format_ratio(low.low)} to {_format_ratio(high.high)}",
-        no_interval_reason="too short a period" if known else "no minute known",
-        interval_method=f"{rules[low.rule]}; {low.episodes:,} episodes" if known and low else None,
-        demonstrated=_format_ratio(shares.demonstrated) if known and shares.demonstrated is not None else None,
-        days_needed=_format_days(shares.days_needed) if known and shares.demonstrated is not None else None,
-        coverage=format_percent(known, known + counts.unknown),
+        no_interval_reason="period too short" if known_count else "no minute known",
+        interval_method=f"{methods[low.rule]}; {low.episodes:,} episodes" if known_count and low else None,
+        demonstrated=_format_ratio(shares.demonstrated) if known_count and shares.demonstrated is not None else None,
+        days_needed=_format_days(shares.days_needed) if known_count and shares.demonstrated is not None else None,
+        coverage=format_percent(known_count, known_count + counts.unknown),
         confidence=verdict.confidence,
         reasons=[_bind_percent_signs(reason.text) for reason in verdict.reasons],
         counterfactuals=[_bind_percent_signs(flip.text) for flip in verdict.flips],
@@ -79,7 +79,7 @@ def build_verdict_view(verdict: PairVerdict) -> VerdictView:
 
 
 def _bind_percent_signs(text: str) -> str:
-    """No line begins with a sign of percent."""
+    """Keep a percent sign on the line of its number."""
     return text.replace(" %", "\u00a0%")
 
 
@@ -88,5 +88,5 @@ def _format_days(number: int | None) -> str:
 
 
 def _format_ratio(ratio: float) -> str:
-    """As the verdict's own sentences print it, so that the page does not differ from itself in the last figure."""
+    """Format a ratio like the reasons of the verdict, so that both show the same digits."""
     return f"{100 * ratio:.3f}\u00a0%"

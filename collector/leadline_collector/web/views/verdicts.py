@@ -1,7 +1,7 @@
-"""The verdicts of a small mesh on one page: by two sites, the worst first. The matrix fetches them once it is there.
+"""View of the verdicts on all pairs of sites of a small mesh, worst first. The matrix loads it as a fragment.
 
-They take seconds and are of days that are over, so the page shows those of the last minute again and says so. What a
-pair is now is read for each page.
+Verdicts take seconds and cover completed days, so a cache keeps them for a minute and the page shows when they were
+computed. The current states are read for each page.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from leadline_verdict.decision import VerdictRule
 from leadline_verdict.document import PairVerdict, SitesVerdict, VerdictClass, VerdictDocument
 from leadline_verdict.requirements import NO_OVERRIDES
 
-#: Directed pairs on the page: a verdict takes some 0.1 s, and nobody waits longer than a few seconds.
+#: Directed pairs on the page, at most: a verdict takes about 0.1 s.
 PAIRS_MAX = 30
-#: What the page shows may be this much older than it is, and no more of it is kept than this many questions.
+#: Lifetime of a cache entry in seconds, and number of entries.
 CACHE_TTL_S, CACHE_ENTRIES_MAX = 60, 16
-#: A pair whose latest window that is due is older than this is not known to be anything now.
+#: A current state older than this, in seconds, is not shown.
 CURRENT_STATE_AGE_S_MAX = 300
 
 
@@ -50,15 +50,15 @@ class VerdictRow:
     name: str
     icon: str
     label: str
-    #: Each direction, the one that decides first.
+    #: Each direction, the deciding one first.
     directions: list[tuple[str, VerdictView]]
-    #: What the direction that decides is now, and since when; None where nothing is known of the minutes just past.
+    #: State of the deciding direction and its start; None without recent windows.
     current_state: tuple[str, str] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictsPage:
-    """The page, and the part of it that the matrix fetches."""
+    """The page; the matrix loads a part of it."""
 
     now_s: int
     matrix_url: str
@@ -67,9 +67,9 @@ class VerdictsPage:
     last_day: str
     days: int
     target_share: str
-    #: When the verdicts were worked out, to the second.
+    #: Time of the computation, ``HH:MM:SS`` UTC.
     computed_at: str
-    #: How many pairs of sites have each word, the worst first.
+    #: Icon, label and number of pairs of sites of each verdict, worst first.
     counts: list[tuple[str, str, int]]
     rows: list[VerdictRow]
     json_url: str
@@ -79,105 +79,111 @@ VerdictCache: TypeAlias = TtlCache[tuple[VerdictDocument, int]]
 
 
 def build_verdicts_page(store: Store, cache: VerdictCache, params: PageParams, now_s: int) -> VerdictsPage:
-    """The page; 404 without a pair, 422 for more pairs than it takes, or for an unknown group or profile."""
+    """Build the page.
+
+    Raises NotFoundError without a mesh, InvalidRequestError for an unknown group or too many pairs, and ConfigError for
+    an unknown profile. It loads the mesh once but uses three transactions: a request that waits for another one's
+    computation must not occupy a connection.
+    """
     days = choose_verdict_days(params.parse_period(now_s), now_s)
     with store.read() as reader:
-        version, mesh = mesh_service.load_active_mesh(reader) or _raise_no_mesh()
-    part = _select_group(mesh, params.group)
-    profile = params.profile or choose_default_profile(part)
-    known = load_catalogue()
-    known.get_profile(profile)
-    # Whoever waits for another's answer holds no connection meanwhile.
-    document, judged_s = cache.get_or_compute(
-        (version, params.group, profile, days),
-        lambda: (_compute_verdicts(store, version, mesh, part, profile, days), now_s),
+        active_mesh = mesh_service.load_active_mesh(reader)
+    if active_mesh is None:
+        raise NotFoundError("no mesh is active: run `leadline mesh apply FILE`")
+    version, mesh = active_mesh
+    group_mesh = _select_group(mesh, params.group)
+    profile_id = params.profile or choose_default_profile(group_mesh)
+    profile = load_catalogue().get_profile(profile_id)
+    document, computed_at_s = cache.get_or_compute(
+        (version, params.group, profile_id, days),
+        lambda: (_compute_verdicts(store, version, mesh, group_mesh, profile_id, days), now_s),
     )
     with store.read() as reader:
-        standing = _load_current_states(reader, profile, now_s)
+        current_states = _load_current_states(reader, profile_id, now_s)
     return VerdictsPage(
         now_s=now_s,
         matrix_url=params.matrix_url(),
-        profile_title=known.get_profile(profile).title,
+        profile_title=profile.title,
         first_day=format_day(days.start_s),
         last_day=format_day(days.end_s - 1),
         days=document.days,
         target_share=f"{100 * document.rule.target_share:g}\u00a0%",
-        computed_at=f"{datetime.fromtimestamp(judged_s, UTC):%H:%M:%S}",
+        computed_at=f"{datetime.fromtimestamp(computed_at_s, UTC):%H:%M:%S}",
         counts=_count_verdicts(document),
-        rows=_build_rows(document, replace(params, profile=profile), standing),
-        json_url=f"/api/v1/verdicts?profile={profile}&from={days.start_s}&to={days.end_s}",
+        rows=_build_rows(document, replace(params, profile=profile_id), current_states),
+        json_url=f"/api/v1/verdicts?profile={profile_id}&from={days.start_s}&to={days.end_s}",
     )
 
 
 def _compute_verdicts(
-    store: Store, version: int, mesh: Mesh, mesh_part: Mesh, profile: str, days: TimeRange
+    store: Store, version: int, mesh: Mesh, group_mesh: Mesh, profile_id: str, days: TimeRange
 ) -> VerdictDocument:
-    question = VerdictRequest(
-        period=days, pair=None, sites=(), profiles=(profile,), overrides=NO_OVERRIDES, rule=VerdictRule()
+    request = VerdictRequest(
+        period=days, pair=None, sites=(), profiles=(profile_id,), overrides=NO_OVERRIDES, rule=VerdictRule()
     )
     with store.read() as reader:
-        return build_document(question, version, mesh_part, PairWindowLoader(reader, mesh, days).load_pair)
+        return build_document(request, version, group_mesh, PairWindowLoader(reader, mesh, days).load_pair)
 
 
-def _load_current_states(reader: ReadTransaction, profile: str, now_s: int) -> dict[tuple[str, str], tuple[str, str]]:
-    """State now and since when of every pair that is judged by a profile in force; minutes long past are no now."""
-    rule_id = profile_revisions.load_revision_ids(reader.connection).get(profile_revisions.compute_digest(profile))
-    if rule_id is None:
+def _load_current_states(
+    reader: ReadTransaction, profile_id: str, now_s: int
+) -> dict[tuple[str, str], tuple[str, str]]:
+    """Return state and start of every pair with a recent current state by this profile."""
+    revision_id = profile_revisions.load_revision_ids(reader.connection).get(
+        profile_revisions.compute_digest(profile_id)
+    )
+    if revision_id is None:
         return {}
-    names = {number: name for name, number in registry.load_registry(reader.connection).site_ids.items()}
+    names = {site_id: name for name, site_id in registry.load_registry(reader.connection).site_ids.items()}
     return {
         (names[source], names[destination]): (row.state, _format_since(row, now_s))
-        for (source, destination), row in live_store.load_pairs_by_rule(reader.connection, rule_id).items()
+        for (source, destination), row in live_store.load_pairs_by_rule(reader.connection, revision_id).items()
         if now_s - row.t <= CURRENT_STATE_AGE_S_MAX
     }
 
 
 def _format_since(row: PairNowRow, now_s: int) -> str:
-    """``since 06:31``; a run that began a day ago or earlier may have begun before what was looked through."""
+    """Format the start of a state: ``since 06:31``; from a day on ``24 h or longer``, as the search covers a day."""
     if row.t - row.since < DAY_S - WINDOW_S:
         return f"since {format_short_time(row.since, now_s)}"
     return f"{(row.t + WINDOW_S - row.since) // HOUR_S:,}\u00a0h or longer"
 
 
-def _raise_no_mesh() -> tuple[int, Mesh]:
-    raise NotFoundError("no mesh is in force yet: run `leadline mesh apply FILE`")
-
-
 def choose_default_profile(mesh: Mesh) -> str:
-    """The first profile of the first pair that has one, else the catalogue's first."""
-    named = (profile for settings in mesh.pairs.values() for profile in settings.profiles)
-    return next(named, None) or next(iter(load_catalogue().profiles))
+    """Return the first profile of the first pair with one, else the first of the catalogue."""
+    profiles = (profile for settings in mesh.pairs.values() for profile in settings.profiles)
+    return next(profiles, None) or next(iter(load_catalogue().profiles))
 
 
 def _select_group(mesh: Mesh, group: str | None) -> Mesh:
-    """The mesh with only the pairs of a group."""
+    """Return the mesh with only the pairs of a group; InvalidRequestError if they are too many."""
     if group is not None and group not in mesh.groups:
-        raise InvalidRequestError(f"group: {group!r} is none of {', '.join(mesh.groups)}", path="group")
+        raise InvalidRequestError(f"group: {group!r} is not one of {', '.join(mesh.groups)}", path="group")
     pairs = {pair: settings for pair, settings in mesh.pairs.items() if group is None or group in settings.groups}
     if len(pairs) > PAIRS_MAX:
         raise InvalidRequestError(
-            f"group: {len(pairs)} pairs are more than {PAIRS_MAX} on one page; ask for a group, "
-            "for two sites by their page, or use `leadline verdict`",
+            f"group: {len(pairs)} directed pairs, at most {PAIRS_MAX} on one page; select a group, "
+            "open the page of a pair, or use `leadline verdict`",
             path="group",
         )
     return replace(mesh, pairs=pairs)
 
 
 def _count_verdicts(document: VerdictDocument) -> list[tuple[str, str, int]]:
-    counted = Counter(one.verdict for one in document.site_pairs)
-    return [(get_icon(word), VERDICT_LABELS[word], counted[word]) for word in VerdictClass if counted[word]]
+    counts = Counter(sites.verdict for sites in document.site_pairs)
+    return [(get_icon(word), VERDICT_LABELS[word], counts[word]) for word in VerdictClass if counts[word]]
 
 
 CurrentStates: TypeAlias = Mapping[tuple[str, str], tuple[str, str]]
 
 
 def _build_rows(document: VerdictDocument, params: PageParams, current_states: CurrentStates) -> list[VerdictRow]:
-    """The worst first, and at the end those of which no minute is known."""
-    found = {(one.source, one.destination): one for one in document.pairs}
+    """Sort rows worst first, pairs without a known minute last."""
+    verdicts = {(verdict.source, verdict.destination): verdict for verdict in document.pairs}
     order = list(VerdictClass)
-    ordered = sorted(document.site_pairs, key=lambda one: order.index(one.verdict))
-    lines = [_to_row(one, found, params, current_states) for one in ordered]
-    return sorted(lines, key=lambda line: not any(view.share for _, view in line.directions))
+    ordered = sorted(document.site_pairs, key=lambda sites: order.index(sites.verdict))
+    rows = [_to_row(sites, verdicts, params, current_states) for sites in ordered]
+    return sorted(rows, key=lambda row: not any(view.share for _, view in row.directions))
 
 
 def _to_row(
@@ -187,8 +193,10 @@ def _to_row(
     current_states: CurrentStates,
 ) -> VerdictRow:
     a, b = both.sites
-    verdicts = [verdicts_by_pair[ends] for ends in ((a, b), (b, a)) if ends in verdicts_by_pair]
-    ordered: Sequence[PairVerdict] = sorted(verdicts, key=lambda one: [one.source, one.destination] != both.decided_by)
+    verdicts = [verdicts_by_pair[direction] for direction in ((a, b), (b, a)) if direction in verdicts_by_pair]
+    ordered: Sequence[PairVerdict] = sorted(
+        verdicts, key=lambda verdict: [verdict.source, verdict.destination] != both.decided_by
+    )
     worst = ordered[0]
     return VerdictRow(
         href=params.pair_url(Pair(source=worst.source, destination=worst.destination)),
@@ -196,5 +204,5 @@ def _to_row(
         icon=get_icon(both.verdict),
         label=VERDICT_LABELS[both.verdict],
         current_state=current_states.get((worst.source, worst.destination)),
-        directions=[(f"{one.source} → {one.destination}", build_verdict_view(one)) for one in ordered],
+        directions=[(f"{verdict.source} → {verdict.destination}", build_verdict_view(verdict)) for verdict in ordered],
     )

@@ -1,7 +1,7 @@
-"""Simulated history for the demo: windows as a plausible network would give them, and never to be taken for measured.
+"""Simulated windows of a plausible network for the demo.
 
-Rule 1: only pairs of sites that the mesh marks ``simulated`` get windows, and the windows name no batch: the journal
-has no bytes for them. Pages and answers mark both.
+Rule 1: only pairs of sites with ``simulated`` in the mesh get windows, and these have no batch in the journal. Pages
+and responses mark simulated sites and windows.
 Rule 2: the same seed, mesh and period give the same windows.
 """
 
@@ -14,28 +14,28 @@ from random import Random
 from types import MappingProxyType
 from typing import TypeAlias
 
-from leadline import propagation
 from leadline.clock import make_rng
 from leadline.mesh.model import Mesh, ProbePath
 from leadline.model import WINDOW_S, ErrorBound, Failure
 from leadline.statistics import WindowStats
 from leadline_collector.db.transactions import Store
 from leadline_collector.mesh import store as mesh_store
+from leadline_collector.mesh.propagation import get_propagation_delay
 from leadline_collector.windows import store as window_store
 from leadline_collector.windows.rows import WindowRow, build_window_row
 
 DAY_S = 86_400
-#: Sixty probes a window, as the default settings send.
+#: Probes per window with the default settings.
 PROBES_PER_WINDOW = 60
-#: Fibre over geodesic: what careful routes reach, and what is common (physics.ROUTE_FACTORS).
+#: Fibre length over geodesic: from careful to common routes (``leadline.propagation.ROUTE_FACTORS``).
 _ROUTE_FACTOR_RANGE = (1.3, 1.9)
-#: Congestion: how many days apart, and how many minutes long.
+#: Mean interval in days and median length in minutes of congestion and of outages.
 _EPISODE_EVERY_DAYS, _EPISODE_MINUTES = 4.0, 25.0
 _OUTAGE_EVERY_DAYS, _OUTAGE_MINUTES = 20.0, 6.0
-#: Most outages of an agent leave a verdict standing; three hours do not, and it says so.
+#: Only the outage of three hours prevents a verdict.
 _AGENT_OUTAGE_MINUTES = (4, 4, 12, 180)
 _ERROR_BOUND = ErrorBound(p50_us=12, p99_us=40)
-#: A path: the numbers of its source and its target.
+#: A path: the ids of its agent and its target.
 PathKey: TypeAlias = tuple[int, int]
 
 #: Rows in one transaction: half a day of the demo's pairs.
@@ -44,14 +44,14 @@ _ROWS_MAX = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _SimulatedPath:
-    """How one simulated path behaves; microseconds."""
+    """Behaviour of one simulated path."""
 
     base_us: int
-    #: What the business day adds at its height.
+    #: Added RTT at the peak of the business day.
     busy_us: float
-    #: (start, end, µs added): another route for some days.
+    #: (start, end, added µs): another route for some days.
     detour: tuple[int, int, int]
-    #: (start, end, probes lost a window): congestion below 12, outage from 12.
+    #: (start, end, probes lost per window): congestion below 12, outage from 12.
     episodes: tuple[tuple[int, int, int], ...]
 
 
@@ -65,21 +65,23 @@ def simulate_windows(
     on_progress: Callable[[int], None],
     latest_by_path: Mapping[PathKey, int] = MappingProxyType({}),
 ) -> int:
-    """Store windows for every simulated path over [start_s, end_s), whole minutes; how many. ``progress`` gets each
-    path's count when it is stored; ``after`` has the start of the last window of paths that have some already.
+    """Store windows for every simulated path over [start_s, end_s), whole minutes, and return their number.
+
+    ``latest_by_path`` has the start of the last stored window of a path; only later windows are added. ``on_progress``
+    receives the number of windows of each path after they are stored.
     """
-    simulated = {site.name for site in mesh.sites if site.simulated}
-    routes = [route for route in mesh.iter_paths() if route.pair.source in simulated]
+    simulated_sites = {site.name for site in mesh.sites if site.simulated}
+    paths = [path for path in mesh.iter_paths() if path.pair.source in simulated_sites]
     with store.read() as reader:
-        agents = mesh_store.load_agent_ids(reader.connection, {route.source for route in routes})
-        targets = mesh_store.load_target_ids(reader.connection, {route.target.name for route in routes})
+        agents = mesh_store.load_agent_ids(reader.connection, {path.source for path in paths})
+        targets = mesh_store.load_target_ids(reader.connection, {path.target.name for path in paths})
     store.ensure_partitions(range(start_s, end_s, DAY_S))
-    gaps = {site: _draw_outage(make_rng(f"{seed} {site}"), start_s, end_s) for site in sorted(simulated)}
+    gaps = {site: _draw_outage(make_rng(f"{seed} {site}"), start_s, end_s) for site in sorted(simulated_sites)}
     total = 0
-    for route in routes:
-        ids = (agents[route.source], targets[route.target.name])
-        gap, last_s = gaps[route.pair.source], latest_by_path.get(ids, -1)
-        rows = list(_generate_rows(route, mesh, ids, mesh_version, (start_s, end_s), gap, last_s, seed))
+    for path in paths:
+        ids = (agents[path.source], targets[path.target.name])
+        gap, last_s = gaps[path.pair.source], latest_by_path.get(ids, -1)
+        rows = list(_generate_rows(path, mesh, ids, mesh_version, (start_s, end_s), gap, last_s, seed))
         for first in range(0, len(rows), _ROWS_MAX):
             with store.write() as writer:
                 window_store.add_windows(writer.connection, ids[0], rows[first : first + _ROWS_MAX])
@@ -89,7 +91,7 @@ def simulate_windows(
 
 
 def _generate_rows(
-    route: ProbePath,
+    probe_path: ProbePath,
     mesh: Mesh,
     ids: tuple[int, int],
     version: int,
@@ -98,8 +100,8 @@ def _generate_rows(
     last_s: int,
     seed: int,
 ) -> Iterator[WindowRow]:
-    rng = make_rng(f"{seed} {route.source} {route.target.name}")
-    path = _draw_path(route, mesh, period, seed)
+    rng = make_rng(f"{seed} {probe_path.source} {probe_path.target.name}")
+    path = _draw_path(probe_path, mesh, period, seed)
     for t in range(*period, WINDOW_S):
         if not gap[0] <= t < gap[1]:
             stats = _draw_stats(rng, path, t)
@@ -108,11 +110,11 @@ def _generate_rows(
                 yield build_window_row(*ids, t, 1_000, stats, mesh_version=version, batch=None, error_bound=bound)
 
 
-def _draw_path(route: ProbePath, mesh: Mesh, period: tuple[int, int], seed: int) -> _SimulatedPath:
-    """Both directions of a pair share the fibre, so they share what is drawn here."""
-    a, b = sorted((route.pair.source, route.pair.destination))
+def _draw_path(probe_path: ProbePath, mesh: Mesh, period: tuple[int, int], seed: int) -> _SimulatedPath:
+    """Draw the behaviour of a path; both directions of a pair get the same, because they share the fibre."""
+    a, b = sorted((probe_path.pair.source, probe_path.pair.destination))
     rng = make_rng(f"{seed} {a} {b}")
-    floor_us = propagation.compute_propagation_delay(mesh.get_site(a), mesh.get_site(b)).glass_ns / 1_000
+    floor_us = get_propagation_delay(mesh.get_site(a), mesh.get_site(b)).glass_ns / 1_000
     base_us = int(floor_us * rng.uniform(*_ROUTE_FACTOR_RANGE)) + 150
     detour_s = rng.randrange(*period)
     episodes = [
@@ -138,7 +140,7 @@ def _draw_episodes(
 
 
 def _draw_outage(rng: Random, start_s: int, end_s: int) -> tuple[int, int]:
-    """When the agent of a site was down, for an upgrade or longer: nothing is known of these minutes."""
+    """Draw the interval in which the agent of a site is down; these minutes have no windows."""
     length_s = 60 * rng.choice(_AGENT_OUTAGE_MINUTES)
     t = rng.randrange(start_s, max(start_s + 1, end_s - length_s))
     return t, t + length_s
@@ -146,14 +148,14 @@ def _draw_outage(rng: Random, start_s: int, end_s: int) -> tuple[int, int]:
 
 def _draw_stats(rng: Random, path: _SimulatedPath, t: int) -> WindowStats:
     busy_us = path.busy_us * max(0.0, sin(2 * pi * ((t % DAY_S) / DAY_S - 0.25)))
-    lost = next((lost for start, end, lost in path.episodes if start <= t < end), None)
-    jam_us = 0.0 if lost is None else 0.15 * path.base_us + 900
+    lost = next((count for start, end, count in path.episodes if start <= t < end), None)
+    congestion_us = 0.0 if lost is None else 0.15 * path.base_us + 900
     if lost is None:
         lost = 1 if rng.random() < 0.004 else 0
     detour_us = path.detour[2] if path.detour[0] <= t < path.detour[1] else 0
     min_us = path.base_us + detour_us + int(busy_us * 0.3)
-    p50_us = min_us + 20 + int(busy_us + jam_us * rng.random() + 15 * rng.random())
-    p95_us = p50_us + int(rng.expovariate(1 / (60 + busy_us + jam_us)))
+    p50_us = min_us + 20 + int(busy_us + congestion_us * rng.random() + 15 * rng.random())
+    p95_us = p50_us + int(rng.expovariate(1 / (60 + busy_us + congestion_us)))
     p99_us = p95_us + int(rng.expovariate(1 / (90 + busy_us)))
     received = PROBES_PER_WINDOW - lost
     return WindowStats(

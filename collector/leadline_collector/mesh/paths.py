@@ -1,7 +1,7 @@
-"""Which paths a pair has: every agent that was ever at its source with every target that was ever at its destination.
+"""Paths of a pair: every agent ever at its source with every target ever at its destination.
 
-Not only those of the mesh in force: what a replaced agent measured last week still belongs to the pair. A name never
-changes its site (``meshes``), so the answer does not depend on the version.
+The paths of replaced agents are included, because their measurements still belong to the pair. A name never changes its
+site (``mesh.service``), so the result does not depend on the mesh version.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PairNames: TypeAlias = tuple[str, str]
 
 
 def load_paths_by_pair(reader: ReadTransaction) -> dict[Pair, list[PathIds]]:
-    """The possible paths of every pair; those that were never probed have no windows."""
+    """Return the possible paths of every pair; a path that was never probed has no windows."""
     targets = mesh_store.load_targets(reader.connection)
     paths: defaultdict[Pair, list[PathIds]] = defaultdict(list)
     for agent in mesh_store.load_agents(reader.connection):

@@ -1,4 +1,4 @@
-"""Which agent and which target is at which site, in the numbers of the database; a name never changes its site."""
+"""Ids and sites of all agents and targets; a name never changes its site."""
 
 from __future__ import annotations
 
@@ -14,32 +14,29 @@ from leadline_collector.db import tables
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registry:
-    """Everything that was an agent, a target or a site in any version of the mesh."""
+    """All agents, targets and sites of any version of the mesh."""
 
     site_ids: Mapping[str, int]
-    #: Site of every agent and of every target.
     site_by_agent: Mapping[int, int]
     site_by_target: Mapping[int, int]
-    #: Number of every target by name.
     target_ids: Mapping[str, int]
-    #: How many targets there are, and at each site.
     target_count: int
     target_count_by_site: Mapping[int, int]
-    #: Agents of every site that has some.
+    #: Only sites with at least one agent.
     agents_by_site: Mapping[int, Sequence[int]]
-    #: Agents that are files somebody brought in.
+    #: Pseudo-agents of imported files.
     imported_agents: frozenset[int]
 
 
 def load_registry(connection: Connection) -> Registry:
-    """As of the transaction."""
+    """Read the registry of this transaction."""
     agent, target = tables.agent.c, tables.target.c
     sites = connection.execute(select(tables.site.c.name, tables.site.c.id)).all()
     agents = connection.execute(select(agent.id, agent.site_id, agent.name).order_by(agent.id)).all()
     targets = connection.execute(select(target.id, target.site_id, target.name)).all()
-    agents_of: defaultdict[int, list[int]] = defaultdict(list)
+    agents_by_site: defaultdict[int, list[int]] = defaultdict(list)
     for row in agents:
-        agents_of[row[1]].append(row[0])
+        agents_by_site[row[1]].append(row[0])
     return Registry(
         site_ids={row[0]: row[1] for row in sites},
         site_by_agent={row[0]: row[1] for row in agents},
@@ -47,6 +44,6 @@ def load_registry(connection: Connection) -> Registry:
         target_ids={row[2]: row[0] for row in targets},
         target_count=len(targets),
         target_count_by_site=Counter(row[1] for row in targets),
-        agents_by_site=dict(agents_of),
+        agents_by_site=dict(agents_by_site),
         imported_agents=frozenset(row[0] for row in agents if is_imported(row[2])),
     )

@@ -1,4 +1,4 @@
-"""The mesh as the collector keeps it: versions, who is who, and the plan of each agent."""
+"""Mesh versions, registration of names, and the plan of each agent."""
 
 from __future__ import annotations
 
@@ -23,33 +23,36 @@ NS_PER_S = 1_000_000_000
 
 
 def load_active_mesh(reader: ReadTransaction) -> tuple[int, Mesh] | None:
-    """Version and meaning of the mesh in force; None before the first was applied."""
+    """Return version and content of the active mesh; None before the first."""
     stored = mesh_store.load_stored_mesh(reader.connection)
     return (stored.version, _parse(stored.text)) if stored else None
 
 
-#: Every request needs the mesh, and one of 500 sites takes seconds; a few versions are in use around a change.
+#: Every request needs the mesh, and parsing one of 500 sites takes seconds. Around a change a few versions are in use.
 _parse_cached = lru_cache(maxsize=4)(parse_mesh)
 _parse_lock = threading.Lock()
 
 
 def _parse(text: str) -> Mesh:
-    """Parsed once: those who come meanwhile wait for it, and do not all parse it side by side."""
+    """Parse a mesh file once; concurrent callers wait for the result instead of parsing it too."""
     with _parse_lock:
         return _parse_cached(text)
 
 
 def load_active_mesh_file(store: Store) -> StoredMesh:
-    """The mesh file in force; 404 before the first."""
+    """Return the active mesh file; raise NotFoundError before the first."""
     with store.read() as reader:
         stored = mesh_store.load_stored_mesh(reader.connection)
     if stored is None:
-        raise NotFoundError("no mesh is in force yet: run `leadline mesh apply FILE`")
+        raise NotFoundError("there is no active mesh yet: run `leadline mesh apply FILE`")
     return stored
 
 
 def apply_mesh(store: Store, clock: Clock, body: bytes) -> control.MeshResponse:
-    """Put a mesh file in force as a new version, unless it is the one in force to the byte."""
+    """Make a mesh file the active version, unless it is byte for byte the active one.
+
+    Raise MalformedError for text that is not UTF-8, ConfigError for a wrong mesh file or a name that changed its site.
+    """
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
@@ -92,24 +95,24 @@ def _register_names(writer: WriteTransaction, mesh: Mesh) -> None:
 
 
 def _check_site_moves(site_by_target: Mapping[str, str], endpoints: tuple[Endpoint, ...]) -> None:
-    """A name belongs to one site for ever: what was measured under it must not change its pair."""
+    """Raise ConfigError if a name changed its site: its earlier measurements would move to another pair."""
     for endpoint in endpoints:
-        before = site_by_target.get(endpoint.name, endpoint.site)
-        if before != endpoint.site:
+        old_site = site_by_target.get(endpoint.name, endpoint.site)
+        if old_site != endpoint.site:
             raise ConfigError(
                 endpoint.name,
-                f"was at site {before!r} in an earlier mesh and is at {endpoint.site!r} now: "
-                "give it another name, so that what was measured before stays with its site",
+                f"was at site {old_site!r} in an earlier mesh and is at {endpoint.site!r} now: "
+                "give it another name, so that its earlier measurements stay with their site",
             )
 
 
 def load_agent_plan(store: Store, agent: NamedId) -> control.Plan:
-    """What an agent has to measure: nothing while no mesh names it."""
+    """Return the plan of an agent; it has no targets unless the active mesh contains the agent."""
     with store.read() as reader:
-        found = load_active_mesh(reader)
-    if found is None:
+        active_mesh = load_active_mesh(reader)
+    if active_mesh is None:
         return control.Plan(mesh_version=0, agent=agent.name, site=agent.site)
-    version, mesh = found
+    version, mesh = active_mesh
     try:
         return mesh.build_plan(agent.name, version)
     except KeyError:

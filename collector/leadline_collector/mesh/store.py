@@ -1,4 +1,4 @@
-"""SQL of the mesh: versions of the mesh file; ids and sites of agents and targets."""
+"""SQL of the mesh: versions of the mesh file, ids and sites of agents and targets."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from leadline_collector.db import tables
 
 #: Advisory lock for changes of the mesh.
 MESH_LOCK = 53235465
-#: Names and keys in one IN (…): SQLite allows 32,766 parameters in a statement.
-IN_MAX = 8_192
+#: Names in one IN (…): SQLite allows 32,766 parameters in a statement.
+IN_VALUES_MAX = 8_192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredMesh:
-    """A mesh file as it was applied."""
+    """An applied mesh file."""
 
     version: int
     text: str
@@ -27,7 +27,7 @@ class StoredMesh:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedId:
-    """An agent or a target as the database knows it; its site never changes."""
+    """An agent or a target with its id and site; the site never changes."""
 
     id: int
     name: str
@@ -36,11 +36,11 @@ class NamedId:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathIds:
-    """A path in the numbers of the database."""
+    """Database ids of a path."""
 
     src_id: int
     dst_id: int
-    #: The source is no agent: its windows came out of a file.
+    #: The source is an imported file, not an agent.
     imported: bool = False
 
 
@@ -51,7 +51,7 @@ def lock_mesh(connection: Connection) -> None:
 
 
 def load_stored_mesh(connection: Connection) -> StoredMesh | None:
-    """The mesh in force; None before the first was applied."""
+    """Return the active mesh file; None before the first."""
     rows = connection.execute(select(tables.mesh_version).order_by(tables.mesh_version.c.version.desc()).limit(1))
     row = rows.one_or_none()
     if row is None:
@@ -60,37 +60,37 @@ def load_stored_mesh(connection: Connection) -> StoredMesh | None:
 
 
 def load_mesh_version(connection: Connection) -> int:
-    """The version in force; 0 before the first."""
+    """Return the active version; 0 before the first."""
     return connection.execute(select(func.max(tables.mesh_version.c.version))).scalar_one() or 0
 
 
 def load_agent_ids(connection: Connection, names: Collection[str]) -> dict[str, int]:
-    """The ids of those names that are agents in any version of the mesh."""
+    """Return the ids of the names that are agents in any version of the mesh."""
     return _load_ids(connection, tables.agent.c.name, tables.agent.c.id, names)
 
 
 def load_target_ids(connection: Connection, names: Collection[str]) -> dict[str, int]:
-    """The ids of those names that are targets in any version of the mesh."""
+    """Return the ids of the names that are targets in any version of the mesh."""
     return _load_ids(connection, tables.target.c.name, tables.target.c.id, names)
 
 
 def _load_ids(connection: Connection, name: Column[str], number: Column[int], names: Collection[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    # No name has a NUL, and PostgreSQL would not even take the question.
-    wanted = [one for one in names if "\0" not in one]
-    for start in range(0, len(wanted), IN_MAX):
-        rows = connection.execute(select(name, number).where(name.in_(wanted[start : start + IN_MAX])))
-        found.update((row[0], row[1]) for row in rows)
-    return found
+    ids: dict[str, int] = {}
+    # PostgreSQL refuses a NUL in a parameter; no registered name has one.
+    valid_names = [text for text in names if "\0" not in text]
+    for start in range(0, len(valid_names), IN_VALUES_MAX):
+        rows = connection.execute(select(name, number).where(name.in_(valid_names[start : start + IN_VALUES_MAX])))
+        ids.update((row[0], row[1]) for row in rows)
+    return ids
 
 
 def load_agents(connection: Connection) -> list[NamedId]:
-    """Every name that was an agent in any version of the mesh."""
+    """Return every agent of any version of the mesh."""
     return _load_named_ids(connection, tables.agent)
 
 
 def load_targets(connection: Connection) -> list[NamedId]:
-    """Every name that was a target in any version of the mesh."""
+    """Return every target of any version of the mesh."""
     return _load_named_ids(connection, tables.target)
 
 
@@ -101,7 +101,7 @@ def _load_named_ids(connection: Connection, table: Table) -> list[NamedId]:
 
 
 def insert_mesh(connection: Connection, mesh: StoredMesh) -> None:
-    """Put a mesh file in force."""
+    """Add a mesh file; the highest version is active."""
     connection.execute(
         insert(tables.mesh_version).values(
             version=mesh.version, text=mesh.text, sha256=mesh.sha256, applied_at=mesh.applied_at_s
@@ -112,7 +112,7 @@ def insert_mesh(connection: Connection, mesh: StoredMesh) -> None:
 def register_names(
     connection: Connection, sites: Iterable[str], agents: Mapping[str, str], targets: Mapping[str, str]
 ) -> None:
-    """Give a number to every name that has none; ``agents`` and ``targets`` say the site of each."""
+    """Assign an id to every new name; ``agents`` and ``targets`` map names to sites."""
     _insert_missing_names(connection, tables.site, [{"name": name} for name in sites])
     site_ids = {row.name: row.id for row in connection.execute(select(tables.site))}
     for table, names in ((tables.agent, agents), (tables.target, targets)):
@@ -122,28 +122,29 @@ def register_names(
 
 
 def _insert_missing_names(connection: Connection, table: Table, rows: list[dict[str, object]]) -> None:
-    # Looked up first: on PostgreSQL a refused INSERT still uses up a number.
-    known = set(connection.execute(select(table.c.name)).scalars())
-    if new := [row for row in rows if row["name"] not in known]:
-        connection.execute(insert(table), new)
+    # Select first: on PostgreSQL a conflicting INSERT still consumes an id.
+    present_names = set(connection.execute(select(table.c.name)).scalars())
+    if new_rows := [row for row in rows if row["name"] not in present_names]:
+        connection.execute(insert(table), new_rows)
 
 
 class ActiveTargetCache:
-    """Ids of all targets by name; loaded again after the active mesh changed, also by a restored database."""
+    """Cache of target ids by name, reloaded after a change of the active mesh, also by a restored database."""
 
     def __init__(self) -> None:
-        self._of: tuple[object, Mapping[str, int]] = (None, {})
+        #: The active mesh (version, digest) of the cached ids, and the ids.
+        self._entry: tuple[object, Mapping[str, int]] = (None, {})
 
     def load(self, connection: Connection) -> tuple[int, Mapping[str, int]]:
         """Return the active mesh version (0 before the first) and the id of every target of any version."""
         row = connection.execute(_ACTIVE_MESH_QUERY).first()
-        in_force = None if row is None else (row[0], row[1])
-        known, numbers = self._of
-        if known != in_force:
+        active_mesh = None if row is None else (row[0], row[1])
+        cached_mesh, target_ids = self._entry
+        if cached_mesh != active_mesh:
             rows = connection.execute(select(tables.target.c.name, tables.target.c.id))
-            numbers = {row[0]: row[1] for row in rows}
-            self._of = (in_force, numbers)
-        return (0 if in_force is None else in_force[0]), numbers
+            target_ids = {row[0]: row[1] for row in rows}
+            self._entry = (active_mesh, target_ids)
+        return (0 if active_mesh is None else active_mesh[0]), target_ids
 
 
 _ACTIVE_MESH_QUERY = (

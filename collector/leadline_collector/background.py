@@ -1,4 +1,4 @@
-"""Work that goes on in a thread for as long as something else does."""
+"""Background threads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def run_while(name: str, loop: Callable[[threading.Event], None]) -> Iterator[None]:
-    """``rounds`` in a thread; when the ``with`` ends its event is set, and what is under way is waited for."""
+    """Run ``loop`` in a background thread for the duration of a ``with`` block.
+
+    The end of the block sets the event that ``loop`` receives, and waits for the thread.
+    """
     stopping = threading.Event()
     thread = threading.Thread(target=loop, args=(stopping,), name=name, daemon=True)
     thread.start()

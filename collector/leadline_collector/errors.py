@@ -3,9 +3,9 @@
 CollectorError
 ├── MalformedError              the bytes cannot be decoded
 ├── UnauthenticatedError        no valid key
-├── ForbiddenError              a valid key, but not for this
+├── ForbiddenError              the key does not permit this
 │   └── SignatureError          a missing or wrong signature
-├── NotFoundError               no such thing
+├── NotFoundError               the requested item does not exist
 ├── ConflictError               the name or the minute is taken
 ├── InvalidRequestError         well-formed, but a value is wrong
 ├── TooLargeError               more bytes than accepted
@@ -43,7 +43,7 @@ class UnauthenticatedError(CollectorError):
 
 
 class ForbiddenError(CollectorError):
-    """The key is valid and does not allow this."""
+    """The key is valid and does not permit this request."""
 
 
 class SignatureError(ForbiddenError):
@@ -51,7 +51,7 @@ class SignatureError(ForbiddenError):
 
 
 class NotFoundError(CollectorError):
-    """The requested thing does not exist."""
+    """The requested item does not exist."""
 
 
 class ConflictError(CollectorError):

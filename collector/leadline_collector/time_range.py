@@ -1,4 +1,4 @@
-"""The period a question is about: whole UTC minutes, half open, from what people write in a URL."""
+"""Time ranges of requests: half-open, whole UTC minutes or days, parsed from query parameters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from leadline.model import WINDOW_S
 from leadline.wire.batch import TIME_S_MAX
 from leadline_collector.errors import InvalidRequestError
 
-#: A window is sealed 16 s after its end and sent at once; the minute before that is not missing yet.
+#: A window is sealed 16 s after its end and sent at once; before that it does not count as missing.
 SETTLE_S = 30
 RANGE_S_DEFAULT = 86_400
 #: Thirteen months: a year and the month it is compared with.
@@ -21,29 +21,29 @@ RANGE_S_MAX = 400 * 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeRange:
-    """[start_s, end_s) in epoch seconds, whole minutes, at least one."""
+    """[start_s, end_s) in epoch seconds; at least one whole minute."""
 
     start_s: int
     end_s: int
 
     @property
     def window_count(self) -> int:
-        """How many windows it has."""
+        """Number of windows in the range."""
         return (self.end_s - self.start_s) // WINDOW_S
 
 
 def parse_time_range(start: str | None, end: str | None, now_s: int) -> TimeRange:
-    """The period between two instants as written; 422 if it is none.
+    """Return the range between two instants; raise InvalidRequestError if they form none.
 
-    It ends at most with the last minute that every agent has had time to send. ``now`` means that end, and -24h counts
-    from it: 1,440 windows at every second of a minute. The default is the 24 h before it.
+    The range ends at the latest with the last minute that every agent has had time to send. ``now`` is that end, and
+    -24h counts back from it, so it always has 1,440 windows. The default is the last 24 h.
     """
     settled_s = _floor_to_minute(now_s - SETTLE_S)
     end_s = min(_floor_to_minute(parse_instant("to", end, settled_s)) if end else settled_s, settled_s)
     start_s = _floor_to_minute(parse_instant("from", start, settled_s)) if start else end_s - RANGE_S_DEFAULT
     if start_s >= end_s:
         raise InvalidRequestError(
-            f"from: the period holds no complete minute ({format_iso8601(start_s)} to {format_iso8601(end_s)})",
+            f"from: the period has no complete minute ({format_iso8601(start_s)} to {format_iso8601(end_s)})",
             path="from",
         )
     if end_s - start_s > RANGE_S_MAX:
@@ -57,21 +57,22 @@ DAY_S = 86_400
 
 
 def parse_day_range(start: str | None, end: str | None, now_s: int) -> TimeRange:
-    """Whole UTC days, both ends taken down to midnight; the default is the last 28 that are over. 422 if it is none.
+    """Return whole UTC days, both ends rounded down to midnight; the default is the last 28 complete days.
 
-    A day without a time, such as 2026-11-01, is its midnight.
+    A date without a time, such as 2026-11-01, is its midnight. Raise InvalidRequestError if there is no whole day.
     """
     end_s = _floor_to_day(parse_instant("to", end, now_s)) if end else _floor_to_day(now_s)
     start_s = _floor_to_day(parse_instant("from", start, now_s)) if start else end_s - VERDICT_DAYS_DEFAULT * DAY_S
     if start_s >= end_s:
         raise InvalidRequestError(
-            f"from: no whole UTC day lies between {format_iso8601(start_s)} and {format_iso8601(end_s)}", path="from"
+            f"from: there is no whole UTC day between {format_iso8601(start_s)} and {format_iso8601(end_s)}",
+            path="from",
         )
     if end_s - start_s > RANGE_S_MAX:
         raise InvalidRequestError(f"from: the period is longer than {RANGE_S_MAX // DAY_S} days", path="from")
     if end_s > _floor_to_day(now_s):
         raise InvalidRequestError(
-            f"to: {format_iso8601(end_s)} is not over yet; a verdict takes whole UTC days", path="to"
+            f"to: {format_iso8601(end_s)} is in the future; a verdict needs complete UTC days", path="to"
         )
     return TimeRange(start_s=start_s, end_s=end_s)
 
@@ -81,7 +82,10 @@ def _floor_to_day(second: int) -> int:
 
 
 def parse_instant(name: str, text: str, now_s: int) -> int:
-    """The epoch second ``text`` means: a number, ``now``, ``-24h``, or ISO 8601 with a zone. 422 naming ``name``."""
+    """Return the epoch second of ``text``: a number, ``now``, ``-24h``, or ISO 8601 with a time zone.
+
+    Raise InvalidRequestError that names the parameter ``name``.
+    """
     try:
         second = _parse_instant(text.strip(), now_s)
     except (ValueError, OverflowError) as error:
@@ -104,17 +108,17 @@ def _parse_instant(text: str, now_s: int) -> int:
 
 
 def _parse_iso(text: str) -> int:
-    # A '+' that was not escaped in a URL arrives as a blank.
-    written = re.sub(r" (?=\d\d:?\d\d$)", "+", text) if "T" in text else text
+    # An unescaped '+' in a URL arrives as a space.
+    iso_text = re.sub(r" (?=\d\d:?\d\d$)", "+", text) if "T" in text else text
     try:
-        moment = datetime.fromisoformat(written)
+        instant = datetime.fromisoformat(iso_text)
     except ValueError:
         raise ValueError(
-            f"{text!r} is no time: use epoch seconds, ISO 8601 such as 2026-11-22T06:00:00Z, now, or -24h"
+            f"{text!r} is not a time: use epoch seconds, ISO 8601 such as 2026-11-22T06:00:00Z, now, or -24h"
         ) from None
-    if moment.tzinfo is None:
+    if instant.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone: add Z or an offset such as +01:00")
-    return int(moment.timestamp() // 1)
+    return int(instant.timestamp() // 1)
 
 
 def _floor_to_minute(second: int) -> int:

@@ -102,7 +102,7 @@ def test_a_database_with_measurements_is_refused(store: Store, clock: FakeClock,
     assert client.post(build_batch(), fra1).status == 200
     before = windows(store)
 
-    with pytest.raises(UnavailableError, match="what agents measured"):
+    with pytest.raises(UnavailableError, match="measurements of agents"):
         fill(store, clock)
     assert windows(store) == before
 

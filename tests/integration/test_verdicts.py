@@ -213,7 +213,7 @@ def test_the_file_gives_the_same_verdict_to_the_last_digit(
         ({"declare": "x"}, 422, "'x' is not ID=NUMBER"),
         ({"limit": "p95 <= 8"}, 422, "write one like"),
         ({"from": END_S, "to": END_S}, 422, "no whole UTC day"),
-        ({"to": END_S + DAY_S}, 422, "is not over yet"),
+        ({"to": END_S + DAY_S}, 422, "is in the future"),
         ({"target_share": 0.4}, 422, "target_share"),
     ],
 )

@@ -1,8 +1,8 @@
-"""The audit: who did what to whom, in the transaction that did it. Rows are only ever added.
+"""Append-only audit log. An entry is written in the transaction of the change that it describes.
 
-Rule 1: the database itself refuses to change or delete a row (triggers, migration 0003).
-Rule 2: no secret goes in. A token or key stands there by its id (``secret.secret_id``).
-Rule 3: what came from a stranger is bounded before it is written.
+Rule 1: the database refuses to change or delete a row (triggers, migration 0003).
+Rule 2: no secret is written. Tokens and keys appear by their id (``auth.secrets.get_secret_id``).
+Rule 3: text from clients is truncated and sanitised before it is written.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ACTOR_COLLECTOR = "collector"
 
 
 class AuditAction(StrEnum):
-    """What can be done. The list is closed."""
+    """Kinds of audited changes."""
 
     TOKEN_CREATED = "token created"
     TOKEN_REVOKED = "token revoked"
@@ -44,18 +44,18 @@ class AuditAction(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEvent:
-    """One row to be."""
+    """An entry to be written."""
 
     at_s: int
     actor: str
     action: AuditAction
-    #: The site, the agent, the version: what it was done to.
+    #: The changed site, agent or version.
     subject: str
     detail: dict[str, Any] = field(default_factory=dict)
 
 
 def add_event(connection: Connection, event: AuditEvent) -> None:
-    """Add a row; called through ``Writer.record``."""
+    """Add a row."""
     row = {
         "at": event.at_s,
         "who": _sanitise(event.actor),
@@ -67,12 +67,12 @@ def add_event(connection: Connection, event: AuditEvent) -> None:
 
 
 def _sanitise(text: str) -> str:
-    """As much as there is room for, of what can neither upset PostgreSQL (NUL) nor steer a terminal."""
+    """Return the text truncated to the column, without NUL (PostgreSQL refuses it) and terminal control characters."""
     return "".join(character if character.isprintable() else "?" for character in text[:AUDIT_TEXT_MAX])
 
 
 def load_entries(connection: Connection, before_id: int | None, limit: int) -> list[AuditEntry]:
-    """Up to ``limit`` rows, newest first, with ids below ``before``; called through ``Reader.audit_page``."""
+    """Return up to ``limit`` entries, newest first; with ``before_id`` only those with a smaller id."""
     query = select(audit).order_by(audit.c.id.desc()).limit(limit)
     if before_id is not None:
         query = query.where(audit.c.id < before_id)

@@ -1,12 +1,12 @@
-"""A SQLite database as one file that can be put away and put back. PostgreSQL has its own tools; they are named.
+"""Backup and restore of a SQLite database. For PostgreSQL the errors name the command to use.
 
-Rule 1: a backup reads. It has a connection of its own that can neither write nor checkpoint, and sees one moment: the
-collector goes on storing while it runs (``db``, rule 2).
-Rule 2: a backup that has its name is whole and on the disk; a half one has another name.
-Rule 3: a restore needs the lock the collector holds while it runs, and keeps what it replaces.
+Rule 1: a backup uses its own read-only connection, which never checkpoints, and copies one snapshot. The collector
+keeps storing while a backup runs (``db.engine``, rule 2).
+Rule 2: a backup is written under a temporary name and renamed after fsync.
+Rule 3: a restore takes the lock of a running collector, and keeps the replaced database.
 
-What agents delivered after the backup comes again by itself: an acknowledgement counts the batches of an epoch, and an
-agent that had more acknowledged sends again what it still keeps.
+Agents send the batches of the time after the backup again: an acknowledgement counts the batches of an epoch, and an
+agent with more acknowledged batches sends those it still keeps.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from leadline_collector.db.engine import lock_database
 
 
 def create_backup(url: URL, destination: Path) -> int:
-    """Copy the database to a new file, also while a collector uses it; the size in bytes."""
+    """Copy the database to a new file, also while a collector uses it; return the size in bytes."""
     source = _require_sqlite_file(url, "pg_dump --format=custom --file={file} {url}", destination)
     if destination.exists():
-        raise ConfigError("FILE", f"{destination} is already there: name another")
+        raise ConfigError("FILE", f"{destination} already exists: choose another name")
     _copy_database(source, destination)
     return destination.stat().st_size
 
 
 def restore_backup(url: URL, source: Path, now_s: int) -> Path | None:
-    """Put a backup in the place of the database; where the replaced one is now, None if there was none."""
+    """Replace the database with a backup; return the new path of the replaced database, None if there was none."""
     database = _require_sqlite_file(url, "pg_restore --clean --if-exists --dbname={url} {file}", source)
     descriptor = lock_database(database)
     try:
-        fresh = database.with_name(f"{database.name}.restoring")
-        fresh.unlink(missing_ok=True)
-        _copy_database(source, fresh)
+        copy = database.with_name(f"{database.name}.restoring")
+        copy.unlink(missing_ok=True)
+        _copy_database(source, copy)
         replaced = _rename_replaced(database, now_s)
-        fresh.rename(database)
+        copy.rename(database)
         _fsync(database.parent)
     finally:
         os.close(descriptor)
@@ -51,20 +51,20 @@ def restore_backup(url: URL, source: Path, now_s: int) -> Path | None:
 
 
 def _require_sqlite_file(url: URL, command_template: str, file: Path) -> Path:
-    """The file of a SQLite database; of PostgreSQL the command that does it instead."""
+    """Return the file of a SQLite database; for PostgreSQL raise UnavailableError with the command to run instead."""
     if url.get_backend_name() == "sqlite":
         return Path(str(url.database))
-    # ``URL.set`` cannot take a password away.
-    bare = URL.create("postgresql", url.username, None, url.host, url.port, url.database, url.query)
-    address = bare.render_as_string()
+    # ``URL.set`` cannot remove a password.
+    without_password = URL.create("postgresql", url.username, None, url.host, url.port, url.database, url.query)
+    address = without_password.render_as_string()
     command = command_template.format(file=shlex.quote(str(file)), url=shlex.quote(address))
     raise UnavailableError(
-        f"PostgreSQL has its own tools for this; with the password in ~/.pgpass or $PGPASSWORD: {command}"
+        f"this works for SQLite only; for PostgreSQL, with the password in ~/.pgpass or $PGPASSWORD, run: {command}"
     )
 
 
 def _copy_database(source: Path, destination: Path) -> None:
-    """One moment of ``source`` under the name ``to``, checked and durable."""
+    """Copy one snapshot of ``source`` to ``destination``, check it, and make it durable."""
     part = destination.with_name(f"{destination.name}.part")
     part.unlink(missing_ok=True)
     try:
@@ -72,10 +72,10 @@ def _copy_database(source: Path, destination: Path) -> None:
         with _open_read_only(source) as reader, closing(sqlite3.connect(part)) as writer:
             _check_schema_version(reader, source)
             reader.backup(writer)
-            # One file: without this, whoever opens it next needs a -wal and a -shm beside it.
+            # A copy in WAL mode would need -wal and -shm files next to it.
             writer.execute("PRAGMA journal_mode=DELETE")
             if writer.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-                raise UnavailableError(f"{source} is damaged: its copy does not pass SQLite's check")
+                raise UnavailableError(f"{source} is damaged: its copy fails SQLite's quick_check")
         _fsync(part)
         part.rename(destination)
         _fsync(destination.parent)
@@ -87,7 +87,7 @@ def _copy_database(source: Path, destination: Path) -> None:
 
 @contextmanager
 def _open_read_only(source: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that cannot write."""
+    """Open a connection that cannot write; raise UnavailableError if the file does not exist."""
     if not source.is_file():
         raise UnavailableError(f"there is no database {source}")
     with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as connection:
@@ -95,25 +95,23 @@ def _open_read_only(source: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _check_schema_version(reader: sqlite3.Connection, source: Path) -> None:
-    """The source must be a database of a collector that is not newer than this one."""
+    """Raise UnavailableError unless the source is a database of this or an older collector."""
     try:
         (version,) = reader.execute("SELECT version_num FROM alembic_version").fetchone()
     except (sqlite3.DatabaseError, TypeError) as error:
-        raise UnavailableError(f"{source} is no database of a collector: {error}") from error
+        raise UnavailableError(f"{source} is not a database of a collector: {error}") from error
     if version not in schema.list_revisions():
-        raise UnavailableError(
-            f"{source} has schema version {version}, which this collector does not know: it is newer"
-        )
+        raise UnavailableError(f"{source} has schema version {version}, which is newer than this collector")
 
 
 def _rename_replaced(database: Path, now_s: int) -> Path | None:
-    """Move a database out of the way with the log that belongs to it: no other file may ever meet that log."""
-    aside = database.with_name(f"{database.name}.replaced-{now_s}")
+    """Rename a database together with its write-ahead log; SQLite must never apply that log to another file."""
+    replaced = database.with_name(f"{database.name}.replaced-{now_s}")
     for ending in ("", "-wal", "-shm"):
         file = database.with_name(database.name + ending)
         if file.exists():
-            file.rename(aside.with_name(aside.name + ending))
-    return aside if aside.exists() else None
+            file.rename(replaced.with_name(replaced.name + ending))
+    return replaced if replaced.exists() else None
 
 
 def _fsync(path: Path) -> None:

@@ -1,11 +1,11 @@
-"""Engines and transactions on SQLite and PostgreSQL: the only place that begins, commits and rolls back.
+"""Engines and transactions on SQLite and PostgreSQL: the only module that begins, commits and rolls back.
 
-Rule 1: every transaction is one ``with``: commit at its end, rollback on any exception.
-Rule 2: SQLite has one writer connection in one process (a lock file sees to it); readers are read-only connections and
-never checkpoint. Two connections that write and checkpoint at once corrupted a file on SQLite 3.40.
-``transact`` is the way of the many small transactions: on SQLite they share commits (``commits``), on PostgreSQL they
-run side by side; on both they are bounded.
-Rule 3: durability is asserted when a connection is made, because an acknowledgement promises it.
+Rule 1: a transaction is one ``with`` block: it commits at the end and rolls back on any exception.
+Rule 2: SQLite has one writer connection in one process (a lock file enforces it); readers use read-only connections
+and never checkpoint. Two connections that wrote and checkpointed at once corrupted a file on SQLite 3.40.
+``transact`` is for many small transactions. On SQLite they share commits (``db.group_commit``), on PostgreSQL they run
+concurrently; both limit the number that waits.
+Rule 3: every new connection is checked for durable commits, because an acknowledgement promises them.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ from leadline_collector.db.group_commit import GroupCommit, StoreBusyError, Stor
 
 __all__ = ["Database", "StoreBusyError", "StoreUnavailableError", "get_sqlstate"]
 
-#: Threads of the web server read at once; more connections than threads would idle.
+#: The web server has about as many threads; more connections would idle.
 READERS_MAX = 16
 #: Concurrent writing transactions on PostgreSQL.
 WRITERS_MAX = 8
-#: Transactions that may wait for one of those connections, or run; the next is told to come again.
+#: Transactions that run or wait for a connection; further ones fail with StoreBusyError.
 TRANSACTIONS_MAX = 64
-#: A request that waits longer for a connection is better told to come back.
+#: A request that waits longer for a connection fails with StoreBusyError.
 POOL_TIMEOUT_S = 10
-#: How long SQLite waits for a lock another program holds (a backup, the sqlite3 shell).
+#: How long SQLite waits for a lock of another program (a backup, the sqlite3 shell).
 BUSY_TIMEOUT_MS = 5_000
 CONNECT_TIMEOUT_S = 5
-#: The minutes of many paths lie far apart in the file; their pages should not be read again for every batch.
+#: The rows of many paths are spread over the file; a batch should not read their pages again.
 SQLITE_CACHE_KIB = 64 << 10
 
 Result = TypeVar("Result")
 
 
 class Database:
-    """One database with its two pools. Make it once, ``close`` it once."""
+    """One database with a pool of readers and a pool of writers; create and close it once per process."""
 
     def __init__(self, url: URL) -> None:
         self.url = url
@@ -71,20 +71,21 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that sees one moment of the database and changes nothing."""
+        """Open a read-only transaction on one snapshot of the database."""
         with _translate_errors(), self._read_engine.begin() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that is durable when the ``with`` ends, and leaves nothing when it raises."""
+        """Open a transaction that is durable after the ``with`` block and rolled back if the block raises."""
         with _translate_errors(), self._write_engine.begin() as connection:
             yield connection
 
     def transact(self, work: Callable[[Connection], Result]) -> Result:
-        """What ``work`` returns, once it is durable; it runs in a transaction that may be shared, so it must not wait.
+        """Run ``work`` in a transaction and return its result after the commit.
 
-        StoreUnavailableError if too many are waiting, or if nobody knows whether it was done.
+        The transaction may be shared, so ``work`` must not block. Raise StoreBusyError if too many transactions wait,
+        StoreUnavailableError if the outcome of the commit is unknown.
         """
         if self._group_commit is not None:
             with _translate_errors():
@@ -98,7 +99,7 @@ class Database:
             self._transaction_slots.release()
 
     def close(self) -> None:
-        """Do what is waiting, then close every connection; readers first, so that the writer checkpoints the file."""
+        """Finish queued transactions, then close all connections; readers first, so the writer checkpoints the file."""
         if self._group_commit is not None:
             self._group_commit.close()
         self._read_engine.dispose()
@@ -110,8 +111,10 @@ class Database:
 
 @contextmanager
 def open_read_only(url: URL) -> Iterator[Callable[[], AbstractContextManager[Connection]]]:
-    """What opens transactions that see one moment each and change nothing, also beside a collector that uses the
-    database: no lock is taken. UnavailableError for a SQLite file that is not there.
+    """Yield a function that opens read-only transactions, each on one snapshot.
+
+    It takes no lock and works while a collector uses the database. Raise UnavailableError if a SQLite file does not
+    exist.
     """
     is_sqlite = url.get_backend_name() == "sqlite"
     if is_sqlite and not Path(url.database or "").is_file():
@@ -131,7 +134,7 @@ def open_read_only(url: URL) -> Iterator[Callable[[], AbstractContextManager[Con
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
-    """Failures of the database as StoreUnavailableError; what is wrong with a statement stays a bug and passes."""
+    """Raise StoreUnavailableError for failures of the database; errors in a statement are bugs and pass unchanged."""
     try:
         yield
     except PoolTimeoutError as error:
@@ -141,22 +144,22 @@ def _translate_errors() -> Iterator[None]:
             raise
         raise StoreBusyError("another request changed the same rows at the same time; send it again") from error
     except (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError) as error:
-        raise StoreUnavailableError(f"the database refused: {_get_first_line(error)}") from error
+        raise StoreUnavailableError(f"the database failed: {_get_first_line(error)}") from error
     except (InternalError, psycopg.InternalError) as error:
         if get_sqlstate(error) != _READ_ONLY_STATE:
             raise
-        raise StoreUnavailableError(f"the database may only be read: {_get_first_line(error)}") from error
+        raise StoreUnavailableError(f"the database is read-only: {_get_first_line(error)}") from error
 
 
-#: unique_violation: two writers met on one key, and whoever sends again finds the row of the other.
-#: check_violation: a partition was dropped under us; it is made anew. (PostgreSQL, appendix A.)
+#: unique_violation: two writers used the same key; a retry finds the row of the other.
+#: check_violation: another process dropped a partition; a retry creates it again. (PostgreSQL, appendix A.)
 _RETRYABLE_STATES = frozenset({"23505", "23514"})
-#: read_only_sql_transaction: a standby, or a server whose keeper stopped writing before its disk was full.
+#: read_only_sql_transaction: a standby, or a server that was made read-only before its disk was full.
 _READ_ONLY_STATE = "25006"
 
 
 def get_sqlstate(error: BaseException | None) -> str | None:
-    """The code PostgreSQL gave an error of the driver, as it is or as SQLAlchemy wraps it; None for any other."""
+    """Return PostgreSQL's SQLSTATE of a driver error, plain or wrapped by SQLAlchemy; None for other errors."""
     return getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None)
 
 
@@ -165,7 +168,10 @@ def _get_first_line(error: DBAPIError | psycopg.Error) -> str:
 
 
 def lock_database(database: Path) -> int:
-    """Take the lock file beside a SQLite database; held until the process ends or ``close``."""
+    """Lock the ``.lock`` file of a SQLite database and return its descriptor; closing it releases the lock.
+
+    Raise UnavailableError if another process has the lock, ConfigError if the file cannot be created.
+    """
     path = Path(f"{database}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -177,8 +183,8 @@ def lock_database(database: Path) -> int:
     except BlockingIOError as error:
         os.close(descriptor)
         raise UnavailableError(
-            f"another collector uses {database}: stop it, or give this one another data directory; "
-            "several collectors need PostgreSQL"
+            f"another collector uses {database}: stop it, or use another data directory; "
+            "several collectors on one database need PostgreSQL"
         ) from error
     return descriptor
 
@@ -188,7 +194,7 @@ def _create_sqlite_writer(url: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, record: object) -> None:
-        connection.isolation_level = None  # transactions are begun below, not guessed by the driver
+        connection.isolation_level = None  # ``begin`` below starts transactions, not the driver
         journal = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
@@ -204,7 +210,7 @@ def _create_sqlite_writer(url: URL) -> Engine:
 
 
 def _create_sqlite_readers(url: URL) -> Engine:
-    # A file: URI is how SQLite is told to open read-only; '?' and '%' in a path must not end it.
+    # SQLite opens read-only by a file: URI; ``as_uri`` escapes '?' and '%' in the path.
     uri = Path(url.database or "").absolute().as_uri()
     engine = _create_sqlite_engine(url.set(database=f"{uri}?mode=ro", query={"uri": "true"}), pool_size=READERS_MAX)
 
@@ -247,13 +253,13 @@ def _create_postgresql_engine(url: URL, pool_size: int, isolation: IsolationLeve
         connection.rollback()
         if level not in {"on", "remote_apply"}:
             raise UnavailableError(
-                f"PostgreSQL has synchronous_commit={level}: a commit could be lost after its acknowledgement. "
+                f"PostgreSQL has synchronous_commit={level}: an acknowledged commit could be lost. "
                 "Set it to 'on' for this role or database"
             )
 
     @event.listens_for(engine, "handle_error")
     def invalidate_read_only(context: ExceptionContext) -> None:
-        # A session keeps what it began with: only a new one, on whatever server is the primary by then, can write.
+        # A session stays read-only; only a new connection reaches the current primary.
         if get_sqlstate(context.original_exception) == _READ_ONLY_STATE:
             context.is_disconnect = True
 

@@ -1,10 +1,10 @@
-"""One writer for SQLite: transactions wait in a queue, as many as are there are committed together.
+"""Group commit for SQLite: one writer thread commits the queued transactions together.
 
-Rule 1: nobody is told of success before the commit that holds his work.
-Rule 2: work that fails is rolled back to its savepoint and fails alone; a commit that fails, fails for all in it.
-Rule 3: the queue is bounded; who finds it full is told to come again.
+Rule 1: a caller gets its result only after the commit that contains its work.
+Rule 2: work that raises is rolled back to its savepoint and fails alone; a failed commit fails for all its work.
+Rule 3: the queue is bounded; a full queue raises StoreBusyError.
 
-An fsync takes milliseconds and a batch less: without sharing, the disk's fsyncs would bound the batches a second.
+An fsync takes milliseconds, a batch less: without group commit, fsyncs would limit the batches per second.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from sqlalchemy import Connection
 
 from leadline.errors import UnavailableError
 
-#: Transactions that wait. At a millisecond each the last waits a tenth of a second.
+#: Queued transactions. At a millisecond each the last waits a tenth of a second.
 QUEUE_MAX = 128
-#: Transactions in one commit: bounds what one failure undoes, and how long the first of them waits for the last.
+#: Transactions in one commit: limits what one failure undoes and how long the first waits for the last.
 GROUP_SIZE_MAX = 64
-#: A disk that takes longer than this is broken; the caller is told that nobody knows.
+#: A disk that takes longer is broken; the caller gets StoreUnavailableError with an unknown outcome.
 COMMIT_WAIT_S_MAX = 30
-#: How long ``close`` waits for what is in the queue.
+#: How long ``close`` waits for the queued transactions.
 CLOSE_WAIT_S_MAX = 30
 
 Result = TypeVar("Result")
 
 
 class StoreUnavailableError(UnavailableError):
-    """The database did not do it, or we cannot know whether it did: the same request may be sent again."""
+    """The transaction failed or its outcome is unknown; the same request may be sent again."""
 
 
 class StoreBusyError(StoreUnavailableError):
-    """Too many at once, or two at the same rows: the database itself is well."""
+    """Too many transactions at once, or two on the same rows; the database itself is healthy."""
 
 
-#: What a transaction does; it neither commits nor rolls back.
+#: Body of a transaction; it neither commits nor rolls back.
 Work: TypeAlias = Callable[[Connection], Any]
 
 
@@ -50,13 +50,13 @@ Work: TypeAlias = Callable[[Connection], Any]
 class _Job:
     work: Work
     future: Future[Any] = field(default_factory=Future)
-    #: Set within the transaction, told after the commit.
+    #: Set within the transaction, passed to ``future`` after the commit.
     result: Any = None
     error: BaseException | None = None
 
 
 class GroupCommit:
-    """A thread that does the work of many in few transactions. ``begin`` opens one and commits at its end."""
+    """Writer thread that runs queued work in few transactions; ``begin`` opens a transaction and commits it."""
 
     def __init__(self, begin: Callable[[], AbstractContextManager[Connection]]) -> None:
         self._begin = begin
@@ -66,19 +66,19 @@ class GroupCommit:
         self._is_closed = False
 
     def run(self, work: Callable[[Connection], Result]) -> Result:
-        """What ``work`` returns, once it is durable; its exception, once it is undone."""
+        """Return the result of ``work`` after the commit, or raise its exception after the rollback."""
         job = _Job(work)
         self._enqueue(job)
         try:
-            outcome: Result = job.future.result(COMMIT_WAIT_S_MAX)
+            result: Result = job.future.result(COMMIT_WAIT_S_MAX)
         except FutureTimeoutError as error:
             raise StoreUnavailableError(
-                f"the commit takes more than {COMMIT_WAIT_S_MAX} s; nobody knows its end"
+                f"the commit takes more than {COMMIT_WAIT_S_MAX} s; its outcome is unknown"
             ) from error
-        return outcome
+        return result
 
     def close(self) -> None:
-        """Do what is in the queue and end; later work is refused."""
+        """Finish the queued work and end the thread; later work raises StoreUnavailableError."""
         with self._lock:
             self._is_closed = True
             thread = self._thread
@@ -97,7 +97,7 @@ class GroupCommit:
                 self._jobs.put_nowait(job)
             except queue.Full:
                 raise StoreBusyError(
-                    f"{QUEUE_MAX} transactions are waiting already; try again in a few seconds"
+                    f"{QUEUE_MAX} transactions are already waiting; try again in a few seconds"
                 ) from None
 
     def _run(self) -> None:
@@ -111,7 +111,7 @@ class GroupCommit:
                 _resolve_futures(group)
 
     def _drain_queue(self, count_max: int) -> list[_Job]:
-        """What is in the queue already, without waiting for more: a lone request pays for no company."""
+        """Return the queued jobs without waiting for more, so that a single request has no extra delay."""
         jobs: list[_Job] = []
         while len(jobs) < count_max:
             try:
@@ -119,7 +119,7 @@ class GroupCommit:
             except queue.Empty:
                 break
             if job is None:
-                self._jobs.put(None)  # the end of the queue: nothing follows, so there is room
+                self._jobs.put(None)  # the stop marker is the last item, so the queue has room
                 break
             jobs.append(job)
         return jobs
@@ -131,7 +131,7 @@ class GroupCommit:
                 try:
                     job.result = job.work(connection)
                 except Exception as error:
-                    # Raises if SQLite has already given up the whole transaction (a full disk): then all fail.
+                    # Raises if SQLite has rolled back the whole transaction (disk full): then all jobs fail.
                     savepoint.rollback()
                     job.error = error
                 else:
@@ -147,7 +147,7 @@ def _resolve_futures(group: Sequence[_Job]) -> None:
 
 
 def _fail_group(group: Sequence[_Job], error: Exception) -> None:
-    """Each gets his own exception: the same one raised in several threads would mix their tracebacks."""
+    """Fail every job with its own exception: one exception in several threads would mix their tracebacks."""
     for job in group:
         failure = StoreUnavailableError(f"the commit failed: {error}")
         failure.__cause__ = error

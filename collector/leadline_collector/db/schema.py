@@ -1,7 +1,7 @@
-"""The schema's version: which one the database has, which one this collector needs, and the way there.
+"""Schema versions and migrations with Alembic.
 
-Alembic is configured here in code; the versions are in ``leadline_migrations``. A migration is one transaction on both
-databases, and on PostgreSQL one process at a time.
+Alembic is configured in code; the versions are in ``leadline_migrations``. A migration is one transaction on both
+databases; on PostgreSQL a lock allows one process at a time.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from leadline.errors import UnavailableError
 from leadline_collector.db.engine import Database, StoreUnavailableError, get_sqlstate
 from leadline_collector.db.tables import PARTITIONED_TABLES, metadata
 
-#: Any number that nobody else takes: "leadline" on a telephone keypad.
+#: Advisory lock of migrations; any number that nothing else uses.
 MIGRATION_LOCK = 53235463
-#: A migration that cannot get a table within this time gives up instead of queueing every other request behind it.
+#: A migration that cannot lock a table in this time fails; all other requests would queue behind it.
 LOCK_TIMEOUT = "10s"
 #: lock_not_available (PostgreSQL, appendix A).
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -34,7 +34,7 @@ _LOCK_NOT_AVAILABLE = "55P03"
 
 @cache
 def get_head_revision() -> str:
-    """The revision this collector is made for."""
+    """Return the newest revision, which this collector needs."""
     revision = ScriptDirectory.from_config(_build_config()).get_current_head()
     assert revision is not None
     return revision
@@ -42,25 +42,25 @@ def get_head_revision() -> str:
 
 @cache
 def list_revisions() -> frozenset[str]:
-    """Every revision this collector knows: those it can migrate from."""
+    """Return all revisions that this collector can migrate from."""
     return frozenset(script.revision for script in ScriptDirectory.from_config(_build_config()).walk_revisions())
 
 
 def get_current_revision(database: Database) -> str | None:
-    """The revision the database has; None for an empty one."""
+    """Return the revision of the database; None if it is empty."""
     with database.write() as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
 
 def upgrade(database: Database, revision: str = "head") -> None:
-    """Bring the database to ``revision``; nothing happens if it is there."""
+    """Migrate the database to ``revision``; do nothing if it already has it."""
     with _explain_lock_timeout(), database.write() as connection:
         _lock_migrations(connection)
         command.upgrade(_build_config(connection), revision)
 
 
 def downgrade(database: Database, revision: str) -> None:
-    """Take the database back to ``revision``; ``base`` removes every table and all data."""
+    """Migrate the database back to ``revision``; ``base`` removes every table and all data."""
     with _explain_lock_timeout(), database.write() as connection:
         _lock_migrations(connection)
         command.downgrade(_build_config(connection), revision)
@@ -68,36 +68,36 @@ def downgrade(database: Database, revision: str) -> None:
 
 @contextmanager
 def _explain_lock_timeout() -> Iterator[None]:
-    """Say what to do where another transaction was in the way for too long."""
+    """Turn a lock timeout into an UnavailableError that names the remedy."""
     try:
         yield
     except StoreUnavailableError as error:
         if get_sqlstate(error.__cause__) != _LOCK_NOT_AVAILABLE:
             raise
         raise UnavailableError(
-            f"another transaction holds a table or another migration runs, for more than {LOCK_TIMEOUT}: nothing was "
-            "changed; end it (pg_stat_activity names it) and run the migration again"
+            f"another transaction or migration has locked a table for more than {LOCK_TIMEOUT}: nothing was changed; "
+            "end it (pg_stat_activity lists it) and run the migration again"
         ) from error
 
 
 def find_drift(database: Database) -> list[Any]:
-    """What the migrations made otherwise than ``tables`` says; empty if they agree."""
+    """Return the differences between the migrated schema and ``tables``; empty if they agree."""
     with database.write() as connection:
         options = {"compare_type": True, "compare_server_default": True, "include_name": _is_managed}
         return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
 
 
 def ensure_schema(database: Database) -> None:
-    """Make sure of the schema at start: SQLite is migrated, PostgreSQL must have been; UnavailableError otherwise."""
-    found = get_current_revision(database)
-    if found == get_head_revision():
+    """Migrate SQLite at start if needed; raise UnavailableError if a PostgreSQL schema is not current."""
+    revision = get_current_revision(database)
+    if revision == get_head_revision():
         return
     if database.is_sqlite:
         upgrade(database)
         return
     raise UnavailableError(
-        f"the database has schema version {found or 'none'} and this collector needs {get_head_revision()}: "
-        "run `leadline collector migrate` (or the collector that is as new as the database)"
+        f"the database has schema version {revision or 'none'} and this collector needs {get_head_revision()}: "
+        "run `leadline collector migrate` (or upgrade the collector if the database is newer)"
     )
 
 
@@ -117,5 +117,5 @@ def _lock_migrations(connection: Connection) -> None:
 
 
 def _is_managed(name: str | None, kind: str, parents: Any) -> bool:
-    """Partitions are made while the collector runs and are no drift."""
+    """Return False for partitions: the collector creates them at run time, so they are no drift."""
     return kind != "table" or not str(name).startswith(tuple(f"{table.name}_p" for table in PARTITIONED_TABLES))

@@ -1,10 +1,10 @@
-"""The tables (docs/decisions/0005-storage.md says why they are so). Definitions only; the SQL is in ``store``.
+"""Table definitions (reasons: docs/decisions/0005-storage.md). The SQL is in the ``store`` modules.
 
-Rule 1: names become small integers here: ``src_id`` is the agent, ``dst_id`` the target.
+Rule 1: names are small integers: ``src_id`` is the agent, ``dst_id`` the target.
 Rule 2: times are epoch seconds in BIGINT, RTTs whole microseconds rounded up, digests raw SHA-256 bytes.
-Rule 3: the big tables have no sequence, their keys begin with ``src_id`` (or, where they are of pairs of sites, with
-``source_id``), and foreign keys point only to small reference tables: so they can be distributed by their first column.
-Rule 4: migrations/ says the same; a test compares.
+Rule 3: large tables have no sequence, their keys begin with ``src_id`` (tables of site pairs: ``source_id``), and
+foreign keys point only to small reference tables. So they can be distributed by their first column.
+Rule 4: the migrations create the same schema; a test compares.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NAMING_CONVENTION = {
 }
 metadata = MetaData(naming_convention=NAMING_CONVENTION)
 
-#: PostgreSQL keeps big tables in partitions of this length, so that retention drops files instead of deleting rows.
+#: Length of a partition of the large tables on PostgreSQL; retention drops partitions instead of deleting rows.
 PARTITION_S = 30 * 86_400
 
 site = Table(
@@ -49,7 +49,7 @@ site = Table(
     Column("name", String(NAME_LENGTH_MAX), nullable=False, unique=True),
 )
 
-#: Every name that was an agent in any version of the mesh.
+#: Every agent of any version of the mesh.
 agent = Table(
     "agent",
     metadata,
@@ -58,7 +58,7 @@ agent = Table(
     Column("site_id", Integer, ForeignKey("site.id"), nullable=False),
 )
 
-#: Every name that could be probed in any version of the mesh: agents and hosts.
+#: Every target of any version of the mesh: agents and hosts.
 target = Table(
     "target",
     metadata,
@@ -67,7 +67,7 @@ target = Table(
     Column("site_id", Integer, ForeignKey("site.id"), nullable=False),
 )
 
-#: Mesh files as they were applied; the highest version is in force.
+#: Applied mesh files; the highest version is active.
 mesh_version = Table(
     "mesh_version",
     metadata,
@@ -95,15 +95,15 @@ agent_key = Table(
     Column("agent_id", Integer, ForeignKey("agent.id"), nullable=False, index=True),
     Column("created_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
-    #: First use; None before it.
+    #: First use; NULL before it.
     Column("used_at", BigInteger),
-    #: None for a key without an end.
+    #: NULL for a key without expiry.
     Column("expires_at", BigInteger),
-    #: The key that ends when this one is used for the first time; None for a key that came by enrolment.
+    #: The key that the first use of this one revokes; NULL for a key from enrolment.
     Column("replaces", LargeBinary(32)),
 )
 
-#: The public half of every key an agent signs or signed with.
+#: Public key of every signing key of an agent, present and past.
 signing_key = Table(
     "signing_key",
     metadata,
@@ -111,10 +111,10 @@ signing_key = Table(
     Column("agent_id", Integer, ForeignKey("agent.id"), nullable=False),
     Column("public", LargeBinary(32), nullable=False),
     Column("created_at", BigInteger, nullable=False),
-    #: First batch signed with it, which retired the others; None before it.
+    #: Time of the first batch signed with it, which retired the other keys; NULL before.
     Column("used_at", BigInteger),
     Column("retired_at", BigInteger),
-    #: ``id`` of the key that vouched for this one, and its signature; None for a key that came by enrolment.
+    #: ``id`` of the key that endorsed this one, and its signature; NULL for a key from enrolment.
     Column("endorsed_by", Integer),
     Column("endorsement", LargeBinary(64)),
     UniqueConstraint("agent_id", "public"),
@@ -127,10 +127,10 @@ admin_key = Table(
     Column("created_at", BigInteger, nullable=False),
 )
 
-#: Longest ``who`` and ``subject``: an IPv6 network or a name of ours, with its kind before it.
+#: Longest ``who`` and ``subject``: an IPv6 network or a name, with a prefix for its kind.
 AUDIT_TEXT_MAX = 128
 
-#: Who did what. Triggers refuse to change or delete a row.
+#: Audit log. Triggers refuse to change or delete a row.
 audit = Table(
     "audit",
     metadata,
@@ -143,10 +143,10 @@ audit = Table(
     Column("detail", Text, nullable=False),
 )
 
-#: A batch whose body retention did not take. A query has to say it as the index does.
+#: A batch with a body (retention empties old ones). Queries must use the exact condition of the index.
 HAS_BODY_CONDITION = text("length(body) > 0")
 
-#: The journal: what an agent sent, byte for byte. Guard against repetition, and evidence.
+#: The journal: batches byte for byte as received. It detects repetitions and is the evidence.
 batch = Table(
     "batch",
     metadata,
@@ -156,11 +156,11 @@ batch = Table(
     Column("received_at", BigInteger, nullable=False),
     Column("sha256", LargeBinary(32), nullable=False),
     Column("mesh_version", BigInteger, nullable=False),
-    #: Earliest and latest window in the body; None in a batch without windows.
+    #: Earliest and latest window in the body; NULL in a batch without windows.
     Column("t_first", BigInteger),
     Column("t_last", BigInteger),
     Column("body", LargeBinary, nullable=False),
-    #: The agent's clocks when it sealed the batch (``wire.Batch``); None where it did not say.
+    #: The agent's clocks when it sealed the batch (``wire.batch.Batch``); NULL if it did not report them.
     Column("sealed_at_us", BigInteger),
     Column("monotonic_us", BigInteger),
     Column("boottime_us", BigInteger),
@@ -171,18 +171,18 @@ batch = Table(
     Column("clock_offset_error_us", BigInteger),
     Column("boot_id", String(36)),
     Column("ntp_synchronised", Boolean),
-    #: The agent's signature of the body, and the key; None of an agent that did not sign. No foreign key: SQLite would
-    #: copy the journal to add one, and rows of ``signing_key`` are never deleted.
+    #: Signature of the body and its key; NULL for an unsigned batch. There is no foreign key: SQLite would copy the
+    #: journal to add one, and rows of ``signing_key`` are never deleted.
     Column("signature", LargeBinary(64)),
     Column("signing_key_id", Integer),
     PrimaryKeyConstraint("src_id", "epoch", "seq"),
     Index(None, "src_id", "t_last"),
     Index(None, "src_id", "boot_id", "t_last"),
-    #: For retention, which empties bodies: how it finds those of some days among the rows of years.
+    #: For retention: finds the bodies of some days among the rows of years.
     Index("ix_batch_body", "src_id", "t_last", sqlite_where=HAS_BODY_CONDITION, postgresql_where=HAS_BODY_CONDITION),
 )
 
-#: How many batches of an epoch were ever stored: outlives the journal, and goes back when a backup is restored.
+#: Number of batches ever stored of each epoch. It outlives the journal; restoring a backup lowers it.
 ledger = Table(
     "ledger",
     metadata,
@@ -193,12 +193,12 @@ ledger = Table(
     PrimaryKeyConstraint("src_id", "epoch"),
 )
 
-#: What is missing and why, as somebody told it (``source``: the agent, or the collector that noted it).
+#: Reported gaps with their reason; ``source`` is the reporting agent or the collector.
 gap = Table(
     "gap",
     metadata,
     Column("src_id", Integer, ForeignKey("agent.id"), nullable=False),
-    #: The batch that told it, and its place in that batch.
+    #: The batch that reported it, and its index in that batch.
     Column("told_epoch", LargeBinary(16), nullable=False),
     Column("told_seq", BigInteger, nullable=False),
     Column("place", SmallInteger, nullable=False),
@@ -207,9 +207,9 @@ gap = Table(
     Column("reason", String(32), nullable=False),
     Column("from_s", BigInteger, nullable=False),
     Column("to_s", BigInteger, nullable=False),
-    #: Windows given up; None where nobody can tell.
+    #: Number of lost windows; NULL if unknown.
     Column("windows", BigInteger),
-    #: Numbers of the batches given up; None where the hole has none.
+    #: Sequence numbers of the lost batches; NULL if the gap has none.
     Column("epoch", LargeBinary(16)),
     Column("first_seq", BigInteger),
     Column("last_seq", BigInteger),
@@ -217,7 +217,7 @@ gap = Table(
     Index(None, "src_id", "to_s"),
 )
 
-#: Batches with windows of times that cannot be: they are in the journal and not in ``window_stat``.
+#: Batches with implausible window times: those windows are in the journal and not in ``window_stat``.
 quarantine = Table(
     "quarantine",
     metadata,
@@ -226,9 +226,9 @@ quarantine = Table(
     Column("seq", BigInteger, nullable=False),
     Column("received_at", BigInteger, nullable=False),
     Column("reason", String(32), nullable=False),
-    #: Where in the batch the first of them is.
+    #: JSON path of the first implausible window.
     Column("path", String(64), nullable=False),
-    #: How many, and their earliest and latest start as the agent's clock had it.
+    #: Their number, and their earliest and latest start by the agent's clock.
     Column("windows", Integer, nullable=False),
     Column("t_first", BigInteger, nullable=False),
     Column("t_last", BigInteger, nullable=False),
@@ -239,8 +239,8 @@ quarantine = Table(
 #: The column that counts each failure.
 FAILURE_COLUMNS = {failure: f"{failure.value}_count" for failure in Failure}
 
-#: One row per path and UTC minute. No foreign keys: ids are looked up in the same transaction and never deleted,
-#: and a check per row would double the cost of the largest table.
+#: One row per path and UTC minute. No foreign keys: ids are looked up in the same transaction and never deleted, and a
+#: check per row would double the cost of the largest table.
 window_stat = Table(
     "window_stat",
     metadata,
@@ -265,7 +265,7 @@ window_stat = Table(
     Column("error_p50_us", Integer),
     Column("error_p99_us", Integer),
     Column("mesh_version", BigInteger, nullable=False),
-    #: The batch that last had a say in this row. None means that no agent sent it: it is simulated.
+    #: The batch that last changed this row; NULL in a simulated window.
     Column("epoch", LargeBinary(16)),
     Column("seq", BigInteger),
     PrimaryKeyConstraint("src_id", "dst_id", "t"),
@@ -273,8 +273,8 @@ window_stat = Table(
     postgresql_partition_by="RANGE (t)",
 )
 
-#: Hours of an agent whose rollups may be behind ``window_stat``: written by whoever writes windows, in the same
-#: transaction, and taken away by compaction.
+#: Dirty hours: hours of an agent whose rollups may be older than ``window_stat``. The transaction that writes windows
+#: marks their hours; compaction removes the marks.
 mark_hour = Table(
     "mark_hour",
     metadata,
@@ -282,13 +282,13 @@ mark_hour = Table(
     Column("t", BigInteger, nullable=False),
     #: Grows by one with every transaction that writes windows of the hour.
     Column("version", BigInteger, nullable=False),
-    #: Windows that start before this are in the rollup as they are in ``window_stat``.
+    #: Windows that start before this are the same in the rollup and in ``window_stat``.
     Column("since", BigInteger, nullable=False),
     PrimaryKeyConstraint("src_id", "t"),
     sqlite_with_rowid=False,
 )
 
-#: Days of a source site with hours that were compacted after the day was: its rollups and tallies are behind.
+#: Dirty days: days of a source site with an hour that was compacted after the day, so its counts are outdated.
 mark_day = Table(
     "mark_day",
     metadata,
@@ -298,7 +298,7 @@ mark_day = Table(
     sqlite_with_rowid=False,
 )
 
-#: One hour of raw round trips of a path (``chunks``). A row for every hour in which an agent measured.
+#: One hour of raw RTTs of a path (``rollup.raw_codec``); one row for every hour with measurements.
 chunk = Table(
     "chunk",
     metadata,
@@ -311,7 +311,7 @@ chunk = Table(
 )
 
 
-#: The sums of a path over an hour; RTTs in microseconds.
+#: Sums of a path over an hour; RTTs in microseconds.
 rollup_hour = Table(
     "rollup_hour",
     metadata,
@@ -324,44 +324,44 @@ rollup_hour = Table(
     Column("received", Integer, nullable=False),
     Column("duplicates", BigInteger, nullable=False),
     *(Column(name, Integer, nullable=False) for name in FAILURE_COLUMNS.values()),
-    #: None without a reply.
+    #: NULL without a reply.
     Column("min_us", Integer),
     Column("max_us", Integer),
-    #: Of all replies; None where their round trips are not known one by one (simulated windows).
+    #: Over all replies; NULL if the single RTTs are unknown (simulated windows).
     Column("sum_us", BigInteger),
     Column("rtt_histogram", LargeBinary),
-    #: Of the p95 of each window; windows whose p95 is infinite, or that sent nothing, are in neither.
+    #: Histogram of the windows' p95, without windows that sent nothing or have an infinite p95.
     Column("p95_histogram", LargeBinary, nullable=False),
-    #: Windows that sent something and whose p95 is infinite.
+    #: Windows with probes sent and an infinite p95.
     Column("p95_infinite", SmallInteger, nullable=False),
-    #: Some of the windows came from no agent.
+    #: At least one window is simulated.
     Column("simulated", Boolean, nullable=False),
-    #: The statistics of the windows (``hour_windows``).
+    #: Statistics of all windows (``rollup.window_codec``).
     Column("packed", LargeBinary, nullable=False),
-    #: The latest of them, for whoever asks for nothing else.
+    #: The latest window only, for queries of current values.
     Column("latest", LargeBinary, nullable=False),
     PrimaryKeyConstraint("src_id", "dst_id", "t"),
     postgresql_partition_by="RANGE (t)",
 )
 
-#: A profile as windows are judged by it when they are counted.
+#: Revisions of profiles: the criteria by which windows are counted.
 rule = Table(
     "rule",
     metadata,
     Column("id", Integer, primary_key=True),
     Column("profile", String(NAME_LENGTH_MAX), nullable=False),
-    #: Of what is compared, how, and with what.
+    #: Digest of the criteria (``rollup.profile_revisions.compute_digest``).
     Column("sha256", LargeBinary(32), nullable=False, unique=True),
-    #: Every hour and day that is compacted is counted by it.
+    #: All compacted hours and days are counted by this revision.
     Column("complete", Boolean, nullable=False),
 )
 
-#: Both readings of a window, as ``leadline.evaluation`` has them; what is in none of these is unknown in both.
+#: State counts in the worst and the best case (``leadline.evaluation``); all other windows are unknown in both.
 COUNT_COLUMNS = ("good", "bad", "unavailable", "good_best", "bad_best", "unavailable_best")
 
 
 def _tally_columns() -> list[SchemaItem]:
-    """The columns of the windows of a pair of sites counted by their states."""
+    """Return the columns of state counts of a site pair."""
     return [
         Column("source_id", Integer, nullable=False),
         Column("rule_id", Integer, nullable=False),
@@ -373,14 +373,14 @@ def _tally_columns() -> list[SchemaItem]:
     ]
 
 
-#: Minutes of an hour, a letter each in ``tally_hour.states``.
+#: One letter for each minute of an hour in ``tally_hour.states``.
 STATES_LENGTH = 60
 
 tally_hour = Table(
     "tally_hour",
     metadata,
     *_tally_columns(),
-    #: The minutes in the pessimistic reading (``tallies.letters``); None where all are good.
+    #: States of the minutes in the worst case (``state_counts.format_state_strings``); NULL if all are good.
     Column("states", String(STATES_LENGTH)),
     PrimaryKeyConstraint("source_id", "rule_id", "destination_id", "t"),
     sqlite_with_rowid=False,
@@ -395,28 +395,28 @@ tally_day = Table(
     sqlite_with_rowid=False,
 )
 
-#: Longest ``state`` and ``version``: what is longer is no word of ``judge.State`` and no version of ours.
+#: Longest ``state`` (a ``leadline.evaluation.WindowState``) and ``version``.
 STATE_LENGTH_MAX = 16
 VERSION_LENGTH_MAX = 32
 
-#: The newest window that is due of every pair of sites by every rule in force (``now.pairs``).
+#: Current state of every site pair by every active profile revision (``live.pairs``).
 pair_now = Table(
     "pair_now",
     metadata,
     Column("source_id", Integer, nullable=False),
     Column("rule_id", Integer, nullable=False),
     Column("destination_id", Integer, nullable=False),
-    #: Start of that window.
+    #: Start of the newest window that is due.
     Column("t", BigInteger, nullable=False),
-    #: ``judge.State`` of it in the pessimistic reading.
+    #: ``WindowState`` of that window in the worst case.
     Column("state", String(STATE_LENGTH_MAX), nullable=False),
     #: Start of the first window of the unbroken run of that state.
     Column("since", BigInteger, nullable=False),
-    #: Start of the newest window whose state is known; None if none of the last day is.
+    #: Start of the newest window with a known state; NULL if the last day has none.
     Column("known_at", BigInteger),
-    #: Of that window, the worst path's; None if it is infinite.
+    #: Highest p95 of the paths in the window at ``known_at``; NULL if it is infinite.
     Column("p95_us", Integer),
-    #: Windows of the 15 minutes up to and including ``t``; the others are unknown.
+    #: Counts over the 15 minutes up to and including ``t``; all other windows are unknown.
     Column("good_15", SmallInteger, nullable=False),
     Column("bad_15", SmallInteger, nullable=False),
     Column("unavailable_15", SmallInteger, nullable=False),
@@ -426,21 +426,21 @@ pair_now = Table(
     sqlite_with_rowid=False,
 )
 
-#: The newest that is known of every agent (``now.agents``); None where it never said.
+#: Current state of every agent (``live.agents``); NULL for values that it never reported.
 agent_now = Table(
     "agent_now",
     metadata,
     Column("src_id", Integer, primary_key=True, autoincrement=False),
-    #: When its last batch came.
+    #: Time of its last batch.
     Column("heard_at", BigInteger),
     #: Start of the newest window it delivered.
     Column("latest_t", BigInteger),
-    #: Of the agent's program, and what waits in its spool, as its last requests had it.
+    #: Program version and spool usage from the headers of its last requests.
     Column("version", String(VERSION_LENGTH_MAX)),
     Column("spool_batches", BigInteger),
     Column("spool_bytes", BigInteger),
     Column("spool_bytes_max", BigInteger),
-    #: The clock as the newest batch had it (``wire.Batch``).
+    #: Clock state from the newest batch (``wire.batch.Batch``).
     Column("clock_offset_us", BigInteger),
     Column("clock_offset_error_us", BigInteger),
     Column("ntp_synchronised", Boolean),
@@ -448,7 +448,7 @@ agent_now = Table(
     sqlite_with_rowid=False,
 )
 
-#: What the mesh in force and the catalogue say, for those who read the database and no Python: ``references``.
+#: Propagation delay of every pair of the active mesh, for readers of the database (``mesh.reference_tables``).
 pair_floor = Table(
     "pair_floor",
     metadata,
@@ -457,11 +457,11 @@ pair_floor = Table(
     Column("distance_km", Float(53), nullable=False),
     Column("vacuum_ns", BigInteger, nullable=False),
     Column("glass_ns", BigInteger, nullable=False),
-    #: One of the sites is simulated.
+    #: At least one of the sites is simulated.
     Column("simulated", Boolean, nullable=False),
 )
 
-#: The criteria of every profile of the catalogue, in its order.
+#: Criteria of every profile of the catalogue, in the order of the profile.
 profile_limit = Table(
     "profile_limit",
     metadata,
@@ -471,14 +471,14 @@ profile_limit = Table(
     *(Column(name, String(16), nullable=False) for name in ("measure", "comparison")),
     Column("limit_us", Integer, nullable=False),
     Column("peak_us", Integer),
-    #: The limit is on the round trip itself, not on its variation.
+    #: The limit applies to the RTT itself, not to its variation.
     Column("bounds_rtt", Boolean, nullable=False),
     Column("rule", Text, nullable=False),
     Column("source_url", Text),
 )
 
-#: The agents the mesh in force names.
+#: Agents of the active mesh.
 mesh_agent = Table("mesh_agent", metadata, Column("agent_id", Integer, primary_key=True, autoincrement=False))
 
-#: Tables that PostgreSQL keeps in partitions.
+#: Tables that are partitioned on PostgreSQL.
 PARTITIONED_TABLES = (window_stat, chunk, rollup_hour, tally_hour)

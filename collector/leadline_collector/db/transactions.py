@@ -1,6 +1,6 @@
-"""Transactions on the database: ``Store.read()`` and ``Store.write()`` open one and end it.
+"""Transactions: ``Store.read()`` and ``Store.write()`` open and end one.
 
-Rule 1: a ``Reader`` changes nothing, a ``Writer`` can do both; neither commits, the ``with`` block does (``engine``).
+Rule 1: a ReadTransaction only reads, a WriteTransaction reads and writes; the ``with`` block commits (``db.engine``).
 Rule 2: SQL of a package is in its ``store.py``; every query uses a key or an index, or has a LIMIT.
 Rule 3: statements run on both databases; a difference is handled next to the statement.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 from sqlalchemy import (
@@ -31,39 +31,31 @@ from leadline_collector.db import tables
 from leadline_collector.db.engine import Database, StoreUnavailableError
 from leadline_collector.db.tables import PARTITION_S
 
-#: First key of the advisory locks that let one agent's batches take turns; the second is the agent's id.
-AGENT_LOCK = 53235464
-#: Advisory lock for changes of the mesh.
-MESH_LOCK = 53235465
 #: Advisory lock for new partitions.
 PARTITION_LOCK = 53235466
-#: Names and keys in one IN (…): SQLite allows 32,766 parameters in a statement.
-IN_VALUES_MAX = 8_192
 
-#: (dst_id, t): which window of an agent.
-WindowKey: TypeAlias = tuple[int, int]
 Result = TypeVar("Result")
 
 
 class ReadTransaction:
-    """What can be asked."""
+    """Read-only access within one transaction."""
 
     def __init__(self, connection: Connection) -> None:
-        #: For the SQL beside this module, and for nobody else.
+        #: For the modules that contain SQL.
         self.connection = self._connection = connection
         self._is_postgresql = connection.dialect.name == "postgresql"
 
     def load_schema_version(self) -> str:
-        """The revision the database is at (Alembic's table)."""
+        """Return the revision of the database (Alembic's table)."""
         version: str = self.connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
         return version
 
 
 class WriteTransaction(ReadTransaction):
-    """What can be done."""
+    """Read and write access within one transaction."""
 
     def replace_rows(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Write rows, full and in the order of the columns, in place of those with the same key."""
+        """Insert rows and replace those with the same key; values are in the order of the table's columns."""
         if not rows:
             return
         names = table.columns.keys()
@@ -89,7 +81,7 @@ class WriteTransaction(ReadTransaction):
                     copy.write_row(row)
 
     def create_partitions(self, numbers: Iterable[int]) -> None:
-        """Make the partitions of these numbers that are missing (PostgreSQL)."""
+        """Create the missing partitions of these numbers (PostgreSQL)."""
         for number in numbers:
             for table in tables.PARTITIONED_TABLES:
                 self._create_partition(table.name, number)
@@ -97,7 +89,7 @@ class WriteTransaction(ReadTransaction):
     def _create_partition(self, table: str, number: int) -> None:
         name, start_s = f"{table}_p{number}", number * PARTITION_S
         if self._connection.execute(select(func.to_regclass(name))).scalar() is None:
-            # Attached, not created in place: ATTACH lets others read and write the table meanwhile.
+            # ATTACH does not block reads and writes of the table; CREATE … PARTITION OF does.
             for statement in (
                 f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL)",
                 f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ({start_s}) TO ({start_s + PARTITION_S})",
@@ -105,11 +97,11 @@ class WriteTransaction(ReadTransaction):
                 self._connection.execute(text(statement))
 
     def lock_partitions(self) -> None:
-        """Wait until no other transaction makes partitions."""
+        """Wait until no other transaction creates partitions."""
         self._connection.execute(select(func.pg_advisory_xact_lock(PARTITION_LOCK)))
 
 
-#: PostgreSQL's words for the types of columns that ``Writer.replace`` writes.
+#: PostgreSQL's names of the column types that ``replace_rows`` writes.
 _PG_TYPES = {
     Integer: "int4",
     SmallInteger: "int2",
@@ -121,25 +113,25 @@ _PG_TYPES = {
 
 
 class Store:
-    """The database as the rest of the collector sees it."""
+    """Access to the database for the rest of the collector."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        #: Partitions known to exist. A process that drops one makes its next insert fail once (``db``).
+        #: Partitions known to exist. If another process drops one, the next insert fails once (``db.engine``).
         self._partitions: set[int] = set()
-        #: Turns that threads of this process have (``turn``).
+        #: Locks that threads of this process have taken (``try_lock``).
         self._locks_in_process: set[tuple[int, int]] = set()
         self._lock = threading.Lock()
 
     @contextmanager
     def read(self) -> Iterator[ReadTransaction]:
-        """A transaction that sees one moment."""
+        """Open a read-only transaction on one snapshot."""
         with self._database.read() as connection:
             yield ReadTransaction(connection)
 
     @contextmanager
     def write(self) -> Iterator[WriteTransaction]:
-        """A transaction that is durable when the ``with`` ends; StoreUnavailableError if that is not certain."""
+        """Open a transaction; raise StoreUnavailableError if it may not be durable at the end of the ``with`` block."""
         try:
             with self._database.write() as connection:
                 yield WriteTransaction(connection)
@@ -148,7 +140,7 @@ class Store:
             raise
 
     def transact(self, work: Callable[[WriteTransaction], Result]) -> Result:
-        """What ``work`` returns, once it is durable: for the many and small (``Database.transact``)."""
+        """Run ``work`` as one of many small transactions and return its durable result (``Database.transact``)."""
         try:
             return self._database.transact(lambda connection: work(WriteTransaction(connection)))
         except StoreUnavailableError:
@@ -161,12 +153,12 @@ class Store:
         return self._database.is_sqlite
 
     def clear_partition_cache(self) -> None:
-        """Look again for what is there: some were dropped."""
+        """Forget the known partitions, after some were dropped."""
         self._partitions = set()
 
     @contextmanager
     def try_lock(self, lock: int, key: int) -> Iterator[bool]:
-        """True if nobody else has this turn until the ``with`` ends. Waits for nobody."""
+        """Yield True if this call has the lock until the end of the ``with`` block, else False; never wait."""
         with self._lock:
             is_ours = (lock, key) not in self._locks_in_process
             self._locks_in_process.add((lock, key))
@@ -174,7 +166,7 @@ class Store:
             if self._database.is_sqlite or not is_ours:
                 yield is_ours
                 return
-            # A transaction of its own, in which nothing else is done: it ends with the process, whatever happens.
+            # A separate transaction: PostgreSQL releases its lock even if this process dies.
             with self.write() as writer:
                 yield writer.connection.execute(select(func.pg_try_advisory_xact_lock(lock, key))).scalar_one()
         finally:
@@ -183,9 +175,9 @@ class Store:
                     self._locks_in_process.discard((lock, key))
 
     def ensure_partitions(self, times: Iterable[int]) -> None:
-        """Make sure that windows of these times have a place; before the transaction that writes them.
+        """Create missing partitions for these times; call it before the transaction that writes the windows.
 
-        In a transaction of its own: an ingest that waited for the lock while holding rows could deadlock.
+        It uses a separate transaction: an ingest that waits for this lock with rows locked could deadlock.
         """
         if self._database.is_sqlite:
             return

@@ -1,11 +1,11 @@
-"""Measurements brought in from a file by the administrator: the journal and windows of a source that is no agent.
+"""Import of measurements from files, under a source that is not an agent.
 
-Rule 1: the source is called ``import:`` and a site or agent, which no mesh can name and no key belongs to. Its windows
-are a path of their own: what an agent measured is never changed, and what was imported is marked for ever.
-Rule 2: a minute that was measured already by what may be the same host is refused, and so is a slot that another file
-of the same source has filled. Files that complete each other (a log that was rotated) are merged, as batches are.
-Rule 3: with ``check`` everything is done and then undone, so that a file of many batches can be tried as a whole.
-Rule 4: the audit says of every batch which file it came from, in the transaction that stores it.
+Rule 1: the name of the source is ``import:`` and a site or agent. No mesh can contain that name and no key belongs to
+it. The windows are a separate path, so an import never changes an agent's data and stays recognisable as an import.
+Rule 2: a minute is refused if a source that may be the same host has measured it, and so is a slot that another file of
+the same source has filled. Files that complete each other (a rotated log) are merged like batches.
+Rule 3: a check runs the whole transaction and rolls it back, so that a file of many batches can be tried as a whole.
+Rule 4: the transaction that stores a batch writes its file to the audit log.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from leadline.clock import format_iso8601
 from leadline.model import Failure, Window
-from leadline.wire import batch as wire
+from leadline.wire.batch import IMPORT_PREFIX, Ack, is_imported
 from leadline_collector.db import audit_log
 from leadline_collector.db.audit_log import AuditAction, AuditEvent
 from leadline_collector.db.transactions import ReadTransaction, Store, WriteTransaction
@@ -26,28 +26,28 @@ from leadline_collector.mesh import service as mesh_service
 from leadline_collector.mesh import store as mesh_store
 from leadline_collector.mesh.store import ActiveTargetCache, NamedId
 from leadline_collector.windows import store as window_store
-from leadline_collector.windows.store import Place
+from leadline_collector.windows.store import WindowKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportOrigin:
-    """Where a batch comes from, as the administrator's program says."""
+    """Origin of an imported batch, as the importing program reports it."""
 
-    #: ``import:`` and the site or agent.
+    #: ``import:`` and a site or agent.
     source: str
-    #: Name, SHA-256 and format of the file.
+    #: Name of the file.
     file: str
     sha256: str
     format: str
-    #: The step in which RTTs were printed; None if the file does not show it.
+    #: Resolution of the RTTs in the file, in microseconds; None if unknown.
     resolution_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredImport:
-    """The acknowledgement of an imported batch, and how much is in it."""
+    """Acknowledgement of an imported batch, and its counts."""
 
-    ack: wire.Ack
+    ack: Ack
     windows: int
     samples: int
 
@@ -60,10 +60,10 @@ class _StoreResult:
 
 
 class _DryRunError(Exception):
-    """Undoes a transaction that was only tried."""
+    """Rolls back the transaction of a check."""
 
     def __init__(self, result: _StoreResult) -> None:
-        super().__init__("tried and undone")
+        super().__init__("rolled back after a check")
         self.result = result
 
 
@@ -79,30 +79,30 @@ def store_import(
 ) -> StoredImport:
     """Store an imported batch, or only check it; raise a CollectorError if it is refused."""
     now_s = received_at_us // US_PER_S
-    found = decode_batch(NamedId(id=0, name=origin.source, site=""), body, encoding, now_s)
-    _check_contents(found)
-    store.ensure_partitions({t for _, t in _iter_windows(found)})
-    outcome = _store_or_check(store, active_targets, found, origin, now_s, dry_run=check)
-    ack = wire.Ack(
-        digest=found.entry.sha256.hex(),
-        duplicate=not outcome.is_new,
-        mesh_version=outcome.mesh_version,
-        batches=outcome.batches,
+    decoded = decode_batch(NamedId(id=0, name=origin.source, site=""), body, encoding, now_s)
+    _check_contents(decoded)
+    store.ensure_partitions({t for _, t in _iter_windows(decoded)})
+    result = _store_or_check(store, active_targets, decoded, origin, now_s, dry_run=check)
+    ack = Ack(
+        digest=decoded.entry.sha256.hex(),
+        duplicate=not result.is_new,
+        mesh_version=result.mesh_version,
+        batches=result.batches,
         received_at_us=received_at_us,
     )
-    return StoredImport(ack=ack, windows=found.window_count, samples=found.slot_count)
+    return StoredImport(ack=ack, windows=decoded.window_count, samples=decoded.slot_count)
 
 
 def _check_contents(batch: DecodedBatch) -> None:
     if batch.quarantine is not None:
         at = format_iso8601(batch.quarantine.t_first)
-        raise InvalidRequestError(f"a window at {at} is before 2020 or in the future: are the times of the file right?")
+        raise InvalidRequestError(f"a window at {at} is before 2020 or in the future: check the times in the file")
     if batch.gaps:
-        raise InvalidRequestError("gaps: an import tells none", path="gaps")
+        raise InvalidRequestError("gaps: an imported batch cannot report gaps", path="gaps")
 
 
 def _iter_windows(batch: DecodedBatch) -> Iterator[tuple[str, int]]:
-    """Target and start of every window."""
+    """Yield target and start of every window."""
     for target, row in batch.rows:
         start_s = row[0]
         assert isinstance(start_s, int)
@@ -118,16 +118,16 @@ def _store_or_check(
     *,
     dry_run: bool,
 ) -> _StoreResult:
-    def work(writer: WriteTransaction) -> _StoreResult:
-        outcome = _store_import(writer, active_targets, batch, origin, now_s)
+    def run(writer: WriteTransaction) -> _StoreResult:
+        result = _store_import(writer, active_targets, batch, origin, now_s)
         if dry_run:
-            raise _DryRunError(outcome)
-        return outcome
+            raise _DryRunError(result)
+        return result
 
     try:
-        return store.transact(work)
-    except _DryRunError as checked:
-        return checked.result
+        return store.transact(run)
+    except _DryRunError as error:
+        return error.result
 
 
 def _store_import(
@@ -138,41 +138,40 @@ def _store_import(
     _check_sites(writer, source, batch)
     batch = replace(batch, entry=replace(batch.entry, src_id=source.id))
     _, dst_ids = active_targets.load(writer.connection)
-    places = {(dst_ids[target], t) for target, t in _iter_windows(batch)}
-    _refuse_measured_windows(writer, source, places)
-    before = window_store.load_window_batches(writer.connection, source.id, places)
+    window_keys = {(dst_ids[target], t) for target, t in _iter_windows(batch)}
+    _refuse_measured_windows(writer, source, window_keys)
+    existing = window_store.load_window_batches(writer.connection, source.id, window_keys)
     batches, is_new, mesh_version = store_batch(writer, batch, active_targets)
     if is_new:
-        _refuse_overlap(writer, source.id, before.keys(), dst_ids)
+        _refuse_overlap(writer, source.id, existing.keys(), dst_ids)
         audit_log.add_event(writer.connection, _build_audit_event(batch, origin, now_s))
     return _StoreResult(batches=batches, is_new=is_new, mesh_version=mesh_version)
 
 
 def _get_or_create_source(writer: WriteTransaction, name: str) -> NamedId:
-    """The source as the database knows it from now on; 422 if it is named after nothing, or after two things."""
-    known = {agent.name: agent for agent in mesh_store.load_agents(writer.connection)}
-    if name not in known:
-        mesh_store.register_names(
-            writer.connection, (), {name: _find_site(writer, known, name.removeprefix(wire.IMPORT_PREFIX))}, {}
-        )
-        known = {agent.name: agent for agent in mesh_store.load_agents(writer.connection)}
-    return known[name]
+    """Return the source, registered if it is new; raise InvalidRequestError if its name is unknown or ambiguous."""
+    agents = {agent.name: agent for agent in mesh_store.load_agents(writer.connection)}
+    if name not in agents:
+        site = _find_site(writer, agents, name.removeprefix(IMPORT_PREFIX))
+        mesh_store.register_names(writer.connection, (), {name: site}, {})
+        agents = {agent.name: agent for agent in mesh_store.load_agents(writer.connection)}
+    return agents[name]
 
 
 def _find_site(reader: ReadTransaction, agents: Mapping[str, NamedId], name: str) -> str:
-    found = mesh_service.load_active_mesh(reader)
-    sites = {site.name for site in found[1].sites} if found else set()
-    at = {agents[name].site} if name in agents else set()
-    at |= {name} & sites
-    if len(at) == 1:
-        return at.pop()
-    if at:
+    active_mesh = mesh_service.load_active_mesh(reader)
+    sites = {site.name for site in active_mesh[1].sites} if active_mesh else set()
+    candidates = {agents[name].site} if name in agents else set()
+    candidates |= {name} & sites
+    if len(candidates) == 1:
+        return candidates.pop()
+    if candidates:
         raise InvalidRequestError(
-            f"source: {name!r} is a site, and an agent of another site: which is meant?", path="source"
+            f"source: {name!r} is ambiguous: it is a site, and an agent of another site", path="source"
         )
-    named = ", ".join(sorted(sites | {one for one in agents if not wire.is_imported(one)}))
+    names = ", ".join(sorted(sites | {agent for agent in agents if not is_imported(agent)}))
     raise InvalidRequestError(
-        f"source: no mesh has a site or agent {name!r}; there are {named or 'none yet'}", path="source"
+        f"source: no mesh has a site or agent {name!r}; there are {names or 'none yet'}", path="source"
     )
 
 
@@ -182,37 +181,41 @@ def _check_sites(reader: ReadTransaction, source: NamedId, batch: DecodedBatch) 
         if name not in targets:
             raise InvalidRequestError(f"no mesh ever had a target {name!r}", path=f"series[{index}].target")
         if targets[name].site == source.site:
-            raise InvalidRequestError(f"{name!r} is at site {source.site!r} too: a pair joins two sites", path="source")
+            raise InvalidRequestError(
+                f"{name!r} is also at site {source.site!r}: a pair joins two sites", path="source"
+            )
 
 
-def _refuse_measured_windows(reader: ReadTransaction, source: NamedId, window_keys: Set[Place]) -> None:
-    """409 if what may be the same host has a window of one of these minutes already."""
-    for rival in mesh_store.load_agents(reader.connection):
-        if rival.id != source.id and _can_be_same_host(rival, source):
-            taken = window_store.load_window_batches(reader.connection, rival.id, window_keys)
-            if taken:
-                at = format_iso8601(min(t for _, t in taken))
-                raise ConflictError(f"{rival.name!r} has measured the minute of {at} already: import the rest only")
+def _refuse_measured_windows(reader: ReadTransaction, source: NamedId, window_keys: Set[WindowKey]) -> None:
+    """Raise ConflictError if a source that may be the same host already has one of these windows."""
+    for agent in mesh_store.load_agents(reader.connection):
+        if agent.id != source.id and _can_be_same_host(agent, source):
+            existing = window_store.load_window_batches(reader.connection, agent.id, window_keys)
+            if existing:
+                at = format_iso8601(min(t for _, t in existing))
+                raise ConflictError(f"{agent.name!r} already measured the minute of {at}: import only the rest")
 
 
 def _can_be_same_host(first: NamedId, second: NamedId) -> bool:
-    """Named alike, or one of them only by the site of both."""
-    names = {each.name.removeprefix(wire.IMPORT_PREFIX) for each in (first, second)}
+    """Return True if both are of one site and have the same name, or one has only the name of the site."""
+    names = {agent.name.removeprefix(IMPORT_PREFIX) for agent in (first, second)}
     return first.site == second.site and (len(names) == 1 or first.site in names)
 
 
-def _refuse_overlap(writer: WriteTransaction, src_id: int, window_keys: Set[Place], dst_ids: Mapping[str, int]) -> None:
-    """409 if two files of one source have both measured a slot: which of them would be right?"""
-    for (_, t), claims in load_window_versions(writer, src_id, window_keys, dst_ids).items():
-        if not _is_disjoint([claim.window for claim in claims]):
+def _refuse_overlap(
+    writer: WriteTransaction, src_id: int, window_keys: Set[WindowKey], dst_ids: Mapping[str, int]
+) -> None:
+    """Raise ConflictError if two files of one source both measured a slot: neither is known to be the right one."""
+    for (_, t), versions in load_window_versions(writer, src_id, window_keys, dst_ids).items():
+        if not _is_disjoint([version.window for version in versions]):
             raise ConflictError(
-                f"the minute of {format_iso8601(t)} was imported already, out of another file or otherwise read"
+                f"the minute of {format_iso8601(t)} was already imported, from another file or with other options"
             )
 
 
 def _is_disjoint(windows: Sequence[Window]) -> bool:
-    filled = [slot for window in windows for slot in _iter_measured_slots(window)]
-    return len({window.interval_ms for window in windows}) == 1 and len(filled) == len(set(filled))
+    slots = [slot for window in windows for slot in _iter_measured_slots(window)]
+    return len({window.interval_ms for window in windows}) == 1 and len(slots) == len(set(slots))
 
 
 def _iter_measured_slots(window: Window) -> Iterator[int]:

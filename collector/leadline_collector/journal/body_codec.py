@@ -1,6 +1,6 @@
-"""Decodes bodies, as received and as stored in the journal: inflated with a bound, decoded strictly.
+"""Decoding of bodies, as received and as stored in the journal, with a limit on the inflated size.
 
-Damaged bytes raise MalformedError; a sound document with a wrong value raises InvalidRequestError with its path.
+Damaged bytes raise MalformedError; a well-formed document with a wrong value raises InvalidRequestError with its path.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from leadline.errors import WireError, WireVersionError
-from leadline.wire import batch as wire
+from leadline.wire import batch as wire_batch
 from leadline.wire import codec
 from leadline.wire.batch import INFLATED_BYTES_MAX, Batch
 from leadline_collector.errors import (
@@ -23,7 +23,7 @@ from leadline_collector.errors import (
     UnsupportedVersionError,
 )
 
-#: zlib: a gzip wrapper and nothing else (zlib.h, inflateInit2).
+#: zlib accepts only a gzip wrapper (zlib.h, inflateInit2).
 _GZIP_WBITS = 16 + zlib.MAX_WBITS
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 def decode_document(body: bytes, kind: type[T]) -> T:
-    """A JSON document that is not compressed."""
+    """Decode an uncompressed JSON document."""
     try:
         return codec.decode(body, kind)
     except WireError as error:
@@ -39,28 +39,31 @@ def decode_document(body: bytes, kind: type[T]) -> T:
 
 
 def decode_batch(body: bytes, encoding: str) -> Batch:
-    """The batch in a body with this Content-Encoding ("" for none)."""
+    """Decode the batch in a body with this Content-Encoding ("" for none)."""
     if encoding not in {"gzip", "identity", ""}:
-        raise UnsupportedEncodingError(f"Content-Encoding {encoding!r} is not known: use gzip")
+        raise UnsupportedEncodingError(f"Content-Encoding {encoding!r} is not supported: use gzip")
     plain = inflate_body(body) if encoding == "gzip" else body
     try:
-        return wire.decode_batch(plain)
+        return wire_batch.decode_batch(plain)
     except WireError as error:
         raise _to_problem(error) from error
 
 
 def decode_stored_batch(body: bytes) -> Batch:
-    """The batch in a body of the journal: compressed or not can be seen, JSON never begins as gzip does."""
+    """Decode the batch in a body of the journal, compressed or not: JSON never begins with gzip's magic bytes."""
     return decode_batch(body, "gzip" if body.startswith(_GZIP_MAGIC) else "")
 
 
 def read_stored_json(body: bytes) -> bytes:
-    """The JSON in a body of the journal."""
+    """Return the JSON in a body of the journal, compressed or not."""
     return inflate_body(body) if body.startswith(_GZIP_MAGIC) else body
 
 
 def inflate_body(body: bytes) -> bytes:
-    """What a gzip member holds; 413 past ``INFLATED_BYTES_MAX``, 400 if it is damaged, cut or followed by anything."""
+    """Return the content of a gzip body.
+
+    Raise TooLargeError above ``INFLATED_BYTES_MAX``, MalformedError if it is damaged, truncated or has trailing bytes.
+    """
     inflater = zlib.decompressobj(wbits=_GZIP_WBITS)
     try:
         plain = inflater.decompress(body, INFLATED_BYTES_MAX + 1)
@@ -69,7 +72,7 @@ def inflate_body(body: bytes) -> bytes:
     if len(plain) > INFLATED_BYTES_MAX:
         raise TooLargeError(f"the body inflates to more than {INFLATED_BYTES_MAX} bytes: send less at once")
     if not inflater.eof:
-        raise MalformedError("the gzip body is cut off")
+        raise MalformedError("the gzip body is truncated")
     if inflater.unused_data:
         raise MalformedError(f"{len(inflater.unused_data)} bytes follow the gzip body")
     return plain
@@ -78,14 +81,14 @@ def inflate_body(body: bytes) -> bytes:
 def _to_problem(error: WireError) -> CollectorError:
     if isinstance(error, WireVersionError):
         return UnsupportedVersionError(
-            f"{error}: upgrade the collector; the agent keeps its batches meanwhile", path=error.path
+            f"{error}: upgrade the collector; the agent keeps its batches until then", path=error.path
         )
     kind = MalformedError if _is_malformed(error) else InvalidRequestError
     return kind(str(error), path=error.path)
 
 
 def _is_malformed(error: WireError) -> bool:
-    """True if the bytes are no JSON, False if they are and say something wrong."""
+    """Return True if the bytes are not JSON, False if they are JSON with a wrong value."""
     cause = error.__cause__
     if isinstance(cause, msgspec.ValidationError):
         return False

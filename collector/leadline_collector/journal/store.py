@@ -1,7 +1,7 @@
-"""The SQL of what agents deliver, beside ``store``: the journal and the ledger that counts it.
+"""SQL of the journal (batches as received) and of the ledger that counts them.
 
-Rule 1: every function works in the transaction of the connection it is given and neither commits nor rolls back.
-Rule 2: the statements a POST needs are constants: SQLAlchemy compiles each once.
+Rule 1: functions use the transaction of their connection and neither commit nor roll back.
+Rule 2: the statements of a POST are constants, so SQLAlchemy compiles each once.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, selec
 
 from leadline_collector.db import tables
 
-#: Bodies read ahead: of at most a megabyte each.
+#: Bodies fetched at once, up to a megabyte each.
 BODY_FETCH_SIZE = 8
-#: Batches without windows in one hole: an agent with nothing to do may send one a minute.
+#: Batches without windows in one gap: an agent without targets may send one a minute.
 EMPTY_BATCHES_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchKey:
-    """The name of a batch within its agent."""
+    """Key of a batch within its agent."""
 
     epoch: bytes
     seq: int
@@ -30,8 +30,9 @@ class BatchKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockAnchors:
-    """The agent's clocks when it sealed a batch, as ``wire.Batch`` has them; None where it did not say, and all of them
-    in a row older than migration 0002.
+    """Clocks of the agent when it sealed a batch (``wire.batch.Batch``).
+
+    A value is None if the agent did not report it; all are None in rows older than migration 0002.
     """
 
     sealed_at_us: int | None
@@ -48,34 +49,34 @@ class ClockAnchors:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchSignature:
-    """An agent's signature of a body (``leadline.wire.signing.batch_message``)."""
+    """Signature of a body by its agent (``leadline.wire.signing.build_batch_message``)."""
 
-    #: Of ``signing_key``.
+    #: ``id`` in table ``signing_key``.
     key_id: int
     signature: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalEntry:
-    """A batch as it was received."""
+    """A batch as received."""
 
     src_id: int
     key: BatchKey
     received_at_s: int
     sha256: bytes
     mesh_version: int
-    #: Start of the earliest and the latest window it adds to ``window_stat``; None without any.
+    #: Start of the earliest and the latest window for ``window_stat``; None without windows.
     t_first: int | None
     t_last: int | None
     body: bytes
     anchors: ClockAnchors
-    #: None of an agent that does not sign.
+    #: None if the agent does not sign.
     signature: BatchSignature | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchClock:
-    """A batch of the journal as the finder of gaps needs it; None where an agent of wire version 1 did not say."""
+    """Times of a batch for gap detection; None for values that an agent of wire version 1 did not report."""
 
     key: BatchKey
     received_at_s: int
@@ -90,8 +91,8 @@ class BatchClock:
 
 
 def add_batch(connection: Connection, entry: JournalEntry) -> int | None:
-    """Write journal and ledger; the batches of its epoch so far, or None, and nothing done, if it is there already."""
-    anchors, signed = entry.anchors, entry.signature
+    """Add a batch to journal and ledger; return the number of batches of its epoch, None if it was stored already."""
+    anchors, signature = entry.anchors, entry.signature
     row = {
         "src_id": entry.src_id,
         "epoch": entry.key.epoch,
@@ -103,8 +104,8 @@ def add_batch(connection: Connection, entry: JournalEntry) -> int | None:
         "t_last": entry.t_last,
         "body": entry.body,
         **{name: getattr(anchors, name) for name in _ANCHOR_COLUMNS},
-        "signature": signed.signature if signed else None,
-        "signing_key_id": signed.key_id if signed else None,
+        "signature": signature.signature if signature else None,
+        "signing_key_id": signature.key_id if signature else None,
     }
     # RETURNING instead of a row count: psycopg reports -1 for INSERT … ON CONFLICT.
     if connection.execute(_ADD_BATCH, row).first() is None:
@@ -126,7 +127,7 @@ _INCREMENT_LEDGER = text(
 
 
 def load_batch_digest(connection: Connection, src_id: int, key: BatchKey) -> tuple[bytes, int]:
-    """The digest of a batch that is there, and how many of its epoch are."""
+    """Return the digest of a stored batch and the number of batches of its epoch."""
     batch, ledger = tables.batch.c, tables.ledger.c
     digest: bytes = connection.execute(select(batch.sha256).where(_match_batch(src_id, key))).scalar_one()
     count = select(ledger.batches).where(ledger.src_id == src_id, ledger.epoch == key.epoch)
@@ -139,9 +140,9 @@ def _match_batch(src_id: int, key: BatchKey) -> ColumnElement[bool]:
 
 
 def read_bodies(connection: Connection, src_id: int, t: int) -> Iterator[tuple[BatchKey, int, bytes]]:
-    """The batches of an agent that may hold windows of minute ``t``: key, second of receipt, body.
+    """Yield key, second of receipt and body of an agent's batches that may contain windows of minute ``t``.
 
-    Without those whose body retention took.
+    Batches with an emptied body are left out.
     """
     batch = tables.batch.c
     overlap = (batch.src_id == src_id, batch.t_last >= t, batch.t_first <= t, tables.HAS_BODY_CONDITION)
@@ -151,25 +152,24 @@ def read_bodies(connection: Connection, src_id: int, t: int) -> Iterator[tuple[B
 
 
 def count_batches(connection: Connection, src_id: int | None) -> int:
-    """Batches of the journal, of one agent or of all."""
+    """Return the number of batches in the journal, of one agent or of all."""
     query = select(func.count()).select_from(tables.batch)
-    found: int = connection.execute(
-        query if src_id is None else query.where(tables.batch.c.src_id == src_id)
-    ).scalar_one()
-    return found
+    if src_id is not None:
+        query = query.where(tables.batch.c.src_id == src_id)
+    return connection.execute(query).scalar_one()
 
 
 def read_entries(
     connection: Connection, src_id: int | None, after: tuple[int, BatchKey] | None, limit: int
 ) -> Iterator[JournalEntry]:
-    """Up to ``limit`` batches as they stand in the journal, in the order of its key, behind agent and key ``after``."""
+    """Yield up to ``limit`` entries in the order of the primary key, those after agent and key ``after``."""
     batch = tables.batch.c
-    place = tuple_(batch.src_id, batch.epoch, batch.seq)
+    position = tuple_(batch.src_id, batch.epoch, batch.seq)
     query = select(tables.batch).order_by(batch.src_id, batch.epoch, batch.seq).limit(limit)
     if src_id is not None:
         query = query.where(batch.src_id == src_id)
     if after is not None:
-        query = query.where(place > tuple_(after[0], after[1].epoch, after[1].seq))
+        query = query.where(position > tuple_(after[0], after[1].epoch, after[1].seq))
     with connection.execute(query.execution_options(yield_per=BODY_FETCH_SIZE)) as rows:
         yield from (_build_entry(row) for row in rows)
 
@@ -191,7 +191,10 @@ def _build_entry(row: Row[Any]) -> JournalEntry:
 
 
 def read_bodies_between(connection: Connection, src_id: int, start_s: int, end_s: int) -> Iterator[tuple[int, bytes]]:
-    """The batches of an agent that may hold windows in [start_s, end_s): second of receipt, body (empty if gone)."""
+    """Yield second of receipt and body of an agent's batches that may contain windows in [start_s, end_s).
+
+    The body is empty if retention removed it.
+    """
     batch = tables.batch.c
     query = select(batch.received_at, batch.body).where(
         batch.src_id == src_id, batch.t_last >= start_s, batch.t_first < end_s
@@ -201,28 +204,28 @@ def read_bodies_between(connection: Connection, src_id: int, start_s: int, end_s
 
 
 def load_first_window_start(connection: Connection, src_id: int) -> int | None:
-    """Where the earliest batch of an agent begins; None before the first. For years, if only their bodies are gone."""
+    """Return the first window of an agent's earliest batch, also of one without body; None before the first batch."""
     batch = tables.batch.c
     query = select(batch.t_first).where(batch.src_id == src_id, batch.t_last.is_not(None))
     return connection.execute(query.order_by(batch.t_last).limit(1)).scalar_one_or_none()
 
 
 def load_batch_clock_before(connection: Connection, src_id: int, t: int) -> BatchClock | None:
-    """The last batch all of whose windows are before ``t``."""
+    """Return the last batch with all windows before ``t``."""
     batch = tables.batch.c
     query = BATCH_CLOCK_QUERY.where(batch.src_id == src_id, batch.t_last < t)
     return _load_first_batch_clock(connection, query.order_by(batch.t_last.desc(), batch.seq.desc()))
 
 
 def load_batch_clock_after(connection: Connection, src_id: int, t: int) -> BatchClock | None:
-    """The first batch with a window at or after ``t``."""
+    """Return the first batch with a window at or after ``t``."""
     batch = tables.batch.c
     query = BATCH_CLOCK_QUERY.where(batch.src_id == src_id, batch.t_last >= t)
     return _load_first_batch_clock(connection, query.order_by(batch.t_last, batch.seq))
 
 
 def load_empty_seqs(connection: Connection, src_id: int, epoch: bytes, first_seq: int, last_seq: int) -> set[int]:
-    """The numbers of those batches, ``first`` to ``last``, that are there and have no believable window."""
+    """Return the sequence numbers in [first_seq, last_seq] of stored batches without a plausible window."""
     batch = tables.batch.c
     query = select(batch.seq).where(
         batch.src_id == src_id, batch.epoch == epoch, batch.seq.between(first_seq, last_seq), batch.t_last.is_(None)
@@ -231,13 +234,13 @@ def load_empty_seqs(connection: Connection, src_id: int, epoch: bytes, first_seq
 
 
 def load_last_batch_clock_of_boot(connection: Connection, src_id: int, boot_id: str) -> BatchClock | None:
-    """The last batch with believable windows that was sealed in this boot."""
+    """Return the last batch with plausible windows that was sealed in this boot."""
     batch = tables.batch.c
     query = BATCH_CLOCK_QUERY.where(batch.src_id == src_id, batch.t_last.is_not(None), batch.boot_id == boot_id)
     return _load_first_batch_clock(connection, query.order_by(batch.t_last.desc()))
 
 
-#: The columns of a ``Seal``.
+#: Query of the columns of a ``BatchClock``.
 BATCH_CLOCK_QUERY = select(
     *(
         tables.batch.c[name]
@@ -255,7 +258,7 @@ def _load_first_batch_clock(connection: Connection, query: Select[Any]) -> Batch
 
 
 def read_batch_clock(row: Row[Any]) -> BatchClock:
-    """The batch in a row of ``SEALS``."""
+    """Build a BatchClock from a row of ``BATCH_CLOCK_QUERY``."""
     return BatchClock(
         key=BatchKey(epoch=row.epoch, seq=row.seq),
         received_at_s=row.received_at,

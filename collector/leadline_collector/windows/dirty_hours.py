@@ -1,8 +1,10 @@
-"""The SQL of marks, beside ``store``: which hours and days may have rollups that are behind their windows.
+"""SQL of dirty hours and days: those with rollups that may be older than their windows.
 
-Rule 1: whoever writes windows marks their hours in the same transaction, so nobody sees one without the other.
-Rule 2: a mark goes only if its version is what it was when the windows were read; else the hour is done again.
-Rule 3: what starts before ``since`` is in the rollup as it is in ``window_stat``; the rest is read from there.
+Rule 1: the transaction that writes windows marks their hours, so both become visible together.
+Rule 2: a mark is removed only if its version is unchanged since the windows were read; otherwise the hour is compacted
+again.
+Rule 3: windows before the watermark (column ``since``) are the same in the rollup and in ``window_stat``; later ones
+are read from ``window_stat``.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ _hour_columns, _day_columns, _agent_columns = tables.mark_hour.c, tables.mark_da
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class DirtyHour:
-    """An hour of an agent whose windows from ``since_s`` on may be other than its rollup says."""
+    """An hour of an agent with a rollup that may differ from its windows from ``watermark_s`` on."""
 
     hour_s: int
     src_id: int
@@ -32,12 +34,13 @@ class DirtyHour:
 
 
 def mark_dirty(connection: Connection, src_id: int, times: Collection[int]) -> None:
-    """Mark the hours of an agent in which windows that start at these times were written."""
-    first: dict[int, int] = {}
+    """Mark the hours of an agent that contain written windows; ``times`` are the starts of the windows."""
+    watermarks: dict[int, int] = {}
     for t in sorted(times):
-        first.setdefault(t - t % HOUR_S, t)
-    if first:
-        connection.execute(_MARK_HOUR, [{"src_id": src_id, "t": hour, "since": since} for hour, since in first.items()])
+        watermarks.setdefault(t - t % HOUR_S, t)
+    if watermarks:
+        rows = [{"src_id": src_id, "t": hour_s, "since": since_s} for hour_s, since_s in watermarks.items()]
+        connection.execute(_MARK_HOUR, rows)
 
 
 _MARK_HOUR = text(
@@ -50,7 +53,7 @@ _MARK_HOUR = text(
 def load_dirty_hours(
     connection: Connection, start_s: int, end_s: int, src_ids: Iterable[int] | None = None, limit: int | None = None
 ) -> list[DirtyHour]:
-    """The marks of hours that begin in [start_s, end_s), by time, at most ``limit``; of these agents, or of all."""
+    """Return up to ``limit`` dirty hours that begin in [start_s, end_s), by time; of some agents or of all."""
     query = select(_hour_columns.t, _hour_columns.src_id, _hour_columns.version, _hour_columns.since).where(
         _hour_columns.t >= start_s, _hour_columns.t < end_s
     )
@@ -60,7 +63,7 @@ def load_dirty_hours(
 
 
 def load_site_dirty_hours(connection: Connection, source_id: int, hours_s: Collection[int]) -> list[DirtyHour]:
-    """The marks of these hours of the agents of a site."""
+    """Return the dirty hours among ``hours_s`` of the agents of a site."""
     src_ids = select(_agent_columns.id).where(_agent_columns.site_id == source_id)
     query = select(_hour_columns.t, _hour_columns.src_id, _hour_columns.version, _hour_columns.since)
     return sorted(
@@ -69,13 +72,13 @@ def load_site_dirty_hours(connection: Connection, source_id: int, hours_s: Colle
 
 
 def is_unchanged(connection: Connection, dirty_hours: Collection[DirtyHour]) -> bool:
-    """True if none of the marks has changed; none can from here to the end of the transaction."""
-    hours_s, src_ids = {one.hour_s for one in dirty_hours}, {one.src_id for one in dirty_hours}
+    """Return True if all these marks are unchanged, and lock them until the end of the transaction."""
+    hours_s, src_ids = {mark.hour_s for mark in dirty_hours}, {mark.src_id for mark in dirty_hours}
     query = select(_hour_columns.t, _hour_columns.src_id, _hour_columns.version, _hour_columns.since)
     query = query.where(_hour_columns.t.in_(hours_s), _hour_columns.src_id.in_(src_ids)).order_by(
         _hour_columns.src_id, _hour_columns.t
     )
-    # An ingest marks the hours of its agent in the same order. SQLite leaves the lock out: its writer is alone.
+    # An ingest marks the hours of its agent in the same order. SQLite ignores FOR UPDATE: it has a single writer.
     return set(_fetch_dirty_hours(connection, query.with_for_update())) >= set(dirty_hours)
 
 
@@ -86,26 +89,26 @@ def _fetch_dirty_hours(connection: Connection, query: Select[Any]) -> list[Dirty
 
 
 def clear_dirty_hours(connection: Connection, dirty_hours: Collection[DirtyHour]) -> None:
-    """Take the marks away: their hours are compacted and over."""
+    """Remove the marks of hours that are complete and compacted."""
     statement = delete(tables.mark_hour).where(
         _hour_columns.src_id == bindparam("src"), _hour_columns.t == bindparam("hour")
     )
     if dirty_hours:
-        connection.execute(statement, [{"src": one.src_id, "hour": one.hour_s} for one in dirty_hours])
+        connection.execute(statement, [{"src": mark.src_id, "hour": mark.hour_s} for mark in dirty_hours])
 
 
 def advance_watermark(connection: Connection, dirty_hours: Collection[DirtyHour]) -> None:
-    """Say that everything in these hours is in their rollups so far; they stay marked, because they are not over."""
+    """Set the watermark of compacted hours that are not over to their end; they stay marked."""
     statement = update(tables.mark_hour).where(
         _hour_columns.src_id == bindparam("src"), _hour_columns.t == bindparam("hour")
     )
-    rows = [{"src": one.src_id, "hour": one.hour_s, "until": one.hour_s + HOUR_S} for one in dirty_hours]
+    rows = [{"src": mark.src_id, "hour": mark.hour_s, "until": mark.hour_s + HOUR_S} for mark in dirty_hours]
     if rows:
         connection.execute(statement.values(since=bindparam("until")), rows)
 
 
 def mark_day_dirty(connection: Connection, source_id: int, day_s: int) -> None:
-    """Say that an hour of the day was compacted after the day was."""
+    """Mark a day with an hour that was compacted after the day."""
     connection.execute(_MARK_DAY, {"source_id": source_id, "t": day_s})
 
 
@@ -113,7 +116,7 @@ _MARK_DAY = text("INSERT INTO mark_day (source_id, t) VALUES (:source_id, :t) ON
 
 
 def load_dirty_days(connection: Connection, start_s: int, end_s: int) -> list[tuple[int, int]]:
-    """The (day, source site) that wait, by time, of days that begin in [start_s, end_s)."""
+    """Return the dirty days that begin in [start_s, end_s) as (day, source site), by time."""
     query = (
         select(_day_columns.t, _day_columns.source_id)
         .where(_day_columns.t >= start_s, _day_columns.t < end_s)
@@ -123,7 +126,7 @@ def load_dirty_days(connection: Connection, start_s: int, end_s: int) -> list[tu
 
 
 def clear_dirty_day(connection: Connection, source_id: int, day_s: int) -> None:
-    """The day is compacted."""
+    """Remove the mark of a compacted day."""
     connection.execute(delete(tables.mark_day).where(_day_columns.source_id == source_id, _day_columns.t == day_s))
 
 
@@ -139,7 +142,7 @@ def mark_all_dirty(connection: Connection) -> None:
 
 
 def load_lag_s(connection: Connection, now_s: int) -> int:
-    """How long ago the oldest marked hour ended; 0 if none is over."""
+    """Return the seconds since the oldest dirty hour ended; 0 if no dirty hour is over."""
     oldest_s = connection.execute(
         select(func.min(_hour_columns.t)).where(_hour_columns.t <= now_s - HOUR_S)
     ).scalar_one()

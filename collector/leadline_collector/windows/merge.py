@@ -1,6 +1,6 @@
-"""One window out of several that speak of the same minute of one path: an agent was restarted within it.
+"""Merging of partial windows of one path and minute: an agent was restarted within the minute.
 
-Pure. The result does not depend on the order in which the batches arrived.
+Pure. The result does not depend on the order of arrival of the batches.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from leadline.model import ErrorBound, Failure, Miss, Window, build_window
 
 
 def merge_windows(windows: Sequence[Window]) -> Window:
-    """Slot by slot: an RTT wins over a miss, a loss over what was not measured, anything over ``not_sent``.
+    """Merge slot by slot: an RTT wins over a miss, a loss over an unmeasured slot, anything over ``not_sent``.
 
-    ``windows`` are one or more of one minute, in order of sealing; among equals the first has the slot. Windows of
-    different intervals have no common slots: then the one with the most replies stands alone.
+    ``windows`` are one or more of one minute, in order of sealing; among equals the first wins. Windows with different
+    intervals have no common slots: then the result is the one with the most replies.
     """
     if len({window.interval_ms for window in windows}) > 1:
         return max(windows, key=lambda window: sum(rtt is not None for rtt in window.rtt_us))
@@ -29,7 +29,7 @@ def merge_windows(windows: Sequence[Window]) -> Window:
 
 
 def _get_precedence(miss: Miss) -> int:
-    """The later in order wins; sorting is stable, so among equals the window that was sealed first does."""
+    """Return the sort key of a miss. The last one wins; sorting is stable, so among equals the first sealed wins."""
     if miss.failure is Failure.NOT_SENT:
         return 0
     return 2 if miss.failure.is_loss else 1

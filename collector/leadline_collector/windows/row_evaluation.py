@@ -1,7 +1,7 @@
-"""Stored rows to states: reads just the columns a profile needs and asks ``leadline.evaluation`` once per different row.
+"""Evaluation of stored rows: reads the columns a profile needs and evaluates each distinct row once.
 
-There is one implementation of the judgement, and it is not here. Windows repeat: 60 sent, 60 received, and a p95 out of
-a few hundred values; so a month of a pair is a few thousand questions instead of forty thousand.
+The evaluation itself is in ``leadline.evaluation``. Rows repeat: 60 sent, 60 received, and one of a few hundred p95
+values; so a month of a pair takes a few thousand evaluations instead of forty thousand.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from leadline.evaluation import (
 from leadline.model import ErrorBound
 from leadline.statistics import WindowStats
 
-#: The values of ``Judge.columns`` of one row.
+#: Values of one row in the order of ``RowEvaluator.columns``.
 RowValues: TypeAlias = tuple[int | None, ...]
 
-#: What each measure looks at.
+#: Columns that each statistic needs.
 _MEASURE_COLUMNS = {
     WindowStatistic.MEAN: ("mean_us",),
     WindowStatistic.P50: ("p50_us",),
@@ -36,35 +36,35 @@ _MEASURE_COLUMNS = {
 
 
 class RowEvaluator:
-    """Judges rows by the criteria of one profile, and remembers."""
+    """Evaluates rows by the criteria of one profile and caches the results."""
 
     def __init__(self, plan: EvaluationPlan) -> None:
         self._criteria = plan.criteria
-        needed = {name for criterion in plan.criteria for name in _MEASURE_COLUMNS[criterion.statistic]}
+        rtt_columns = {name for criterion in plan.criteria for name in _MEASURE_COLUMNS[criterion.statistic]}
         if any(criterion.peak_limit_us is not None for criterion in plan.criteria):
-            needed |= {"p50_us", "max_us"}
-        #: What to read of every window.
-        self.columns = ("expected", "sent", "received", "error_p99_us", *sorted(needed))
+            rtt_columns |= {"p50_us", "max_us"}
+        #: Columns to read of every window.
+        self.columns = ("expected", "sent", "received", "error_p99_us", *sorted(rtt_columns))
         self._row_cache: dict[RowValues, WindowEvaluation] = {}
         self._pair_cache: dict[tuple[WindowEvaluation, ...], WindowEvaluation] = {}
 
     def evaluate_row(self, values: RowValues) -> WindowEvaluation:
-        """Both readings of one window of one path."""
-        found = self._row_cache.get(values)
-        if found is None:
-            found = self._row_cache[values] = self._compute_row(values)
-        return found
+        """Return worst and best case of one window of one path."""
+        result = self._row_cache.get(values)
+        if result is None:
+            result = self._row_cache[values] = self._compute_row(values)
+        return result
 
     def evaluate_paths(self, paths: Sequence[RowValues]) -> WindowEvaluation:
-        """Both readings of one window of a pair with these paths."""
-        judgements = tuple(self.evaluate_row(facts) for facts in paths)
-        found = self._pair_cache.get(judgements)
-        if found is None:
-            found = self._pair_cache[judgements] = combine_paths(judgements)
-        return found
+        """Return worst and best case of one window of a pair with these paths."""
+        path_results = tuple(self.evaluate_row(values) for values in paths)
+        result = self._pair_cache.get(path_results)
+        if result is None:
+            result = self._pair_cache[path_results] = combine_paths(path_results)
+        return result
 
     def get_state(self, paths: Sequence[RowValues]) -> WindowState:
-        """The state of a window of a pair as measured."""
+        """Return the state of a window of a pair in the worst case."""
         return self.evaluate_paths(paths).worst_case
 
     def _compute_row(self, row_values: RowValues) -> WindowEvaluation:
@@ -75,7 +75,7 @@ class RowEvaluator:
 
 
 def _build_stats(values: dict[str, int | None]) -> WindowStats:
-    """Statistics of which only the columns that were read are true; the criteria look at no other."""
+    """Build statistics from the columns that were read; the others are None, and the criteria do not use them."""
     expected, sent, received = (values[name] or 0 for name in ("expected", "sent", "received"))
     return WindowStats(
         expected=expected,

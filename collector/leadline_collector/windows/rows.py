@@ -12,7 +12,7 @@ from leadline.wire.batch import TargetWindow
 from leadline_collector.db.tables import FAILURE_COLUMNS, window_stat
 from leadline_collector.journal.store import BatchKey
 
-#: A full row; ``COLUMNS`` names its places.
+#: A full row in the order of ``WINDOW_COLUMNS``.
 WindowRow: TypeAlias = tuple[int | bytes | None, ...]
 
 WINDOW_COLUMNS: tuple[str, ...] = tuple(window_stat.columns.keys())
@@ -30,7 +30,7 @@ def build_window_row(
     duplicates: int = 0,
     error_bound: ErrorBound | None = None,
 ) -> WindowRow:
-    """The row of one window; ``batch`` None says that no agent sent it: it is simulated."""
+    """Return the row of one window; ``batch`` is None for a simulated window."""
     return (
         src_id,
         dst_id,
@@ -58,17 +58,17 @@ def build_window_row(
 
 
 def build_series_row(series: TargetWindow) -> WindowRow:
-    """The columns ``t`` to ``error_p99_us`` of a series: what ``window_row`` says of its window, without making one.
+    """Return the columns ``t`` to ``error_p99_us`` of a series, as ``build_window_row`` does for its window.
 
-    This is what ingest spends its time on; a window without misses, the usual one, costs no more than its figures.
+    Ingest spends most of its time here, so no ``Window`` is built, and a window without misses takes a short cut.
     """
-    counts, lost = _count_misses(series.misses) if series.misses else (_ZERO_COUNTS, 0)
+    counts, loss_count = _count_misses(series.misses) if series.misses else (_ZERO_COUNTS, 0)
     bound = series.error_us
     return (
         series.start_s,
         series.interval_ms,
         len(series.rtt_us),
-        *compute_rtt_stats(series.rtt_us, lost),
+        *compute_rtt_stats(series.rtt_us, loss_count),
         series.duplicates,
         *counts,
         *((None, None) if bound is None else (bound.p50_us, bound.p99_us)),
@@ -80,6 +80,6 @@ _LOSS_FAILURES = [failure for failure in Failure if failure.is_loss]
 
 
 def _count_misses(misses: Sequence[Miss]) -> tuple[tuple[int, ...], int]:
-    """How often each failure happened, in the order of the columns, and how many of them are losses."""
+    """Return the count of each failure, in the order of the columns, and the number of losses."""
     counts = Counter([miss.failure for miss in misses])
     return tuple([counts[failure] for failure in FAILURE_COLUMNS]), sum([counts[failure] for failure in _LOSS_FAILURES])

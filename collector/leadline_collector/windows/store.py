@@ -17,16 +17,16 @@ from leadline_collector.mesh.store import PathIds
 from leadline_collector.windows import dirty_hours
 from leadline_collector.windows.rows import WINDOW_COLUMNS, WindowRow
 
-#: First key of the advisory locks that let one agent's batches take turns; the second is the agent's id.
+#: First key of the advisory lock that serialises the batches of an agent; the second is the agent's id.
 AGENT_LOCK = 53235464
 
-#: (dst_id, t): which window of an agent.
-Place: TypeAlias = tuple[int, int]
+#: Key of a window within its agent: (dst_id, t).
+WindowKey: TypeAlias = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Island:
-    """Windows of a path from [start_s, end_s), none missing, all measured under one version of the mesh."""
+    """Unbroken run of windows of a path in [start_s, end_s), all of one mesh version."""
 
     start_s: int
     end_s: int
@@ -35,27 +35,29 @@ class Island:
 
 
 def lock_agent(connection: Connection, src_id: int) -> None:
-    """Wait until no other transaction stores for this agent. SQLite has one writer anyway."""
+    """Wait until no other transaction stores for this agent; SQLite needs no lock, because it has one writer."""
     if _is_postgresql(connection):
         connection.execute(select(func.pg_advisory_xact_lock(AGENT_LOCK, src_id)))
 
 
-def load_window_batches(connection: Connection, src_id: int, places: Collection[Place]) -> dict[Place, BatchKey | None]:
-    """Those of the places that have a row, with the batch that last had a say in it; None if it is simulated."""
-    dst_ids, times = {dst_id for dst_id, _ in places}, {t for _, t in places}
+def load_window_batches(
+    connection: Connection, src_id: int, keys: Collection[WindowKey]
+) -> dict[WindowKey, BatchKey | None]:
+    """Return the last batch of each of these windows that is stored; None for a simulated window."""
+    dst_ids, times = {dst_id for dst_id, _ in keys}, {t for _, t in keys}
     column = window_stat.c
     query = select(column.dst_id, column.t, column.epoch, column.seq).where(
         column.src_id == src_id, column.dst_id.in_(dst_ids), column.t.in_(times)
     )
-    found = {(row[0], row[1]): _to_batch_key(row[2], row[3]) for row in connection.execute(query)}
-    return {place: found[place] for place in places if place in found}
+    batches = {(row[0], row[1]): _to_batch_key(row[2], row[3]) for row in connection.execute(query)}
+    return {key: batches[key] for key in keys if key in batches}
 
 
 def load_islands(connection: Connection, src_id: int, start_s: int, end_s: int) -> list[Island]:
-    """The windows of an agent in [start_s, end_s) as runs without a hole, each of one target and mesh version."""
+    """Return the windows of an agent in [start_s, end_s) as unbroken runs of one target and mesh version."""
     dst_ids = select(tables.target.c.id)
     column = window_stat.c
-    # Minutes in a row keep their distance to their own number (gaps and islands).
+    # Start minus row number is constant within an unbroken run (gaps and islands).
     run = column.t - WINDOW_S * func.row_number().over(
         partition_by=(column.dst_id, column.mesh_version), order_by=column.t
     )
@@ -72,7 +74,7 @@ def load_islands(connection: Connection, src_id: int, start_s: int, end_s: int) 
 def load_path_windows(
     connection: Connection, path: PathIds, columns: Sequence[str], start_s: int, end_s: int, limit: int | None = None
 ) -> Sequence[tuple[Any, ...]]:
-    """The named columns of a path's windows in [start_s, end_s), by time."""
+    """Return these columns of a path's windows in [start_s, end_s), by time."""
     column = window_stat.c
     query = (
         select(*(column[name] for name in columns))
@@ -84,9 +86,9 @@ def load_path_windows(
 
 
 def add_windows(connection: Connection, src_id: int, rows: Sequence[WindowRow]) -> None:
-    """Write rows of an agent's windows that have none, and mark their hours.
+    """Insert new windows of an agent and mark their hours dirty.
 
-    Their partitions must be there (``Store.make_partitions``).
+    The partitions must exist (``Store.ensure_partitions``).
     """
     if not rows:
         return
@@ -97,10 +99,12 @@ def add_windows(connection: Connection, src_id: int, rows: Sequence[WindowRow]) 
         connection.exec_driver_sql(_INSERT_WINDOW_SQL, list(rows))
 
 
-def add_missing_windows(connection: Connection, src_id: int, key: BatchKey, rows: Sequence[WindowRow]) -> set[Place]:
-    """Write the rows of a batch whose windows have none yet; the places of the others, which stay as they are.
+def add_missing_windows(
+    connection: Connection, src_id: int, key: BatchKey, rows: Sequence[WindowRow]
+) -> set[WindowKey]:
+    """Insert the windows of a batch that are not stored yet; return the keys of the others, which stay unchanged.
 
-    The hours of all of them are marked.
+    All their hours are marked dirty.
     """
     if not rows:
         return set()
@@ -111,26 +115,26 @@ def add_missing_windows(connection: Connection, src_id: int, key: BatchKey, rows
         with connection.begin_nested():
             _copy_windows(connection, rows)
     except psycopg.errors.UniqueViolation:  # rare: an agent was restarted within the minute
-        taken = load_window_batches(connection, src_id, [_get_window_key(row) for row in rows]).keys()
-        _copy_windows(connection, [row for row in rows if _get_window_key(row) not in taken])
-        return set(taken)
+        stored_keys = load_window_batches(connection, src_id, [_get_window_key(row) for row in rows]).keys()
+        _copy_windows(connection, [row for row in rows if _get_window_key(row) not in stored_keys])
+        return set(stored_keys)
     return set()
 
 
 def _insert_missing_windows(
     connection: Connection, src_id: int, key: BatchKey, rows: Sequence[WindowRow]
-) -> set[Place]:
+) -> set[WindowKey]:
     driver = connection.connection.driver_connection
     assert driver is not None
     if driver.executemany(f"{_INSERT_WINDOW_SQL} ON CONFLICT DO NOTHING", rows).rowcount == len(rows):
         return set()
-    found = load_window_batches(connection, src_id, [_get_window_key(row) for row in rows])
-    return {place for place, writer in found.items() if writer != key}
+    batches = load_window_batches(connection, src_id, [_get_window_key(row) for row in rows])
+    return {window for window, batch in batches.items() if batch != key}
 
 
 def _copy_windows(connection: Connection, rows: Iterable[WindowRow]) -> None:
-    # Through the driver, in the transaction of the connection: SQLAlchemy has no COPY. One text for all rows:
-    # the driver takes three times as long to write a row as % does.
+    # SQLAlchemy has no COPY, so this uses the driver within the connection's transaction. One text for all rows: the
+    # driver's ``write_row`` takes three times as long as % formatting.
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
     with driver.cursor() as cursor, cursor.copy(_COPY_WINDOWS_SQL) as copy:
@@ -144,8 +148,8 @@ def _copy_windows(connection: Connection, rows: Iterable[WindowRow]) -> None:
         )
 
 
-def delete_windows(connection: Connection, src_id: int, windows: Collection[Place]) -> None:
-    """Make room for rows that replace those of these (dst_id, t)."""
+def delete_windows(connection: Connection, src_id: int, windows: Collection[WindowKey]) -> None:
+    """Delete these windows of an agent; the caller inserts their replacements."""
     column = window_stat.c
     statement = delete(window_stat).where(
         column.src_id == src_id, column.dst_id == bindparam("dst"), column.t == bindparam("time")
@@ -155,22 +159,22 @@ def delete_windows(connection: Connection, src_id: int, windows: Collection[Plac
 
 _COLUMN_NAMES = ", ".join(WINDOW_COLUMNS)
 _INSERT_WINDOW_SQL = f"INSERT INTO {window_stat.name} ({_COLUMN_NAMES}) VALUES ({', '.join('?' * len(WINDOW_COLUMNS))})"
-#: Python writes None as "None"; nothing else in a row reads so.
+#: % formats None as "None"; no other value of a row has this text.
 _COPY_WINDOWS_SQL = f"COPY {window_stat.name} ({_COLUMN_NAMES}) FROM STDIN (NULL 'None')"
 _COPY_ROW_FORMAT = "\t".join(["%s"] * len(WINDOW_COLUMNS)) + "\n"
 _EPOCH_INDEX, _SEQ_INDEX = WINDOW_COLUMNS.index("epoch"), WINDOW_COLUMNS.index("seq")
 assert (len(WINDOW_COLUMNS) - 2, len(WINDOW_COLUMNS) - 1) == (
     _EPOCH_INDEX,
     _SEQ_INDEX,
-)  # as ``_copy_windows`` takes a row apart
+)  # ``_copy_windows`` relies on this
 
 
 def _format_bytea(data: object) -> str | None:
-    """Bytes as PostgreSQL reads them in a COPY, where a backslash has to be doubled."""
+    """Format bytes for COPY in text format, which needs a double backslash."""
     return f"\\\\x{data.hex()}" if isinstance(data, bytes) else None
 
 
-def _get_window_key(row: WindowRow) -> Place:
+def _get_window_key(row: WindowRow) -> WindowKey:
     dst_id, t = row[1], row[2]
     assert isinstance(dst_id, int)
     assert isinstance(t, int)
@@ -186,7 +190,7 @@ def _to_batch_key(epoch: bytes | None, seq: int | None) -> BatchKey | None:
 
 
 def _fetch_tuples(result: CursorResult[Any]) -> Sequence[tuple[Any, ...]]:
-    """All rows as the driver's tuples: at a million rows SQLAlchemy's own take as long again."""
+    """Return all rows as tuples of the driver; SQLAlchemy's rows would double the time of a million rows."""
     rows: Sequence[tuple[Any, ...]] = result.cursor.fetchall()
     result.close()
     return rows

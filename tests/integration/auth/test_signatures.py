@@ -453,7 +453,7 @@ def test_a_database_that_is_none_is_said_so(tmp_path: Path, capsys: pytest.Captu
     assert (missing, other) == (2, 2)
     said = capsys.readouterr().err
     assert "there is no database" in said
-    assert "no database of a collector" in said
+    assert "not a database of a collector" in said
 
 
 def test_the_credential_of_an_agent_that_does_not_sign_has_no_new_keys(tmp_path: Path) -> None:

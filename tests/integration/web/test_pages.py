@@ -354,12 +354,12 @@ def test_the_profiles_of_the_mesh_come_first_and_all_can_be_chosen(client: Clien
 PROBLEMS = [
     ("/?group=nonsense", 422, "group: 'nonsense' is none of metro"),
     ("/?profile=vcf9-stretched", 422, "did you mean vcf9-stretched-cluster"),
-    ("/?from=yesterday", 422, "'yesterday' is no time"),
-    ("/?from=-1h&to=-2h", 422, "the period holds no complete minute"),
+    ("/?from=yesterday", 422, "'yesterday' is not a time"),
+    ("/?from=-1h&to=-2h", 422, "the period has no complete minute"),
     ("/pairs/fra/amst", 404, "has no site 'amst'; did you mean ams?"),
     ("/pairs/fra/fra", 404, "a pair joins two sites"),
     (f"{PAIR}?profile=nonsense", 422, "'nonsense' is not known"),
-    ("/static/nonsense.css", 404, "there is no file"),
+    ("/static/nonsense.css", 404, "no static file"),
 ]
 
 

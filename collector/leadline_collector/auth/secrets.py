@@ -16,7 +16,7 @@ class SecretKind(StrEnum):
 
     AGENT_KEY = "ll_agent_"
     ADMIN_KEY = "ll_admin_"
-    TOKEN = "ll_token_"
+    TOKEN = "ll_token_"  # noqa: S105 - a prefix
 
 
 def generate_secret(kind: SecretKind) -> str:

@@ -1,9 +1,10 @@
-"""From a POST to durable rows: the journal and the window statistics of a batch, in one transaction.
+"""Decoding and storage of batches: journal row and window statistics of a batch in one transaction.
 
-Rule 1: an acknowledgement is made only after the commit. A commit that failed, or of which we do not know, is 503.
-Rule 2: (agent, epoch, seq) names a batch for ever: the same bytes again are acknowledged, others are refused (409).
-Rule 3: a window another batch has already spoken of is recomputed from all of them, out of the journal (``merge``).
-Rule 4: everything that needs no database is done before the transaction (``prepared``): on SQLite all share one.
+Rule 1: a batch is acknowledged only after the commit. A commit that failed or has an unknown result is 503.
+Rule 2: (agent, epoch, seq) identifies a batch permanently: the same bytes are acknowledged again, others are refused
+with 409.
+Rule 3: a window that several batches contain is recomputed from all of them, from the journal (``windows.merge``).
+Rule 4: work without the database is done before the transaction (``decode_batch``): SQLite has only one writer.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from leadline.wire import batch as wire
+from leadline.wire.batch import Ack, Batch, Gap, GapReason
 from leadline_collector.db.transactions import Store, WriteTransaction
 from leadline_collector.errors import CollectorError, ConflictError, ForbiddenError, InvalidRequestError, TryLaterError
 from leadline_collector.gaps import store as gap_store
 from leadline_collector.gaps.store import Quarantine, ReportedGap
 from leadline_collector.ingest.rtt_counters import WindowCounts, count_window
-from leadline_collector.ingest.window_versions import load_window_versions, merged_row
+from leadline_collector.ingest.window_versions import build_merged_row, load_window_versions
 from leadline_collector.journal import body_codec
 from leadline_collector.journal import store as journal_store
 from leadline_collector.journal.store import BatchKey, BatchSignature, ClockAnchors, JournalEntry
@@ -32,44 +33,44 @@ from leadline_collector.windows.rows import WindowRow, build_series_row
 log = logging.getLogger(__name__)
 
 US_PER_S = 1_000_000
-#: A person has to apply a mesh: seconds would not do.
+#: Long, because an administrator has to apply the mesh first.
 MESH_RETRY_S = 60
-#: Bodies that are inflated and decoded at once: a hostile one takes 70 MB, and the interpreter decodes one at a time
-#: anyway. In threads of their own, because the allocator keeps for every thread what one such body took.
+#: Bodies that are decompressed and decoded at once: a hostile body takes 70 MB, and the GIL serialises decoding anyway.
+#: Dedicated threads, because the allocator keeps the memory of such a body for every thread that decoded one.
 DECODER_THREADS = 2
 _decoder_pool = ThreadPoolExecutor(DECODER_THREADS, "decode")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedBatch:
-    """A batch, ready to be stored. It does not hold on to the decoded document: many may wait for one writer."""
+    """A batch that is ready to be stored. It does not reference the decoded document: many may wait for one writer."""
 
     entry: JournalEntry
-    #: The place in the batch where each target stands first, those of quarantined windows too.
+    #: Index of the first window of each target in the batch, quarantined windows included.
     first_index_by_target: Mapping[str, int]
-    #: Target and columns of every window that is believed (``windows.series_row``).
+    #: Target and columns of every window with a plausible time (``windows.rows.build_series_row``).
     rows: Sequence[tuple[str, WindowRow]]
     quarantine: Quarantine | None
     gaps: Sequence[ReportedGap]
-    #: Slots of the windows, for the figures.
+    #: Probe slots of all windows, for metrics.
     slot_count: int
-    #: Of ``rows``, where they are counted.
+    #: RTT counts of ``rows``; empty if they are not counted.
     counts: Sequence[WindowCounts] = ()
 
     @property
     def window_count(self) -> int:
-        """Windows in it, quarantined ones too."""
+        """Number of windows, quarantined windows included."""
         return len(self.rows) + (self.quarantine.windows if self.quarantine else 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestResult:
-    """What became of a POST."""
+    """Acknowledgement of a stored batch, and its counts."""
 
-    ack: wire.Ack
+    ack: Ack
     window_count: int
     slot_count: int
-    #: Of the windows that are believed, where they are counted.
+    #: RTT counts of the windows with a plausible time; empty if they are not counted.
     counts: Sequence[WindowCounts]
 
 
@@ -84,26 +85,34 @@ def ingest_batch(
     *,
     active_targets: ActiveTargetCache | None = None,
 ) -> IngestResult:
-    """Store a batch and acknowledge it; CollectorError says why not. ``received_at_us`` is when the body was there.
+    """Store a batch and return its acknowledgement; raise a CollectorError if it is refused.
 
-    ``edges_us`` of the histograms its windows are counted for; None where they are not.
+    ``received_at_us`` is when the last byte of the body arrived. ``edges_us`` are the bucket edges by which windows are
+    counted; None if they are not counted.
     """
-    found = decode_batch(agent, body, encoding, received_at_us // US_PER_S, signature, edges_us)
-    store.ensure_partitions({row[0] for _, row in found.rows})  # type: ignore[misc]  # the first column is the time
+    decoded = decode_batch(agent, body, encoding, received_at_us // US_PER_S, signature, edges_us)
+    store.ensure_partitions({row[0] for _, row in decoded.rows})  # type: ignore[misc]  # the first column is the time
     targets = active_targets or ActiveTargetCache()
-    batches, is_new, mesh_version = store.transact(lambda writer: store_batch(writer, found, targets))
+    batches, is_new, mesh_version = store.transact(lambda writer: store_batch(writer, decoded, targets))
     log.info(
         "batch stored",
-        extra={"agent": agent.name, "seq": found.entry.key.seq, "windows": found.window_count, "duplicate": not is_new},
+        extra={
+            "agent": agent.name,
+            "seq": decoded.entry.key.seq,
+            "windows": decoded.window_count,
+            "duplicate": not is_new,
+        },
     )
-    ack = wire.Ack(
-        digest=found.entry.sha256.hex(),
+    ack = Ack(
+        digest=decoded.entry.sha256.hex(),
         duplicate=not is_new,
         mesh_version=mesh_version,
         batches=batches,
         received_at_us=received_at_us,
     )
-    return IngestResult(ack=ack, window_count=found.window_count, slot_count=found.slot_count, counts=found.counts)
+    return IngestResult(
+        ack=ack, window_count=decoded.window_count, slot_count=decoded.slot_count, counts=decoded.counts
+    )
 
 
 def decode_batch(
@@ -114,59 +123,65 @@ def decode_batch(
     signature: BatchSignature | None = None,
     edges_us: Sequence[int] | None = None,
 ) -> DecodedBatch:
-    """Everything about a body that no database is needed for; CollectorError if it is not to be stored."""
-    found = _decoder_pool.submit(_decode_or_refuse, agent, body, encoding, now_s, edges_us).result()
-    if isinstance(found, CollectorError):
-        raise found
-    return found if signature is None else replace(found, entry=replace(found.entry, signature=signature))
+    """Decode and check a body as far as possible without the database; raise a CollectorError if it is refused."""
+    result = _decoder_pool.submit(_decode_or_refuse, agent, body, encoding, now_s, edges_us).result()
+    if isinstance(result, CollectorError):
+        raise result
+    return result if signature is None else replace(result, entry=replace(result.entry, signature=signature))
 
 
 def _decode_or_refuse(
     agent: NamedId, body: bytes, encoding: str, now_s: int, edges_us: Sequence[int] | None
 ) -> DecodedBatch | CollectorError:
-    """A refusal as a value: its traceback would hold the decoded document until the answer is out (60 MB of a bomb)."""
+    """Decode a body; return the error if it is refused.
+
+    The traceback of a raised error would keep the decoded document in memory until the response is sent (60 MB for a
+    decompression bomb).
+    """
     try:
         return _build_decoded_batch(agent, body_codec.decode_batch(body, encoding), body, now_s, edges_us)
-    except CollectorError as refusal:
-        refusal.__cause__ = refusal.__context__ = None
-        return refusal.with_traceback(None)
+    except CollectorError as error:
+        error.__cause__ = error.__context__ = None
+        return error.with_traceback(None)
 
 
 def _build_decoded_batch(
-    agent: NamedId, batch: wire.Batch, body: bytes, now_s: int, edges_us: Sequence[int] | None
+    agent: NamedId, batch: Batch, body: bytes, now_s: int, edges_us: Sequence[int] | None
 ) -> DecodedBatch:
     if batch.agent != agent.name:
-        raise ForbiddenError(f"the key belongs to agent {agent.name!r} and the batch to {batch.agent!r}")
-    believed = [one for one in batch.series if has_plausible_time(one.start_s, now_s)]
-    targets: dict[str, int] = {}
-    for index, one in enumerate(batch.series):
-        targets.setdefault(one.target, index)
-    rows = [build_series_row(one) for one in believed]
+        raise ForbiddenError(f"the key belongs to agent {agent.name!r}, but the batch is from {batch.agent!r}")
+    plausible = [window for window in batch.series if has_plausible_time(window.start_s, now_s)]
+    first_index_by_target: dict[str, int] = {}
+    for index, window in enumerate(batch.series):
+        first_index_by_target.setdefault(window.target, index)
+    rows = [build_series_row(window) for window in plausible]
     return DecodedBatch(
         entry=build_journal_entry(agent, batch, body, now_s),
-        first_index_by_target=targets,
-        rows=[(one.target, row) for one, row in zip(believed, rows, strict=True)],
-        quarantine=None if len(believed) == len(batch.series) else _build_quarantine(batch, now_s),
+        first_index_by_target=first_index_by_target,
+        rows=[(window.target, row) for window, row in zip(plausible, rows, strict=True)],
+        quarantine=None if len(plausible) == len(batch.series) else _build_quarantine(batch, now_s),
         gaps=[_to_reported_gap(gap, now_s) for gap in batch.gaps],
-        slot_count=sum([len(one.rtt_us) for one in batch.series]),
-        counts=() if edges_us is None else [count_window(*one, edges_us) for one in zip(believed, rows, strict=True)],
+        slot_count=sum([len(window.rtt_us) for window in batch.series]),
+        counts=()
+        if edges_us is None
+        else [count_window(window, row, edges_us) for window, row in zip(plausible, rows, strict=True)],
     )
 
 
-def _build_quarantine(batch: wire.Batch, now_s: int) -> Quarantine:
-    absurd = [index for index, one in enumerate(batch.series) if not has_plausible_time(one.start_s, now_s)]
-    times = [batch.series[index].start_s for index in absurd]
-    log.warning("windows in quarantine", extra={"agent": batch.agent, "seq": batch.seq, "windows": len(absurd)})
+def _build_quarantine(batch: Batch, now_s: int) -> Quarantine:
+    indexes = [index for index, window in enumerate(batch.series) if not has_plausible_time(window.start_s, now_s)]
+    times = [batch.series[index].start_s for index in indexes]
+    log.warning("windows in quarantine", extra={"agent": batch.agent, "seq": batch.seq, "windows": len(indexes)})
     return Quarantine(
-        reason=wire.GapReason.CLOCK_UNSYNC,
-        path=f"series[{absurd[0]}].start_s",
-        windows=len(absurd),
+        reason=GapReason.CLOCK_UNSYNC,
+        path=f"series[{indexes[0]}].start_s",
+        windows=len(indexes),
         t_first=min(times),
         t_last=max(times),
     )
 
 
-def _to_reported_gap(gap: wire.Gap, now_s: int) -> ReportedGap:
+def _to_reported_gap(gap: Gap, now_s: int) -> ReportedGap:
     return ReportedGap(
         reason=gap.reason,
         from_s=gap.from_s,
@@ -179,12 +194,12 @@ def _to_reported_gap(gap: wire.Gap, now_s: int) -> ReportedGap:
     )
 
 
-def build_journal_entry(agent: NamedId, batch: wire.Batch, body: bytes, received_at_s: int) -> JournalEntry:
-    """The row of the journal for a body, without its signature."""
-    times = [one.start_s for one in batch.series if has_plausible_time(one.start_s, received_at_s)]
+def build_journal_entry(agent: NamedId, batch: Batch, body: bytes, received_at_s: int) -> JournalEntry:
+    """Build the journal row of a batch, without its signature."""
+    times = [window.start_s for window in batch.series if has_plausible_time(window.start_s, received_at_s)]
     return JournalEntry(
         src_id=agent.id,
-        key=_to_batch_key(batch),
+        key=BatchKey(epoch=bytes.fromhex(batch.epoch), seq=batch.seq),
         received_at_s=received_at_s,
         sha256=hashlib.sha256(body).digest(),
         mesh_version=batch.mesh_version,
@@ -195,7 +210,7 @@ def build_journal_entry(agent: NamedId, batch: wire.Batch, body: bytes, received
     )
 
 
-def _read_anchors(batch: wire.Batch) -> ClockAnchors:
+def _read_anchors(batch: Batch) -> ClockAnchors:
     clock = batch.clock
     return ClockAnchors(
         sealed_at_us=batch.sealed_at_us,
@@ -211,12 +226,8 @@ def _read_anchors(batch: wire.Batch) -> ClockAnchors:
     )
 
 
-def _to_batch_key(batch: wire.Batch) -> BatchKey:
-    return BatchKey(epoch=bytes.fromhex(batch.epoch), seq=batch.seq)
-
-
 def store_batch(writer: WriteTransaction, batch: DecodedBatch, targets: ActiveTargetCache) -> tuple[int, bool, int]:
-    """Store a batch: batches of its epoch afterwards, whether this one is new, and the mesh in force."""
+    """Store a batch; return the number of batches of its epoch, whether it is new, and the active mesh version."""
     entry = batch.entry
     window_store.lock_agent(writer.connection, entry.src_id)
     mesh_version, dst_ids = targets.load(writer.connection)
@@ -232,16 +243,16 @@ def store_batch(writer: WriteTransaction, batch: DecodedBatch, targets: ActiveTa
 
 
 def _check_duplicate(writer: WriteTransaction, entry: JournalEntry) -> int:
-    """Batches of the epoch; 409 if the one of this name has other bytes."""
+    """Return the number of batches of the epoch; raise ConflictError if the stored batch has different bytes."""
     sha256, batches = journal_store.load_batch_digest(writer.connection, entry.src_id, entry.key)
     if sha256 == entry.sha256:
         return batches
     log.error(
-        "batch name taken by other bytes",
+        "batch conflicts with a stored batch",
         extra={"src_id": entry.src_id, "epoch": entry.key.epoch.hex(), "seq": entry.key.seq},
     )
     raise ConflictError(
-        f"batch {entry.key.seq} of this epoch is stored with other bytes: is the agent's state a copy?",
+        f"batch {entry.key.seq} of this epoch is stored with different bytes: was the agent's state directory copied?",
         epoch=entry.key.epoch.hex(),
         seq=entry.key.seq,
     )
@@ -253,10 +264,11 @@ def _check_targets(batch: DecodedBatch, dst_ids: Mapping[str, int], mesh_version
             continue
         path = f"series[{index}].target"
         if batch.entry.mesh_version > mesh_version:
-            # The database was restored from before that mesh: the agent must keep what it measured until it is back.
+            # The database was restored from a backup older than that mesh: the agent must keep its data until the mesh
+            # is applied again.
             raise TryLaterError(
-                f"{path}: {target!r} is of mesh version {batch.entry.mesh_version}, and {mesh_version} is in force: "
-                "was the database restored? Apply the mesh file again",
+                f"{path}: target {target!r} is from mesh version {batch.entry.mesh_version}, but the active version is "
+                f"{mesh_version}: was the database restored? Apply the mesh file again",
                 retry_after_s=MESH_RETRY_S,
                 path=path,
             )
@@ -265,14 +277,14 @@ def _check_targets(batch: DecodedBatch, dst_ids: Mapping[str, int], mesh_version
 
 def _store_windows(writer: WriteTransaction, batch: DecodedBatch, dst_ids: Mapping[str, int]) -> None:
     entry = batch.entry
-    last = (entry.mesh_version, entry.key.epoch, entry.key.seq)
-    rows = [(entry.src_id, dst_ids[target], *columns, *last) for target, columns in batch.rows]
-    taken = window_store.add_missing_windows(writer.connection, entry.src_id, entry.key, rows)
-    if taken:
-        claims = load_window_versions(writer, entry.src_id, taken, dst_ids)
-        window_store.delete_windows(writer.connection, entry.src_id, taken)
+    batch_columns = (entry.mesh_version, entry.key.epoch, entry.key.seq)
+    rows = [(entry.src_id, dst_ids[target], *columns, *batch_columns) for target, columns in batch.rows]
+    existing = window_store.add_missing_windows(writer.connection, entry.src_id, entry.key, rows)
+    if existing:
+        versions_by_key = load_window_versions(writer, entry.src_id, existing, dst_ids)
+        window_store.delete_windows(writer.connection, entry.src_id, existing)
         window_store.add_windows(
             writer.connection,
             entry.src_id,
-            [merged_row(entry.src_id, place, of_place) for place, of_place in claims.items()],
+            [build_merged_row(entry.src_id, window_key, versions) for window_key, versions in versions_by_key.items()],
         )

@@ -1,10 +1,9 @@
-"""Round trips and losses counted as they come in, for Prometheus: one histogram and four counters a pair of sites.
+"""RTT histogram and loss counters of each pair of sites, for Prometheus, counted as batches arrive.
 
-Rule 1: a batch is counted after it is stored, and once: of one that is there already, nothing is counted. So the counts
-grow with what the database has, backfill included, and begin at 0 with every start of the process, as Prometheus
-expects. Simulated, imported and quarantined windows are not counted.
-Rule 2: every limit on round trips in use is an edge, upper-inclusive, so "within" is read off without interpolation.
-Rule 3: other edges, because another mesh names other profiles, are other histograms: all of them begin at 0 again.
+Rule 1: a batch is counted once, after it is stored; a duplicate is not counted. The counters include backfill and start
+at 0 with the process, as Prometheus expects. Simulated, imported and quarantined windows are not counted.
+Rule 2: every RTT limit in use is a bucket edge, upper-inclusive, so the share within a limit needs no interpolation.
+Rule 3: if a new mesh changes the edges, all histograms start at 0 again.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ from leadline_collector.mesh.paths import PairNames
 from leadline_collector.rollup import profile_revisions
 from leadline_collector.windows.rows import WINDOW_COLUMNS, WindowRow
 
-#: Directed pairs with figures, the first by name: 22 series each, and as many again a profile in ``now.figures``.
+#: Directed pairs with metrics, the first by name: 22 series each, and as many again per profile in ``live.prometheus``.
 PAIRS_MAX = 1_000
-#: Limits that are edges, the smallest first. The whole catalogue has six on round trips.
+#: Limits that are bucket edges, the smallest first. The whole catalogue has six RTT limits.
 LIMITS_MAX = 10
-#: Edges that only give the histogram its shape.
+#: Edges that every histogram has.
 BASE_EDGES_US = (100, 1_000, 10_000, 100_000, 1_000_000)
 US_PER_S = 1_000_000
 
@@ -42,7 +41,7 @@ _ZERO_LOSSES = (0,) * len(LOSS_FAILURES)
 
 
 def _make_column_getter(*names: str) -> Callable[[WindowRow], Any]:
-    """What takes these columns out of a ``windows.series_row``, which has neither source nor destination."""
+    """Build a getter of these columns of a ``windows.rows.build_series_row``, which has no source and destination."""
     return itemgetter(*(WINDOW_COLUMNS.index(name) - 2 for name in names))
 
 
@@ -51,38 +50,41 @@ _get_losses = _make_column_getter(*(FAILURE_COLUMNS[failure] for failure in LOSS
 
 
 class WindowCounts(NamedTuple):
-    """One window, counted; a tuple because there are 50,000 a second."""
+    """Counts of one window; a tuple, because there are 50,000 a second."""
 
     target: str
     sent: int
-    #: In the order of ``LOSSES``.
+    #: In the order of ``LOSS_FAILURES``.
     loss_counts: Sequence[int]
     sum_us: int
-    #: Bucket and how many replies it has; those without any are left out.
+    #: Bucket index and number of replies; empty buckets are left out.
     buckets: Sequence[tuple[int, int]]
 
 
 def count_window(series: TargetWindow, row: WindowRow, edges_us: Sequence[int]) -> WindowCounts:
-    """Count a window; ``row`` is its ``windows.series_row``. 2 µs where all replies are in one bucket, as most are."""
-    sent, received, least_us, most_us = _get_summary(row)
-    lost = _ZERO_LOSSES if sent == received else _get_losses(row)
+    """Count a window; ``row`` is its ``windows.rows.build_series_row``.
+
+    It takes 2 µs if all replies are in one bucket, as in most windows.
+    """
+    sent, received, min_us, max_us = _get_summary(row)
+    loss_counts = _ZERO_LOSSES if sent == received else _get_losses(row)
     if not received:
-        return WindowCounts(series.target, sent, lost, 0, ())
-    first, last = bisect_left(edges_us, least_us), bisect_left(edges_us, most_us)
+        return WindowCounts(series.target, sent, loss_counts, 0, ())
+    first, last = bisect_left(edges_us, min_us), bisect_left(edges_us, max_us)
     buckets = ((first, received),) if first == last else _count_buckets(series, edges_us, first, last)
-    return WindowCounts(series.target, sent, lost, sum(filter(None, series.rtt_us)), buckets)
+    return WindowCounts(series.target, sent, loss_counts, sum(filter(None, series.rtt_us)), buckets)
 
 
 def _count_buckets(series: TargetWindow, edges_us: Sequence[int], first: int, last: int) -> Sequence[tuple[int, int]]:
-    """Where the least reply is in one bucket and the largest in another."""
-    ordered = sorted([rtt for rtt in series.rtt_us if rtt is not None])
-    ends = [0, *(bisect_right(ordered, edge_us) for edge_us in edges_us[first:last]), len(ordered)]
+    """Count replies from bucket ``first``, that of the smallest RTT, to bucket ``last``, that of the largest."""
+    rtts_us = sorted([rtt for rtt in series.rtt_us if rtt is not None])
+    ends = [0, *(bisect_right(rtts_us, edge_us) for edge_us in edges_us[first:last]), len(rtts_us)]
     return [(first + number, end - ends[number]) for number, end in enumerate(ends[1:]) if end > ends[number]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CounterScope:
-    """What is counted: it follows from the mesh in force."""
+    """The pairs and bucket edges to count, as the active mesh defines them."""
 
     mesh_version: int
     edges_us: tuple[int, ...]
@@ -90,38 +92,43 @@ class CounterScope:
     pairs: tuple[PairNames, ...]
     #: Site of every target.
     site_by_target: Mapping[str, str]
-    #: Pairs and limits that are left out.
+    #: Number of pairs and limits without series.
     omitted_pairs: int
     omitted_limits: int
 
 
 def load_scope(reader: ReadTransaction, pairs_max: int) -> CounterScope:
-    """As the mesh in force has it; nothing without one."""
+    """Load the scope of the active mesh; version 0 and no pairs without a mesh."""
     version, mesh = mesh_service.load_active_mesh(reader) or (0, None)
-    names = sorted((pair.source, pair.destination) for pair in mesh.pairs) if mesh else []
-    limits = list_limits_us(profile_revisions.load_active_profiles(reader).values())
+    pairs = sorted((pair.source, pair.destination) for pair in mesh.pairs) if mesh else []
+    limits_us = list_limits_us(profile_revisions.load_active_profiles(reader).values())
     return CounterScope(
         mesh_version=version,
-        edges_us=tuple(sorted({*BASE_EDGES_US, *limits[:LIMITS_MAX]})),
-        pairs=tuple(names[:pairs_max]),
+        edges_us=tuple(sorted({*BASE_EDGES_US, *limits_us[:LIMITS_MAX]})),
+        pairs=tuple(pairs[:pairs_max]),
         site_by_target={target.name: target.site for target in mesh_store.load_targets(reader.connection)},
-        omitted_pairs=max(0, len(names) - pairs_max),
-        omitted_limits=max(0, len(limits) - LIMITS_MAX),
+        omitted_pairs=max(0, len(pairs) - pairs_max),
+        omitted_limits=max(0, len(limits_us) - LIMITS_MAX),
     )
 
 
 def list_limits_us(profiles: Collection[str]) -> list[int]:
-    """The limits these profiles put on a round trip, peaks that are allowed included; each once, ascending."""
-    found = [one for profile in profiles for one in profile_revisions.get_criteria(profile) if one.is_rtt_limit]
-    peaks = {one.peak_limit_us for one in found if one.peak_limit_us is not None}
-    return sorted({one.limit_us for one in found} | peaks)
+    """Return the RTT limits of these profiles, allowed peaks included; unique and ascending."""
+    criteria = [
+        criterion
+        for profile in profiles
+        for criterion in profile_revisions.get_criteria(profile)
+        if criterion.is_rtt_limit
+    ]
+    peaks_us = {criterion.peak_limit_us for criterion in criteria if criterion.peak_limit_us is not None}
+    return sorted({criterion.limit_us for criterion in criteria} | peaks_us)
 
 
 @dataclass(slots=True, kw_only=True)
 class _PairCounters:
-    """A pair since the process began."""
+    """Counters of a pair since the start of the process."""
 
-    #: Replies in each bucket; the last has those beyond every edge.
+    #: Replies in each bucket; the last bucket is beyond every edge.
     buckets: list[int]
     sum_us: int = 0
     sent: int = 0
@@ -133,93 +140,95 @@ class _PairCounters:
         for bucket, count in window.buckets:
             self.buckets[bucket] += count
         if window.loss_counts is not _ZERO_LOSSES:
-            self.loss_counts = [one + more for one, more in zip(self.loss_counts, window.loss_counts, strict=True)]
+            self.loss_counts = [
+                total + count for total, count in zip(self.loss_counts, window.loss_counts, strict=True)
+            ]
 
 
 class RttCounters:
-    """The counts of one process. Safe for several threads."""
+    """The counters of one process. Safe for several threads."""
 
     def __init__(self, store: Store, pairs_max: int) -> None:
         self._store, self._pairs_max = store, pairs_max
         self._counts_lock = threading.Lock()
-        #: Held while the scope is read.
+        #: Serialises loading of the scope.
         self._scope_lock = threading.Lock()
         self._scope: CounterScope | None = None
         self._counts: dict[PairNames, _PairCounters] = {}
 
     def get_edges_us(self) -> Sequence[int]:
-        """What windows are to be counted by."""
+        """Return the bucket edges for ``count_window``."""
         return (self._scope or self._get_scope(0)).edges_us
 
     def add_windows(
         self, source: str, mesh_version: int, windows: Sequence[WindowCounts], edges_us: Sequence[int]
     ) -> None:
-        """A batch of an agent of this site is stored; ``mesh_version`` is in force.
+        """Add the windows of a stored batch; ``source`` is the agent's site, ``mesh_version`` the active version.
 
-        Nothing is counted of one that was under way while the edges changed.
+        Ignore windows that were counted by edges that have changed since.
         """
-        now = self._scope
-        if now is None or now.mesh_version != mesh_version:
-            now = self._get_scope(mesh_version)
+        scope = self._scope
+        if scope is None or scope.mesh_version != mesh_version:
+            scope = self._get_scope(mesh_version)
         with self._counts_lock:
-            if now is not self._scope or now.edges_us != tuple(edges_us):
+            if scope is not self._scope or scope.edges_us != tuple(edges_us):
                 return
             for window in windows:
-                counts = self._counts.get((source, now.site_by_target.get(window.target, "")))
+                counts = self._counts.get((source, scope.site_by_target.get(window.target, "")))
                 if counts is not None:
                     counts.add_window(window)
 
     def _get_scope(self, mesh_version: int) -> CounterScope:
-        """What is to be counted under this mesh or a later one: read once, whoever asks meanwhile waits."""
+        """Return the scope of this mesh version or a later one; concurrent callers wait for one load."""
         with self._scope_lock:
             if self._scope is not None and self._scope.mesh_version >= mesh_version:
                 return self._scope
             return self._reload_scope()
 
     def _reload_scope(self) -> CounterScope:
-        """Read what is to be counted, and go on with the counts of pairs that stay, if their edges do."""
+        """Load the scope; keep the counters of pairs that stay in it unless the edges change."""
         with self._store.read() as reader:
-            fresh = load_scope(reader, self._pairs_max)
-        if not fresh.mesh_version:
-            # Nothing is counted before the first mesh, whose limits are the edges.
-            return fresh
+            scope = load_scope(reader, self._pairs_max)
+        if not scope.mesh_version:
+            # Counting starts with the first mesh: its limits are the edges.
+            return scope
         with self._counts_lock:
-            if self._scope is not None and self._scope.edges_us != fresh.edges_us:
+            if self._scope is not None and self._scope.edges_us != scope.edges_us:
                 self._counts = {}
-            empty = [0] * (len(fresh.edges_us) + 1)
-            self._counts = {pair: self._counts.get(pair) or _PairCounters(buckets=empty.copy()) for pair in fresh.pairs}
-            self._scope = fresh
-        return fresh
+            empty = [0] * (len(scope.edges_us) + 1)
+            self._counts = {pair: self._counts.get(pair) or _PairCounters(buckets=empty.copy()) for pair in scope.pairs}
+            self._scope = scope
+        return scope
 
     def collect_metrics(self) -> Iterator[Metric]:
-        """As Prometheus reads them. Every pair has its series from the first scrape on, at 0."""
-        now = self._scope or self._get_scope(0)
+        """Yield the metrics; every pair has its series from the first scrape, starting at 0."""
+        scope = self._scope or self._get_scope(0)
         rtt = HistogramMetricFamily(
             "leadline_rtt_seconds",
-            "Round trips of probes stored by this process, lost ones not among them; limits in use are edges.",
+            "RTT of probes stored by this process, without lost probes; the limits in use are bucket edges.",
             labels=["source", "destination"],
         )
         sent = CounterMetricFamily(
-            "leadline_probes_sent", "Probes sent, of windows stored by this process.", labels=["source", "destination"]
+            "leadline_probes_sent", "Probes sent, in windows stored by this process.", labels=["source", "destination"]
         )
         lost = CounterMetricFamily(
-            "leadline_probes_lost", "Probes sent that have no valid reply.", labels=["source", "destination", "reason"]
+            "leadline_probes_lost", "Probes sent without a valid reply.", labels=["source", "destination", "reason"]
         )
         with self._counts_lock:
-            now = self._scope or now
-            edges = [*(repr(edge_us / US_PER_S) for edge_us in now.edges_us), "+Inf"]
+            scope = self._scope or scope
+            edge_labels = [*(repr(edge_us / US_PER_S) for edge_us in scope.edges_us), "+Inf"]
             for pair, counts in self._counts.items():
-                buckets = list(zip(edges, accumulate(counts.buckets), strict=True))
+                buckets = list(zip(edge_labels, accumulate(counts.buckets), strict=True))
                 rtt.add_metric(pair, buckets, counts.sum_us / US_PER_S)
                 sent.add_metric(pair, counts.sent)
                 for failure, count in zip(LOSS_FAILURES, counts.loss_counts, strict=True):
                     lost.add_metric([*pair, failure.value], count)
-            cut = {"pairs": now.omitted_pairs, "limits": now.omitted_limits}
-        yield from (rtt, sent, lost, _build_omitted_metric(cut))
+            omitted = {"pairs": scope.omitted_pairs, "limits": scope.omitted_limits}
+        yield from (rtt, sent, lost, _build_omitted_metric(omitted))
 
 
 def _build_omitted_metric(counts: Mapping[str, int]) -> Metric:
-    """Tells when a bound left something out."""
+    """Build the gauge of pairs and limits without series."""
     family = GaugeMetricFamily(
         "leadline_metrics_left_out", "Pairs and limits that have no series because there are too many.", labels=["what"]
     )

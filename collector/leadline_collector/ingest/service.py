@@ -1,4 +1,4 @@
-"""Accepts batches of agents and imported batches: checks the signature, stores, counts, audits conflicts."""
+"""Ingest of agents' batches and of imported batches: signature check, storage, counters, audit of conflicts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from leadline.clock import Clock
-from leadline.wire import batch as wire
+from leadline.wire.batch import Ack
 from leadline_collector.auth import signatures
 from leadline_collector.auth.failure_limit import FailureRateLimiter
 from leadline_collector.auth.key_store import AuthenticatedAgent
@@ -48,18 +48,23 @@ class IngestService:
     reports: ReportCache
     active_targets: ActiveTargetCache = field(default_factory=ActiveTargetCache)
 
-    def accept(
-        self, agent: AuthenticatedAgent, body: bytes, encoding: str, signature: str, received_at_us: int
-    ) -> wire.Ack:
+    def accept(self, agent: AuthenticatedAgent, body: bytes, encoding: str, signature: str, received_at_us: int) -> Ack:
         """Store a batch and return its acknowledgement; raise a CollectorError if it is refused.
 
         ``received_at_us`` is when the last byte of the body arrived, in microseconds since 1970.
         """
         try:
-            signed = self._check_signature(agent, body, signature) if agent.requires_signature else None
+            batch_signature = self._check_signature(agent, body, signature) if agent.requires_signature else None
             edges_us = self.rtt_counters.get_edges_us()
-            stored = ingest_batch(
-                self.store, agent, body, encoding, received_at_us, signed, edges_us, active_targets=self.active_targets
+            result = ingest_batch(
+                self.store,
+                agent,
+                body,
+                encoding,
+                received_at_us,
+                batch_signature,
+                edges_us,
+                active_targets=self.active_targets,
             )
         except ConflictError as error:
             self._record_conflict(agent, error)
@@ -71,33 +76,33 @@ class IngestService:
             raise
         self.write_health.record_success()
         self.reports.record_batch(agent.id, received_at_us // US_PER_S)
-        is_duplicate = stored.ack.duplicate
+        is_duplicate = result.ack.duplicate
         self.counters.record_ack(
-            stored.window_count, stored.slot_count, byte_count=len(body), is_duplicate=is_duplicate
+            result.window_count, result.slot_count, byte_count=len(body), is_duplicate=is_duplicate
         )
         if not is_duplicate:
-            self.rtt_counters.add_windows(agent.site, stored.ack.mesh_version, stored.counts, edges_us)
-        return msgspec.structs.replace(stored.ack, key_expires_at_s=agent.key_expires_at_s)
+            self.rtt_counters.add_windows(agent.site, result.ack.mesh_version, result.counts, edges_us)
+        return msgspec.structs.replace(result.ack, key_expires_at_s=agent.key_expires_at_s)
 
     def accept_import(
         self, received_at_us: int, body: bytes, encoding: str, origin: ImportOrigin, *, check: bool
-    ) -> wire.Ack:
+    ) -> Ack:
         """Store an imported batch, or only check it, and return its acknowledgement."""
-        stored = imports.store_import(
+        result = imports.store_import(
             self.store, self.active_targets, received_at_us, body, encoding, origin, check=check
         )
         if not check:
             self.counters.record_ack(
-                stored.windows, stored.samples, byte_count=len(body), is_duplicate=stored.ack.duplicate
+                result.windows, result.samples, byte_count=len(body), is_duplicate=result.ack.duplicate
             )
-        return stored.ack
+        return result.ack
 
     def _check_signature(self, agent: AuthenticatedAgent, body: bytes, header: str) -> BatchSignature:
         return signatures.verify_batch_signature(self.store, self.refusal_limit, agent, body, header, self._now_s())
 
     def _record_conflict(self, agent: AuthenticatedAgent, error: ConflictError) -> None:
-        """Audit the conflict in a transaction of its own: the transaction that found it was rolled back."""
-        act = AuditEvent(
+        """Write the conflict to the audit log in a separate transaction: that of the batch was rolled back."""
+        event = AuditEvent(
             at_s=self._now_s(),
             actor=f"agent {agent.name}",
             action=AuditAction.BATCH_CONFLICT,
@@ -105,7 +110,7 @@ class IngestService:
             detail=dict(error.members),
         )
         with self.store.write() as writer:
-            audit_log.add_event(writer.connection, act)
+            audit_log.add_event(writer.connection, event)
 
     def _now_s(self) -> int:
         return self.clock.wall_ns() // 1_000_000_000

@@ -1,13 +1,13 @@
-"""The probing process of an agent: it probes, builds windows, and writes them to its standard output.
+"""Entry point of the prober process: it probes, builds windows and writes them to standard output.
 
     python -m leadline_agent.probe.__main__ [POLICY_FILE]
 
-It reads plans from standard input and ends when that ends. JSON, HTTP and DNS are the other process's business, so
-that nothing here ever waits for them.
+It reads plans from standard input and exits at end of input. The parent process does JSON, HTTP and DNS, so they never
+delay a probe.
 
-Rule 1: a new plan starts at a whole UTC minute, so that every window was measured under exactly one mesh version.
-Rule 2: when the wall clock goes back so far that minutes begin anew (stream.py), what was open is sealed by itself, and
-the newest plan is in force from that moment on.
+Rule 1: a new plan starts at a whole UTC minute. Every window is measured under exactly one mesh version.
+Rule 2: a large step back of the wall clock starts a new epoch of slots (send_queue.py). The open windows are flushed
+separately, and the newest plan applies from that moment.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from leadline_agent.probe.results import ProbeResult, ProbeTarget
 from leadline_agent.probe.transport import ProbeSocket, SocketKey
 from leadline_agent.probe.window_builder import WindowBuilder
 
-#: How often standard input is looked at; a plan waits for the minute anyway.
+#: Poll interval of standard input. A plan starts at the next minute in any case.
 INPUT_POLL_NS = 200_000_000
-#: What the last probes get to come home when the agent is told to stop.
+#: Wait for outstanding replies after a stop request.
 DRAIN_TIMEOUT_NS = 1_000_000_000
-#: Loopback probes for the noise floor: 300 a minute give a p99 with three samples above it.
+#: Interval of the loopback probes for the noise floor: 300 probes a minute leave three samples above the p99.
 LOOPBACK_INTERVAL_MS = 200
-#: A second beyond the last possible outcome, for the process to be scheduled.
+#: Margin after the last possible result, for scheduling delay of this process.
 FLUSH_MARGIN_S = 1
-#: What stands for the address of a target whose name had none.
+#: Address in the windows of a target without an address.
 UNRESOLVED_ADDRESS = "unresolved"
 _LOOPBACK_ADDRESSES = {"~loopback4": "127.0.0.1", "~loopback6": "::1"}
 
 
 class _ActivePlan:
-    """A plan in force from a whole minute on."""
+    """A plan and the whole minute at which it starts."""
 
     def __init__(self, plan: PlanMessage, start_s: int) -> None:
         self.plan, self.start_s = plan, start_s
@@ -56,8 +56,8 @@ class _ActivePlan:
         self.targets = {target.name: _build_target(target) for target in plan.targets}
 
     def list_targets_with_loopback(self) -> list[ProbeTarget]:
-        """Its targets, and the loopback of each family they use."""
-        families = {":" in (aim.address or "") for aim in self.targets.values()}
+        """Return the targets and one loopback target for each address family in use."""
+        families = {":" in (target.address or "") for target in self.targets.values()}
         loopbacks = [
             _build_loopback_target(name)
             for name, address in _LOOPBACK_ADDRESSES.items()
@@ -67,7 +67,7 @@ class _ActivePlan:
 
 
 class ProberLoop:
-    """One life of the probing process, from the first plan to the end of its input."""
+    """Main loop of the process, from the first plan to the end of the input."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class ProberLoop:
         open_socket: Callable[[SocketKey, bytes], ProbeSocket] = icmp.open_socket,
         rng: Random | None = None,
     ) -> None:
-        """``rng`` None: the places of probes in their slots cannot be foretold."""
+        """Create the loop. ``rng`` None draws unpredictable send times within the slots."""
         self._input, self._output, self._clock, self._local_policy = plan_input, window_output, clock, local_policy
         self._window_builder = WindowBuilder()
         self._prober = Prober(
@@ -92,19 +92,19 @@ class ProberLoop:
             open_socket=open_socket,
         )
         self._targets_refused = 0
-        #: Plans that windows not yet sealed may belong to, in order of time.
+        #: Plans of the windows that are not flushed yet, oldest first.
         self._plans: list[_ActivePlan] = []
         self._flushed_until_s = 0
-        #: The plans of windows from before the wall clock went back, and when those are sealed, monotonic.
+        #: Plans of the windows from before a step back of the wall clock, and the monotonic time to flush them.
         self._previous_epoch_plans: list[_ActivePlan] = []
         self._previous_epoch_due_ns = 0
         self._has_split_epoch = False
-        #: Wall minus monotonic at the last look, and when sealing may go on after a step forward, monotonic.
+        #: Wall minus monotonic time at the last check; monotonic time to resume flushing after a step forward.
         self._wall_offset_ns = clock.wall_ns() - clock.monotonic_ns()
         self._flush_not_before_ns = 0
 
     def run(self) -> None:
-        """Probe until the input ends, then give the last probes a moment and seal what there is."""
+        """Probe until the input ends, then wait for outstanding replies and flush the open windows."""
         first = read_message(self._input, PlanMessage)
         if first is not None:
             self._activate_plan(_ActivePlan(first, self._now_s() // WINDOW_S * WINDOW_S), self._clock.wall_ns())
@@ -114,7 +114,7 @@ class ProberLoop:
                 if self._can_flush():
                     self._flush_windows(self._now_s() - self._compute_flush_delay_s())
             self._prober.drain(self._clock.monotonic_ns() + DRAIN_TIMEOUT_NS)
-            # Whatever minutes the wall clock says they are of.
+            # Flush every open window, also minutes that the wall clock has not reached.
             self._split_epoch()
             self._flush_previous_epoch()
         self._prober.close()
@@ -123,7 +123,7 @@ class ProberLoop:
         return self._clock.wall_ns() // 1_000_000_000
 
     def _read_plan(self) -> bool:
-        """Take a plan if one is there; False when the input has ended."""
+        """Read a plan if one is available; return False at the end of the input."""
         if select.select([self._input], [], [], 0)[0]:
             plan = read_message(self._input, PlanMessage)
             if plan is None:
@@ -134,14 +134,14 @@ class ProberLoop:
 
     def _activate_plan(self, plan: _ActivePlan, at_wall_ns: int) -> None:
         self._plans.append(plan)
-        aims, complaints = filter_targets(plan.list_targets_with_loopback(), self._local_policy)
-        for complaint in complaints:
-            _log(complaint)
-        self._targets_refused = len(complaints)
-        self._prober.set_targets(aims, first_slot_at_ns=at_wall_ns)
+        allowed_targets, refusals = filter_targets(plan.list_targets_with_loopback(), self._local_policy)
+        for refusal in refusals:
+            _log(refusal)
+        self._targets_refused = len(refusals)
+        self._prober.set_targets(allowed_targets, first_slot_at_ns=at_wall_ns)
 
     def _split_epoch(self) -> None:
-        """The wall clock went back, and the prober is about to begin anew: so do the windows (rule 2)."""
+        """Start new windows after the wall clock stepped back (rule 2)."""
         self._flush_previous_epoch()
         now_s = self._now_s() // WINDOW_S * WINDOW_S
         self._window_builder.split_epoch(now_s)
@@ -151,7 +151,7 @@ class ProberLoop:
         self._previous_epoch_plans, self._plans = self._plans, [_ActivePlan(self._plans[-1].plan, now_s)]
 
     def _finish_epoch_split(self) -> None:
-        """What ``_part`` leaves to do outside of the prober: aim by the newest plan, and seal when nothing is out."""
+        """Apply the newest plan after ``_split_epoch``, and flush the previous epoch when it is due."""
         if self._has_split_epoch:
             self._has_split_epoch = False
             self._prober.set_targets(
@@ -161,7 +161,10 @@ class ProberLoop:
             self._flush_previous_epoch()
 
     def _can_flush(self) -> bool:
-        """False while probes are out that left before the wall clock went forward: their minutes seem long past."""
+        """Return False while probes from before a forward step of the wall clock may be outstanding.
+
+        Their minutes look complete by the stepped clock.
+        """
         now_ns = self._clock.monotonic_ns()
         offset_ns = self._clock.wall_ns() - now_ns
         if offset_ns - self._wall_offset_ns > FLUSH_MARGIN_S * 1_000_000_000:
@@ -174,49 +177,50 @@ class ProberLoop:
         self._previous_epoch_plans = []
 
     def _compute_flush_delay_s(self) -> int:
-        """How long after its last slot a window may still get an outcome."""
-        timeouts_ms = [aim.settings.timeout_ms for plan in self._plans for aim in plan.targets.values()]
+        """Return the time after the last slot of a window in which a result can still arrive, in seconds."""
+        timeouts_ms = [target.settings.timeout_ms for plan in self._plans for target in plan.targets.values()]
         return (max(timeouts_ms, default=0) + LATE_WAIT_MS) // 1_000 + FLUSH_MARGIN_S
 
-    def _on_result(self, outcome: ProbeResult) -> None:
-        if outcome.target.name in _LOOPBACK_ADDRESSES:
-            self._window_builder.add_loopback(outcome)
+    def _on_result(self, result: ProbeResult) -> None:
+        if result.target.name in _LOOPBACK_ADDRESSES:
+            self._window_builder.add_loopback(result)
         else:
-            self._window_builder.add(outcome)
+            self._window_builder.add(result)
 
-    def _on_duplicate(self, aim: ProbeTarget, slot: int) -> None:
-        if aim.name not in _LOOPBACK_ADDRESSES:
-            self._window_builder.add_duplicate(aim, slot)
+    def _on_duplicate(self, target: ProbeTarget, slot: int) -> None:
+        if target.name not in _LOOPBACK_ADDRESSES:
+            self._window_builder.add_duplicate(target, slot)
 
     def _flush_windows(self, until_s: int) -> None:
-        """Write every window that ends by ``until_s``, by mesh version."""
+        """Write all windows that end by ``until_s``, one message for each mesh version."""
         until_s = until_s // WINDOW_S * WINDOW_S
         if until_s <= self._flushed_until_s:
             return
         self._flushed_until_s = until_s
         self._write_windows(self._window_builder.flush(until_s), self._plans)
-        in_force = _find_active_plan(self._plans, until_s)
-        self._plans = [plan for plan in self._plans if plan.start_s >= in_force.start_s]
+        active_plan = _find_active_plan(self._plans, until_s)
+        self._plans = [plan for plan in self._plans if plan.start_s >= active_plan.start_s]
 
-    def _write_windows(self, sealed: list[tuple[ProbeTarget, Window]], plans: list[_ActivePlan]) -> None:
+    def _write_windows(self, windows: list[tuple[ProbeTarget, Window]], plans: list[_ActivePlan]) -> None:
         by_version: dict[int, list[TargetWindow]] = {}
-        for aim, window in sealed:
+        for target, window in windows:
             version = _find_active_plan(plans, window.start_s).mesh_version
             by_version.setdefault(version, []).append(
-                to_target_window(aim.name, aim.address or UNRESOLVED_ADDRESS, window)
+                to_target_window(target.name, target.address or UNRESOLVED_ADDRESS, window)
             )
-        for version, windows in by_version.items():
-            write_message(self._output, WindowsMessage(version, windows, self._prober.counters, self._targets_refused))
+        for version, series in by_version.items():
+            write_message(self._output, WindowsMessage(version, series, self._prober.counters, self._targets_refused))
 
 
 def _find_active_plan(plans: list[_ActivePlan], start_s: int) -> _ActivePlan:
-    """The plan in force at a minute; the oldest known for what lies before it."""
+    """Return the plan that applies at a minute; the oldest plan for earlier minutes."""
     return next((plan for plan in reversed(plans) if plan.start_s <= start_s), plans[0])
 
 
 def _log(text: str) -> None:
-    """One line for the log; the parent's standard error is ours."""
-    print(f"leadline: {text}", file=sys.stderr, flush=True)
+    """Write one log line to standard error, which the parent process shares."""
+    sys.stderr.write(f"leadline: {text}\n")
+    sys.stderr.flush()
 
 
 def _build_target(target: TargetMessage) -> ProbeTarget:
@@ -229,16 +233,16 @@ def _build_loopback_target(name: str) -> ProbeTarget:
 
 
 def main() -> int:
-    """The entry point of the process: exit status 0, or 2 with one line on standard error."""
-    # A collection in the middle of 20,000 probes a second stands still for 200 ms, and finds nothing: a run of 360,000
-    # probes left not one cycle (docs/benchmarks.md).
+    """Run the process; return exit status 0, or 2 with one line on standard error."""
+    # A garbage collection at 20,000 probes a second takes 200 ms and frees nothing: 360,000 probes left no reference
+    # cycle (docs/benchmarks.md).
     gc.disable()
     try:
-        # Unbuffered: select() must see every byte that has not been read.
+        # Unbuffered, so that select() reports every unread byte.
         with open(0, "rb", buffering=0, closefd=False) as plans:
             path, required = locate_policy_file(os.environ, Path(sys.argv[1]) if len(sys.argv) > 1 else None)
-            local = load_policy(path, required=required)
-            ProberLoop(plans, sys.stdout.buffer, SystemClock(), local).run()
+            local_policy = load_policy(path, required=required)
+            ProberLoop(plans, sys.stdout.buffer, SystemClock(), local_policy).run()
     except LeadlineError as error:
         _log(str(error))
         return 2

@@ -1,7 +1,7 @@
-"""What an agent may send to, and how much: ceilings compiled in, which no file and no server can lift.
+"""Compiled limits on the addresses and the packet rate of an agent. No file and no server can lift them.
 
-Rule: the check is made on the resolved address, by the prober, before the first packet of a target. A local policy may
-narrow it (pass another predicate), never widen it: ``may_send`` is always asked as well.
+Rule: the prober checks the resolved address before the first packet to a target. A local policy can only add
+restrictions: ``is_address_allowed`` applies in every case.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from leadline.errors import ConfigError
 from leadline_agent.probe.results import ProbeTarget
 
-#: Packets a second of one prober. 50,000 targets at 1/s are ten times the largest mesh this is made for; 98 bytes of
-#: frame times 50,000 is 39 Mb/s, which no link between data centres notices and no host is hurt by.
+#: Packets a second of one prober. 50,000 targets at 1/s are ten times the largest supported mesh. At 98 bytes a frame
+#: this is 39 Mb/s, a negligible load for hosts and for links between data centres.
 PACKETS_PER_S_MAX = 50_000
 
-#: Metadata services of clouds outside of the link-local ranges: they hand out credentials, nobody's RTT lies there.
+#: Cloud metadata services outside the link-local ranges. They issue credentials and are no measurement targets.
 _METADATA_ADDRESSES = frozenset({"fd00:ec2::254", "100.100.100.200", "192.0.0.192"})
 #: RFC 1122 §3.2.1.3: "this network", and the limited broadcast.
 _THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")
@@ -24,10 +24,10 @@ _BROADCAST = ipaddress.ip_address("255.255.255.255")
 
 
 def is_address_allowed(address: str) -> bool:
-    """False for what is no single host's own address: multicast, broadcast, link-local, unspecified, metadata.
+    """Return False for multicast, broadcast, link-local, unspecified and metadata addresses.
 
-    ``address`` is an IP literal; ValueError if it is not. A subnet's own broadcast address cannot be known here; the
-    kernel refuses it (EACCES), because SO_BROADCAST is never set.
+    ``address`` must be an IP literal, otherwise ValueError. This check cannot recognise a subnet's broadcast address;
+    the kernel refuses it (EACCES), because SO_BROADCAST is never set.
     """
     ip = parse_address(address)
     if ip.is_multicast or ip.is_link_local or ip.is_unspecified or str(ip) in _METADATA_ADDRESSES:
@@ -36,38 +36,36 @@ def is_address_allowed(address: str) -> bool:
 
 
 def parse_address(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The address as what goes on the wire: an IPv4-mapped IPv6 address is an IPv4 address. ValueError if none."""
+    """Parse an IP literal; an IPv4-mapped IPv6 address becomes IPv4, as on the wire. ValueError if it is not one."""
     ip = ipaddress.ip_address(address)
     return (ip.ipv4_mapped or ip) if isinstance(ip, ipaddress.IPv6Address) else ip
 
 
 def check_targets(targets: Sequence[ProbeTarget], is_allowed_locally: Callable[[str], bool]) -> None:
-    """Raise ConfigError unless every one of these may be probed, and all of them together.
+    """Raise ConfigError if a target is not allowed or the targets exceed the packet rate together.
 
-    ``narrower`` is the local policy: it can forbid more, never allow more.
+    ``is_allowed_locally`` is the local policy; it can only add restrictions.
     """
     names: set[str] = set()
-    for aim in targets:
-        if aim.name in names:
-            raise ConfigError(f"target {aim.name}", "is given twice")
-        names.add(aim.name)
-        if aim.address is not None:
-            _check_addresses(aim, aim.address, is_allowed_locally)
-    rate = sum(1_000 / aim.settings.interval_ms for aim in targets)
+    for target in targets:
+        if target.name in names:
+            raise ConfigError(f"target {target.name}", "appears twice; target names must be unique")
+        names.add(target.name)
+        if target.address is not None:
+            _check_addresses(target, target.address, is_allowed_locally)
+    rate = sum(1_000 / target.settings.interval_ms for target in targets)
     if rate > PACKETS_PER_S_MAX:
-        raise ConfigError(
-            "targets", f"{rate:,.0f} packets a second are asked for, at most {PACKETS_PER_S_MAX:,} are sent"
-        )
+        raise ConfigError("targets", f"need {rate:,.0f} packets a second; the maximum is {PACKETS_PER_S_MAX:,}")
 
 
-def _check_addresses(aim: ProbeTarget, address: str, narrower: Callable[[str], bool]) -> None:
-    key = f"target {aim.name}"
+def _check_addresses(target: ProbeTarget, address: str, is_allowed_locally: Callable[[str], bool]) -> None:
+    key = f"target {target.name}"
     try:
         ip = parse_address(address)
-        source = ip if aim.source is None else ipaddress.ip_address(aim.source)
+        source = ip if target.source is None else ipaddress.ip_address(target.source)
     except ValueError as error:
         raise ConfigError(key, str(error)) from None
-    if not (is_address_allowed(address) and narrower(address)):
-        raise ConfigError(key, f"{address} may not be probed, by the policy of this agent")
+    if not (is_address_allowed(address) and is_allowed_locally(address)):
+        raise ConfigError(key, f"the policy of this agent forbids probing {address}")
     if source.version != ip.version:
-        raise ConfigError(key, f"source {source} and address {address} are of different families")
+        raise ConfigError(key, f"source {source} and address {address} belong to different address families")

@@ -1,21 +1,24 @@
-"""What a reply, an ICMP error or silence means for a probe: pure functions of values.
+"""Result of a probe from its reply, an ICMP error or the lack of a reply. Pure functions.
 
-Only silence on the path is loss. What this host did to a probe is told apart, by what can still be known:
+Only a missing reply counts as loss on the path. Events on this host give other results:
 
 ====================  ==========================================  ==================================================
-while it was out      a reply means                               silence until timeout and late wait are over means
+event while in        result with a reply                         result without a reply at the end of the late wait
+flight
 ====================  ==========================================  ==================================================
-nothing               its RTT; LATE if longer than the timeout    TIMEOUT
-a queue overflowed    its RTT: it was not among the dropped       LOCAL_DROP (1)
-a standstill          its RTT, for the kernel went on stamping;   LOCAL_STALL (1)
-                      LOCAL_STALL if stamped within 100 ms of
-                      the standstill's end, when what waited
-                      outside of a paused machine arrives
-the wall clock        LOCAL_STALL: its stamps are of two clocks   LOCAL_STALL, given at once (1)
-stepped
+none                  RTT; LATE if longer than the timeout        TIMEOUT
+queue overflow        RTT: the reply was not dropped              LOCAL_DROP (1)
+stall                 RTT, because the kernel takes the           LOCAL_STALL (1)
+                      timestamps; LOCAL_STALL if the timestamp
+                      is within 100 ms of the stall's end:
+                      packets queued outside a paused machine
+                      arrive then
+wall clock step       LOCAL_STALL: the timestamps come from       LOCAL_STALL, reported at once (1)
+                      two different clocks
 ====================  ==========================================  ==================================================
 
-(1) If its reply can have been under way at that time; otherwise it had been lost before, and is TIMEOUT (flight.py).
+(1) Only if the reply can have been in transit at that time. An older probe was lost before and is TIMEOUT
+(in_flight.py).
 """
 
 from __future__ import annotations
@@ -31,21 +34,21 @@ from leadline_agent.probe.transport import IcmpError, Reply
 
 
 class ReceiveInterval(NamedTuple):
-    """When the sockets were read: an arrival without a stamp of the kernel came between these. Wall nanoseconds."""
+    """Bounds of the arrival time of replies without a kernel timestamp, in wall nanoseconds."""
 
     start_ns: int
     end_ns: int
 
 
 class RttMeasurement(NamedTuple):
-    """An RTT and the uncertainty of its stamps, nanoseconds."""
+    """An RTT and the uncertainty of its timestamps, in nanoseconds."""
 
     rtt_ns: int
     error_ns: int
 
 
 def classify_reply(probe: InFlightProbe, reply: Reply, interval: ReceiveInterval) -> ProbeResult:
-    """The outcome of a flight by its first reply."""
+    """Return the result of a probe from its first reply."""
     rtt_ns, error_ns = measure_rtt(probe, reply, interval)
     if probe.has_clock_step or rtt_ns < 0 or _is_near_stall_end(probe, reply, interval):
         return _build_result(probe, failure=Failure.LOCAL_STALL, ttl=reply.ttl)
@@ -55,22 +58,25 @@ def classify_reply(probe: InFlightProbe, reply: Reply, interval: ReceiveInterval
 
 
 def classify_icmp_error(probe: InFlightProbe, error: IcmpError) -> ProbeResult:
-    """The outcome of a flight that a router or its target answered with an ICMP error."""
+    """Return the result of a probe that a router or the target answered with an ICMP error."""
     return _build_result(probe, failure=Failure.UNREACHABLE, detail=error.type * 256 + error.code)
 
 
 def classify_missing_reply(probe: InFlightProbe) -> ProbeResult:
-    """The outcome of a flight that nobody answered."""
+    """Return the result of a probe without a reply."""
     return _build_result(probe, failure=probe.suspected_cause or Failure.TIMEOUT)
 
 
 def classify_stall(probe: InFlightProbe) -> ProbeResult:
-    """The outcome of a flight whose fate nobody can tell any more."""
+    """Return the result of a probe that a stall or clock step of this host made unusable."""
     return _build_result(probe, failure=Failure.LOCAL_STALL)
 
 
 def measure_rtt(probe: InFlightProbe, reply: Reply, interval: ReceiveInterval) -> RttMeasurement:
-    """RTT between the kernel's stamps; our own, where there are none, err to the long side by at most ``error_ns``."""
+    """Measure the RTT between the kernel timestamps.
+
+    User-space timestamps replace missing ones. They make the RTT too long by at most ``error_ns``.
+    """
     error_ns = 0
     sent_ns, received_ns = probe.tx_timestamp_ns, reply.received_at_ns
     if sent_ns is None:
@@ -81,16 +87,16 @@ def measure_rtt(probe: InFlightProbe, reply: Reply, interval: ReceiveInterval) -
     return RttMeasurement(received_ns - sent_ns, error_ns)
 
 
-def _is_near_stall_end(flight: InFlightProbe, reply: Reply, reading: ReceiveInterval) -> bool:
-    """True when it arrived with what a paused machine finds waiting, so that its stamp may be too late."""
-    if flight.stall_end_ns is None:
+def _is_near_stall_end(probe: InFlightProbe, reply: Reply, interval: ReceiveInterval) -> bool:
+    """Return True if the reply may have been queued outside a paused machine: its timestamp may be too late."""
+    if probe.stall_end_ns is None:
         return False
-    received_ns = reading.end_ns if reply.received_at_ns is None else reply.received_at_ns
-    return abs(received_ns - flight.stall_end_ns) <= STALL_END_MARGIN_NS
+    received_ns = interval.end_ns if reply.received_at_ns is None else reply.received_at_ns
+    return abs(received_ns - probe.stall_end_ns) <= STALL_END_MARGIN_NS
 
 
 def _build_result(
-    flight: InFlightProbe,
+    probe: InFlightProbe,
     *,
     rtt_ns: int | None = None,
     failure: Failure | None = None,
@@ -98,5 +104,5 @@ def _build_result(
     error_ns: int = 0,
     ttl: int | None = None,
 ) -> ProbeResult:
-    sent_ns = flight.sent_wall_ns if flight.tx_timestamp_ns is None else flight.tx_timestamp_ns
-    return ProbeResult(flight.schedule.target, flight.slot, rtt_ns, failure, detail, error_ns, sent_ns, ttl)
+    sent_ns = probe.sent_wall_ns if probe.tx_timestamp_ns is None else probe.tx_timestamp_ns
+    return ProbeResult(probe.schedule.target, probe.slot, rtt_ns, failure, detail, error_ns, sent_ns, ttl)

@@ -1,4 +1,4 @@
-"""What the engine says about itself: a measurement without it is weak evidence."""
+"""Counters of the prober. They show whether this host distorted a measurement."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from msgspec import Struct
 
 
 class ProberCounters(Struct, kw_only=True):
-    """What the engine says about itself, counted up since it was made; others only read it."""
+    """Totals since the prober started. Only the prober changes them."""
 
     sent: int = 0
     received: int = 0
     duplicates: int = 0
-    #: Replies that carry our cookie and fit no probe that is out: too late even for "late", or from a wrong address.
+    #: Replies with our cookie that match no probe in flight: after the late wait, or from another address.
     strays: int = 0
-    #: Packets lost to a full receive queue of ours.
+    #: Packets lost because a receive queue of this process was full.
     dropped: int = 0
-    #: Slots that were not sent because of the ceiling of packets a second.
+    #: Slots not sent because of the packet rate limit.
     withheld: int = 0
     stalls: int = 0
     clock_steps: int = 0
-    #: The longest time a send was behind its schedule, nanoseconds.
+    #: Longest delay of a send behind its schedule, nanoseconds.
     lag_ns_max: int = 0

@@ -1,7 +1,7 @@
-"""The probes that are out, and those whose reply may still come twice.
+"""Probes in flight.
 
-A flight stays here until its timeout and the wait for late replies are over, answered or not: that is how a duplicate
-is known from a stranger. Its outcome is given at most once (``closed``).
+A probe stays here until its timeout and the wait for late replies end, with or without a reply. This separates
+duplicates from stray replies. Each probe has at most one result (``has_result``).
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from leadline.model import Failure
 from leadline_agent.probe.schedule import NS_PER_MS
 from leadline_agent.probe.send_queue import ProbeSchedule
 
-#: How long after its timeout a reply is still waited for, to tell "late" from "lost".
+#: Wait after the timeout, to distinguish a late reply from a lost probe.
 LATE_WAIT_MS = 5_000
-#: No path on Earth answers later unless its queues are pathological: two thirds of the circumference of the Earth in
-#: fibre and back, twice over, or a geostationary satellite with 400 ms to spare. To it comes the longest RTT seen.
+#: Upper bound of a plausible RTT: twice the round trip over two thirds of the Earth's circumference in fibre, or a
+#: geostationary satellite plus 400 ms. The longest measured RTT is added to it.
 PLAUSIBLE_RTT_NS_MAX = 1_000_000_000
 
 
 class InFlightProbe:
-    """One probe that was sent. Mutable and slotted: a thousand a second are made."""
+    """A sent probe. Mutable and slotted, because the prober creates a thousand a second."""
 
     __slots__ = (
         "has_clock_step",
@@ -44,69 +44,72 @@ class InFlightProbe:
         self.schedule = schedule
         self.slot = schedule.slot
         self.index = index
-        #: Wall nanoseconds before the send, by our own clock, and how long the call took.
+        #: Wall nanoseconds before the send call, and the duration of the call.
         self.sent_wall_ns = sent_wall_ns
         self.send_duration_ns = send_duration_ns
-        #: The same moment in monotonic nanoseconds.
+        #: Monotonic nanoseconds of the same moment.
         self.sent_monotonic_ns = sent_monotonic_ns
-        #: Wall nanoseconds of departure by the kernel's stamp; None until, or unless, it comes.
+        #: Wall nanoseconds of the kernel's transmit timestamp; None before it is read, or if the kernel gives none.
         self.tx_timestamp_ns: int | None = None
-        #: What silence will mean instead of TIMEOUT; None while nothing has happened to this host.
+        #: Failure to report instead of TIMEOUT if no reply arrives; set after a stall or queue overflow of this host.
         self.suspected_cause: Failure | None = None
-        #: Wall nanoseconds of the end of a standstill it was out in; arrivals close to it cannot be trusted.
+        #: Wall nanoseconds of the end of a stall during the flight; receive timestamps close to it are unreliable.
         self.stall_end_ns: int | None = None
-        #: The wall clock stepped while it was out: a reply would have no RTT.
+        #: The wall clock stepped during the flight: a reply gives no RTT.
         self.has_clock_step = False
-        #: Its outcome has been given.
+        #: The result was reported.
         self.has_result = False
-        #: A reply to it has come.
+        #: A reply arrived.
         self.has_reply = False
 
 
 class InFlightProbes:
-    """All flights by index, with their ends in order."""
+    """Probes in flight by index, with their expiry in order."""
 
     def __init__(self) -> None:
         self._by_index: dict[int, InFlightProbe] = {}
-        #: Per timeout, the moment each flight's wait ends: flights with one timeout end in the order they began.
+        #: (expiry, index) by timeout. Probes with the same timeout expire in the order of sending.
         self._expiries: dict[int, deque[tuple[int, int]]] = {}
 
     def add(self, probe: InFlightProbe) -> None:
         self._by_index[probe.index] = probe
         timeout_ms = probe.schedule.target.settings.timeout_ms
-        end_ns = probe.sent_monotonic_ns + (timeout_ms + LATE_WAIT_MS) * NS_PER_MS
-        self._expiries.setdefault(timeout_ms, deque()).append((end_ns, probe.index))
+        expiry_ns = probe.sent_monotonic_ns + (timeout_ms + LATE_WAIT_MS) * NS_PER_MS
+        self._expiries.setdefault(timeout_ms, deque()).append((expiry_ns, probe.index))
 
     def get(self, index: int) -> InFlightProbe | None:
         return self._by_index.get(index)
 
     def find_by_sequence(self, destination: str, sequence: int) -> InFlightProbe | None:
-        """The newest flight to ``destination`` whose index ends in ``sequence``: for errors that quote no index."""
+        """Return the newest probe to ``destination`` with ``sequence`` as low 16 bits of its index.
+
+        Needed for ICMP errors that quote no index.
+        """
         for index in reversed(self._by_index):
-            flight = self._by_index[index]
-            if index & 0xFFFF == sequence and flight.schedule.address == destination:
-                return flight
+            probe = self._by_index[index]
+            if index & 0xFFFF == sequence and probe.schedule.address == destination:
+                return probe
         return None
 
     def pop_expired(self, now_ns: int) -> Iterator[InFlightProbe]:
-        """Take out every flight whose wait has ended by monotonic ``now_ns``."""
-        for ends in self._expiries.values():
-            while ends and ends[0][0] <= now_ns:
-                yield self._by_index.pop(ends.popleft()[1])
+        """Remove and yield the probes that expire by monotonic ``now_ns``."""
+        for expiries in self._expiries.values():
+            while expiries and expiries[0][0] <= now_ns:
+                yield self._by_index.pop(expiries.popleft()[1])
 
     def iter_pending(self) -> Iterator[InFlightProbe]:
-        """Those without an outcome, newest first."""
-        return (flight for index in reversed(self._by_index) if not (flight := self._by_index[index]).has_result)
+        """Yield the probes without a result, newest first."""
+        return (probe for index in reversed(self._by_index) if not (probe := self._by_index[index]).has_result)
 
     def iter_in_transit_since(self, since_ns: int, rtt_ns_max: int) -> Iterator[InFlightProbe]:
-        """Those whose reply may have been under way at monotonic ``since_ns`` or after; ``rtt_ns_max`` is anybody's.
+        """Yield the probes whose reply may have been in transit at or after monotonic ``since_ns``.
 
-        A probe unanswered for longer than any reply takes was lost before: what happens to this host now cannot
-        undo that. Without this border a host that often stands still would report no loss at all.
+        ``rtt_ns_max`` is the longest RTT of any target. A probe without a reply for longer than the plausible RTT was
+        lost before the event on this host. Without this bound, a host that stalls often would report no loss.
         """
-        for flight in self.iter_pending():
-            out_ns = since_ns - flight.sent_monotonic_ns
-            if out_ns > PLAUSIBLE_RTT_NS_MAX + rtt_ns_max:
+        for probe in self.iter_pending():
+            age_ns = since_ns - probe.sent_monotonic_ns
+            if age_ns > PLAUSIBLE_RTT_NS_MAX + rtt_ns_max:
                 return
-            if out_ns <= PLAUSIBLE_RTT_NS_MAX + flight.schedule.rtt_ns_max:
-                yield flight
+            if age_ns <= PLAUSIBLE_RTT_NS_MAX + probe.schedule.rtt_ns_max:
+                yield probe

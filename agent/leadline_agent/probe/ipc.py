@@ -1,6 +1,6 @@
-"""What the two processes of an agent say to each other over a pipe: length-prefixed MessagePack.
+"""Messages between the two processes of an agent, as length-prefixed MessagePack over a pipe.
 
-Both ends are the same version on the same host, so this is no wire contract and has no version.
+Both ends run the same version on the same host, so the format has no version and is no wire contract.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from leadline.wire.batch import TargetWindow
 from leadline_agent.probe.counters import ProberCounters
 
 _LENGTH = struct.Struct(">I")
-#: 10,000 targets of 6,000 slots would be 300 MB; a frame larger than this is a bug, not a measurement.
+#: 10,000 targets with 6,000 slots take 300 MB. A larger message is a bug.
 MESSAGE_BYTES_MAX = 512 << 20
 
 MessageT = TypeVar("MessageT")
 
 
 class TargetMessage(Struct, frozen=True, array_like=True):
-    """One target as the probing process needs it; ``address`` is an IP literal, None when the name has none."""
+    """A target of a plan; ``address`` is an IP literal, or None if the name has no address."""
 
     name: str
     address: str | None
@@ -32,46 +32,46 @@ class TargetMessage(Struct, frozen=True, array_like=True):
 
 
 class PlanMessage(Struct, frozen=True, array_like=True):
-    """Everything to be probed from the next whole minute on (the first plan: at once)."""
+    """All targets to probe from the next whole minute; the first plan starts at once."""
 
     mesh_version: int
     targets: list[TargetMessage]
 
 
 class WindowsMessage(Struct, frozen=True, array_like=True):
-    """Whole windows, all measured under one version of the mesh, and how the prober fares."""
+    """Complete windows of one mesh version, and the counters of the prober."""
 
     mesh_version: int
     windows: list[TargetWindow]
     counters: ProberCounters = field(default_factory=ProberCounters)
-    #: Targets of the plan that policy left out.
+    #: Targets of the plan that the policy refuses.
     targets_refused: int = 0
 
 
 def write_message(stream: IO[bytes], message: Struct) -> None:
-    """Write one frame and flush it."""
+    """Write one message and flush the stream."""
     data = msgspec.msgpack.encode(message)
     stream.write(_LENGTH.pack(len(data)) + data)
     stream.flush()
 
 
 def read_message(stream: IO[bytes], message_type: type[MessageT]) -> MessageT | None:
-    """The next frame; None at the end of the stream, also when it ends within a frame."""
+    """Read the next message; None at the end of the stream, also in the middle of a message."""
     header = _read_exactly(stream, _LENGTH.size)
     if header is None:
         return None
     (length,) = _LENGTH.unpack(header)
-    assert length <= MESSAGE_BYTES_MAX, f"a frame of {length} bytes"
+    assert length <= MESSAGE_BYTES_MAX, f"a message of {length} bytes"
     data = _read_exactly(stream, length)
     return None if data is None else msgspec.msgpack.decode(data, type=message_type)
 
 
 def _read_exactly(stream: IO[bytes], size: int) -> bytes | None:
-    """Exactly ``size`` bytes, from a stream that may be unbuffered; None when it ends before."""
+    """Read exactly ``size`` bytes from a stream that may be unbuffered; None if it ends before."""
     data = bytearray()
     while len(data) < size:
-        more = stream.read(size - len(data))
-        if not more:
+        chunk = stream.read(size - len(data))
+        if not chunk:
             return None
-        data += more
+        data += chunk
     return bytes(data)

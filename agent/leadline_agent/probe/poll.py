@@ -1,4 +1,4 @@
-"""Waiting for a moment or for a descriptor, whichever comes first."""
+"""Wait for a deadline or a readable descriptor."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from leadline.clock import Clock
 
 
 def poll_until(clock: Clock, until_ns: int, descriptors: Sequence[int]) -> list[int]:
-    """Return at monotonic ``until_ns``, or as soon as one of ``descriptors`` is readable; those that are.
+    """Wait until monotonic ``until_ns`` or until a descriptor is readable; return the readable descriptors.
 
-    With descriptors the end is up to a millisecond late (poll(2) counts in them); nothing measured depends on it.
+    With descriptors, the wait can end up to a millisecond late (resolution of poll(2)). This does not affect results.
     """
     if not descriptors:
         clock.sleep_until(until_ns)

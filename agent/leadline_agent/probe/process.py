@@ -1,6 +1,6 @@
-"""The probing process, seen from the agent's loop: plans go in, sealed windows come out.
+"""Parent handle of the prober process: sends plans, receives windows.
 
-Rule: what comes out is taken in a thread of its own, so that nothing the loop waits for makes the process wait.
+Rule: a separate thread reads the windows, so that the agent loop never blocks the prober.
 """
 
 from __future__ import annotations
@@ -18,25 +18,26 @@ from leadline_agent.probe.ipc import PlanMessage, WindowsMessage, read_message, 
 log = logging.getLogger(__name__)
 
 PROBER_COMMAND = (sys.executable, "-m", "leadline_agent.probe.__main__")
-#: It seals its windows within a second (probe_process.STOP_WAIT_NS); more means it hangs.
+#: The process flushes its windows within a second (__main__.DRAIN_TIMEOUT_NS). After this time it counts as hung.
 STOP_TIMEOUT_S = 5.0
 
 
 class ProberProcess:
-    """One life of the process. Belongs to one thread, but for ``end``."""
+    """A running prober process. Only ``request_stop`` is thread-safe."""
 
     def __init__(
         self, command: Sequence[str], on_windows: Callable[[WindowsMessage], None], on_end: Callable[[], None]
     ) -> None:
-        """``on_sealed`` and ``on_end`` (its output has ended) are called in the thread that reads. OSError if it cannot
-        be started.
+        """Start the process; raise OSError if that fails.
+
+        The reader thread calls ``on_windows`` for each message and ``on_end`` at the end of the output.
         """
         self._on_windows, self._on_end = on_windows, on_end
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            # Ctrl-C at a terminal goes to the whole group; the agent ends its child itself, in order.
+            # Ctrl-C signals the whole process group of a terminal. The agent stops its child itself, in order.
             start_new_session=True,
         )
         self._reader_thread = threading.Thread(target=self._read_messages, daemon=True, name="windows")
@@ -44,30 +45,32 @@ class ProberProcess:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Process id."""
         return self._process.pid
 
     def send_plan(self, plan: PlanMessage) -> None:
-        """Give it a plan, in force from the next whole minute on (the first: at once)."""
+        """Send a plan. It applies from the next whole minute; the first plan applies at once."""
         assert self._process.stdin is not None
-        # It may have ended, or be told to: whoever looks after it (``check``) finds that out.
+        # The process may have ended or may be stopping. ``check_running`` reports that.
         with suppress(BrokenPipeError, ValueError):
             write_message(self._process.stdin, plan)
 
     def check_running(self) -> None:
-        """UnavailableError when it has ended by itself."""
+        """Raise UnavailableError if the process has ended unexpectedly."""
         if not self._reader_thread.is_alive():
-            raise UnavailableError(f"the probing process ended with status {self._wait_for_exit()}; see above")
+            raise UnavailableError(
+                f"the prober process ended with status {self._wait_for_exit()}; see the log lines above"
+            )
 
     def request_stop(self) -> None:
-        """Tell it to seal what it has and to end. Safe from any thread, and more than once."""
+        """Ask the process to flush its windows and exit. Thread-safe and idempotent."""
         assert self._process.stdin is not None
-        # What a broken pipe did not take cannot be flushed either.
+        # close() flushes, which fails again on a broken pipe.
         with suppress(BrokenPipeError):
             self._process.stdin.close()
 
     def wait(self) -> None:
-        """Return when it has ended and its last windows are taken; one that hangs is killed."""
+        """Wait until the process has ended and its last windows are read. Kill it if it hangs."""
         self._wait_for_exit()
         self._reader_thread.join(STOP_TIMEOUT_S)
         if not self._reader_thread.is_alive():
@@ -78,21 +81,21 @@ class ProberProcess:
         try:
             return self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            log.error("the probing process hangs and is killed")
+            log.error("prober process does not exit: killing it")
             self._process.kill()
             return self._process.wait()
 
     def _read_messages(self) -> None:
         assert self._process.stdout is not None
         try:
-            while (sealed := read_message(self._process.stdout, WindowsMessage)) is not None:
-                self._dispatch_windows(sealed)
+            while (message := read_message(self._process.stdout, WindowsMessage)) is not None:
+                self._dispatch_windows(message)
         finally:
             self._on_end()
 
-    def _dispatch_windows(self, sealed: WindowsMessage) -> None:
+    def _dispatch_windows(self, message: WindowsMessage) -> None:
         try:
-            self._on_windows(sealed)
+            self._on_windows(message)
         except Exception:
-            # The next minute may be good again, and a reader that ends would end the measuring.
-            log.exception("windows lost", extra={"windows": len(sealed.windows)})
+            # Continue: the next minute may succeed, and the end of this thread would stop the measurement.
+            log.exception("windows lost", extra={"windows": len(message.windows)})

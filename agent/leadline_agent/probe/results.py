@@ -1,4 +1,4 @@
-"""What the prober is told to probe, and what it answers for every slot: the values on its two borders."""
+"""Input and output values of the prober: targets and results."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from leadline.model import Failure, ProbeSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeTarget:
-    """A target with its name resolved, ready to be probed."""
+    """A target with a resolved address."""
 
-    #: Unique among the aims of a prober.
+    #: Unique within a prober.
     name: str
-    #: An IP literal; None when the name had no address, so that every slot is a RESOLVE_ERROR.
+    #: An IP literal; None if the name has no address: every slot is a RESOLVE_ERROR.
     address: str | None
     settings: ProbeSettings
-    #: Local address to send from; None lets the routing decide.
+    #: Local source address; None for the choice of the routing table.
     source: str | None = None
-    #: End after so many slots; None goes on until the next ``Prober.aim``.
+    #: Number of slots to probe; None to continue until the next ``Prober.set_targets``.
     slots: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What became of one slot of one target: an RTT or a failure, never both."""
+    """Result of one slot of one target: an RTT or a failure, never both."""
 
     target: ProbeTarget
-    #: Wall epoch milliseconds // interval_ms of the slot: the same number on every host.
+    #: Wall epoch milliseconds // interval_ms: the same slot number on every host.
     slot: int
     rtt_ns: int | None = None
     failure: Failure | None = None
-    #: The number that goes with the failure, see leadline.model.Failure.
+    #: Number that belongs to the failure, see leadline.model.Failure.
     detail: int | None = None
-    #: Uncertainty of the stamps: the true RTT lies in [rtt_ns - error_ns, rtt_ns]. 0 when both are the kernel's.
+    #: Timestamp uncertainty: the true RTT is in [rtt_ns - error_ns, rtt_ns]. 0 if both timestamps are the kernel's.
     error_ns: int = 0
-    #: Wall nanoseconds at which it left; None when it was not sent.
+    #: Wall nanoseconds of the send; None if the probe was not sent.
     sent_at_ns: int | None = None
-    #: Time to live (hop limit) of the reply; None without a reply.
+    #: TTL (hop limit) of the reply; None without a reply.
     ttl: int | None = None
 
     @property
     def target_name(self) -> str:
-        """The name of the target."""
+        """Name of the target."""
         return self.target.name

@@ -1,48 +1,48 @@
-"""When probes are due: pure arithmetic on wall clock nanoseconds.
+"""Send times of probes: pure arithmetic on wall clock nanoseconds.
 
-Time is cut into slots of one interval, aligned to multiples of the interval since 1970-01-01 UTC and numbered from
-there, so that a slot has the same number on every host and after every restart. Each slot holds exactly one probe at a
-uniformly random place (stratified sampling): 60 of them in every window, no gap of two intervals, and no aliasing with
-anything periodic (method.md §3.2, RFC 3432 §4). The schedule never waits for a reply.
+Time is divided into slots of one interval, aligned to and numbered by multiples of the interval since 1970-01-01 UTC.
+So a slot has the same number on every host and after every restart. Each slot contains exactly one probe at a uniformly
+random time (stratified sampling): 60 in every window at the default interval, no gap of two intervals, and no aliasing
+with periodic events (method.md §3.2, RFC 3432 §4). The schedule never waits for a reply.
 """
 
 from __future__ import annotations
 
 NS_PER_MS = 1_000_000
-#: How much of an interval a send may be late; past it the slot is "not sent" (method.md §3.2, unsent).
+#: A send may be late by interval / this divisor. A later slot is "not sent" (method.md §3.2, unsent).
 LATE_INTERVAL_DIVISOR = 2
 
 
 def find_slot(wall_ns: int, interval_ms: int) -> int:
-    """The number of the slot that ``wall_ns`` lies in."""
+    """Return the number of the slot that contains ``wall_ns``."""
     return wall_ns // (interval_ms * NS_PER_MS)
 
 
 def compute_slot_start_ns(slot: int, interval_ms: int) -> int:
-    """Wall nanoseconds at which ``slot`` begins."""
+    """Return the start of ``slot`` in wall nanoseconds."""
     return slot * interval_ms * NS_PER_MS
 
 
 def find_first_slot(wall_ns: int, interval_ms: int) -> int:
-    """The first slot that begins at or after ``wall_ns``."""
+    """Return the first slot that begins at or after ``wall_ns``."""
     return -(-wall_ns // (interval_ms * NS_PER_MS))
 
 
 def compute_due_ns(slot: int, interval_ms: int, slot_fraction: float) -> int:
-    """Wall nanoseconds at which the probe of ``slot`` is due; ``share`` in [0, 1) is its random place in the slot."""
+    """Return the due time of the probe of ``slot`` in wall nanoseconds; ``slot_fraction`` in [0, 1) is random."""
     interval_ns = interval_ms * NS_PER_MS
     return slot * interval_ns + int(slot_fraction * interval_ns)
 
 
 def is_missed(late_ns: int, interval_ms: int) -> bool:
-    """True when a probe that would leave ``late_ns`` after it was due no longer counts as this slot's."""
+    """Return True if a probe ``late_ns`` after its due time is too late for its slot."""
     return late_ns * LATE_INTERVAL_DIVISOR > interval_ms * NS_PER_MS
 
 
 def find_first_reachable_slot(wall_ns: int, interval_ms: int) -> int:
-    """The first slot whose probe can still be in time at ``wall_ns``, wherever in the slot it is due.
+    """Return the first slot with a probe that can still be in time at ``wall_ns``.
 
-    All slots before it are missed for certain, so nobody needs to draw a place for them.
+    All earlier slots are missed for any due time, so they need no random draw.
     """
     interval_ns = interval_ms * NS_PER_MS
     return (wall_ns - interval_ns // LATE_INTERVAL_DIVISOR) // interval_ns

@@ -1,4 +1,4 @@
-"""The sockets of a prober, one per lane, opened when first needed."""
+"""Sockets of a prober, one for each SocketKey, opened on first use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from leadline_agent.probe.transport import ProbeSocket, SocketKey
 
 
 class SocketPool:
-    """Sockets by lane. A lane that cannot be had now (no such source address yet) is tried again at every probe."""
+    """Sockets by key. A failed open (for example no such source address yet) is retried at every probe."""
 
     def __init__(self, open_socket: Callable[[SocketKey], ProbeSocket]) -> None:
         self._open_socket = open_socket
@@ -17,34 +17,34 @@ class SocketPool:
         self._drop_counts: dict[SocketKey, int] = {}
 
     def get_or_open(self, key: SocketKey) -> ProbeSocket | int:
-        """The lane's socket, or the errno with which the kernel refuses it. UnavailableError without permission."""
-        found = self._sockets.get(key)
-        if found is not None:
-            return found
+        """Return the socket of a key, or the errno of the refusal; UnavailableError without permission."""
+        sock = self._sockets.get(key)
+        if sock is not None:
+            return sock
         try:
-            opened = self._open_socket(key)
+            sock = self._open_socket(key)
         except OSError as error:
             return error.errno or errno.EIO
-        self._sockets[key] = opened
-        self._drop_counts[key] = opened.read_drop_count()
-        return opened
+        self._sockets[key] = sock
+        self._drop_counts[key] = sock.read_drop_count()
+        return sock
 
     def get_sockets(self) -> Collection[ProbeSocket]:
         return self._sockets.values()
 
     def iter_new_drops(self) -> Iterator[tuple[SocketKey, int]]:
-        """The lanes that lost packets to a full queue since the last call, and how many."""
-        for lane, sock in self._sockets.items():
+        """Yield each key with packets dropped by a full queue since the last call, and their number."""
+        for key, sock in self._sockets.items():
             drops = sock.read_drop_count()
-            if drops != self._drop_counts[lane]:
-                yield lane, (drops - self._drop_counts[lane]) & 0xFFFFFFFF
-                self._drop_counts[lane] = drops
+            if drops != self._drop_counts[key]:
+                yield key, (drops - self._drop_counts[key]) & 0xFFFFFFFF
+                self._drop_counts[key] = drops
 
     def close_except(self, keys: Collection[SocketKey]) -> None:
-        """Close those that are not among ``lanes``."""
-        for lane in self._sockets.keys() - set(keys):
-            self._sockets.pop(lane).close()
-            del self._drop_counts[lane]
+        """Close all sockets except those of ``keys``."""
+        for key in self._sockets.keys() - set(keys):
+            self._sockets.pop(key).close()
+            del self._drop_counts[key]
 
     def close(self) -> None:
         self.close_except(())

@@ -1,6 +1,6 @@
-"""The port between the prober and the network: what a socket for echoes can do, and the values that cross it.
+"""Interface between the prober and the network: the socket protocol and its values.
 
-``icmp.py`` implements it on the kernel, tests/support/fake_probe_socket.py on paper. Nothing here does I/O.
+``icmp.py`` implements it on the kernel, tests/support/fake_probe_socket.py in memory. This module does no I/O.
 """
 
 from __future__ import annotations
@@ -11,73 +11,73 @@ from typing import NamedTuple, Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SocketKey:
-    """What targets must have in common to share one socket: these are properties of a socket, not of a packet."""
+    """Socket properties. Targets with the same key share one socket."""
 
     #: 4 or 6.
     ip_version: int
     dscp: int = 0
     dont_fragment: bool = False
-    #: Local address to send from; None lets the routing decide.
+    #: Local source address; None for the choice of the routing table.
     source: str | None = None
 
 
 class Reply(NamedTuple):
-    """An echo reply that carries our cookie; whether its index and source fit a probe is for the prober to judge."""
+    """An echo reply with our cookie. The prober checks its index and source."""
 
     probe_index: int
     source: str
-    #: Wall nanoseconds of arrival by the kernel's stamp; None when it gave none.
+    #: Wall nanoseconds of the kernel's receive timestamp; None if the kernel gave none.
     received_at_ns: int | None
     ttl: int | None
 
 
 class TxTimestamp(NamedTuple):
-    """The kernel's word on when a packet left."""
+    """Transmit timestamp of a packet from the kernel."""
 
     probe_index: int
-    #: Wall nanoseconds, taken by the driver as it hands the packet over.
+    #: Wall nanoseconds at which the driver passed the packet to the device.
     sent_at_ns: int
 
 
 class IcmpError(NamedTuple):
     """An ICMP error about one of our requests."""
 
-    #: None when the router quoted too little of our packet (RFC 792 asks for 8 bytes); then ``sequence`` tells.
+    #: None if the router quoted too little of our packet (RFC 792 requires 8 bytes); then use ``sequence``.
     probe_index: int | None
     #: The low 16 bits of the index.
     sequence: int
-    #: Where the request was bound for.
+    #: Destination address of the request.
     destination: str
     type: int
     code: int
 
 
 class ProbeSocket(Protocol):
-    """Sends echo requests and collects what comes back, never blocking."""
+    """Sends echo requests and collects replies without blocking."""
 
-    #: False when the kernel cannot stamp arrivals: the caller then has to wake on ``fileno`` and stamp them itself.
+    #: False without kernel receive timestamps: the caller must wake on ``fileno`` and take the time itself.
     has_rx_timestamps: bool
 
     def fileno(self) -> int:
-        """For polling."""
+        """Return the descriptor for poll."""
         ...
 
     def send(self, index: int, address: str, payload_bytes: int) -> int:
-        """Send one request; 0, or the errno with which the kernel refused it."""
+        """Send one request; return 0, or the errno of the refusal."""
         ...
 
     def read_replies(self) -> list[Reply]:
-        """What has arrived since the last call."""
+        """Return the replies since the last call."""
         ...
 
     def read_error_queue(self) -> list[TxTimestamp | IcmpError]:
-        """What the kernel and the routers said about our requests since the last call."""
+        """Return the transmit timestamps and ICMP errors since the last call."""
         ...
 
     def read_drop_count(self) -> int:
-        """How many packets the kernel threw away because our receive queue was full, since the socket was made."""
+        """Return the number of packets dropped by a full receive queue since the socket was opened."""
         ...
 
     def close(self) -> None:
-        """Give the socket back."""
+        """Close the socket."""
         ...

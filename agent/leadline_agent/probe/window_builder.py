@@ -1,8 +1,9 @@
-"""Outcomes in, whole windows out: the only place that knows which slot belongs to which minute.
+"""Builds windows from probe results. Only this module maps slots to minutes.
 
-Rule 1: a window is sealed once, when no outcome for it can come any more; a later outcome is dropped.
-Rule 2: a slot nobody spoke of was not sent.
-Rule 3: when the wall clock went far back, minutes begin anew. What is open then gets what is still out, and no more.
+Rule 1: a window is flushed once, when no more results for it can arrive. Later results are dropped.
+Rule 2: a slot without a result was not sent.
+Rule 3: after a large step back of the wall clock, minutes repeat. The windows open at that time only get the results of
+probes that are already in flight.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from leadline_agent.probe.results import ProbeResult, ProbeTarget
 
 @dataclass(slots=True)
 class _OpenWindow:
-    """A window that is still filling."""
+    """A window that still receives results."""
 
     target: ProbeTarget
     rtts_us: dict[int, int] = field(default_factory=dict)
@@ -28,17 +29,17 @@ class _OpenWindow:
 
 
 class WindowBuilder:
-    """Collects the outcomes of one agent's targets and of its loopback, minute by minute."""
+    """Collects the results of an agent's targets and of its loopback by minute."""
 
     def __init__(self) -> None:
         self._open_windows: dict[tuple[str, int], _OpenWindow] = {}
-        #: Of before the wall clock went back (rule 3).
+        #: Windows from before a step back of the wall clock (rule 3).
         self._previous_epoch: dict[tuple[str, int], _OpenWindow] = {}
         self._loopback_rtts_ns: dict[int, list[int]] = {}
         self._flushed_until_s = 0
 
     def add(self, result: ProbeResult) -> None:
-        """Take one outcome of a target."""
+        """Add one result of a target."""
         start_s, slot = _locate_slot(result.slot, result.target.settings.interval_ms)
         window = self._get_window(result.target, start_s)
         if window is None:
@@ -56,46 +57,46 @@ class WindowBuilder:
             window.duplicates += 1
 
     def add_loopback(self, result: ProbeResult) -> None:
-        """Take one outcome of the own loopback: the noise floor of this host (method.md §3.4, H)."""
+        """Add one loopback result: the noise floor of this host (method.md §3.4, H)."""
         start_s, _ = _locate_slot(result.slot, result.target.settings.interval_ms)
         if result.rtt_ns is not None and start_s >= self._flushed_until_s:
             self._loopback_rtts_ns.setdefault(start_s, []).append(result.rtt_ns)
 
     def flush(self, until_s: int) -> list[tuple[ProbeTarget, Window]]:
-        """Take out every window that starts before ``until_s``, in order of time and target."""
+        """Remove and return the windows that start before ``until_s``, ordered by time and target."""
         self._flushed_until_s = max(self._flushed_until_s, until_s)
-        sealed = self._pop_windows(self._open_windows, [key for key in self._open_windows if key[1] < until_s])
+        windows = self._pop_windows(self._open_windows, [key for key in self._open_windows if key[1] < until_s])
         self._loopback_rtts_ns = {
             start_s: rtts for start_s, rtts in self._loopback_rtts_ns.items() if start_s >= until_s
         }
-        return sealed
+        return windows
 
     def split_epoch(self, start_s: int) -> None:
-        """Begin anew at a minute that may be sealed already: the wall clock went back (rule 3)."""
-        assert not self._previous_epoch, "what was parted before is sealed first"
+        """Start new windows from a minute that may be flushed already: the wall clock stepped back (rule 3)."""
+        assert not self._previous_epoch, "flush the previous epoch first"
         self._previous_epoch, self._open_windows = self._open_windows, {}
         self._flushed_until_s = start_s
 
     def flush_previous_epoch(self) -> list[tuple[ProbeTarget, Window]]:
-        """Take out every window of before the wall clock went back."""
-        sealed = self._pop_windows(self._previous_epoch, list(self._previous_epoch))
+        """Remove and return the windows from before the wall clock stepped back."""
+        windows = self._pop_windows(self._previous_epoch, list(self._previous_epoch))
         minutes = {start_s for _, start_s in self._open_windows}
         self._loopback_rtts_ns = {
             start_s: rtts for start_s, rtts in self._loopback_rtts_ns.items() if start_s in minutes
         }
-        return sealed
+        return windows
 
-    def _get_window(self, aim: ProbeTarget, start_s: int) -> _OpenWindow | None:
-        if (parted := self._previous_epoch.get((aim.name, start_s))) is not None:
-            return parted
+    def _get_window(self, target: ProbeTarget, start_s: int) -> _OpenWindow | None:
+        if (window := self._previous_epoch.get((target.name, start_s))) is not None:
+            return window
         if start_s < self._flushed_until_s:
             return None
-        return self._open_windows.setdefault((aim.name, start_s), _OpenWindow(aim))
+        return self._open_windows.setdefault((target.name, start_s), _OpenWindow(target))
 
     def _pop_windows(
         self, windows: dict[tuple[str, int], _OpenWindow], keys: Iterable[tuple[str, int]]
     ) -> list[tuple[ProbeTarget, Window]]:
-        """Take these out, in order of time and target."""
+        """Remove these windows and return them ordered by time and target."""
         ordered = sorted(keys, key=lambda key: (key[1], key[0]))
         return [self._build_window(windows.pop(key), key[1]) for key in ordered]
 
@@ -111,16 +112,16 @@ class WindowBuilder:
 
 
 def _locate_slot(slot: int, interval_ms: int) -> tuple[int, int]:
-    """The start of the window a global slot lies in, in epoch seconds, and its place there."""
+    """Return the start of the window of a global slot in epoch seconds, and the slot number in the window."""
     at_ms = slot * interval_ms
     start_s = at_ms // 1_000 // WINDOW_S * WINDOW_S
     return start_s, (at_ms - start_s * 1_000) // interval_ms
 
 
 def compute_error_bound(loopback_rtts_ns: list[int], timestamp_errors_ns: list[int]) -> ErrorBound | None:
-    """What this host may have added: its loopback RTT plus the uncertainty of the stamps, percentile by percentile.
+    """Return the error that this host may have added: loopback RTT plus timestamp uncertainty, for each percentile.
 
-    None without a loopback reply or without a reply of the target: then nothing was measured that could be bounded.
+    None without a loopback reply or without a reply of the target.
     """
     if not loopback_rtts_ns or not timestamp_errors_ns:
         return None
@@ -132,6 +133,6 @@ def compute_error_bound(loopback_rtts_ns: list[int], timestamp_errors_ns: list[i
 
 
 def _compute_percentile_ns(samples: list[int], q: Fraction) -> int:
-    found = nearest_rank(sorted(samples), len(samples), q)
-    assert found is not None
-    return found
+    value_ns = nearest_rank(sorted(samples), len(samples), q)
+    assert value_ns is not None
+    return value_ns

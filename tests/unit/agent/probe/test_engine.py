@@ -1,4 +1,4 @@
-"""The probe engine on a network of paper: each thing that can happen to a probe comes out as what it was."""
+"""The probe engine on an in-memory network: each event gives the right result."""
 
 from __future__ import annotations
 
@@ -20,56 +20,56 @@ from tests.support.probing import has_finished
 
 SECOND_MS = 1_000
 RTT_NS = 9_800_000
-GOOD = Fate(replies_ns=(RTT_NS,))
-SILENT = Fate()
+ONE_REPLY = Fate(replies_ns=(RTT_NS,))
+NO_REPLY = Fate()
 
 
-def only(outcomes: list[ProbeResult]) -> ProbeResult:
-    (outcome,) = outcomes
-    return outcome
+def only(results: list[ProbeResult]) -> ProbeResult:
+    (result,) = results
+    return result
 
 
-def said(outcomes: list[ProbeResult]) -> list[tuple[Failure | None, int | None]]:
-    return [(outcome.failure, outcome.detail) for outcome in outcomes]
+def get_failures(results: list[ProbeResult]) -> list[tuple[Failure | None, int | None]]:
+    return [(result.failure, result.detail) for result in results]
 
 
-def test_rtt_is_the_difference_of_the_stamps() -> None:
-    """The RTT is exact to the nanosecond, although the engine looks only every few milliseconds."""
-    outcome = only(ProberHarness(lambda _: GOOD).run_targets([build_probe_target(slots=1)]))
+def test_rtt_is_the_difference_of_the_timestamps() -> None:
+    """The RTT is exact to the nanosecond, although the engine polls only every few milliseconds."""
+    result = only(ProberHarness(lambda _: ONE_REPLY).run_targets([build_probe_target(slots=1)]))
 
-    assert (outcome.rtt_ns, outcome.error_ns, outcome.ttl, outcome.failure) == (RTT_NS, 0, 57, None)
-
-
-def test_the_stamp_of_the_first_device_counts() -> None:
-    """A bridge or VLAN stamps a departure before the card below it; the later stamp would shorten the RTT."""
-    bench = ProberHarness(lambda _: GOOD)
-
-    outcomes = bench.run_targets([build_probe_target(slots=4)])
-
-    first_ns = [sent_ns for *_, sent_ns in bench.network.sent]
-    assert [(outcome.sent_at_ns, outcome.rtt_ns) for outcome in outcomes] == [(ns, RTT_NS) for ns in first_ns]
+    assert (result.rtt_ns, result.error_ns, result.ttl, result.failure) == (RTT_NS, 0, 57, None)
 
 
-def test_without_stamps_the_bound_holds() -> None:
-    """Where the kernel gives no stamps the true RTT lies in [measured - error, measured]."""
-    outcome = only(
+def test_timestamp_of_the_first_device_counts() -> None:
+    """A bridge or VLAN takes its timestamp before the card does; the later timestamp would shorten the RTT."""
+    harness = ProberHarness(lambda _: ONE_REPLY)
+
+    results = harness.run_targets([build_probe_target(slots=4)])
+
+    first_ns = [sent_ns for *_, sent_ns in harness.network.sent]
+    assert [(result.sent_at_ns, result.rtt_ns) for result in results] == [(ns, RTT_NS) for ns in first_ns]
+
+
+def test_error_bound_is_valid_without_kernel_timestamps() -> None:
+    """The true RTT is in [measured - error, measured] without kernel timestamps."""
+    result = only(
         ProberHarness(lambda _: Fate(replies_ns=(RTT_NS,), is_stamped=False)).run_targets([build_probe_target(slots=1)])
     )
 
-    assert outcome.rtt_ns is not None
-    assert outcome.rtt_ns - outcome.error_ns <= RTT_NS <= outcome.rtt_ns
-    assert outcome.error_ns > 0
+    assert result.rtt_ns is not None
+    assert result.rtt_ns - result.error_ns <= RTT_NS <= result.rtt_ns
+    assert result.error_ns > 0
 
 
-def test_silence_is_a_timeout() -> None:
-    """A probe that nobody answers is a loss, told when the wait for late replies is over."""
-    bench = ProberHarness(lambda _: SILENT)
+def test_missing_reply_is_a_timeout() -> None:
+    """A probe without a reply is a loss, reported after the wait for late replies."""
+    harness = ProberHarness(lambda _: NO_REPLY)
 
-    outcomes = bench.run_targets([build_probe_target(slots=1, timeout_ms=2_000)])
+    results = harness.run_targets([build_probe_target(slots=1, timeout_ms=2_000)])
 
-    assert said(outcomes) == [(Failure.TIMEOUT, None)]
-    waited_ns = bench.clock.wall_ns() - (only(outcomes).sent_at_ns or 0)
-    assert 2_000 + LATE_WAIT_MS <= waited_ns / MS < 2_000 + LATE_WAIT_MS + SECOND_MS
+    assert get_failures(results) == [(Failure.TIMEOUT, None)]
+    wait_ns = harness.clock.wall_ns() - (only(results).sent_at_ns or 0)
+    assert 2_000 + LATE_WAIT_MS <= wait_ns / MS < 2_000 + LATE_WAIT_MS + SECOND_MS
 
 
 @pytest.mark.parametrize(
@@ -77,248 +77,249 @@ def test_silence_is_a_timeout() -> None:
     [(2_000, None), (2_001, Failure.LATE), (2_000 + LATE_WAIT_MS - 1, Failure.LATE), (7_200, Failure.TIMEOUT)],
 )
 def test_late_begins_past_the_timeout(rtt_ms: int, failure: Failure | None) -> None:
-    """A reply at the timeout counts, one past it is late, and one past the wait is never known."""
-    outcome = only(
+    """A reply at the timeout counts, a later one is late, and one after the wait is a timeout."""
+    result = only(
         ProberHarness(lambda _: Fate(replies_ns=(rtt_ms * MS,))).run_targets(
             [build_probe_target(slots=1, timeout_ms=2_000)]
         )
     )
 
-    assert failure is outcome.failure
+    assert failure is result.failure
 
 
-def test_late_tells_its_rtt() -> None:
-    """A late reply is lost and says in microseconds how late it was."""
-    outcome = only(
+def test_late_reply_has_its_rtt() -> None:
+    """A late reply is a loss with the RTT in microseconds as its detail."""
+    result = only(
         ProberHarness(lambda _: Fate(replies_ns=(3_000_000_001,))).run_targets(
             [build_probe_target(slots=1, timeout_ms=2_000)]
         )
     )
 
-    assert (outcome.failure, outcome.detail, outcome.rtt_ns) == (Failure.LATE, 3_000_001, None)
+    assert (result.failure, result.detail, result.rtt_ns) == (Failure.LATE, 3_000_001, None)
 
 
-def test_duplicates_are_apart() -> None:
-    """The first reply counts, the others are reported as duplicates of its slot."""
-    bench = ProberHarness(lambda _: Fate(replies_ns=(RTT_NS, RTT_NS + 1, 3 * SECOND_MS * MS)))
+def test_duplicates_are_reported_separately() -> None:
+    """The first reply counts. The others are duplicates of its slot."""
+    harness = ProberHarness(lambda _: Fate(replies_ns=(RTT_NS, RTT_NS + 1, 3 * SECOND_MS * MS)))
 
-    outcome = only(bench.run_targets([build_probe_target(slots=1)]))
-    bench.run_ms(10 * SECOND_MS)
+    result = only(harness.run_targets([build_probe_target(slots=1)]))
+    harness.run_ms(10 * SECOND_MS)
 
-    assert outcome.rtt_ns == RTT_NS
-    assert [("far", outcome.slot)] * 2 == bench.duplicates
+    assert result.rtt_ns == RTT_NS
+    assert [("far", result.slot)] * 2 == harness.duplicates
 
 
 def test_reordering_is_no_loss() -> None:
-    """Replies in another order than their requests are all counted, each with its own RTT."""
+    """Replies in a different order all count, each with its own RTT."""
     delays_ns = {0: 1_500 * MS, 1: 2 * MS, 2: 900 * MS, 3: 1 * MS}
-    outcomes = ProberHarness(lambda index: Fate(replies_ns=(delays_ns[index],))).run_targets(
+    results = ProberHarness(lambda index: Fate(replies_ns=(delays_ns[index],))).run_targets(
         [build_probe_target(slots=4)]
     )
 
-    in_order = sorted(outcomes, key=lambda outcome: outcome.slot)
+    in_order = sorted(results, key=lambda result: result.slot)
 
-    assert list(delays_ns.values()) == [outcome.rtt_ns for outcome in in_order]
+    assert list(delays_ns.values()) == [result.rtt_ns for result in in_order]
 
 
 @pytest.mark.parametrize("quotes_index", [True, False])
-def test_unreachable_tells_type_and_code(quotes_index: bool) -> None:
-    """An ICMP error is matched by the index, or by sequence and destination where the router quoted only 8 bytes."""
+def test_unreachable_has_type_and_code(quotes_index: bool) -> None:
+    """An ICMP error matches by index, or by sequence and destination if the router quoted only 8 bytes."""
     fate = Fate(icmp_error=(3, 13), quotes_index=quotes_index)
 
-    outcomes = ProberHarness(lambda _: fate).run_targets([build_probe_target(slots=2)])
+    results = ProberHarness(lambda _: fate).run_targets([build_probe_target(slots=2)])
 
-    assert said(outcomes) == [(Failure.UNREACHABLE, 3 * 256 + 13)] * 2
+    assert get_failures(results) == [(Failure.UNREACHABLE, 3 * 256 + 13)] * 2
 
 
-def test_refused_sends_tell_the_errno() -> None:
-    """A send that the kernel refuses is no loss; the errno says whether firewall, route or size."""
+def test_refused_send_has_its_errno() -> None:
+    """A send that the kernel refuses is no loss. The errno shows the reason: firewall, route or size."""
     fates = [Fate(send_errno=errno.EPERM), Fate(send_errno=errno.EMSGSIZE)]
-    outcomes = ProberHarness(lambda index: fates[index]).run_targets([build_probe_target(slots=2)])
+    results = ProberHarness(lambda index: fates[index]).run_targets([build_probe_target(slots=2)])
 
-    assert said(outcomes) == [(Failure.SEND_ERROR, errno.EPERM), (Failure.SEND_ERROR, errno.EMSGSIZE)]
-    assert all(outcome.sent_at_ns is None for outcome in outcomes)
+    assert get_failures(results) == [(Failure.SEND_ERROR, errno.EPERM), (Failure.SEND_ERROR, errno.EMSGSIZE)]
+    assert all(result.sent_at_ns is None for result in results)
 
 
 def test_unresolved_names_are_not_loss() -> None:
-    """Every slot of a target without an address is a resolve error, in its own time."""
-    outcomes = ProberHarness(lambda _: GOOD).run_targets([build_probe_target(address=None, slots=3)])
+    """Every slot of a target without an address is a resolve error."""
+    results = ProberHarness(lambda _: ONE_REPLY).run_targets([build_probe_target(address=None, slots=3)])
 
-    assert said(outcomes) == [(Failure.RESOLVE_ERROR, None)] * 3
-
-
-def test_an_answer_from_elsewhere_does_not_count() -> None:
-    """A reply with the right cookie and index from the wrong address is a stray."""
-    bench = ProberHarness(lambda _: Fate(replies_ns=(RTT_NS,), source="192.0.2.66"))
-
-    outcomes = bench.run_targets([build_probe_target(slots=1)])
-
-    assert said(outcomes) == [(Failure.TIMEOUT, None)]
-    assert bench.prober.counters.strays == 1
+    assert get_failures(results) == [(Failure.RESOLVE_ERROR, None)] * 3
 
 
-def test_overflow_puts_the_unanswered_in_doubt() -> None:
-    """A probe that was out when the own queue overflowed is not a loss if it stays unanswered."""
-    bench = ProberHarness(lambda index: GOOD if index else SILENT)
-    bench.prober.set_targets([build_probe_target(slots=2)])
-    while not bench.network.sent:
-        bench.run_ms(10)
-    bench.network.dropped += 1
+def test_reply_from_another_address_is_a_stray() -> None:
+    """A reply with the right cookie and index but another source address does not count."""
+    harness = ProberHarness(lambda _: Fate(replies_ns=(RTT_NS,), source="192.0.2.66"))
 
-    outcomes = bench.run_to_end()
+    results = harness.run_targets([build_probe_target(slots=1)])
 
-    assert {o.slot - outcomes[-1].slot: o.failure for o in outcomes} == {0: Failure.LOCAL_DROP, 1: None}
-    assert bench.prober.counters.dropped == 1
+    assert get_failures(results) == [(Failure.TIMEOUT, None)]
+    assert harness.prober.counters.strays == 1
 
 
-def test_what_was_lost_before_stays_lost() -> None:
-    """A standstill does not excuse a probe that had been without an answer for longer than any path takes."""
-    bench = ProberHarness(lambda _: SILENT)
-    bench.prober.set_targets([build_probe_target(slots=1, timeout_ms=10_000)])
-    while not bench.network.sent:
-        bench.run_ms(10)
-    bench.run_ms(3 * SECOND_MS)
-    bench.clock.advance(2 * SECOND_MS * MS)
+def test_overflow_makes_a_missing_reply_a_local_drop() -> None:
+    """A missing reply is no loss if the receive queue overflowed while the probe was in flight."""
+    harness = ProberHarness(lambda index: ONE_REPLY if index else NO_REPLY)
+    harness.prober.set_targets([build_probe_target(slots=2)])
+    while not harness.network.sent:
+        harness.run_ms(10)
+    harness.network.dropped += 1
 
-    assert said(bench.run_to_end()) == [(Failure.TIMEOUT, None)]
+    results = harness.run_to_end()
+
+    assert {o.slot - results[-1].slot: o.failure for o in results} == {0: Failure.LOCAL_DROP, 1: None}
+    assert harness.prober.counters.dropped == 1
 
 
-def test_a_path_seen_slow_is_given_longer() -> None:
-    """Where RTTs of seconds were seen, a probe can be out for seconds when the standstill comes."""
-    bench = ProberHarness(lambda index: SILENT if index == 5 else Fate(replies_ns=(4_000 * MS,)))
-    bench.prober.set_targets([build_probe_target(slots=6, timeout_ms=10_000)])
-    while len(bench.network.sent) < 6:
-        bench.run_ms(10)
-    bench.run_ms(3 * SECOND_MS)
-    bench.clock.advance(2 * SECOND_MS * MS)
+def test_probe_lost_before_a_stall_stays_lost() -> None:
+    """A stall does not excuse a probe without a reply for longer than any plausible RTT."""
+    harness = ProberHarness(lambda _: NO_REPLY)
+    harness.prober.set_targets([build_probe_target(slots=1, timeout_ms=10_000)])
+    while not harness.network.sent:
+        harness.run_ms(10)
+    harness.run_ms(3 * SECOND_MS)
+    harness.clock.advance(2 * SECOND_MS * MS)
 
-    failures = Counter(outcome.failure for outcome in bench.run_to_end())
+    assert get_failures(harness.run_to_end()) == [(Failure.TIMEOUT, None)]
+
+
+def test_slow_path_extends_the_plausible_rtt() -> None:
+    """After RTTs of seconds, a probe can be in flight for seconds when a stall begins."""
+    harness = ProberHarness(lambda index: NO_REPLY if index == 5 else Fate(replies_ns=(4_000 * MS,)))
+    harness.prober.set_targets([build_probe_target(slots=6, timeout_ms=10_000)])
+    while len(harness.network.sent) < 6:
+        harness.run_ms(10)
+    harness.run_ms(3 * SECOND_MS)
+    harness.clock.advance(2 * SECOND_MS * MS)
+
+    failures = Counter(result.failure for result in harness.run_to_end())
 
     assert {f: n for f, n in failures.items() if f is not Failure.TIMEOUT} == {None: 5, Failure.LOCAL_STALL: 1}
 
 
-def test_a_standstill_inflates_no_rtt() -> None:
-    """A process that was stopped while a reply came still reports the RTT of the kernel's stamps."""
-    bench = ProberHarness(lambda _: GOOD)
-    bench.prober.set_targets([build_probe_target(slots=1)])
-    while not bench.network.sent:
-        bench.run_ms(5)
-    bench.clock.advance(3 * SECOND_MS * MS)
+def test_stall_inflates_no_rtt() -> None:
+    """A process that was stopped when a reply arrived reports the RTT of the kernel timestamps."""
+    harness = ProberHarness(lambda _: ONE_REPLY)
+    harness.prober.set_targets([build_probe_target(slots=1)])
+    while not harness.network.sent:
+        harness.run_ms(5)
+    harness.clock.advance(3 * SECOND_MS * MS)
 
-    assert only(bench.run_to_end()).rtt_ns == RTT_NS
-    assert bench.prober.counters.stalls == 1
-
-
-def test_what_arrives_at_the_end_of_a_standstill_is_not_believed() -> None:
-    """A paused machine stamps what waited outside when it wakes: such a reply is a stall, not an RTT of seconds."""
-    bench = ProberHarness(lambda _: Fate(replies_ns=(1_500 * MS,)))
-    bench.prober.set_targets([build_probe_target(slots=1)])
-    while not bench.network.sent:
-        bench.run_ms(5)
-    sent_on_ns = bench.network.sent[0][2] - (bench.clock.wall_ns() - bench.clock.monotonic_ns())
-    bench.clock.advance(sent_on_ns + 1_520 * MS - bench.clock.monotonic_ns())
-
-    assert said(bench.run_to_end()) == [(Failure.LOCAL_STALL, None)]
+    assert only(harness.run_to_end()).rtt_ns == RTT_NS
+    assert harness.prober.counters.stalls == 1
 
 
-def test_slots_of_a_standstill_are_not_sent() -> None:
-    """Slots that passed while the process stood still are neither loss nor left out."""
-    bench = ProberHarness(lambda _: GOOD)
-    bench.prober.set_targets([build_probe_target(slots=10)])
-    bench.run_ms(3 * SECOND_MS)
-    bench.clock.advance(4 * SECOND_MS * MS)
+def test_reply_at_the_end_of_a_stall_is_a_local_stall() -> None:
+    """A paused machine takes timestamps of queued packets when it resumes: the result is a stall, not a long RTT."""
+    harness = ProberHarness(lambda _: Fate(replies_ns=(1_500 * MS,)))
+    harness.prober.set_targets([build_probe_target(slots=1)])
+    while not harness.network.sent:
+        harness.run_ms(5)
+    sent_on_ns = harness.network.sent[0][2] - (harness.clock.wall_ns() - harness.clock.monotonic_ns())
+    harness.clock.advance(sent_on_ns + 1_520 * MS - harness.clock.monotonic_ns())
 
-    outcomes = sorted(bench.run_to_end(), key=lambda outcome: outcome.slot)
+    assert get_failures(harness.run_to_end()) == [(Failure.LOCAL_STALL, None)]
 
-    failures = Counter(outcome.failure for outcome in outcomes)
-    assert list(range(outcomes[0].slot, outcomes[0].slot + 10)) == [outcome.slot for outcome in outcomes]
+
+def test_slots_during_a_stall_are_not_sent() -> None:
+    """Slots during a stall are reported as not sent, not as loss."""
+    harness = ProberHarness(lambda _: ONE_REPLY)
+    harness.prober.set_targets([build_probe_target(slots=10)])
+    harness.run_ms(3 * SECOND_MS)
+    harness.clock.advance(4 * SECOND_MS * MS)
+
+    results = sorted(harness.run_to_end(), key=lambda result: result.slot)
+
+    failures = Counter(result.failure for result in results)
+    assert list(range(results[0].slot, results[0].slot + 10)) == [result.slot for result in results]
     assert set(failures) == {None, Failure.NOT_SENT}
     assert 3 <= failures[Failure.NOT_SENT] <= 4
 
 
 @pytest.mark.parametrize("step_ms", [-500, 500, 1, -1])
-def test_a_clock_step_is_no_rtt(step_ms: int) -> None:
-    """A probe that is out when the wall clock steps has no RTT, above all no wrong or negative one."""
-    bench = ProberHarness(lambda _: Fate(replies_ns=(60 * MS,)))
-    bench.prober.set_targets([build_probe_target(slots=1)])
-    while not bench.network.sent:
-        bench.run_ms(5)
-    bench.clock.step(step_ms * MS)
+def test_clock_step_gives_no_rtt(step_ms: int) -> None:
+    """A probe in flight during a step of the wall clock has no RTT, so never a wrong or negative one."""
+    harness = ProberHarness(lambda _: Fate(replies_ns=(60 * MS,)))
+    harness.prober.set_targets([build_probe_target(slots=1)])
+    while not harness.network.sent:
+        harness.run_ms(5)
+    harness.clock.step(step_ms * MS)
 
-    assert said(bench.run_to_end()) == [(Failure.LOCAL_STALL, None)]
-    assert bench.prober.counters.clock_steps == 1
-
-
-def test_a_probe_out_for_long_has_no_rtt_after_a_step() -> None:
-    """Two seconds after it left, the clock steps: silence would be loss, but the reply that comes has no RTT."""
-    bench = ProberHarness(lambda _: Fate(replies_ns=(3_000 * MS,)))
-    bench.prober.set_targets([build_probe_target(slots=1, timeout_ms=10_000)])
-    while not bench.network.sent:
-        bench.run_ms(5)
-    bench.run_ms(2_000)
-    bench.clock.step(500 * MS)
-
-    assert said(bench.run_to_end()) == [(Failure.LOCAL_STALL, None)]
+    assert get_failures(harness.run_to_end()) == [(Failure.LOCAL_STALL, None)]
+    assert harness.prober.counters.clock_steps == 1
 
 
-def test_a_step_back_repeats_no_slot() -> None:
-    """After a step back the schedule waits until the wall clock has caught up with what was given."""
-    bench = ProberHarness(lambda _: GOOD)
-    bench.prober.set_targets([build_probe_target(slots=20)])
-    bench.run_ms(5 * SECOND_MS)
-    bench.clock.step(-30 * SECOND_MS * MS)
+def test_probe_in_flight_for_long_has_no_rtt_after_a_step() -> None:
+    """The clock steps two seconds after the send: a missing reply would be loss, but a reply has no RTT."""
+    harness = ProberHarness(lambda _: Fate(replies_ns=(3_000 * MS,)))
+    harness.prober.set_targets([build_probe_target(slots=1, timeout_ms=10_000)])
+    while not harness.network.sent:
+        harness.run_ms(5)
+    harness.run_ms(2_000)
+    harness.clock.step(500 * MS)
 
-    slots = sorted(outcome.slot for outcome in bench.run_to_end())
+    assert get_failures(harness.run_to_end()) == [(Failure.LOCAL_STALL, None)]
+
+
+def test_step_back_repeats_no_slot() -> None:
+    """After a step back, the schedule waits until the wall clock reaches the slots not reported yet."""
+    harness = ProberHarness(lambda _: ONE_REPLY)
+    harness.prober.set_targets([build_probe_target(slots=20)])
+    harness.run_ms(5 * SECOND_MS)
+    harness.clock.step(-30 * SECOND_MS * MS)
+
+    slots = sorted(result.slot for result in harness.run_to_end())
 
     assert list(range(slots[0], slots[0] + 20)) == slots
 
 
-def test_a_step_back_holds_for_new_aims_too() -> None:
-    """Changed settings for a name do not bring back slots that were given under it."""
-    bench = ProberHarness(lambda _: GOOD)
-    bench.prober.set_targets([build_probe_target()])
-    bench.run_ms(5 * SECOND_MS)
-    bench.clock.step(-3 * SECOND_MS * MS)
-    bench.prober.set_targets([])
-    bench.prober.set_targets([build_probe_target(timeout_ms=3_000, slots=5)])
+def test_step_back_repeats_no_slot_of_a_changed_target() -> None:
+    """A target with changed settings does not repeat slots that were reported under its name."""
+    harness = ProberHarness(lambda _: ONE_REPLY)
+    harness.prober.set_targets([build_probe_target()])
+    harness.run_ms(5 * SECOND_MS)
+    harness.clock.step(-3 * SECOND_MS * MS)
+    harness.prober.set_targets([])
+    harness.prober.set_targets([build_probe_target(timeout_ms=3_000, slots=5)])
 
-    slots = [outcome.slot for outcome in bench.run_to_end()]
+    slots = [result.slot for result in harness.run_to_end()]
 
     assert len(slots) == len(set(slots))
 
 
 @pytest.mark.parametrize(("step_s", "not_sent"), [(60, 60), (7_200, 0), (-7_200, 0)])
-def test_a_wrong_clock_does_not_stop_the_schedule(step_s: int, not_sent: int) -> None:
-    """A jump forward within an hour gives the slots in between; beyond, either way, the schedule begins anew."""
-    bench = ProberHarness(lambda _: GOOD)
-    bench.prober.set_targets([build_probe_target()])
-    bench.run_ms(5 * SECOND_MS)
-    before = len(bench.results)
-    bench.clock.step(step_s * 10**9)
-    bench.run_ms(5 * SECOND_MS)
+def test_wrong_clock_does_not_stop_the_schedule(step_s: int, not_sent: int) -> None:
+    """A step forward within an hour reports the slots in between. A larger step restarts the schedule."""
+    harness = ProberHarness(lambda _: ONE_REPLY)
+    harness.prober.set_targets([build_probe_target()])
+    harness.run_ms(5 * SECOND_MS)
+    before = len(harness.results)
+    harness.clock.step(step_s * 10**9)
+    harness.run_ms(5 * SECOND_MS)
 
-    after = bench.results[before:]
+    after = harness.results[before:]
 
     assert not_sent == pytest.approx(sum(o.failure is Failure.NOT_SENT for o in after), abs=1)
     assert 3 <= sum(o.rtt_ns is not None for o in after) <= 6
 
 
-def test_targets_that_stay_are_undisturbed() -> None:
-    """A change of the aims leaves no hole in the slots of those that stay, go or change."""
-    bench = ProberHarness(lambda _: GOOD)
-    bench.prober.set_targets(
+def test_unchanged_targets_are_undisturbed() -> None:
+    """A change of targets leaves no hole in the slots of unchanged, removed and changed targets."""
+    harness = ProberHarness(lambda _: ONE_REPLY)
+    harness.prober.set_targets(
         [build_probe_target("stays", slots=12), build_probe_target("goes"), build_probe_target("changes")]
     )
-    bench.run_ms(3_400)
-    cut_ns = bench.clock.wall_ns() + 2 * SECOND_MS * MS
+    harness.run_ms(3_400)
+    cutover_ns = harness.clock.wall_ns() + 2 * SECOND_MS * MS
     changed = build_probe_target("changes", timeout_ms=3_000, slots=5)
-    bench.prober.set_targets(
-        [build_probe_target("stays", slots=12), changed, build_probe_target("comes", slots=5)], first_slot_at_ns=cut_ns
+    harness.prober.set_targets(
+        [build_probe_target("stays", slots=12), changed, build_probe_target("comes", slots=5)],
+        first_slot_at_ns=cutover_ns,
     )
 
     slots = defaultdict(list)
-    for outcome in bench.run_to_end():
-        slots[outcome.target_name].append(outcome.slot)
+    for result in harness.run_to_end():
+        slots[result.target_name].append(result.slot)
 
     first = min(slots["stays"])
     assert list(range(first, first + 12)) == sorted(slots["stays"])
@@ -327,104 +328,104 @@ def test_targets_that_stay_are_undisturbed() -> None:
     assert list(range(first + 6, first + 11)) == sorted(slots["comes"])
 
 
-def test_drain_sends_no_more_and_leaves_nothing_open() -> None:
-    """Draining returns when the last timeout has passed, without the wait for late replies."""
-    bench = ProberHarness(lambda _: SILENT)
-    bench.prober.set_targets([build_probe_target(timeout_ms=2_000)])
-    bench.run_ms(3_000)
-    sent, began_ns = len(bench.network.sent), bench.clock.monotonic_ns()
+def test_drain_stops_sending_and_completes_every_probe() -> None:
+    """``drain`` returns after the last timeout, without the wait for late replies."""
+    harness = ProberHarness(lambda _: NO_REPLY)
+    harness.prober.set_targets([build_probe_target(timeout_ms=2_000)])
+    harness.run_ms(3_000)
+    sent, start_ns = len(harness.network.sent), harness.clock.monotonic_ns()
 
-    bench.prober.drain()
+    harness.prober.drain()
 
-    assert sent == len(bench.network.sent) == len(bench.results)
-    assert {Failure.TIMEOUT} == {outcome.failure for outcome in bench.results}
-    assert bench.clock.monotonic_ns() - began_ns <= 2_100 * MS
+    assert sent == len(harness.network.sent) == len(harness.results)
+    assert {Failure.TIMEOUT} == {result.failure for result in harness.results}
+    assert harness.clock.monotonic_ns() - start_ns <= 2_100 * MS
 
 
 def test_drain_can_be_cut_short() -> None:
-    """What is out when nobody waits any longer is a stall of ours, not a loss of the path."""
-    bench = ProberHarness(lambda _: SILENT)
-    bench.prober.set_targets([build_probe_target(timeout_ms=10_000)])
-    bench.run_ms(2_000)
+    """Probes in flight at the end of ``drain`` are LOCAL_STALL, not loss."""
+    harness = ProberHarness(lambda _: NO_REPLY)
+    harness.prober.set_targets([build_probe_target(timeout_ms=10_000)])
+    harness.run_ms(2_000)
 
-    bench.prober.drain(bench.clock.monotonic_ns() + 100 * MS)
+    harness.prober.drain(harness.clock.monotonic_ns() + 100 * MS)
 
-    assert has_finished(bench.prober)
-    assert {Failure.LOCAL_STALL} == {outcome.failure for outcome in bench.results}
+    assert has_finished(harness.prober)
+    assert {Failure.LOCAL_STALL} == {result.failure for result in harness.results}
 
 
-def test_a_source_that_is_missing_is_a_send_error() -> None:
-    """A lane that cannot be opened refuses every probe with its errno, and is tried again at the next."""
-    bench = ProberHarness(lambda _: GOOD)
+def test_missing_source_address_is_a_send_error() -> None:
+    """A socket that cannot be opened gives a send error with its errno, and the next probe tries again."""
+    harness = ProberHarness(lambda _: ONE_REPLY)
     attempts = iter([OSError(errno.EADDRNOTAVAIL, "no"), OSError(errno.EADDRNOTAVAIL, "no"), None])
 
-    def open_lane(lane: object, cookie: bytes) -> object:
+    def open_socket(key: object, cookie: bytes) -> object:
         error = next(attempts)
         if error is not None:
             raise error
-        return bench.network
+        return harness.network
 
-    prober = Prober(clock=bench.clock, rng=make_rng(1), on_result=bench.results.append, open_socket=open_lane)  # type: ignore[arg-type]
+    prober = Prober(clock=harness.clock, rng=make_rng(1), on_result=harness.results.append, open_socket=open_socket)  # type: ignore[arg-type]
     prober.set_targets([build_probe_target(slots=2)])
     prober.run(3_100 * MS)
 
-    assert said(bench.results) == [(Failure.SEND_ERROR, errno.EADDRNOTAVAIL), (None, None)]
+    assert get_failures(harness.results) == [(Failure.SEND_ERROR, errno.EADDRNOTAVAIL), (None, None)]
 
 
-def test_the_same_seed_gives_the_same_schedule() -> None:
-    """The random places are reproducible, and others for another seed."""
-    benches = [ProberHarness(lambda _: GOOD, seed=seed) for seed in (7, 7, 8)]
+def test_same_seed_gives_the_same_schedule() -> None:
+    """The send times are reproducible with one seed and differ with another."""
+    harnesses = [ProberHarness(lambda _: ONE_REPLY, seed=seed) for seed in (7, 7, 8)]
     first, again, other = (
-        [o.sent_at_ns for o in bench.run_targets([build_probe_target(slots=20)])] for bench in benches
+        [o.sent_at_ns for o in harness.run_targets([build_probe_target(slots=20)])] for harness in harnesses
     )
 
     assert first == again
     assert first != other
 
 
-def test_probes_leave_within_a_tick_of_their_place() -> None:
-    """The schedule has no drift: after 300 slots a send is still in its own slot or at most a tick past it."""
-    bench = ProberHarness(lambda _: GOOD)
+def test_probes_leave_within_a_tick_of_their_due_time() -> None:
+    """The schedule does not drift: after 300 slots, a send is in its own slot or at most a tick later."""
+    harness = ProberHarness(lambda _: ONE_REPLY)
 
-    outcomes = bench.run_targets([build_probe_target(slots=300)])
+    results = harness.run_targets([build_probe_target(slots=300)])
 
-    late_ns = [(outcome.sent_at_ns or 0) - outcome.slot * 10**9 for outcome in outcomes]
+    late_ns = [(result.sent_at_ns or 0) - result.slot * 10**9 for result in results]
     assert all(0 <= ns <= 10**9 + 5 * MS + TX_DELAY_NS for ns in late_ns)
-    assert bench.prober.counters.lag_ns_max <= 5 * MS
+    assert harness.prober.counters.lag_ns_max <= 5 * MS
 
 
-def test_bursts_are_read_in_between() -> None:
-    """However much is due at once, stamps and replies are read before they can overflow a small buffer."""
-    bench = ProberHarness(lambda _: GOOD)
-    bench.prober.set_targets([build_probe_target(f"t{number}", slots=2) for number in range(1_000)])
-    bench.run_ms(1_000)
-    bench.clock.advance(400 * MS)
+def test_bursts_do_not_overflow_the_queues() -> None:
+    """A burst reads timestamps and replies in between, before they overflow a small buffer."""
+    harness = ProberHarness(lambda _: ONE_REPLY)
+    harness.prober.set_targets([build_probe_target(f"t{number}", slots=2) for number in range(1_000)])
+    harness.run_ms(1_000)
+    harness.clock.advance(400 * MS)
 
-    bench.run_to_end()
+    harness.run_to_end()
 
-    assert bench.network.unread_count_max <= SENDS_PER_READ
-
-
-def test_a_forbidden_address_is_refused() -> None:
-    """The policy is asked before the first packet."""
-    bench = ProberHarness(lambda _: GOOD)
-
-    with pytest.raises(ConfigError, match=r"target far: 224\.0\.0\.5"):
-        bench.prober.set_targets([build_probe_target(address="224.0.0.5")])
+    assert harness.network.unread_count_max <= SENDS_PER_READ
 
 
-def test_a_descriptor_wakes_the_prober() -> None:
-    """``run`` returns early, and says so, when the descriptor it watches becomes readable."""
+def test_forbidden_address_is_refused() -> None:
+    """The policy check runs before the first packet."""
+    harness = ProberHarness(lambda _: ONE_REPLY)
+
+    with pytest.raises(ConfigError, match=r"target far: .*224\.0\.0\.5"):
+        harness.prober.set_targets([build_probe_target(address="224.0.0.5")])
+
+
+def test_descriptor_wakes_the_prober() -> None:
+    """``run`` returns True early when its descriptor becomes readable."""
     clock = SystemClock()
     prober = Prober(clock=clock, rng=make_rng(1), on_result=lambda _: None)
     reader, writer = os.pipe()
     os.write(writer, b"x")
 
-    woken = prober.run(clock.monotonic_ns() + 60 * 10**9, wake_fd=reader)
+    is_woken = prober.run(clock.monotonic_ns() + 60 * 10**9, wake_fd=reader)
 
     os.close(reader)
     os.close(writer)
-    assert woken
+    assert is_woken
 
 
 DELAYS_NS = st.one_of(
@@ -447,12 +448,12 @@ EVENTS = st.lists(
 
 @settings(max_examples=settings().max_examples * 3 // 2)
 @given(fates=st.lists(FATES, min_size=1, max_size=12), events=EVENTS, slots=st.integers(min_value=1, max_value=12))
-def test_every_slot_has_exactly_one_true_outcome(
+def test_every_slot_has_exactly_one_true_result(
     fates: list[Fate], events: list[tuple[str, int, int]], slots: int
 ) -> None:
-    """Whatever happens on the path and to this host, each slot is given once, and an RTT given is the path's own."""
-    bench = ProberHarness(lambda index: fates[index % len(fates)])
-    bench.prober.set_targets(
+    """Each slot has one result under any events on path and host, and every RTT is the true one of the path."""
+    harness = ProberHarness(lambda index: fates[index % len(fates)])
+    harness.prober.set_targets(
         [
             build_probe_target("one", slots=slots, timeout_ms=1_500),
             build_probe_target("two", "192.0.2.8", slots=slots, interval_ms=500),
@@ -460,30 +461,30 @@ def test_every_slot_has_exactly_one_true_outcome(
     )
     for event, ms, sign in events:
         if event == "stall":
-            bench.clock.advance(ms * MS)
+            harness.clock.advance(ms * MS)
         elif event == "step":
-            bench.clock.step(sign * ms * MS)
+            harness.clock.step(sign * ms * MS)
         elif event == "drop":
-            bench.network.dropped += ms
-        bench.run_ms(ms)
+            harness.network.dropped += ms
+        harness.run_ms(ms)
 
-    outcomes = bench.run_to_end()
+    results = harness.run_to_end()
 
     for name in ("one", "two"):
-        given_slots = sorted(outcome.slot for outcome in outcomes if outcome.target_name == name)
-        assert list(range(given_slots[0], given_slots[0] + slots)) == given_slots
+        reported_slots = sorted(result.slot for result in results if result.target_name == name)
+        assert list(range(reported_slots[0], reported_slots[0] + slots)) == reported_slots
     true_ns = {
-        (sent_ns, min(fates[index % len(fates)].replies_ns, default=0)) for index, _, sent_ns in bench.network.sent
+        (sent_ns, min(fates[index % len(fates)].replies_ns, default=0)) for index, _, sent_ns in harness.network.sent
     }
-    assert all((outcome.sent_at_ns, outcome.rtt_ns) in true_ns for outcome in outcomes if outcome.rtt_ns is not None)
-    assert all((outcome.rtt_ns is None) != (outcome.failure is None) for outcome in outcomes)
-    assert not any(o.failure.is_loss for o in outcomes if o.failure and o.sent_at_ns is None)
+    assert all((result.sent_at_ns, result.rtt_ns) in true_ns for result in results if result.rtt_ns is not None)
+    assert all((result.rtt_ns is None) != (result.failure is None) for result in results)
+    assert not any(o.failure.is_loss for o in results if o.failure and o.sent_at_ns is None)
 
 
-def test_quiet_hosts_report_no_trouble_of_their_own() -> None:
-    """On a host that neither stalls nor steps, silence is always loss and never anything else."""
-    bench = ProberHarness(lambda index: SILENT if index % 3 else GOOD)
+def test_missing_reply_on_an_undisturbed_host_is_loss() -> None:
+    """Without stalls and clock steps, every missing reply is a timeout."""
+    harness = ProberHarness(lambda index: NO_REPLY if index % 3 else ONE_REPLY)
 
-    failures = Counter(outcome.failure for outcome in bench.run_targets([build_probe_target(address=TARGET, slots=30)]))
+    failures = Counter(result.failure for result in harness.run_targets([build_probe_target(address=TARGET, slots=30)]))
 
     assert failures == {None: 10, Failure.TIMEOUT: 20}

@@ -1,4 +1,4 @@
-"""The ceiling of packets a second at the place that sends."""
+"""Packet rate limit of the prober."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ S_NS = 1_000_000_000
 
 
 @given(st.integers(1, 50_000), st.lists(st.integers(0, S_NS // 2), max_size=300))
-def test_no_more_than_the_rate_and_one_burst_pass(rate: int, gaps_ns: list[int]) -> None:
-    """In every span of time that begins at the start."""
-    ceiling, now_ns, taken = TokenBucket(rate, 0), 0, 0
+def test_rate_and_one_burst_are_the_maximum(rate: int, gaps_ns: list[int]) -> None:
+    """The limit applies to every period from the start."""
+    bucket, now_ns, count = TokenBucket(rate, 0), 0, 0
     for gap_ns in gaps_ns:
         now_ns += gap_ns
-        taken += ceiling.try_consume(now_ns)
-        # The nanoseconds of a packet are rounded down: 0.005 % at 50,000 a second.
-        assert taken <= rate * (now_ns / S_NS + BURST_S) * 1.0001 + 1
+        count += bucket.try_consume(now_ns)
+        # The token time is rounded down: 0.005 % at 50,000 a second.
+        assert count <= rate * (now_ns / S_NS + BURST_S) * 1.0001 + 1
 
 
-def test_an_even_pace_at_the_rate_passes_for_ever() -> None:
-    """The ceiling itself withholds nothing."""
-    ceiling = TokenBucket(1_000, 0)
+def test_even_pace_at_the_rate_always_passes() -> None:
+    """A constant rate at the limit loses no packet."""
+    bucket = TokenBucket(1_000, 0)
 
-    assert all(ceiling.try_consume(number * MS) for number in range(10_000))
+    assert all(bucket.try_consume(number * MS) for number in range(10_000))
 
 
-def test_what_is_above_the_ceiling_is_not_sent_and_no_loss() -> None:
-    """Even when the aims, which nobody narrowed, ask for more: 100 packets a second where 10 are allowed."""
+def test_slot_above_the_rate_is_not_sent_and_no_loss() -> None:
+    """Targets of 100 packets a second pass a limit of 10 only at the limit; the rest is NOT_SENT."""
     clock = FakeClock()
-    outcomes: list[ProbeResult] = []
+    results: list[ProbeResult] = []
     network = FakeNetwork(clock, lambda _: Fate(replies_ns=(MS,)))
     prober = Prober(
-        clock=clock, rng=make_rng(1), on_result=outcomes.append, open_socket=network.open,
+        clock=clock, rng=make_rng(1), on_result=results.append, open_socket=network.open,
         packets_per_s=10,
     )  # fmt: skip
     prober.set_targets([build_probe_target(interval_ms=10, slots=1_000)])
@@ -51,5 +51,5 @@ def test_what_is_above_the_ceiling_is_not_sent_and_no_loss() -> None:
 
     assert 10 * 10 <= len(network.sent) <= 10 * 10 + 10 * BURST_S + 1
     assert prober.counters.withheld == 1_000 - len(network.sent)
-    assert {outcome.failure for outcome in outcomes} == {None, Failure.NOT_SENT}
-    assert len(outcomes) == 1_000
+    assert {result.failure for result in results} == {None, Failure.NOT_SENT}
+    assert len(results) == 1_000

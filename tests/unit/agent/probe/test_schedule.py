@@ -1,4 +1,4 @@
-"""When probes are due."""
+"""Send times of probes."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from leadline_agent.probe import schedule
 
 WALLS_NS = st.integers(min_value=0, max_value=4_000_000_000_000_000_000)
 INTERVALS_MS = st.sampled_from([10, 100, 200, 1_000, 5_000, 60_000])
-SHARES = st.floats(min_value=0, max_value=1, exclude_max=True)
+SLOT_FRACTIONS = st.floats(min_value=0, max_value=1, exclude_max=True)
 
 
-@given(slot=st.integers(min_value=0, max_value=10**12), interval_ms=INTERVALS_MS, share=SHARES)
-def test_due_lies_in_its_slot(slot: int, interval_ms: int, share: float) -> None:
-    """A probe is due at or after the start of its slot and before the next one, whatever the random number."""
-    due_ns = schedule.compute_due_ns(slot, interval_ms, share)
+@given(slot=st.integers(min_value=0, max_value=10**12), interval_ms=INTERVALS_MS, slot_fraction=SLOT_FRACTIONS)
+def test_due_time_is_in_its_slot(slot: int, interval_ms: int, slot_fraction: float) -> None:
+    """For any random number, a probe is due at or after the start of its slot and before the next slot."""
+    due_ns = schedule.compute_due_ns(slot, interval_ms, slot_fraction)
 
     assert slot == schedule.find_slot(due_ns, interval_ms)
 
 
 @given(wall_ns=WALLS_NS, interval_ms=INTERVALS_MS)
-def test_first_slot_is_the_first(wall_ns: int, interval_ms: int) -> None:
-    """The first slot begins at or after the moment, and the one before it does not."""
+def test_first_slot_begins_at_or_after_the_time(wall_ns: int, interval_ms: int) -> None:
+    """The first slot begins at or after the time; the slot before it does not."""
     slot = schedule.find_first_slot(wall_ns, interval_ms)
 
     assert (
@@ -34,29 +34,29 @@ def test_first_slot_is_the_first(wall_ns: int, interval_ms: int) -> None:
 
 
 def test_slots_are_numbered_from_the_epoch() -> None:
-    """A slot has the same number on every host: the default ones are the seconds since 1970."""
+    """Slots at the default interval have the seconds since 1970 as numbers."""
     slot = schedule.find_slot(1_700_000_000_999_999_999, INTERVAL_MS_DEFAULT)
 
     assert slot == 1_700_000_000
 
 
 def test_missed_begins_past_half_a_slot() -> None:
-    """Half an interval late is still this slot's probe, a nanosecond more is not."""
+    """A probe half an interval late is in time; a nanosecond more is too late."""
     half_ns = 500_000_000
 
     assert [schedule.is_missed(late_ns, 1_000) for late_ns in (half_ns, half_ns + 1)] == [False, True]
 
 
-@given(wall_ns=WALLS_NS.filter(lambda ns: ns > 10**12), interval_ms=INTERVALS_MS, share=SHARES)
-def test_what_lies_before_the_reachable_is_missed(wall_ns: int, interval_ms: int, share: float) -> None:
-    """A slot before the first reachable one would be missed wherever its probe was due."""
+@given(wall_ns=WALLS_NS.filter(lambda ns: ns > 10**12), interval_ms=INTERVALS_MS, slot_fraction=SLOT_FRACTIONS)
+def test_slot_before_the_reachable_one_is_missed(wall_ns: int, interval_ms: int, slot_fraction: float) -> None:
+    """A slot before the first reachable one is missed for any due time."""
     slot = schedule.find_first_reachable_slot(wall_ns, interval_ms) - 1
 
-    assert schedule.is_missed(wall_ns - schedule.compute_due_ns(slot, interval_ms, share), interval_ms)
+    assert schedule.is_missed(wall_ns - schedule.compute_due_ns(slot, interval_ms, slot_fraction), interval_ms)
 
 
 @given(wall_ns=WALLS_NS.filter(lambda ns: ns > 10**12), interval_ms=INTERVALS_MS)
-def test_the_reachable_can_be_reached(wall_ns: int, interval_ms: int) -> None:
+def test_first_reachable_slot_is_reachable(wall_ns: int, interval_ms: int) -> None:
     """The first reachable slot is in time if its probe is due at its end."""
     slot = schedule.find_first_reachable_slot(wall_ns, interval_ms)
     last_ns = schedule.compute_slot_start_ns(slot + 1, interval_ms) - 1

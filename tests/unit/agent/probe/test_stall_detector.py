@@ -1,4 +1,4 @@
-"""Steps of the wall clock and standstills of the host."""
+"""Steps of the wall clock and stalls of the host."""
 
 from __future__ import annotations
 
@@ -9,52 +9,52 @@ from leadline_agent.probe.stall_detector import POLL_INTERVAL_NS, STALL_THRESHOL
 from tests.support.clock import FakeClock
 
 
-def test_steps_are_seen_from_the_limit_on() -> None:
-    """A step just past the limit is seen, in both directions; one at the limit is not."""
-    found = []
+def test_step_above_the_threshold_is_detected() -> None:
+    """A step just above the threshold is detected in both directions; a step at the threshold is not."""
+    steps = []
     for step_ns in (STEP_THRESHOLD_NS, STEP_THRESHOLD_NS + 1, -STEP_THRESHOLD_NS, -STEP_THRESHOLD_NS - 1):
         clock = FakeClock()
-        watch = StallDetector(clock)
+        detector = StallDetector(clock)
         clock.step(step_ns)
-        found.append(watch.poll().has_clock_step)
+        steps.append(detector.poll().has_clock_step)
 
-    assert found == [False, True, False, True]
+    assert steps == [False, True, False, True]
 
 
-def test_a_step_is_seen_once() -> None:
-    """After a step the new offset is the right one."""
+def test_step_is_detected_once() -> None:
+    """After a step, the new offset is the reference."""
     clock = FakeClock()
-    watch = StallDetector(clock)
+    detector = StallDetector(clock)
     clock.step(10**9)
 
-    assert [watch.poll().has_clock_step, watch.poll().has_clock_step] == [True, False]
+    assert [detector.poll().has_clock_step, detector.poll().has_clock_step] == [True, False]
 
 
 def test_small_steps_add_up() -> None:
-    """A clock set in steps too small to matter is caught when they matter together."""
+    """Steps below the threshold are detected when their sum exceeds it."""
     clock = FakeClock()
-    watch = StallDetector(clock)
-    found = []
+    detector = StallDetector(clock)
+    steps = []
     for _ in range(3):
         clock.step(STEP_THRESHOLD_NS // 2 + 1)
-        found.append(watch.poll().has_clock_step)
+        steps.append(detector.poll().has_clock_step)
 
-    assert found == [False, True, False]
+    assert steps == [False, True, False]
 
 
 @given(st.integers(min_value=0, max_value=10 * STALL_THRESHOLD_NS))
-def test_a_gap_beyond_plan_is_a_standstill(gap_ns: int) -> None:
-    """A standstill is a gap longer than the longest planned wait and the allowance together."""
+def test_long_time_between_polls_is_a_stall(gap_ns: int) -> None:
+    """A stall is a time between polls longer than poll interval plus threshold."""
     clock = FakeClock()
-    watch = StallDetector(clock)
-    watch.poll()
+    detector = StallDetector(clock)
+    detector.poll()
     clock.advance(gap_ns)
 
-    assert (gap_ns > POLL_INTERVAL_NS + STALL_THRESHOLD_NS) == watch.poll().has_stall
+    assert (gap_ns > POLL_INTERVAL_NS + STALL_THRESHOLD_NS) == detector.poll().has_stall
 
 
 class InterruptedClock(FakeClock):
-    """A clock whose reader is put aside for a millisecond between two readings, three times of four."""
+    """A clock that advances a millisecond during three of four readings."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,8 +67,8 @@ class InterruptedClock(FakeClock):
         return super().wall_ns()
 
 
-def test_an_interrupted_reading_is_no_step() -> None:
-    """Being put aside while reading the clocks does not look like a step."""
-    watch = StallDetector(InterruptedClock())
+def test_interrupted_reading_is_no_step() -> None:
+    """An interruption while reading the clocks does not look like a step."""
+    detector = StallDetector(InterruptedClock())
 
-    assert [watch.poll().has_clock_step for _ in range(10)] == [False] * 10
+    assert [detector.poll().has_clock_step for _ in range(10)] == [False] * 10

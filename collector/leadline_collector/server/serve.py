@@ -1,4 +1,4 @@
-"""Runs the collector: opens the database, binds the socket, serves until it is told to stop, closes in order."""
+"""Runs the collector: opens the database, binds the socket, serves until a signal, and closes in reverse order."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from leadline_collector.server.connection_limits import (
     rate_limit_exhaustion_warnings,
 )
 
-#: A request that takes longer than this is cut off when the collector stops; its agent sends it again.
+#: Time for running requests to end at shutdown. Longer ones are cut off; the agent sends the batch again.
 SHUTDOWN_GRACE_S = 10
-#: Agents send once a minute: a connection that is kept longer than that costs less than a new one.
+#: Agents send once a minute; an idle connection costs less than a new one.
 KEEP_ALIVE_S = 75
-#: Connections the kernel keeps until they are accepted: all agents of 500 sites may come back in the same second.
+#: Connections the kernel queues until they are accepted: all agents of 500 sites may reconnect in the same second.
 LISTEN_BACKLOG = 1_024
 
 
 @contextmanager
 def open_store(config: CollectorConfig) -> Iterator[Store]:
-    """The store, its schema current; closed at the end."""
+    """Open the store with a current schema; close it on exit."""
     database = Database(config.database)
     try:
         schema.ensure_schema(database)
@@ -51,29 +51,29 @@ def open_store(config: CollectorConfig) -> Iterator[Store]:
 
 
 def serve(config: CollectorConfig, clock: Clock, on_listening: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT. ``announce`` gets the address as soon as connections are accepted."""
-    space = compute_connection_budget(raise_descriptor_limit())
+    """Serve until SIGTERM or SIGINT. Call ``on_listening`` with the URL as soon as connections are accepted."""
+    budget = compute_connection_budget(raise_descriptor_limit())
     with (
         open_store(config) as store,
         _open_listener(config) as listener,
         _ignore_repeated_signals(),
         _application(config, store, clock) as app,
     ):
-        options = _build_uvicorn_config(config, app, space)
-        _CollectorServer(options, lambda: on_listening(_format_url(config, listener))).run(sockets=[listener])
+        uvicorn_config = _build_uvicorn_config(config, app, budget)
+        _CollectorServer(uvicorn_config, lambda: on_listening(_format_url(config, listener))).run(sockets=[listener])
 
 
 @contextmanager
 def serve_in_thread(config: CollectorConfig, store: Store, clock: Clock) -> Iterator[str]:
-    """A collector in a thread of this process; the value is its address. For the demo and for tests."""
-    accepting, space = threading.Event(), compute_connection_budget(raise_descriptor_limit())
+    """Run a collector in a thread of this process and yield its URL. For the demo and tests."""
+    accepting, budget = threading.Event(), compute_connection_budget(raise_descriptor_limit())
     with _open_listener(config) as listener, _application(config, store, clock) as app:
-        server = _CollectorServer(_build_uvicorn_config(config, app, space), accepting.set)
+        server = _CollectorServer(_build_uvicorn_config(config, app, budget), accepting.set)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="collector")
         thread.start()
         try:
             if not accepting.wait(SHUTDOWN_GRACE_S):
-                raise UnavailableError("the collector does not start; its log says why")
+                raise UnavailableError(f"the collector did not start within {SHUTDOWN_GRACE_S} s; see its log")
             yield _format_url(config, listener)
         finally:
             server.should_exit = True
@@ -82,17 +82,17 @@ def serve_in_thread(config: CollectorConfig, store: Store, clock: Clock) -> Iter
 
 @contextmanager
 def _application(config: CollectorConfig, store: Store, clock: Clock) -> Iterator[FastAPI]:
-    """The application, and the threads that work beside it."""
+    """Create the application and run its background workers."""
     app = create_app(config, store, clock)
-    service: AppState = app.state.app_state
-    # A mesh of 500 sites takes seconds to read: before the first batch comes, not while it waits.
-    service.metrics.rtt_counters.get_edges_us()
-    with run_rollup_worker(store, clock, config.retention), run_live_worker(store, clock, service.reports):
+    app_state: AppState = app.state.app_state
+    # Reading a mesh of 500 sites takes seconds: do it before the first batch arrives.
+    app_state.metrics.rtt_counters.get_edges_us()
+    with run_rollup_worker(store, clock, config.retention), run_live_worker(store, clock, app_state.reports):
         yield app
 
 
 class _CollectorServer(uvicorn.Server):
-    """Says when it accepts."""
+    """uvicorn server that calls ``on_listening`` once it accepts connections."""
 
     def __init__(self, config: uvicorn.Config, on_listening: Callable[[], None]) -> None:
         super().__init__(config)
@@ -102,7 +102,7 @@ class _CollectorServer(uvicorn.Server):
         rate_limit_exhaustion_warnings(asyncio.get_running_loop())
         await super().startup(sockets=sockets)
         for listener in sockets or ():
-            # asyncio's one number for both is how many it accepts in one go; the kernel may keep more than that.
+            # asyncio uses one number for the accept burst and for the kernel's queue; the queue may be longer.
             listener.listen(LISTEN_BACKLOG)
         self._on_listening()
 
@@ -120,7 +120,7 @@ def _build_uvicorn_config(config: CollectorConfig, app: FastAPI, budget: Connect
         proxy_headers=config.behind_proxy,
         forwarded_allow_ips="*" if config.behind_proxy else None,
         backlog=budget.accept_burst,
-        # It counts idle connections too: 500 agents that keep theirs would be the limit. ``connections`` bounds them.
+        # uvicorn's limit counts idle connections too; ``connection_limits`` bounds connections instead.
         limit_concurrency=None,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
@@ -150,14 +150,14 @@ def _format_url(config: CollectorConfig, listener: socket.socket) -> str:
 
 @contextmanager
 def _ignore_repeated_signals() -> Iterator[None]:
-    """uvicorn raises the signal that stopped it once more at its end: by then it has been obeyed."""
+    """Ignore the signal that uvicorn raises again after a shutdown by that signal."""
 
-    def obeyed(number: int, frame: FrameType | None) -> None:
+    def ignore_signal(number: int, frame: FrameType | None) -> None:
         pass
 
-    before = {number: signal.signal(number, obeyed) for number in (signal.SIGTERM, signal.SIGINT)}
+    previous_handlers = {number: signal.signal(number, ignore_signal) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous_handlers.items():
             signal.signal(number, handler)

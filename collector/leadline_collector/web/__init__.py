@@ -1,1 +1,1 @@
-"""The pages: what a person sees of what the API answers. No judgement is made here."""
+"""HTML pages with the data of the API. They evaluate nothing themselves."""

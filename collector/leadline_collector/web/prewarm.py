@@ -1,6 +1,7 @@
-"""Makes what the first page of a pair needs while its visitor still reads the matrix: some two seconds of work.
+"""Builds chart specifications and the script bundle in the background, about two seconds of work.
 
-Not at the start of a collector: the bundle takes some 100 MB, which one that nobody looks at does not need.
+It starts with the first request for the matrix, so that the first pair page does not wait. It does not start with the
+collector, because the bundle takes about 100 MB, which a collector without visitors does not need.
 """
 
 from __future__ import annotations
@@ -14,25 +15,25 @@ from functools import cache
 from leadline_collector.web.charts import distribution, hour_of_week, render, timeline_spec
 
 log = logging.getLogger(__name__)
-#: What is asked for comes first.
+#: Lower priority than the threads that handle requests.
 _NICENESS = 10
 
 
 @cache
 def start_prewarming() -> threading.Thread:
-    """The thread that makes it, or has; once in the life of the process, which at its end waits for it."""
-    thread = threading.Thread(target=_prewarm_caches, name="warming")
+    """Start the thread on the first call, and return it. The process waits for it at exit."""
+    thread = threading.Thread(target=_prewarm_caches, name="prewarm")
     thread.start()
     return thread
 
 
 def _prewarm_caches() -> None:
     if sys.platform == "linux":
-        # Of this thread alone; other systems have no such thing.
+        # Only Linux has a priority per thread.
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
-    for make in (timeline_spec.build_spec, distribution.build_spec, hour_of_week.build_spec, render.build_bundle):
+    for build in (timeline_spec.build_spec, distribution.build_spec, hour_of_week.build_spec, render.build_bundle):
         try:
-            make()
+            build()
         except Exception:
-            # Nobody waits for it: the page that needs it makes it, and says what is wrong.
-            log.exception("a chart could not be prepared", extra={"what": make.__qualname__})
+            # The page that needs it builds it again and reports the error.
+            log.exception("prewarming failed", extra={"what": build.__qualname__})

@@ -1,9 +1,9 @@
-"""Renders pages: templates, static files, response headers, and problems as pages.
+"""Renders pages: templates, static files, response headers, and problem pages.
 
-Rule 1: a problem on the way to a page is a page too, with the status and the words the API would answer.
-Rule 2: every page needs the role ``viewer``, like the answers it shows; whoever has no key is shown the login.
-Rule 3: whatever comes from outside reaches HTML through Jinja's escaping; no template switches it off. A chart's
-specification is JSON in which no element can begin (``_embedded``).
+Rule 1: an error in a page route renders a page with the status and the detail of the API's problem document.
+Rule 2: every page needs the role ``viewer``; a request without a key is redirected to the login.
+Rule 3: external data reaches HTML only through Jinja's escaping; no template disables it. The JSON of a chart contains
+no ``<``, so it cannot start an element (``_embed_spec``).
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from leadline.errors import LeadlineError
 from leadline_collector.errors import UnauthenticatedError
 from leadline_collector.http import roles, sessions
 from leadline_collector.http.app_state import get_app_state
-from leadline_collector.web import formatting
 from leadline_collector.web.charts import render
 from leadline_collector.web.charts.spec_templates import Spec
+from leadline_collector.web.formatting import format_comparison, format_count, format_ms, format_time
 
-#: Nothing from elsewhere: scripts and styles from our files only, none in the page, and no text is evaluated (charts.js
-#: has Vega interpret its expressions). No address of ours leaks to a vendor's site.
+#: Scripts and styles load from the collector only; inline scripts and ``eval`` are forbidden (charts.js uses Vega's
+#: expression interpreter). Links to vendors' sites send no referrer.
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; script-src 'self'; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'",
@@ -44,14 +44,14 @@ PAGE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "private, no-cache",
 }
-#: The files there are; a name outside of this list is looked for nowhere.
+#: The static files; any other name gets 404 without a file lookup.
 STATIC_MEDIA_TYPES = {"charts.js": "text/javascript", "leadline.css": "text/css", "leadline.svg": "image/svg+xml"}
-#: Made by vl-convert, not a file of ours.
+#: Name of the script that vl-convert builds; it is not in the static folder.
 VEGA_SCRIPT = "vega.js"
-#: The address of a file changes with its content, so a browser may keep it.
+#: The URL of a file changes with its content, so browsers may cache it.
 STATIC_HEADERS = PAGE_HEADERS | {"Cache-Control": "private, max-age=31536000, immutable"}
 
-#: Whether the request that is being answered came with a session: its page offers to end it.
+#: True if the current request has a session; its page offers to sign out.
 SIGNED_IN: ContextVar[bool] = ContextVar("signed_in", default=False)
 
 FromParam = Annotated[str | None, Query(alias="from")]
@@ -60,15 +60,15 @@ Viewer = Depends(roles.viewer)
 
 
 class PageRoute(APIRoute):
-    """A route whose problems are pages."""
+    """Route that renders errors as pages."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        answer = super().get_route_handler()
+        handle_request = super().get_route_handler()
 
         async def handler(request: Request) -> Response:
             SIGNED_IN.set(sessions.is_signed_in(request))
             try:
-                return await answer(request)
+                return await handle_request(request)
             except (LeadlineError, HTTPException, RequestValidationError) as error:
                 if _is_login_needed(request, error):
                     return RedirectResponse(
@@ -80,31 +80,32 @@ class PageRoute(APIRoute):
 
 
 def _is_login_needed(request: Request, error: Exception) -> bool:
-    """True for somebody without a key who asks for a page; a wrong key in the header is answered with 401."""
-    is_refused = isinstance(error, UnauthenticatedError)
-    return is_refused and request.method == "GET" and "authorization" not in request.headers
+    """Return True for a page request without a key; a wrong key in the header gets 401."""
+    is_unauthenticated = isinstance(error, UnauthenticatedError)
+    return is_unauthenticated and request.method == "GET" and "authorization" not in request.headers
 
 
 def build_login_path(request: Request) -> str:
-    """Where a request for a page goes first."""
-    wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    return "/login" if wanted == "/" else f"/login?{urlencode({'next': wanted})}"
+    """Return the path of the login page that leads back to the requested page."""
+    path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return "/login" if path == "/" else f"/login?{urlencode({'next': path})}"
 
 
 def render_page(template: str, status: int = 200, headers: dict[str, str] | None = None, **values: object) -> Response:
-    """A rendered page."""
+    """Render a template as an HTML response."""
     text = _create_environment().get_template(template).render(values)
     return Response(text, status, headers=(headers or {}) | PAGE_HEADERS, media_type="text/html")
 
 
 async def _render_problem_page(request: Request, error: Exception) -> Response:
-    """What the application answers to this error (``problems.install``), as a page."""
+    """Render the application's response to an error (``problems.install_error_handlers``) as a page."""
     handlers = request.app.exception_handlers
-    handler = next(handlers[kind] for kind in type(error).__mro__ if kind in handlers)
-    answer: Response = await handler(request, error)
-    kept = {name: value for name in ("WWW-Authenticate", "Retry-After") if (value := answer.headers.get(name))}
-    problem = msgspec.json.decode(answer.body)
-    return render_page("problem.html", answer.status_code, kept, problem=problem, now_s=get_app_state(request).now_s())
+    handler = next(handlers[error_type] for error_type in type(error).__mro__ if error_type in handlers)
+    response: Response = await handler(request, error)
+    headers = {name: value for name in ("WWW-Authenticate", "Retry-After") if (value := response.headers.get(name))}
+    problem = msgspec.json.decode(response.body)
+    now_s = get_app_state(request).now_s()
+    return render_page("problem.html", response.status_code, headers, problem=problem, now_s=now_s)
 
 
 @cache
@@ -118,15 +119,15 @@ def _create_environment() -> Environment:
         auto_reload=False,
     )
     environment.filters |= {
-        "ms": formatting.format_ms,
-        "count": formatting.format_count,
-        "moment": formatting.format_time,
-        "comparison": formatting.format_comparison,
-        "embedded": _embed_spec,
+        "ms": format_ms,
+        "count": format_count,
+        "format_time": format_time,
+        "format_comparison": format_comparison,
+        "embed_spec": _embed_spec,
     }
     environment.globals |= {
-        "static": _build_static_url,
-        "vega_address": _build_vega_url,
+        "static_url": _build_static_url,
+        "vega_url": _build_vega_url,
         "version": __version__,
         "campaign": evaluation.compute_campaign(),
         "signed_in": SIGNED_IN.get,
@@ -135,9 +136,9 @@ def _create_environment() -> Environment:
 
 
 def _embed_spec(spec: Spec) -> Markup:
-    """A specification as the content of a script element, which ends at the first ``</`` that it holds."""
+    """Encode a specification as the content of a script element; such an element ends at the first ``</``."""
     text = msgspec.json.encode(spec).decode().replace("<", "\\u003c")
-    return Markup(text)  # JSON without "<" is text to HTML
+    return Markup(text)  # noqa: S704  # safe: no "<" remains
 
 
 def _build_vega_url() -> str:
@@ -150,4 +151,5 @@ def _build_static_url(name: str) -> str:
 
 @cache
 def static_content(name: str) -> bytes:
+    """Return the content of a static file; ``name`` is a key of ``STATIC_MEDIA_TYPES``."""
     return files("leadline_collector.web").joinpath("static", name).read_bytes()

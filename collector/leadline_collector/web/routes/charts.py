@@ -1,6 +1,6 @@
-"""The routes beside the page of a pair and the matrix: pictures of charts, and the parts that take their time.
+"""Routes of chart images and of the slow parts of the matrix and pair pages.
 
-What takes long is a page of its own, to be read without JavaScript; with it, the page it belongs to fetches it.
+Each slow part is a page of its own that works without JavaScript; with JavaScript, the page it belongs to loads it.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from leadline_collector.web.views import pair as pair_view
 from leadline_collector.web.views import verdicts as verdicts_view
 from leadline_collector.web.views.pair_charts import PairChart
 
-#: Pictures are drawn with styles of their own and run nothing.
+#: SVG images have inline styles and no scripts.
 SVG_HEADERS = PAGE_HEADERS | {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
-#: Of a picture in a page without scripts, in pixels.
+#: Width of an image in pixels, for pages without scripts.
 CHART_WIDTH, CHART_WIDTH_MIN, CHART_WIDTH_MAX = 1_000, 300, 2_000
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 
 class Theme(StrEnum):
-    """The ground a picture is drawn for."""
+    """Background of an image."""
 
     LIGHT = "light"
     DARK = "dark"
@@ -46,14 +46,14 @@ PageParamsDep = Annotated[PageParams, Depends(_parse_page_params)]
 
 @router.get("/verdicts", dependencies=[Viewer])
 def show_verdicts(app_state: AppStateDep, params: PageParamsDep) -> Response:
-    """The verdicts of a small mesh or group."""
-    found = verdicts_view.build_verdicts_page(app_state.store, app_state.verdict_cache, params, app_state.now_s())
-    return render_page("verdicts.html", page=found)
+    """Render the verdicts of a small mesh or group."""
+    page = verdicts_view.build_verdicts_page(app_state.store, app_state.verdict_cache, params, app_state.now_s())
+    return render_page("verdicts.html", page=page)
 
 
 @router.get("/pairs/{source}/{destination}/gaps", dependencies=[Viewer])
 def show_gaps(app_state: AppStateDep, source: str, destination: str, params: PageParamsDep) -> Response:
-    """What is missing of a pair's windows."""
+    """Render the missing windows of a pair."""
     return render_page(
         "gaps.html", page=views_gaps.build_gaps_page(app_state.store, source, destination, params, app_state.now_s())
     )
@@ -69,7 +69,7 @@ def serve_chart_svg(
     theme: Theme = Theme.LIGHT,
     width: Annotated[int, Query(ge=CHART_WIDTH_MIN, le=CHART_WIDTH_MAX)] = CHART_WIDTH,
 ) -> Response:
-    """A chart of the page of a pair as a picture."""
+    """Return a chart of the pair page as SVG."""
     spec = pair_view.build_chart_spec(app_state.store, source, destination, name, params, app_state.now_s())
-    drawing = render.render_svg(spec, width, dark=theme is Theme.DARK)
-    return Response(drawing, headers=SVG_HEADERS, media_type="image/svg+xml")
+    svg = render.render_svg(spec, width, dark=theme is Theme.DARK)
+    return Response(svg, headers=SVG_HEADERS, media_type="image/svg+xml")

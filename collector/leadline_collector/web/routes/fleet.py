@@ -1,4 +1,4 @@
-"""The routes of the pages beside matrix and pair: map, agents, limits. Each parses, has a view made and renders it."""
+"""Routes of the map, agents and limits pages. Each route parses its parameters, builds a view and renders it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from leadline_collector.web.views import agents as agents_view
 from leadline_collector.web.views import limits as limits_view
 from leadline_collector.web.views import map as map_view
 
-#: What vl-convert puts before the address of a link; nothing of ours leads there.
+#: Prefix that vl-convert adds to relative links in an SVG.
 VEGA_DATASETS_URL = "https://vega.github.io/vega-datasets/"
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -36,7 +36,7 @@ MapParamsDep = Annotated[map_view.MapParams, Depends(_parse_map_params)]
 
 @router.get("/map", dependencies=[Viewer])
 def show_map(app_state: AppStateDep, params: MapParamsDep) -> Response:
-    """The map."""
+    """Render the map."""
     return render_page("map.html", page=map_view.build_map_page(app_state.store, params, app_state.now_s()))
 
 
@@ -47,31 +47,31 @@ def serve_map_svg(
     theme: Theme = Theme.LIGHT,
     width: Annotated[int, Query(ge=CHART_WIDTH_MIN, le=CHART_WIDTH_MAX)] = CHART_WIDTH,
 ) -> Response:
-    """The map as a picture."""
+    """Return the map as SVG."""
     spec = map_view.build_map_spec(app_state.store, params, app_state.now_s())
     if spec is None:
-        raise NotFoundError("there is no site to draw: run `leadline mesh apply FILE`")
-    drawing = render.render_svg(spec, width, dark=theme is Theme.DARK, height=MAP_HEIGHT).replace(VEGA_DATASETS_URL, "")
-    return Response(drawing, headers=SVG_HEADERS, media_type="image/svg+xml")
+        raise NotFoundError("the map has no sites: run `leadline mesh apply FILE`")
+    svg = render.render_svg(spec, width, dark=theme is Theme.DARK, height=MAP_HEIGHT).replace(VEGA_DATASETS_URL, "")
+    return Response(svg, headers=SVG_HEADERS, media_type="image/svg+xml")
 
 
 @router.get("/agents", dependencies=[Viewer])
 def show_agents(app_state: AppStateDep) -> Response:
-    """Every agent."""
-    found = agents_view.build_agents_page(app_state.store, app_state.now_s())
-    return render_page("agents.html", page=found, rules=agent_health)
+    """Render the list of agents."""
+    page = agents_view.build_agents_page(app_state.store, app_state.now_s())
+    return render_page("agents.html", page=page, health=agent_health)
 
 
 @router.get("/agents/{name}", dependencies=[Viewer])
 def show_agent(app_state: AppStateDep, name: str) -> Response:
-    """One agent."""
-    found = agent_view.build_agent_page(app_state.store, name, app_state.now_s())
-    return render_page("agent.html", page=found, rules=agent_health)
+    """Render one agent."""
+    page = agent_view.build_agent_page(app_state.store, name, app_state.now_s())
+    return render_page("agent.html", page=page, health=agent_health)
 
 
 @router.get("/limits", dependencies=[Viewer])
 def show_limits(app_state: AppStateDep, q: str = "", vendor: str | None = None, used: str | None = None) -> Response:
-    """The catalogue."""
+    """Render the catalogue of limits."""
     return render_page(
         "limits.html", page=limits_view.build_limits_page(app_state.store, q, vendor or None, bool(used))
     )
@@ -79,7 +79,7 @@ def show_limits(app_state: AppStateDep, q: str = "", vendor: str | None = None, 
 
 @router.get("/limits/{limit_id}", dependencies=[Viewer])
 def show_limit(app_state: AppStateDep, limit_id: str) -> Response:
-    """One profile or limit."""
+    """Render one profile or limit."""
     profile = limits_view.build_profile_page(app_state.store, limit_id)
     if profile is not None:
         return render_page("profile.html", page=profile)

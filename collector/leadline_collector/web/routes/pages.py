@@ -1,4 +1,4 @@
-"""Routes of the matrix, the pair and the static files."""
+"""Routes of the matrix page, the pair page and the static files."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def show_matrix(
     end: ToParam = None,
     sort: str | None = None,
 ) -> Response:
-    """The matrix."""
+    """Render the matrix."""
     prewarm.start_prewarming()
-    asked = PageParams(
+    params = PageParams(
         profile=profile or None, group=group or None, start=start or None, end=end or None, sort=sort or None
     )
-    return render_page("matrix.html", page=matrix_view.build_matrix_page(app_state.store, asked, app_state.now_s()))
+    return render_page("matrix.html", page=matrix_view.build_matrix_page(app_state.store, params, app_state.now_s()))
 
 
 @router.get("/pairs/{source}/{destination}", dependencies=[Viewer])
@@ -58,16 +58,16 @@ def show_pair(
     start: FromParam = None,
     end: ToParam = None,
 ) -> Response:
-    """One directed pair."""
-    asked = PageParams(profile=profile or None, group=group or None, start=start or None, end=end or None)
+    """Render one directed pair."""
+    params = PageParams(profile=profile or None, group=group or None, start=start or None, end=end or None)
     return render_page(
-        "pair.html", page=pair_view.build_pair_page(app_state.store, source, destination, asked, app_state.now_s())
+        "pair.html", page=pair_view.build_pair_page(app_state.store, source, destination, params, app_state.now_s())
     )
 
 
 @router.get(f"/static/{VEGA_SCRIPT}", dependencies=[Viewer])
 def serve_vega_script(accept_encoding: Annotated[str, Header()] = "") -> Response:
-    """What draws charts in a browser; made when it is first asked for."""
+    """Return the script that draws charts in a browser; the first request builds it."""
     headers = STATIC_HEADERS | {"Vary": "Accept-Encoding"}
     if "gzip" in accept_encoding:
         headers |= {"Content-Encoding": "gzip"}
@@ -77,7 +77,7 @@ def serve_vega_script(accept_encoding: Annotated[str, Header()] = "") -> Respons
 
 @router.get("/static/{name}", dependencies=[Depends(roles.public)])
 def serve_static_file(name: str) -> Response:
-    """A file the pages use, that of the login too; nothing in it is anybody's."""
+    """Return a static file. Public, because the login page needs it; no file contains data."""
     if name not in STATIC_MEDIA_TYPES:
-        raise NotFoundError(f"there is no file {name!r}")
+        raise NotFoundError(f"no static file {name!r}")
     return Response(static_content(name), headers=STATIC_HEADERS, media_type=STATIC_MEDIA_TYPES[name])

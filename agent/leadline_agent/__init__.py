@@ -1,4 +1,4 @@
-"""The agent: measures, builds windows, sends batches. It imports ``leadline`` and never the collector.
+"""The agent: measures RTTs, builds windows and uploads batches. It imports ``leadline`` and never the collector.
 
-Two processes: one probes and does nothing else (``probe_process``), one talks to the collector (``loop``).
+Two processes: the prober (``probe``) only measures; the main process (``agent``) talks to the collector.
 """

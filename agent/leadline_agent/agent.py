@@ -1,9 +1,9 @@
-"""The life of an agent: start the probing process, keep its plan fresh, spool what it seals, send what is spooled.
+"""Main loop of an agent: runs the prober process, refreshes its plan, spools its windows and uploads the batches.
 
-Rule 1: measuring never waits for sending or for the disk. The probing process has its own process; a thread here reads
-what it writes, spools it and commits.
-Rule 2: a batch is accepted when the spool has it on disk, and leaves the spool by an acknowledgement, by a refusal that
-is kept as a dead letter, or by a drop that is told: for no other reason.
+Rule 1: measuring never waits for uploads or for the disk. The prober is a process of its own; a thread here reads its
+messages, spools the windows and commits.
+Rule 2: a batch is accepted once the spool has written it to disk. It leaves the spool only by an acknowledgement, a
+refusal (it becomes a dead letter) or an eviction that is reported as a loss.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from leadline import __version__
 from leadline.clock import Clock
 from leadline.errors import ConfigError
 from leadline.model import WINDOW_S
-from leadline.wire import control
+from leadline.wire.control import Plan
 from leadline_agent.delivery.backoff import draw_backoff_s
 from leadline_agent.delivery.batch_builder import BatchBuilder
 from leadline_agent.delivery.collector_client import RequestFailed
@@ -37,29 +37,29 @@ log = logging.getLogger(__name__)
 
 NS_PER_S = 1_000_000_000
 US_PER_S = 1_000_000
-#: A new mesh is in force at the next minute after it is known; asking once a minute matches that.
+#: A new mesh takes effect at the next full minute, so one request a minute is enough.
 PLAN_INTERVAL_S = 60.0
-#: The shortest life of a key is an hour.
+#: The shortest key lifetime is one hour.
 KEY_CHECK_INTERVAL_S = 60.0
-#: A name that moves is followed within five minutes.
+#: A changed DNS record is noticed within five minutes.
 RESOLVE_INTERVAL_S = 300.0
-#: One that had no address is asked for again when a new minute could begin with it.
+#: Retry interval of names without an address: a target can start at the next full minute.
 RESOLVE_RETRY_S = 60.0
-#: A name server that is well answers at once; for others neither the targets with addresses nor the sending wait.
+#: A healthy name server answers within this time. Resolved targets and uploads do not wait for a slow one.
 RESOLVE_TIMEOUT_S = 1.0
-#: A probing process that could not be started (no descriptor, no memory) is tried again so often.
+#: Retry interval after the prober process failed to start (no file descriptor, no memory).
 START_RETRY_S = 10.0
-#: The spool is tidied, and what the disk refused before is tried again (group commit, docs/spool.md).
+#: Interval of spool clean-up and of retries after a failed write (group commit, docs/spool.md).
 COMMIT_INTERVAL_S = 5.0
-#: What is left to send when the agent is told to stop gets this long; the rest is on disk and goes at the next start.
+#: Time limit for uploads during shutdown. Other batches are on disk and are uploaded after the next start.
 SHUTDOWN_UPLOAD_S = 5.0
-#: How long a turn may sleep: what was spooled meanwhile wakes it.
+#: Longest sleep of one iteration; an appended batch ends it early.
 SLEEP_S_MAX = 0.5
 
 
 @dataclass(slots=True)
 class _Timer:
-    """When something is due again, monotonic nanoseconds; 0 is at once."""
+    """Next due time of a periodic task, monotonic nanoseconds; 0 means immediately."""
 
     due_ns: int = 0
 
@@ -71,7 +71,7 @@ class _Timer:
 
 
 class AgentLoop:
-    """Everything but the probing itself."""
+    """Main loop of the agent; the probing itself runs in the prober process."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class AgentLoop:
         self._clock, self._rng, self._prober_command = clock, rng, prober_command
         self._resolver = resolver or Resolver()
         self._stop_event = threading.Event()
-        self._plan: control.Plan | None = None
+        self._plan: Plan | None = None
         self._plan_failures = 0
         self._prober_process: ProberProcess | None = None
         self._last_sent_plan: PlanMessage | None = None
@@ -104,12 +104,15 @@ class AgentLoop:
         self._prober_counters, self._targets_refused = ProberCounters(), 0
 
     def stop(self) -> None:
-        """Ask the loop to end; safe from a signal handler."""
+        """Request the end of the loop. Safe from a signal handler."""
         self._uploader.shorten_timeouts()
         self._stop_event.set()
 
     def run(self) -> None:
-        """Measure and send until ``stop``; UnavailableError when the probing process cannot probe."""
+        """Measure and upload until ``stop`` is called.
+
+        Raise UnavailableError if the prober process cannot probe.
+        """
         self._plan = self._state_dir.load_plan()
         threading.Thread(target=self._stop_prober_on_shutdown, daemon=True, name="end").start()
         try:
@@ -125,16 +128,16 @@ class AgentLoop:
             self._spool.close()
 
     def _stop_prober_on_shutdown(self) -> None:
-        """The last windows are sealed and on disk soon after ``stop``, whatever collector the loop still waits for."""
+        """Stop the prober as soon as ``stop`` is called, so that its last windows do not wait for a slow collector."""
         self._stop_event.wait()
         if self._prober_process is not None:
             self._prober_process.request_stop()
 
     def _run_once(self, now_ns: int) -> int | None:
-        """Do what is due; when the next batch is, monotonic, or None."""
+        """Run the tasks that are due; return when the next batch is due (monotonic), or None without a batch."""
         if self._plan is not None:
             self._resolve_and_send_plan(self._plan, now_ns)
-        # After it: at a start the plan of last time is measured while the collector is asked for a newer one.
+        # After a start, the saved plan is already being measured while this requests a newer one.
         if self._plan_timer.is_due(now_ns):
             self._refresh_plan(now_ns)
         if self._commit_timer.is_due(now_ns):
@@ -154,45 +157,48 @@ class AgentLoop:
         return due_ns
 
     def _rotate_key_if_due(self) -> None:
-        """See to the key's end, by the collector's clock as far as it is known."""
+        """Rotate the key if it is due by the collector's clock, or by the local clock while no offset is known."""
         offset = self._batch_builder.clock_offset
         now_s = (self._clock.wall_ns() // 1_000 - (offset.offset_us if offset else 0)) // US_PER_S
-        renewed = self._rotation_scheduler.rotate_if_due(
+        credential = self._rotation_scheduler.rotate_if_due(
             self._uploader.client.url, now_s, self._uploader.key_expires_at_s
         )
-        if renewed is not None:
-            self._uploader.use_credential(renewed)
+        if credential is not None:
+            self._uploader.use_credential(credential)
 
     def _refresh_plan(self, now_ns: int) -> None:
-        answer = self._uploader.client.fetch_plan(self._plan.mesh_version if self._plan else None)
+        response = self._uploader.client.fetch_plan(self._plan.mesh_version if self._plan else None)
         self._plan_timer.restart(now_ns, PLAN_INTERVAL_S)
-        if isinstance(answer, RequestFailed):
+        if isinstance(response, RequestFailed):
             self._plan_failures += 1
             wait_s = min(draw_backoff_s(self._plan_failures, self._rng), PLAN_INTERVAL_S)
             self._plan_timer.restart(now_ns, wait_s)
-            log.warning("no plan", extra={"reason": answer.reason, "retry_s": round(wait_s, 1)})
-        elif answer is not None:
+            log.warning("cannot fetch the plan", extra={"reason": response.reason, "retry_s": round(wait_s, 1)})
+        elif response is not None:
             self._plan_failures = 0
-            self._apply_plan(answer)
+            self._apply_plan(response)
 
-    def _apply_plan(self, plan: control.Plan) -> None:
-        """Put a plan in force, unless one of its targets cannot exist: then the plan in force stays."""
+    def _apply_plan(self, plan: Plan) -> None:
+        """Activate a plan. Keep the current one if a target of the new plan is invalid."""
         try:
             for target in plan.targets:
                 target.to_target()
         except ValueError as error:
-            log.error("plan refused", extra={"mesh_version": plan.mesh_version, "reason": str(error)})
+            log.error(
+                "invalid plan rejected, the current plan stays active",
+                extra={"mesh_version": plan.mesh_version, "reason": str(error)},
+            )
             return
         self._plan = plan
         self._resolve_timer.due_ns = 0
         try:
             self._state_dir.save_plan(plan)
         except ConfigError as error:
-            log.error("plan not kept for the next start", extra={"reason": error.problem})
+            log.error("cannot save the plan for the next start", extra={"reason": error.problem})
         log.info("plan received", extra={"mesh_version": plan.mesh_version, "targets": len(plan.targets)})
 
-    def _resolve_and_send_plan(self, plan: control.Plan, now_ns: int) -> None:
-        """Ask for the plan's names when it is time to, and hand it over with what is known; again when more is."""
+    def _resolve_and_send_plan(self, plan: Plan, now_ns: int) -> None:
+        """Start DNS lookups when they are due, and send the plan when new addresses are known."""
         if self._resolve_timer.is_due(now_ns):
             self._resolve_timer.restart(now_ns, RESOLVE_INTERVAL_S)
             self._resolver.start_lookups(plan)
@@ -202,14 +208,14 @@ class AgentLoop:
         self._send_plan(resolve_plan(plan, self._resolver.read_addresses()), now_ns)
 
     def _send_plan(self, plan: PlanMessage, now_ns: int) -> None:
-        """Give the plan to the probing process, if anything changed."""
-        nameless = [target.name for target in plan.targets if target.address is None]
-        if nameless:
+        """Send the plan to the prober process if it changed."""
+        unresolved = [target.name for target in plan.targets if target.address is None]
+        if unresolved:
             self._resolve_timer.due_ns = min(self._resolve_timer.due_ns, now_ns + int(RESOLVE_RETRY_S * NS_PER_S))
         if plan == self._last_sent_plan:
             return
-        if nameless:
-            log.warning("names without an address are not measured", extra={"targets": " ".join(nameless[:10])})
+        if unresolved:
+            log.warning("targets without an address are not measured", extra={"targets": " ".join(unresolved[:10])})
         if self._prober_process is None and not self._start_prober(now_ns):
             return
         assert self._prober_process is not None
@@ -217,25 +223,25 @@ class AgentLoop:
         self._last_sent_plan = plan
 
     def _start_prober(self, now_ns: int) -> bool:
-        """Start the probing process; False when this host cannot do that now."""
+        """Start the prober process; return False if the host cannot start it now."""
         try:
             self._prober_process = ProberProcess(self._prober_command, self._spool_windows, self._spool.wake)
         except OSError as error:
-            log.error("the probing process cannot be started", extra={"reason": error.strerror})
+            log.error("cannot start the prober process", extra={"reason": error.strerror})
             self._resolve_timer.restart(now_ns, START_RETRY_S)
             return False
         return True
 
-    def _spool_windows(self, sealed: WindowsMessage) -> None:
-        """Called in the thread that reads what the probing process writes."""
-        self._batch_builder.build(sealed)
+    def _spool_windows(self, message: WindowsMessage) -> None:
+        """Spool windows of the prober process. Runs in the thread that reads its messages."""
+        self._batch_builder.build(message)
         self._spool.commit()
-        self._prober_counters, self._targets_refused = sealed.counters, sealed.targets_refused
-        last_s = max((one.start_s for one in sealed.windows), default=None)
+        self._prober_counters, self._targets_refused = message.counters, message.targets_refused
+        last_s = max((window.start_s for window in message.windows), default=None)
         self._flushed_until_s = self._flushed_until_s if last_s is None else last_s + WINDOW_S
 
     def _upload_remaining(self) -> None:
-        """One last try; what stays is on disk."""
+        """Upload until the first failure or the shutdown limit. The other batches stay on disk."""
         self._uploader.skip_delays()
         deadline_ns = self._clock.monotonic_ns() + int(SHUTDOWN_UPLOAD_S * NS_PER_S)
         failures = self._uploader.failures
@@ -287,9 +293,9 @@ class AgentLoop:
         try:
             write_status(self._state_dir.path, status)
         except OSError as error:
-            log.warning("status not written", extra={"reason": error.strerror})
+            log.warning("cannot write status.json", extra={"reason": error.strerror})
 
 
 def _compute_sleep_s(due_ns: int | None, now_ns: int) -> float:
-    """How long a turn may sleep: until the next batch is due, and TURN_S at most."""
+    """Return the sleep of one iteration: until the next batch is due, at most SLEEP_S_MAX."""
     return SLEEP_S_MAX if due_ns is None else min(SLEEP_S_MAX, max(0.0, (due_ns - now_ns) / NS_PER_S))

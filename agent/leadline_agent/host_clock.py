@@ -1,6 +1,7 @@
-"""What this host says of its own clock, and how far it is from the collector's: the anchors a batch carries.
+"""State of the host clock and its offset from the collector's clock; every batch carries both.
 
-Nothing here corrects a time. RTTs come from differences of one clock; this is evidence about the labels (delivery.md).
+No timestamp is corrected. RTTs are differences of one clock; these values show how accurate the timestamps are
+(docs/delivery.md).
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from pathlib import Path
 
 from leadline.clock import Clock
 from leadline.model import us_ceil
-from leadline.wire import batch as wire
+from leadline.wire.batch import ClockState
 
 BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
-#: Of linux/timex.h: the kernel's clock is not disciplined; offsets are nanoseconds and not microseconds.
+#: Status bits of linux/timex.h: the clock is not synchronised; offsets are nanoseconds instead of microseconds.
 _STA_UNSYNC, _STA_NANO = 0x0040, 0x2000
-#: What adjtimex(2) returns then, too.
+#: Return value of adjtimex(2) for an unsynchronised clock.
 _TIME_ERROR = 5
-#: A wall clock that moved against the monotonic one by more than this during an exchange was stepped; slewing at its
-#: fastest (500 ppm) moves it by 15 ms in the 30 s a POST may take.
+#: A larger change of wall clock against monotonic clock during an upload is a clock step. Slewing at the maximum rate
+#: (500 ppm) changes it by 15 ms within the 30 s that a POST may take.
 CLOCK_STEP_THRESHOLD_NS = 20_000_000
 
 
@@ -30,7 +31,7 @@ class _Timeval(ctypes.Structure):
 
 
 class Timex(ctypes.Structure):
-    """struct timex of linux/timex.h; only what is read has a name that matters, the rest keeps its place."""
+    """``struct timex`` of linux/timex.h. The unused fields keep the offsets right."""
 
     _fields_ = (
         ("modes", ctypes.c_uint),
@@ -57,35 +58,35 @@ class Timex(ctypes.Structure):
     )
 
 
-#: Fills in a ``Timex`` whose modes are 0 and gives what adjtimex(2) returns; OSError where it is refused.
+#: Fills a ``Timex`` with modes 0 and returns the result of adjtimex(2); raises OSError if the call fails.
 TimexReader = Callable[[Timex], int]
 
 
 def read_timex(timex: Timex) -> int:
-    """adjtimex(2) of this host. With modes 0 it reads, changes nothing and needs no privilege."""
+    """Call adjtimex(2) and return its result. With modes 0 it only reads and needs no privilege."""
     assert timex.modes == 0
-    returned: int = _adjtimex(ctypes.byref(timex))
-    if returned < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    return returned
+    result: int = _adjtimex(ctypes.byref(timex))
+    if result < 0:
+        error_number = ctypes.get_errno()
+        raise OSError(error_number, os.strerror(error_number))
+    return result
 
 
 def _adjtimex(timex: object) -> int:
-    # The C library that is loaded already, whichever it is (glibc and musl have the call).
-    returned: int = ctypes.CDLL(None, use_errno=True).adjtimex(timex)
-    return returned
+    # CDLL(None) uses the C library of this process; glibc and musl both have the call.
+    result: int = ctypes.CDLL(None, use_errno=True).adjtimex(timex)
+    return result
 
 
-def read_clock_state(read: TimexReader = read_timex) -> wire.ClockState | None:
-    """What NTP has told the kernel; None where the kernel does not say (a sandbox that refuses the call)."""
+def read_clock_state(read: TimexReader = read_timex) -> ClockState | None:
+    """Return the kernel's NTP state; None if the call is not allowed (a sandbox)."""
     timex = Timex()
     try:
-        returned = read(timex)
+        result = read(timex)
     except (OSError, AttributeError):
         return None
-    return wire.ClockState(
-        synchronised=returned != _TIME_ERROR and not timex.status & _STA_UNSYNC,
+    return ClockState(
+        synchronised=result != _TIME_ERROR and not timex.status & _STA_UNSYNC,
         offset_us=timex.offset // 1_000 if timex.status & _STA_NANO else timex.offset,
         max_error_us=max(timex.maxerror, 0),
         estimated_error_us=max(timex.esterror, 0),
@@ -93,7 +94,7 @@ def read_clock_state(read: TimexReader = read_timex) -> wire.ClockState | None:
 
 
 def read_boot_id(file: Path = BOOT_ID_FILE) -> str | None:
-    """The random name of this run of the kernel; None where it cannot be read or is none."""
+    """Return the kernel's boot id; None if the file cannot be read or has an unexpected length."""
     try:
         text = file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
@@ -103,20 +104,20 @@ def read_boot_id(file: Path = BOOT_ID_FILE) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockReading:
-    """Both clocks of the agent at one moment, nanoseconds."""
+    """Wall clock and monotonic clock of the agent at one time, nanoseconds."""
 
     wall_ns: int
     monotonic_ns: int
 
 
 def read_clocks(clock: Clock) -> ClockReading:
-    """Now."""
+    """Return the current reading of both clocks."""
     return ClockReading(wall_ns=clock.wall_ns(), monotonic_ns=clock.monotonic_ns())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockOffset:
-    """The agent's wall clock minus the collector's: ``offset_us`` ± ``error_us``."""
+    """Wall clock of the agent minus that of the collector: ``offset_us`` ± ``error_us``."""
 
     offset_us: int
     error_us: int
@@ -125,17 +126,17 @@ class ClockOffset:
 def estimate_clock_offset(
     send_reading: ClockReading, receive_reading: ClockReading, collector_us: int | None
 ) -> ClockOffset | None:
-    """The offset that a POST shows, from ``Ack.received_at_us``; None if it shows none.
+    """Estimate the clock offset from one upload and the collector's timestamp ``Ack.received_at_us``.
 
-    The collector read its clock at some moment between the sending and the answer. Half of the way is the best guess,
-    and half of the time between the two bounds its error whichever way was the slower. None without a reading, and
-    when the agent's own clock was stepped meanwhile.
+    The collector read its clock at some time between request and response. The midpoint is the best estimate; half of
+    the round trip bounds its error even if the two directions differ. Return None without a timestamp, or if the
+    agent's clock was stepped during the upload.
     """
-    took_ns = receive_reading.monotonic_ns - send_reading.monotonic_ns
-    moved_ns = receive_reading.wall_ns - send_reading.wall_ns - took_ns
-    if collector_us is None or took_ns < 0 or abs(moved_ns) > CLOCK_STEP_THRESHOLD_NS:
+    round_trip_ns = receive_reading.monotonic_ns - send_reading.monotonic_ns
+    drift_ns = receive_reading.wall_ns - send_reading.wall_ns - round_trip_ns
+    if collector_us is None or round_trip_ns < 0 or abs(drift_ns) > CLOCK_STEP_THRESHOLD_NS:
         return None
-    middle_us = (send_reading.wall_ns + took_ns // 2) // 1_000
-    # A microsecond for the collector's rounding, one for ours.
-    error_us = us_ceil(took_ns // 2 + abs(moved_ns)) + 2
-    return ClockOffset(offset_us=middle_us - collector_us, error_us=error_us)
+    midpoint_us = (send_reading.wall_ns + round_trip_ns // 2) // 1_000
+    # One microsecond each for the rounding of the collector and of the agent.
+    error_us = us_ceil(round_trip_ns // 2 + abs(drift_ns)) + 2
+    return ClockOffset(offset_us=midpoint_us - collector_us, error_us=error_us)

@@ -180,7 +180,7 @@ def test_a_plan_that_cannot_be_is_refused_and_the_old_one_goes_on(
     wait_until(lambda: whole_minutes(store) >= 1, "a minute")
     wrong = [msgspec.structs.replace(PLAN.targets[0], interval_ms=7)]
     Spoilt.spoils = staticmethod(lambda plan: msgspec.structs.replace(plan, mesh_version=9, targets=wrong))
-    wait_until(lambda: "plan refused" in caplog.text, "the refusal")
+    wait_until(lambda: "invalid plan rejected" in caplog.text, "the refusal")
     before = whole_minutes(store)
     wait_until(lambda: whole_minutes(store) >= before + 2, "two minutes more")
     agent.stop()

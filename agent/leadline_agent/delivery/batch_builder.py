@@ -1,8 +1,8 @@
-"""From sealed windows to batches in the spool: numbers, anchors of time, and the losses that have to be told.
+"""Builds batches from complete windows: ids, clock readings and loss reports.
 
-Rule 1: a batch is packed once; whatever is sent later is these bytes.
-Rule 2: a loss (a tombstone of the spool) travels in the next batch, and is told again in every batch until one of them
-is acknowledged: the collector knows it by its numbers.
+Rule 1: a batch is encoded once; every upload sends the same bytes.
+Rule 2: every batch reports the losses (loss records of the spool) that the collector has not acknowledged yet. A loss
+may be reported several times; the collector identifies it by its sequence numbers.
 """
 
 from __future__ import annotations
@@ -14,72 +14,72 @@ from typing import Any
 
 from leadline.clock import Clock
 from leadline.model import WINDOW_S
-from leadline.wire import batch as wire
 from leadline.wire import codec
+from leadline.wire.batch import GAPS_MAX, SERIES_MAX, TIME_S_MAX, WIRE_VERSION, Batch, Gap, GapReason, TargetWindow
 from leadline_agent.host_clock import ClockOffset, read_boot_id, read_clock_state
 from leadline_agent.probe.ipc import WindowsMessage
 from leadline_agent.spool.index import BatchId, PackedBatch
 from leadline_agent.spool.loss_records import LossRecord
 from leadline_agent.spool.spool import Spool
 
-#: Level 6 takes twice the time for 3 % less on RTT columns.
+#: Level 6 takes twice the time and saves 3 % on RTT columns.
 GZIP_LEVEL = 4
 
 
-def pack_batch(batch: wire.Batch) -> bytes:
-    """The body as it travels; the same batch always gives the same bytes."""
+def pack_batch(batch: Batch) -> bytes:
+    """Return the request body of a batch; the same batch always gives the same bytes."""
     return gzip.compress(codec.encode(batch), compresslevel=GZIP_LEVEL, mtime=0)
 
 
-def unpack_batch(body: bytes) -> wire.Batch:
-    """The batch in a body of our own."""
-    return codec.decode(gzip.decompress(body), wire.Batch)
+def unpack_batch(body: bytes) -> Batch:
+    """Return the batch of a body made by ``pack_batch``."""
+    return codec.decode(gzip.decompress(body), Batch)
 
 
 class BatchBuilder:
-    """Makes batches and puts them into the spool. Safe for several threads."""
+    """Builds batches and appends them to the spool. Thread-safe."""
 
     def __init__(self, agent: str, spool: Spool, clock: Clock) -> None:
         self._agent, self._spool, self._clock = agent, spool, clock
         self._boot_id = read_boot_id()
         self._lock = threading.Lock()
-        #: What the last answered POST showed; set by who sends.
+        #: Offset measured by the last successful upload; the uploader sets it.
         self.clock_offset: ClockOffset | None = None
-        #: Losses by the batches that tell of them, until those are acknowledged.
+        #: Losses by the batch that reports them, until it is acknowledged.
         self._reported_losses: dict[BatchId, tuple[LossRecord, ...]] = {}
 
     def build(self, message: WindowsMessage) -> None:
-        """Put windows into the spool: one batch, or several where one would hold too many."""
-        for first in range(0, len(message.windows), wire.SERIES_MAX):
-            self._build_batch(message.mesh_version, message.windows[first : first + wire.SERIES_MAX])
+        """Append windows to the spool, as one batch, or as several if they exceed the limit of a batch."""
+        for first in range(0, len(message.windows), SERIES_MAX):
+            self._build_batch(message.mesh_version, message.windows[first : first + SERIES_MAX])
 
     def split(self, body: bytes) -> None:
-        """Put the windows of a batch that is too large into two of half as many."""
+        """Append the windows of a batch that is too large as two batches of half the size."""
         batch = unpack_batch(body)
         half = (len(batch.series) + 1) // 2
         for series in (batch.series[:half], batch.series[half:]):
             self._rebuild_batch(batch, series)
 
     def reissue(self, body: bytes) -> None:
-        """Put the windows of a batch whose name is taken into one with a new name."""
+        """Append the windows of a batch again under a new id, because its id is taken."""
         batch = unpack_batch(body)
         self._rebuild_batch(batch, batch.series)
 
     def acknowledge(self, batch_id: BatchId) -> None:
-        """The collector has the batch, and with it the losses it told of."""
+        """Mark the losses that an acknowledged batch reported as delivered."""
         with self._lock:
-            told = self._reported_losses.pop(batch_id, ())
-        if told:
-            self._spool.mark_delivered(told)
+            losses = self._reported_losses.pop(batch_id, ())
+        if losses:
+            self._spool.mark_delivered(losses)
 
-    def _build_batch(self, mesh_version: int, series: Sequence[wire.TargetWindow]) -> None:
-        told = tuple(self._spool.list_undelivered_losses()[: wire.GAPS_MAX])
-        self._append_batch(series, told, mesh_version=mesh_version, **self._read_clock_fields())
+    def _build_batch(self, mesh_version: int, series: Sequence[TargetWindow]) -> None:
+        losses = tuple(self._spool.list_undelivered_losses()[:GAPS_MAX])
+        self._append_batch(series, losses, mesh_version=mesh_version, **self._read_clock_fields())
 
-    def _rebuild_batch(self, batch: wire.Batch, series: Sequence[wire.TargetWindow]) -> None:
-        """With the anchors of the moment at which the windows were sealed."""
-        kept = {name: getattr(batch, name) for name in _CLOCK_FIELDS}
-        self._append_batch(series, (), mesh_version=batch.mesh_version, **kept)
+    def _rebuild_batch(self, batch: Batch, series: Sequence[TargetWindow]) -> None:
+        """Append windows of an existing batch with its clock readings."""
+        clock_fields = {name: getattr(batch, name) for name in _CLOCK_FIELDS}
+        self._append_batch(series, (), mesh_version=batch.mesh_version, **clock_fields)
 
     def _read_clock_fields(self) -> dict[str, Any]:
         offset = self.clock_offset
@@ -93,28 +93,30 @@ class BatchBuilder:
             "clock_offset_error_us": offset.error_us if offset else None,
         }
 
-    def _append_batch(self, series: Sequence[wire.TargetWindow], told: tuple[LossRecord, ...], **members: Any) -> None:
-        name = self._spool.reserve_id()
-        batch = wire.Batch(
-            v=wire.WIRE_VERSION,
+    def _append_batch(self, series: Sequence[TargetWindow], losses: tuple[LossRecord, ...], **fields: Any) -> None:
+        batch_id = self._spool.reserve_id()
+        batch = Batch(
+            v=WIRE_VERSION,
             agent=self._agent,
-            epoch=name.epoch,
-            seq=name.seq,
+            epoch=batch_id.epoch,
+            seq=batch_id.seq,
             series=list(series),
-            gaps=[_build_gap(one) for one in told],
-            **members,
+            gaps=[_build_gap(loss) for loss in losses],
+            **fields,
         )
-        if told:
+        if losses:
             with self._lock:
-                self._reported_losses[name] = told
-        # A wall clock beyond what the spool can index: such a batch is refused, and that must not end the agent.
-        times = [min(one.start_s, wire.TIME_S_MAX) for one in series]
+                self._reported_losses[batch_id] = losses
+        # Limit the times to what the spool can index. The collector refuses such a batch; the agent must not crash.
+        times = [min(window.start_s, TIME_S_MAX) for window in series]
         self._spool.append(
-            PackedBatch(id=name, body=pack_batch(batch), windows=len(series), t_first_s=min(times), t_last_s=max(times))
+            PackedBatch(
+                id=batch_id, body=pack_batch(batch), windows=len(series), t_first_s=min(times), t_last_s=max(times)
+            )
         )
 
 
-#: What a batch says of the moment of its sealing.
+#: Fields of a batch that describe the clocks at the time it was built.
 _CLOCK_FIELDS = (
     "sealed_at_us",
     "monotonic_us",
@@ -126,19 +128,20 @@ _CLOCK_FIELDS = (
 )
 
 
-def _build_gap(tombstone: LossRecord) -> wire.Gap:
-    """A loss as it travels: half open, and from the epoch's beginning where damage hides when it was.
+def _build_gap(loss: LossRecord) -> Gap:
+    """Return the gap of a loss on the wire: half-open, from time 0 if the start is unknown.
 
-    Its times are always ones that travel: a gap that a collector refuses would take every batch with it that tells it.
+    The times are limited to the range of the wire format: the collector would refuse every batch that reports an
+    invalid gap.
     """
-    first_s = min(tombstone.t_first_s or 0, wire.TIME_S_MAX - WINDOW_S)
-    last_s = first_s if tombstone.t_last_s is None else min(tombstone.t_last_s, wire.TIME_S_MAX - WINDOW_S)
-    return wire.Gap(
-        reason=wire.GapReason(tombstone.reason),
+    first_s = min(loss.t_first_s or 0, TIME_S_MAX - WINDOW_S)
+    last_s = first_s if loss.t_last_s is None else min(loss.t_last_s, TIME_S_MAX - WINDOW_S)
+    return Gap(
+        reason=GapReason(loss.reason),
         from_s=first_s,
         to_s=last_s + WINDOW_S,
-        windows=tombstone.windows,
-        first_seq=tombstone.first_seq,
-        last_seq=tombstone.last_seq,
-        epoch=tombstone.epoch,
+        windows=loss.windows,
+        first_seq=loss.first_seq,
+        last_seq=loss.last_seq,
+        epoch=loss.epoch,
     )

@@ -1,9 +1,9 @@
-"""What came back for a POST, and what it says about the batch: a value of values, no I/O.
+"""Classification of the response to an uploaded batch. No I/O.
 
-Rule 1: only a 200 whose acknowledgement repeats the digest of the very bytes sent is ``STORED``. A captive portal
-answers 200 too.
-Rule 2: only a collector can refuse a batch for ever. It does so in a problem document (RFC 9457) that repeats the
-status; a proxy's page with 400, 409 or 422 is taken for a failure of the network, and so is every redirect.
+Rule 1: only a 200 with an acknowledgement that repeats the digest of the sent bytes is ``STORED``. A captive portal
+returns 200 too.
+Rule 2: only a collector can refuse a batch permanently, by a problem document (RFC 9457) that repeats the status. A
+proxy's page with 400, 409 or 422 counts as a network failure, and so does every redirect.
 """
 
 from __future__ import annotations
@@ -14,48 +14,48 @@ from enum import StrEnum
 import msgspec
 
 from leadline.errors import WireError
-from leadline.wire import batch as wire
 from leadline.wire import codec
+from leadline.wire.batch import Ack
 
-#: A detail longer than this is not for a log line.
+#: Longest reason in a log line, in characters.
 REASON_LENGTH_MAX = 300
 
 
 class ResponseKind(StrEnum):
-    """What an answer means. The list is closed, and every status has its place in it (``kind_of``)."""
+    """Class of a response. The list is closed; ``classify_status`` maps every status."""
 
-    #: The batch is in the store.
+    #: The collector has stored the batch.
     STORED = "stored"
-    #: Nobody answered in time, or something broke, or it is too busy.
+    #: No response in time, a network or server error, or an overloaded collector.
     UNAVAILABLE = "away"
-    #: Something answered that does not speak as a collector does: a portal, a proxy, a wrong address.
+    #: The response is not from a collector: a captive portal, a proxy, a wrong URL.
     NOT_A_COLLECTOR = "stranger"
-    #: The collector will never take these bytes.
+    #: The collector refuses these bytes permanently.
     REFUSED = "refused"
-    #: No valid key, another's key, or no such route.
+    #: No valid key, the key of another agent, or an unknown route.
     DENIED = "denied"
-    #: The name of the batch is taken by other bytes.
+    #: The collector has other bytes under the id of the batch.
     CONFLICT = "cloned"
-    #: Too many bytes at once.
+    #: The batch is larger than the collector or a proxy accepts.
     TOO_LARGE = "too_large"
-    #: The collector is of another version and does not understand this one's.
+    #: The collector does not support the wire version of this agent.
     VERSION_MISMATCH = "skewed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchResponse:
-    """What came back for one batch."""
+    """Classified response to one batch."""
 
     kind: ResponseKind
-    #: For a person; never holds a secret.
+    #: Human-readable; never contains a secret.
     reason: str
-    #: None when there was no answer at all.
+    #: None without a response.
     status: int | None = None
-    #: With STORED only.
-    ack: wire.Ack | None = None
-    #: Seconds the collector asks to be left alone; None when it says nothing that can be understood.
+    #: Set for STORED only.
+    ack: Ack | None = None
+    #: ``Retry-After`` in seconds; None if it is missing or not a number.
     retry_after_s: float | None = None
-    #: It is a problem document, so a collector wrote it.
+    #: True if the body is a problem document, so a collector wrote it.
     is_problem: bool = False
 
     def __post_init__(self) -> None:
@@ -75,17 +75,17 @@ _KIND_BY_STATUS = {
     408: ResponseKind.UNAVAILABLE,
     429: ResponseKind.UNAVAILABLE,
 }
-#: What costs the agent a batch or its epoch is believed from a collector only.
+#: Kinds with lasting effect on a batch or an epoch; accepted only from a collector.
 _COLLECTOR_ONLY_KINDS = frozenset({ResponseKind.REFUSED, ResponseKind.CONFLICT})
 
 
 def build_unavailable_response(reason: str) -> BatchResponse:
-    """A timeout, a reset, a refused connection, a name without an address, a certificate that is not good."""
+    """Return the result of a failed request: a timeout, a reset, a DNS error, an invalid certificate."""
     return BatchResponse(kind=ResponseKind.UNAVAILABLE, reason=reason[:REASON_LENGTH_MAX])
 
 
 def parse_response(status: int, retry_after: str, body: bytes, digest: str) -> BatchResponse:
-    """What an HTTP answer says about the batch whose bytes have ``digest``. ``retry_after`` is that header or ""."""
+    """Classify an HTTP response to the batch with ``digest``. ``retry_after`` is the header, or "" without it."""
     if status == 200:
         return _parse_success(body, digest)
     problem = _parse_problem(status, body)
@@ -102,7 +102,7 @@ def parse_response(status: int, retry_after: str, body: bytes, digest: str) -> B
 
 
 def classify_status(status: int) -> ResponseKind:
-    """The kind of every status but 200, before it is asked who wrote it."""
+    """Return the kind of a status other than 200, by the status alone."""
     if status >= 500:
         return ResponseKind.UNAVAILABLE
     if status < 400:
@@ -112,11 +112,11 @@ def classify_status(status: int) -> ResponseKind:
 
 def _parse_success(body: bytes, digest: str) -> BatchResponse:
     try:
-        ack = codec.decode(body, wire.Ack)
+        ack = codec.decode(body, Ack)
     except WireError:
-        return _build_not_a_collector_response("200 from something that is no collector (a portal or proxy?)")
+        return _build_not_a_collector_response("200, but not from a collector (a captive portal or a proxy?)")
     if ack.digest != digest:
-        return _build_not_a_collector_response("200 with an acknowledgement for other bytes (a proxy that replays?)")
+        return _build_not_a_collector_response("200 with an acknowledgement for other bytes (a caching proxy?)")
     return BatchResponse(kind=ResponseKind.STORED, reason="stored", status=200, ack=ack)
 
 
@@ -125,7 +125,7 @@ def _build_not_a_collector_response(reason: str) -> BatchResponse:
 
 
 def _parse_problem(status: int, body: bytes) -> str | None:
-    """What a problem document about ``status`` says; None if ``body`` is none."""
+    """Return the detail of a problem document with this status; None if ``body`` is not one."""
     try:
         document = msgspec.json.decode(body, type=dict[str, object])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

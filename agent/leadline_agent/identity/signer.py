@@ -1,4 +1,4 @@
-"""The agent's signing key: made, used, never shown. cryptography is imported here only, and only to sign."""
+"""Signing key of the agent. This module imports cryptography on demand, so that unsigned agents do not need it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from leadline.wire import signing
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-#: RFC 8032 §5.1.5: the private half.
+#: Length of an Ed25519 private key (RFC 8032 §5.1.5).
 SEED_BYTES = 32
 
 
 class Signer:
-    """Signs for one agent. The same bytes always get the same signature (RFC 8032): a retry is the same request."""
+    """Signs for one agent. Signatures are deterministic (RFC 8032), so a retry is an identical request."""
 
     def __init__(self, key: Ed25519PrivateKey) -> None:
         self._key = key
@@ -26,7 +26,7 @@ class Signer:
         return f"Signer({signing.derive_key_id(self.public_key)})"
 
     def build_headers(self, body: bytes) -> dict[str, str]:
-        """What a POST of the batch with this body needs beside its other headers."""
+        """Return the signature header for a batch with this body."""
         return {
             signing.SIGNATURE_HEADER: signing.format_header(
                 self.public_key, self._key.sign(signing.build_batch_message(body))
@@ -34,17 +34,20 @@ class Signer:
         }
 
     def endorse(self, agent: str, successor: bytes) -> bytes:
-        """The signature that makes another public key the successor of this one."""
+        """Return the signature that makes ``successor`` (a public key) the successor of this key."""
         return self._key.sign(signing.build_key_message(agent, successor))
 
 
 def generate_seed() -> str:
-    """The private half of a new key, in hex."""
+    """Return a new private key, in hex."""
     return secrets.token_hex(SEED_BYTES)
 
 
 def load_signer(seed: str) -> Signer:
-    """The key with this private half; UnavailableError names the extra that is missing."""
+    """Return the signer for a private key in hex.
+
+    Raise UnavailableError if the ``signing`` extra is not installed, ConfigError if the key is invalid.
+    """
     try:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     except ModuleNotFoundError as error:
@@ -53,5 +56,7 @@ def load_signer(seed: str) -> Signer:
         ) from error
     try:
         return Signer(Ed25519PrivateKey.from_private_bytes(bytes.fromhex(seed)))
-    except ValueError as error:  # its text may show what it could not read
-        raise ConfigError("signing_key", "the credential holds no Ed25519 key: enrol this agent again") from error
+    except ValueError as error:  # The text of this error may contain the key.
+        raise ConfigError(
+            "signing_key", "the credential contains no valid Ed25519 key: enrol this agent again"
+        ) from error

@@ -1,6 +1,6 @@
-"""What an agent keeps on disk: its credential (mode 0600) and the last plan it was given.
+"""State directory of an agent: its credential (mode 0600) and its last plan.
 
-The plan is kept so that an agent that starts while its collector is away goes on measuring.
+With the saved plan, an agent measures immediately after a start, even while its collector is unavailable.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import msgspec
 from msgspec import Struct
 
 from leadline.errors import ConfigError, WireError
-from leadline.wire import codec, control
+from leadline.wire import codec
+from leadline.wire.control import Plan
 
 
 class Credential(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Who this agent is, and to whom it reports."""
+    """Identity of the agent and address of its collector."""
 
     collector: str
     agent: str
@@ -29,10 +30,10 @@ class Credential(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     ca_file: str | None = None
     #: Further addresses of the same collector, in order of preference.
     also: tuple[str, ...] = ()
-    #: When the key was made and when it ends, by the collector's clock; None for a key without an end.
+    #: Creation and expiry of the key by the collector's clock, epoch seconds; None for a key that does not expire.
     issued_at_s: int | None = None
     expires_at_s: int | None = None
-    #: Private half of the key that signs batches, in hex (``signing``); None for an agent that does not sign.
+    #: Private key for signatures, in hex (``signer``); None for an agent that does not sign.
     signing_key: str | None = None
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
@@ -43,7 +44,7 @@ class Credential(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
 
 
 class StateDirectory:
-    """The state directory of one agent."""
+    """State directory of one agent."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -51,24 +52,24 @@ class StateDirectory:
         self._plan_path = path / "plan.json"
 
     def save_credential(self, credential: Credential) -> None:
-        """Keep it, readable by this user only; an existing one is an error: one directory is one identity."""
+        """Save the credential, readable by this user only. Raise ConfigError if the directory already has one."""
         if self._credential_path.exists():
             raise ConfigError(
                 "--state-dir",
-                f"{self._credential_path} is already there: this directory belongs to an enrolled agent; "
-                "name another, or remove the file to give that identity up",
+                f"{self._credential_path} already exists: this directory belongs to an enrolled agent; "
+                "use another directory, or remove the file to discard that identity",
             )
         _write_atomically(self._credential_path, msgspec.json.encode(credential))
 
     def replace_credential(self, credential: Credential) -> None:
-        """Keep the same identity with another key."""
+        """Replace the credential, to give the same identity another key."""
         _write_atomically(self._credential_path, msgspec.json.encode(credential))
 
     @contextmanager
     def lock_credential(self) -> Iterator[None]:
-        """Hold the right to replace the credential: a running agent and a command beside it take turns."""
+        """Lock the credential against replacement by another process (the agent or a command)."""
         try:
-            # The directory itself: a lock file that root makes could not be opened by the agent's service.
+            # Lock the directory: the agent's service could not open a lock file created by root.
             descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise ConfigError("--state-dir", f"cannot use {self.path}: {error.strerror}") from error
@@ -79,46 +80,46 @@ class StateDirectory:
             os.close(descriptor)
 
     def load_credential(self) -> Credential:
-        """The credential; ConfigError names the remedy when there is none."""
+        """Return the credential. Raise ConfigError if it is missing or invalid."""
         try:
             return msgspec.json.decode(self._credential_path.read_bytes(), type=Credential)
         except FileNotFoundError:
             raise ConfigError(
-                "--state-dir", f"{self.path} holds no credential: run `leadline agent enroll` first"
+                "--state-dir", f"{self.path} contains no credential: run `leadline agent enroll` first"
             ) from None
         except (OSError, msgspec.DecodeError) as error:
             raise ConfigError(str(self._credential_path), f"cannot be read: {error}") from error
 
-    def save_plan(self, plan: control.Plan) -> None:
-        """Keep the plan for the next start."""
+    def save_plan(self, plan: Plan) -> None:
+        """Save the plan for the next start."""
         _write_atomically(self._plan_path, codec.encode(plan))
 
-    def load_plan(self) -> control.Plan | None:
-        """The last plan; None when there is none that can be read."""
+    def load_plan(self) -> Plan | None:
+        """Return the saved plan; None if it is missing or invalid."""
         try:
-            return codec.decode(self._plan_path.read_bytes(), control.Plan)
+            return codec.decode(self._plan_path.read_bytes(), Plan)
         except (OSError, WireError):
             return None
 
 
 def _chown_to_directory_owner(descriptor: int, directory: Path) -> None:
-    """What root writes belongs to the directory's owner: the agent's service does not run as root."""
+    """Give a file written by root to the owner of the directory: the agent's service does not run as root."""
     if os.geteuid() == 0:
         owner = directory.stat()
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def _write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file as a whole, readable by this user only."""
+    """Replace a file atomically, readable by this user only."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = path.with_suffix(".new")
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        temporary_path = path.with_suffix(".new")
+        descriptor = os.open(temporary_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             _chown_to_directory_owner(file.fileno(), path.parent)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        new.replace(path)
+        temporary_path.replace(path)
     except OSError as error:
         raise ConfigError("--state-dir", f"cannot write {path}: {error.strerror}") from error

@@ -1,5 +1,5 @@
-"""What keeps a sealed batch until the collector has it: append-only segments that heal themselves (docs/spool.md).
+"""Durable queue of batches until the collector has them: append-only, self-repairing segment files (docs/spool.md).
 
-`spool.Spool` is the only door. Behind it: `contents` (what is held, and in which state), `segment` (bytes on
-disk), `room` (what goes when there is none), `recovery` (what a start finds).
+`spool.Spool` is the only entry point. It uses `spool_state` (batches and their states), `record_format` (bytes on
+disk), `eviction` (frees space) and `recovery` (reads the directory at start).
 """

@@ -1,7 +1,7 @@
-"""The spool's one door to the file system: a flat directory of files, as a port and as the real thing.
+"""File system port of the spool (one flat directory of files) and its implementation on a real directory.
 
-It translates and does not decide. tests/chaos/crashing_files.py implements the same port and loses power.
-Every method may raise OSError; where more can happen the docstring says so.
+It contains no policy. tests/chaos/crashing_files.py implements the same port and simulates power loss.
+Every method may raise OSError; docstrings list other exceptions.
 """
 
 from __future__ import annotations
@@ -17,61 +17,65 @@ LOCK_NAME = "lock"
 
 
 class FileSystem(Protocol):
-    """What a spool needs of a file system. A name is a file directly in the directory; a handle is an open file."""
+    """File operations of a spool. A name is a file in the directory; a handle is an open file."""
 
     def acquire_lock(self) -> bool:
-        """Make the directory if it is missing and hold it alone; False when we hold it already.
+        """Create the directory if it is missing and lock it; return False if this process already has the lock.
 
-        True again means that the directory was removed and made anew. UnavailableError when another process holds it.
+        A later True means that the directory was removed and recreated. Raise UnavailableError if another process has
+        the lock.
         """
         ...
 
     def release_lock(self) -> None:
-        """Let the directory go."""
+        """Release the lock of the directory."""
         ...
 
     def list_names(self) -> list[str]:
-        """The names of the files, in any order."""
+        """Return the file names, in any order."""
         ...
 
     def get_size(self, name: str) -> int:
-        """Bytes from the beginning of the file to its end."""
+        """Return the size of the file in bytes."""
         ...
 
     def read_at(self, name: str, offset: int, size: int) -> bytes:
-        """At most ``size`` bytes from ``offset``; fewer where the file ends."""
+        """Return up to ``size`` bytes from ``offset``; fewer at the end of the file."""
         ...
 
     def create(self, name: str) -> int:
-        """A handle on a new, empty file; FileExistsError when there is one. In the directory, but not yet durably."""
+        """Create an empty file and return its handle. The name is not durable until ``fsync_dir``.
+
+        Raise FileExistsError if the file exists.
+        """
         ...
 
     def open_existing(self, name: str) -> int:
-        """A handle on an existing file, at its beginning: what is written replaces what is there."""
+        """Open an existing file at offset 0 for overwriting; return its handle."""
         ...
 
     def write(self, handle: int, data: bytes) -> None:
-        """Write behind what this handle wrote last. After an error any part of it may be in the file."""
+        """Write after the last write of this handle. After an error, any part of ``data`` may be in the file."""
         ...
 
     def truncate(self, handle: int, size: int) -> None:
-        """Cut the file to ``size`` bytes."""
+        """Truncate the file to ``size`` bytes."""
         ...
 
     def fdatasync(self, handle: int) -> None:
-        """Make the file's bytes and size durable. After an error they never will be through this handle."""
+        """Make the bytes and the size of the file durable. After an error, do not retry with this handle."""
         ...
 
     def close(self, handle: int) -> None:
-        """Give the handle back; promises nothing about durability."""
+        """Close the handle. Gives no durability."""
         ...
 
     def is_same_file(self, name: str, handle: int) -> bool:
-        """Whether the name in the directory still means the file of the handle."""
+        """Return whether the name still refers to the file of the handle."""
         ...
 
     def rename(self, old: str, new: str) -> None:
-        """Replace ``new`` by ``old`` in one step. Not durable until ``fsync_dir``."""
+        """Rename ``old`` to ``new`` atomically, replacing it. Not durable until ``fsync_dir``."""
         ...
 
     def unlink(self, name: str) -> None:
@@ -83,12 +87,12 @@ class FileSystem(Protocol):
         ...
 
     def get_free_bytes(self) -> int:
-        """What the file system has left for this process."""
+        """Return the bytes that this process can still write to the file system."""
         ...
 
 
 class DirectoryFileSystem:
-    """The port on a real directory; files are for their owner only."""
+    """``FileSystem`` on a real directory. Only the owner can access the files."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -103,11 +107,11 @@ class DirectoryFileSystem:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
+            owner_pid = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
             os.close(lock)
             raise UnavailableError(
-                f"the spool {self._directory} is in use by process {holder or 'unknown'}: two agents cannot share one; "
-                "stop the other, or give this one a state directory of its own"
+                f"the spool {self._directory} is in use by process {owner_pid or 'unknown'}; two agents cannot share a "
+                "spool: stop the other agent, or use a separate state directory"
             ) from None
         except OSError:
             os.close(lock)
@@ -123,7 +127,7 @@ class DirectoryFileSystem:
             self._lock = None
 
     def _make_directory(self) -> None:
-        """Make it and what is missing above it, each name durable in its parent."""
+        """Create the directory and its missing parents; sync each name in its parent."""
         missing = [path for path in (self._directory, *self._directory.parents) if not path.exists()]
         for path in reversed(missing):
             path.mkdir(mode=0o700)
@@ -181,13 +185,13 @@ class DirectoryFileSystem:
 
 
 def _read_fully(descriptor: int, offset: int, size: int) -> bytes:
-    """All of it, also where one call gives less."""
+    """Read ``size`` bytes or up to the end of the file, with several calls if needed."""
     data = os.pread(descriptor, size, offset)
     while 0 < len(data) < size:
-        more = os.pread(descriptor, size - len(data), offset + len(data))
-        if not more:
+        chunk = os.pread(descriptor, size - len(data), offset + len(data))
+        if not chunk:
             break
-        data += more
+        data += chunk
     return data
 
 

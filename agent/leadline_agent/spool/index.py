@@ -1,6 +1,6 @@
-"""What lies on disk and where: columns for every segment, 29 bytes a batch, and never a body.
+"""In-memory index of the segments on disk: one set of columns for each segment, 29 bytes a batch, without bodies.
 
-Pure bookkeeping: it opens no file. A segment holds batches of one epoch.
+No I/O. All batches of a segment belong to one epoch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from leadline_agent.spool.range_set import RangeSet
 
 
 class BatchId(NamedTuple):
-    """Names a batch of this agent for ever."""
+    """Permanent identity of a batch of this agent."""
 
     epoch: str
     seq: int
@@ -26,25 +26,25 @@ class BatchId(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackedBatch:
-    """A sealed batch as it travels, with what the spool has to know of it; the body carries its id inside."""
+    """An encoded batch and its metadata; the body contains the id as well."""
 
     id: BatchId
     body: bytes
     windows: int
-    #: Epoch seconds of the first and the last minute in it.
+    #: Epoch seconds of the first and the last window.
     t_first_s: int
     t_last_s: int
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.body) <= BODY_BYTES_MAX:
-            raise ValueError(f"a body of {len(self.body)} bytes; a collector takes 1 to {BODY_BYTES_MAX}")
+            raise ValueError(f"a body of {len(self.body)} bytes; the allowed range is 1 to {BODY_BYTES_MAX}")
         if self.windows < 0 or not 0 <= self.t_first_s <= self.t_last_s < 1 << 32:
-            raise ValueError(f"{self.windows} windows from {self.t_first_s} to {self.t_last_s}")
+            raise ValueError(f"invalid batch: {self.windows} windows from {self.t_first_s} to {self.t_last_s}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpooledBatch:
-    """A batch in the spool, without its body."""
+    """Metadata of a batch in the spool, without its body."""
 
     id: BatchId
     size: int
@@ -54,18 +54,18 @@ class SpooledBatch:
 
 
 class BatchState(IntEnum):
-    """What became of a batch so far."""
+    """State of a batch."""
 
     UNACKED = 0
     ACKED = 1
-    #: Refused for ever by the collector.
+    #: Permanently refused by the collector.
     DEAD = 2
-    #: Found damaged when it was read.
+    #: Damaged on disk.
     LOST = 3
 
 
 class EvictionPriority(IntEnum):
-    """What goes first when there is no room."""
+    """Eviction order of segments; the smallest value is evicted first."""
 
     ACKED = 0
     DEAD = 1
@@ -73,14 +73,14 @@ class EvictionPriority(IntEnum):
 
 
 class RecordLocation(NamedTuple):
-    """Where a record lies: the offset is that of its header."""
+    """Position of a record: its segment and the offset of its header."""
 
     segment: SegmentIndex
     offset: int
 
 
 class SegmentIndex:
-    """One segment: a row for each batch, in order of writing, and the tombstones it holds."""
+    """Index of one segment: one row for each batch, in write order, and the loss records in the segment."""
 
     __slots__ = (
         "_is_ordered",
@@ -105,22 +105,22 @@ class SegmentIndex:
 
     def __init__(self, number: int, epoch: str, first_seq: int) -> None:
         self.number, self.epoch = number, epoch
-        #: Numbers from here on are claimed to be in this segment or in a later one.
+        #: Sequence numbers from here on must be in this segment or in a later one.
         self.first_seq = first_seq
-        #: Bytes of the file.
+        #: File size in bytes.
         self.size = 0
-        #: Wall clock of the last acknowledgement, epoch seconds; 0 when there was none.
+        #: Time of the last acknowledgement, epoch seconds of the wall clock; 0 without one.
         self.acked_at_s = 0
-        #: Its batches were given up: only tombstones are left.
+        #: The batches were evicted; only loss records are left.
         self.is_evicted = False
-        #: It could not be read at the start: left alone until the next one.
+        #: The file could not be read at start; it stays untouched until the next start.
         self.is_unreadable = False
-        #: The disk refused to give it up: others go first.
+        #: The last eviction failed with an I/O error; other segments are tried first.
         self.is_stuck = False
-        #: It goes as soon as the note of what it held, which it had no room for itself, is durable elsewhere.
+        #: The file is removed once its loss records are durable in another segment.
         self.is_removal_pending = False
         self.loss_records: list[LossRecord] = []
-        #: Numbers ascend, unless threads overtook each other between reserving and appending.
+        #: False if two threads appended in another order than they reserved their numbers.
         self._is_ordered = True
         self._seqs = array("Q")
         self._offsets, self._lengths, self._windows = array("I"), array("I"), array("I")
@@ -131,7 +131,7 @@ class SegmentIndex:
         return len(self._seqs)
 
     def add(self, batch: SpooledBatch, offset: int, state: BatchState = BatchState.UNACKED) -> None:
-        """Put a batch behind the others; ``offset`` is that of its record."""
+        """Append a batch; ``offset`` is that of its record."""
         self._is_ordered = self._is_ordered and (not self._seqs or self._seqs[-1] < batch.id.seq)
         self._seqs.append(batch.id.seq)
         self._offsets.append(offset)
@@ -142,7 +142,7 @@ class SegmentIndex:
         self._states.append(state)
 
     def get_batch(self, row: int) -> SpooledBatch:
-        """The batch of a row."""
+        """Return the batch of a row."""
         return SpooledBatch(
             id=BatchId(self.epoch, self._seqs[row]),
             size=self._lengths[row],
@@ -152,94 +152,94 @@ class SegmentIndex:
         )
 
     def iter_batches(self) -> Iterator[tuple[SpooledBatch, BatchState]]:
-        """Every batch with its state, in order of writing."""
+        """Yield every batch with its state, in write order."""
         for row, state in enumerate(self._states):
             yield self.get_batch(row), BatchState(state)
 
     def find_row(self, seq: int) -> int | None:
-        """The row of a number; None when it is not here."""
+        """Return the row of a sequence number; None if it is not in this segment."""
         if self._is_ordered:
             row = bisect_left(self._seqs, seq)
             return row if row < len(self._seqs) and self._seqs[row] == seq else None
-        return next((row for row, found in enumerate(self._seqs) if found == seq), None)
+        return next((row for row, row_seq in enumerate(self._seqs) if row_seq == seq), None)
 
     def iter_rows(self) -> Iterator[tuple[int, int]]:
-        """Every row with its number."""
+        """Yield every row with its sequence number."""
         return enumerate(self._seqs)
 
     def get_offset(self, row: int) -> int:
-        """Where the record of a row begins."""
+        """Return the file offset of the record of a row."""
         return self._offsets[row]
 
     def get_state(self, row: int) -> BatchState:
-        """The state of a row."""
+        """Return the state of a row."""
         return BatchState(self._states[row])
 
     def set_state(self, row: int, state: BatchState) -> None:
-        """Give a row its state."""
+        """Set the state of a row."""
         self._states[row] = state
 
     def count(self, state: BatchState) -> int:
-        """Batches in a state."""
+        """Return the number of batches in a state."""
         return self._states.count(state)
 
     @property
     def last_seq(self) -> int:
-        """The largest number here; one before ``first_seq`` when there is none."""
+        """Largest sequence number; ``first_seq - 1`` without a batch."""
         return max(self._seqs, default=self.first_seq - 1)
 
     @property
     def times_s(self) -> tuple[int, int] | None:
-        """The first minute of the first batch and the last of the last; None without a batch."""
+        """First window of the first batch and last window of the last one, epoch seconds; None without a batch."""
         return (self._t_firsts_s[0], self._t_lasts_s[-1]) if len(self) else None
 
     @property
     def eviction_priority(self) -> EvictionPriority:
-        """What its loss would mean."""
+        """Eviction priority by the most important batch."""
         if self.count(BatchState.UNACKED):
             return EvictionPriority.UNACKED
         return EvictionPriority.DEAD if self.count(BatchState.DEAD) else EvictionPriority.ACKED
 
     def find_time_before_s(self, seq: int) -> int | None:
-        """The last minute of the nearest smaller number; None when there is none here."""
+        """Return the last window of the nearest batch before ``seq``, epoch seconds; None without one."""
         row = bisect_left(self._seqs, seq) - 1
         return self._t_lasts_s[row] if row >= 0 else None
 
     def find_time_after_s(self, seq: int) -> int | None:
-        """The first minute of the nearest larger number; None when there is none here."""
+        """Return the first window of the nearest batch after ``seq``, epoch seconds; None without one."""
         row = bisect_right(self._seqs, seq)
         return self._t_firsts_s[row] if row < len(self._seqs) else None
 
     def find_oldest(self, skipped_ids: Container[BatchId]) -> SpooledBatch | None:
-        """The first batch that waits for its acknowledgement."""
+        """Return the first unacknowledged batch, except ``skipped_ids``."""
         row = self._states.find(BatchState.UNACKED)
         while row >= 0 and BatchId(self.epoch, self._seqs[row]) in skipped_ids:
             row = self._states.find(BatchState.UNACKED, row + 1)
         return self.get_batch(row) if row >= 0 else None
 
     def find_newest(self, skipped_ids: Container[BatchId]) -> SpooledBatch | None:
-        """The last batch that waits for its acknowledgement."""
+        """Return the last unacknowledged batch, except ``skipped_ids``."""
         row = self._states.rfind(BatchState.UNACKED)
         while row >= 0 and BatchId(self.epoch, self._seqs[row]) in skipped_ids:
             row = self._states.rfind(BatchState.UNACKED, 0, row)
         return self.get_batch(row) if row >= 0 else None
 
     def collect_seqs(self, state: BatchState) -> RangeSet:
-        """The numbers in a state."""
+        """Return the sequence numbers of the batches in a state."""
         result = RangeSet()
-        for row, found in enumerate(self._states):
-            if found == state:
+        for row, row_state in enumerate(self._states):
+            if row_state == state:
                 result.add(self._seqs[row], self._seqs[row])
         return result
 
     def iter_losses(self) -> Iterator[LossRecord]:
-        """What is lost when this segment is given up, a tombstone for each batch."""
+        """Yield one loss record for each batch that is lost if this segment is evicted."""
         for batch, state in self.iter_batches():
             if state is BatchState.UNACKED:
                 yield build_loss_record(batch, LossReason.OVERFLOW)
 
     def rewind(self, since_seq: int) -> int:
-        """Let acknowledged batches from ``since_seq`` on wait again; how many."""
+        """Mark acknowledged batches from ``since_seq`` on as unacknowledged; return their number."""
         rows = [
             row for row, state in enumerate(self._states) if state == BatchState.ACKED and self._seqs[row] >= since_seq
         ]
@@ -249,7 +249,7 @@ class SegmentIndex:
 
 
 def build_loss_record(batch: SpooledBatch, reason: LossReason) -> LossRecord:
-    """The tombstone of one batch."""
+    """Return the loss record of one batch."""
     return LossRecord(
         epoch=batch.id.epoch,
         first_seq=batch.id.seq,
@@ -262,7 +262,7 @@ def build_loss_record(batch: SpooledBatch, reason: LossReason) -> LossRecord:
 
 
 class SpoolIndex:
-    """All segments, in order of number, which is the order in which they were begun."""
+    """All segments, ordered by number, that is by creation."""
 
     def __init__(self, segments: Iterable[SegmentIndex] = ()) -> None:
         self._segments = {segment.number: segment for segment in segments}
@@ -272,56 +272,61 @@ class SpoolIndex:
 
     @property
     def size(self) -> int:
-        """Bytes of all segments but those that are about to go."""
+        """Bytes of all segments, without those that wait for removal."""
         return sum(segment.size for segment in self if not segment.is_removal_pending)
 
     def put(self, segment: SegmentIndex) -> None:
-        """Add a segment, newer than all others, or take it instead of the one with its number."""
+        """Add the newest segment, or replace the segment with the same number."""
         self._segments[segment.number] = segment
 
     def remove(self, segment: SegmentIndex) -> None:
-        """Forget a segment, if it is here."""
+        """Remove a segment if it is in the index."""
         self._segments.pop(segment.number, None)
 
     def find_batch(self, batch_id: BatchId) -> tuple[SegmentIndex, int] | None:
-        """The segment and row of a batch; None when it is not here (any more)."""
+        """Return the segment and the row of a batch; None if it is not in the index."""
         for segment in reversed(tuple(self._segments.values())):
             if segment.epoch == batch_id.epoch and (row := segment.find_row(batch_id.seq)) is not None:
                 return segment, row
         return None
 
     def find_oldest(self, skipped_ids: Container[BatchId]) -> SpooledBatch | None:
-        """The oldest batch that waits for its acknowledgement."""
-        return next((found for segment in self if (found := segment.find_oldest(skipped_ids))), None)
+        """Return the oldest unacknowledged batch, except ``skipped_ids``."""
+        return next((batch for segment in self if (batch := segment.find_oldest(skipped_ids))), None)
 
     def find_newest(self, skipped_ids: Container[BatchId]) -> SpooledBatch | None:
-        """The newest batch that waits for its acknowledgement."""
-        backwards = reversed(tuple(self._segments.values()))
-        return next((found for segment in backwards if (found := segment.find_newest(skipped_ids))), None)
+        """Return the newest unacknowledged batch, except ``skipped_ids``."""
+        newest_first = reversed(tuple(self._segments.values()))
+        return next((batch for segment in newest_first if (batch := segment.find_newest(skipped_ids))), None)
 
     def count(self, state: BatchState) -> int:
-        """Batches in a state."""
+        """Return the number of batches in a state."""
         return sum(segment.count(state) for segment in self)
 
     def list_eviction_candidates(self, active: SegmentIndex | None) -> list[SegmentIndex]:
-        """Segments that can be given up for room, the first to go first."""
-        kept = (
-            one
-            for one in self
-            if one is active or one.is_evicted or one.is_removal_pending or one.is_unreadable or one.is_stuck
+        """Return the segments that can be evicted, in eviction order."""
+        excluded = (
+            segment
+            for segment in self
+            if segment is active
+            or segment.is_evicted
+            or segment.is_removal_pending
+            or segment.is_unreadable
+            or segment.is_stuck
         )
-        closed = set(self).difference(kept)
-        return sorted(closed, key=lambda segment: (segment.eviction_priority, segment.number))
+        candidates = set(self).difference(excluded)
+        return sorted(candidates, key=lambda segment: (segment.eviction_priority, segment.number))
 
     def clear_stuck(self) -> None:
-        """What the disk refused once it may allow the next time."""
+        """Allow eviction of all segments again after I/O errors."""
         for segment in self:
             segment.is_stuck = False
 
     def find_removal_pending(self) -> SegmentIndex | None:
-        """The first segment that waits for its note to become durable."""
+        """Return the first segment that waits for its loss records to become durable."""
         return next((segment for segment in self if segment.is_removal_pending), None)
 
     def find_evicted_before(self, segment: SegmentIndex) -> SegmentIndex | None:
-        """The last segment before ``victim`` that is only tombstones: both can be told in one."""
-        return next((one for one in reversed(tuple(self)) if one.is_evicted and one.number < segment.number), None)
+        """Return the last evicted segment before ``segment``; the loss records of both may fit into one page."""
+        older = (other for other in reversed(tuple(self)) if other.number < segment.number)
+        return next((other for other in older if other.is_evicted), None)

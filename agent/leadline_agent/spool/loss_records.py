@@ -1,7 +1,7 @@
-"""Tombstones: notes of what was measured and will not arrive, and why. Pure.
+"""Loss records: which measured batches never reach the collector, and why. No I/O.
 
-A tombstone claims at most too much: a batch it names may have reached the collector by another copy, never the other
-way round. Who has the batch in the store lets the batch win.
+A loss record may claim too much, never too little: another copy of a batch in it may have reached the collector. A
+stored batch takes precedence over a loss record.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from leadline_agent.spool.record_format import Record, RecordKind
 class LossReason(StrEnum):
     """Why batches are lost. The list is closed."""
 
-    #: Given up for room: the budget, the disk or the memory was full.
+    #: Evicted: the quota, the disk or the memory was full.
     OVERFLOW = "spool_overflow"
     #: Damaged or removed on disk.
     CORRUPT = "spool_corrupt"
-    #: The collector will never take it; its bytes are kept for a while as a dead letter.
+    #: Permanently refused by the collector; the bytes remain for some time as a dead letter.
     REFUSED = "refused"
 
 
 class LossRecord(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Batches ``first_seq`` to ``last_seq`` of an epoch, both included, are lost.
+    """Loss of the batches ``first_seq`` to ``last_seq`` (inclusive) of an epoch.
 
-    ``last_seq`` is None where damage hides how many there were. Times are epoch seconds: the minutes of the first and
-    of the last window, as far as known. ``windows`` is None when nobody knows how many.
+    ``last_seq`` is None if the damage hides how many batches there were. Times are epoch seconds of the first and the
+    last window; None if unknown. ``windows`` is None if the number is unknown.
     """
 
     epoch: str
@@ -43,73 +43,73 @@ class LossRecord(Struct, frozen=True, array_like=True, forbid_unknown_fields=Tru
 
 
 def encode_loss_records(loss_records: Sequence[LossRecord], epoch: str, next_seq: int) -> Record:
-    """The record that carries them. Should it begin a segment, that is one of ``epoch``, from ``next_seq`` on."""
+    """Return the spool record of the loss records. ``epoch`` and ``next_seq`` apply if it is the first of a segment."""
     return Record(kind=RecordKind.LOSS_RECORDS, epoch=epoch, seq=next_seq, payload=msgspec.json.encode(loss_records))
 
 
 def decode_loss_records(payload: bytes) -> list[LossRecord]:
-    """What ``tombstone_frame`` wrote; none where a later version wrote something else."""
+    """Decode a payload of ``encode_loss_records``; return [] for the format of a later version."""
     try:
         return msgspec.json.decode(payload, type=list[LossRecord])
     except msgspec.DecodeError:
         return []
 
 
-def is_superset(one: LossRecord, other: LossRecord) -> bool:
-    """Whether ``one`` tells all that ``other`` tells of what is lost."""
-    if one.epoch != other.epoch or one.first_seq > other.first_seq:
+def is_superset(record: LossRecord, other: LossRecord) -> bool:
+    """Return whether ``record`` covers every batch of ``other``."""
+    if record.epoch != other.epoch or record.first_seq > other.first_seq:
         return False
-    return one.last_seq is None or (other.last_seq is not None and other.last_seq <= one.last_seq)
+    return record.last_seq is None or (other.last_seq is not None and other.last_seq <= record.last_seq)
 
 
 def merge_adjacent(loss_records: Iterable[LossRecord]) -> list[LossRecord]:
-    """The same losses with neighbours made one, each mentioned once, in order of epoch, reason and number."""
+    """Return the losses without duplicates and with adjacent ranges merged, by epoch, reason and number."""
     result: list[LossRecord] = []
-    for one in sorted(set(loss_records), key=_sort_key):
-        last = result[-1] if result else None
-        if last is not None and _is_adjacent(last, one):
-            result[-1] = _merge_pair(last, one)
+    for record in sorted(set(loss_records), key=_sort_key):
+        previous = result[-1] if result else None
+        if previous is not None and _is_adjacent(previous, record):
+            result[-1] = _merge_pair(previous, record)
         else:
-            result.append(one)
+            result.append(record)
     return result
 
 
 def merge_by_reason(loss_records: Iterable[LossRecord]) -> list[LossRecord]:
-    """One tombstone for each epoch and reason, from its first number to its last: claims what lies between as well."""
+    """Return one loss record for each epoch and reason; its range includes the numbers between the losses."""
     result: dict[tuple[str, LossReason], LossRecord] = {}
-    for one in sorted(set(loss_records), key=_sort_key):
-        key = (one.epoch, one.reason)
-        result[key] = _merge_pair(result[key], one) if key in result else one
+    for record in sorted(set(loss_records), key=_sort_key):
+        key = (record.epoch, record.reason)
+        result[key] = _merge_pair(result[key], record) if key in result else record
     return list(result.values())
 
 
-def _sort_key(one: LossRecord) -> tuple[str, str, int, bool, int]:
-    return one.epoch, one.reason, one.first_seq, one.last_seq is None, one.last_seq or 0
+def _sort_key(record: LossRecord) -> tuple[str, str, int, bool, int]:
+    return record.epoch, record.reason, record.first_seq, record.last_seq is None, record.last_seq or 0
 
 
-def _is_adjacent(one: LossRecord, behind: LossRecord) -> bool:
+def _is_adjacent(previous: LossRecord, following: LossRecord) -> bool:
     return (
-        (one.epoch, one.reason) == (behind.epoch, behind.reason)
-        and one.last_seq is not None
-        and behind.first_seq == one.last_seq + 1
+        (previous.epoch, previous.reason) == (following.epoch, following.reason)
+        and previous.last_seq is not None
+        and following.first_seq == previous.last_seq + 1
     )
 
 
-def _merge_pair(one: LossRecord, other: LossRecord) -> LossRecord:
-    """Both in one. Windows are added: ranges that overlap are counted twice, which ``joined`` never does."""
-    first_s, last_s = (one.t_first_s, other.t_first_s), (one.t_last_s, other.t_last_s)
+def _merge_pair(left: LossRecord, right: LossRecord) -> LossRecord:
+    """Return one record for both ranges. Windows of overlapping ranges count twice; adjacent ranges never overlap."""
+    first_s, last_s = (left.t_first_s, right.t_first_s), (left.t_last_s, right.t_last_s)
     return LossRecord(
-        epoch=one.epoch,
-        first_seq=min(one.first_seq, other.first_seq),
-        last_seq=_combine_known(max, (one.last_seq, other.last_seq)),
+        epoch=left.epoch,
+        first_seq=min(left.first_seq, right.first_seq),
+        last_seq=_combine_known(max, (left.last_seq, right.last_seq)),
         t_first_s=_combine_known(min, first_s),
         t_last_s=_combine_known(max, last_s),
-        windows=_combine_known(sum, (one.windows, other.windows)),
-        reason=one.reason,
+        windows=_combine_known(sum, (left.windows, right.windows)),
+        reason=left.reason,
     )
 
 
 def _combine_known(combine: Callable[[Iterable[int]], int], values: Iterable[int | None]) -> int | None:
-    """What is unknown in one is unknown in both."""
-    known = list(values)
-    return None if None in known else combine(value for value in known if value is not None)
+    """Combine the values; return None if one of them is None."""
+    items = list(values)
+    return None if None in items else combine(value for value in items if value is not None)

@@ -1,9 +1,10 @@
-"""The ledger: what became of the batches on disk, and which numbers ought to be there.
+"""Manifest: a checkpoint of batch states and of the sequence numbers that must be on disk.
 
-One small file, written anew and put in place of the old one. Losing it, or reading an old one, means that batches are
-sent again (the collector knows them by their digest) and that damage is found by the segments alone.
+One small file, replaced atomically. If it is lost or outdated, some batches are sent twice (the collector detects them
+by digest), and only the segments show damage.
 
-Rule: a number leaves it only when it stands in a tombstone of it, or when nobody needs it any more.
+Rule: a sequence number is removed from the manifest only once a loss record in it covers the number, or once the number
+is not needed.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from leadline_agent.spool.record_format import RECORD_PAYLOAD_BYTES_MAX, Record,
 
 MANIFEST_NAME = "ledger"
 _TEMPORARY_NAME = "ledger.new"
-#: The ledger belongs to no epoch.
+#: The manifest belongs to no epoch.
 _NO_EPOCH = "0" * 32
-#: A refusal in a collector's words, cut.
+#: Longest stored refusal reason of a collector, in characters.
 REASON_LENGTH_MAX = 200
 
 
 class DeadLetter(Struct, frozen=True, array_like=True):
-    """A batch that the collector refused for ever, when (epoch seconds, this host's wall clock), and in which words."""
+    """A permanently refused batch: time (epoch seconds of this host's wall clock) and the collector's reason."""
 
     epoch: str
     seq: int
@@ -37,7 +38,7 @@ class DeadLetter(Struct, frozen=True, array_like=True):
 
 
 class ManifestEntry(Struct, frozen=True, array_like=True):
-    """One segment: the numbers it holds, first to last, and which of them are acknowledged."""
+    """One segment: its first and last sequence number and the acknowledged ranges."""
 
     number: int
     epoch: str
@@ -48,17 +49,18 @@ class ManifestEntry(Struct, frozen=True, array_like=True):
 
 
 class Manifest(Struct, frozen=True, kw_only=True):
-    """Everything that is in the file."""
+    """Content of the manifest file."""
 
     rows: list[ManifestEntry] = []
     dead: list[DeadLetter] = []
-    #: Tombstones that the collector does not have yet: some are in no segment so far, and a segment may be damaged.
+    #: Loss records that the collector does not have yet. Some are not in a segment yet, and segments can be damaged.
     undelivered: list[LossRecord] = []
-    #: Tombstones that the collector has, as long as a segment of their epoch is on disk: damage is found at each start.
+    #: Loss records that the collector has. They remain while a segment of their epoch is on disk, because every start
+    #: detects its damage again.
     delivered: list[LossRecord] = []
 
     def collect_acked(self, epoch: str) -> RangeSet:
-        """Acknowledged numbers of an epoch."""
+        """Return the acknowledged sequence numbers of an epoch."""
         result = RangeSet()
         for row in self.rows:
             for first, last in row.acked_ranges if row.epoch == epoch else []:
@@ -67,13 +69,13 @@ class Manifest(Struct, frozen=True, kw_only=True):
 
 
 def build_entry(segment: SegmentIndex) -> ManifestEntry:
-    """The row of a segment. Dead letters and losses have tombstones, so they are no hole."""
+    """Return the manifest entry of a segment. Loss records cover its dead letters and losses."""
     acked = list(segment.collect_seqs(BatchState.ACKED))
     return ManifestEntry(segment.number, segment.epoch, segment.first_seq, segment.last_seq, segment.acked_at_s, acked)
 
 
 def save_manifest(file_system: FileSystem, manifest: Manifest) -> None:
-    """Put it in place of the old one, durably; OSError leaves the old one or the new one."""
+    """Replace the manifest file durably. After an OSError, either the old or the new file is in place."""
     data = encode_record(Record(kind=RecordKind.MANIFEST, epoch=_NO_EPOCH, payload=msgspec.json.encode(manifest)))
     with suppress(FileNotFoundError):
         file_system.unlink(_TEMPORARY_NAME)
@@ -87,25 +89,25 @@ def save_manifest(file_system: FileSystem, manifest: Manifest) -> None:
     file_system.fsync_dir()
 
 
-def _write_new_file(files: FileSystem, data: bytes) -> None:
-    handle = files.create(_TEMPORARY_NAME)
+def _write_new_file(file_system: FileSystem, data: bytes) -> None:
+    handle = file_system.create(_TEMPORARY_NAME)
     try:
-        files.write(handle, data)
-        files.fdatasync(handle)
+        file_system.write(handle, data)
+        file_system.fdatasync(handle)
     finally:
-        files.close(handle)
+        file_system.close(handle)
 
 
 def load_manifest(file_system: FileSystem) -> Manifest:
-    """The ledger in the directory; an empty one when there is none that can be read."""
+    """Read the manifest; return an empty one if the file is missing or damaged."""
     try:
         data = file_system.read_at(MANIFEST_NAME, 0, RECORD_PAYLOAD_BYTES_MAX)
     except OSError:
         return Manifest()
-    found = parse_record(data, 0)
-    if found is None or found[0].kind != RecordKind.MANIFEST:
+    record = parse_record(data, 0)
+    if record is None or record[0].kind != RecordKind.MANIFEST:
         return Manifest()
     try:
-        return msgspec.json.decode(found[1], type=Manifest)
+        return msgspec.json.decode(record[1], type=Manifest)
     except msgspec.DecodeError:
         return Manifest()

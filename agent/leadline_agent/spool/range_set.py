@@ -1,6 +1,6 @@
-"""Sets of sequence numbers, held as ranges: what is found, acknowledged, lost. Pure.
+"""Sets of sequence numbers, stored as ranges. No I/O.
 
-A spool has long runs and few holes, so 100,000 numbers are a handful of ranges.
+A spool has long runs and few holes, so 100,000 numbers need only a few ranges.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 
 class RangeSet:
-    """A set of whole numbers. Ranges are closed, disjoint, sorted, and never touch."""
+    """A set of integers. The ranges are closed, sorted, disjoint and not adjacent."""
 
     __slots__ = ("_firsts", "_lasts")
 
@@ -23,12 +23,12 @@ class RangeSet:
 
     @property
     def first(self) -> int:
-        """The smallest number; there must be one."""
+        """Smallest number; IndexError for an empty set."""
         return self._firsts[0]
 
     @property
     def last(self) -> int:
-        """The largest number; -1 when there is none."""
+        """Largest number; -1 for an empty set."""
         return self._lasts[-1] if self._lasts else -1
 
     def __contains__(self, seq: int) -> bool:
@@ -36,15 +36,15 @@ class RangeSet:
         return index >= 0 and seq <= self._lasts[index]
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        """Its ranges as (first, last), ascending."""
+        """Yield the ranges as (first, last), ascending."""
         return zip(self._firsts, self._lasts, strict=True)
 
     def add(self, first: int, last: int) -> None:
-        """Put in every number from ``first`` to ``last``; nothing when ``last`` is smaller."""
+        """Add every number from ``first`` to ``last``; nothing if ``last`` is smaller."""
         if last < first:
             return
         if self._lasts and self._lasts[-1] == first - 1:
-            # Numbers come in order: this is nearly every call.
+            # Fast path: numbers usually arrive in order.
             self._lasts[-1] = last
             return
         low = bisect_left(self._lasts, first - 1)
@@ -56,17 +56,17 @@ class RangeSet:
         self._lasts[low:high] = [last]
 
     def difference(self, other: RangeSet) -> RangeSet:
-        """What is here and not there."""
+        """Return the numbers of this set that are not in ``other``."""
         rest = RangeSet()
         for first, last in self:
-            at = first
+            start = first
             for other_first, other_last in other.iter_overlapping(first, last):
-                rest.add(at, other_first - 1)
-                at = other_last + 1
-            rest.add(at, last)
+                rest.add(start, other_first - 1)
+                start = other_last + 1
+            rest.add(start, last)
         return rest
 
     def iter_overlapping(self, first: int, last: int) -> Iterator[tuple[int, int]]:
-        """The ranges that have a number from ``first`` to ``last``, whole, ascending."""
+        """Yield the whole ranges that overlap ``first`` to ``last``, ascending."""
         for index in range(bisect_left(self._lasts, first), bisect_right(self._firsts, last)):
             yield self._firsts[index], self._lasts[index]

@@ -1,6 +1,6 @@
-"""Batches that wait and that the disk does not read for the moment: known, counted, and logged once for all of them.
+"""Unacknowledged batches that currently fail to read: counted, and logged once for all of them.
 
-The caller holds the lock of the spool's contents.
+Callers own ``SpoolState.condition``.
 """
 
 from __future__ import annotations
@@ -14,28 +14,31 @@ log = logging.getLogger(__name__)
 
 
 class ReadErrors:
-    """Which they are. One bad spot of a disk may hold hundreds, so only the first and the last of them are logged."""
+    """Tracks batches that currently fail to read; logs only the first failure and the recovery.
+
+    One bad disk area can contain hundreds of batches.
+    """
 
     def __init__(self) -> None:
         self._batch_ids: set[BatchId] = set()
 
     def add(self, batch_id: BatchId, error: OSError) -> None:
-        """It was tried in vain."""
+        """Record a failed read."""
         if not self._batch_ids:
             log.error(
-                "batches cannot be read: they stay, and others are sent",
+                "cannot read some batches: they stay in the spool and are retried",
                 extra={"seq": batch_id.seq, "reason": error.strerror},
             )
         self._batch_ids.add(batch_id)
 
     def discard(self, batch_id: BatchId) -> None:
-        """It was read, or found damaged."""
+        """Remove a batch that was read, or that is damaged."""
         if batch_id in self._batch_ids:
             self._batch_ids.discard(batch_id)
             if not self._batch_ids:
-                log.warning("every batch can be read again", extra={"seq": batch_id.seq})
+                log.warning("all batches are readable again", extra={"seq": batch_id.seq})
 
     def count(self, is_unacked: Callable[[BatchId], bool]) -> int:
-        """How many there are; those that do not wait any more are forgotten."""
+        """Return how many unacknowledged batches fail to read; drop the others."""
         self._batch_ids = {batch for batch in self._batch_ids if is_unacked(batch)}
         return len(self._batch_ids)

@@ -1,10 +1,10 @@
-"""The bytes of a segment: a block at its beginning, records behind it, each framed so that damage costs only itself.
+"""Byte format of a segment: a header page, followed by records; damage to one record does not affect the others.
 
-Pure: bytes in, values out. docs/spool.md draws the format.
+No I/O. docs/spool.md shows the format.
 
-Rule 1: a record says everything about itself, so that it can be read without its neighbours and without its block.
-Rule 2: the header has a checksum of its own. Where only the body is damaged we still know which batch it was.
-Rule 3: ``*.seg`` means this layout. Another layout gets another suffix, and is passed over by who does not know it.
+Rule 1: a record is self-describing. It can be read without its neighbours and without the header page.
+Rule 2: the header has a separate checksum. If only the payload is damaged, the batch is still identified.
+Rule 3: ``*.seg`` means this layout. Another layout gets another suffix, and versions that do not know it ignore it.
 """
 
 from __future__ import annotations
@@ -17,35 +17,34 @@ from enum import IntEnum
 from typing import NamedTuple
 from zlib import crc32
 
-#: Not text, not gzip, not zeros: it cannot begin inside JSON, and seldom inside compressed bytes.
+#: Not text, gzip or zeros: never occurs inside JSON and rarely inside compressed bytes.
 MAGIC = b"\xd4LL\x1a"
 VERSION = 1
 _HEADER_FIELDS = struct.Struct("<4sBBHI16sQIIII")
 _CHECKSUM = struct.Struct("<I")
 HEADER_BYTES = _HEADER_FIELDS.size + _CHECKSUM.size
-#: One page. It holds a header of no importance until the segment is given up; then it takes the tombstone, so that
-#: the note of what is lost needs no room on a full disk.
+#: One page. Eviction overwrites it with the loss records, which therefore need no free space on a full disk.
 HEADER_PAGE_BYTES = 4_096
-#: A body is at most 1 MiB on the wire; tombstones and the ledger of a broken spool may be larger.
+#: A batch body is at most 1 MiB on the wire; loss records and the manifest of a damaged spool can be larger.
 RECORD_PAYLOAD_BYTES_MAX = 16 << 20
 
 _SEGMENT_NAME = re.compile(r"(\d{10})\.seg")
 
 
 class RecordKind(IntEnum):
-    """What a record is. An unknown kind is passed over."""
+    """Type of a record. Unknown types are ignored."""
 
-    #: The block of a segment in use. ``seq`` is the first number it was opened for.
+    #: Header page of a segment that is not evicted. ``seq`` is the first sequence number the segment was created for.
     HEADER_PAGE = 1
     BATCH = 2
-    #: A list of tombstones as JSON.
+    #: A list of loss records as JSON.
     LOSS_RECORDS = 3
     MANIFEST = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """A record to be written. Times are epoch seconds of the first and last window; 0 where there are none."""
+    """A record to be written. Times are epoch seconds of the first and last window; 0 without windows."""
 
     kind: RecordKind
     epoch: str
@@ -57,7 +56,7 @@ class Record:
 
 
 class RecordHeader(NamedTuple):
-    """A header whose checksum is right."""
+    """A record header with a valid checksum."""
 
     kind: int
     payload_bytes: int
@@ -70,7 +69,7 @@ class RecordHeader(NamedTuple):
 
 
 class ScannedRecord(NamedTuple):
-    """A record: its header, where that begins, and whether the payload is as it was written."""
+    """A record of a scan: its header, the offset of the header, and whether the payload checksum is valid."""
 
     header: RecordHeader
     offset: int
@@ -78,7 +77,7 @@ class ScannedRecord(NamedTuple):
 
 
 class CorruptRange(NamedTuple):
-    """A stretch in which no record begins; ``blank`` when it is zeros only, as an extent that was never written."""
+    """Bytes without a record; ``is_blank`` if all are zero (an extent that was never written)."""
 
     offset: int
     size: int
@@ -86,18 +85,18 @@ class CorruptRange(NamedTuple):
 
 
 def format_segment_name(number: int) -> str:
-    """The file of a segment; names sort as numbers do."""
+    """Return the file name of a segment. Names sort in numeric order."""
     return f"{number:010d}.seg"
 
 
 def parse_segment_number(name: str) -> int | None:
-    """The number of a segment's file; None for any other file."""
+    """Return the number of a segment file; None for any other file."""
     match = _SEGMENT_NAME.fullmatch(name)
     return int(match[1]) if match else None
 
 
 def encode_record(record: Record) -> bytes:
-    """The record as it stands in the file."""
+    """Return the bytes of a record."""
     assert len(record.payload) <= RECORD_PAYLOAD_BYTES_MAX, f"a payload of {len(record.payload)} bytes"
     fields = _HEADER_FIELDS.pack(
         MAGIC, VERSION, record.kind, 0, len(record.payload), bytes.fromhex(record.epoch), record.seq, record.windows,
@@ -107,13 +106,13 @@ def encode_record(record: Record) -> bytes:
 
 
 def encode_header_page(record: Record) -> bytes | None:
-    """The first page of a segment; None when the frame is too long for it."""
+    """Return the header page with this record; None if the record does not fit."""
     data = encode_record(record)
     return data.ljust(HEADER_PAGE_BYTES, b"\0") if len(data) <= HEADER_PAGE_BYTES else None
 
 
 def parse_header(data: bytes, offset: int) -> RecordHeader | None:
-    """The header that begins there; None when what begins there is none."""
+    """Return the record header at ``offset``, or None if there is no valid header."""
     if len(data) - offset < HEADER_BYTES or data[offset : offset + len(MAGIC)] != MAGIC:
         return None
     fields_end = offset + _HEADER_FIELDS.size
@@ -126,41 +125,41 @@ def parse_header(data: bytes, offset: int) -> RecordHeader | None:
 
 
 def parse_payload(data: bytes, offset: int, header: RecordHeader) -> bytes | None:
-    """The payload of the record that begins there; None when it is damaged."""
+    """Return the payload of the record at ``offset``; None if it is damaged."""
     payload = data[offset + HEADER_BYTES : offset + HEADER_BYTES + header.payload_bytes]
     return payload if len(payload) == header.payload_bytes and crc32(payload) == header.payload_crc else None
 
 
 def parse_record(data: bytes, offset: int) -> tuple[RecordHeader, bytes] | None:
-    """The intact record that begins there; None when there is none."""
+    """Return header and payload of the record at ``offset``; None if it is not intact."""
     header = parse_header(data, offset)
     payload = None if header is None else parse_payload(data, offset, header)
     return None if header is None or payload is None else (header, payload)
 
 
 def scan_records(data: bytes) -> Iterator[ScannedRecord | CorruptRange]:
-    """Everything behind the block, in order: records, and the stretches that are none."""
+    """Yield the content after the header page, in order: records and corrupt ranges."""
     view = memoryview(data)
-    at = HEADER_PAGE_BYTES
-    while at < len(data):
-        header = parse_header(data, at)
-        end = at if header is None else at + HEADER_BYTES + header.payload_bytes
-        intact = False
+    offset = HEADER_PAGE_BYTES
+    while offset < len(data):
+        header = parse_header(data, offset)
+        end = offset if header is None else offset + HEADER_BYTES + header.payload_bytes
+        is_intact = False
         if header is not None:
-            intact = end <= len(data) and crc32(view[at + HEADER_BYTES : end]) == header.payload_crc
-            yield ScannedRecord(header, at, intact)
-        if intact:
-            at = end
+            is_intact = end <= len(data) and crc32(view[offset + HEADER_BYTES : end]) == header.payload_crc
+            yield ScannedRecord(header, offset, is_intact)
+        if is_intact:
+            offset = end
             continue
-        # The length of a damaged body is trusted only as far as to say what is damaged, not where to go on.
-        at = _find_next_header(data, at + 1)
-        if at > end and end < len(data):
-            yield CorruptRange(end, at - end, is_blank=not data[end:at].strip(b"\0"))
+        # The length in the header of a damaged payload bounds the damage. The scan does not rely on it to continue.
+        offset = _find_next_header(data, offset + 1)
+        if offset > end and end < len(data):
+            yield CorruptRange(end, offset - end, is_blank=not data[end:offset].strip(b"\0"))
 
 
 def _find_next_header(data: bytes, start: int) -> int:
-    """Where the next header begins; the end of the data when there is none."""
-    at = data.find(MAGIC, start)
-    while at >= 0 and parse_header(data, at) is None:
-        at = data.find(MAGIC, at + 1)
-    return at if at >= 0 else len(data)
+    """Return the offset of the next valid header from ``start`` on; the length of the data if there is none."""
+    offset = data.find(MAGIC, start)
+    while offset >= 0 and parse_header(data, offset) is None:
+        offset = data.find(MAGIC, offset + 1)
+    return offset if offset >= 0 else len(data)

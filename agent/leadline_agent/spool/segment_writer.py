@@ -1,8 +1,8 @@
-"""The one segment that is written to, and how a segment becomes its own tombstone.
+"""Writer of the active segment, and the replacement of a segment with its loss records.
 
-Rule 1: nothing that ``write`` was given counts before it returns: bytes synced, names synced, name still there.
-Rule 2: after any error the descriptor is given up; what it wrote since its last success is not trusted again.
-Rule 3: a number is used for one file only, also when making that file failed.
+Rule 1: records are accepted only once ``write`` returns: bytes synced, names synced, file still in the directory.
+Rule 2: after any error the file descriptor is closed, and everything it wrote since its last success is discarded.
+Rule 3: a segment number is used for one file only, even if its creation failed.
 """
 
 from __future__ import annotations
@@ -25,62 +25,65 @@ from leadline_agent.spool.record_format import (
 
 
 class SegmentWriter:
-    """Appends records to the active segment, and begins a new one when it is full."""
+    """Appends records to the active segment; starts a new segment when the active one is full."""
 
     def __init__(self, file_system: FileSystem, *, next_segment_number: int, segment_bytes: int) -> None:
         self._file_system, self._segment_bytes = file_system, segment_bytes
         self._next_segment_number = next_segment_number
         self._handle: int | None = None
-        #: Begun since the last success: their names are not durable yet.
+        #: Segments created since the last success; their names are not durable yet.
         self._new_segments: list[SegmentIndex] = []
-        #: The segment in use; None before the first record and after an error.
+        #: None before the first record and after an error.
         self.active_segment: SegmentIndex | None = None
 
     def write(self, records: Sequence[Record]) -> list[RecordLocation]:
-        """Make all of them durable, in order; where each lies. After an OSError none of them counts."""
+        """Write the records durably, in order; return their locations. After an OSError, none of them is accepted."""
         try:
-            places = [self._write_record(frame) for frame in records]
+            locations = [self._write_record(record) for record in records]
             self._sync()
         except OSError:
             self._discard_new_segments()
             raise
         self._new_segments = []
-        return places
+        return locations
 
     def close(self) -> None:
-        """End the active segment; what was written durably stays."""
+        """Close the active segment. Durable records stay."""
         handle, self._handle, self.active_segment = self._handle, None, None
         if handle is not None:
             self._file_system.close(handle)
 
-    def _write_record(self, frame: Record) -> RecordLocation:
-        data = encode_record(frame)
+    def _write_record(self, record: Record) -> RecordLocation:
+        data = encode_record(record)
         segment = self.active_segment
-        if segment is None or not self._can_append(segment, frame, len(data)):
-            segment = self._begin_segment(frame)
+        if segment is None or not self._can_append(segment, record, len(data)):
+            segment = self._begin_segment(record)
         assert self._handle is not None
-        place = RecordLocation(segment, segment.size)
+        location = RecordLocation(segment, segment.size)
         self._file_system.write(self._handle, data)
         segment.size += len(data)
-        return place
+        return location
 
-    def _can_append(self, segment: SegmentIndex, frame: Record, size: int) -> bool:
-        """One epoch for all batches of a segment; tombstones go anywhere. One record fits any new segment."""
-        foreign = frame.kind is RecordKind.BATCH and frame.epoch != segment.epoch
-        return not foreign and (segment.size + size <= self._segment_bytes or segment.size == HEADER_PAGE_BYTES)
+    def _can_append(self, segment: SegmentIndex, record: Record, size: int) -> bool:
+        """Return whether the record may be appended.
 
-    def _begin_segment(self, frame: Record) -> SegmentIndex:
+        All batches of a segment have one epoch; loss records fit anywhere. An empty segment takes a record of any size.
+        """
+        is_other_epoch = record.kind is RecordKind.BATCH and record.epoch != segment.epoch
+        return not is_other_epoch and (segment.size + size <= self._segment_bytes or segment.size == HEADER_PAGE_BYTES)
+
+    def _begin_segment(self, record: Record) -> SegmentIndex:
         if self._handle is not None:
             self._file_system.fdatasync(self._handle)
             self.close()
-        segment = SegmentIndex(self._next_segment_number, frame.epoch, frame.seq)
+        segment = SegmentIndex(self._next_segment_number, record.epoch, record.seq)
         self._next_segment_number += 1
         self._handle = self._file_system.create(format_segment_name(segment.number))
         self.active_segment = segment
         self._new_segments.append(segment)
-        opening = encode_header_page(Record(kind=RecordKind.HEADER_PAGE, epoch=frame.epoch, seq=frame.seq))
-        assert opening is not None
-        self._file_system.write(self._handle, opening)
+        header_page = encode_header_page(Record(kind=RecordKind.HEADER_PAGE, epoch=record.epoch, seq=record.seq))
+        assert header_page is not None
+        self._file_system.write(self._handle, header_page)
         segment.size = HEADER_PAGE_BYTES
         return segment
 
@@ -90,12 +93,12 @@ class SegmentWriter:
         self._file_system.fdatasync(self._handle)
         if self._new_segments:
             self._file_system.fsync_dir()
-        # An open descriptor outlives its name: without this, a removed spool would take everything and keep nothing.
+        # An open descriptor survives unlink: without this check, batches written to a removed spool would be lost.
         if not self._file_system.is_same_file(format_segment_name(self.active_segment.number), self._handle):
-            raise FileNotFoundError(errno.ENOENT, "the segment is no longer in the spool directory")
+            raise FileNotFoundError(errno.ENOENT, "the segment was removed from the spool directory")
 
     def _discard_new_segments(self) -> None:
-        """Let go of the descriptor, and of files that hold nothing that counts."""
+        """Close the descriptor and delete the files without accepted records."""
         with suppress(OSError):
             self.close()
         for segment in self._new_segments:
@@ -107,27 +110,27 @@ class SegmentWriter:
 def replace_with_loss_records(
     file_system: FileSystem, segment: SegmentIndex, loss_records: Iterable[LossRecord], *, exact: bool
 ) -> list[LossRecord] | None:
-    """Turn a segment into the note of what it held; the note, or None when it does not fit one page.
+    """Replace a segment with loss records; return the written ones, or None if they do not fit into one page.
 
-    The note goes over the first page, where no batch lies, and is durable before the rest is cut off. So a full disk
-    needs no room for it, and a power loss in between leaves either all batches or the whole note. Unless it has to be
-    ``exact``, a note that is too long is told in fewer words, which claim more.
+    The records overwrite the header page, which contains no batch, and are durable before the file is truncated. So a
+    full disk needs no free space, and after a power loss either all batches or all loss records are there. Without
+    ``exact``, records that do not fit are merged to wider ranges.
     """
-    note = merge_adjacent(loss_records)
-    page = encode_header_page(encode_loss_records(note, segment.epoch, 0))
+    merged = merge_adjacent(loss_records)
+    page = encode_header_page(encode_loss_records(merged, segment.epoch, 0))
     if page is None and not exact:
-        note = merge_by_reason(note)
-        page = encode_header_page(encode_loss_records(note, segment.epoch, 0))
+        merged = merge_by_reason(merged)
+        page = encode_header_page(encode_loss_records(merged, segment.epoch, 0))
     if page is None:
         return None
     handle = file_system.open_existing(format_segment_name(segment.number))
     try:
         file_system.write(handle, page)
         file_system.fdatasync(handle)
-        # From here on it is a tombstone, whatever happens. What is not cut off now is cut off at the next start.
+        # The replacement is durable now. If truncation fails, the next start truncates the file.
         with suppress(OSError):
             file_system.truncate(handle, HEADER_PAGE_BYTES)
             file_system.fdatasync(handle)
     finally:
         file_system.close(handle)
-    return note
+    return merged

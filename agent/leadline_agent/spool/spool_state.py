@@ -1,6 +1,6 @@
-"""Everything a spool knows, in memory: what is on disk, what is not yet, and what became of it. No I/O.
+"""In-memory state of a spool: batches on disk and in memory, their states, losses and dead letters. No I/O.
 
-Whoever calls holds ``changed``; it is held for moments only.
+Callers own ``SpoolState.condition``, and only briefly.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from leadline_agent.spool.write_buffer import PendingRecord, WriteBuffer
 log = logging.getLogger(__name__)
 
 
-#: Each start begins an epoch. An agent that starts more often in two days asks about the last ones only.
+#: Every start creates an epoch. After more starts within two days, only the newest epochs are verified.
 RECONCILE_PROBES_MAX = 100
 
 
 class ReconcileProbe(NamedTuple):
-    """A batch that the collector acknowledged before this start, and how many of its epoch its store must have."""
+    """A batch acknowledged before this start, and how many batches of its epoch the collector must have."""
 
     batch: SpooledBatch
     expected_batches: int
 
 
 class SpoolState:
-    """Batches by lane and by name, tombstones and dead letters."""
+    """Batches by id and by queue, loss records and dead letters."""
 
     def __init__(self, recovered_spool: RecoveredSpool, memory_bytes_max: int) -> None:
         self.condition = threading.Condition()
@@ -50,86 +50,86 @@ class SpoolState:
         self.write_buffer.add_loss_records(recovered_spool.unrecorded_losses)
         self.dead_letters = dict(recovered_spool.dead_letters)
         self._delivered_losses = set(recovered_spool.delivered_losses)
-        #: Something that the ledger on disk does not say.
+        #: True if the manifest on disk is outdated.
         self.is_dirty = True
 
     def find_newest(self, skipped_ids: Container[BatchId]) -> SpooledBatch | None:
-        """The newest batch that waits."""
+        """Return the newest unacknowledged batch, except ``skipped_ids``; None without one."""
         return self.write_buffer.find_newest(skipped_ids) or self.index.find_newest(skipped_ids)
 
     def find_oldest(self, skipped_ids: Container[BatchId]) -> SpooledBatch | None:
-        """The oldest batch that waits."""
+        """Return the oldest unacknowledged batch, except ``skipped_ids``; None without one."""
         return self.index.find_oldest(skipped_ids) or self.write_buffer.find_oldest(skipped_ids)
 
     def list_reconcile_probes(self) -> list[ReconcileProbe]:
-        """Of each epoch that has acknowledged batches the newest of them; the newest epoch first."""
-        doubts: dict[str, ReconcileProbe] = {}
+        """Return the newest acknowledged batch of each epoch, newest epoch first."""
+        probes: dict[str, ReconcileProbe] = {}
         for segment in reversed(tuple(self.index)):
             acked = [row for row, _ in segment.iter_rows() if segment.get_state(row) is BatchState.ACKED]
             if not acked:
                 continue
-            if (known := doubts.get(segment.epoch)) is not None:
-                doubts[segment.epoch] = known._replace(expected_batches=known.expected_batches + len(acked))
-            elif len(doubts) < RECONCILE_PROBES_MAX:
-                doubts[segment.epoch] = ReconcileProbe(segment.get_batch(acked[-1]), len(acked))
-        return list(doubts.values())
+            if (probe := probes.get(segment.epoch)) is not None:
+                probes[segment.epoch] = probe._replace(expected_batches=probe.expected_batches + len(acked))
+            elif len(probes) < RECONCILE_PROBES_MAX:
+                probes[segment.epoch] = ReconcileProbe(segment.get_batch(acked[-1]), len(acked))
+        return list(probes.values())
 
     def is_unacked(self, batch_id: BatchId) -> bool:
-        """Whether it is here and not acknowledged, refused or lost."""
+        """Return whether the batch is in the spool and neither acknowledged, refused nor lost."""
         if (state := self.write_buffer.get_state(batch_id)) is None and (
-            found := self.index.find_batch(batch_id)
+            position := self.index.find_batch(batch_id)
         ) is not None:
-            state = found[0].get_state(found[1])
+            state = position[0].get_state(position[1])
         return state is BatchState.UNACKED
 
     def count(self, state: BatchState) -> int:
-        """Batches in a state."""
+        """Return the number of batches in a state."""
         return self.index.count(state) + self.write_buffer.count(state)
 
     def ack(self, batch_id: BatchId, now_s: int) -> bool:
-        """The collector has it; False when it did not wait."""
+        """Mark a batch as acknowledged; return False if it was not unacknowledged."""
         if not self._set_state(batch_id, BatchState.ACKED):
             return False
-        if (found := self.index.find_batch(batch_id)) is not None:
-            found[0].acked_at_s = now_s
+        if (position := self.index.find_batch(batch_id)) is not None:
+            position[0].acked_at_s = now_s
         return True
 
     def refuse(self, batch_id: BatchId, now_s: int, reason: str) -> bool:
-        """The collector never takes it: a dead letter with its tombstone; False when it did not wait."""
+        """Turn a refused batch into a dead letter with a loss record; return False if it was not unacknowledged."""
         if not self._set_state(batch_id, BatchState.DEAD):
             return False
-        found = self.index.find_batch(batch_id)
-        spooled = found[0].get_batch(found[1]) if found else self.write_buffer.find_spooled(batch_id)
-        assert spooled is not None
+        position = self.index.find_batch(batch_id)
+        spooled_batch = position[0].get_batch(position[1]) if position else self.write_buffer.find_spooled(batch_id)
+        assert spooled_batch is not None
         self.dead_letters[batch_id] = DeadLetter(
             batch_id.epoch, batch_id.seq, now_s, reason[: manifest.REASON_LENGTH_MAX]
         )
-        self.write_buffer.add_loss_records([build_loss_record(spooled, LossReason.REFUSED)])
+        self.write_buffer.add_loss_records([build_loss_record(spooled_batch, LossReason.REFUSED)])
         return True
 
     def _set_state(self, batch: BatchId, state: BatchState) -> bool:
-        found = self.index.find_batch(batch)
+        position = self.index.find_batch(batch)
         if self.write_buffer.get_state(batch) is BatchState.UNACKED:
             self.write_buffer.set_state(batch, state)
-        elif found is not None and found[0].get_state(found[1]) is BatchState.UNACKED:
-            found[0].set_state(found[1], state)
+        elif position is not None and position[0].get_state(position[1]) is BatchState.UNACKED:
+            position[0].set_state(position[1], state)
         else:
             return False
         self.is_dirty = True
         return True
 
     def rewind(self, since_seq: int, epoch: str | None) -> int:
-        """Let acknowledged batches wait again; how many."""
+        """Mark acknowledged batches as unacknowledged; return their number."""
         self.is_dirty = True
-        # The store that lost batches lost what they told as well, and the batch that told it may be gone by now.
-        on_disk = {one for segment in self.index for one in segment.loss_records}
+        # A collector that lost batches also lost the losses they reported, and those batches may have been evicted.
+        on_disk = {record for segment in self.index for record in segment.loss_records}
         self.write_buffer.add_loss_records(self._delivered_losses - on_disk)
         self._delivered_losses.clear()
         segments = [segment for segment in self.index if epoch in {None, segment.epoch}]
         return sum(segment.rewind(since_seq) for segment in segments) + self.write_buffer.rewind(epoch, since_seq)
 
     def mark_lost(self, segment: SegmentIndex, row: int) -> None:
-        """A batch was found damaged or its file gone; a tombstone, if it still waited."""
+        """Mark a damaged or missing batch as lost; add a loss record if it was unacknowledged."""
         batch, state = segment.get_batch(row), segment.get_state(row)
         if segment.is_evicted or state is BatchState.LOST or self.index.find_batch(batch.id) != (segment, row):
             return
@@ -140,24 +140,27 @@ class SpoolState:
         log.error("batch damaged on disk", extra={"seq": batch.id.seq, "segment": segment.number})
 
     def mark_segment_missing(self, segment: SegmentIndex) -> None:
-        """A segment is no longer on disk."""
-        waiting = [batch for batch, state in segment.iter_batches() if state is BatchState.UNACKED]
+        """Remove a segment that is missing on disk; add loss records for its unacknowledged batches."""
+        unacked_batches = [batch for batch, state in segment.iter_batches() if state is BatchState.UNACKED]
         self.write_buffer.add_loss_records(
-            [*self.list_undelivered_in(segment), *(build_loss_record(batch, LossReason.CORRUPT) for batch in waiting)]
+            [
+                *self.list_undelivered_in(segment),
+                *(build_loss_record(batch, LossReason.CORRUPT) for batch in unacked_batches),
+            ]
         )
         self.remove_segment(segment)
-        log.error("segment is gone", extra={"segment": segment.number, "batches_lost": len(waiting)})
+        log.error("a segment is missing", extra={"segment": segment.number, "batches_lost": len(unacked_batches)})
 
     def remove_segment(self, segment: SegmentIndex) -> None:
-        """A segment left the disk, and what it could tell is told elsewhere."""
+        """Remove a deleted segment. Its undelivered loss records, if any, must be in another segment."""
         self.index.remove(segment)
         self._remove_dead_letters(segment)
 
     def mark_segment_evicted(self, segment: SegmentIndex, loss_records: list[LossRecord]) -> None:
-        """Of a segment only the note of what it held is left."""
-        tomb = SegmentIndex(segment.number, segment.epoch, 0)
-        tomb.is_evicted, tomb.size, tomb.loss_records = True, HEADER_PAGE_BYTES, loss_records
-        self.index.put(tomb)
+        """Replace a segment with an evicted one that contains only loss records."""
+        evicted = SegmentIndex(segment.number, segment.epoch, 0)
+        evicted.is_evicted, evicted.size, evicted.loss_records = True, HEADER_PAGE_BYTES, loss_records
+        self.index.put(evicted)
         self._remove_dead_letters(segment)
 
     def _remove_dead_letters(self, segment: SegmentIndex) -> None:
@@ -167,47 +170,50 @@ class SpoolState:
         self.is_dirty = True
 
     def list_undelivered_in(self, segment: SegmentIndex) -> list[LossRecord]:
-        """Tombstones of a segment that the collector does not know."""
-        return [one for one in segment.loss_records if one not in self._delivered_losses]
+        """Return the loss records of a segment that the collector does not have."""
+        return [record for record in segment.loss_records if record not in self._delivered_losses]
 
     def list_undelivered_losses(self) -> list[LossRecord]:
-        """Losses that the collector does not know, durable or not."""
-        everything = [*(one for segment in self.index for one in segment.loss_records), *self.write_buffer.loss_records]
-        return [one for one in dict.fromkeys(everything) if one not in self._delivered_losses]
+        """Return all losses that the collector does not have, durable or not."""
+        on_disk = [record for segment in self.index for record in segment.loss_records]
+        distinct = dict.fromkeys([*on_disk, *self.write_buffer.loss_records])
+        return [record for record in distinct if record not in self._delivered_losses]
 
     def mark_delivered(self, loss_records: Iterable[LossRecord]) -> None:
-        """The collector knows them."""
+        """Mark losses as known to the collector."""
         self._delivered_losses.update(loss_records)
         self.is_dirty = True
 
     def accept_records(
         self, records: Sequence[PendingRecord], locations: Sequence[RecordLocation], now_s: int
     ) -> tuple[BatchId, ...]:
-        """Records are durable where they lie; the batches among them."""
-        for record, place in zip(records, locations, strict=True):
-            self.index.put(place.segment)
+        """Move records from the write buffer to the index after they became durable; return the ids of the batches."""
+        for record, location in zip(records, locations, strict=True):
+            self.index.put(location.segment)
             if record.batch is not None:
                 state = self.write_buffer.remove_flushed(record.batch.id)
-                place.segment.add(record.batch, place.offset, state)
-                place.segment.acked_at_s = now_s if state is BatchState.ACKED else place.segment.acked_at_s
-            place.segment.loss_records += record.loss_records
+                location.segment.add(record.batch, location.offset, state)
+                location.segment.acked_at_s = now_s if state is BatchState.ACKED else location.segment.acked_at_s
+            location.segment.loss_records += record.loss_records
             self.write_buffer.remove_flushed_losses(record.loss_records)
         self.write_buffer.end_flush()
         return tuple(record.batch.id for record in records if record.batch is not None)
 
     def build_manifest(self, excluded_segments: Collection[SegmentIndex]) -> Manifest:
-        """What the ledger has to say, but for some segments."""
+        """Return the content of the manifest without ``excluded_segments``."""
         segments = [segment for segment in self.index if segment not in excluded_segments]
         self._prune_delivered_losses()
         return Manifest(
             rows=[manifest.build_entry(segment) for segment in segments if len(segment)],
             dead=list(self.dead_letters.values()),
             undelivered=self.list_undelivered_losses(),
-            delivered=sorted(self._delivered_losses, key=lambda one: (one.epoch, one.first_seq)),
+            delivered=sorted(self._delivered_losses, key=lambda record: (record.epoch, record.first_seq)),
         )
 
     def _prune_delivered_losses(self) -> None:
-        """Let go of what nothing on disk could bring up again."""
-        on_disk = {one for segment in self.index for one in segment.loss_records}
+        """Drop the delivered losses that no segment on disk can produce again."""
+        on_disk = {record for segment in self.index for record in segment.loss_records}
         epochs = {segment.epoch for segment in self.index if len(segment)}
-        self._delivered_losses = {one for one in self._delivered_losses if one in on_disk or one.epoch in epochs}
+        self._delivered_losses = {
+            record for record in self._delivered_losses if record in on_disk or record.epoch in epochs
+        }

@@ -176,7 +176,9 @@ def test_lost_answers_cost_tries_and_nothing_else(
     assert [is_good(ending, key) for key in (old, renewed.key)] == [False, True]
     assert renewal.key_state.error is None
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert [record.getMessage() for record in errors] == ["key not rotated: it ends unless this is put right"] * 3
+    assert [record.getMessage() for record in errors] == [
+        "key rotation failed: the key expires unless the cause is fixed"
+    ] * 3
 
 
 def test_a_disk_that_takes_no_key_leaves_the_old_one(ending: Client, state: StateDirectory, clock: FakeClock) -> None:

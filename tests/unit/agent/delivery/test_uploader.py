@@ -401,7 +401,9 @@ def test_what_the_disk_does_not_read_is_passed_over_and_sent_when_it_does(
     usage = again.spool.get_usage()
     assert stored == {START_S + 60 * minute for minute in (range(3, 6) if bad_first else range(3))}
     assert (usage.unreadable, usage.unacked, usage.loss_records) == (3, 3, 0)
-    assert [record.message for record in caplog.records] == ["batches cannot be read: they stay, and others are sent"]
+    assert [record.message for record in caplog.records] == [
+        "cannot read some batches: they stay in the spool and are retried"
+    ]
 
     files.bad = frozenset()
     again.run(600)

@@ -28,7 +28,7 @@ def test_an_identity_is_not_overwritten(tmp_path: Path) -> None:
     state = StateDirectory(tmp_path)
     state.save_credential(CREDENTIAL)
 
-    with pytest.raises(ConfigError, match="already there"):
+    with pytest.raises(ConfigError, match="already exists"):
         state.save_credential(CREDENTIAL)
 
 

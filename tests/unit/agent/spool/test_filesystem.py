@@ -87,5 +87,5 @@ def test_a_spool_that_cannot_be_opened_names_the_remedy(tmp_path: Path) -> None:
     """At the start it is an error for a person to read."""
     (tmp_path / "spool").write_text("no directory")
 
-    with pytest.raises(UnavailableError, match="needs a directory this user may write"):
+    with pytest.raises(UnavailableError, match="needs a directory that this user can write to"):
         SpoolOracle().open(DirectoryFileSystem(tmp_path / "spool"))

@@ -130,7 +130,7 @@ def test_what_an_agent_measured_is_not_imported_over(
 
     for source in ("fra1", "fra"):
         assert run(client, key_file, "csv", csv(tmp_path / "a.csv", 0, 240), "--src", source, "--dst", "ams1") == 2
-        assert "'fra1' has measured the minute of 2026-11-22T06:02:00Z already" in capsys.readouterr().err
+        assert "'fra1' already measured the minute of 2026-11-22T06:02:00Z" in capsys.readouterr().err
 
     assert windows(client) == before
     assert audited(client) == []
@@ -169,7 +169,7 @@ def test_two_files_that_disagree_are_not_merged(
 
     better = csv(tmp_path / "b.csv", 90, 90, rtt_ms=0.1)
     assert run(client, key_file, "csv", better, "--src", "fra", "--dst", "ams1") == 2
-    assert "the minute of 2026-11-22T06:01:00Z was imported already" in capsys.readouterr().err
+    assert "the minute of 2026-11-22T06:01:00Z was already imported" in capsys.readouterr().err
     assert run(client, key_file, "csv", tmp_path / "a.csv", "--src", "fra", "--dst", "ams1", "--interval", "500ms") == 2
 
     assert windows(client) == before
@@ -237,7 +237,7 @@ def test_a_batch_of_an_agent_does_not_come_in_by_the_side_door(client: Client, f
             "no mesh has a site or agent 'mars'; there are ams, ams1, fra, fra1",
         ),
         ([("nowhere", build_steady_window(4_900))], "fra", 422, "no mesh ever had a target 'nowhere'"),
-        ([("fra2", build_steady_window(4_900))], "fra", 422, "'fra2' is at site 'fra' too"),
+        ([("fra2", build_steady_window(4_900))], "fra", 422, "'fra2' is also at site 'fra'"),
         (
             [("ams1", build_steady_window(4_900, 946_684_800))],
             "fra",

@@ -1,5 +1,5 @@
-"""What is true now, computed once a minute and stored for whoever asks: pages, Grafana, Prometheus.
+"""Current state of pairs and agents, computed once a minute and stored for pages, Grafana and Prometheus.
 
-``pairs`` and ``agents`` bring their table up to date; ``states`` is what they compute, ``stored`` their SQL, ``minute``
-the thread that does it.
+``worker`` is the thread, ``pairs`` and ``agents`` refresh their tables, ``recent_states`` computes the states of pairs,
+``store`` has the SQL.
 """

@@ -1,6 +1,6 @@
-"""How an agent stands: words for what is known of it, and the numbers where one word becomes another. Pure.
+"""Health of an agent and warnings about it, with their thresholds. Pure.
 
-Those for silence, clock and spool are the alerts' too, and come from ``leadline.alert_thresholds``.
+The thresholds for silence, clock and spool are also those of the alerts; they come from ``leadline.alert_thresholds``.
 """
 
 from __future__ import annotations
@@ -11,28 +11,28 @@ from enum import StrEnum
 from leadline.alert_thresholds import AGENT_SILENCE_S_MAX, CLOCK_OFFSET_US_MAX, SPOOL_USAGE_RATIO_MAX
 from leadline.wire.admin import KeyEntry
 
-#: A window comes about 80 s after it began, 20 s after it ended: three are missing.
+#: A window arrives about 80 s after its start, 20 s after its end: three are missing.
 AGENT_DELAY_S_MAX = 180
-#: An agent renews its key between 50 and 60 % of the key's life; past this it tried and failed for a while.
+#: An agent renews its key between 50 and 60 % of the key's life; beyond this, renewal has failed for a while.
 KEY_LIFE_RATIO_MAX = 0.75
 
 
 class AgentHealth(StrEnum):
-    """Whether an agent delivers."""
+    """Delivery state of an agent."""
 
     OK = "ok"
     LATE = "late"
     SILENT = "silent"
     #: It never delivered a window.
     NEVER_SEEN = "never heard"
-    #: Its site is simulated: nobody delivers.
+    #: Its site is simulated: there is no live agent.
     SIMULATED = "simulated"
-    #: The mesh in force does not name it any more.
+    #: It is not in the active mesh.
     RETIRED = "not in the mesh"
 
 
 class HealthWarning(StrEnum):
-    """What should be seen to although windows come."""
+    """Problem of an agent that may still deliver windows."""
 
     CLOCK = "clock suspect"
     SPOOL = "spool filling"
@@ -42,7 +42,7 @@ class HealthWarning(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedStatus:
-    """What an agent last told of itself; None where it did not."""
+    """Last status that an agent reported; None for values that it did not report."""
 
     heard_at_s: int | None = None
     version: str | None = None
@@ -55,14 +55,14 @@ class ReportedStatus:
 
     @property
     def spool_ratio(self) -> float | None:
-        """How full the spool is; None if it was not told."""
+        """Used share of the spool's quota; None if not reported."""
         return None if self.spool_bytes is None or not self.spool_bytes_max else self.spool_bytes / self.spool_bytes_max
 
 
 def assess_health(
     latest_end_s: int | None, now_s: int, *, simulated: bool = False, retired: bool = False
 ) -> AgentHealth:
-    """By the end of the latest window that was delivered; None if there was none."""
+    """Return the health of an agent by the end of its latest window; None if it never delivered one."""
     if retired:
         return AgentHealth.RETIRED
     if simulated:
@@ -80,19 +80,19 @@ def assess_health(
 
 
 def list_warnings(status: ReportedStatus, keys: list[KeyEntry], now_s: int) -> tuple[HealthWarning, ...]:
-    """Everything that should be seen to, worst first."""
+    """Return all warnings about an agent, worst first."""
     ratio = status.spool_ratio
-    found = {
+    conditions = {
         HealthWarning.NO_KEY: not keys,
         HealthWarning.CLOCK: _is_clock_suspect(status),
         HealthWarning.SPOOL: ratio is not None and ratio >= SPOOL_USAGE_RATIO_MAX,
         HealthWarning.KEY_ENDS: bool(keys) and all(_is_rotation_overdue(key, now_s) for key in keys),
     }
-    return tuple(concern for concern, is_so in found.items() if is_so)
+    return tuple(warning for warning, applies in conditions.items() if applies)
 
 
 def _is_clock_suspect(status: ReportedStatus) -> bool:
-    """Certainly off, or the agent's kernel does not believe in it."""
+    """Return True if the offset exceeds the limit beyond its error, or the kernel reports an unsynchronised clock."""
     if status.ntp_synchronised is False:
         return True
     return abs(status.clock_offset_us or 0) - (status.clock_offset_error_us or 0) > CLOCK_OFFSET_US_MAX

@@ -1,10 +1,10 @@
-"""Brings ``pair_now`` up to date: the newest minute that is due, of every pair of the mesh by every rule in force.
+"""Refresh of ``pair_now``: the state of every pair of the mesh by every active profile in the newest due minute.
 
-Rule 1: the state is the one of the matrix and of verdicts in the pessimistic reading; here it is only looked up.
-Rule 2: the last 15 minutes are judged anew each time. What arrives for earlier ones changes ``known_at`` and nothing
-else: a backlog that comes in never looks like news.
-Rule 3: a run that fills these 15 minutes began where the row before says. Where it cannot say, because there is none or
-it is too old, the last day is looked through; a run that fills even that is said to have begun with it.
+Rule 1: the state is the worst case, as in the matrix and in verdicts.
+Rule 2: every refresh evaluates the last 15 minutes again. Windows of earlier minutes only change ``known_at``: a late
+backlog does not look like a change of state.
+Rule 3: if a run of one state fills the 15 minutes, its start comes from the previous row. Without a row, or with one
+that is too old, the last day is searched; the start of a run that fills the day is the start of the day.
 """
 
 from __future__ import annotations
@@ -34,9 +34,8 @@ from leadline_collector.live.recent_states import (
     measure_last_runs,
 )
 from leadline_collector.live.store import PairKey, PairNowRow
-from leadline_collector.mesh import registry
 from leadline_collector.mesh import service as mesh_service
-from leadline_collector.mesh.registry import Registry
+from leadline_collector.mesh.registry import Registry, load_registry
 from leadline_collector.rollup import hour_reader, profile_revisions, window_codec
 from leadline_collector.rollup.hour_reader import HourBlock
 from leadline_collector.rollup.profile_revisions import ProfileRevision
@@ -45,58 +44,59 @@ from leadline_verdict.states import BAD, GOOD, STATES_BY_CODE, UNAVAILABLE
 
 log = logging.getLogger(__name__)
 
-#: A minute is sealed 16 s after its end and sent at once; an agent that has to try twice makes it within this.
+#: A minute is sealed 16 s after its end and sent at once; this leaves an agent time for a second attempt.
 GRACE_S = 90
-#: Minutes that are counted, and that late windows may still change.
+#: Minutes that a refresh evaluates and counts; late windows may still change them.
 RECENT_MINUTES = 15
-#: How far back the start of a run and the newest known minute are looked for.
+#: How far back a refresh searches for the start of a run and for the newest known minute.
 LOOKBACK_S = DAY_S
-#: Rows at most, the first pairs by their ids: a second of work a minute. Nobody looks at more of them one by one.
+#: Rows at most, the first pairs by id: about a second of work per minute.
 ROWS_MAX = 50_000
-#: First key of the advisory lock: one process at a time, the others have nothing to add.
+#: First key of the advisory lock: one process refreshes at a time, the others skip the round.
 REFRESH_LOCK = 53235469
 
-#: Start and p95 of a minute that is known; None where that is infinite.
+#: Start and p95 (µs) of a known minute; the p95 is None if it is infinite.
 KnownMinute: TypeAlias = tuple[int, int | None]
-#: Newest window that was looked at of pairs that nothing is known of: it is looked at once.
+#: Newest window examined, by pair without a known recent minute, so that each window is examined once.
 LastCheckedWindows: TypeAlias = MutableMapping[PairIds, int]
 
 
 def compute_due_minute(now_s: int) -> int:
-    """The start of the newest minute whose windows have had time to arrive."""
+    """Return the start of the newest minute whose windows have had time to arrive."""
     return (now_s - GRACE_S) // WINDOW_S * WINDOW_S - WINDOW_S
 
 
 def refresh_pairs(store: Store, now_s: int, last_checked: LastCheckedWindows) -> int | None:
-    """Write the rows of now and remove those of pairs and rules that are not in force; how many there are.
+    """Upsert the current state of every active pair and profile, delete stale rows; return the row count.
 
-    None, and nothing done, while another collector is at it.
+    Do nothing and return None if another collector is refreshing.
     """
-    with store.try_lock(REFRESH_LOCK, 0) as is_ours:
-        if not is_ours:
+    with store.try_lock(REFRESH_LOCK, 0) as has_lock:
+        if not has_lock:
             return None
         with store.read() as reader:
-            before = live_store.load_pairs(reader.connection)
-            rows = list(_build_rows(reader, before, now_s, last_checked))
+            old_rows = live_store.load_pairs(reader.connection)
+            rows = list(_build_rows(reader, old_rows, now_s, last_checked))
         with store.write() as writer:
             live_store.upsert_pairs(writer.connection, rows)
-            live_store.delete_pairs(writer.connection, before.keys() - {row[:3] for row in rows})
+            live_store.delete_pairs(writer.connection, old_rows.keys() - {row[:3] for row in rows})
         return len(rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _EvaluatedMinutes:
-    """Some minutes of some pairs, judged by every rule: rows of the arrays are ``rows``."""
+    """Evaluated minutes of pairs: states by every revision, and p95."""
 
     minutes: MinuteInterval
+    #: Row of each pair in the arrays.
     row_by_pair: Mapping[PairIds, int]
-    #: By rule.
+    #: By revision id: one row per pair, one column per minute.
     states_by_revision: Mapping[int, NDArray[np.int64]]
     p95_us: NDArray[np.int64]
     simulated_pairs: Collection[PairIds]
 
     def get_minute(self, row: int, column: int) -> KnownMinute | None:
-        """The minute of a pair that is the newest known one; None for column -1, no such minute."""
+        """Return the known minute of a column; None for column -1, no known minute."""
         if column < 0:
             return None
         p95_us = int(self.p95_us[row, column])
@@ -105,13 +105,13 @@ class _EvaluatedMinutes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _RowDraft:
-    """A row as far as the last 15 minutes tell it."""
+    """A row of ``pair_now`` from the last 15 minutes alone."""
 
     key: PairKey
     state: int
-    #: None where the run may have begun earlier than anybody noted.
+    #: None if the start of the run must be searched for in the last day.
     since: int | None
-    #: None if none of the 15 is known.
+    #: None if all 15 minutes are unknown.
     newest_minute: KnownMinute | None
     counts: tuple[int, int, int]
     simulated: bool
@@ -122,116 +122,131 @@ class _RowDraft:
 
 
 def _build_rows(
-    reader: ReadTransaction, before: Mapping[PairKey, PairNowRow], now_s: int, seen: LastCheckedWindows
+    reader: ReadTransaction, old_rows: Mapping[PairKey, PairNowRow], now_s: int, last_checked: LastCheckedWindows
 ) -> Iterator[PairNowRow]:
-    found = mesh_service.load_active_mesh(reader)
-    if found is None:
+    active_mesh = mesh_service.load_active_mesh(reader)
+    if active_mesh is None:
         return
-    mesh, connection = found[1], reader.connection
-    known = registry.load_registry(connection)
-    judged_by = _load_active_revisions(reader)
+    mesh, connection = active_mesh[1], reader.connection
+    registry = load_registry(connection)
+    revisions = _load_active_revisions(reader)
     t = compute_due_minute(now_s)
     # A row of a minute that is still to come is of a clock that was wrong.
-    before = {key: row for key, row in before.items() if row.t <= t}
-    rows = {
-        pair: number for number, pair in enumerate(_limit_pairs(list(_iter_mesh_pairs(mesh, known)), len(judged_by)))
+    old_rows = {key: row for key, row in old_rows.items() if row.t <= t}
+    row_by_pair = {
+        pair: number for number, pair in enumerate(_limit_pairs(list(_iter_mesh_pairs(mesh, registry)), len(revisions)))
     }
-    span = MinuteInterval(start_s=t - (RECENT_MINUTES - 1) * WINDOW_S, end_s=t + WINDOW_S)
-    agents = [src_id for site in {pair[0] for pair in rows} for src_id in known.agents_by_site.get(site, ())]
-    last = _evaluate_minutes(_load_recent_windows(connection, agents, span), judged_by, known, rows, span)
-    drafts = list(_draft_rows(last, before, _get_simulated_sites(mesh, known)))
-    earlier = _look_up_day(connection, drafts, judged_by, known, before, span, seen)
+    minutes = MinuteInterval(start_s=t - (RECENT_MINUTES - 1) * WINDOW_S, end_s=t + WINDOW_S)
+    agents = [src_id for site in {pair[0] for pair in row_by_pair} for src_id in registry.agents_by_site.get(site, ())]
+    evaluated = _evaluate_minutes(
+        _load_recent_windows(connection, agents, minutes), revisions, registry, row_by_pair, minutes
+    )
+    drafts = list(_draft_rows(evaluated, old_rows, _get_simulated_sites(mesh, registry)))
+    lookups = _look_up_day(connection, drafts, revisions, registry, old_rows, minutes, last_checked)
     for draft in drafts:
-        yield _finish_row(draft, before.get(draft.key), earlier.get(draft.key, _EMPTY_LOOKUP), t, now_s)
+        yield _finish_row(draft, old_rows.get(draft.key), lookups.get(draft.key, _EMPTY_LOOKUP), t, now_s)
 
 
-def _limit_pairs(pairs: list[PairIds], rules_count: int) -> list[PairIds]:
-    pairs_max = ROWS_MAX // max(1, rules_count)
+def _limit_pairs(pairs: list[PairIds], revision_count: int) -> list[PairIds]:
+    pairs_max = ROWS_MAX // max(1, revision_count)
     if len(pairs) > pairs_max:
-        log.warning("too many pairs: not of all is kept what is true now", extra={"pairs": len(pairs), "of": pairs_max})
+        log.warning(
+            "too many pairs: current state is kept for the first ones only",
+            extra={"pairs": len(pairs), "of": pairs_max},
+        )
     return sorted(pairs)[:pairs_max]
 
 
 def _load_active_revisions(reader: ReadTransaction) -> list[ProfileRevision]:
-    """The rules that hours are counted by and that the mesh still names."""
-    names = set(profile_revisions.load_active_profiles(reader).values())
-    return [rule for rule in profile_revisions.load_current_revisions(reader.connection) if rule.profile in names]
+    """Load the current revisions of the profiles of the active mesh."""
+    profiles = set(profile_revisions.load_active_profiles(reader).values())
+    return [
+        revision
+        for revision in profile_revisions.load_current_revisions(reader.connection)
+        if revision.profile in profiles
+    ]
 
 
-def _iter_mesh_pairs(mesh: Mesh, known: Registry) -> Iterator[PairIds]:
-    return ((known.site_ids[pair.source], known.site_ids[pair.destination]) for pair in mesh.pairs)
+def _iter_mesh_pairs(mesh: Mesh, registry: Registry) -> Iterator[PairIds]:
+    return ((registry.site_ids[pair.source], registry.site_ids[pair.destination]) for pair in mesh.pairs)
 
 
-def _get_simulated_sites(mesh: Mesh, known: Registry) -> frozenset[int]:
-    """The sites whose data is simulated as the mesh says."""
-    return frozenset(known.site_ids[site.name] for site in mesh.sites if site.simulated)
+def _get_simulated_sites(mesh: Mesh, registry: Registry) -> frozenset[int]:
+    """Return the ids of the sites that the mesh marks as simulated."""
+    return frozenset(registry.site_ids[site.name] for site in mesh.sites if site.simulated)
 
 
-def _load_recent_windows(connection: Connection, agents: Sequence[int], span: MinuteInterval) -> HourBlock:
-    """Straight from ``window_stat``, which has every window of the last days."""
-    nothing = HourBlock(keys=[], values=window_codec.make_empty_hours(0), simulated=np.zeros(0, bool))
+def _load_recent_windows(connection: Connection, agents: Sequence[int], minutes: MinuteInterval) -> HourBlock:
+    """Load windows from ``window_stat``, which has every window of the last days."""
+    empty = HourBlock(keys=[], values=window_codec.make_empty_hours(0), simulated=np.zeros(0, bool))
     return hour_reader.overlay_windows(
-        nothing, hour_reader.load_window_rows(connection, agents, None, span.start_s, span.end_s)
+        empty, hour_reader.load_window_rows(connection, agents, None, minutes.start_s, minutes.end_s)
     )
 
 
 def _evaluate_minutes(
-    found: HourBlock,
-    judged_by: Sequence[ProfileRevision],
-    known: Registry,
-    rows: Mapping[PairIds, int],
-    span: MinuteInterval,
+    windows: HourBlock,
+    revisions: Sequence[ProfileRevision],
+    registry: Registry,
+    row_by_pair: Mapping[PairIds, int],
+    minutes: MinuteInterval,
 ) -> _EvaluatedMinutes:
     return _EvaluatedMinutes(
-        minutes=span,
-        row_by_pair=rows,
+        minutes=minutes,
+        row_by_pair=row_by_pair,
         states_by_revision={
-            rule.id: evaluate_worst_case(found, rule.criteria, known, rows, span) for rule in judged_by
+            revision.id: evaluate_worst_case(windows, revision.criteria, registry, row_by_pair, minutes)
+            for revision in revisions
         },
-        p95_us=compute_worst_p95_us(found, known, rows, span),
+        p95_us=compute_worst_p95_us(windows, registry, row_by_pair, minutes),
         simulated_pairs={
-            (known.site_by_agent[key[0]], known.site_by_target[key[1]])
-            for key, simulated in zip(found.keys, found.simulated.tolist(), strict=True)
+            (registry.site_by_agent[key[0]], registry.site_by_target[key[1]])
+            for key, simulated in zip(windows.keys, windows.simulated.tolist(), strict=True)
             if simulated
         },
     )
 
 
 def _draft_rows(
-    last: _EvaluatedMinutes, before: Mapping[PairKey, PairNowRow], marked: Collection[int]
+    evaluated: _EvaluatedMinutes, old_rows: Mapping[PairKey, PairNowRow], simulated_sites: Collection[int]
 ) -> Iterator[_RowDraft]:
     simulated = [
-        pair in last.simulated_pairs or pair[0] in marked or pair[1] in marked for pair in last.row_by_pair
+        pair in evaluated.simulated_pairs or pair[0] in simulated_sites or pair[1] in simulated_sites
+        for pair in evaluated.row_by_pair
     ]  # in the order of the rows
-    for rule_id, states in last.states_by_revision.items():
+    for revision_id, states in evaluated.states_by_revision.items():
         newest, runs = find_newest_known(states).tolist(), measure_last_runs(states).tolist()
         counts = [(states == state).sum(axis=1).tolist() for state in (GOOD, BAD, UNAVAILABLE)]
         final = states[:, -1].tolist()
-        for (source_id, destination_id), row in last.row_by_pair.items():
-            key = source_id, rule_id, destination_id
-            since = _find_run_start(last.minutes, runs[row], final[row], before.get(key))
+        for (source_id, destination_id), row in evaluated.row_by_pair.items():
+            key = source_id, revision_id, destination_id
+            since = _find_run_start(evaluated.minutes, runs[row], final[row], old_rows.get(key))
             yield _RowDraft(
                 key=key,
                 state=final[row],
                 since=since,
-                newest_minute=last.get_minute(row, newest[row]),
+                newest_minute=evaluated.get_minute(row, newest[row]),
                 counts=(counts[0][row], counts[1][row], counts[2][row]),
                 simulated=simulated[row],
             )
 
 
-def _find_run_start(span: MinuteInterval, run: int, state: int, before: PairNowRow | None) -> int | None:
-    """The start of a run of ``run`` minutes at the end of the span; None if it fills it and nobody noted its start."""
-    if run < len(span):
-        return span.end_s - run * WINDOW_S
-    if before is not None and before.state == STATES_BY_CODE[state] and before.t >= span.start_s - WINDOW_S:
-        return min(before.since, span.start_s)
+def _find_run_start(minutes: MinuteInterval, run: int, state: int, old_row: PairNowRow | None) -> int | None:
+    """Return the start of a run of ``run`` minutes at the end of the interval.
+
+    If the run fills the interval, take the start from the previous row; return None if that row has another state or is
+    too old.
+    """
+    if run < len(minutes):
+        return minutes.end_s - run * WINDOW_S
+    if old_row is not None and old_row.state == STATES_BY_CODE[state] and old_row.t >= minutes.start_s - WINDOW_S:
+        return min(old_row.since, minutes.start_s)
     return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _DayLookup:
-    """What more of the last day says of a pair and a rule."""
+    """Result of the search through the last day, for a pair and a revision."""
 
     since: int | None = None
     newest_minute: KnownMinute | None = None
@@ -240,92 +255,98 @@ class _DayLookup:
 _EMPTY_LOOKUP = _DayLookup()
 
 
-def _finish_row(draft: _RowDraft, before: PairNowRow | None, earlier: _DayLookup, t: int, now_s: int) -> PairNowRow:
-    known_at, p95_us = draft.newest_minute or _choose_newer(earlier.newest_minute, before, t) or (None, None)
-    since = earlier.since if draft.since is None else draft.since
-    assert since is not None  # it is looked for wherever the last minutes do not tell it
+def _finish_row(draft: _RowDraft, old_row: PairNowRow | None, lookup: _DayLookup, t: int, now_s: int) -> PairNowRow:
+    known_at, p95_us = draft.newest_minute or _choose_newer(lookup.newest_minute, old_row, t) or (None, None)
+    since = lookup.since if draft.since is None else draft.since
+    assert since is not None  # _look_up_day has every draft without a start
     return PairNowRow(
         *draft.key, t, STATES_BY_CODE[draft.state].value, since, known_at, p95_us, *draft.counts, draft.simulated, now_s
     )
 
 
-def _choose_newer(looked_up: KnownMinute | None, before: PairNowRow | None, t: int) -> KnownMinute | None:
-    """The newest known minute of the last day: as it was looked up, or as the row before has it."""
-    if before is None or before.known_at is None or before.known_at <= t - LOOKBACK_S:
-        return looked_up
-    noted = before.known_at, before.p95_us
-    return noted if looked_up is None or looked_up[0] < noted[0] else looked_up
+def _choose_newer(lookup: KnownMinute | None, old_row: PairNowRow | None, t: int) -> KnownMinute | None:
+    """Return the newest known minute of the last day: from the search or from the previous row."""
+    if old_row is None or old_row.known_at is None or old_row.known_at <= t - LOOKBACK_S:
+        return lookup
+    minute = old_row.known_at, old_row.p95_us
+    return minute if lookup is None or lookup[0] < minute[0] else lookup
 
 
 def _look_up_day(
     connection: Connection,
     drafts: Sequence[_RowDraft],
-    judged_by: Sequence[ProfileRevision],
-    known: Registry,
-    before: Mapping[PairKey, PairNowRow],
-    span: MinuteInterval,
-    seen: LastCheckedWindows,
+    revisions: Sequence[ProfileRevision],
+    registry: Registry,
+    old_rows: Mapping[PairKey, PairNowRow],
+    minutes: MinuteInterval,
+    last_checked: LastCheckedWindows,
 ) -> Mapping[PairKey, _DayLookup]:
-    """More minutes of the pairs that need them, one source site after the other: all of them would be 150 MB."""
-    from_s = _find_late_pairs(connection, drafts, known, before, span, seen)
-    from_s |= {draft.pair: span.end_s - LOOKBACK_S for draft in drafts if draft.since is None}
-    of_site: defaultdict[int, list[_RowDraft]] = defaultdict(list)
+    """Search the last day for the pairs that need it, one source site at a time: all sites together take 150 MB."""
+    from_s = _find_late_pairs(connection, drafts, registry, old_rows, minutes, last_checked)
+    from_s |= {draft.pair: minutes.end_s - LOOKBACK_S for draft in drafts if draft.since is None}
+    drafts_by_site: defaultdict[int, list[_RowDraft]] = defaultdict(list)
     for draft in drafts:
         if draft.pair in from_s:
-            of_site[draft.pair[0]].append(draft)
-    found: dict[PairKey, _DayLookup] = {}
-    for source_id, asked in of_site.items():
-        pairs = {draft.pair for draft in asked}
-        longer = MinuteInterval(start_s=min(from_s[pair] for pair in pairs), end_s=span.end_s)
+            drafts_by_site[draft.pair[0]].append(draft)
+    lookups: dict[PairKey, _DayLookup] = {}
+    for source_id, site_drafts in drafts_by_site.items():
+        pairs = {draft.pair for draft in site_drafts}
+        interval = MinuteInterval(start_s=min(from_s[pair] for pair in pairs), end_s=minutes.end_s)
         windows = hour_reader.load_hours(
-            connection, known.agents_by_site.get(source_id, ()), longer.first_hour_s, longer.end_s
+            connection, registry.agents_by_site.get(source_id, ()), interval.first_hour_s, interval.end_s
         )
-        rows = {pair: number for number, pair in enumerate(pairs)}
-        found |= _extract_lookups(_evaluate_minutes(windows, judged_by, known, rows, longer), asked, before)
-    return found
+        row_by_pair = {pair: number for number, pair in enumerate(pairs)}
+        lookups |= _extract_lookups(
+            _evaluate_minutes(windows, revisions, registry, row_by_pair, interval), site_drafts, old_rows
+        )
+    return lookups
 
 
 def _extract_lookups(
-    found: _EvaluatedMinutes, asked: Collection[_RowDraft], before: Mapping[PairKey, PairNowRow]
+    evaluated: _EvaluatedMinutes, drafts: Collection[_RowDraft], old_rows: Mapping[PairKey, PairNowRow]
 ) -> Mapping[PairKey, _DayLookup]:
-    runs = {rule_id: measure_last_runs(states).tolist() for rule_id, states in found.states_by_revision.items()}
-    newest = {rule_id: find_newest_known(states).tolist() for rule_id, states in found.states_by_revision.items()}
-    earlier = {}
-    for draft in asked:
-        row, rule_id = found.row_by_pair[draft.pair], draft.key[1]
-        since = _find_run_start(found.minutes, runs[rule_id][row], draft.state, before.get(draft.key))
-        earlier[draft.key] = _DayLookup(
-            since=found.minutes.start_s if since is None else since,
-            newest_minute=found.get_minute(row, newest[rule_id][row]),
+    runs = {
+        revision_id: measure_last_runs(states).tolist() for revision_id, states in evaluated.states_by_revision.items()
+    }
+    newest = {
+        revision_id: find_newest_known(states).tolist() for revision_id, states in evaluated.states_by_revision.items()
+    }
+    lookups = {}
+    for draft in drafts:
+        row, revision_id = evaluated.row_by_pair[draft.pair], draft.key[1]
+        since = _find_run_start(evaluated.minutes, runs[revision_id][row], draft.state, old_rows.get(draft.key))
+        lookups[draft.key] = _DayLookup(
+            since=evaluated.minutes.start_s if since is None else since,
+            newest_minute=evaluated.get_minute(row, newest[revision_id][row]),
         )
-    return earlier
+    return lookups
 
 
 def _find_late_pairs(
     connection: Connection,
     drafts: Sequence[_RowDraft],
-    known: Registry,
-    before: Mapping[PairKey, PairNowRow],
-    span: MinuteInterval,
-    seen: LastCheckedWindows,
+    registry: Registry,
+    old_rows: Mapping[PairKey, PairNowRow],
+    minutes: MinuteInterval,
+    last_checked: LastCheckedWindows,
 ) -> dict[PairIds, int]:
-    """Pairs of which none of the 15 minutes is known and that have a window nobody looked at: from where to look."""
-    first_s = span.end_s - LOOKBACK_S
+    """Return where to start the search, by pair without a known recent minute and with a window not examined yet."""
+    first_s = minutes.end_s - LOOKBACK_S
     known_at: dict[PairIds, int] = {}
     for draft in drafts:
         if draft.newest_minute is None:
-            row = before.get(draft.key)
+            row = old_rows.get(draft.key)
             at = -1 if row is None or row.known_at is None else row.known_at
             known_at[draft.pair] = min(known_at.get(draft.pair, at), at)
-    agents = {src_id for pair in known_at for src_id in known.agents_by_site.get(pair[0], ())}
+    agents = {src_id for pair in known_at for src_id in registry.agents_by_site.get(pair[0], ())}
     if not agents:
         return {}
-    newest: dict[PairIds, int] = {}
-    for (src_id, dst_id), t in live_store.load_newest_windows(connection, agents, first_s, span.start_s).items():
-        pair = known.site_by_agent[src_id], known.site_by_target[dst_id]
-        newest[pair] = max(t, newest.get(pair, t))
-    late = {}
-    for pair, t in newest.items():
-        if pair in known_at and t > (looked_s := max(seen.get(pair, -1), known_at[pair])):
-            late[pair], seen[pair] = max(first_s, looked_s + WINDOW_S), t
-    return late
+    newest_by_pair: dict[PairIds, int] = {}
+    for (src_id, dst_id), t in live_store.load_newest_windows(connection, agents, first_s, minutes.start_s).items():
+        pair = registry.site_by_agent[src_id], registry.site_by_target[dst_id]
+        newest_by_pair[pair] = max(t, newest_by_pair.get(pair, t))
+    start_s = {}
+    for pair, t in newest_by_pair.items():
+        if pair in known_at and t > (checked_s := max(last_checked.get(pair, -1), known_at[pair])):
+            start_s[pair], last_checked[pair] = max(first_s, checked_s + WINDOW_S), t
+    return start_s

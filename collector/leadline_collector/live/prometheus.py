@@ -1,4 +1,4 @@
-"""``pair_now`` and ``agent_now`` in Prometheus' words. Every collector on a database says the same of them."""
+"""Prometheus metrics of ``pair_now`` and ``agent_now``. Every collector of a database exports the same values."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from leadline_collector.db.transactions import ReadTransaction
 from leadline_collector.live import store as live_store
 from leadline_collector.live.pairs import RECENT_MINUTES
 from leadline_collector.live.store import AgentNowRow, PairNowRow
-from leadline_collector.mesh import registry
 from leadline_collector.mesh import store as mesh_store
 from leadline_collector.mesh.paths import PairNames
-from leadline_collector.mesh.registry import Registry
+from leadline_collector.mesh.registry import Registry, load_registry
 from leadline_collector.rollup import profile_revisions
 from leadline_collector.rollup.profile_revisions import ProfileRevision
 from leadline_collector.windows.dirty_hours import DAY_S, HOUR_S
 
-#: Profiles with states, the first by name: seven series a pair each.
+#: Profiles with states, the first by name: seven series per pair and profile.
 PROFILES_MAX = 8
-#: The last hour is compacted and counted by this time after its end.
+#: An hour is compacted and counted at most this long after its end.
 COUNT_DELAY_S = 600
 MINUTES_PER_DAY = 1_440
 US_PER_S = 1_000_000
@@ -35,21 +34,21 @@ _PROFILE_LABELS = [*_PAIR_LABELS, "profile"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _NamedRows:
-    """The rows that are shown, by names."""
+    """The exported rows, by names instead of ids."""
 
     by_pair_profile: Mapping[tuple[PairNames, str], PairNowRow]
     omitted_profiles: int
-    #: When any of them was written last; None for none.
+    #: Time of the last write of any row; None without rows.
     updated_at: int | None
 
 
 def collect_metrics(reader: ReadTransaction, now_s: int, *, pairs_max: int, agents_max: int) -> Iterator[Metric]:
-    """Every gauge of now; pairs and agents that nobody computed yet have none."""
+    """Yield the gauges of pairs and agents; rows that are not computed yet have no series."""
     connection = reader.connection
-    known, judged_by = registry.load_registry(connection), profile_revisions.load_current_revisions(connection)
-    rows = _resolve_names(live_store.load_pairs(connection).values(), known, judged_by, pairs_max)
+    registry, revisions = load_registry(connection), profile_revisions.load_current_revisions(connection)
+    rows = _resolve_names(live_store.load_pairs(connection).values(), registry, revisions, pairs_max)
     yield from _build_state_metrics(rows)
-    yield _build_coverage_metric(connection, rows, known, judged_by, now_s)
+    yield _build_coverage_metric(connection, rows, registry, revisions, now_s)
     yield from _build_limit_metrics(rows, now_s)
     names = {agent.id: agent.name for agent in mesh_store.load_agents(reader.connection)}
     agents = sorted(live_store.load_agents(connection).values())[:agents_max]
@@ -57,20 +56,20 @@ def collect_metrics(reader: ReadTransaction, now_s: int, *, pairs_max: int, agen
 
 
 def _resolve_names(
-    rows: Collection[PairNowRow], known: Registry, judged_by: Iterable[ProfileRevision], pairs_max: int
+    rows: Collection[PairNowRow], registry: Registry, revisions: Iterable[ProfileRevision], pairs_max: int
 ) -> _NamedRows:
-    sites = {number: name for name, number in known.site_ids.items()}
-    profiles = {rule.id: rule.profile for rule in judged_by}
-    shown = sorted({profiles[row.rule_id] for row in rows if row.rule_id in profiles})
-    named = {
+    sites = {site_id: name for name, site_id in registry.site_ids.items()}
+    profiles = {revision.id: revision.profile for revision in revisions}
+    profile_names = sorted({profiles[row.rule_id] for row in rows if row.rule_id in profiles})
+    rows_by_name = {
         ((sites[row.source_id], sites[row.destination_id]), profiles[row.rule_id]): row
         for row in rows
-        if profiles.get(row.rule_id) in shown[:PROFILES_MAX]
+        if profiles.get(row.rule_id) in profile_names[:PROFILES_MAX]
     }
-    pairs = set(sorted({pair for pair, _ in named})[:pairs_max])
+    pairs = set(sorted({pair for pair, _ in rows_by_name})[:pairs_max])
     return _NamedRows(
-        by_pair_profile={key: named[key] for key in sorted(named) if key[0] in pairs},
-        omitted_profiles=max(0, len(shown) - PROFILES_MAX),
+        by_pair_profile={key: rows_by_name[key] for key in sorted(rows_by_name) if key[0] in pairs},
+        omitted_profiles=max(0, len(profile_names) - PROFILES_MAX),
         updated_at=max((row.updated_at for row in rows), default=None),
     )
 
@@ -78,7 +77,7 @@ def _resolve_names(
 def _build_state_metrics(rows: _NamedRows) -> Iterator[Metric]:
     state = GaugeMetricFamily(
         "leadline_pair_state",
-        "1 for the state of the newest minute that is due, as measured; 0 for the others.",
+        "1 for the worst-case state of the newest due minute, 0 for the other states.",
         labels=[*_PROFILE_LABELS, "state"],
     )
     since = GaugeMetricFamily(
@@ -87,40 +86,40 @@ def _build_state_metrics(rows: _NamedRows) -> Iterator[Metric]:
         labels=_PROFILE_LABELS,
     )
     for (pair, profile), row in rows.by_pair_profile.items():
-        for one in WindowState:
-            state.add_metric([*pair, profile, one.value], row.state == one)
+        for state_value in WindowState:
+            state.add_metric([*pair, profile, state_value.value], row.state == state_value)
         since.add_metric([*pair, profile], row.since)
     yield from (state, since)
 
 
 def _build_coverage_metric(
-    connection: Connection, rows: _NamedRows, known: Registry, judged_by: Iterable[ProfileRevision], now_s: int
+    connection: Connection, rows: _NamedRows, registry: Registry, revisions: Iterable[ProfileRevision], now_s: int
 ) -> GaugeMetricFamily:
-    """Whether a window is known is the same for every rule that judges something, so one of them tells it."""
+    """Build the coverage gauge from one revision: a window is known or unknown by every revision with criteria."""
     family = GaugeMetricFamily(
         "leadline_pair_coverage_ratio",
-        "Share of the windows that are known: of the last 15 minutes, of the last 24 hours that are counted.",
+        "Share of known windows: in the last 15 minutes, and in the last 24 hours that are counted.",
         labels=[*_PAIR_LABELS, "period"],
     )
     profiles = {profile for _, profile in rows.by_pair_profile}
-    rule = next((rule for rule in judged_by if rule.criteria and rule.profile in profiles), None)
-    if rule is None:
+    revision = next((revision for revision in revisions if revision.criteria and revision.profile in profiles), None)
+    if revision is None:
         return family
-    of_day = _load_known_counts(connection, rule.id, now_s)
+    day_counts = _load_known_counts(connection, revision.id, now_s)
     for (pair, profile), row in rows.by_pair_profile.items():
-        if profile == rule.profile:
+        if profile == revision.profile:
             family.add_metric([*pair, "15m"], (row.good_15 + row.bad_15 + row.unavailable_15) / RECENT_MINUTES)
-            counted = of_day.get((row.source_id, row.destination_id), 0)
-            family.add_metric([*pair, "24h"], counted / MINUTES_PER_DAY)
+            known_minutes = day_counts.get((row.source_id, row.destination_id), 0)
+            family.add_metric([*pair, "24h"], known_minutes / MINUTES_PER_DAY)
     return family
 
 
 def _load_known_counts(connection: Connection, rule_id: int, now_s: int) -> dict[tuple[int, int], int]:
-    """Known windows of each pair in the last 24 whole hours that are counted."""
+    """Count the known windows of each pair in the last 24 whole hours that are counted."""
     column, end_s = tally_hour.c, (now_s - COUNT_DELAY_S) // HOUR_S * HOUR_S
-    known = func.sum(column.good + column.bad + column.unavailable)
-    query = select(column.source_id, column.destination_id, known).where(
-        # Said so that the key is used to its end (``period_counts``).
+    known_sum = func.sum(column.good + column.bad + column.unavailable)
+    query = select(column.source_id, column.destination_id, known_sum).where(
+        # The sub-selects let the query use the whole key (``period_counts``).
         column.source_id.in_(select(site.c.id)),
         column.rule_id == rule_id,
         column.destination_id.in_(select(site.c.id)),
@@ -132,33 +131,37 @@ def _load_known_counts(connection: Connection, rule_id: int, now_s: int) -> dict
 
 
 def _build_limit_metrics(rows: _NamedRows, now_s: int) -> Iterator[Metric]:
-    cut = GaugeMetricFamily("leadline_profiles_left_out", "Profiles without series because there are too many.")
-    cut.add_metric([], rows.omitted_profiles)
-    yield cut
+    omitted = GaugeMetricFamily("leadline_profiles_left_out", "Profiles without series because there are too many.")
+    omitted.add_metric([], rows.omitted_profiles)
+    yield omitted
     if rows.updated_at is not None:
-        age = GaugeMetricFamily("leadline_now_age_seconds", "Time since the states of now were brought up to date.")
+        age = GaugeMetricFamily("leadline_now_age_seconds", "Time since the current states were refreshed.")
         age.add_metric([], max(0, now_s - rows.updated_at))
         yield age
 
 
 def _build_agent_metrics(rows: Mapping[str, AgentNowRow], now_s: int) -> Iterator[Metric]:
-    heard = {name: max(0, now_s - row.heard_at) for name, row in rows.items() if row.heard_at is not None}
-    yield _build_gauge("heard_age_seconds", "Time since the last batch came.", heard)
-    yield _build_gauge("spool_batches", "Batches that wait on the agent.", _select_column(rows, "spool_batches"))
-    yield _build_gauge("spool_bytes", "Bytes of the agent's spool that wait.", _select_column(rows, "spool_bytes"))
-    yield _build_gauge("spool_limit_bytes", "Bytes the spool may take.", _select_column(rows, "spool_bytes_max"))
+    heard_age_s = {name: max(0, now_s - row.heard_at) for name, row in rows.items() if row.heard_at is not None}
+    yield _build_gauge("heard_age_seconds", "Time since the last batch arrived.", heard_age_s)
+    yield _build_gauge("spool_batches", "Batches waiting in the agent's spool.", _select_column(rows, "spool_batches"))
+    yield _build_gauge("spool_bytes", "Bytes waiting in the agent's spool.", _select_column(rows, "spool_bytes"))
+    yield _build_gauge("spool_limit_bytes", "Quota of the agent's spool.", _select_column(rows, "spool_bytes_max"))
     yield _build_gauge(
         "clock_offset_seconds",
-        "The agent's wall clock minus the collector's, as its newest batch has it.",
+        "The agent's wall clock minus the collector's, from its newest batch.",
         _select_column(rows, "clock_offset_us", US_PER_S),
     )
     yield _build_gauge(
-        "clock_offset_error_seconds", "How uncertain that is.", _select_column(rows, "clock_offset_error_us", US_PER_S)
+        "clock_offset_error_seconds",
+        "Uncertainty of the clock offset.",
+        _select_column(rows, "clock_offset_error_us", US_PER_S),
     )
     yield _build_gauge(
-        "ntp_synchronised", "1 if the agent's kernel believes in its clock.", _select_column(rows, "ntp_synchronised")
+        "ntp_synchronised",
+        "1 if the agent's kernel reports a synchronised clock.",
+        _select_column(rows, "ntp_synchronised"),
     )
-    version = InfoMetricFamily("leadline_agent", "The agent's program.", labels=["agent"])
+    version = InfoMetricFamily("leadline_agent", "The agent's program version.", labels=["agent"])
     for name, row in rows.items():
         if row.version is not None:
             version.add_metric([name], {"version": row.version})
@@ -173,6 +176,6 @@ def _build_gauge(name: str, meaning: str, values: Mapping[str, float]) -> GaugeM
 
 
 def _select_column(rows: Mapping[str, AgentNowRow], name: str, divisor: int = 1) -> dict[str, float]:
-    """The agents of which the column is known."""
+    """Return the values of a column by agent, divided by ``divisor``; omit agents without a value."""
     values = {agent: getattr(row, name) for agent, row in rows.items()}
     return {agent: value / divisor for agent, value in values.items() if value is not None}

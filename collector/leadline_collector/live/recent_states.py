@@ -1,4 +1,4 @@
-"""The last minutes of pairs in arrays, and what they say of now. Pure; the judgement is that of ``months.tallies``."""
+"""States and p95 of recent minutes of pairs, in arrays. Pure; ``rollup.state_counts`` evaluates the windows."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from leadline_verdict.states import UNKNOWN
 
 #: (source site, destination site).
 PairIds: TypeAlias = tuple[int, int]
-#: One row a pair, one column a minute.
+#: One row per pair, one column per minute.
 _MinuteGrid: TypeAlias = NDArray[np.int64]
 
-#: In ``worst_p95_us``: some path that is known has an infinite p95, and no path is known.
+#: In ``compute_worst_p95_us``: a known path has an infinite p95; no path is known.
 INFINITE_US, NO_PATH_US = 1 << 62, -1
 
 
@@ -45,21 +45,21 @@ class MinuteInterval:
 
     @property
     def first_hour_s(self) -> int:
-        """The start of the hour it begins in."""
+        """Start of the hour in which the interval starts."""
         return self.start_s - self.start_s % HOUR_S
 
     def make_grid(self, pair_count: int, fill: int) -> _MinuteGrid:
-        """One row a pair, one column a minute of the hours the span lies in."""
+        """Return a grid with one row per pair and one column per minute of the interval's whole hours."""
         hours = -(-(self.end_s - self.first_hour_s) // HOUR_S)
         return np.full((pair_count, hours * MINUTES_PER_HOUR), fill, np.int64)
 
     def slice_grid(self, grid: _MinuteGrid) -> _MinuteGrid:
-        """The minutes of the span out of its hours."""
+        """Return the columns of the interval's minutes from a grid of its whole hours."""
         first = (self.start_s - self.first_hour_s) // WINDOW_S
         return grid[:, first : first + len(self)]
 
     def locate_hours(self, hours_s: Sequence[int]) -> NDArray[np.intp]:
-        """Where the minutes of each of these hours stand in a grid."""
+        """Return the column of each minute of these hours in a grid: one row per hour."""
         first = (np.array(hours_s, np.intp).reshape(-1, 1) - self.first_hour_s) // WINDOW_S
         return first + np.arange(MINUTES_PER_HOUR)
 
@@ -71,41 +71,41 @@ def evaluate_worst_case(
     row_by_pair: Mapping[PairIds, int],
     minutes: MinuteInterval,
 ) -> _MinuteGrid:
-    """The state of every minute of the pairs in ``rows`` as measured; unknown where there is no window."""
-    judged = state_counts.evaluate_pair_hours(hours, criteria, registry.site_by_agent, registry.site_by_target)
+    """Return the worst-case state of every minute of the pairs; unknown without a window."""
+    evaluated = state_counts.evaluate_pair_hours(hours, criteria, registry.site_by_agent, registry.site_by_target)
     grid = minutes.make_grid(len(row_by_pair), UNKNOWN)
-    wanted = [number for number, key in enumerate(judged.keys) if key[:2] in row_by_pair]
-    keys = [judged.keys[number] for number in wanted]
-    places = np.array([row_by_pair[key[:2]] for key in keys], np.intp).reshape(-1, 1)
-    grid[places, minutes.locate_hours([key[2] for key in keys])] = judged.worst_case[wanted]
+    indexes = [index for index, key in enumerate(evaluated.keys) if key[:2] in row_by_pair]
+    keys = [evaluated.keys[index] for index in indexes]
+    rows = np.array([row_by_pair[key[:2]] for key in keys], np.intp).reshape(-1, 1)
+    grid[rows, minutes.locate_hours([key[2] for key in keys])] = evaluated.worst_case[indexes]
     return minutes.slice_grid(grid)
 
 
 def compute_worst_p95_us(
     hours: HourBlock, registry: Registry, row_by_pair: Mapping[PairIds, int], minutes: MinuteInterval
 ) -> _MinuteGrid:
-    """The p95 of every minute on the worst of the paths that know it; ``INFINITE_US``, ``NO_PATH_US``."""
+    """Return the p95 of every minute on the worst known path; ``INFINITE_US`` or ``NO_PATH_US`` without a value."""
     is_known = verdict_evaluation.mask_known(hour_reader.flatten_hours(hours)).reshape(-1, MINUTES_PER_HOUR)
     p95_us = hours.get_column("p95_us").astype(np.int64)
     values = np.where(is_known, np.where(p95_us == MISSING, INFINITE_US, p95_us), NO_PATH_US)
     grid = minutes.make_grid(len(row_by_pair), NO_PATH_US)
     pairs = [(registry.site_by_agent[key[0]], registry.site_by_target[key[1]]) for key in hours.keys]
-    wanted = [number for number, pair in enumerate(pairs) if pair in row_by_pair]
-    places = np.array([row_by_pair[pairs[number]] for number in wanted], np.intp).reshape(-1, 1)
-    columns = minutes.locate_hours([hours.keys[number][2] for number in wanted])
-    np.maximum.at(grid, (places, columns), values[wanted])
+    indexes = [index for index, pair in enumerate(pairs) if pair in row_by_pair]
+    rows = np.array([row_by_pair[pairs[index]] for index in indexes], np.intp).reshape(-1, 1)
+    columns = minutes.locate_hours([hours.keys[index][2] for index in indexes])
+    np.maximum.at(grid, (rows, columns), values[indexes])
     return minutes.slice_grid(grid)
 
 
 def measure_last_runs(states: _MinuteGrid) -> NDArray[np.intp]:
-    """How many minutes at the end of each row have the state of its last one; all of them at most."""
+    """Return, for each row, the number of minutes at its end that have the state of the last minute."""
     differs = states[:, ::-1] != states[:, -1:]
     lengths: NDArray[np.intp] = np.where(differs.any(axis=1), differs.argmax(axis=1), states.shape[1])
     return lengths
 
 
 def find_newest_known(states: _MinuteGrid) -> NDArray[np.intp]:
-    """The column of each row's last known minute; -1 for none."""
+    """Return the column of each row's last known minute; -1 if all are unknown."""
     is_known = states[:, ::-1] != UNKNOWN
     columns: NDArray[np.intp] = np.where(is_known.any(axis=1), states.shape[1] - 1 - is_known.argmax(axis=1), -1)
     return columns

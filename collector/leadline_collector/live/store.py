@@ -1,8 +1,8 @@
-"""The SQL of what is true now, beside ``store``.
+"""SQL of the current state: ``pair_now`` and ``agent_now``.
 
-Rule 1: of several collectors the one that speaks of the later minute has the row; one of a clock that is, or was, far
-ahead of the others does not stay.
-Rule 2: rows are written in the order of their key, so that two transactions wait for each other and never in a circle.
+Rule 1: if several collectors write a row, the later minute wins; a row of a collector with a clock far ahead is
+replaced.
+Rule 2: rows are written in the order of their key, so that two transactions cannot deadlock.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sqlalchemy import Boolean, Connection, Integer, SmallInteger, String, Table
 
 from leadline_collector.db.tables import agent, agent_now, pair_now, target, window_stat
 
-#: (source site, rule, destination site).
+#: (source site, profile revision, destination site).
 PairKey: TypeAlias = tuple[int, int, int]
 
 
@@ -57,24 +57,24 @@ assert AgentNowRow._fields == tuple(agent_now.columns.keys())
 
 
 def load_pairs(connection: Connection) -> dict[PairKey, PairNowRow]:
-    """Every row there is."""
+    """Return all rows of ``pair_now`` by key."""
     return {(row[0], row[1], row[2]): PairNowRow(*row) for row in connection.execute(select(pair_now))}
 
 
 def load_pairs_by_rule(connection: Connection, rule_id: int) -> dict[tuple[int, int], PairNowRow]:
-    """Every row by a rule; (source site, destination site)."""
+    """Return the rows of a profile revision by (source site, destination site)."""
     rows = connection.execute(select(pair_now).where(pair_now.c.rule_id == rule_id))
     return {(row[0], row[2]): PairNowRow(*row) for row in rows}
 
 
 def load_agents(connection: Connection) -> dict[int, AgentNowRow]:
-    """Every row there is, by agent."""
+    """Return all rows of ``agent_now`` by agent."""
     return {row[0]: AgentNowRow(*row) for row in connection.execute(select(agent_now))}
 
 
-#: Clocks of collectors differ by less.
+#: Maximum difference between the clocks of collectors.
 CLOCK_AHEAD_S_MAX = 600
-#: What a row that is there has to be for another to take its place.
+#: Conditions under which a new row replaces the stored one.
 _PAIR_CONDITION = f"excluded.t >= pair_now.t OR pair_now.updated_at > excluded.updated_at + {CLOCK_AHEAD_S_MAX}"
 _AGENT_CONDITION = (
     f"excluded.updated_at >= agent_now.updated_at OR agent_now.updated_at > excluded.updated_at + {CLOCK_AHEAD_S_MAX}"
@@ -82,12 +82,12 @@ _AGENT_CONDITION = (
 
 
 def upsert_pairs(connection: Connection, rows: Sequence[PairNowRow]) -> None:
-    """Write rows in place of those that speak of an earlier minute."""
+    """Insert rows, or update those of the same or an earlier minute."""
     _upsert(connection, pair_now, sorted(rows), _PAIR_CONDITION)
 
 
 def upsert_agents(connection: Connection, rows: Sequence[AgentNowRow]) -> None:
-    """Write rows in place of those written earlier."""
+    """Insert rows, or update those written earlier."""
     _upsert(connection, agent_now, sorted(rows), _AGENT_CONDITION)
 
 
@@ -99,23 +99,23 @@ def _upsert(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]
     changes = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
     conflict = f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes} WHERE {condition}"
     if connection.dialect.name != "postgresql":
-        places = ", ".join("?" * len(names))
-        connection.exec_driver_sql(f"INSERT INTO {table.name} VALUES ({places}) {conflict}", list(rows))
+        marks = ", ".join("?" * len(names))
+        connection.exec_driver_sql(f"INSERT INTO {table.name} VALUES ({marks}) {conflict}", list(rows))  # noqa: S608
         return
-    # One statement for all: a column is an array.
-    lists = ", ".join(f"%s::{_PG_TYPES.get(type(column.type), 'int8')}[]" for column in table.columns)
+    # One statement for all rows, with one array per column.
+    arrays = ", ".join(f"%s::{_PG_TYPES.get(type(column.type), 'int8')}[]" for column in table.columns)
     connection.exec_driver_sql(
-        f"INSERT INTO {table.name} ({', '.join(names)}) SELECT * FROM unnest({lists}) {conflict}",
+        f"INSERT INTO {table.name} ({', '.join(names)}) SELECT * FROM unnest({arrays}) {conflict}",  # noqa: S608
         tuple(map(list, zip(*rows, strict=True))),
     )
 
 
-#: Arrays of what is no BIGINT.
+#: PostgreSQL array types of columns that are not BIGINT.
 _PG_TYPES = {Integer: "int4", SmallInteger: "int2", Boolean: "bool", String: "text"}
 
 
 def delete_pairs(connection: Connection, keys: Collection[PairKey]) -> None:
-    """Forget pairs, or rules of pairs, that are not in force any more."""
+    """Delete the rows of these keys."""
     if keys:
         rows = [dict(zip(("source", "rule", "destination"), key, strict=True)) for key in sorted(keys)]
         connection.execute(_DELETE_PAIR, rows)
@@ -127,7 +127,7 @@ _DELETE_PAIR = text(
 
 
 def delete_agents(connection: Connection, src_ids: Collection[int]) -> None:
-    """Forget agents that the mesh has no more."""
+    """Delete the rows of these agents."""
     if src_ids:
         connection.execute(
             text("DELETE FROM agent_now WHERE src_id = :src"), [{"src": src_id} for src_id in sorted(src_ids)]
@@ -137,20 +137,20 @@ def delete_agents(connection: Connection, src_ids: Collection[int]) -> None:
 def load_newest_windows(
     connection: Connection, src_ids: Collection[int], start_s: int, end_s: int
 ) -> Mapping[tuple[int, int], int]:
-    """Start of the newest window of each path of these agents in [start_s, end_s): one look into the key each."""
-    row = window_stat.c
+    """Return the start of the newest window in [start_s, end_s) by path of these agents: one index lookup per path."""
+    window = window_stat.c
     newest = (
-        select(func.max(row.t))
-        .where(row.src_id == agent.c.id, row.dst_id == target.c.id, row.t >= start_s, row.t < end_s)
+        select(func.max(window.t))
+        .where(window.src_id == agent.c.id, window.dst_id == target.c.id, window.t >= start_s, window.t < end_s)
         .scalar_subquery()
     )
     paths = agent.join(target, agent.c.site_id != target.c.site_id)
     query = select(agent.c.id, target.c.id, newest).select_from(paths).where(agent.c.id.in_(src_ids))
-    return {(found[0], found[1]): found[2] for found in connection.execute(query) if found[2] is not None}
+    return {(row[0], row[1]): row[2] for row in connection.execute(query) if row[2] is not None}
 
 
 class NewestBatch(NamedTuple):
-    """The newest batch of an agent: that with the newest window."""
+    """The batch of an agent that has the newest window."""
 
     received_at: int
     latest_t: int
@@ -160,14 +160,14 @@ class NewestBatch(NamedTuple):
 
 
 def load_newest_batches(connection: Connection, src_ids: Iterable[int]) -> dict[int, NewestBatch]:
-    """The newest batch of each agent that sent one: one look into the index (src_id, t_last) each."""
-    found = {}
+    """Return the newest batch by agent; omit agents without one. One lookup in the index (src_id, t_last) per agent."""
+    batches = {}
     for src_id in src_ids:
         row = connection.execute(_NEWEST_BATCH_QUERY, {"src": src_id}).first()
         if row is not None:
-            is_kept = row[4] if row[4] is None else bool(row[4])
-            found[src_id] = NewestBatch(row[0], row[1], row[2], row[3], is_kept)
-    return found
+            ntp_synchronised = row[4] if row[4] is None else bool(row[4])
+            batches[src_id] = NewestBatch(row[0], row[1], row[2], row[3], ntp_synchronised)
+    return batches
 
 
 _NEWEST_BATCH_QUERY = text(

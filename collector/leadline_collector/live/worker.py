@@ -1,7 +1,7 @@
-"""The thread that brings what is true now up to date: once a minute, as soon as the newest minute is due.
+"""Thread that refreshes the current state once a minute, as soon as the newest minute is due.
 
-It is not the compactor's: a new rule lets that one count months for hours, and a state must not stand still meanwhile.
-Rule 1: what fails is logged, does not keep the other from being done, and is done anew a minute later.
+The thread is separate from the compactor's: after a new profile revision the compactor counts months of data for hours.
+Rule 1: a failed task is logged, does not stop the other task, and runs again a minute later.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ NS_PER_S = 1_000_000_000
 
 
 def run_live_worker(store: Store, clock: Clock, report_cache: ReportCache) -> AbstractContextManager[None]:
-    """Rounds in a thread until the ``with`` ends; it waits for the one that is under way."""
+    """Run the worker for the duration of the ``with`` block; the exit waits for a refresh in progress."""
     return run_while("now", partial(_run_loop, store, clock, report_cache))
 
 
-def _run_loop(store: Store, clock: Clock, hearing: ReportCache, stopping: threading.Event) -> None:
-    seen: LastCheckedWindows = {}
+def _run_loop(store: Store, clock: Clock, report_cache: ReportCache, stopping: threading.Event) -> None:
+    last_checked: LastCheckedWindows = {}
     while not stopping.wait(compute_delay_s(clock)):
-        refresh(store, clock, hearing, seen)
+        refresh(store, clock, report_cache, last_checked)
 
 
 def refresh(store: Store, clock: Clock, report_cache: ReportCache, last_checked: LastCheckedWindows) -> None:
-    """One round."""
+    """Refresh pairs and agents once."""
     now_s = clock.wall_ns() // NS_PER_S
     _run_logged("pairs", partial(live_pairs.refresh_pairs, store, now_s, last_checked))
     _run_logged("agents", partial(live_agents.refresh_agents, store, now_s, report_cache))
 
 
 def compute_delay_s(clock: Clock) -> float:
-    """Seconds until the next minute is due: more than 0, a minute at most."""
+    """Return the seconds until the next minute is due: more than 0, at most 60."""
     past_s = (clock.wall_ns() / NS_PER_S - GRACE_S) % WINDOW_S
     return WINDOW_S - past_s
 
@@ -54,7 +54,7 @@ def _run_logged(task: str, work: Callable[[], int | None]) -> None:
     try:
         rows = work()
     except Exception:
-        # Without the thread every state would stand still, and nobody would notice.
-        log.exception("what is true now was not brought up to date", extra={"what": task})
+        # The thread must continue: without it the current state would become stale unnoticed.
+        log.exception("refreshing current state failed", extra={"what": task})
     else:
-        log.debug("brought up to date", extra={"what": task, "rows": rows})
+        log.debug("current state refreshed", extra={"what": task, "rows": rows})

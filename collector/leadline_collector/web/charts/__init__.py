@@ -1,6 +1,7 @@
-"""Charts as Vega-Lite specifications: data in, a dictionary out. Pages embed them, reports draw them as SVG.
+"""Charts as Vega-Lite specifications, built from prepared data. Pages embed them; reports render them as SVG.
 
-Rule 1: a chart shows what it is given; nothing is read, judged or counted here.
-Rule 2: Altair builds each specification once, without data (``templates``); a request only fills the data in.
-Rule 3: colours are those of ``palette``, the style sheet's own, so that one specification serves light, dark and paper.
+Rule 1: charts only display data; they do not query, evaluate or count.
+Rule 2: Altair builds each specification once, without data (``spec_templates``); a request only binds its data.
+Rule 3: all colours are from ``palette``, which matches the style sheet: one specification works for light, dark and
+print.
 """

@@ -1,6 +1,6 @@
-"""How often round trips exceed a number: the share of windows whose p95 is above x, for x from zero.
+"""Distribution chart: the share of windows with a p95 above x.
 
-The scale of the share is logarithmic, so that one window in ten thousand is seen: what a limit of 99.5 % is about.
+The share has a logarithmic scale, so that one window in ten thousand is visible: limits of 99.5 % need that.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     import altair as alt
 
 CHART_HEIGHT = 230
-#: Corners of a curve: more than the eye tells apart.
+#: Maximum number of points of a curve; more are not distinguishable.
 CURVE_POINTS_MAX = 240
-#: The axis ends this many times the highest limit, and the curve may go on beyond it.
+#: The axis ends at this multiple of the highest limit or median at most; the curve may continue beyond it.
 _AXIS_RATIO_MAX = 2.5
-#: A limit up to this many times above nearly all values is drawn, and the axis goes up to it.
+#: A limit is drawn up to this multiple of ``_TAIL_QUANTILE``; the axis includes it.
 LIMIT_RATIO_MAX = 2.0
-#: How much of the values is nearly all.
+#: Quantile of the values that decides which limits are drawn.
 _TAIL_QUANTILE = 0.999
-#: A label of a line in the last part of the axis stands on its left.
+#: Beyond this share of the axis, the label of a line is on its left.
 _LEFT_LABEL_FROM = 0.85
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DistributionCurve:
-    """One curve: values in microseconds, ascending, and how many more are infinite."""
+    """Data of one curve: the finite values in microseconds, ascending, and the number of infinite ones."""
 
     name: str
     values_us: NDArray[np.integer]
@@ -45,23 +45,25 @@ class DistributionCurve:
 
     @property
     def window_count(self) -> int:
-        """The n of the curve."""
+        """Number of windows, including infinite ones."""
         return len(self.values_us) + self.infinite_count
 
 
 def build_distribution_chart(
     curves: Sequence[DistributionCurve], lines: Sequence[ReferenceLine], target_share: float, description: str
 ) -> Spec:
-    """The chart; each curve has at least one value, ``target_share`` is what a verdict asks to be at or below."""
+    """Build the chart. Each curve has at least one value. ``target_share`` is what a verdict requires within limits."""
     longest_us = max((int(curve.values_us[-1]) for curve in curves if len(curve.values_us)), default=1_000)
-    high_us = max((line.rtt_us for line in select_drawable_lines(curves, lines)), default=0)
-    top_us = max(high_us, min(longest_us, _AXIS_RATIO_MAX * max(_max_quantile(curves, 0.5), high_us))) * 1.04
+    drawable_lines = select_drawable_lines(curves, lines)
+    highest_line_us = max((line.rtt_us for line in drawable_lines), default=0)
+    axis_max_us = _AXIS_RATIO_MAX * max(_max_quantile(curves, 0.5), highest_line_us)
+    top_us = max(highest_line_us, min(longest_us, axis_max_us)) * 1.04
     low = 10.0 ** floor(log10(0.5 / max(curve.window_count for curve in curves)))
     data: dict[str, Sequence[DataRow]] = {
         "curve": [row for curve in curves for row in _build_curve_rows(curve, low)],
         "lines": [
             {"x": line.rtt_us / 1_000, "label": line.label, "left": line.rtt_us > _LEFT_LABEL_FROM * top_us}
-            for line in select_drawable_lines(curves, lines)
+            for line in drawable_lines
         ],
         "target": [{"y": 1 - target_share, "label": f"{100 * (1 - target_share):.3g} % may be above"}],
     }
@@ -69,27 +71,27 @@ def build_distribution_chart(
 
 
 def select_drawable_lines(curves: Sequence[DistributionCurve], lines: Sequence[ReferenceLine]) -> list[ReferenceLine]:
-    """The lines that the chart has room for; the others would press the curves to its left."""
+    """Return the lines to draw; lines far above the data would compress the curves."""
     return [line for line in lines if line.rtt_us <= LIMIT_RATIO_MAX * _max_quantile(curves, _TAIL_QUANTILE)]
 
 
 def _max_quantile(curves: Sequence[DistributionCurve], ratio: float) -> float:
-    """The highest of the curves, microseconds."""
-    found = (float(np.quantile(curve.values_us, ratio)) for curve in curves if len(curve.values_us))
-    return max(found, default=1_000.0)
+    """Return the highest quantile of the curves, in microseconds."""
+    quantiles = (float(np.quantile(curve.values_us, ratio)) for curve in curves if len(curve.values_us))
+    return max(quantiles, default=1_000.0)
 
 
 def _build_curve_rows(curve: DistributionCurve, floor: float) -> Iterator[DataRow]:
-    """From all above zero down; what never happened ends at the foot of the chart."""
+    """Yield the points of a curve from share 1 at zero downwards. Shares below ``floor`` are drawn at ``floor``."""
     values, counts = np.unique(curve.values_us, return_counts=True)
-    above = (curve.window_count - np.cumsum(counts)) / curve.window_count
+    shares_above = (curve.window_count - np.cumsum(counts)) / curve.window_count
     yield {"x": 0.0, "y": 1.0, "c": curve.name}
-    for number in _select_curve_points(above).tolist():
-        yield {"x": int(values[number]) / 1_000, "y": max(floor, float(above[number])), "c": curve.name}
+    for index in _select_curve_points(shares_above).tolist():
+        yield {"x": int(values[index]) / 1_000, "y": max(floor, float(shares_above[index])), "c": curve.name}
 
 
 def _select_curve_points(shares_above: NDArray[np.float64]) -> NDArray[np.intp]:
-    """The corners that are drawn: of those that lie within a hair of each other only the last."""
+    """Return the indices of the points to draw: of points at nearly the same height, only the last."""
     if len(shares_above) <= CURVE_POINTS_MAX:
         return np.arange(len(shares_above))
     height = np.log10(np.maximum(shares_above, shares_above[shares_above > 0].min() / 2))
@@ -99,7 +101,7 @@ def _select_curve_points(shares_above: NDArray[np.float64]) -> NDArray[np.intp]:
 
 @cache
 def build_spec() -> Spec:
-    """The specification without data: ``curve``, ``lines`` and ``target``."""
+    """Build the specification; its data sets are ``curve``, ``lines`` and ``target``."""
     import altair as alt
 
     chart = alt.layer(*_draw_target(), *_draw_limits(), _draw_curves()).resolve_scale(
@@ -130,7 +132,7 @@ def _encode_y() -> alt.Y:
 
 
 def _draw_target() -> Iterator[alt.Chart]:
-    """What a verdict lets be above a limit."""
+    """Yield the line of the share that a verdict allows above a limit, and its label."""
     import altair as alt
 
     target = alt.Chart(alt.NamedData("target"))
@@ -144,10 +146,10 @@ def _draw_limits() -> Iterator[alt.Chart]:
 
     lines = alt.Chart(alt.NamedData("lines"))
     yield lines.mark_rule(strokeWidth=LIMIT_WIDTH, color=LIGHT["limit"]).encode(x=_encode_x())
-    words: dict[str, Any] = {"baseline": "top", "dy": 2, "fontWeight": "bold", "color": LIGHT["limit"]}
-    for side, where in (("left", "!datum.left"), ("right", "datum.left")):
-        place = {"align": side, "dx": 4 if side == "left" else -4}
-        labels = lines.transform_filter(where).mark_text(**words | place)
+    style: dict[str, Any] = {"baseline": "top", "dy": 2, "fontWeight": "bold", "color": LIGHT["limit"]}
+    for align, condition in (("left", "!datum.left"), ("right", "datum.left")):
+        offset = {"align": align, "dx": 4 if align == "left" else -4}
+        labels = lines.transform_filter(condition).mark_text(**style | offset)
         yield labels.encode(x=_encode_x(), y=alt.value(0), text="label:N")
 
 
@@ -156,7 +158,7 @@ def _draw_curves() -> alt.Chart:
 
     legend = alt.Legend(title=None, orient="top", direction="horizontal", symbolType="stroke", symbolSize=220)
     colours = alt.Scale(range=[LIGHT["accent"], LIGHT["ink"]])
-    found: alt.Chart = (
+    chart: alt.Chart = (
         alt.Chart(alt.NamedData("curve"))
         .mark_line(interpolate="step-after", clip=True, strokeWidth=1.8)
         .encode(
@@ -166,4 +168,4 @@ def _draw_curves() -> alt.Chart:
             strokeDash=alt.StrokeDash("c:N", scale=alt.Scale(range=[[1, 0], [4, 2]]), sort=None, legend=legend),
         )
     )
-    return found
+    return chart

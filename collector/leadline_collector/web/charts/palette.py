@@ -1,6 +1,6 @@
-"""The colours of the charts, by the names the style sheet has for them; a test holds the two together.
+"""Colours of the charts, under the names of the style sheet; a test compares the two.
 
-States have Okabe and Ito's colours, which colour-blind readers tell apart, and never speak by colour alone.
+States use the colours of Okabe and Ito, which colour-blind readers can distinguish, and always a second mark as well.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-#: As in a specification: each colour once, so that it can be found and replaced by the variable or the dark colour.
+#: Colours in specifications. Each value is unique: the browser and ``to_dark_theme`` replace colours by value.
 LIGHT: Mapping[str, str] = {
     "paper": "#fff",
     "ink": "#16191c",
@@ -45,13 +45,13 @@ DARK: Mapping[str, str] = {
     "heat-4": "#f39a58",
     "heat-none": "#22262a",
 }
-#: What the style sheet calls each colour of a specification; ``static/charts.js`` replaces one by the other.
+#: CSS variable of each colour; ``static/charts.js`` replaces colours by variables.
 CSS_VARIABLES: Mapping[str, str] = {colour: f"--{name}" for name, colour in LIGHT.items()}
 _DARK_BY_LIGHT: Mapping[str, str] = {colour: DARK[name] for name, colour in LIGHT.items()}
 
 
 def to_dark_theme(spec: Any) -> Any:
-    """The same specification for a dark ground."""
+    """Return the specification with the colours for a dark background."""
     if isinstance(spec, dict):
         return {key: to_dark_theme(value) for key, value in spec.items()}
     if isinstance(spec, list):

@@ -1,7 +1,7 @@
-"""Specifications drawn by vl-convert: as SVG where no script runs, and the browser's bundle that draws them in a page.
+"""Rendering with vl-convert: charts as SVG, and the script bundle that draws them in browsers.
 
-vl-convert carries Vega, Vega-Lite and Vega-Embed, with Vega's expression interpreter in it: nothing is fetched from
-elsewhere, and pages forbid ``eval`` (``ast`` in static/charts.js).
+vl-convert contains Vega, Vega-Lite, Vega-Embed and Vega's expression interpreter: nothing is loaded from other hosts,
+and pages forbid ``eval`` (``ast`` in static/charts.js).
 """
 
 from __future__ import annotations
@@ -15,24 +15,25 @@ from importlib.metadata import version
 from leadline_collector.web.charts.palette import to_dark_theme
 from leadline_collector.web.charts.spec_templates import Spec
 
-#: Vega-Lite of the specifications: what Altair writes. A name that vl-convert knows.
+#: Vega-Lite version of Altair's specifications, as named by vl-convert.
 VEGA_LITE_VERSION = "6.4"
-#: Levels above take twice the time for a hundredth of the size.
+#: Higher levels take twice the time and save one per cent of the size.
 _GZIP_LEVEL = 6
 _bundle_lock = threading.Lock()
 
 
 def render_svg(spec: Spec, width: int, *, dark: bool = False, height: int | None = None) -> str:
-    """The drawing, ``width`` pixels wide with all that is in it; ``height`` for one that is as high as its place."""
+    """Render a specification as SVG, ``width`` pixels wide; ``height`` is for specifications without a fixed height."""
     import vl_convert
 
-    sized = {**spec, "width": width} | ({} if height is None else {"height": height})
-    return str(vl_convert.vegalite_to_svg(to_dark_theme(sized) if dark else sized, vl_version=VEGA_LITE_VERSION))
+    sized_spec = {**spec, "width": width} | ({} if height is None else {"height": height})
+    themed_spec = to_dark_theme(sized_spec) if dark else sized_spec
+    return str(vl_convert.vegalite_to_svg(themed_spec, vl_version=VEGA_LITE_VERSION))
 
 
 @cache
 def bundle_version() -> str:
-    """Changes when the bundle does: made from the versions of what is in it, without making it."""
+    """Return a hash of the versions in the bundle; computed without building the bundle."""
     import vl_convert
 
     parts = (
@@ -46,12 +47,12 @@ def bundle_version() -> str:
 
 
 def build_bundle() -> bytes:
-    """The browser's script, compressed with gzip; the first call takes some two seconds, others nothing."""
+    """Return the gzip-compressed browser script; cached, the first call takes about two seconds."""
     with _bundle_lock:
         return _compress_bundle()
 
 
-#: What charts.js calls.
+#: Exports the function that charts.js calls.
 _BUNDLE_SOURCE = "window.vegaEmbed = vegaEmbed;"
 
 

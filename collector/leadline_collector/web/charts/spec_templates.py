@@ -1,7 +1,7 @@
-"""A specification without its data, and the way to fill it.
+"""Specifications without data (templates), and the function that binds data to them.
 
-Altair takes some 60 ms to put a layered chart together, which no page has for each of its charts; a template is built
-once in the life of the process. What depends on the data is a data set or a parameter of the specification.
+Altair takes about 60 ms to build a layered chart, too long for every request, so each template is built once per
+process. Everything that depends on data is a data set or a parameter of the specification.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ DataRow: TypeAlias = Mapping[str, Any]
 
 
 def build_template(chart: Any, *, padding: Mapping[str, int]) -> Spec:
-    """The specification of an Altair chart as wide as the place it is put in."""
+    """Return the specification of an Altair chart, as wide as its container."""
     spec: Spec = chart.properties(width="container").to_dict(validate=False)
     spec.pop("datasets", None)
     spec["config"] = CONFIG
@@ -29,10 +29,10 @@ def build_template(chart: Any, *, padding: Mapping[str, int]) -> Spec:
 def bind_data(
     spec: Spec, datasets: Mapping[str, Sequence[DataRow]], param_values: Mapping[str, object], description: str
 ) -> Spec:
-    """The template with these data sets and values of parameters; ``text`` is what a screen reader says of it."""
+    """Return the template with data sets and parameter values; ``description`` is the text for screen readers."""
     params = [
-        {**one, "value": param_values[one["name"]]} if one["name"] in param_values else one
-        for one in spec.get("params", [])
+        {**param, "value": param_values[param["name"]]} if param["name"] in param_values else param
+        for param in spec.get("params", [])
     ]
     return {
         **spec,

@@ -1,4 +1,4 @@
-"""How every chart looks: quiet axes, one family of letters, no frame."""
+"""Common style of all charts: light axes, one font family, no frame."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from leadline_collector.web.charts.palette import CSS_VARIABLES, LIGHT
 
 FONT_FAMILY = "system-ui, -apple-system, Segoe UI, Noto Sans, Liberation Sans, DejaVu Sans, sans-serif"
 
-#: Vega-Lite's own names.
+#: Vega-Lite configuration.
 CONFIG: dict[str, Any] = {
     "background": "transparent",
     "font": FONT_FAMILY,
@@ -28,5 +28,5 @@ CONFIG: dict[str, Any] = {
     "legend": {"labelColor": LIGHT["ink"], "labelFontSize": 11.5, "symbolStrokeWidth": 2},
     "text": {"color": LIGHT["ink"], "fontSize": 11.5},
 }
-#: What charts.js needs to know.
+#: Data for charts.js: the CSS variable of each colour.
 USERMETA: dict[str, Any] = {"variables": dict(CSS_VARIABLES)}

@@ -1,8 +1,8 @@
-"""Round trips over time: p50, p95 and maximum of steps of a period, the limits they stand against, and the states.
+"""Timeline chart: p50, p95 and maximum RTT per time bucket, with limits and a strip of states.
 
-Rule 1: the axis of the round trip begins at zero, and a limit that would squeeze the data is named instead of drawn.
-Rule 2: a step is as wide as it lasts; where a step has no figure the line is interrupted, never bridged.
-Rule 3: a state that occurred at all is seen: in the strip it gets a share of at least ``SHARE_MIN``.
+Rule 1: the RTT axis starts at zero. A limit that would compress the data is listed as text instead of drawn.
+Rule 2: the width of a bucket is its duration. A bucket without a value interrupts the line.
+Rule 3: every state that occurs is visible: it gets at least ``STATE_SHARE_MIN`` of the strip's height.
 """
 
 from __future__ import annotations
@@ -15,44 +15,44 @@ from leadline.evaluation import WindowState
 from leadline_collector.web.charts.spec_templates import DataRow, Spec, bind_data
 from leadline_collector.web.charts.timeline_spec import CHART_HEIGHT, build_spec
 
-#: A limit is drawn up to this many times the highest p95, and a maximum clipped above the axis.
+#: A limit is drawn up to this multiple of the highest p95.
 LIMIT_RATIO_MAX = 2.5
-#: How far the axis goes beyond the highest p95 and the highest line.
+#: Length of the axis relative to the highest p95 or line.
 HEADROOM = 1.06
-#: The least share of a step's height that a state gets.
+#: Minimum share of the strip's height for a state that occurs.
 STATE_SHARE_MIN = 0.18
-#: The least distance between the labels of two lines, as a share of the axis.
+#: Minimum distance between the labels of two lines, as a share of the axis.
 _LABEL_SPACING = 14 / CHART_HEIGHT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeBucket:
-    """Consecutive windows of a pair; microseconds, None where no window has the figure."""
+    """Summary of consecutive windows of a pair, in microseconds; None if no window has the value."""
 
     start_s: int
     end_s: int
-    #: The lowest of all replies.
+    #: The lowest RTT.
     min_us: int | None
-    #: The median of the windows' p50; of several paths the worst counts.
+    #: The median of the windows' p50; with several paths, of the worst path.
     p50_us: int | None
-    #: The highest of the windows' p95 that are finite.
+    #: The highest finite p95 of a window.
     p95_us: int | None
-    #: The longest of all replies.
+    #: The highest RTT.
     max_us: int | None
-    #: Windows whose p95 is infinite: of 60 probes, more than 3 had no reply.
+    #: Windows with an infinite p95: more than 3 of 60 probes without a reply.
     infinite_count: int
-    #: Windows in each state, as measured.
+    #: Windows per state, as measured.
     state_counts: Mapping[WindowState, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceLine:
-    """A level that does not change over the period."""
+    """Horizontal line at a constant RTT."""
 
     rtt_us: float
-    #: What stands beside the line, about ten characters.
+    #: Text beside the line, about ten characters.
     label: str
-    #: What stands below the drawing.
+    #: Text below the chart.
     description: str
     #: "limit" or "floor".
     kind: str
@@ -60,40 +60,43 @@ class ReferenceLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineChart:
-    """A chart, and what it could not show."""
+    """Chart with the values that are outside of it."""
 
     spec: Spec
-    #: Lines that lie too high to be drawn.
+    #: Lines too far above the data to be drawn.
     omitted_lines: tuple[ReferenceLine, ...]
-    #: The longest round trip where it lies above the axis; None if all are below.
+    #: The highest RTT if it is above the axis, else None.
     clipped_max_us: int | None
 
 
 def find_highest_p95_us(buckets: Iterable[TimeBucket]) -> int:
-    """The highest finite p95 in microseconds: what the axis is made for; 0 without one."""
-    return max((step.p95_us for step in buckets if step.p95_us is not None), default=0)
+    """Return the highest finite p95 in microseconds, which determines the axis; 0 without a finite p95."""
+    return max((bucket.p95_us for bucket in buckets if bucket.p95_us is not None), default=0)
 
 
 def build_timeline_chart(
     buckets: Sequence[TimeBucket], lines: Sequence[ReferenceLine], description: str, highest_p95_us: int | None = None
 ) -> TimelineChart:
-    """The chart of one direction; at least one step. Charts with the same ``highest_us`` have the same axis."""
+    """Build the chart of one direction; at least one bucket.
+
+    Two charts with the same ``highest_p95_us`` and lines have the same axis.
+    """
     highest_p95_us = find_highest_p95_us(buckets) if highest_p95_us is None else highest_p95_us
-    shown = [line for line in lines if not highest_p95_us or line.rtt_us <= LIMIT_RATIO_MAX * highest_p95_us]
-    top_us = HEADROOM * max([highest_p95_us, *(line.rtt_us for line in shown)]) or 1_000
-    longest_us = max((step.max_us for step in buckets if step.max_us is not None), default=0)
+    drawn_lines = [line for line in lines if not highest_p95_us or line.rtt_us <= LIMIT_RATIO_MAX * highest_p95_us]
+    top_us = HEADROOM * max([highest_p95_us, *(line.rtt_us for line in drawn_lines)]) or 1_000
+    max_us = max((bucket.max_us for bucket in buckets if bucket.max_us is not None), default=0)
     data: dict[str, Sequence[DataRow]] = {
         "steps": list(_build_curve_rows(buckets)),
-        "tips": [_to_tooltip_row(step) for step in buckets],
-        "lines": list(_build_line_rows(shown, top_us)),
-        "infinite": [{"t": (step.start_s + step.end_s) * 500} for step in buckets if step.infinite_count],
+        "tips": [_to_tooltip_row(bucket) for bucket in buckets],
+        "lines": list(_build_line_rows(drawn_lines, top_us)),
+        "infinite": [{"t": (bucket.start_s + bucket.end_s) * 500} for bucket in buckets if bucket.infinite_count],
         "strip": list(_build_strip_rows(buckets)),
     }
-    values = {"top": top_us / 1_000, "first": buckets[0].start_s * 1_000, "last": buckets[-1].end_s * 1_000}
+    param_values = {"top": top_us / 1_000, "first": buckets[0].start_s * 1_000, "last": buckets[-1].end_s * 1_000}
     return TimelineChart(
-        spec=bind_data(build_spec(), data, values, description),
-        omitted_lines=tuple(line for line in lines if line not in shown),
-        clipped_max_us=longest_us if longest_us > top_us else None,
+        spec=bind_data(build_spec(), data, param_values, description),
+        omitted_lines=tuple(line for line in lines if line not in drawn_lines),
+        clipped_max_us=max_us if max_us > top_us else None,
     )
 
 
@@ -102,17 +105,17 @@ def _to_ms(us: int | None) -> float | None:
 
 
 def _build_curve_rows(buckets: Sequence[TimeBucket]) -> Iterator[DataRow]:
-    """The corners of the staircase: each run of steps that have a p50 ends where its last step does, and is broken."""
-    for is_known, run in groupby(buckets, key=lambda step: step.p50_us is not None):
-        found = list(run)
-        if is_known:
-            yield from (_to_curve_row(step.start_s, step) for step in found)
-            yield _to_curve_row(found[-1].end_s, found[-1])
-        yield {"t": found[-1].end_s * 1_000, "p50": None, "p95": None, "max": None}
+    """Yield the points of the step curve. Each run of buckets with a p50 ends with a row of nulls, a break."""
+    for has_p50, group in groupby(buckets, key=lambda bucket: bucket.p50_us is not None):
+        run = list(group)
+        if has_p50:
+            yield from (_to_curve_row(bucket.start_s, bucket) for bucket in run)
+            yield _to_curve_row(run[-1].end_s, run[-1])
+        yield {"t": run[-1].end_s * 1_000, "p50": None, "p95": None, "max": None}
 
 
 def _to_curve_row(at_s: int, bucket: TimeBucket) -> DataRow:
-    # Where some of a step's windows have an infinite p95, the finite ones still say how slow the answers were.
+    # Without a finite p95, the p50 is a lower bound.
     p95_us = bucket.p50_us if bucket.p95_us is None else bucket.p95_us
     return {"t": at_s * 1_000, "p50": _to_ms(bucket.p50_us), "p95": _to_ms(p95_us), "max": _to_ms(bucket.max_us)}
 
@@ -122,44 +125,44 @@ def _to_tooltip_row(bucket: TimeBucket) -> DataRow:
 
 
 def _format_tooltip(bucket: TimeBucket) -> str:
-    """What the pointer reads, line by line; charts.js puts the times above it."""
-    figures = (("min", bucket.min_us), ("p50", bucket.p50_us), ("p95", bucket.p95_us), ("max", bucket.max_us))
-    trips = " · ".join(f"{name} {us / 1_000:.3f}" for name, us in figures if us is not None)
+    """Return the tooltip text, one line per topic; charts.js adds the times above it."""
+    statistics = (("min", bucket.min_us), ("p50", bucket.p50_us), ("p95", bucket.p95_us), ("max", bucket.max_us))
+    rtts = " · ".join(f"{name} {us / 1_000:.3f}" for name, us in statistics if us is not None)
     states = ", ".join(f"{count:,} {state.value}" for state, count in bucket.state_counts.items() if count)
     infinite = f"\n{bucket.infinite_count:,} with infinite p95" if bucket.infinite_count else ""
-    return (f"{trips} ms" if trips else "no reply") + f"\n{states}{infinite}"
+    return (f"{rtts} ms" if rtts else "no reply") + f"\n{states}{infinite}"
 
 
 def _build_line_rows(lines: Iterable[ReferenceLine], top_us: float) -> Iterator[DataRow]:
-    """From the top down; a label that would lie on the one above it is pushed down."""
-    free_us = top_us
+    """Yield the lines from top to bottom; a label that would overlap the one above it moves down."""
+    label_max_us = top_us
     for line in sorted(lines, key=lambda line: -line.rtt_us):
-        label_us = min(line.rtt_us, free_us)
-        free_us = label_us - _LABEL_SPACING * top_us
+        label_us = min(line.rtt_us, label_max_us)
+        label_max_us = label_us - _LABEL_SPACING * top_us
         yield {"y": line.rtt_us / 1_000, "at": label_us / 1_000, "label": line.label, "look": line.kind}
 
 
-#: Bottom to top: what is wrong stands on top of what is right.
+#: Order of the states in the strip, bottom to top: bad states are on top of good ones.
 _STACKING_ORDER = (WindowState.GOOD, WindowState.UNKNOWN, WindowState.BAD, WindowState.UNAVAILABLE)
 
 
 def _build_strip_rows(buckets: Sequence[TimeBucket]) -> Iterator[DataRow]:
-    """The states of each step by their share, equal neighbours joined."""
-    for shares, run in groupby(buckets, key=_compute_shares):
-        found = list(run)
-        low = 0.0
+    """Yield the states of each bucket, stacked by share; adjacent buckets with equal shares are joined."""
+    for shares, group in groupby(buckets, key=_compute_shares):
+        run = list(group)
+        bottom = 0.0
         for state, share in shares:
-            ends = {"t": found[0].start_s * 1_000, "u": found[-1].end_s * 1_000}
-            yield {**ends, "a": round(low, 3), "b": round(low + share, 3), "s": state}
-            low += share
+            ends = {"t": run[0].start_s * 1_000, "u": run[-1].end_s * 1_000}
+            yield {**ends, "a": round(bottom, 3), "b": round(bottom + share, 3), "s": state}
+            bottom += share
 
 
 def _compute_shares(bucket: TimeBucket) -> tuple[tuple[str, float], ...]:
     total = sum(bucket.state_counts.values())
-    high = {
+    heights = {
         state: max(STATE_SHARE_MIN, count / total)
         for state in _STACKING_ORDER
         if (count := bucket.state_counts.get(state, 0))
     }
-    scale = sum(high.values())
-    return tuple((state.value, share / scale) for state, share in high.items())
+    total_height = sum(heights.values())
+    return tuple((state.value, height / total_height) for state, height in heights.items())

@@ -1,4 +1,4 @@
-"""How the chart of round trips over time is drawn; ``timeline`` says what is in it."""
+"""Specification of the timeline chart; ``timeline`` prepares its data."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     import altair as alt
 
 CHART_HEIGHT = 210
-#: Twice the width of the lines of the data: a limit is never taken for one.
+#: Twice the width of data lines, so that limits are distinct.
 LIMIT_WIDTH = 2.4
 STRIP_TOP, STRIP_BOTTOM = CHART_HEIGHT + 7, CHART_HEIGHT + 23
-#: Midnight is a date, everything else a time of day.
+#: Labels of the time axis: a date at midnight, else a time of day.
 _TIME_LABEL_EXPR = (
     "utchours(datum.value) || utcminutes(datum.value) "
     "? utcFormat(datum.value, '%H:%M') : utcFormat(datum.value, '%-d %b')"
@@ -26,7 +26,7 @@ _TIME_LABEL_EXPR = (
 
 @cache
 def build_spec() -> Spec:
-    """The specification without data: ``steps``, ``tips``, ``lines``, ``infinite`` and ``strip``."""
+    """Build the specification; its data sets are ``steps``, ``tips``, ``lines``, ``infinite`` and ``strip``."""
     import altair as alt
 
     params = [alt.param(name="top", value=1), alt.param(name="first", value=0), alt.param(name="last", value=1)]
@@ -39,10 +39,10 @@ def build_spec() -> Spec:
 
 
 def _encode_time() -> alt.X:
-    """The time axis, under the strip."""
+    """Return the time axis below the strip."""
     import altair as alt
 
-    # A phone has room for days only: of more, every other label would be left out, and with it the dates.
+    # With more ticks, narrow screens drop every other label, which may be the dates.
     ticks = alt.ExprRef("max(2, min(10, width / 60))")
     offset = STRIP_BOTTOM - CHART_HEIGHT + 2
     scale = alt.Scale(type="utc", domainMin=alt.ExprRef("first"), domainMax=alt.ExprRef("last"), nice=False)
@@ -51,7 +51,7 @@ def _encode_time() -> alt.X:
 
 
 def _encode_rtt(field: str) -> alt.Y:
-    """The axis of the round trip."""
+    """Return the RTT axis."""
     import altair as alt
 
     scale = alt.Scale(domainMin=0, domainMax=alt.ExprRef("top"), nice=False)
@@ -60,75 +60,75 @@ def _encode_rtt(field: str) -> alt.Y:
 
 
 def _draw_hit_areas() -> alt.Chart:
-    """What the pointer finds, and what it drags: invisible, as high as chart and strip."""
+    """Draw invisible rectangles for tooltips and zoom, as high as chart and strip."""
     import altair as alt
 
     zoom = alt.selection_interval(name="zoom", encodings=["x"], mark=alt.BrushConfig(fill=LIGHT["accent"]))
     rects = alt.Chart(alt.NamedData("tips")).mark_rect(opacity=0)
     ends: dict[str, Any] = {"y": alt.value(0), "y2": alt.value(STRIP_BOTTOM)}
-    found: alt.Chart = rects.encode(x=_encode_time(), x2="u", tooltip="tip:N", **ends).add_params(zoom)
-    return found
+    chart: alt.Chart = rects.encode(x=_encode_time(), x2="u", tooltip="tip:N", **ends).add_params(zoom)
+    return chart
 
 
 def _draw_bands() -> Iterator[alt.Chart]:
-    """From p50 to p95, from there to the maximum, and the lines of p95 and p50."""
+    """Draw the bands from p50 to p95 and from p95 to the maximum, and the lines of p95 and p50."""
     import altair as alt
 
     steps = alt.Chart(alt.NamedData("steps"))
-    paint: dict[str, Any] = {"interpolate": "step-after", "tooltip": None, "color": LIGHT["accent"]}
-    yield steps.mark_area(**paint, clip=True, opacity=0.13).encode(x=_encode_time(), y=_encode_rtt("p95"), y2="max")
-    yield steps.mark_area(**paint, clip=True, opacity=0.3).encode(x=_encode_time(), y=_encode_rtt("p50"), y2="p95")
-    yield steps.mark_line(**paint, strokeWidth=1.1).encode(x=_encode_time(), y=_encode_rtt("p95"))
-    yield steps.mark_line(**paint | {"color": LIGHT["ink"]}, strokeWidth=1.2).encode(
+    style: dict[str, Any] = {"interpolate": "step-after", "tooltip": None, "color": LIGHT["accent"]}
+    yield steps.mark_area(**style, clip=True, opacity=0.13).encode(x=_encode_time(), y=_encode_rtt("p95"), y2="max")
+    yield steps.mark_area(**style, clip=True, opacity=0.3).encode(x=_encode_time(), y=_encode_rtt("p50"), y2="p95")
+    yield steps.mark_line(**style, strokeWidth=1.1).encode(x=_encode_time(), y=_encode_rtt("p95"))
+    yield steps.mark_line(**style | {"color": LIGHT["ink"]}, strokeWidth=1.2).encode(
         x=_encode_time(), y=_encode_rtt("p50")
     )
 
 
 def _draw_reference_lines() -> Iterator[alt.Chart]:
-    """Lines and their labels: limits heavy and in a colour of their own, floors thin and dashed."""
+    """Draw the reference lines with labels: limits thick and in their own colour, floors thin and dashed."""
     import altair as alt
 
     lines = alt.Chart(alt.NamedData("lines"))
-    heavy: dict[str, Any] = {"color": LIGHT["limit"], "strokeWidth": LIMIT_WIDTH}
-    thin: dict[str, Any] = {"color": LIGHT["muted"], "strokeWidth": 1.2, "strokeDash": [5, 3]}
-    for look, paint, weight in (("limit", heavy, "bold"), ("floor", thin, "normal")):
-        some = lines.transform_filter(alt.datum.look == look)
-        yield some.mark_rule(**paint, tooltip=None).encode(y=_encode_rtt("y"))
-        words: dict[str, Any] = {"color": paint["color"], "fontWeight": weight, "align": "left", "baseline": "middle"}
-        yield some.mark_text(**words, dx=6, tooltip=None).encode(
+    limit_style: dict[str, Any] = {"color": LIGHT["limit"], "strokeWidth": LIMIT_WIDTH}
+    floor_style: dict[str, Any] = {"color": LIGHT["muted"], "strokeWidth": 1.2, "strokeDash": [5, 3]}
+    for kind, style, weight in (("limit", limit_style, "bold"), ("floor", floor_style, "normal")):
+        lines_of_kind = lines.transform_filter(alt.datum.look == kind)
+        yield lines_of_kind.mark_rule(**style, tooltip=None).encode(y=_encode_rtt("y"))
+        font: dict[str, Any] = {"color": style["color"], "fontWeight": weight, "align": "left", "baseline": "middle"}
+        yield lines_of_kind.mark_text(**font, dx=6, tooltip=None).encode(
             x=alt.value("width"), y=_encode_rtt("at"), text="label:N"
         )
 
 
 def _draw_infinite_markers() -> alt.Chart:
-    """Where a window's p95 is infinite: a triangle above the axis."""
+    """Draw a triangle above the chart for each bucket with an infinite p95."""
     import altair as alt
 
     points = alt.Chart(alt.NamedData("infinite"))
-    marks = points.mark_point(shape="triangle-up", filled=True, size=34, opacity=1, color=LIGHT["unavailable"])
-    found: alt.Chart = marks.encode(x=_encode_time(), y=alt.value(-5))
-    return found
+    triangles = points.mark_point(shape="triangle-up", filled=True, size=34, opacity=1, color=LIGHT["unavailable"])
+    chart: alt.Chart = triangles.encode(x=_encode_time(), y=alt.value(-5))
+    return chart
 
 
 def _draw_state_strip() -> alt.Chart:
-    """The strip; what is unknown is hollow."""
+    """Draw the strip of states; unknown is hollow."""
     import altair as alt
 
     states = [state.value for state in WindowState]
     fills = [LIGHT["good"], LIGHT["bad"], LIGHT["unavailable"], LIGHT["heat-none"]]
     strokes = [*fills[:3], LIGHT["unknown"]]
-    place = alt.Scale(domain=[0, 1], range=[STRIP_BOTTOM, STRIP_TOP])
-    found: alt.Chart = (
+    strip_scale = alt.Scale(domain=[0, 1], range=[STRIP_BOTTOM, STRIP_TOP])
+    chart: alt.Chart = (
         alt.Chart(alt.NamedData("strip"))
         .mark_rect(tooltip=None)
         .encode(
             x=_encode_time(),
             x2="u",
-            y=alt.Y("a:Q", scale=place, axis=None),
+            y=alt.Y("a:Q", scale=strip_scale, axis=None),
             y2="b",
             fill=alt.Fill("s:N", scale=alt.Scale(domain=states, range=fills), legend=None),
             stroke=alt.Stroke("s:N", scale=alt.Scale(domain=states, range=strokes), legend=None),
             strokeWidth=alt.condition(alt.datum.s == WindowState.UNKNOWN.value, alt.value(0.8), alt.value(0)),
         )
     )
-    return found
+    return chart

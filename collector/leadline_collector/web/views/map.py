@@ -20,8 +20,8 @@ from leadline_collector.analysis.matrix import load_matrix
 from leadline_collector.db.transactions import Store
 from leadline_collector.mesh import service as mesh_service
 from leadline_collector.time_range import TimeRange, parse_time_range
-from leadline_collector.web.charts.map_labels import LABEL_SEPARATOR, has_separable_markers
-from leadline_collector.web.charts.site_map import Edge, Marker, RangeRing, build_site_map
+from leadline_collector.web.charts.map_labels import LABEL_SEPARATOR, Marker, has_separable_markers
+from leadline_collector.web.charts.site_map import Edge, RangeRing, build_site_map
 from leadline_collector.web.charts.spec_templates import Spec
 from leadline_collector.web.formatting import (
     format_count,

@@ -13,14 +13,13 @@ from hypothesis import strategies as st
 from leadline.model import Site
 from leadline.propagation import geodesic_distance_km
 from leadline_collector.web.charts import coastlines, render
-from leadline_collector.web.charts.map_labels import CANVAS_SIZES, MarkerLabel, has_separable_markers, place_labels
+from leadline_collector.web.charts.map_labels import CANVAS_SIZES, Marker, has_separable_markers, place_labels
 from leadline_collector.web.charts.projection import fit_viewport
 from leadline_collector.web.charts.site_map import (
     MAP_HEIGHT,
     MAP_WIDTH,
     STATE_STYLES,
     Edge,
-    Marker,
     RangeRing,
     build_site_map,
     find_midpoint,
@@ -114,9 +113,7 @@ def test_spots_on_each_other_share_a_name() -> None:
 def test_no_name_covers_another_or_is_cut_off(found: list[tuple[float, float]]) -> None:
     """On no sheet, wherever the sites are."""
     view = fit_viewport(found)
-    names = [
-        MarkerLabel(position=place, label=f"site-{number}", tooltip="", href="") for number, place in enumerate(found)
-    ]
+    names = [Marker(position=place, label=f"site-{number}", tooltip="", href="") for number, place in enumerate(found)]
 
     rows, _ = place_labels(view, names, [], [])
 

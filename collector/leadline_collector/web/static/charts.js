@@ -1,42 +1,42 @@
-/* Draws the charts of a page from the specifications that stand in it, and fetches what takes its time. Without this
-   script a page says the same in tables and shows the same charts as pictures. Nothing here evaluates text: Vega's
-   expressions are interpreted (ast), so that the pages need no 'unsafe-eval'. */
+/* Draws the charts of a page from the specifications in it, and loads slow fragments. Without this script the page
+   shows the same charts as images and the same data in tables. Vega interprets its expressions (ast), so the pages
+   need no 'unsafe-eval'. */
 "use strict";
 
 (() => {
   const MINUTE_MS = 60000;
-  /* Vega's own number for it. */
+  /* Vega's log level. */
   const ERRORS_ONLY = 1;
-  /* A zoom shorter than this was a click. */
+  /* A shorter selection is a click. */
   const ZOOM_MIN_MS = 5 * MINUTE_MS;
 
-  /* Colours become the style sheet's variables: light, dark and paper without drawing again. */
-  function painted(value, variables) {
+  /* Replaces colours by variables of the style sheet: light, dark and print need no second drawing. */
+  function replaceColours(value, variables) {
     if (typeof value === "string") return value in variables ? `var(${variables[value]})` : value;
-    if (Array.isArray(value)) return value.map((one) => painted(one, variables));
+    if (Array.isArray(value)) return value.map((item) => replaceColours(item, variables));
     if (value === null || typeof value !== "object") return value;
-    return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, painted(one, variables)]));
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, replaceColours(item, variables)]));
   }
 
   const tip = document.createElement("div");
   tip.className = "chart-tip";
   tip.hidden = true;
 
-  function moment(ms) {
+  function formatTime(ms) {
     return new Date(ms).toISOString().slice(0, 16).replace("T", " ");
   }
 
-  function span(datum) {
+  function formatPeriod(datum) {
     if (!datum || typeof datum.u !== "number") return "";
-    return `${moment(datum.t)} to ${moment(datum.u).slice(-5)} UTC\n`;
+    return `${formatTime(datum.t)} to ${formatTime(datum.u).slice(-5)} UTC\n`;
   }
 
-  /* Vega calls it with null when the pointer leaves. */
+  /* Vega calls this with null when the pointer leaves. */
   function showTip(handler, event, item, value) {
-    placeTip(event, value ? span(item.datum) + value : "");
+    placeTip(event, value ? formatPeriod(item.datum) + value : "");
   }
 
-  /* Cells of a large matrix have room for a figure; the rest of what they say is their label. */
+  /* Cells of a large matrix show one number; the tooltip shows their whole label. */
   function showLabel(event) {
     const cell = event.target.closest(".compact .cell a");
     placeTip(event, cell ? cell.getAttribute("aria-label").replaceAll("; ", "\n") : "");
@@ -51,15 +51,15 @@
     tip.style.top = `${event.pageY + 14}px`;
   }
 
-  function written(ms, round) {
+  function formatMinute(ms, round) {
     return new Date(round(ms / MINUTE_MS) * MINUTE_MS).toISOString().slice(0, 16) + "Z";
   }
 
-  /* The brush is an address: it can be mailed, and the browser's back button undoes it. */
+  /* A zoom changes the URL, so it can be shared and undone with the back button. */
   function zoomTo(first, last) {
     const address = new URL(window.location.href);
-    address.searchParams.set("from", written(first, Math.floor));
-    address.searchParams.set("to", written(last, Math.ceil));
+    address.searchParams.set("from", formatMinute(first, Math.floor));
+    address.searchParams.set("to", formatMinute(last, Math.ceil));
     document.documentElement.classList.add("leaving");
     window.location.assign(address);
   }
@@ -77,7 +77,7 @@
   async function draw(figure) {
     const place = figure.querySelector(".chart-view");
     const spec = JSON.parse(figure.querySelector("script.chart-spec").textContent);
-    const { view } = await window.vegaEmbed(place, painted(spec, spec.usermeta.variables), {
+    const { view } = await window.vegaEmbed(place, replaceColours(spec, spec.usermeta.variables), {
       mode: "vega-lite", renderer: "svg", actions: false, ast: true, defaultStyle: false, tooltip: showTip,
       logLevel: ERRORS_ONLY,
     });
@@ -85,33 +85,33 @@
     if (figure.dataset.zoom !== undefined) watchZoom(view, place);
   }
 
-  async function drawn(figure) {
+  async function drawOrExplain(figure) {
     try {
       await draw(figure);
       figure.classList.add("drawn");
     } catch (error) {
-      figure.querySelector(".chart-view").textContent = `This chart could not be drawn (${error.message}); the tables say the same.`;
+      figure.querySelector(".chart-view").textContent = `Cannot draw this chart (${error.message}); the tables show the same data.`;
     }
   }
 
-  /* What takes long is fetched after the page is there; it says so until it has come. */
-  async function fetched(place) {
+  /* Loads a slow fragment after the page and shows the progress until then. */
+  async function loadFragment(place) {
     const status = place.querySelector("[role=status]");
     place.setAttribute("aria-busy", "true");
-    status.prepend(document.createElement("progress"), ` ${place.dataset.waiting || "Looking …"} `);
+    status.prepend(document.createElement("progress"), ` ${place.dataset.waiting || "Loading …"} `);
     try {
       const answer = await fetch(place.dataset.fragment, { credentials: "same-origin" });
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const part = page.querySelector("[data-part]") || page.querySelector(".notice");
-      if (!part) throw new Error(answer.redirected ? "the session has ended: load the page again" : `status ${answer.status}`);
+      if (!part) throw new Error(answer.redirected ? "session expired: reload the page" : `status ${answer.status}`);
       place.replaceChildren(document.adoptNode(part));
     } catch (error) {
-      status.textContent = `This could not be fetched (${error.message}).`;
+      status.textContent = `Cannot load this part (${error.message}).`;
     }
     place.removeAttribute("aria-busy");
   }
 
-  /* A link to a folded part opens it; paper shows everything. */
+  /* A link to a closed part opens it; printing opens all. */
   function unfold() {
     const part = window.location.hash && document.getElementById(window.location.hash.slice(1));
     const details = part && part.querySelector("details.part");
@@ -119,18 +119,18 @@
   }
 
   function unfoldAll() {
-    document.querySelectorAll("details.part").forEach((one) => { one.open = true; });
+    document.querySelectorAll("details.part").forEach((item) => { item.open = true; });
   }
 
-  /* Charts one after the other, so that the first is there soon. */
+  /* Draws charts one after the other, so that the first one appears early. */
   async function start() {
     unfold();
     window.addEventListener("hashchange", unfold);
     window.addEventListener("beforeprint", unfoldAll);
     document.body.append(tip);
-    document.querySelectorAll(".matrix.compact").forEach((one) => one.addEventListener("pointerover", showLabel));
-    document.querySelectorAll("[data-fragment]").forEach(fetched);
-    for (const figure of document.querySelectorAll("figure.chart")) await drawn(figure);
+    document.querySelectorAll(".matrix.compact").forEach((item) => item.addEventListener("pointerover", showLabel));
+    document.querySelectorAll("[data-fragment]").forEach(loadFragment);
+    for (const figure of document.querySelectorAll("figure.chart")) await drawOrExplain(figure);
   }
 
   start();

@@ -1,9 +1,9 @@
-"""The core both sides share: the nouns, the wire, the arithmetic and the judgement.
+"""Core shared by agent and collector: domain model, wire format, statistics and evaluation.
 
-Rule 1: nothing here touches a socket, a file, a database or a clock; functions of values only. (``clock`` names the
-port through which time comes in; ``limits`` reads the data file that is packaged with it.)
+Rule 1: the core uses no socket, file, database or clock; its functions depend on their arguments only. (``clock``
+defines the clock interface; ``limits.catalogue`` reads the data file packaged with it.)
 Rule 2: it imports the standard library, msgspec and geographiclib, and neither the agent nor the collector.
-Rule 3: a type is admitted when agent and collector both need it; what only one side needs lives there.
+Rule 3: a type belongs here if agent and collector both need it; otherwise it belongs to the side that needs it.
 """
 
 __version__ = "0.1.0"

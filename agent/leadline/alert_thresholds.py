@@ -1,15 +1,14 @@
-"""From where on an agent is said to be in trouble: one set of numbers for the pages, Grafana's alerts and Prometheus'.
+"""Alert thresholds for agents, shared by the pages, the Grafana alerts and the Prometheus alerts.
 
-Whoever is paged finds the same word on the page. ``deploy/prometheus-alerts.yml`` is a file to copy and cannot import
-them; a test compares.
+``deploy/prometheus-alerts.yml`` repeats the numbers because it cannot import them; a test compares the two.
 """
 
 from __future__ import annotations
 
-#: An agent sends every minute: five have not come.
+#: An agent sends a batch every minute, so five are overdue.
 AGENT_SILENCE_S_MAX = 300
-#: Half of the spool: an agent fills the rest in as long as it took for the first.
+#: At half, the time that filled the first half remains until the spool overflows.
 SPOOL_USAGE_RATIO_MAX = 0.5
-#: Half of a probe's slot at one a second: from there on a probe is nearer to another slot than to its own.
-#: Counted is what is certain, the offset less its error. It moves minutes, never a round trip.
+#: Half a slot at one probe a second: beyond it a probe is closer to a neighbouring slot than to its own.
+#: Compared with the offset minus its error. A clock offset shifts window times, not RTTs.
 CLOCK_OFFSET_US_MAX = 500_000

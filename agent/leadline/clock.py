@@ -1,7 +1,7 @@
-"""The one door through which time and randomness come in.
+"""Clock interface and random number source.
 
-Differences are taken between monotonic readings; wall readings are labels and are never subtracted to get an RTT.
-Everything else receives a ``Clock``; tests/support/clock.py has one that jumps.
+Durations are differences of monotonic readings. Wall clock readings are labels; no RTT is computed from them.
+All other modules take a ``Clock`` as a parameter; tests/support/clock.py has a fake clock that can step.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where the time comes from."""
+    """Source of time."""
 
     def wall_ns(self) -> int:
-        """Nanoseconds since 1970-01-01 UTC, as this host believes; may step."""
+        """Return the wall clock of this host in nanoseconds since 1970-01-01 UTC; it may step."""
         ...
 
     def monotonic_ns(self) -> int:
-        """Nanoseconds from an arbitrary origin; never steps, may stand still while the host is suspended."""
+        """Return nanoseconds from an arbitrary origin; never steps, may stop while the host is suspended."""
         ...
 
     def boottime_ns(self) -> int:
-        """Nanoseconds since the host booted; never steps, and goes on while the host is suspended."""
+        """Return nanoseconds since the host booted; never steps and includes the time the host was suspended."""
         ...
 
     def sleep_until(self, monotonic_ns: int) -> None:
-        """Return at or soon after ``monotonic_ns``; at once if that is past."""
+        """Sleep until ``monotonic_ns``; return immediately if that time has passed."""
         ...
 
 
@@ -51,13 +51,13 @@ class SystemClock:
 
 
 def make_rng(seed: int | str | None = None) -> random.Random:
-    """A source of random numbers; without a seed, one from the operating system.
+    """Return a random number generator; without ``seed`` the operating system seeds it.
 
-    For schedules, jitter of retries and simulation; keys and tokens come from ``secrets``.
+    For schedules, retry jitter and simulation. Keys and tokens come from ``secrets``.
     """
     return random.Random(seed)
 
 
 def format_iso8601(epoch_s: int) -> str:
-    """An epoch second in ISO 8601, UTC: ``2026-11-22T06:00:00Z``."""
+    """Format an epoch second as ISO 8601 in UTC: ``2026-11-22T06:00:00Z``."""
     return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,23 +1,23 @@
-"""One root for every error that a person is meant to read: what happened, with which value, and what to do next.
+"""Exceptions with a message for the user: what happened, with which value, and what to do next.
 
 LeadlineError
-├── ConfigError       a file, an option or an environment variable is wrong: names the key
-├── WireError         a document from another process is wrong: names the path inside the document
-│   └── WireVersionError  it is of a version that is newer than this program
-└── UnavailableError  something outside refused or is missing: permission, socket, collector, database
+├── ConfigError       a file, an option or an environment variable is wrong; has the key
+├── WireError         a document from another process is invalid; has the path inside the document
+│   └── WireVersionError  the document has a version newer than this program supports
+└── UnavailableError  an external resource refused or is missing: permission, socket, collector, database
 
-Expected outcomes (a lost probe, a refused push) are values, not exceptions.
+Expected outcomes (a lost probe, a refused upload) are values, not exceptions.
 """
 
 from __future__ import annotations
 
 
 class LeadlineError(Exception):
-    """Root: the command line prints it in one line and exits 2."""
+    """Base class; the command line prints the message in one line and exits with status 2."""
 
 
 class ConfigError(LeadlineError):
-    """A setting is wrong; ``key`` says which, in the words of the file or the option."""
+    """Invalid setting; ``key`` is its name in the file, on the command line or in the environment."""
 
     def __init__(self, key: str, problem: str) -> None:
         super().__init__(f"{key}: {problem}")
@@ -26,7 +26,7 @@ class ConfigError(LeadlineError):
 
 
 class WireError(LeadlineError):
-    """A document of the wire is wrong; ``path`` says where, such as ``series[3].rtt_us``."""
+    """Invalid wire document; ``path`` is the place of the error, such as ``series[3].rtt_us``."""
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(f"{path}: {problem}")
@@ -35,8 +35,8 @@ class WireError(LeadlineError):
 
 
 class WireVersionError(WireError):
-    """The document is of a newer version of the wire: not wrong, only not for us yet."""
+    """Wire document of a newer version than this program supports."""
 
 
 class UnavailableError(LeadlineError):
-    """Something outside of leadline refused or is missing; the message carries the remedy."""
+    """External resource that refused or is missing; the message includes the remedy."""

@@ -1,12 +1,12 @@
-"""From the statistics of a window to its state for a limit (method.md §3.2 to §3.4), and what states add up to.
+"""Evaluation of window statistics against limits (method.md §3.2 to §3.4), and counts of the resulting states.
 
-Rule 1: a state is decided in this order: ``unknown`` (coverage below 80 %), ``unavailable`` (loss of 20 % or more),
-then the statistic against the limit. A percentile that falls on a lost probe is +infinity and meets no limit.
-Rule 2: only integers are compared, microseconds rounded up. ``<=`` is exact for limits of whole microseconds; for ``<``
-a value less than 1 µs below the limit counts as being at it.
-Rule 3: the own host can only have added to an RTT, by H at most. Everything is read twice: pessimistic as measured,
-optimistic with H taken off. A claim of "within" has to hold in the first, one of "beyond" in the second.
-Rule 4: a limit that windows of round trips cannot answer is not judged, and a sentence says why.
+Rule 1: the order of decision is ``unknown`` (coverage below 80 %), ``unavailable`` (loss of 20 % or more), then the
+comparison of the statistic with the limit. A percentile that falls on a lost probe is +infinity and meets no limit.
+Rule 2: comparisons use integers: microseconds, rounded up. ``<=`` is exact for limits of whole microseconds; for ``<``
+a value less than 1 µs below the limit counts as equal to it.
+Rule 3: the agent's host can only increase an RTT, by H at most. Every window is evaluated twice: in the worst case as
+measured, in the best case minus H. "within" must be true in the worst case, "beyond" in the best case.
+Rule 4: a limit that RTT windows cannot test is not evaluated; a sentence gives the reason.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from leadline.limits.catalogue import Comparison, Evaluability, Limit, Metric, S
 from leadline.model import WINDOW_S, ErrorBound
 from leadline.statistics import WindowStats
 
-#: Known means at least 4 of 5 slots sent: 48 of 60. Kept as integers, so that no rounding decides.
+#: A window is known if at least 4 of 5 slots were sent: 48 of 60. Integers avoid rounding.
 COVERAGE_NUMERATOR, COVERAGE_DENOMINATOR = 4, 5
-#: Unavailable means at least 1 of 5 probes lost.
+#: A window is unavailable if at least 1 of 5 probes was lost.
 UNAVAILABLE_NUMERATOR, UNAVAILABLE_DENOMINATOR = 1, 5
 
 WINDOWS_PER_DAY = 86_400 // WINDOW_S
-#: "3.6 hours a month may be out of limit" (method.md §6.2).
+#: 3.6 hours a month may be out of limit (method.md §6.2).
 TARGET_SHARE_DEFAULT = 0.995
-#: An episode that was never seen could last this many windows: an assumption, printed with every claim (§4.3 b).
+#: Assumed longest unobserved outage in windows; every claim states it (§4.3 b).
 UNSEEN_OUTAGE_WINDOWS = 30
-#: Upper 95 % bound on the number of episodes after none was seen: chi2inv(0.95; 2) / 2.
+#: Upper 95 % bound on the number of episodes if none was observed: chi2inv(0.95; 2) / 2.
 _EPISODES_UPPER_BOUND = -log(0.05)
-#: Two visits of every hour of the week make a provisional campaign, four a full one (§4.4).
+#: Two visits of every hour of the week are enough for a provisional verdict, four for a full one (§4.4).
 CAMPAIGN_DAYS_PROVISIONAL, CAMPAIGN_DAYS = 14, 28
 
 
 class WindowState(StrEnum):
-    """What a window says about a limit."""
+    """Result of a window for a limit."""
 
     GOOD = "good"
     BAD = "bad"
-    #: The path lost too much to carry a migration; counts against the limit and is reported apart.
+    #: The path lost too many probes to carry a migration; counts against the limit and is reported separately.
     UNAVAILABLE = "unavailable"
-    #: Too little was sent to know: a defect of the measurement, not of the path.
+    #: Too few probes were sent: a defect of the measurement, not of the path.
     UNKNOWN = "unknown"
 
 
@@ -51,11 +51,11 @@ _SEVERITY = {WindowState.GOOD: 0, WindowState.BAD: 1, WindowState.UNAVAILABLE: 2
 
 
 class WindowStatistic(StrEnum):
-    """The number of a window that is compared."""
+    """Statistic of a window that is compared with the limit."""
 
-    #: Over the replies received; loss speaks through ``unavailable`` only.
+    #: Over the replies received; loss counts through ``unavailable`` only.
     MEAN = "mean"
-    #: For the sensitivity of a verdict only: no vendor names it.
+    #: Only for the sensitivity analysis of a verdict: no vendor uses it.
     P50 = "p50"
     P95 = "p95"
     P99 = "p99"
@@ -63,41 +63,41 @@ class WindowStatistic(StrEnum):
     MAX = "max"
     #: Round-trip delay variation, p95 - min.
     PDV = "pdv"
-    #: For the one vendor that adds jitter to the round trip before comparing.
+    #: For the one vendor that adds jitter to the RTT before the comparison.
     P95_PLUS_PDV = "p95 + pdv"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Criterion:
-    """How a limit is judged in one window."""
+    """Test of one window against a limit."""
 
     limit_id: str
     statistic: WindowStatistic
     comparison: Comparison
     limit_us: int
-    #: Replies above the limit and up to this are allowed for a while: the readings differ then (``_peak_bounds_us``).
-    #: None where the vendor allows none.
+    #: Short peaks above the limit and up to this value are allowed (see ``_compute_peak_bounds_us``).
+    #: None if the vendor allows no peaks.
     peak_limit_us: int | None = None
-    #: The stricter measure printed beside the headline, where the vendor names no statistic; None elsewhere.
+    #: Stricter statistic reported in addition if the vendor names no statistic; None otherwise.
     stricter_statistic: WindowStatistic | None = None
-    #: What had to be assumed; None when the limit is judged as it is written.
+    #: Assumptions made; None if the limit is evaluated exactly as published.
     approximation: str | None = None
 
     @property
     def is_rtt_limit(self) -> bool:
-        """True when the limit bounds the round trip itself, so that physics can exclude it; false for jitter."""
+        """True if the limit applies to the RTT, so that the propagation delay can exclude it; false for jitter."""
         return self.statistic is not WindowStatistic.PDV
 
     @property
     def description(self) -> str:
-        """The comparison in words: ``p95 of each 60 s window < 5 ms``."""
+        """Comparison in words: ``p95 of each 60 s window < 5 ms``."""
         rule = f"{self.statistic} of each {WINDOW_S} s window {self.comparison} {self.limit_us / 1_000:g} ms"
         return rule if self.peak_limit_us is None else f"{rule}, max <= {self.peak_limit_us / 1_000:g} ms"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnevaluableLimit:
-    """A limit that the round trips of a window cannot answer."""
+    """A limit that RTT windows cannot test."""
 
     limit_id: str
     reason: str
@@ -105,58 +105,61 @@ class UnevaluableLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationPlan:
-    """The limits of a profile, sorted into what a window answers and what it does not."""
+    """Limits of a profile, split into those that windows can test and those that they cannot."""
 
     criteria: tuple[Criterion, ...]
     unevaluable_limits: tuple[UnevaluableLimit, ...]
 
     @property
     def reason(self) -> str | None:
-        """Why nothing can be judged; None when something can."""
-        return (
-            None if self.criteria else "; ".join(f"{item.limit_id}: {item.reason}" for item in self.unevaluable_limits)
-        )
+        """Reason why windows can test none of the limits; None if they can test at least one."""
+        if self.criteria:
+            return None
+        return "; ".join(f"{limit.limit_id}: {limit.reason}" for limit in self.unevaluable_limits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowEvaluation:
-    """The state in the reading least and in the one most favourable to the path; both unknown or neither."""
+    """State of a window in the worst case and in the best case for the path; both are unknown or neither is."""
 
     worst_case: WindowState
     best_case: WindowState
 
     def __post_init__(self) -> None:
         if (self.worst_case is WindowState.UNKNOWN) != (self.best_case is WindowState.UNKNOWN):
-            raise ValueError(f"{self.worst_case} and {self.best_case}: a window is known in both readings or in none")
+            raise ValueError(f"worst case {self.worst_case}, best case {self.best_case}: unknown applies to both cases")
 
 
 UNKNOWN_EVALUATION = WindowEvaluation(worst_case=WindowState.UNKNOWN, best_case=WindowState.UNKNOWN)
 
 
 def derive_criterion(limit: Limit) -> Criterion | UnevaluableLimit:
-    """How windows are judged by this limit, or why they cannot be."""
+    """Return the criterion that tests windows against this limit, or the reason why there is none."""
     limit_us = limit.value_us
     reason = _find_unevaluable_reason(limit)
     if reason is not None or limit_us is None:
-        return UnevaluableLimit(limit_id=limit.id, reason=reason or f"{limit.unit} is no unit of time")
-    measure = (
+        return UnevaluableLimit(limit_id=limit.id, reason=reason or f"{limit.unit} is not a unit of time")
+    statistic = (
         WindowStatistic.PDV
         if limit.metric is Metric.JITTER
         else _WINDOW_STATISTICS.get(limit.statistic, WindowStatistic.P95)
     )
-    named = measure is not WindowStatistic.P95 or limit.statistic in (Statistic.P95, Statistic.SUSTAINED_BOUNDED_PEAKS)
+    is_named_by_vendor = statistic is not WindowStatistic.P95 or limit.statistic in (
+        Statistic.P95,
+        Statistic.SUSTAINED_BOUNDED_PEAKS,
+    )
     return Criterion(
         limit_id=limit.id,
-        statistic=measure,
+        statistic=statistic,
         comparison=limit.comparison,
         limit_us=2 * limit_us if limit.one_way else limit_us,
         peak_limit_us=_peak_limit_us(limit),
-        stricter_statistic=None if named else WindowStatistic.MAX,
+        stricter_statistic=None if is_named_by_vendor else WindowStatistic.MAX,
         approximation=_describe_approximation(limit),
     )
 
 
-#: Statistics a vendor names; "maximum" and silence become p95, which forgives 3 of 60, with max beside it (§2).
+#: Statistics that vendors name. "maximum" and unspecified use p95, which tolerates 3 of 60 probes, plus max (§2).
 _WINDOW_STATISTICS = {
     Statistic.AVERAGE: WindowStatistic.MEAN,
     Statistic.AVERAGE_BOUNDED_PEAKS: WindowStatistic.MEAN,
@@ -167,20 +170,20 @@ _WINDOW_STATISTICS = {
 }
 
 _METRIC_REASONS = {
-    Metric.BANDWIDTH: "a bandwidth does not show in round trips; the operator states it",
-    Metric.MTU: "an MTU shows in probes of that size with fragmentation forbidden, not in round trips",
-    Metric.DISTANCE: "a distance follows from where the sites are, not from round trips",
-    Metric.HEARTBEAT: "a tolerance for missed heartbeats is about bursts of loss, not about round trips",
-    Metric.DOWNTIME: "the pause of a guest shows only while it migrates",
+    Metric.BANDWIDTH: "RTTs do not show the bandwidth; the operator declares it",
+    Metric.MTU: "testing an MTU requires probes of that size with fragmentation forbidden, not RTTs",
+    Metric.DISTANCE: "the distance follows from the locations of the sites, not from RTTs",
+    Metric.HEARTBEAT: "a tolerance for missed heartbeats depends on bursts of loss, not on RTTs",
+    Metric.DOWNTIME: "the pause of a guest is measurable only during its migration",
 }
 
 _STATISTIC_REASONS = {
-    Statistic.DIFFERENCE_OF_TWO_PATHS: "it limits the difference between two paths, and a window has one",
-    Statistic.ETCD_END_TO_END: "it includes the disk and the software of etcd, of which a ping sees only the network",
+    Statistic.DIFFERENCE_OF_TWO_PATHS: "it limits the difference between two paths; a window has only one",
+    Statistic.ETCD_END_TO_END: "it includes the disk and the software of etcd; a ping measures only the network",
 }
 
 
-#: Peaks that p95 forgives for certain and that p50 does not, in seconds of a window: 3 of 60, and half of them.
+#: Peak lengths in seconds of a window that p95 tolerates for certain (3 of 60) and that p50 does not (half of them).
 _PEAK_DURATION_S_MIN, _PEAK_DURATION_S_MAX = 3, 30
 
 
@@ -192,60 +195,62 @@ def _peak_limit_us(limit: Limit) -> int | None:
 
 
 def _has_unbounded_peaks(limit: Limit) -> bool:
-    """True where peaks are allowed and the vendor does not say how high and long, or longer than a window tells."""
-    lasting_s = limit.time_window.peak_duration_s if limit.time_window else None
+    """True if the vendor allows peaks without giving their height and length, or with a length a window cannot show."""
+    duration_s = limit.time_window.peak_duration_s if limit.time_window else None
     return limit.statistic is Statistic.SUSTAINED_BOUNDED_PEAKS and (
         _peak_limit_us(limit) is None
-        or lasting_s is None
-        or not _PEAK_DURATION_S_MIN <= lasting_s <= _PEAK_DURATION_S_MAX
+        or duration_s is None
+        or not _PEAK_DURATION_S_MIN <= duration_s <= _PEAK_DURATION_S_MAX
     )
 
 
 def _find_unevaluable_reason(limit: Limit) -> str | None:
     if limit.metric is Metric.LOSS:
         probes = f"{limit.probes_to_demonstrate:,}"
-        return f"loss is judged over a period: to show {limit.text} takes {probes} probes without a single loss"
+        return (
+            f"loss is evaluated over a period: demonstrating {limit.text} takes {probes} probes without a single loss"
+        )
     reason = _METRIC_REASONS.get(limit.metric) or _STATISTIC_REASONS.get(limit.statistic)
     if reason is None and _has_unbounded_peaks(limit):
-        return "the vendor allows peaks, and not of a height and length that a window shows"
+        return "the vendor allows peaks of a height or length that a window cannot show"
     if reason is None and limit.icmp_evaluable is Evaluability.NO:
-        return "it is not a limit on the network's round trip alone"
+        return "it does not limit the RTT of the network alone"
     return reason
 
 
 def _describe_approximation(limit: Limit) -> str | None:
-    assumed = []
+    assumptions = []
     if limit.one_way:
-        assumed.append("one direction is judged as the round trip against twice the limit, as if both were alike")
+        assumptions.append("the RTT is compared with twice the one-way limit; both directions are assumed equal")
     if limit.metric is Metric.JITTER:
         definition = limit.jitter_definition or "not defined by vendor"
-        assumed.append(f"jitter is judged as p95 - min of the round trips in a window (vendor: {definition})")
+        assumptions.append(f"jitter is evaluated as p95 - min of the RTTs in a window (vendor: {definition})")
     elif limit.statistic is Statistic.MAXIMUM_PLUS_JITTER:
-        assumed.append("the vendor's maximum plus jitter is judged as p95 plus p95 - min")
+        assumptions.append("the vendor's maximum plus jitter is evaluated as p95 plus p95 - min")
     elif _WINDOW_STATISTICS.get(limit.statistic) is WindowStatistic.MEAN:
-        assumed.append("the vendor names no period for its average, so that of each window is judged")
+        assumptions.append("the vendor gives no period for its average; the average of each window is evaluated")
     if _peak_limit_us(limit) is not None:
-        assumed.append(
-            "a peak is too long for certain when half of a window is above the limit, and short enough when p95 is not"
+        assumptions.append(
+            "a peak is certainly too long if half of a window is above the limit, and short enough if p95 is not"
         )
     if limit.metric is Metric.JITTER and limit.time_window is not None:
-        assumed.append("the vendor looks at a longer time, so a good window shows less than the vendor asks")
-    return "; ".join(assumed) or None
+        assumptions.append("the vendor uses a longer period, so a good window shows less than the vendor requires")
+    return "; ".join(assumptions) or None
 
 
 def plan_evaluation(limits: Iterable[Limit]) -> EvaluationPlan:
-    """The criteria of a profile's limits, and the limits that have none."""
-    answers = [derive_criterion(limit) for limit in limits]
+    """Derive the criteria of the limits of a profile; limits without a criterion are listed with a reason."""
+    results = [derive_criterion(limit) for limit in limits]
     return EvaluationPlan(
-        criteria=tuple(answer for answer in answers if isinstance(answer, Criterion)),
-        unevaluable_limits=tuple(answer for answer in answers if isinstance(answer, UnevaluableLimit)),
+        criteria=tuple(result for result in results if isinstance(result, Criterion)),
+        unevaluable_limits=tuple(result for result in results if isinstance(result, UnevaluableLimit)),
     )
 
 
 def evaluate_window(
     stats: WindowStats, criterion: Criterion, error_bound: ErrorBound | None = None
 ) -> WindowEvaluation:
-    """Both readings of a window; without an error bound they are the same."""
+    """Evaluate a window in the worst and in the best case; they are equal without an error bound."""
     error_us = error_bound.p99_us if error_bound else 0
     low_us, high_us = _compute_bounds_us(stats, criterion.statistic, error_us)
     if criterion.peak_limit_us is not None:
@@ -259,27 +264,31 @@ def evaluate_window(
 def evaluate_profile(
     stats: WindowStats, criteria: Iterable[Criterion], error_bound: ErrorBound | None = None
 ) -> WindowEvaluation:
-    """The worst of each reading over the criteria of a profile; unknown when there are none."""
-    readings = [evaluate_window(stats, criterion, error_bound) for criterion in criteria]
+    """Return the worst state over the criteria of a profile, in each case; unknown if there are no criteria."""
+    evaluations = [evaluate_window(stats, criterion, error_bound) for criterion in criteria]
     return WindowEvaluation(
-        worst_case=_find_worst_state(reading.worst_case for reading in readings),
-        best_case=_find_worst_state(reading.best_case for reading in readings),
+        worst_case=_find_worst_state(evaluation.worst_case for evaluation in evaluations),
+        best_case=_find_worst_state(evaluation.best_case for evaluation in evaluations),
     )
 
 
 def combine_paths(evaluations: Iterable[WindowEvaluation]) -> WindowEvaluation:
-    """One window of a pair from its paths: known if any path knows it, then the worse and the better of the known."""
-    known = [path for path in evaluations if path.worst_case is not WindowState.UNKNOWN]
-    if not known:
+    """Combine the evaluations of all paths of a pair for one window.
+
+    The worst of the worst cases and the best of the best cases over the paths with a known state; unknown if every
+    path is unknown.
+    """
+    known_paths = [path for path in evaluations if path.worst_case is not WindowState.UNKNOWN]
+    if not known_paths:
         return UNKNOWN_EVALUATION
     return WindowEvaluation(
-        worst_case=max((path.worst_case for path in known), key=_SEVERITY.__getitem__),
-        best_case=min((path.best_case for path in known), key=_SEVERITY.__getitem__),
+        worst_case=max((path.worst_case for path in known_paths), key=_SEVERITY.__getitem__),
+        best_case=min((path.best_case for path in known_paths), key=_SEVERITY.__getitem__),
     )
 
 
 def select_statistic_us(stats: WindowStats, statistic: WindowStatistic) -> int | None:
-    """The number of a window that is compared; None where it is +infinity or nothing came back."""
+    """Return the value of a statistic; None if it is +infinity or no reply was received."""
     match statistic:
         case WindowStatistic.MEAN:
             return stats.mean_us
@@ -297,23 +306,23 @@ def select_statistic_us(stats: WindowStats, statistic: WindowStatistic) -> int |
             return None if stats.p95_us is None or stats.pdv_us is None else stats.p95_us + stats.pdv_us
 
 
-#: How often the error bound comes off for the low reading and is added for the high one. A difference can also be
-#: too small: the error may sit in the minimum.
+#: Factors of the error bound: subtracted in the best case, added in the worst case. A difference can also be measured
+#: too small, because the minimum may include the error.
 ERROR_MULTIPLIERS = {WindowStatistic.PDV: (1, 1), WindowStatistic.P95_PLUS_PDV: (2, 1)}
 
 
-def _compute_bounds_us(stats: WindowStats, measure: WindowStatistic, error_us: int) -> tuple[int | None, int | None]:
-    value_us = select_statistic_us(stats, measure)
+def _compute_bounds_us(stats: WindowStats, statistic: WindowStatistic, error_us: int) -> tuple[int | None, int | None]:
+    value_us = select_statistic_us(stats, statistic)
     if value_us is None:
         return None, None
-    off, on = ERROR_MULTIPLIERS.get(measure, (1, 0))
-    return max(0, value_us - off * error_us), value_us + on * error_us
+    subtracted, added = ERROR_MULTIPLIERS.get(statistic, (1, 0))
+    return max(0, value_us - subtracted * error_us), value_us + added * error_us
 
 
 def _compute_peak_bounds_us(stats: WindowStats, criterion: Criterion, error_us: int) -> tuple[int | None, int | None]:
-    """What to compare where peaks are allowed: p50 for the optimist, p95 for the pessimist; None above the peak limit.
+    """Return the best-case value (p50) and the worst-case value (p95) if peaks are allowed; None above the peak limit.
 
-    3 of 60 probes above the limit are a short peak, 30 of 60 are none any more. Loss is no peak of a round trip.
+    3 of 60 probes above the limit are a short peak, 30 of 60 are not. Loss does not count as a peak.
     """
     assert criterion.peak_limit_us is not None
     p50_us, max_us = stats.p50_us, stats.max_us
@@ -338,7 +347,7 @@ def _find_worst_state(states: Iterable[WindowState]) -> WindowState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowStateCounts:
-    """How many windows of a period were in which state."""
+    """Number of windows of a period by state."""
 
     good: int = 0
     bad: int = 0
@@ -351,29 +360,30 @@ class WindowStateCounts:
 
     @property
     def good_ratio(self) -> float | None:
-        """The share of known windows that were good, 0..1: a point estimate, no claim. None when none is known."""
+        """Share of good windows among the known ones, 0..1, as a point estimate; None without a known window."""
         return self.good / self.known if self.known else None
 
     @property
     def coverage_ratio(self) -> float | None:
-        """The share of windows that are known, 0..1; None for an empty period."""
+        """Share of known windows, 0..1; None for an empty period."""
         windows = self.known + self.unknown
         return self.known / windows if windows else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Campaign:
-    """How long a path must be measured without one bad window before "within" may be said."""
+    """Days of measurement without a bad window that a verdict requires."""
 
-    #: Whole days for "within, provisional" and for "within".
+    #: Whole days for "within, provisional".
     days_provisional: int
+    #: Whole days for "within".
     days_within: int
 
 
 def compute_campaign(
     target_share: float = TARGET_SHARE_DEFAULT, unseen_outage_windows: int = UNSEEN_OUTAGE_WINDOWS
 ) -> Campaign:
-    """The days needed for a target share (above 0, below 1) if nothing bad is ever seen (method.md §4.3 b, k = 0)."""
+    """Compute the days needed for a target share (0 < share < 1) without any bad window (method.md §4.3 b, k = 0)."""
     if not 0 < target_share < 1:
         raise ValueError(f"target share {target_share} is not between 0 and 1")
     days = _EPISODES_UPPER_BOUND * unseen_outage_windows / (1 - target_share) / WINDOWS_PER_DAY

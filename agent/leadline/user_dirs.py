@@ -1,4 +1,4 @@
-"""Where a user's files are kept unless a command is told otherwise: functions of the environment, no I/O."""
+"""Default directories of a user's files, derived from the environment; no I/O."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ DATA_DIR_VARIABLE = "LEADLINE_DATA_DIR"
 
 
 def resolve_data_dir(environ: Mapping[str, str]) -> Path:
-    """A collector's database and keys: $LEADLINE_DATA_DIR, or leadline in $XDG_DATA_HOME or ~/.local/share."""
-    if given := environ.get(DATA_DIR_VARIABLE):
-        return Path(given)
+    """Return the directory of the collector's database and keys.
+
+    $LEADLINE_DATA_DIR, else ``leadline`` in $XDG_DATA_HOME or ~/.local/share.
+    """
+    if data_dir := environ.get(DATA_DIR_VARIABLE):
+        return Path(data_dir)
     return Path(environ.get("XDG_DATA_HOME") or Path(environ.get("HOME", "/"), ".local", "share"), "leadline")
 
 
 def resolve_state_dir(environ: Mapping[str, str]) -> Path:
-    """An agent's credential and plan: what systemd gives (StateDirectory=), or leadline in $XDG_STATE_HOME or
-    ~/.local/state.
+    """Return the directory of the agent's credential and plan.
+
+    $STATE_DIRECTORY (set by systemd for StateDirectory=), else ``leadline`` in $XDG_STATE_HOME or ~/.local/state.
     """
-    if given := environ.get("STATE_DIRECTORY"):
-        return Path(given)
+    if state_dir := environ.get("STATE_DIRECTORY"):
+        return Path(state_dir)
     return Path(environ.get("XDG_STATE_HOME") or Path(environ.get("HOME", "/"), ".local", "state"), "leadline")

@@ -1,10 +1,10 @@
-"""The catalogue: what vendors publish as network limits, with the source of each, and the profiles made of them.
+"""Catalogue of network limits published by vendors, with their sources, and of the profiles made of them.
 
-The facts live in ``data/limits.toml``, decoded strictly: an unknown key or a value outside its closed list is an error,
-so that a typing mistake cannot change a judgement. What a limit means for a window is the business of ``judge``.
+The data is in ``data/limits.toml``. Decoding is strict: an unknown key or an unlisted value is an error, so a typing
+mistake cannot change an evaluation. ``leadline.evaluation`` defines the meaning of a limit for a window.
 
-Rule 1: every limit has a source with a title and says where that was read; only an unverified one may lack an address.
-Rule 2: an unverified limit is never in a profile of the catalogue. Who names it explicitly gets it, with a note.
+Rule 1: every limit has a source with a title and the place where it was read; only an unverified one may lack a URL.
+Rule 2: no profile of the catalogue contains an unverified limit. Its id selects it explicitly, with a note.
 Rule 3: values are decimals as printed by the vendor; ``value_us`` is exact or None.
 """
 
@@ -30,12 +30,12 @@ from msgspec import Meta, Struct
 from leadline.errors import ConfigError
 from leadline.wire.codec import convert
 
-#: Enough to find a mistyped id, few enough for one line.
+#: Suggestions for an unknown id; they fit in one line.
 SUGGESTIONS_MAX = 3
 
 
 class Metric(StrEnum):
-    """What a limit limits."""
+    """Metric that a limit applies to."""
 
     RTT = "rtt"
     ONE_WAY = "one_way"
@@ -49,21 +49,21 @@ class Metric(StrEnum):
 
 
 class Comparison(StrEnum):
-    """How the observed value must compare with the limit."""
+    """Required relation of the observed value to the limit."""
 
     LESS = "<"
     LESS_EQUAL = "<="
     GREATER_EQUAL = ">="
 
     def is_met(self, observed: int, limit: int) -> bool:
-        """True when ``observed`` meets ``limit``; both integers of one unit."""
+        """Return True if ``observed`` meets ``limit``; both are integers in the same unit."""
         if self is Comparison.LESS:
             return observed < limit
         return observed <= limit if self is Comparison.LESS_EQUAL else observed >= limit
 
 
 class Statistic(StrEnum):
-    """What the source says its number applies to, in a closed list of paraphrases."""
+    """Statistic that the limit applies to according to the source, paraphrased."""
 
     UNSPECIFIED = "unspecified"
     MAXIMUM_SUPPORTED = "maximum-supported"
@@ -90,7 +90,7 @@ class Statistic(StrEnum):
 
 
 class Leg(StrEnum):
-    """Between which ends the source says the limit holds."""
+    """Endpoints between which the limit applies according to the source."""
 
     SITE_TO_SITE = "site-to-site"
     HOST_TO_HOST = "host-to-host"
@@ -102,7 +102,7 @@ class Leg(StrEnum):
 
 
 class UseCase(StrEnum):
-    """Which job the limit belongs to."""
+    """Use case that the limit belongs to."""
 
     LIVE_MIGRATION = "live-migration"
     STRETCHED_CLUSTER = "stretched-cluster"
@@ -112,7 +112,7 @@ class UseCase(StrEnum):
 
 
 class Strength(StrEnum):
-    """How firmly the vendor puts it; ``DEFAULT`` is a setting of the product and promises nothing."""
+    """Strength of the vendor's statement; ``DEFAULT`` is a product setting without any commitment."""
 
     REQUIREMENT = "requirement"
     RECOMMENDATION = "recommendation"
@@ -121,7 +121,7 @@ class Strength(StrEnum):
 
 
 class LifecycleStatus(StrEnum):
-    """Where the product version stands in its life."""
+    """Lifecycle status of the product version."""
 
     CURRENT = "current"
     SUPERSEDED = "superseded"
@@ -129,7 +129,7 @@ class LifecycleStatus(StrEnum):
 
 
 class SourceConfidence(StrEnum):
-    """Whose text was read."""
+    """Origin of the text that was read."""
 
     VENDOR = "vendor"
     SECONDARY = "secondary"
@@ -137,7 +137,7 @@ class SourceConfidence(StrEnum):
 
 
 class Provenance(StrEnum):
-    """Where the source's text was read: a report that cites a copy says so."""
+    """Place where the text of the source was read; reports name it if it is a copy."""
 
     VENDOR_PAGE = "vendor page"
     VENDOR_REPOSITORY = "vendor documentation repository"
@@ -149,15 +149,15 @@ class Provenance(StrEnum):
 
 
 class Evaluability(StrEnum):
-    """Can the limit be judged from pings between agents?"""
+    """Whether pings between agents can test the limit."""
 
     YES = "yes"
-    #: A definition or the symmetry of the path has to be assumed.
+    #: With an assumed definition or an assumed symmetry of the path.
     APPROXIMATE = "approximate"
     NO = "no"
 
 
-#: The one unit of a metric; metrics that are missing here are printed with the unit they carry.
+#: Required unit per metric; other metrics may have any unit.
 _METRIC_UNITS = {
     Metric.RTT: "ms",
     Metric.ONE_WAY: "ms",
@@ -179,17 +179,17 @@ class _CatalogueEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class SourceDocument(_CatalogueEntry, frozen=True, kw_only=True):
-    """A document; ``url`` is None only where an unverified limit has none."""
+    """A published document; ``url`` is None only for an unverified limit."""
 
     title: Text
     url: Url | None = None
     kb: Text | None = None
-    #: As the source gives it: a date, a release or the day of a snapshot.
+    #: As given by the source: a date, a release or the day of a snapshot.
     published: Text | None = None
 
 
 class TimeWindow(_CatalogueEntry, frozen=True, kw_only=True):
-    """A vendor's own rule over time. ``peak_limit`` is in the unit of the limit."""
+    """A vendor's rule over time. ``peak_limit`` is in the unit of the limit."""
 
     window_s: Seconds | None = None
     peak_limit: Decimal | None = None
@@ -198,7 +198,7 @@ class TimeWindow(_CatalogueEntry, frozen=True, kw_only=True):
 
 
 class Limit(_CatalogueEntry, frozen=True, kw_only=True):
-    """One published number with what the vendor says about it and where that was read."""
+    """One published limit with the vendor's qualifications and its source."""
 
     id: CatalogueId
     vendor: Text
@@ -207,7 +207,7 @@ class Limit(_CatalogueEntry, frozen=True, kw_only=True):
     feature: Text
     scope: UseCase
     metric: Metric
-    #: The number is for one direction; otherwise for the round trip.
+    #: True if the value is for one direction, False if it is for the round trip.
     one_way: bool = False
     comparison: Comparison
     value: Decimal
@@ -234,12 +234,12 @@ class Limit(_CatalogueEntry, frozen=True, kw_only=True):
 
     def _check_number(self) -> None:
         if not self.value > 0:
-            raise ValueError(f"{self.id}: {self.value} is no limit, use a number above 0")
+            raise ValueError(f"{self.id}: {self.value} is not a valid limit; use a number above 0")
         if (unit := _METRIC_UNITS.get(self.metric)) and self.unit != unit:
             raise ValueError(f"{self.id}: {self.metric} in {self.unit!r} instead of {unit!r}")
         is_floor = self.metric in (Metric.BANDWIDTH, Metric.MTU) and self.statistic is not Statistic.DEFAULT_CAP
         if is_floor != (self.comparison is Comparison.GREATER_EQUAL):
-            raise ValueError(f"{self.id}: {self.comparison} is the wrong way round for {self.metric}")
+            raise ValueError(f"{self.id}: {self.comparison} is the wrong comparison for {self.metric}")
         if (self.metric is Metric.ONE_WAY) > self.one_way:
             raise ValueError(f"{self.id}: metric one_way needs one_way = true")
         if self.unit == "ms" and self.value * 1_000 % 1:
@@ -248,39 +248,39 @@ class Limit(_CatalogueEntry, frozen=True, kw_only=True):
     def _check_source(self) -> None:
         unverified = self.confidence is SourceConfidence.UNVERIFIED
         if unverified != (self.read_in is Provenance.NO_SOURCE):
-            raise ValueError(f"{self.id}: 'unverified' and 'no source' go together")
+            raise ValueError(f"{self.id}: 'unverified' requires 'no source' and vice versa")
         if self.source.url is None and not unverified:
-            raise ValueError(f"{self.id}: the source has no address")
+            raise ValueError(f"{self.id}: the source has no URL")
 
     @property
     def value_us(self) -> int | None:
-        """The limit in microseconds, exactly; None where it is not a time."""
+        """Limit in microseconds, exact; None if it is not a time."""
         return int(self.value * 1_000) if self.unit == "ms" else None
 
     @property
     def probes_to_demonstrate(self) -> int | None:
-        """Probes without a loss that show a loss limit at 95 % confidence (rule of three); None for other metrics."""
+        """Probes without loss that demonstrate a loss limit at 95 % (rule of three); None for other metrics."""
         return ceil(3 * 100 / self.value) if self.metric is Metric.LOSS else None
 
     @property
     def text(self) -> str:
-        """The number as it is printed: ``< 5 ms``."""
+        """Limit with comparison and unit: ``< 5 ms``."""
         return f"{self.comparison} {self.value} {'%' if self.unit == 'percent' else self.unit}"
 
 
 class Profile(_CatalogueEntry, frozen=True, kw_only=True):
-    """The limits a feature needs: all of ``all_of`` must hold, ``declared`` ones are stated by the operator."""
+    """Limits of a feature. All of ``all_of`` must be met; the operator declares those in ``declared``."""
 
     id: CatalogueId
     title: Text
     all_of: Annotated[tuple[CatalogueId, ...], Meta(min_length=1)]
     declared: tuple[CatalogueId, ...] = ()
-    #: What a reader must know before using it; set for a profile made of one unverified limit.
+    #: Warning for the user; set for a profile made of one unverified limit.
     note: Text | None = None
 
 
 class NonNumericStatement(_CatalogueEntry, frozen=True, kw_only=True):
-    """What a vendor says about the network without a number."""
+    """A vendor's statement about the network without a number."""
 
     id: CatalogueId
     vendor: Text
@@ -291,7 +291,7 @@ class NonNumericStatement(_CatalogueEntry, frozen=True, kw_only=True):
 
 
 class SourceConflict(_CatalogueEntry, frozen=True, kw_only=True):
-    """Sources that disagree or are often confused, and which figure is used here."""
+    """Sources that disagree or are often confused, and the value used here."""
 
     id: CatalogueId
     entries: Annotated[tuple[CatalogueId, ...], Meta(min_length=1)]
@@ -301,7 +301,7 @@ class SourceConflict(_CatalogueEntry, frozen=True, kw_only=True):
 
 
 class OpenQuestion(_CatalogueEntry, frozen=True, kw_only=True):
-    """What was looked for and not found, and where a person should check."""
+    """Information that was not found, and where to check for it."""
 
     item: Text
     why: Text
@@ -320,7 +320,7 @@ class _CatalogueFile(_CatalogueEntry, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
-    """All limits and profiles in the order of the data file, with the SHA-256 of that file in hex."""
+    """All limits and profiles in the order of the data file; ``digest`` is the SHA-256 of that file in hex."""
 
     limits: Mapping[str, Limit]
     profiles: Mapping[str, Profile]
@@ -330,13 +330,13 @@ class Catalogue:
     digest: str
 
     def get_limit(self, limit_id: str) -> Limit:
-        """The limit; ConfigError with the nearest ids when there is none."""
+        """Return a limit; raise ConfigError with similar ids if there is none."""
         if limit_id not in self.limits:
             raise _unknown_id_error("limit", limit_id, self.limits)
         return self.limits[limit_id]
 
     def get_profile(self, profile_id: str) -> Profile:
-        """The profile, or a limit as a profile of one; ConfigError with the nearest ids when there is neither."""
+        """Return a profile, or a limit as a profile of one; raise ConfigError with similar ids if there is neither."""
         if profile_id in self.profiles:
             return self.profiles[profile_id]
         if profile_id in self.limits:
@@ -344,26 +344,26 @@ class Catalogue:
         raise _unknown_id_error("profile", profile_id, [*self.profiles, *self.limits])
 
     def get_required_limits(self, profile: Profile) -> tuple[Limit, ...]:
-        """The limits that must hold, in the order of the profile."""
+        """Return the limits that must be met, in the order of the profile."""
         return tuple(self.get_limit(limit_id) for limit_id in profile.all_of)
 
     def get_declared_limits(self, profile: Profile) -> tuple[Limit, ...]:
-        """The limits the operator has to vouch for, because a ping cannot show them."""
+        """Return the limits that the operator has to declare because pings cannot test them."""
         return tuple(self.get_limit(limit_id) for limit_id in profile.declared)
 
     def get_conflicts(self, limit_id: str) -> tuple[SourceConflict, ...]:
-        """The conflicts a limit takes part in."""
+        """Return the conflicts that a limit is part of."""
         return tuple(conflict for conflict in self.conflicts if limit_id in conflict.entries)
 
 
 @cache
 def load_catalogue() -> Catalogue:
-    """The catalogue that is packaged with leadline; read once (about 30 ms)."""
+    """Return the catalogue packaged with leadline; it is read once (about 30 ms)."""
     return parse_catalogue(files("leadline").joinpath("data", "limits.toml").read_bytes())
 
 
 def parse_catalogue(data: bytes) -> Catalogue:
-    """The catalogue of a data file; ConfigError says what is wrong in it."""
+    """Parse a data file; raise ConfigError if it is invalid."""
     try:
         document = convert(tomllib.loads(data.decode(), parse_float=Decimal), _CatalogueFile)
     except (ValueError, msgspec.ValidationError) as error:
@@ -381,7 +381,7 @@ def parse_catalogue(data: bytes) -> Catalogue:
 
 
 def _find_problems(document: _CatalogueFile) -> Iterator[str]:
-    """What no single table can know: ids used twice, references to nothing, profiles on sand."""
+    """Yield problems across tables: duplicate ids, references to missing limits, profiles with unverified limits."""
     entries: tuple[Limit | Profile | NonNumericStatement | SourceConflict, ...] = (
         *document.limit,
         *document.profile,
@@ -393,18 +393,20 @@ def _find_problems(document: _CatalogueFile) -> Iterator[str]:
     for profile in document.profile:
         for name in (*profile.all_of, *profile.declared):
             if name not in limits:
-                yield f"profile {profile.id} names {name}, which is no limit"
+                yield f"profile {profile.id} refers to {name}, which is not a limit"
             elif limits[name].confidence is SourceConfidence.UNVERIFIED:
-                yield f"profile {profile.id} rests on {name}, which is unverified"
+                yield f"profile {profile.id} uses {name}, which is unverified"
     for conflict in document.conflict:
         yield from (
-            f"conflict {conflict.id} names {name}, which is no limit" for name in conflict.entries if name not in limits
+            f"conflict {conflict.id} refers to {name}, which is not a limit"
+            for name in conflict.entries
+            if name not in limits
         )
 
 
 def _make_single_limit_profile(limit: Limit) -> Profile:
     unverified = limit.confidence is SourceConfidence.UNVERIFIED
-    note = "unverified: nobody has read this number in a source; it is no evidence" if unverified else None
+    note = "unverified: this value was not found in any source; it is not evidence" if unverified else None
     return Profile(
         id=limit.id, title=f"{limit.product} {limit.versions}: {limit.feature}", all_of=(limit.id,), note=note
     )
@@ -412,7 +414,7 @@ def _make_single_limit_profile(limit: Limit) -> Profile:
 
 def _unknown_id_error(kind: str, name: str, known: Iterable[str]) -> ConfigError:
     names = list(known)
-    near = [known_name for known_name in names if name in known_name][:SUGGESTIONS_MAX]
-    near = near or get_close_matches(name, names, n=SUGGESTIONS_MAX, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else "`leadline limits list` shows them all"
+    similar = [known_name for known_name in names if name in known_name][:SUGGESTIONS_MAX]
+    similar = similar or get_close_matches(name, names, n=SUGGESTIONS_MAX, cutoff=0.5)
+    hint = f"did you mean {' or '.join(similar)}?" if similar else "`leadline limits list` shows all ids"
     return ConfigError(kind, f"{name!r} is not known; {hint}")

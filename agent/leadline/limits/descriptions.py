@@ -1,26 +1,26 @@
-"""What the catalogue says about a limit, in words: for the command line and the pages. Decides nothing."""
+"""Descriptions of catalogue limits in words, for the command line and the pages."""
 
 from __future__ import annotations
 
 from leadline.evaluation import UnevaluableLimit, derive_criterion
 from leadline.limits.catalogue import Limit, Metric, Provenance, Statistic, TimeWindow
 
-#: The most frequent answer of a source.
+#: Text for an unspecified statistic.
 NOT_STATED = "not stated"
 _METRIC_NAMES = {Metric.RTT: "round trip", Metric.ONE_WAY: "latency", Metric.MTU: "MTU"}
 
 
 def describe_metric(limit: Limit) -> str:
-    """What is limited: ``round trip``, ``latency of one direction``."""
+    """Describe the limited metric: ``round trip``, ``latency of one direction``."""
     metric = _METRIC_NAMES.get(limit.metric, limit.metric.value)
     return f"{metric} of one direction" if limit.one_way else metric
 
 
 def describe_statistic(limit: Limit) -> str:
-    """What the source says its number applies to, with its own qualifications; "not stated" where it is silent."""
-    stated = NOT_STATED if limit.statistic is Statistic.UNSPECIFIED else limit.statistic.value
+    """Describe the statistic that the source specifies, with its qualifications; "not stated" if unspecified."""
+    statistic = NOT_STATED if limit.statistic is Statistic.UNSPECIFIED else limit.statistic.value
     parts = (
-        stated,
+        statistic,
         limit.statistic_note,
         limit.jitter_definition,
         _describe_time_window(limit.time_window, limit.unit),
@@ -39,14 +39,18 @@ def _describe_time_window(window: TimeWindow | None, unit: str) -> str | None:
 
 
 def describe_evaluation(limit: Limit) -> list[str]:
-    """How windows are judged by a limit and what is assumed for it, or why they are not: one or two sentences."""
-    answer = derive_criterion(limit)
-    if isinstance(answer, UnevaluableLimit):
-        return [f"not judged: {answer.reason}"]
-    beside = f", with {answer.stricter_statistic} beside it" if answer.stricter_statistic else ""
-    return [f"{answer.description}{beside}", *([f"assumed: {answer.approximation}"] if answer.approximation else [])]
+    """Describe the test of windows against a limit and its assumptions, or the reason why there is no test.
+
+    One or two sentences.
+    """
+    criterion = derive_criterion(limit)
+    if isinstance(criterion, UnevaluableLimit):
+        return [f"not evaluated: {criterion.reason}"]
+    addition = f"; {criterion.stricter_statistic} is reported in addition" if criterion.stricter_statistic else ""
+    sentences = [f"{criterion.description}{addition}"]
+    return [*sentences, f"assumed: {criterion.approximation}"] if criterion.approximation else sentences
 
 
 def describe_provenance(limit: Limit) -> str:
-    """Where the source's text was read."""
+    """Describe where the text of the source was read."""
     return "nowhere: unverified, no evidence" if limit.read_in is Provenance.NO_SOURCE else limit.read_in.value

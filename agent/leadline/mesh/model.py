@@ -1,7 +1,7 @@
-"""Who probes whom and how: the value both sides read. ``mesh_file`` makes one from a file and checks it as a whole.
+"""Mesh: the sites, agents and hosts, and the pairs that are probed. ``mesh.parser`` reads it from a file.
 
-What a mesh means is worked out here once (``routes``, ``plan``): a pair is every agent of the source site probing
-every agent and host of the destination site.
+``Mesh.iter_paths`` expands pairs into paths: every agent of the source site probes every agent and every host of the
+destination site. ``Mesh.build_plan`` derives the plan of an agent from it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from leadline.wire.control import Plan, PlanTarget
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """An agent, or a host that is only probed. An agent probes from ``address`` and is a target under its name."""
+    """An agent, or a host that is only a target. An agent probes from ``address`` and is also a target."""
 
     name: str
     site: str
@@ -24,17 +24,17 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairSettings:
-    """How a pair is probed and judged."""
+    """Probe settings and profiles of a pair."""
 
     probe: ProbeSettings
-    #: Profiles of all its groups, in the order of the file, each once.
+    #: Profiles of all groups of the pair, in the order of the file, without duplicates.
     profiles: tuple[str, ...]
     groups: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbePath:
-    """A path to be probed: one agent, one target."""
+    """A path to probe, from one agent to one target."""
 
     source: str
     target: Target
@@ -43,22 +43,22 @@ class ProbePath:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mesh:
-    """A mesh file that is right as a whole."""
+    """A validated mesh."""
 
     sites: tuple[Site, ...]
     agents: tuple[Endpoint, ...]
     hosts: tuple[Endpoint, ...]
     #: Group names in the order of the file.
     groups: tuple[str, ...]
-    #: Every directed pair that is probed, in the order of the file.
+    #: All directed pairs that are probed, in the order of the file.
     pairs: Mapping[Pair, PairSettings]
 
     def get_site(self, name: str) -> Site:
-        """The site of that name; KeyError if the mesh has none."""
+        """Return the site; raise KeyError if the mesh has no such site."""
         return {site.name: site for site in self.sites}[name]
 
     def iter_paths(self) -> Iterator[ProbePath]:
-        """Every path: each agent of the source site with each agent and host of the destination site."""
+        """Yield every path: each agent of the source site to each agent and host of the destination site."""
         for pair, settings in self.pairs.items():
             for agent in self.agents:
                 if agent.site == pair.source:
@@ -71,26 +71,12 @@ class Mesh:
                 yield ProbePath(source=agent.name, target=target, pair=pair)
 
     def build_plan(self, agent_name: str, mesh_version: int) -> Plan:
-        """What this agent has to measure; KeyError if the mesh has no such agent."""
+        """Build the plan of an agent; raise KeyError if the mesh has no such agent."""
         agent = {agent.name: agent for agent in self.agents}[agent_name]
         return Plan(
             mesh_version=mesh_version,
             agent=agent.name,
             site=agent.site,
             source_address=agent.address,
-            targets=[_to_plan_target(route.target) for route in self.iter_paths() if route.source == agent_name],
+            targets=[PlanTarget.from_target(path.target) for path in self.iter_paths() if path.source == agent_name],
         )
-
-
-def _to_plan_target(target: Target) -> PlanTarget:
-    settings = target.settings
-    return PlanTarget(
-        name=target.name,
-        site=target.site,
-        address=target.address,
-        interval_ms=settings.interval_ms,
-        timeout_ms=settings.timeout_ms,
-        payload_bytes=settings.payload_bytes,
-        dscp=settings.dscp,
-        dont_fragment=settings.dont_fragment,
-    )

@@ -1,12 +1,13 @@
-"""The mesh file (TOML), checked as a whole before anything believes it.
+"""Parser of the mesh file (TOML); it validates the whole file.
 
-Rule 1: every error names the line of its table, or the line and column where the file is no TOML.
-Rule 2: a pair may be in several groups (compute and storage, say): it is probed once and judged by the profiles of
-all, so groups that disagree about how to probe it are an error.
+Rule 1: every error has the line of its table, or line and column if the file is not TOML.
+Rule 2: a pair may be in several groups, for example compute and storage. It is probed once and evaluated by the
+profiles of all of them, so different probe settings for a pair are an error.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,9 +27,9 @@ from leadline.model import Pair, ProbeSettings, Site, check_address, check_name
 from leadline.wire.codec import convert
 from leadline.wire.control import TARGETS_MAX
 
-#: A mesh of a thousand sites is about 150 kB; more is not a hand-written file.
+#: A mesh of a thousand sites is about 150 kB.
 FILE_BYTES_MAX = 1 << 20
-#: What one prober sends without loss on a small host (docs/benchmarks.md); a mesh that asks for more is refused.
+#: Rate of one prober without loss on a small host (docs/benchmarks.md); a mesh with a higher rate is refused.
 PROBES_PER_SECOND_MAX = 10_000
 
 Text = Annotated[str, Meta(min_length=1, max_length=253)]
@@ -36,7 +37,7 @@ SitePairs = list[tuple[Text, Text]]
 
 
 class GroupKind(StrEnum):
-    """How the sites of a group are joined."""
+    """Topology of a group."""
 
     FULL_MESH = "full-mesh"
     HUB_AND_SPOKE = "hub-and-spoke"
@@ -44,7 +45,7 @@ class GroupKind(StrEnum):
 
 
 class _MeshTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of the file, as written."""
+    """A table of the file."""
 
 
 class _ProbeTable(_MeshTable, frozen=True, kw_only=True):
@@ -96,12 +97,12 @@ class _MeshFile(_MeshTable, frozen=True, kw_only=True):
 
 
 def parse_mesh(text: str) -> Mesh:
-    """The mesh a file describes; ConfigError says what is wrong and in which line."""
+    """Parse a mesh file; raise ConfigError with the line of the error if it is invalid."""
     return _MeshParser(text).parse()
 
 
 class _MeshParser:
-    """One reading of one file: knows the lines its errors name."""
+    """Parser of one file, with the line numbers for its error messages."""
 
     def __init__(self, text: str) -> None:
         if len(text.encode()) > FILE_BYTES_MAX:
@@ -119,11 +120,11 @@ class _MeshParser:
             raise ConfigError(self._format_location(path.rstrip("`").lstrip(".")) or "mesh file", problem) from error
 
     def _format_location(self, path: str) -> str:
-        """``site[1].latitude`` as ``line 12, site 2: latitude``."""
-        found = re.match(r"(\w+)\[(\d+)\]\.?(.*)", path)
-        if not found:
+        """Format ``site[1].latitude`` as ``line 12, site 2: latitude``."""
+        match = re.match(r"(\w+)\[(\d+)\]\.?(.*)", path)
+        if not match:
             return path
-        table, index, key = found[1], int(found[2]), found[3]
+        table, index, key = match[1], int(match[2]), match[3]
         return f"{self._format_table(table, index)}: {key}" if key else self._format_table(table, index)
 
     def _format_table(self, table: str, index: int) -> str:
@@ -183,96 +184,98 @@ class _MeshParser:
         seen: set[str] = set()
         for index, name in names:
             if name in seen:
-                self._fail(table, index, f"{name!r} is there twice")
+                self._fail(table, index, f"{name!r} is defined twice")
             seen.add(name)
 
     def _check_targets(self, agents: tuple[Endpoint, ...], hosts: tuple[Endpoint, ...]) -> None:
-        """Agents and hosts share one space of names and one of addresses: each names one place to probe."""
+        """Fail if two agents or hosts have the same name or address: each must be a unique target."""
         seen: dict[str, str] = {}
         for table, endpoints in (("agent", agents), ("host", hosts)):
             for index, endpoint in enumerate(endpoints):
-                for what in (f"name {endpoint.name!r}", f"address {endpoint.address!r}"):
-                    if what in seen:
-                        self._fail(table, index, f"{what} is taken by {seen[what]}")
-                    seen[what] = f"{table} {endpoint.name!r}"
+                for identifier in (f"name {endpoint.name!r}", f"address {endpoint.address!r}"):
+                    if identifier in seen:
+                        self._fail(table, index, f"{identifier} is already used by {seen[identifier]}")
+                    seen[identifier] = f"{table} {endpoint.name!r}"
 
-    def _build_pairs(self, sites: Mapping[str, Site], probing: set[str], probed: set[str]) -> dict[Pair, PairSettings]:
+    def _build_pairs(
+        self, sites: Mapping[str, Site], agent_sites: set[str], target_sites: set[str]
+    ) -> dict[Pair, PairSettings]:
         pairs: dict[Pair, PairSettings] = {}
         for index, group in enumerate(self._file.group):
             self._check_group(index, group, sites)
-            usable = [
-                pair for pair in _iter_group_pairs(group) if pair.source in probing and pair.destination in probed
+            group_pairs = [
+                pair
+                for pair in _iter_group_pairs(group)
+                if pair.source in agent_sites and pair.destination in target_sites
             ]
-            if not usable:
-                self._fail("group", index, "joins no agent with a target at another site; add agents to its sites")
+            if not group_pairs:
+                self._fail("group", index, "has no agent with a target at another site; add agents to its sites")
             settings = self._build_group_settings(index, group)
-            for pair in usable:
+            for pair in group_pairs:
                 pairs[pair] = self._merge_pair_settings(index, pair, pairs.get(pair), settings)
         for index, override in enumerate(self._file.override):
             self._apply_override(index, override, pairs)
         return pairs
 
     def _check_group(self, index: int, group: _GroupTable, sites: Mapping[str, Site]) -> None:
-        unwanted = {
+        invalid_keys = {
             GroupKind.FULL_MESH: ("hub", "pairs"),
             GroupKind.HUB_AND_SPOKE: ("pairs",),
             GroupKind.PAIRS: ("hub", "sites"),
         }[group.kind]
-        for key in unwanted:
+        for key in invalid_keys:
             if getattr(group, key):
-                self._fail("group", index, f"a {group.kind} group has no {key!r}")
+                self._fail("group", index, f"{key!r} is not valid in a {group.kind} group")
         if group.kind is GroupKind.HUB_AND_SPOKE and group.hub is None:
-            self._fail("group", index, 'a hub-and-spoke group needs its hub = "SITE"')
-        named = [*group.sites, *([group.hub] if group.hub else []), *(site for pair in group.pairs for site in pair)]
-        for name in named:
+            self._fail("group", index, 'a hub-and-spoke group needs hub = "SITE"')
+        names = [*group.sites, *([group.hub] if group.hub else []), *(site for pair in group.pairs for site in pair)]
+        for name in names:
             if name not in sites:
                 self._fail("group", index, f"site {name!r} is not in the file; it has {', '.join(sorted(sites))}")
         for source, destination in group.pairs:
             if source == destination:
-                self._fail("group", index, f"a pair joins two sites, and {source!r} is one")
-        if len({sites[name].simulated for name in named}) > 1:
-            self._fail("group", index, "joins simulated sites with real ones; keep them in groups of their own")
+                self._fail(
+                    "group", index, f"source and destination of a pair are both {source!r}; use two different sites"
+                )
+        if len({sites[name].simulated for name in names}) > 1:
+            self._fail("group", index, "contains simulated sites and real sites; use separate groups")
 
     def _build_group_settings(self, index: int, group: _GroupTable) -> PairSettings:
         profiles = tuple(dict.fromkeys(group.profiles if group.profiles is not None else self._file.profiles))
         if not profiles:
-            self._fail("group", index, "has no profiles, and the file names none for all groups: what judges it?")
+            self._fail("group", index, "has no profiles, and the file has no default profiles; add profiles = [...]")
         for profile in profiles:
             try:
                 load_catalogue().get_profile(profile)
             except ConfigError as error:
                 self._fail("group", index, f"profiles: {error.problem}")
-        probe = self._build_probe_settings("group", index, _overlay_probe(self._file.probe, group.probe))
+        probe = self._build_probe_settings(
+            "group", index, ProbeSettings(), _overlay_probe(self._file.probe, group.probe)
+        )
         return PairSettings(probe=probe, profiles=profiles, groups=(group.name,))
 
-    def _build_probe_settings(self, table: str, index: int, probe: _ProbeTable) -> ProbeSettings:
-        given: dict[str, Any] = {
-            key: value for key, value in msgspec.structs.asdict(probe).items() if value is not None
-        }
+    def _build_probe_settings(self, table: str, index: int, base: ProbeSettings, probe: _ProbeTable) -> ProbeSettings:
         try:
-            for key in ("interval", "timeout"):
-                if key in given:
-                    given[f"{key}_ms"] = parse_duration_ms(given.pop(key))
-            return ProbeSettings(**given)
+            return dataclasses.replace(base, **_parse_probe_table(probe))
         except ValueError as error:
             self._fail(table, index, f"probe: {error}")
 
     def _merge_pair_settings(
-        self, index: int, pair: Pair, before: PairSettings | None, here: PairSettings
+        self, index: int, pair: Pair, previous: PairSettings | None, settings: PairSettings
     ) -> PairSettings:
-        if before is None:
-            return here
-        if before.probe != here.probe:
+        if previous is None:
+            return settings
+        if previous.probe != settings.probe:
             self._fail(
                 "group",
                 index,
-                f"probes {pair.source} to {pair.destination} otherwise than group {before.groups[0]!r}; "
-                "give both the same probe settings, or use an override",
+                f"its probe settings for {pair.source} to {pair.destination} differ from those of group "
+                f"{previous.groups[0]!r}; use the same settings in both, or an override",
             )
         return PairSettings(
-            probe=before.probe,
-            profiles=tuple(dict.fromkeys((*before.profiles, *here.profiles))),
-            groups=(*before.groups, *here.groups),
+            probe=previous.probe,
+            profiles=tuple(dict.fromkeys((*previous.profiles, *settings.profiles))),
+            groups=(*previous.groups, *settings.groups),
         )
 
     def _apply_override(self, index: int, override: _OverrideTable, pairs: dict[Pair, PairSettings]) -> None:
@@ -281,64 +284,64 @@ class _MeshParser:
                 self._fail("override", index, f"no group probes {source} to {destination}")
             pair = Pair(source=source, destination=destination)
             before = pairs[pair]
-            probe = self._build_probe_settings(
-                "override", index, _overlay_probe(_to_probe_table(before.probe), override.probe)
-            )
+            probe = self._build_probe_settings("override", index, before.probe, override.probe)
             pairs[pair] = PairSettings(probe=probe, profiles=before.profiles, groups=before.groups)
 
 
 def _index_table_lines(text: str) -> dict[tuple[str, int], int]:
-    """The line of the n-th ``[[table]]`` header. A header inside a multi-line string would count: harmless there."""
+    """Return the line of the n-th ``[[table]]`` header. A header inside a multi-line string also counts; harmless."""
     lines: dict[tuple[str, int], int] = {}
     counts: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
-        if found := re.match(r"\s*\[\[\s*(\w+)\s*\]\]", line):
-            index = counts.get(found[1], 0)
-            counts[found[1]] = index + 1
-            lines[found[1], index] = number
+        if match := re.match(r"\s*\[\[\s*(\w+)\s*\]\]", line):
+            index = counts.get(match[1], 0)
+            counts[match[1]] = index + 1
+            lines[match[1], index] = number
     return lines
 
 
 def _iter_group_pairs(group: _GroupTable) -> Iterator[Pair]:
-    """The directed pairs of a group. Explicit pairs are one direction each: two lines make two directions."""
+    """Yield the directed pairs of a group. An explicit pair is one direction only; both need two entries."""
     if group.kind is GroupKind.FULL_MESH:
-        joined: Iterable[tuple[str, str]] = permutations(dict.fromkeys(group.sites), 2)
+        site_pairs: Iterable[tuple[str, str]] = permutations(dict.fromkeys(group.sites), 2)
     elif group.kind is GroupKind.HUB_AND_SPOKE:
         assert group.hub is not None
         spokes = [site for site in dict.fromkeys(group.sites) if site != group.hub]
-        joined = [way for spoke in spokes for way in ((group.hub, spoke), (spoke, group.hub))]
+        site_pairs = [pair for spoke in spokes for pair in ((group.hub, spoke), (spoke, group.hub))]
     else:
-        joined = group.pairs
-    for source, destination in joined:
+        site_pairs = group.pairs
+    for source, destination in site_pairs:
         yield Pair(source=source, destination=destination)
 
 
 def _overlay_probe(below: _ProbeTable, above: _ProbeTable) -> _ProbeTable:
-    given = {key: value for key, value in msgspec.structs.asdict(above).items() if value is not None}
-    return msgspec.structs.replace(below, **given)
+    return msgspec.structs.replace(below, **_get_present_keys(above))
 
 
-def _to_probe_table(settings: ProbeSettings) -> _ProbeTable:
-    return _ProbeTable(
-        interval=f"{settings.interval_ms}ms",
-        timeout=f"{settings.timeout_ms}ms",
-        payload_bytes=settings.payload_bytes,
-        dscp=settings.dscp,
-        dont_fragment=settings.dont_fragment,
-    )
+def _get_present_keys(probe: _ProbeTable) -> dict[str, Any]:
+    return {key: value for key, value in msgspec.structs.asdict(probe).items() if value is not None}
+
+
+def _parse_probe_table(probe: _ProbeTable) -> dict[str, Any]:
+    """Return the values of a probe table by field of ProbeSettings. The file names a duration without its unit."""
+    names = {field.name for field in dataclasses.fields(ProbeSettings)}
+    return {
+        key if key in names else f"{key}_ms": value if key in names else parse_duration_ms(value)
+        for key, value in _get_present_keys(probe).items()
+    }
 
 
 def _check_load(mesh: Mesh) -> None:
-    """No agent may get more targets or probes a second than one prober carries."""
+    """Raise ConfigError if an agent has more targets or probes a second than one prober supports."""
     counts: dict[str, int] = {}
     rates: dict[str, float] = {}
-    for route in mesh.iter_paths():
-        counts[route.source] = counts.get(route.source, 0) + 1
-        rates[route.source] = rates.get(route.source, 0.0) + 1_000 / route.target.settings.interval_ms
+    for path in mesh.iter_paths():
+        counts[path.source] = counts.get(path.source, 0) + 1
+        rates[path.source] = rates.get(path.source, 0.0) + 1_000 / path.target.settings.interval_ms
     for agent, rate in rates.items():
         if counts[agent] > TARGETS_MAX or rate > PROBES_PER_SECOND_MAX:
             raise ConfigError(
                 f"agent {agent!r}",
-                f"would probe {counts[agent]} targets, {rate:.0f} probes a second; the most is {TARGETS_MAX} targets "
-                f"and {PROBES_PER_SECOND_MAX} probes a second: split its groups, or lengthen their interval",
+                f"would probe {counts[agent]} targets with {rate:.0f} probes a second; the maximum is {TARGETS_MAX} "
+                f"targets and {PROBES_PER_SECOND_MAX} probes a second: split its groups or lengthen their interval",
             )

@@ -1,5 +1,6 @@
-"""What a collector and its administrator say to each other: tokens, keys, the audit. Part of the wire (``wire``), its
-rules hold. No secret is in any of it: a token or key is named by the first characters of its digest.
+"""Documents of the admin API: tokens, keys, audit log. The rules of ``wire.batch`` apply.
+
+They contain no secrets: the id of a token or key is the beginning of its digest.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from msgspec import Meta, Struct
 from leadline.wire.batch import Name, UInt63
 from leadline.wire.control import PublicKeyHex
 
-#: Hex digits of a SHA-256 that name a token or key: 64 bits, for telling apart and never for proving.
+#: Hex digits of a SHA-256 digest in the id of a token or key: 64 bits, for identification, not for authentication.
 SECRET_ID_LENGTH = 16
 
 SecretId = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
@@ -28,9 +29,9 @@ class TokenEntry(AdminDocument, frozen=True):
     site: Name
     created_at_s: UInt63
     expires_at_s: UInt63
-    #: None until an agent enrolled with it.
+    #: None until an agent enrols with it.
     used_at_s: UInt63 | None = None
-    #: None unless the administrator ended it.
+    #: None unless the administrator revoked it.
     revoked_at_s: UInt63 | None = None
 
 
@@ -41,57 +42,57 @@ class TokenList(AdminDocument, frozen=True):
 
 
 class KeyEntry(AdminDocument, frozen=True):
-    """One live key of an agent."""
+    """One valid key of an agent."""
 
     id: SecretId
     created_at_s: UInt63
-    #: None until the agent used it.
+    #: None until the agent uses it.
     used_at_s: UInt63 | None = None
-    #: None for a key without an end.
+    #: None for a key that does not expire.
     expires_at_s: UInt63 | None = None
 
 
 class SigningKeyEntry(AdminDocument, frozen=True):
-    """One live signing key of an agent. Nothing of it is secret."""
+    """One valid signing key of an agent; the public half only."""
 
     id: SecretId
     public: PublicKeyHex
     created_at_s: UInt63
-    #: None until a batch came that it signed.
+    #: None until a batch signed with it arrives.
     used_at_s: UInt63 | None = None
 
 
 class AgentEntry(AdminDocument, frozen=True):
-    """One agent with the keys that open for it."""
+    """One agent with its valid keys."""
 
     name: Name
     site: Name
     keys: list[KeyEntry]
-    #: End of the latest window it delivered; None before the first.
+    #: End of the latest window received from it; None before the first.
     latest_s: UInt63 | None = None
-    #: What its batches must be signed with; empty where it does not sign.
+    #: Its batches must be signed with one of these; empty if the agent does not sign.
     signing_keys: list[SigningKeyEntry] = []
 
 
 class AgentList(AdminDocument, frozen=True):
-    """Every agent of any version of the mesh, by name."""
+    """All agents of all versions of the mesh, sorted by name."""
 
     agents: list[AgentEntry]
 
 
 class RevocationResult(AdminDocument, frozen=True):
-    """What a revocation ended."""
+    """Result of a revocation."""
 
-    #: Tokens or keys that nobody had revoked before.
+    #: Number of tokens or keys revoked by this request.
     revoked: UInt63
 
 
 class AuditEntry(AdminDocument, frozen=True):
-    """One thing that was done, or tried."""
+    """One entry of the audit log: an action or an attempt."""
 
     id: UInt63
     at_s: UInt63
-    #: "admin", "agent fra1", "collector", or "peer 192.0.2.1" for somebody unknown.
+    #: "admin", "agent fra1", "collector", or "peer 192.0.2.1" for an unauthenticated client.
     who: str
     what: str
     subject: str
@@ -99,8 +100,8 @@ class AuditEntry(AdminDocument, frozen=True):
 
 
 class AuditPage(AdminDocument, frozen=True):
-    """A page of the audit, newest first."""
+    """A page of the audit log, newest entry first."""
 
     entries: list[AuditEntry]
-    #: ``before`` of the next page; None on the last.
+    #: Parameter ``before`` of the next page; None on the last page.
     next_before: UInt63 | None = None

@@ -1,13 +1,15 @@
-"""What agent and collector say to each other: JSON, one integer version, every size bounded. docs/wire.md explains it.
+"""Batches and acknowledgements between agent and collector: JSON with one integer version and bounded sizes.
+
+docs/wire.md describes the format.
 
 History of WIRE_VERSION:
   1  2026-11  batches of whole windows, acknowledgement with digest, plan, enrolment
   2  2026-11  gaps, time anchors and the state of the clock in a batch; count and time of receipt in an acknowledgement;
-              signatures; the end of the agent's key in enrolment, rotation and acknowledgement
+              signatures; expiry of the agent's key in enrolment, rotation and acknowledgement
 
-Rule 1: what an agent sends is decoded strictly: an unknown key is an error, so a typing mistake cannot lose data.
-Rule 2: what a collector answers is decoded leniently: an older agent must survive a newer collector's extra keys.
-Rule 3: keys are only ever added, with a default that means what their absence meant.
+Rule 1: documents from an agent are decoded strictly: an unknown key is an error, so a typing mistake cannot lose data.
+Rule 2: documents from a collector are decoded leniently: an older agent must accept a newer collector's extra keys.
+Rule 3: keys are only added; the default of a new key has the same meaning as its absence before.
 """
 
 from __future__ import annotations
@@ -36,19 +38,19 @@ from leadline.wire.codec import decode
 
 WIRE_VERSION = 2
 
-#: A minute of 1,000 targets at one probe a second is about 120 kB compressed; eight times that is head room.
+#: Eight times the size of a minute of 1,000 targets at one probe a second (about 120 kB compressed).
 BODY_BYTES_MAX = 1 << 20
-#: RTT columns compress about 3:1; more than 8:1 is not measurement data.
+#: RTT columns compress about 3:1; a ratio above 8:1 is not measurement data.
 INFLATED_BYTES_MAX = 8 << 20
 #: Windows in one batch. An agent with more targets sends several batches a minute.
 SERIES_MAX = 4_096
-#: Gaps in one batch: a spool that overflowed for days tells of its drops in a few records.
+#: Gaps in one batch; a spool that overflows for days reports its losses in a few records.
 GAPS_MAX = 1_024
-#: 2100-01-01, in seconds: keeps every stored time far from overflow.
+#: 2100-01-01 in epoch seconds; keeps stored times far from integer overflow.
 TIME_S_MAX = 4_102_444_800
 INT63_MAX = (1 << 63) - 1
-#: Begins the name of a source whose measurements were imported: ``import:`` and a site or agent. No mesh can have such
-#: a name, so nothing imported is ever taken for what an agent measured.
+#: Prefix of a source of imported measurements: ``import:`` and a site or agent. The prefix is not valid in a mesh, so
+#: imported windows cannot be mistaken for those of an agent.
 IMPORT_PREFIX = "import:"
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH_MAX)]
@@ -60,14 +62,14 @@ TimeUs = Annotated[int, Meta(ge=0, le=TIME_S_MAX * 1_000_000)]
 
 
 class StrictDocument(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A document that must say nothing we do not know."""
+    """Document without unknown keys."""
 
 
 class TargetWindow(StrictDocument, frozen=True):
     """One window of one target."""
 
     target: Name
-    #: The IP address that was probed.
+    #: Probed IP address.
     address: Address
     #: Epoch second of the UTC minute.
     start_s: Annotated[int, Meta(ge=0, le=TIME_S_MAX, multiple_of=WINDOW_S)]
@@ -79,12 +81,12 @@ class TargetWindow(StrictDocument, frozen=True):
 
 
 class GapReason(StrEnum):
-    """Why windows are missing that should be there. The list is closed."""
+    """Reason why expected windows are missing. The list is complete."""
 
     AGENT_DOWN = "agent_down"
     SPOOL_OVERFLOW = "spool_overflow"
     SPOOL_CORRUPT = "spool_corrupt"
-    #: Refused by the collector for ever; the agent keeps the bytes in its dead letters.
+    #: Permanently refused by the collector; the agent stores the batch as a dead letter.
     REFUSED = "refused"
     LOCAL_STALL = "local_stall"
     CLOCK_UNSYNC = "clock_unsync"
@@ -93,81 +95,82 @@ class GapReason(StrEnum):
 
 
 class Gap(StrictDocument, frozen=True):
-    """A hole in what an agent delivers, and why; [from_s, to_s) in epoch seconds of its windows."""
+    """Missing windows of an agent and the reason; [from_s, to_s) in epoch seconds of the windows."""
 
     reason: GapReason
     from_s: Annotated[int, Meta(ge=0, le=TIME_S_MAX)]
     to_s: Annotated[int, Meta(ge=0, le=TIME_S_MAX)]
-    #: Windows given up; None where nobody can tell.
+    #: Number of lost windows; None if unknown.
     windows: UInt63 | None = None
-    #: Numbers of the batches given up, both included, and their epoch; None where the hole has none.
+    #: First and last number of the lost batches, both included, and their epoch; None if no batch was lost.
     first_seq: UInt63 | None = None
     last_seq: UInt63 | None = None
     epoch: Hex128 | None = None
 
 
 class ClockState(StrictDocument, frozen=True):
-    """What the kernel of the agent's host says of its wall clock (adjtimex(2)); microseconds."""
+    """State of the wall clock on the agent's host, from the kernel (adjtimex(2)); microseconds."""
 
     synchronised: bool
-    #: Offset NTP is slewing away, signed.
+    #: Remaining offset that NTP is correcting by slewing, signed.
     offset_us: Annotated[int, Meta(ge=-INT63_MAX, le=INT63_MAX)]
     max_error_us: UInt63
     estimated_error_us: UInt63
 
 
 class Batch(StrictDocument, frozen=True):
-    """What an agent seals at the end of a window and sends until it is acknowledged: immutable and numbered."""
+    """Windows and gaps of an agent, sent until acknowledged. A batch is immutable and numbered."""
 
     v: Annotated[int, Meta(ge=1, le=WIRE_VERSION)]
     agent: Name
-    #: Drawn at random when the agent's state was made; (agent, epoch, seq) names a batch for ever.
+    #: Random number from the creation of the agent's state; (agent, epoch, seq) identifies a batch uniquely.
     epoch: Hex128
     seq: UInt63
-    #: Version of the mesh the probes were sent under.
+    #: Version of the mesh at the time of the probes.
     mesh_version: UInt63
-    #: Wall clock and monotonic clock of the agent at the moment of sealing.
+    #: Wall clock and monotonic clock of the agent when it built the batch.
     sealed_at_us: TimeUs
     monotonic_us: UInt63
     series: Annotated[list[TargetWindow], Meta(max_length=SERIES_MAX)]
-    #: CLOCK_BOOTTIME at the moment of sealing; with ``boot_id`` it orders batches whatever the wall clock did.
+    #: CLOCK_BOOTTIME when the batch was built; with ``boot_id`` it orders batches independently of the wall clock.
     boottime_us: UInt63 | None = None
     #: /proc/sys/kernel/random/boot_id.
     boot_id: Annotated[str, Meta(pattern=r"^[0-9A-Za-z-]{1,36}\Z")] | None = None
     clock: ClockState | None = None
-    #: Agent's wall clock minus collector's, as the last answered POST showed it, and how uncertain that is.
+    #: Agent's wall clock minus the collector's, measured by the last answered POST, and the error bound of that value.
     clock_offset_us: Annotated[int, Meta(ge=-INT63_MAX, le=INT63_MAX)] | None = None
     clock_offset_error_us: UInt63 | None = None
     gaps: Annotated[list[Gap], Meta(max_length=GAPS_MAX)] = []
 
 
 class Ack(Struct, frozen=True, kw_only=True):
-    """The only answer that means "stored": the digest of the very bytes that were sent."""
+    """Acknowledgement: the batch with this digest is stored. No other response means "stored"."""
 
     digest: Sha256
     #: The batch was already stored.
     duplicate: bool = False
-    #: The mesh in force; an agent that has another one asks for its plan.
+    #: Active mesh version; an agent with a different version requests its plan.
     mesh_version: UInt63 = 0
-    #: Batches of this epoch the store has. Fewer than the agent had acknowledged means that the database was restored
-    #: from a backup: the agent sends again what it still keeps. None from a collector of version 1.
+    #: Number of batches of this epoch in the store. A number below that of the acknowledged batches means that the
+    #: database was restored from a backup; the agent then resends all batches that are still in its spool.
+    #: None from a version 1 collector.
     batches: UInt63 | None = None
-    #: The collector's wall clock when the body was there, microseconds; None from a collector of version 1.
+    #: Collector's wall clock when it had received the body, microseconds; None from a version 1 collector.
     received_at_us: UInt63 | None = None
-    #: When the key that sent the batch ends; None for a key without an end.
+    #: Expiry of the key used for the request; None for a key that does not expire.
     key_expires_at_s: UInt63 | None = None
 
 
 def decode_batch(data: bytes) -> Batch:
-    """A batch whose every window is valid; WireVersionError if it is of a newer version, WireError otherwise."""
+    """Decode a batch and validate its windows; raise WireVersionError for a newer version, WireError if invalid."""
     try:
         batch = decode(data, Batch)
     except WireError as error:
         raise _newer_version_error(data) or error from error.__cause__
     _check_duplicate_windows(batch)
-    for index, one in enumerate(batch.series):
+    for index, target_window in enumerate(batch.series):
         try:
-            _check_series(one)
+            _check_target_window(target_window)
         except ValueError as error:
             raise WireError(f"series[{index}]", str(error)) from error
     for index, gap in enumerate(batch.gaps):
@@ -180,48 +183,51 @@ def decode_batch(data: bytes) -> Batch:
 
 
 def _check_duplicate_windows(batch: Batch) -> None:
-    """A minute of a target may be there once; each name is looked at once, however often it stands there."""
-    seen: dict[str, set[int]] = {}
-    for index, one in enumerate(batch.series):
-        times = seen.get(one.target)
+    """Raise WireError if a target has two windows of the same minute, or an invalid name; check each name once."""
+    start_times: dict[str, set[int]] = {}
+    for index, window in enumerate(batch.series):
+        times = start_times.get(window.target)
         if times is None:
-            times = seen[one.target] = set()
+            times = start_times[window.target] = set()
             try:
-                check_name("target", one.target)
+                check_name("target", window.target)
             except ValueError as error:
                 raise WireError(f"series[{index}]", str(error)) from error
-        elif one.start_s in times:
-            raise WireError(f"series[{index}]", f"second window of {one.target!r} at {one.start_s}")
-        times.add(one.start_s)
+        elif window.start_s in times:
+            raise WireError(f"series[{index}]", f"second window of {window.target!r} at {window.start_s}")
+        times.add(window.start_s)
 
 
-def _check_series(one: TargetWindow) -> None:
-    """ValueError where ``window`` would raise it; what the types above have checked is not checked again."""
-    if not (_is_bound_ordered(one.error_us) and (_has_consistent_misses(one) if one.misses else _has_all_rtts(one))):
-        to_window(one)
+def _check_target_window(window: TargetWindow) -> None:
+    """Raise ValueError if ``to_window`` does; call it only if one of the faster checks fails."""
+    if not (
+        _is_bound_ordered(window.error_us)
+        and (_has_consistent_misses(window) if window.misses else _has_all_rtts(window))
+    ):
+        to_window(window)
 
 
 def _is_bound_ordered(bound: ErrorBound | None) -> bool:
     return bound is None or bound.p50_us <= bound.p99_us
 
 
-def _has_all_rtts(one: TargetWindow) -> bool:
-    """True if every slot has an RTT, which is nearly always: told by sum(), which fails on None, at C speed."""
-    if len(one.rtt_us) != WINDOW_S * 1_000 // one.interval_ms:
+def _has_all_rtts(window: TargetWindow) -> bool:
+    """True if every slot has an RTT, the usual case. sum() raises TypeError on None and runs at C speed."""
+    if len(window.rtt_us) != WINDOW_S * 1_000 // window.interval_ms:
         return False
     try:
-        sum(one.rtt_us)  # type: ignore[arg-type]  # that is the question
+        sum(window.rtt_us)  # type: ignore[arg-type]  # the test for None
     except TypeError:
         return False
     return True
 
 
-def _has_consistent_misses(one: TargetWindow) -> bool:
-    if len(one.rtt_us) != WINDOW_S * 1_000 // one.interval_ms:
+def _has_consistent_misses(window: TargetWindow) -> bool:
+    if len(window.rtt_us) != WINDOW_S * 1_000 // window.interval_ms:
         return False
-    if any(miss.detail is None and miss.failure in FAILURES_WITH_DETAIL for miss in one.misses):
+    if any(miss.detail is None and miss.failure in FAILURES_WITH_DETAIL for miss in window.misses):
         return False
-    return [miss.slot for miss in one.misses] == [slot for slot, rtt in enumerate(one.rtt_us) if rtt is None]
+    return [miss.slot for miss in window.misses] == [slot for slot, rtt in enumerate(window.rtt_us) if rtt is None]
 
 
 def _check_gap(path: str, gap: Gap) -> None:
@@ -232,36 +238,36 @@ def _check_gap(path: str, gap: Gap) -> None:
 
 
 class _Version(Struct):
-    """As much of a batch as every version has."""
+    """Part of a batch that all versions have in common."""
 
     v: int
 
 
 def _newer_version_error(data: bytes) -> WireVersionError | None:
-    """The error of a batch that a later version of leadline wrote; None if it is none."""
+    """Return the error for a batch of a newer wire version; None for other data."""
     try:
         v = decode(data, _Version).v
     except WireError:
         return None
     if v <= WIRE_VERSION:
         return None
-    return WireVersionError("v", f"version {v} is newer than {WIRE_VERSION}, the newest that is understood here")
+    return WireVersionError("v", f"version {v} is newer than {WIRE_VERSION}, the newest supported version")
 
 
-def to_window(series: TargetWindow) -> Window:
-    """The window a series carries; ValueError where it is none."""
+def to_window(target_window: TargetWindow) -> Window:
+    """Convert to the window of the model; raise ValueError if it is invalid."""
     return Window(
-        start_s=series.start_s,
-        interval_ms=series.interval_ms,
-        rtt_us=tuple(series.rtt_us),
-        misses=tuple(series.misses),
-        duplicates=series.duplicates,
-        error_bound=series.error_us,
+        start_s=target_window.start_s,
+        interval_ms=target_window.interval_ms,
+        rtt_us=tuple(target_window.rtt_us),
+        misses=tuple(target_window.misses),
+        duplicates=target_window.duplicates,
+        error_bound=target_window.error_us,
     )
 
 
 def to_target_window(target: str, address: str, window: Window) -> TargetWindow:
-    """A window as it travels."""
+    """Convert a window to its wire form."""
     return TargetWindow(
         target=target,
         address=address,
@@ -275,16 +281,16 @@ def to_target_window(target: str, address: str, window: Window) -> TargetWindow:
 
 
 def iter_windows(batch: Batch) -> Iterator[tuple[TargetWindow, Window]]:
-    """The windows of a decoded batch, each beside the series it came in."""
-    for one in batch.series:
-        yield one, to_window(one)
+    """Yield the windows of a decoded batch, each with its wire form."""
+    for target_window in batch.series:
+        yield target_window, to_window(target_window)
 
 
 def compute_digest(body: bytes) -> str:
-    """SHA-256 of the bytes as they travel, compressed: what an acknowledgement must repeat."""
+    """Return the SHA-256 of the compressed body; the acknowledgement must contain it."""
     return hashlib.sha256(body).hexdigest()
 
 
 def is_imported(source: str) -> bool:
-    """True if a source of windows is no agent: its windows were brought in from a file."""
+    """Return True if the windows of a source were imported from a file, not sent by an agent."""
     return source.startswith(IMPORT_PREFIX)

@@ -1,7 +1,7 @@
-"""Strict decoding into types, safe for threads that meet a type at the same time.
+"""JSON encoding and strict, thread-safe decoding of wire documents.
 
-msgspec 0.22 looks at a type when it is first asked to decode one, in part in Python; two threads that do so at once
-crash the interpreter. A collector that starts has a hundred agents asking for their plan in the same moment.
+msgspec 0.22 inspects a type on its first decode, partly in Python; two threads that do this at the same time crash the
+interpreter. This happens at the start of a collector, when a hundred agents request their plan at once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _decoders: dict[object, msgspec.json.Decoder[Any]] = {}
 
 
 def get_decoder(document_type: type[DocumentT]) -> msgspec.json.Decoder[DocumentT]:
-    """The decoder of JSON documents of a type; always the same one, for any thread."""
+    """Return the decoder for JSON documents of a type; all threads share one decoder per type."""
     with _DECODER_LOCK:
         if document_type not in _decoders:
             _decoders[document_type] = msgspec.json.Decoder(document_type, strict=True)
@@ -30,18 +30,18 @@ def get_decoder(document_type: type[DocumentT]) -> msgspec.json.Decoder[Document
 
 
 def convert(value: object, document_type: type[DocumentT]) -> DocumentT:
-    """What was read from TOML as a value of a type; msgspec.ValidationError where it is none."""
+    """Convert a value parsed from TOML to a type; raise msgspec.ValidationError if it does not match."""
     get_decoder(document_type)
     return msgspec.convert(value, document_type, strict=True)
 
 
 def encode(document: Struct) -> bytes:
-    """The document as JSON."""
+    """Encode a document as JSON."""
     return msgspec.json.encode(document)
 
 
 def decode(data: bytes, document_type: type[DocumentT]) -> DocumentT:
-    """The document in ``data``; WireError names the path of what is wrong with it."""
+    """Decode a document; raise WireError with the path of the error if it is invalid."""
     try:
         return get_decoder(document_type).decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -49,6 +49,6 @@ def decode(data: bytes, document_type: type[DocumentT]) -> DocumentT:
 
 
 def _to_wire_error(error: Exception) -> WireError:
-    found = re.fullmatch(r"(.*?)(?: - at `\$?\.?(.*)`)?", str(error), re.DOTALL)
-    assert found is not None
-    return WireError(found[2] or "document", found[1])
+    match = re.fullmatch(r"(.*?)(?: - at `\$?\.?(.*)`)?", str(error), re.DOTALL)
+    assert match is not None
+    return WireError(match[2] or "document", match[1])

@@ -1,4 +1,4 @@
-"""Documents of plans, enrolment, key rotation, tokens and meshes. ``batch`` has the rules and the version."""
+"""Documents of plans, enrolment, key rotation, tokens and meshes. ``wire.batch`` has the rules and the version."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from leadline.wire.batch import Address, Name, StrictDocument, UInt63
 
 #: Targets in one plan.
 TARGETS_MAX = 10_000
-#: An Ed25519 public key, and a signature (``signature``).
+#: An Ed25519 public key and a signature (``wire.signing``).
 PublicKeyHex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 SignatureHex = Annotated[str, Meta(pattern=r"^[0-9a-f]{128}\Z")]
 _PROBE_SETTINGS = tuple(field.name for field in fields(ProbeSettings))
 
 
 class PlanTarget(Struct, frozen=True, kw_only=True):
-    """One target of an agent's plan; its keys beside name, site and address are the fields of ProbeSettings."""
+    """One target of an agent's plan; the keys after name, site and address are the fields of ProbeSettings."""
 
     name: Name
     site: Name
@@ -46,58 +46,58 @@ class PlanTarget(Struct, frozen=True, kw_only=True):
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """What one agent has to measure. Data, never code: unknown keys are passed over."""
+    """Targets of one agent. Unknown keys are ignored."""
 
     mesh_version: UInt63
     agent: Name
     site: Name
-    #: The address probes leave from; None lets the host choose.
+    #: Source address of the probes; None lets the host choose.
     source_address: Address | None = None
     targets: Annotated[list[PlanTarget], Meta(max_length=TARGETS_MAX)] = []
 
 
 class EnrolRequest(StrictDocument, frozen=True, omit_defaults=True):
-    """A one-time token in exchange for a key."""
+    """Request to exchange a one-time token for a key."""
 
     token: Annotated[str, Meta(min_length=16, max_length=128)]
-    #: Which agent of the token's site; may be left out where the mesh has only one.
+    #: Agent of the token's site; optional if the site has only one agent.
     agent: Name | None = None
-    #: With it the agent signs every batch from now on, and the collector takes no other; None: it does not sign.
+    #: If set, the agent signs all batches with this key and the collector refuses unsigned ones; None: no signatures.
     signing_key: PublicKeyHex | None = None
 
 
 class KeyRotationRequest(StrictDocument, frozen=True, omit_defaults=True):
-    """Asks for a new key; the body may be left out where nothing is said in it."""
+    """Request for a new key; an empty body requests one without a new signing key."""
 
-    #: A new signing key beside the one before, which is good until the new one was used.
+    #: New signing key; the previous one stays valid until the first use of the new one.
     signing_key: PublicKeyHex | None = None
-    #: Signature of it (``signature.key_message``) by the signing key before; None where the agent has none yet.
+    #: Signature of the new key (``signing.build_key_message``) by the previous one; None if there is no previous one.
     endorsement: SignatureHex | None = None
 
 
 class EnrolResponse(Struct, frozen=True, kw_only=True):
-    """The agent's identity. The key is shown this once; the collector keeps its SHA-256."""
+    """Identity of an agent. The key appears only here; the collector stores its SHA-256."""
 
     agent: Name
     site: Name
     key: Annotated[str, Meta(min_length=16, max_length=128)]
-    #: When the key stops being good unless it is rotated before; None for a key without an end.
+    #: Expiry of the key; None for a key that does not expire.
     expires_at_s: UInt63 | None = None
-    #: When it was made, by the collector's clock as the end is; None from a collector that does not say.
+    #: Creation time of the key by the collector's clock; None from a collector that does not send it.
     issued_at_s: UInt63 | None = None
-    #: The signing key that was registered with it; None if there was none, or from a collector that knows of none.
+    #: Signing key registered with the key; None if there was none, or from a collector without signatures.
     signing_key: PublicKeyHex | None = None
 
 
 class TokenRequest(StrictDocument, frozen=True):
-    """Asks for a one-time enrolment token."""
+    """Request for a one-time enrolment token."""
 
     site: Name
     ttl_s: Annotated[int, Meta(ge=60, le=30 * 86_400)] = 86_400
 
 
 class TokenResponse(Struct, frozen=True, kw_only=True):
-    """A one-time enrolment token, shown this once."""
+    """A one-time enrolment token; it appears only here."""
 
     token: str
     site: Name
@@ -105,10 +105,10 @@ class TokenResponse(Struct, frozen=True, kw_only=True):
 
 
 class MeshResponse(Struct, frozen=True, kw_only=True):
-    """What became of a mesh file."""
+    """Result of applying a mesh file."""
 
     version: UInt63
-    #: False when the file says what the version in force already says.
+    #: False if the file is equivalent to the active version.
     changed: bool
     sites: UInt63
     agents: UInt63

@@ -1,7 +1,7 @@
-"""What a signature is over and how it travels: bytes and text, no cryptography. docs/decisions/0007-signatures.md.
+"""Signed messages and the signature header; no cryptography here. See docs/decisions/0007-signatures.md.
 
-Rule 1: every message begins with a prefix that names what is signed, so that none of one kind passes for another.
-Rule 2: a batch is signed as it travels, compressed: the very bytes its digest is over.
+Rule 1: every message begins with a prefix for its type, so a signature of one type is not valid for another.
+Rule 2: the signature of a batch covers the compressed body, the same bytes as its digest.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from leadline.wire.admin import SECRET_ID_LENGTH
 #: Header of a POST of a batch: ``ed25519 KEY-ID SIGNATURE``, both in hex.
 SIGNATURE_HEADER = "Leadline-Signature"
 SIGNATURE_ALGORITHM = "ed25519"
-#: RFC 8032 §5.1: a public key, and a signature.
+#: Sizes of a public key and of a signature (RFC 8032 §5.1).
 PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 
@@ -26,26 +26,26 @@ _HEADER_PATTERN = re.compile(
 
 
 def build_batch_message(body: bytes) -> bytes:
-    """What is signed for a batch with this body."""
+    """Build the message to sign for a batch with this body."""
     return _BATCH_PREFIX + body
 
 
 def build_key_message(agent: str, public_key: bytes) -> bytes:
-    """What an agent's key signs to name its successor."""
+    """Build the message that an agent's current key signs to endorse its successor ``public_key``."""
     return _KEY_PREFIX + agent.encode() + b"\0" + public_key
 
 
 def derive_key_id(public_key: bytes) -> str:
-    """What a public key is called where people read."""
+    """Return the id of a public key for display."""
     return hashlib.sha256(public_key).hexdigest()[:SECRET_ID_LENGTH]
 
 
 def format_header(public_key: bytes, signature: bytes) -> str:
-    """The header's value."""
+    """Format the value of ``SIGNATURE_HEADER``."""
     return f"{SIGNATURE_ALGORITHM} {derive_key_id(public_key)} {signature.hex()}"
 
 
 def parse_header(text: str) -> tuple[str, bytes] | None:
-    """Key id and signature of a header's value; None if it is none."""
-    found = _HEADER_PATTERN.fullmatch(text)
-    return None if found is None else (found[1], bytes.fromhex(found[2]))
+    """Return key id and signature of a ``SIGNATURE_HEADER`` value; None if it is malformed."""
+    match = _HEADER_PATTERN.fullmatch(text)
+    return None if match is None else (match[1], bytes.fromhex(match[2]))

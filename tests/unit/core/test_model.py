@@ -1,4 +1,4 @@
-"""The nouns cannot be made wrong."""
+"""Validation of the domain model."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ from leadline.model import (
 
 
 @pytest.mark.parametrize("name", ["a", "fra-a1", "lon.dc2", "9", "a" * 63])
-def test_names_that_are_names(name: str) -> None:
+def test_valid_names_are_accepted(name: str) -> None:
     """Lower-case letters, digits, dots and hyphens, up to 63."""
     check_name("site", name)
 
 
 @pytest.mark.parametrize("name", ["", "-a", "a-", "A", "a b", "a/b", "ü", "a\n", "a" * 64, "~loopback4"])
-def test_names_that_are_none(name: str) -> None:
-    """Everything else is refused, with the value in the message."""
-    with pytest.raises(ValueError, match="is not a name"):
+def test_invalid_names_are_refused(name: str) -> None:
+    """All other names are refused, with the value in the message."""
+    with pytest.raises(ValueError, match="is not a valid name"):
         check_name("site", name)
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1", "host", "a.example.net", "a.example.net."])
-def test_addresses_that_are_addresses(address: str) -> None:
-    """IP literals and host names."""
+def test_valid_addresses_are_accepted(address: str) -> None:
+    """IP addresses and host names."""
     check_address(address)
 
 
 @pytest.mark.parametrize("address", ["", "192.0.2.256", "1.2.3", "2001:db8::g", "a b", "-x.net", "a..b", "a\n"])
-def test_addresses_that_are_none(address: str) -> None:
-    """What looks like an IP address and is none is not a name either."""
+def test_invalid_addresses_are_refused(address: str) -> None:
+    """An invalid IP address does not count as a host name."""
     with pytest.raises(ValueError):
         check_address(address)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("fields", "message"),
     [
         ({"latitude_deg": 90.5}, "latitude 90.5"),
         ({"longitude_deg": -181.0}, "longitude -181.0"),
@@ -59,20 +59,20 @@ def test_addresses_that_are_none(address: str) -> None:
         ({"latitude_deg": float("nan")}, "latitude nan"),
     ],
 )
-def test_a_site_lies_on_earth(wrong: dict[str, Any], said: str) -> None:
-    """Coordinates outside of the globe, or that are no numbers, are refused."""
-    with pytest.raises(ValueError, match=said):
-        Site(name="x", **{"latitude_deg": 0.0, "longitude_deg": 0.0, **wrong})
+def test_invalid_coordinates_are_refused(fields: dict[str, Any], message: str) -> None:
+    """Coordinates out of range and NaN are refused."""
+    with pytest.raises(ValueError, match=message):
+        Site(name="x", **{"latitude_deg": 0.0, "longitude_deg": 0.0, **fields})
 
 
-def test_a_pair_joins_two_sites() -> None:
+def test_a_pair_needs_two_sites() -> None:
     """A site has no path to itself."""
-    with pytest.raises(ValueError, match="is one"):
+    with pytest.raises(ValueError, match="use two different sites"):
         Pair(source="fra", destination="fra")
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "settings",
     [
         {"interval_ms": 9},
         {"interval_ms": 7_000},
@@ -84,31 +84,31 @@ def test_a_pair_joins_two_sites() -> None:
         {"dscp": -1},
     ],
 )
-def test_settings_outside_of_their_limits(wrong: dict[str, Any]) -> None:
-    """One past every limit is refused."""
+def test_settings_out_of_range_are_refused(settings: dict[str, Any]) -> None:
+    """Values one step out of range."""
     with pytest.raises(ValueError):
-        ProbeSettings(**wrong)
+        ProbeSettings(**settings)
 
 
-def test_settings_at_their_limits() -> None:
-    """Every limit itself is allowed."""
+def test_settings_at_their_limits_are_accepted() -> None:
+    """Smallest and largest values."""
     ProbeSettings(interval_ms=10, timeout_ms=51_000, payload_bytes=8_972, dscp=63)
     ProbeSettings(interval_ms=60_000, timeout_ms=1, payload_bytes=16, dscp=0)
 
 
-def test_a_target_has_a_name_and_an_address() -> None:
-    """Both are checked."""
+def test_a_target_needs_a_valid_address() -> None:
+    """A text with spaces is not an address."""
     with pytest.raises(ValueError):
         Target(name="x", site="fra", address="not an address")
 
 
-def test_failures_that_need_a_number() -> None:
-    """An unreachable without its code says nothing, alone or in a window."""
+def test_some_failures_require_a_detail() -> None:
+    """An unreachable without its ICMP code is refused, alone and in a window."""
     miss = Miss(0, Failure.UNREACHABLE)
 
-    with pytest.raises(ValueError, match="without its detail"):
+    with pytest.raises(ValueError, match="requires a detail"):
         miss.check()
-    with pytest.raises(ValueError, match="without its detail"):
+    with pytest.raises(ValueError, match="requires a detail"):
         Window(start_s=60, interval_ms=20_000, rtt_us=(None, 1, 1), misses=(miss,))
 
 
@@ -121,15 +121,15 @@ def test_an_error_bound_is_ordered(bound: ErrorBound) -> None:
         Window(start_s=60, interval_ms=20_000, rtt_us=(1, 1, 1), error_bound=bound)
 
 
-def test_a_miss_has_no_negative_number() -> None:
-    """Neither its slot nor its detail."""
+def test_negative_numbers_of_a_miss_are_refused() -> None:
+    """Slot and detail."""
     for miss in (Miss(-1, Failure.TIMEOUT), Miss(0, Failure.LATE, -1)):
         with pytest.raises(ValueError, match="is negative"):
             miss.check()
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "changes",
     [
         {"start_s": 61},
         {"rtt_us": (1,) * 59},
@@ -139,17 +139,17 @@ def test_a_miss_has_no_negative_number() -> None:
         {"duplicates": -1},
     ],
 )
-def test_windows_that_cannot_be(wrong: dict[str, Any]) -> None:
+def test_invalid_windows_are_refused(changes: dict[str, Any]) -> None:
     """A window starts at a minute and has, for each slot, an RTT or one miss."""
-    right: dict[str, Any] = {"start_s": 60, "interval_ms": 1_000, "rtt_us": (1,) * 60}
-    Window(**right)
+    fields: dict[str, Any] = {"start_s": 60, "interval_ms": 1_000, "rtt_us": (1,) * 60}
+    Window(**fields)
 
     with pytest.raises(ValueError):
-        Window(**(right | wrong))
+        Window(**(fields | changes))
 
 
-def test_a_slot_nobody_speaks_of_was_not_sent() -> None:
-    """``window_of`` fills what is missing; an RTT wins over a miss of the same slot."""
+def test_missing_slots_become_not_sent() -> None:
+    """``build_window`` adds the missing slots; an RTT takes precedence over a miss of the same slot."""
     window = build_window(60, 20_000, {1: 500}, [Miss(1, Failure.TIMEOUT), Miss(2, Failure.LATE, 11_000_000)])
 
     assert window.rtt_us == (None, 500, None)
@@ -157,6 +157,6 @@ def test_a_slot_nobody_speaks_of_was_not_sent() -> None:
 
 
 @given(st.integers(0, 10**12), st.integers(1, 10**9))
-def test_rounding_up_keeps_every_comparison(rtt_ns: int, limit_us: int) -> None:
-    """For a limit of whole microseconds, ``rtt <= limit`` holds exactly when ``stored <= limit``."""
+def test_rounding_up_preserves_comparisons(rtt_ns: int, limit_us: int) -> None:
+    """For a limit of whole microseconds, ``rtt <= limit`` is true exactly if ``stored <= limit`` is true."""
     assert (us_ceil(rtt_ns) <= limit_us) == (rtt_ns <= limit_us * 1_000)

@@ -1,4 +1,4 @@
-"""Distances, floors, reach and what a measured minimum says, against the tables of method.md §5."""
+"""Distances, minimum RTTs, reach and plausibility, compared with the tables of method.md §5."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CITIES = {
     "zurich": (47.3769, 8.5417),
 }
 
-#: Pair, geodesic in km, floor in a vacuum and on glass in ms.
+#: Pair, geodesic in km, minimum RTT in a vacuum and on glass fibre in ms.
 PAIRS = [
     ("frankfurt", "zurich", 304.209, 2.03, 2.98),
     ("amsterdam", "paris", 430.243, 2.87, 4.21),
@@ -54,9 +54,9 @@ PAIRS = [
     ("london", "sydney", 16989.296, 113.34, 166.38),
 ]
 
-#: Published geodesics on WGS-84: two places, and metres to the last digit that is printed, at most a millimetre.
+#: Published geodesics on WGS-84: two places, and the length in metres with the published digits.
 GEODESICS = [
-    # GeographicLib, examples: JFK to LHR, Wellington to Salamanca (on which Vincenty's method fails).
+    # GeographicLib, examples: JFK to LHR, Wellington to Salamanca (Vincenty's method fails for it).
     ((40.6, -73.8), (51.6, -0.5), "5551759.400"),
     ((-41.32, 174.81), (40.96, -5.50), "19959679.267"),
     # GeographicLib, regression tests 0, 6, 9, 10, 11 and 74: JFK to CDG, nearly antipodal pairs, 40 m.
@@ -66,13 +66,13 @@ GEODESICS = [
     ((52.784459512564, 0.0), (-52.784459512563990912, 179.634407464943777557), "19991596.095"),
     ((48.522876735459, 0.0), (-48.52287673545898293, 179.599720456223079643), "19989144.774"),
     ((54.1589, 15.3872), (54.1591, 15.3877), "39.528"),
-    # Karney's test set of geodesics, rows as the library carries them.
+    # Karney's test set of geodesics, rows from the library.
     ((35.60777, -139.44815), (-11.17491, -69.95921), "8935244.560"),
     ((-21.97856, 142.59065), (41.84138, 98.56635), "8394328.895"),
     ((-17.42761, 173.34268), (-15.84784, 5.93557), "16076603.163"),
 ]
 
-#: Anywhere, known to anything.
+#: Any coordinates with any uncertainty.
 SITES = st.builds(
     Site,
     name=st.just("anywhere"),
@@ -89,16 +89,16 @@ def site(name: str, uncertainty_km: float = 0.0) -> Site:
     return Site(name=name, latitude_deg=latitude, longitude_deg=longitude, uncertainty_km=uncertainty_km)
 
 
-def floors_of(vacuum_ns: int, glass_ns: int) -> PropagationDelay:
+def make_delay(vacuum_ns: int, glass_ns: int) -> PropagationDelay:
     return PropagationDelay(
         distance_km=1.0, distance_low_km=1.0, vacuum_ns=vacuum_ns, glass_ns=glass_ns, glass_index=GLASS_INDEX
     )
 
 
-class TestFloors:
+class TestMinimumRtt:
     @pytest.mark.parametrize(("a", "b", "km", "vacuum_ms", "glass_ms"), PAIRS)
     def test_city_pairs(self, a: str, b: str, km: float, vacuum_ms: float, glass_ms: float) -> None:
-        """Distances agree with the table to a metre, floors to its last digit."""
+        """Distances agree with the table to a metre, minimum RTTs to its last digit."""
         pair = compute_propagation_delay(site(a), site(b))
 
         assert pair.distance_km == pytest.approx(km, abs=0.001)
@@ -106,7 +106,7 @@ class TestFloors:
         assert pair.glass_ns / 1e6 == pytest.approx(glass_ms, abs=0.0051)
 
     def test_distance_is_on_the_ellipsoid(self) -> None:
-        """A degree of longitude on the equator is longer than one of latitude there: no sphere has that."""
+        """A degree of longitude at the equator is longer than one of latitude, unlike on a sphere."""
         origin = Site(name="origin", latitude_deg=0, longitude_deg=0)
         north = Site(name="north", latitude_deg=1, longitude_deg=0)
         east = Site(name="east", latitude_deg=0, longitude_deg=1)
@@ -118,25 +118,25 @@ class TestFloors:
         ("index", "us_per_km"), [(VACUUM_INDEX, 6.6713), (GLASS_INDEX, 9.7934), (Fraction("1.4682"), 9.7948)]
     )
     def test_microseconds_per_kilometre(self, index: Fraction, us_per_km: float) -> None:
-        """The round trip over one kilometre is the textbook figure of the medium."""
+        """The RTT over one kilometre is the textbook value of the medium."""
         assert round_trip_delay_ns(1.0, index) / 1e3 == pytest.approx(us_per_km, abs=0.001)
 
     @given(st.floats(0, 20_100), st.sampled_from([VACUUM_INDEX, GLASS_INDEX]))
-    def test_a_floor_is_rounded_down(self, km: float, index: Fraction) -> None:
-        """The floor is at most the exact time, and less than a nanosecond below it."""
+    def test_a_minimum_rtt_is_rounded_down(self, km: float, index: Fraction) -> None:
+        """It is at most the exact time, and less than a nanosecond below it."""
         exact_ns = 2 * Fraction(km) * 1_000 * index * 10**9 / SPEED_OF_LIGHT_M_PER_S
 
         assert 0 <= exact_ns - round_trip_delay_ns(km, index) < 1
 
-    def test_uncertainty_of_both_sites_comes_off(self) -> None:
-        """The floor is for the nearest two places the sites could be."""
+    def test_uncertainty_of_both_sites_is_subtracted(self) -> None:
+        """The minimum RTT is for the shortest distance within the uncertainties."""
         pair = compute_propagation_delay(site("frankfurt", 10), site("zurich", 5))
 
         assert pair.distance_km - pair.distance_low_km == pytest.approx(15)
         assert pair.glass_ns < compute_propagation_delay(site("frankfurt"), site("zurich")).glass_ns
 
-    def test_sites_within_their_uncertainty_have_no_floor(self) -> None:
-        """Two places that could be the same one have a floor of 0 and no longest route."""
+    def test_sites_within_their_uncertainty_have_a_minimum_rtt_of_0(self) -> None:
+        """The two sites may be at the same place; there is no longest route."""
         pair = compute_propagation_delay(site("frankfurt", 200), site("zurich", 200))
 
         assert (pair.distance_low_km, pair.vacuum_ns, pair.glass_ns) == (0.0, 0, 0)
@@ -144,12 +144,12 @@ class TestFloors:
 
     @given(SITES, SITES)
     def test_direction_does_not_matter(self, a: Site, b: Site) -> None:
-        """Swapping the sites changes no digit of the geodesic and no nanosecond of a floor."""
+        """Swapping the sites changes neither the distance nor the minimum RTTs."""
         assert compute_propagation_delay(a, b) == compute_propagation_delay(b, a)
 
     @pytest.mark.parametrize(("a", "b", "metres"), GEODESICS)
     def test_published_geodesics(self, a: tuple[float, float], b: tuple[float, float], metres: str) -> None:
-        """The distance agrees with what is published to its last digit."""
+        """The distance agrees with the published value to its last digit."""
         places = [Site(name="place", latitude_deg=latitude, longitude_deg=longitude) for latitude, longitude in (a, b)]
         digits = len(metres.partition(".")[2])
 
@@ -161,12 +161,12 @@ class TestReach:
         ("index", "km"), [(VACUUM_INDEX, (749.5, 1499.0, 22_484)), (GLASS_INDEX, (510.5, 1021.1, 15_316))]
     )
     def test_reach_of_a_limit(self, index: Fraction, km: tuple[float, float, float]) -> None:
-        """5, 10 and 150 ms reach as far as the table says."""
+        """Reach of 5, 10 and 150 ms as in the table."""
         assert [reachable_distance_km(limit_us, index=index) for limit_us in LIMITS_US] == pytest.approx(km, abs=0.5)
 
     @pytest.mark.parametrize(("factor", "km"), [(1.3, 392.7), (1.5, 340.4), (2.1, 243.1)])
     def test_a_route_factor_shortens_the_reach(self, factor: float, km: float) -> None:
-        """A route that is longer than the line reaches a place that is nearer."""
+        """A longer route covers a shorter distance in the same time."""
         assert reachable_distance_km(5_000, route_factor=factor) == pytest.approx(km, abs=0.05)
 
     @pytest.mark.parametrize(
@@ -181,8 +181,8 @@ class TestReach:
             ("london", "sydney", 150_000, Feasibility.IMPOSSIBLE_ON_GLASS_FIBRE),
         ],
     )
-    def test_what_light_allows(self, a: str, b: str, limit_us: int, reach: Feasibility) -> None:
-        """The verdict of physics is that of the table."""
+    def test_feasibility_of_limits(self, a: str, b: str, limit_us: int, reach: Feasibility) -> None:
+        """Feasibility as in the table."""
         assert (
             check_feasibility(compute_propagation_delay(site(a), site(b)), limit_us, Comparison.LESS_EQUAL).feasibility
             is reach
@@ -200,7 +200,7 @@ class TestReach:
         ],
     )
     def test_the_longest_route(self, a: str, b: str, limit_us: int, factor: float) -> None:
-        """How many times the straight line a route may be long and still meet the limit."""
+        """Longest route that meets the limit, as a multiple of the straight line."""
         result = check_feasibility(compute_propagation_delay(site(a), site(b)), limit_us, Comparison.LESS_EQUAL)
 
         assert result.route_factor_max == pytest.approx(factor, abs=0.005)
@@ -210,18 +210,18 @@ class TestReach:
         [(Comparison.LESS_EQUAL, Feasibility.POSSIBLE), (Comparison.LESS, Feasibility.IMPOSSIBLE_ON_GLASS_FIBRE)],
     )
     def test_at_equality_the_comparison_decides(self, comparison: Comparison, reach: Feasibility) -> None:
-        """A floor of exactly the limit is possible for ``<=`` and not for ``<``."""
-        assert check_feasibility(floors_of(4_000_000, 5_000_000), 5_000, comparison).feasibility is reach
+        """A minimum RTT equal to the limit is possible for ``<=`` and not for ``<``."""
+        assert check_feasibility(make_delay(4_000_000, 5_000_000), 5_000, comparison).feasibility is reach
 
     def test_one_nanosecond_over_the_limit_is_impossible(self) -> None:
-        """The vacuum's floor is compared in nanoseconds."""
+        """The minimum RTT in a vacuum is compared in nanoseconds."""
         assert (
-            check_feasibility(floors_of(5_000_001, 7_000_000), 5_000, Comparison.LESS_EQUAL).feasibility
+            check_feasibility(make_delay(5_000_001, 7_000_000), 5_000, Comparison.LESS_EQUAL).feasibility
             is Feasibility.IMPOSSIBLE
         )
 
-    def test_another_fibre_reaches_another_distance(self) -> None:
-        """The index given for the floors is the one the reach is computed with."""
+    def test_the_reach_uses_the_index_of_the_delay(self) -> None:
+        """A fibre with a different group index has a different reach."""
         pair = compute_propagation_delay(site("frankfurt"), site("zurich"), index=Fraction("1.5"))
 
         assert check_feasibility(pair, 5_000, Comparison.LESS_EQUAL).reachable_km == pytest.approx(499.7, abs=0.05)
@@ -238,16 +238,16 @@ class TestMeasuredMinimum:
         ],
     )
     def test_faster_than_light_is_invalid(self, rtt_us: int, plausibility: Plausibility) -> None:
-        """Below the vacuum's floor something is wrong, below that of glass something is unusual."""
-        assert check_plausibility(floors_of(4_000_000, 5_000_000), rtt_us).plausibility is plausibility
+        """An RTT below the minimum in a vacuum is invalid, one below the minimum on glass needs a check."""
+        assert check_plausibility(make_delay(4_000_000, 5_000_000), rtt_us).plausibility is plausibility
 
     def test_inflation_and_longest_fibre(self) -> None:
-        """6 ms between Frankfurt and Zurich is twice the floor, and at most 613 km of fibre."""
+        """6 ms between Frankfurt and Zurich is twice the minimum RTT, and at most 613 km of fibre."""
         result = check_plausibility(compute_propagation_delay(site("frankfurt"), site("zurich")), 6_000)
 
         assert result.inflation == pytest.approx(2.01, abs=0.005)
         assert result.fibre_km_max == pytest.approx(612.7, abs=0.1)
 
-    def test_no_inflation_at_no_distance(self) -> None:
-        """A ratio to nothing is None."""
-        assert check_plausibility(floors_of(0, 0), 100).inflation is None
+    def test_inflation_at_distance_0_is_none(self) -> None:
+        """The ratio is undefined."""
+        assert check_plausibility(make_delay(0, 0), 100).inflation is None

@@ -1,4 +1,4 @@
-"""Window statistics, as docs/method.md defines them."""
+"""Window statistics as defined in docs/method.md."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def stats_of(slots: Sequence[int | Failure]) -> WindowStats:
 
 
 def test_p95_of_sixty_is_the_57th() -> None:
-    """Three of sixty samples may be anything: p95 is the 57th (method §3.2)."""
+    """The three largest of sixty samples do not affect p95 (method.md §3.2)."""
     stats = stats_of([*range(1, 58), 900, 901, 902])
 
     assert stats.p95_us == 57
@@ -46,38 +46,38 @@ def test_a_lost_probe_counts_as_infinity() -> None:
 
 
 def test_percentiles_are_over_the_probes_sent() -> None:
-    """Slots that were not sent take no part: 40 replies of 60 slots are 40 of 40."""
+    """Slots that were not sent are excluded: 40 replies in 60 slots count as 40 of 40."""
     stats = stats_of([*range(1, 41), *[NOT_SENT] * 20])
 
     assert (stats.expected, stats.sent, stats.lost, stats.p50_us, stats.p95_us) == (60, 40, 0, 20, 38)
 
 
-def test_only_probes_that_had_their_chance_are_lost() -> None:
-    """Timeout, late and unreachable are losses; all other failures are not measured."""
+def test_only_some_failures_are_losses() -> None:
+    """Timeout, late and unreachable are losses; all other failures mean "not measured"."""
     stats = stats_of(list(Failure))
 
     assert (stats.expected, stats.sent, stats.lost) == (8, 3, 3)
 
 
 def test_the_mean_is_over_replies_and_rounded_up() -> None:
-    """(1 + 2) / 2 is stored as 2, so that mean <= limit holds exactly when stored <= limit."""
+    """(1 + 2) / 2 is stored as 2, so that mean <= limit is true exactly if stored <= limit is true."""
     assert stats_of([1, LOST, 2]).mean_us == 2
 
 
-def test_nothing_received_leaves_nothing_defined() -> None:
-    """A statistic without data is None."""
+def test_statistics_without_replies_are_none() -> None:
+    """One lost probe and one unsent slot."""
     stats = stats_of([LOST, NOT_SENT])
 
     assert [stats.min_us, stats.mean_us, stats.p50_us, stats.max_us, stats.pdv_us, stats.mean_step_us] == [None] * 6
 
 
-def test_a_missing_reply_breaks_the_chain_of_steps() -> None:
-    """10, -, 30 has no step; 10, 30, -, 30, 31 has two: 20 and 1, of which the mean rounds up to 11."""
+def test_steps_do_not_cross_a_missing_reply() -> None:
+    """10, -, 30 has no step; 10, 30, -, 30, 31 has two, 20 and 1; their mean rounds up to 11."""
     assert (mean_step_us([10, None, 30]), mean_step_us([10, 30, None, 30, 31])) == (None, 11)
 
 
-def test_a_percentile_of_an_example_of_the_standard() -> None:
-    """RFC 2330 §11.3: of -2, 7, 7, 4, 18, -5 the 50th percentile is 4, the 25th -2, the 75th 7."""
+def test_percentiles_of_the_rfc_example() -> None:
+    """RFC 2330 §11.3: the 50th percentile of -2, 7, 7, 4, 18, -5 is 4, the 25th is -2, the 75th is 7."""
     ordered = sorted([-2, 7, 7, 4, 18, -5])
 
     assert [nearest_rank(ordered, 6, Fraction(q, 100)) for q in (50, 25, 75)] == [4, -2, 7]
@@ -85,7 +85,7 @@ def test_a_percentile_of_an_example_of_the_standard() -> None:
 
 @given(SLOTS)
 def test_statistics_are_in_order(slots: list[int | Failure]) -> None:
-    """0 <= min <= p50 <= p95 <= p99 <= max, and a higher percentile is never finite where a lower one is not."""
+    """0 <= min <= p50 <= p95 <= p99 <= max; a percentile above an infinite one is infinite."""
     stats = stats_of(slots)
 
     ranks = [stats.p50_us, stats.p95_us, stats.p99_us]
@@ -97,8 +97,8 @@ def test_statistics_are_in_order(slots: list[int | Failure]) -> None:
         assert all(stats.min_us <= rank <= stats.max_us for rank in finite)
 
 
-def plainly(slots: Sequence[int | Failure]) -> WindowStats:
-    """The definitions of docs/method.md, as simple as they can be written."""
+def compute_reference_stats(slots: Sequence[int | Failure]) -> WindowStats:
+    """Compute the statistics with the plain definitions of docs/method.md."""
     rtts = [slot if not isinstance(slot, Failure) else None for slot in slots]
     received = sorted(rtt for rtt in rtts if rtt is not None)
     sent = len(received) + sum(isinstance(slot, Failure) and slot.is_loss for slot in slots)
@@ -124,14 +124,14 @@ FULL = st.lists(st.integers(0, 60_000_000), min_size=1, max_size=120)
 
 
 @given(SLOTS | FULL)
-def test_the_fast_statistics_are_the_plain_ones(slots: list[int | Failure]) -> None:
-    """Not one figure differs, for windows with and without holes."""
-    assert stats_of(slots) == plainly(slots)
+def test_fast_statistics_equal_the_reference(slots: list[int | Failure]) -> None:
+    """Windows with and without failures."""
+    assert stats_of(slots) == compute_reference_stats(slots)
 
 
 @given(SLOTS, st.randoms(use_true_random=False))
-def test_order_changes_nothing_but_the_mean_step(slots: list[int | Failure], rng: Random) -> None:
-    """Percentiles, loss, min, mean, max, delay variation and failures of a window do not look at the order."""
+def test_only_the_mean_step_depends_on_the_order(slots: list[int | Failure], rng: Random) -> None:
+    """Percentiles, loss, min, mean, max, delay variation and failures are independent of the order."""
     shuffled = list(slots)
     rng.shuffle(shuffled)
     before, after = stats_of(slots), stats_of(shuffled)
@@ -140,8 +140,8 @@ def test_order_changes_nothing_but_the_mean_step(slots: list[int | Failure], rng
 
 
 @given(SLOTS, st.integers(0, 60_000_000))
-def test_a_reply_instead_of_a_loss_never_raises_a_percentile(slots: list[int | Failure], rtt_us: int) -> None:
-    """With +infinity replaced by a number, no percentile goes up and loss goes down."""
+def test_replacing_a_loss_by_a_reply_never_raises_a_percentile(slots: list[int | Failure], rtt_us: int) -> None:
+    """Loss decreases and no percentile increases."""
     before, after = stats_of([*slots, LOST]), stats_of([*slots, rtt_us])
 
     assert after.lost == before.lost - 1
@@ -150,12 +150,12 @@ def test_a_reply_instead_of_a_loss_never_raises_a_percentile(slots: list[int | F
 
 
 @given(st.lists(st.integers(0, 1_000_000), min_size=1, max_size=200))
-def test_nearest_rank_is_the_smallest_that_covers_the_share(samples: list[int]) -> None:
-    """The definition itself: at least q of the samples are at or below it, and fewer below it."""
+def test_nearest_rank_is_the_smallest_sample_that_covers_the_share(samples: list[int]) -> None:
+    """By definition at least q of the samples are at or below it, and fewer than q are below it."""
     ordered = sorted(samples)
     for q in (Fraction(95, 100), P99):
-        found = nearest_rank(ordered, len(ordered), q)
+        percentile = nearest_rank(ordered, len(ordered), q)
 
-        assert found is not None
-        assert sum(sample <= found for sample in ordered) >= q * len(ordered)
-        assert sum(sample < found for sample in ordered) < q * len(ordered)
+        assert percentile is not None
+        assert sum(sample <= percentile for sample in ordered) >= q * len(ordered)
+        assert sum(sample < percentile for sample in ordered) < q * len(ordered)

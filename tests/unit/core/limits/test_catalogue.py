@@ -1,4 +1,4 @@
-"""Reading a catalogue, finding things in it, and the ``leadline limits`` command."""
+"""Parsing of the catalogue, look-up, and the ``leadline limits`` command."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def problem_of(text: str) -> str:
 
 class TestDecode:
     def test_values_are_exact(self) -> None:
-        """2.50 ms is 2500 µs and prints as the vendor wrote it."""
+        """2.50 ms is 2500 µs and keeps the digits of the vendor."""
         limit = read(LIMIT.replace("2.5", "2.50") + PROFILE).get_limit("example-rtt")
 
         assert limit.value_us == 2_500
         assert limit.text == "<= 2.50 ms"
 
-    def test_the_digest_is_of_the_bytes(self) -> None:
-        """One character more is another catalogue."""
+    def test_the_digest_covers_the_bytes_of_the_file(self) -> None:
+        """One more character changes it."""
         assert read(LIMIT + PROFILE).digest != read(LIMIT + PROFILE + "\n").digest
 
     @pytest.mark.parametrize(
@@ -73,27 +73,27 @@ class TestDecode:
             ('unit = "ms"', 'unit = "ms"\nunits = "ms"', "unknown field `units`"),
             ('metric = "rtt"', 'metric = "ping"', "Invalid enum value 'ping'"),
             ('comparison = "<="', 'comparison = "=<"', "Invalid enum value '=<'"),
-            ('comparison = "<="', 'comparison = ">="', ">= is the wrong way round for rtt"),
-            ('metric = "rtt"', 'metric = "bandwidth"', "<= is the wrong way round for bandwidth"),
+            ('comparison = "<="', 'comparison = ">="', ">= is the wrong comparison for rtt"),
+            ('metric = "rtt"', 'metric = "bandwidth"', "<= is the wrong comparison for bandwidth"),
             ('metric = "rtt"', 'metric = "one_way"', "metric one_way needs one_way = true"),
             ('unit = "ms"', 'unit = "s"', "rtt in 's' instead of 'ms'"),
-            ("value = 2.5", "value = 0", "0 is no limit"),
-            ("value = 2.5", "value = -1", "-1 is no limit"),
+            ("value = 2.5", "value = 0", ": 0 is not a valid limit"),
+            ("value = 2.5", "value = -1", "-1 is not a valid limit"),
             ("value = 2.5", "value = 0.0005", "0.0005 ms is not a whole number of microseconds"),
             ('leg = "host-to-host"', 'leg = "host"', "Invalid enum value 'host'"),
             ('status = "current"', 'status = "new"', "Invalid enum value 'new'"),
             ('strength = "requirement"', 'strength = "must"', "Invalid enum value 'must'"),
-            ('url = "https://example.net/limits"', "", "the source has no address"),
+            ('url = "https://example.net/limits"', "", "the source has no URL"),
             ('url = "https://example.net/limits"', 'url = "example.net"', "`$.limit[0].source.url`"),
             ('title = "Limits"', "", "missing required field `title`"),
-            ('confidence = "vendor"', 'confidence = "unverified"', "'unverified' and 'no source' go together"),
-            ('read_in = "vendor page"', 'read_in = "no source"', "'unverified' and 'no source' go together"),
+            ('confidence = "vendor"', 'confidence = "unverified"', "'unverified' requires 'no source' and vice versa"),
+            ('read_in = "vendor page"', 'read_in = "no source"', "'unverified' requires 'no source' and vice versa"),
             ('read_in = "vendor page"', "", "missing required field `read_in`"),
             ("[[limit]]", "[[limit]", "Expected"),
         ],
     )
     def test_a_mistake_in_a_limit_is_named(self, old: str, new: str, problem: str) -> None:
-        """Nothing wrong gets through, and the message says what it was."""
+        """The message names the problem."""
         assert problem in problem_of(LIMIT.replace(old, new, 1) + PROFILE)
 
     def test_an_id_is_used_once(self) -> None:
@@ -103,58 +103,58 @@ class TestDecode:
             problem_of(LIMIT + PROFILE.replace('id = "example"', 'id = "example-rtt"')) == "example-rtt is used twice"
         )
 
-    def test_a_profile_names_limits_that_exist(self) -> None:
-        """A misspelt limit in a profile is refused, measured or declared."""
+    def test_a_profile_with_an_unknown_limit_is_refused(self) -> None:
+        """In ``all_of`` and in ``declared``."""
         measured = PROFILE.replace('["example-rtt"]', '["example-rrt"]')
         declared = PROFILE + 'declared = ["example-rrt"]\n'
 
         for profile in (measured, declared):
-            assert problem_of(LIMIT + profile) == "profile example names example-rrt, which is no limit"
+            assert problem_of(LIMIT + profile) == "profile example refers to example-rrt, which is not a limit"
 
-    def test_a_profile_rests_on_nothing_unverified(self) -> None:
-        """An unverified number is never a default."""
+    def test_a_profile_with_an_unverified_limit_is_refused(self) -> None:
+        """An unverified limit is never part of a catalogue profile."""
         assert "which is unverified" in problem_of(UNVERIFIED + PROFILE)
 
-    def test_a_conflict_names_limits_that_exist(self) -> None:
-        """A conflict about nothing is refused."""
+    def test_a_conflict_with_an_unknown_limit_is_refused(self) -> None:
+        """All entries of a conflict must be limits."""
         conflict = '[[conflict]]\nid = "c"\nentries = ["no-such"]\nsummary = "s"\nnewer = "n"\nuse = "u"\n'
 
-        assert "conflict c1 names no-such" in problem_of(LIMIT + PROFILE + conflict.replace('"c"', '"c1"'))
+        assert "conflict c1 refers to no-such" in problem_of(LIMIT + PROFILE + conflict.replace('"c"', '"c1"'))
 
-    def test_text_that_is_no_utf8_is_an_error_of_the_file(self) -> None:
-        """Broken bytes are reported like any other mistake."""
+    def test_invalid_utf8_is_refused(self) -> None:
+        """The error names the file."""
         with pytest.raises(ConfigError, match=r"limits\.toml"):
             parse_catalogue(b"\xff")
 
 
 class TestLookUp:
-    def test_an_unknown_limit_gets_the_nearest_names(self) -> None:
-        """A slip of the finger is answered with what was probably meant."""
+    def test_the_error_for_an_unknown_limit_suggests_similar_ids(self) -> None:
+        """A typing mistake in the id."""
         with pytest.raises(ConfigError, match="did you mean vmware-vsan-8-stretched-rtt"):
             load_catalogue().get_limit("vmware-vsan-8-streched-rtt")
 
     def test_a_part_of_a_name_is_enough_for_a_hint(self) -> None:
-        """Who writes only the product is shown what has it in its name."""
+        """The suggestions contain the text."""
         with pytest.raises(ConfigError, match="did you mean vsan-stretched or"):
             load_catalogue().get_profile("vsan")
 
-    def test_nothing_near_points_to_the_list(self) -> None:
-        """Without anything similar the remedy is the list."""
-        with pytest.raises(ConfigError, match="`leadline limits list` shows them all"):
+    def test_the_error_refers_to_the_list_without_similar_ids(self) -> None:
+        """There is no suggestion for an unrelated text."""
+        with pytest.raises(ConfigError, match="`leadline limits list` shows all ids"):
             load_catalogue().get_limit("xyzzy")
 
     def test_a_limit_serves_as_a_profile(self) -> None:
-        """The id of a limit is a profile of that one limit, without a note when it has a source."""
+        """The id of a limit is a profile of that one limit, without a note if the limit has a source."""
         profile = load_catalogue().get_profile("vmware-vsphere-4.x-vmotion-rtt")
 
         assert profile.all_of == ("vmware-vsphere-4.x-vmotion-rtt",)
         assert profile.note is None
 
-    def test_an_unverified_limit_carries_its_note(self) -> None:
-        """Whoever names an unverified limit gets it, marked as no evidence."""
+    def test_an_unverified_limit_has_a_note(self) -> None:
+        """An unverified limit can be selected by its id; its note says that it is not evidence."""
         profile = load_catalogue().get_profile("vmware-hcx-underlay-rtt")
 
-        assert "no evidence" in str(profile.note)
+        assert "not evidence" in str(profile.note)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ class TestCommand:
         monkeypatch.setenv("COLUMNS", "80")
 
     def test_list_has_a_line_per_limit(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """A head, 120 limits, and a line that counts them."""
+        """A header, 120 limits, and a line with their number."""
         assert run("list") == 0
 
         lines = capsys.readouterr().out.splitlines()
@@ -193,7 +193,7 @@ class TestCommand:
         assert lines[-1].startswith("120 limits;")
 
     def test_list_filters(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """Vendor, metric and life-cycle narrow the list together."""
+        """Vendor, metric and lifecycle filters combine."""
         assert run("list", "--vendor", "vmware", "--metric", "mtu", "--current") == 0
 
         assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:-1]] == [
@@ -201,8 +201,8 @@ class TestCommand:
             "vmware-hcx-uplink-mtu",
         ]
 
-    def test_list_current_leaves_out_what_is_past(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """The vSphere 4 limit is history."""
+    def test_list_current_omits_old_products(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """The vSphere 4 limit is at end of support."""
         assert run("list", "--current") == 0
 
         out = capsys.readouterr().out
@@ -210,7 +210,7 @@ class TestCommand:
         assert "vmware-vcf-9.0-cluster-host-rtt" in out
 
     def test_list_profiles(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """Profiles are listed with the numbers that must hold."""
+        """Profiles are listed with the limits that must be met."""
         assert run("list", "--profiles") == 0
 
         out = capsys.readouterr().out
@@ -220,20 +220,20 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["list", "--vendor", "acme"], "--vendor: no vendor has 'acme' in its name; there are Cisco"),
-            (["list", "--metric", "ping"], "--metric: 'ping' is none of rtt, one_way"),
+            (["list", "--vendor", "acme"], "--vendor: no vendor has 'acme' in its name; the vendors are Cisco"),
+            (["list", "--metric", "ping"], "--metric: 'ping' is not a metric; use one of rtt, one_way"),
             (["show", "vsan-streched"], "profile: 'vsan-streched' is not known; did you mean vsan-stretched"),
         ],
     )
     def test_a_wrong_argument_is_explained(self, arguments: list[str], message: str) -> None:
-        """The error names the option, the value and what there is instead."""
+        """The error names the option, the value and the valid values."""
         with pytest.raises(ConfigError) as raised:
             run(*arguments)
 
         assert str(raised.value).startswith(message)
 
     def test_show_a_limit(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """Number, what it applies to, source, where it was read and how it is judged, wrapped to the terminal."""
+        """Value, statistic, source, provenance and evaluation, wrapped to the width of the terminal."""
         assert run("show", "vmware-vsphere-4.x-vmotion-rtt") == 0
 
         assert capsys.readouterr().out == (
@@ -248,7 +248,7 @@ class TestCommand:
             "  licence     not stated\n"
             "  also needs  vMotion VMkernel ports in one L2 segment (supported design of the\n"
             "              era)\n"
-            "  judged by   p95 of each 60 s window < 5 ms, with max beside it\n"
+            "  evaluation  p95 of each 60 s window < 5 ms; max is reported in addition\n"
             "  source      Understanding Metro vMotion [Broadcom KB 310156]; published: not\n"
             "              stated\n"
             "              https://knowledge.broadcom.com/external/article/310156/understanding-metro-vmotion.html\n"
@@ -264,45 +264,45 @@ class TestCommand:
             "  profiles    vsphere-4-vmotion\n"
         )
 
-    def test_show_says_why_a_limit_is_not_judged(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """A loss limit names the probes it would take."""
+    def test_show_gives_the_reason_why_a_limit_is_not_evaluated(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """The reason of a loss limit has the number of probes needed."""
         assert run("show", "netapp-metrocluster-ip-loss") == 0
 
         out = " ".join(capsys.readouterr().out.split())
-        assert "not judged: loss is judged over a period: to show <= 0.01 % takes 30,000 probes" in out
+        assert "not evaluated: loss is evaluated over a period: demonstrating <= 0.01 % takes 30,000 probes" in out
 
     def test_show_an_unverified_limit_warns(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """Nobody can take an unverified number for evidence."""
+        """The output marks the limit as unverified."""
         assert run("show", "vmware-vsphere-9.0-long-distance-vmotion-rtt") == 0
 
         out = capsys.readouterr().out
         assert "read in     nowhere: unverified, no evidence" in out
-        assert "no address" in out
+        assert "no URL" in out
 
     def test_show_a_rule_over_time(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """Peaks the vendor allows are part of what the limit says."""
+        """The output has the peaks that the vendor allows."""
         assert run("show", "hp-continuous-access-loss-high") == 0
 
         out = " ".join(capsys.readouterr().out.split())
         assert "over 86400 s peaks to 0.5 percent for at most 300 s in any 7200 s" in out
 
     def test_show_a_conflict(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """A limit other sources contradict says so, and which figure is used."""
+        """The output has the conflict and the value used."""
         assert run("show", "vmware-vsphere-6.0-long-distance-vmotion-rtt-announced") == 0
 
         out = " ".join(capsys.readouterr().out.split())
         assert "150 ms is in the GA KB and docs from 6.0 on. Used: 150 ms." in out
 
     def test_show_a_profile(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """A profile shows what must hold and what is declared."""
+        """The output has the limits that must be met and the declared ones."""
         assert run("show", "vsphere-long-distance-vmotion") == 0
 
         out = " ".join(capsys.readouterr().out.split())
-        assert "must hold vmware-vsphere-8.0-long-distance-vmotion-rtt: round trip <= 150 ms" in out
+        assert "required vmware-vsphere-8.0-long-distance-vmotion-rtt: round trip <= 150 ms" in out
         assert "declared vmware-vsphere-6.5-vmotion-bandwidth: bandwidth >= 250 Mbps" in out
 
     def test_show_json(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """One document with the number as a number and the digest of the catalogue."""
+        """The document has the value as a number and the digest of the catalogue."""
         assert run("show", "vmware-vsan-9.0-stretched-one-way", "--json") == 0
 
         document = json.loads(capsys.readouterr().out)
@@ -313,14 +313,14 @@ class TestCommand:
         assert document["not_judged"] is None
 
     def test_list_json(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """The list as a document holds the same limits."""
+        """The document has the same limits as the list."""
         assert run("list", "--metric", "one_way", "--json") == 0
 
         document = json.loads(capsys.readouterr().out)
         assert [limit["id"] for limit in document["limits"]] == ["vmware-vsan-9.0-stretched-one-way"]
 
     def test_profile_json(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """A profile's document carries its limits, judged or with the reason against it."""
+        """The document has the limits of the profile, each with a rule or the reason why there is none."""
         assert run("show", "netapp-metrocluster-ip", "--json") == 0
 
         document = json.loads(capsys.readouterr().out)

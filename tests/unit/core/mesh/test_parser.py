@@ -1,4 +1,4 @@
-"""The mesh file: what it means, and what every mistake in it says."""
+"""Parsing of mesh files and the messages for invalid ones."""
 
 from __future__ import annotations
 
@@ -50,36 +50,36 @@ def pairs(text: str) -> list[str]:
     return [f"{pair.source}>{pair.destination}" for pair in parse_mesh(text).pairs]
 
 
-def test_a_full_mesh_joins_every_site_that_has_an_agent_with_every_other() -> None:
-    """London has only a host: it is probed and does not probe."""
+def test_a_full_mesh_has_pairs_from_every_site_with_an_agent() -> None:
+    """London has only a host, so it is a destination only."""
     assert sorted(pairs(SITES + FULL_MESH)) == ["fra>lon", "fra>zrh", "zrh>fra", "zrh>lon"]
 
 
-def test_hub_and_spoke_joins_the_hub_both_ways() -> None:
-    """The spokes are not joined with each other."""
+def test_hub_and_spoke_has_pairs_between_hub_and_spokes() -> None:
+    """There are no pairs between spokes."""
     text = SITES + '[[group]]\nname = "h"\nkind = "hub-and-spoke"\nhub = "fra"\nsites = ["zrh", "lon"]\n'
 
     assert pairs(text) == ["fra>zrh", "zrh>fra", "fra>lon"]
 
 
 def test_explicit_pairs_are_directions() -> None:
-    """A pair is one direction; two entries make both."""
+    """An explicit pair is one direction only."""
     text = SITES + '[[group]]\nname = "p"\nkind = "pairs"\npairs = [["zrh", "fra"]]\n'
 
     assert pairs(text) == ["zrh>fra"]
 
 
 def test_every_agent_of_a_site_probes_every_target_of_the_other() -> None:
-    """Two agents at one end make two paths of one pair."""
+    """A pair with two agents at its source has two paths."""
     second = '[[agent]]\nname = "fra-a2"\nsite = "fra"\naddress = "192.0.2.3"\n'
     mesh = parse_mesh(SITES + second + FULL_MESH)
-    routes = [(route.source, route.target.name) for route in mesh.iter_paths() if route.pair.destination == "zrh"]
+    paths = [(path.source, path.target.name) for path in mesh.iter_paths() if path.pair.destination == "zrh"]
 
-    assert routes == [("fra-a1", "zrh-a1"), ("fra-a2", "zrh-a1")]
+    assert paths == [("fra-a1", "zrh-a1"), ("fra-a2", "zrh-a1")]
 
 
-def test_a_plan_is_one_agents_share() -> None:
-    """It carries the version, the address to send from, and the settings of each target."""
+def test_a_plan_has_the_targets_of_one_agent() -> None:
+    """It has the version, the source address, and the settings of each target."""
     text = SITES + FULL_MESH + 'probe = {interval = "500ms", dscp = 46}\n'
     plan = parse_mesh(text).build_plan("fra-a1", mesh_version=7)
 
@@ -90,8 +90,8 @@ def test_a_plan_is_one_agents_share() -> None:
     ]
 
 
-def test_a_pair_in_two_groups_is_judged_by_the_profiles_of_both() -> None:
-    """It is probed once; a profile named twice counts once."""
+def test_a_pair_in_two_groups_has_the_profiles_of_both() -> None:
+    """It is probed once; a profile of both groups is listed once."""
     more = (
         '[[group]]\nname = "storage"\nkind = "pairs"\npairs = [["fra", "zrh"]]\n'
         'profiles = ["vsan-stretched", "vsphere-5-metro-vmotion"]\n'
@@ -101,40 +101,43 @@ def test_a_pair_in_two_groups_is_judged_by_the_profiles_of_both() -> None:
 
     assert settings.profiles == ("vsphere-5-metro-vmotion", "vsan-stretched")
     assert settings.groups == ("all", "storage")
-    assert sum(route.target.name == "zrh-a1" for route in mesh.iter_paths()) == 1
+    assert sum(path.target.name == "zrh-a1" for path in mesh.iter_paths()) == 1
 
 
 def test_an_override_changes_one_direction() -> None:
-    """What it does not name stays as the group has it."""
+    """Settings without an override keep the value of the group."""
     more = (
         'probe = {interval = "2s", payload_bytes = 1000}\n[[override]]\npairs = [["fra", "zrh"]]\nprobe = {dscp = 10}\n'
     )
     mesh = parse_mesh(SITES + FULL_MESH + more)
-    there = mesh.pairs[Pair(source="fra", destination="zrh")].probe
-    back = mesh.pairs[Pair(source="zrh", destination="fra")].probe
+    forward = mesh.pairs[Pair(source="fra", destination="zrh")].probe
+    reverse = mesh.pairs[Pair(source="zrh", destination="fra")].probe
 
-    assert (there.dscp, there.interval_ms, there.payload_bytes) == (10, 2_000, 1_000)
-    assert back.dscp == 0
+    assert (forward.dscp, forward.interval_ms, forward.payload_bytes) == (10, 2_000, 1_000)
+    assert reverse.dscp == 0
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("text", "message"),
     [
         ("[[site", "mesh file: is not TOML"),
         (SITES + FULL_MESH + "interval = 3\n", "line 34, group 1: Object contains unknown field `interval`"),
         (SITES.replace("50.11", '"50.11"') + FULL_MESH, "line 3, site 1: latitude: Expected `float`, got `str`"),
         (SITES.replace("50.11", "95") + FULL_MESH, "line 3, site 1: latitude 95"),
         (SITES.replace("Europe/Berlin", "Europe/Bonn") + FULL_MESH, "line 3, site 1: time_zone 'Europe/Bonn'"),
-        (SITES.replace('"zrh"\nlat', '"fra"\nlat') + FULL_MESH, "line 9, site 2: 'fra' is there twice"),
-        (SITES.replace("zrh-a1", "fra-a1") + FULL_MESH, "line 25, agent 2: name 'fra-a1' is taken by agent 'fra-a1'"),
-        (SITES.replace("192.0.2.2", "192.0.2.1") + FULL_MESH, "agent 2: address '192.0.2.1' is taken by"),
+        (SITES.replace('"zrh"\nlat', '"fra"\nlat') + FULL_MESH, "line 9, site 2: 'fra' is defined twice"),
+        (
+            SITES.replace("zrh-a1", "fra-a1") + FULL_MESH,
+            "line 25, agent 2: name 'fra-a1' is already used by agent 'fra-a1'",
+        ),
+        (SITES.replace("192.0.2.2", "192.0.2.1") + FULL_MESH, "agent 2: address '192.0.2.1' is already used by"),
         (SITES.replace("192.0.2.2", "192.0.2.999") + FULL_MESH, "agent 2: '192.0.2.999' looks like an IPv4 address"),
         (
             SITES.replace('site = "zrh"', 'site = "ams"') + FULL_MESH,
             "agent 2: site 'ams' is not in the file; it has fra",
         ),
         (SITES + FULL_MESH.replace("zrh", "ams"), "line 34, group 1: site 'ams' is not in the file"),
-        (SITES + FULL_MESH + 'hub = "fra"\n', "group 1: a full-mesh group has no 'hub'"),
+        (SITES + FULL_MESH + 'hub = "fra"\n', "group 1: 'hub' is not valid in a full-mesh group"),
         (SITES + FULL_MESH.replace("full-mesh", "ring"), "group 1: kind: Invalid enum value 'ring'"),
         (
             SITES + FULL_MESH + 'profiles = ["vsan-streched"]\n',
@@ -148,11 +151,11 @@ def test_an_override_changes_one_direction() -> None:
         (SITES, "mesh file: Object missing required field `group`"),
         (
             SITES + '[[group]]\nname = "p"\nkind = "pairs"\npairs = [["fra", "fra"]]\n',
-            "group 1: a pair joins two sites, and 'fra' is one",
+            "group 1: source and destination of a pair are both 'fra'",
         ),
         (
             SITES + '[[group]]\nname = "p"\nkind = "pairs"\npairs = [["lon", "fra"]]\n',
-            "group 1: joins no agent with a target at another site",
+            "group 1: has no agent with a target at another site",
         ),
         (
             SITES + FULL_MESH + '[[override]]\npairs = [["lon", "fra"]]\nprobe = {dscp = 1}\n',
@@ -162,28 +165,28 @@ def test_an_override_changes_one_direction() -> None:
             SITES
             + FULL_MESH
             + '[[group]]\nname = "q"\nkind = "pairs"\npairs = [["fra", "zrh"]]\nprobe = {interval = "2s"}\n',
-            "group 2: probes fra to zrh otherwise than group 'all'",
+            "group 2: its probe settings for fra to zrh differ from those of group 'all'",
         ),
         (
             SITES.replace("uncertainty_km = 5", "simulated = true") + FULL_MESH,
-            "group 1: joins simulated sites with real",
+            "group 1: contains simulated sites and real sites",
         ),
-        (SITES + FULL_MESH + FULL_MESH, "line 38, group 2: 'all' is there twice"),
+        (SITES + FULL_MESH + FULL_MESH, "line 38, group 2: 'all' is defined twice"),
         ("#" * (1 << 20) + "\n", "mesh file: larger than 1048576 bytes"),
     ],
 )
-def test_every_mistake_names_its_place(wrong: str, said: str) -> None:
-    """The line of the table, its number, and the value."""
+def test_errors_have_line_table_and_value(text: str, message: str) -> None:
+    """Invalid mesh files."""
     with pytest.raises(ConfigError) as caught:
-        parse_mesh(wrong)
+        parse_mesh(text)
 
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_a_mesh_that_one_prober_cannot_carry() -> None:
-    """More probes a second than one agent sends are refused before anybody sends them."""
+def test_a_mesh_with_too_many_probes_per_second_is_refused() -> None:
+    """One agent would send more than a prober supports."""
     hosts = "".join(f'[[host]]\nname = "h{i}"\nsite = "lon"\naddress = "198.51.100.{i}"\n' for i in range(1, 102))
     text = SITES + hosts + FULL_MESH + 'probe = {interval = "10ms"}\n'
 
-    with pytest.raises(ConfigError, match=r"agent 'fra-a1': would probe 103 targets, 10300 probes a second"):
+    with pytest.raises(ConfigError, match=r"agent 'fra-a1': would probe 103 targets with 10300 probes a second"):
         parse_mesh(text)

@@ -1,4 +1,4 @@
-"""What an agent tells in its headers: written by one side, read by the other, and nothing else is believed."""
+"""Request headers of an agent: formatting, parsing, and malformed values."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ NUMBER = st.integers(0, 10**15 - 1)
 
 
 @given(NUMBER, NUMBER, NUMBER)
-def test_a_backlog_is_read_as_it_was_written(batches: int, size: int, size_max: int) -> None:
-    """Any numbers within fifteen digits."""
-    one = SpoolBacklog(batches=batches, bytes=size, bytes_max=size_max)
+def test_a_formatted_backlog_parses_to_the_same_value(batches: int, size: int, size_max: int) -> None:
+    """All numbers of up to fifteen digits."""
+    backlog = SpoolBacklog(batches=batches, bytes=size, bytes_max=size_max)
 
-    assert headers.parse_backlog(one.to_header()) == one
+    assert headers.parse_backlog(backlog.to_header()) == backlog
 
 
 @pytest.mark.parametrize(
@@ -28,18 +28,18 @@ def test_a_backlog_is_read_as_it_was_written(batches: int, size: int, size_max: 
         "batches=1, bytes=2, max=3\n", "batches=1.5, bytes=2, max=3", "batches=٣, bytes=2, max=3",
     ],
 )  # fmt: skip
-def test_anything_else_is_no_backlog(header: str) -> None:
-    """Signs, leading zeros, sixteen digits, other spaces, digits of other scripts."""
+def test_malformed_backlogs_are_ignored(header: str) -> None:
+    """Signs, leading zeros, sixteen digits, wrong spaces, digits of other scripts."""
     assert headers.parse_backlog(header) is None
 
 
 @pytest.mark.parametrize("header", ["", "curl/8", "leadline-agent/", "leadline-agent/x", "leadline-agent/1 (x)"])
 def test_only_an_agent_has_a_version(header: str) -> None:
-    """Nobody else's User-Agent is one."""
+    """Other User-Agent headers have no agent version."""
     assert headers.parse_agent_version(header) is None
 
 
 def test_a_version_has_at_most_32_characters() -> None:
-    """As many as the column; one more is no version."""
+    """32 characters fit in the column; 33 are refused."""
     assert headers.parse_agent_version("leadline-agent/" + "1" * 32) == "1" * 32
     assert headers.parse_agent_version("leadline-agent/" + "1" * 33) is None

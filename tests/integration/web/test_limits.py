@@ -44,7 +44,7 @@ def test_a_question_without_an_answer_says_what_to_try(client: Client) -> None:
     page = page_at(client, "/limits?q=nonsense")
 
     assert found(page) == set()
-    assert "Fewer words find more" in page.text()
+    assert "Try fewer words" in page.text()
 
 
 def test_a_vendor_is_a_link_with_its_count(client: Client) -> None:
@@ -85,15 +85,15 @@ def test_a_limit_that_is_not_judged_says_why_and_has_no_reach(client: Client) ->
 
     text = page_at(client, f"/limits/{name}").text()
 
-    assert "not judged: a bandwidth does not show in round trips" in text
-    assert "How far light gets" not in text
+    assert "not evaluated: RTTs do not show the bandwidth" in text
+    assert "Reachable distance" not in text
 
 
 def test_an_unverified_limit_is_said_to_be_no_evidence(client: Client) -> None:
     """Before anything else is said of it."""
     name = next(one.id for one in load_catalogue().limits.values() if one.confidence is SourceConfidence.UNVERIFIED)
 
-    assert "Unverified: nobody has read this number in a source" in page_at(client, f"/limits/{name}").text()
+    assert "Unverified: this number was not checked against a source" in page_at(client, f"/limits/{name}").text()
 
 
 def test_every_profile_has_a_page_with_its_limits(client: Client) -> None:
@@ -110,7 +110,7 @@ def test_a_limit_that_is_not_there_is_a_problem_page(client: Client) -> None:
     answer = client.send("GET", "/limits/nonsense")
 
     assert answer.status == 404
-    assert "no limit or profile of the catalogue is called 'nonsense'" in parsed(answer).text()
+    assert "the catalogue has no limit or profile 'nonsense'" in parsed(answer).text()
 
 
 def test_the_vendors_of_the_mesh_come_first_and_then_the_largest(client: Client, fra1: str) -> None:

@@ -229,11 +229,11 @@ def test_limits_stand_with_rule_statistic_source_and_where_it_was_read(measured:
 @one_store
 def test_a_limit_that_is_not_judged_says_why(client: Client, fra1: str) -> None:
     """Loss and bandwidth do not show in a window; the page does not keep that to itself."""
-    assert "not judged: loss is judged over a period" in page_at(client, "/?profile=netapp-metrocluster-ip").text()
+    assert "not evaluated: loss is evaluated over a period" in page_at(client, "/?profile=netapp-metrocluster-ip").text()
     text = page_at(client, "/?profile=vsphere-long-distance-vmotion").text()
-    assert "declared by the operator, not judged: a bandwidth does not show in round trips" in text
+    assert "declared by the operator, not evaluated: RTTs do not show the bandwidth" in text
     only = page_at(client, "/?profile=netapp-metrocluster-ip-loss").text()
-    assert "Nothing can be judged by this profile: netapp-metrocluster-ip-loss: loss" in only
+    assert "This profile cannot be evaluated: netapp-metrocluster-ip-loss: loss" in only
 
 
 @pytest.mark.parametrize("path", ["/", "/?from=-28d", PAIR])
@@ -352,12 +352,12 @@ def test_the_profiles_of_the_mesh_come_first_and_all_can_be_chosen(client: Clien
 
 
 PROBLEMS = [
-    ("/?group=nonsense", 422, "group: 'nonsense' is none of metro"),
+    ("/?group=nonsense", 422, "group: 'nonsense' is not one of metro"),
     ("/?profile=vcf9-stretched", 422, "did you mean vcf9-stretched-cluster"),
     ("/?from=yesterday", 422, "'yesterday' is not a time"),
     ("/?from=-1h&to=-2h", 422, "the period has no complete minute"),
     ("/pairs/fra/amst", 404, "has no site 'amst'; did you mean ams?"),
-    ("/pairs/fra/fra", 404, "a pair joins two sites"),
+    ("/pairs/fra/fra", 404, "a pair needs two different sites"),
     (f"{PAIR}?profile=nonsense", 422, "'nonsense' is not known"),
     ("/static/nonsense.css", 404, "no static file"),
 ]
@@ -457,7 +457,7 @@ def test_without_a_mesh_the_page_says_what_to_do(client: Client) -> None:
     """The commands, and the limits that can be read already."""
     text = page_at(client, "/").text()
 
-    assert "No mesh is in force yet" in text
+    assert "No active mesh" in text
     assert "leadline mesh apply mesh.toml" in text
     assert "p95 of each 60 s window" in text
     assert client.send("GET", PAIR).status == 404
@@ -469,10 +469,10 @@ def test_without_windows_the_page_says_when_they_come(client: Client, path: str)
     client.apply()
     key = client.key("fra1", "fra")
 
-    assert "about 80 s after that minute began" in page_at(client, path).text()
+    assert "about 80 s after the start of that minute" in page_at(client, path).text()
 
     client.post(build_batch(("ams1", build_steady_window(4_900, LAST_S))), key)
-    assert "about 80 s after that minute began" not in page_at(client, path).text()
+    assert "about 80 s after the start of that minute" not in page_at(client, path).text()
 
 
 def test_a_group_shows_its_own_sites_and_pairs(client: Client) -> None:
@@ -546,19 +546,19 @@ def test_the_pair_page_names_both_readings(measured: Client) -> None:
     text = page_at(measured, f"{PAIR}?from=-1h").text()
 
     assert f"{PROFILE} good 80.00 % of 50 80.00 % of 50 40 7 3 10 83.33 %" in text
-    assert "As measured is the pessimistic reading" in text
-    assert "The optimistic one takes off what the measuring host itself may have added" in text
+    assert "Worst case: RTTs as measured, the worst path counts" in text
+    assert "Best case: RTTs less the error that the measuring host may have added" in text
 
 
 def test_the_pair_page_holds_the_minimum_against_light(measured: Client) -> None:
     """Distance, floors, the period's minimum, its inflation, and the longest route for the limit."""
     text = page_at(measured, f"{PAIR}?from=-1h").text()
 
-    for expected in ("Distance 361.1 km", "Floor in a vacuum 2.395 ms", "Floor on glass 3.516 ms"):
+    for expected in ("Distance 361.1 km", "Minimum RTT in a vacuum 2.395 ms", "Minimum RTT in glass 3.516 ms"):
         assert expected in text
-    assert "Minimum of the period 4.900 ms" in text
+    assert "Measured minimum of the period 4.900 ms" in text
     assert "Inflation 1.39" in text
-    assert "possible on a route of at most 2.84 times the distance" in text
+    assert "possible if the route is at most 2.84 times the distance" in text
 
 
 @one_store
@@ -585,7 +585,7 @@ def test_the_chart_interrupts_its_lines_where_nothing_is_known(client: Client, f
     is_known = [row["p95"] is not None for row in data["steps"]]
     assert sum(after and not before for before, after in pairwise([False, *is_known])) == 2
     assert {row["s"] for row in data["strip"]} == {"good", "unknown"}
-    assert "Times are UTC; fra keeps UTC; ams keeps UTC." in page.text()
+    assert "Times are UTC. Time zones: fra: UTC; ams: UTC." in page.text()
 
 
 @one_store
@@ -594,8 +594,8 @@ def test_a_limit_far_above_is_said_in_words(measured: Client) -> None:
     page = page_at(measured, f"{PAIR}?from=-1h&profile=vsphere-long-distance-vmotion")
 
     text = page.text()
-    assert "Too high to be drawn: ≤ 150 ms for p95 of vsphere-long-distance-vmotion." in text
-    assert "Lines: ≤ 10 ms for p95 of vcf9-stretched-cluster; glass floor 3.516 ms; vacuum floor 2.395 ms." in text
+    assert "Above the axis: ≤ 150 ms for p95 of vsphere-long-distance-vmotion." in text
+    assert "Lines: ≤ 10 ms for p95 of vcf9-stretched-cluster; minimum RTT in glass 3.516 ms; minimum RTT in vacuum 2.395 ms." in text
     labels = [row["label"] for row in charts(page)[0]["datasets"]["lines"]]
     assert [blanks(label) for label in labels] == ["≤ 10 ms", "glass 3.51", "vacuum 2.39"]
 

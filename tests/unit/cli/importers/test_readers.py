@@ -326,7 +326,7 @@ def test_csv_of_both_units_and_times() -> None:
         (["t,rtt_ms", "1795327200000,1"], "line 2: t: .* is it in seconds"),
         (["t,rtt_ms,failure", "1,,lost"], "line 2: failure: 'lost' is none of timeout"),
         (["t,rtt_ms,failure", "1,5,timeout"], "line 2: failure: 'timeout' in a row with an RTT"),
-        (["t,rtt_ms,failure", "1,,late"], "line 2: late says nothing without its detail"),
+        (["t,rtt_ms,failure", "1,,late"], "line 2: late requires a detail"),
         (["t,rtt_ms,detail", "1,5,7"], "line 2: detail: 7 belongs to a failure"),
         (["t,rtt_ms,detail", "1,,x"], "line 2: detail: 'x'"),
         (["t,rtt_ms", "2,1", "1,1", "2,1"], "line 4: has the same time as line 2"),

@@ -207,7 +207,7 @@ def test_the_file_gives_the_same_verdict_to_the_last_digit(
     ("query", "status", "said"),
     [
         ({"pair": "fra"}, 422, "two different sites"),
-        ({"pair": "fra,xyz"}, 404, "'xyz' is no site of the mesh"),
+        ({"pair": "fra,xyz"}, 404, "'xyz' is not a site of the mesh"),
         ({"profile": "nonsense"}, 422, "'nonsense' is not known"),
         ({"override": "nonsense=3"}, 422, "'nonsense' is no limit of what is judged"),
         ({"declare": "x"}, 422, "'x' is not ID=NUMBER"),

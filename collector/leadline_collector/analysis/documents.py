@@ -1,6 +1,7 @@
-"""What the reading routes answer: one Struct per JSON object. Ratios are 0..1, times epoch seconds beside ISO 8601 UTC.
+"""JSON documents of the read-only routes: one Struct per object.
 
-The answers to agents and administrators are part of the wire (``leadline.wire.batch``).
+Ratios are 0..1, times are epoch seconds with ISO 8601 UTC beside them. The documents for agents and administrators are
+in ``leadline.wire``.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from leadline.evaluation import WindowState
 
 
 class ResponseDocument(Struct, frozen=True, kw_only=True):
-    """An object of an answer."""
+    """Base of the objects in responses."""
 
 
 class LimitSourceResponse(ResponseDocument, frozen=True, kw_only=True):
-    """Where a number was published."""
+    """Publication that states a limit."""
 
     title: str
     url: str | None
@@ -23,37 +24,37 @@ class LimitSourceResponse(ResponseDocument, frozen=True, kw_only=True):
 
 
 class LimitResponse(ResponseDocument, frozen=True, kw_only=True):
-    """One limit of a profile, and how windows are judged by it or why not."""
+    """One limit of a profile, and how windows are evaluated against it, or why they are not."""
 
     id: str
     #: The number as the vendor prints it: "< 5 ms".
     text: str
-    #: What is compared, in microseconds of round trip; null if the limit is not judged.
+    #: RTT to compare with, in microseconds; null if the limit is not evaluated.
     limit_us: int | None
     comparison: str
     judged: bool
-    #: "p95 of each 60 s window < 5 ms"; null if the limit is not judged.
+    #: "p95 of each 60 s window < 5 ms"; null if the limit is not evaluated.
     rule: str | None
-    #: Why the limit is not judged; null if it is.
+    #: Why the limit is not evaluated; null if it is.
     reason: str | None
-    #: What had to be assumed in order to judge it; null for nothing.
+    #: Assumption of the evaluation; null without one.
     approximation: str | None
-    #: What the vendor says the number applies to.
+    #: Statistic to which the vendor applies the number.
     statistic: str
     confidence: str
-    #: Where the source's text was read.
+    #: Where the text of the source was read.
     read_in: str
     source: LimitSourceResponse
 
 
 class ProfileResponse(ResponseDocument, frozen=True, kw_only=True):
-    """A named set of limits that a feature needs, all of which must hold."""
+    """A named set of limits; a feature needs all of them."""
 
     id: str
     title: str
     note: str | None
     limits: list[LimitResponse]
-    #: Limits the operator has to vouch for, because a ping cannot show them.
+    #: Limits that the operator must confirm, because probes cannot measure them.
     declared: list[LimitResponse]
 
 
@@ -66,24 +67,24 @@ class ProfileListResponse(ResponseDocument, frozen=True, kw_only=True):
 
 
 class StateCountsResponse(ResponseDocument, frozen=True, kw_only=True):
-    """How many windows of a period were in which state."""
+    """Number of windows of a period in each state."""
 
     good: int
     bad: int
     unavailable: int
     unknown: int
-    #: Share of the known windows that were good; null if none is known.
+    #: Good windows / known windows; null without known windows.
     good_ratio: float | None
-    #: Share of the windows that are known.
+    #: Known windows / all windows.
     coverage_ratio: float | None
 
 
 class RttResponse(ResponseDocument, frozen=True, kw_only=True):
-    """Round trips in microseconds; null where nothing came back."""
+    """RTT in microseconds; null without replies."""
 
-    #: The shortest in the period.
+    #: Minimum of the period.
     min: int | None
-    #: Of the latest window; the worst path's where a pair has several.
+    #: Of the latest window; of the worst path if a pair has several.
     p50: int | None
     p95: int | None
 
@@ -94,32 +95,32 @@ class MatrixPairResponse(ResponseDocument, frozen=True, kw_only=True):
     source: str
     destination: str
     groups: list[str]
-    #: The profiles the mesh judges this pair by.
+    #: Profiles that the mesh assigns to this pair.
     profiles: list[str]
-    #: Some of what is shown was generated and not measured.
+    #: True if some of the data is simulated.
     simulated: bool
-    #: Some of it was imported: no agent measured it.
+    #: True if some of the data is imported from files.
     imported: bool
-    #: State of the latest window as measured; unknown if that is older than three minutes before the period's end.
+    #: Worst-case state of the latest window; unknown if that is older than three minutes before the period's end.
     state: WindowState
     #: Start of the latest window of the period; null if there is none.
     state_at: int | None
     state_at_iso: str | None
     windows_expected: int
-    #: Every window as measured, the worst of its paths.
+    #: Worst case: every window as measured, on the worst of its paths.
     pessimistic: StateCountsResponse
-    #: Every window with the measurement's own error taken off, the best of its paths.
+    #: Best case: every window without the measurement error, on the best of its paths.
     optimistic: StateCountsResponse
     rtt_us: RttResponse
-    #: Paths with windows in the period.
+    #: Number of paths with windows in the period.
     paths: int
 
 
 class MatrixResponse(ResponseDocument, frozen=True, kw_only=True):
-    """Every pair of the mesh in force, judged by one profile over one period."""
+    """Every pair of the active mesh, evaluated by one profile over one period."""
 
     profile: ProfileResponse
-    #: Why nothing can be judged by this profile; null if something can.
+    #: Why no limit of the profile can be evaluated; null if one can.
     reason: str | None
     #: First second of the period.
     start_s: int = field(name="from")
@@ -138,10 +139,10 @@ class PathWindowResponse(ResponseDocument, frozen=True, kw_only=True):
 
     agent: str
     target: str
-    #: By the profile asked for; null without one.
+    #: State by the requested profile; null without a profile.
     state: WindowState | None
     simulated: bool
-    #: True if ``agent`` is no agent: the window came out of a file (docs/import.md).
+    #: True if the window was imported from a file (docs/import.md); ``agent`` is then an import source.
     imported: bool
     interval_ms: int
     expected: int
@@ -158,13 +159,13 @@ class PathWindowResponse(ResponseDocument, frozen=True, kw_only=True):
     #: Mean difference of consecutive replies (RFC 5481 §5.5).
     mean_step_us: int | None
     duplicates: int
-    #: How often each failure happened; those that did not are left out.
+    #: Probes by kind of failure; kinds without probes are left out.
     failures: dict[str, int]
-    #: The host's own contribution is at most this.
+    #: Upper bound of the measuring host's contribution to the RTT.
     error_p50_us: int | None
     error_p99_us: int | None
     mesh_version: int
-    #: The batch the row came from; null if simulated.
+    #: Epoch and number of the batch of this window; null if simulated.
     epoch: str | None
     seq: int | None
 
@@ -174,13 +175,13 @@ class PairWindowResponse(ResponseDocument, frozen=True, kw_only=True):
 
     t: int
     at: str
-    #: As measured, the worst of the paths that know; null without a profile.
+    #: Worst-case state over the known paths; null without a profile.
     state: WindowState | None
     paths: list[PathWindowResponse]
 
 
 class PairWindowsResponse(ResponseDocument, frozen=True, kw_only=True):
-    """Windows of a directed pair, oldest first; minutes without a window are left out: they are unknown."""
+    """Windows of a directed pair, oldest first; minutes without a window are unknown and left out."""
 
     source: str
     destination: str
@@ -192,5 +193,5 @@ class PairWindowsResponse(ResponseDocument, frozen=True, kw_only=True):
     simulated: bool
     imported: bool
     windows: list[PairWindowResponse]
-    #: Where to go on if ``limit`` cut the answer; null if it is complete.
+    #: ``from`` of the next request if ``limit`` truncated the list; null if it is complete.
     next_from: int | None

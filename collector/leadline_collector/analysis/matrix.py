@@ -1,4 +1,4 @@
-"""The matrix: every directed pair of the mesh in force, judged by one profile over one period."""
+"""The matrix: every directed pair of the active mesh, evaluated by one profile over one period."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ from leadline_collector.analysis.documents import MatrixPairResponse, MatrixResp
 from leadline_collector.analysis.profiles import build_profile
 from leadline_collector.db.transactions import ReadTransaction, Store
 from leadline_collector.errors import InvalidRequestError
-from leadline_collector.mesh import registry
 from leadline_collector.mesh import service as mesh_service
+from leadline_collector.mesh.registry import load_registry
 from leadline_collector.rollup import period_counts
 from leadline_collector.rollup.period_counts import PairCounts
 from leadline_collector.time_range import TimeRange
 
-#: A pair whose latest window is older than this many at the end of the period has no current state.
+#: A pair has no current state if its latest window is older than this many windows at the end of the period.
 RECENT_WINDOWS = 3
 
 
 def build_matrix(store: Store, profile_id: str, period: TimeRange, group: str | None = None) -> MatrixResponse:
-    """The answer; ConfigError for an unknown profile, 422 for an unknown group. Without a mesh there are no pairs."""
+    """Build the matrix; it has no pairs without a mesh.
+
+    Raise ConfigError for an unknown profile, InvalidRequestError for an unknown group.
+    """
     with store.read() as reader:
         return load_matrix(reader, mesh_service.load_active_mesh(reader), profile_id, period, group)
 
@@ -39,7 +42,7 @@ def load_matrix(
     period: TimeRange,
     group: str | None = None,
 ) -> MatrixResponse:
-    """Build the matrix within the transaction that loaded the active mesh; the errors of ``build_matrix``."""
+    """Build the matrix in the transaction that loaded the active mesh; raise the errors of ``build_matrix``."""
     catalogue = load_catalogue()
     profile = catalogue.get_profile(profile_id)
     plan = evaluation.plan_evaluation(catalogue.get_required_limits(profile))
@@ -63,19 +66,19 @@ def _build_pairs(
     reader: ReadTransaction, mesh: Mesh, profile_id: str, period: TimeRange, group: str | None
 ) -> Iterator[MatrixPairResponse]:
     if group is not None and group not in mesh.groups:
-        raise InvalidRequestError(f"group: {group!r} is none of {', '.join(mesh.groups)}", path="group")
-    asked = {pair: settings for pair, settings in mesh.pairs.items() if group is None or group in settings.groups}
-    known = registry.load_registry(reader.connection)
-    sources = sorted({known.site_ids[pair.source] for pair in asked})
-    counted = period_counts.count_pairs(reader.connection, known, sources, profile_id, period)
-    marked = {site.name for site in mesh.sites if site.simulated}
-    for pair, settings in asked.items():
-        ids = known.site_ids[pair.source], known.site_ids[pair.destination]
-        answer = _build_pair(pair, settings, found := counted.get(ids, PairCounts()), period)
+        raise InvalidRequestError(f"group: {group!r} is not one of {', '.join(mesh.groups)}", path="group")
+    pairs = {pair: settings for pair, settings in mesh.pairs.items() if group is None or group in settings.groups}
+    registry = load_registry(reader.connection)
+    sources = sorted({registry.site_ids[pair.source] for pair in pairs})
+    counts_by_pair = period_counts.count_pairs(reader.connection, registry, sources, profile_id, period)
+    simulated_sites = {site.name for site in mesh.sites if site.simulated}
+    for pair, settings in pairs.items():
+        ids = registry.site_ids[pair.source], registry.site_ids[pair.destination]
+        counts = counts_by_pair.get(ids, PairCounts())
         yield msgspec.structs.replace(
-            answer,
-            simulated=found.simulated or not marked.isdisjoint((pair.source, pair.destination)),
-            imported=any(src_id in known.imported_agents for src_id, _ in found.paths),
+            _build_pair(pair, settings, counts, period),
+            simulated=counts.simulated or not simulated_sites.isdisjoint((pair.source, pair.destination)),
+            imported=any(src_id in registry.imported_agents for src_id, _ in counts.paths),
         )
 
 
@@ -93,21 +96,21 @@ def _build_pair(pair: Pair, settings: PairSettings, counts: PairCounts, period: 
         state_at=counts.latest_t,
         state_at_iso=None if counts.latest_t is None else format_iso8601(counts.latest_t),
         windows_expected=period.window_count,
-        pessimistic=_build_tally(*pessimistic, windows=period.window_count),
-        optimistic=_build_tally(*optimistic, windows=period.window_count),
+        pessimistic=_build_state_counts(*pessimistic, windows=period.window_count),
+        optimistic=_build_state_counts(*optimistic, windows=period.window_count),
         rtt_us=RttResponse(min=counts.min_us, p50=counts.latest_p50_us, p95=counts.latest_p95_us),
         paths=len(counts.paths),
     )
 
 
-def _build_tally(good: int, bad: int, unavailable: int, *, windows: int) -> StateCountsResponse:
-    # A minute without a row is a minute nobody knows.
-    tally = WindowStateCounts(good=good, bad=bad, unavailable=unavailable, unknown=windows - good - bad - unavailable)
+def _build_state_counts(good: int, bad: int, unavailable: int, *, windows: int) -> StateCountsResponse:
+    # A minute without a row is unknown.
+    counts = WindowStateCounts(good=good, bad=bad, unavailable=unavailable, unknown=windows - good - bad - unavailable)
     return StateCountsResponse(
-        good=tally.good,
-        bad=tally.bad,
-        unavailable=tally.unavailable,
-        unknown=tally.unknown,
-        good_ratio=tally.good_ratio,
-        coverage_ratio=tally.coverage_ratio,
+        good=counts.good,
+        bad=counts.bad,
+        unavailable=counts.unavailable,
+        unknown=counts.unknown,
+        good_ratio=counts.good_ratio,
+        coverage_ratio=counts.coverage_ratio,
     )

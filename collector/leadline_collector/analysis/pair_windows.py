@@ -1,4 +1,4 @@
-"""The windows of one directed pair, path by path: what stands behind a cell of the matrix."""
+"""The windows of one directed pair by path: the data of a cell of the matrix."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from leadline_collector.windows import store as window_store
 from leadline_collector.windows.row_evaluation import RowEvaluator, RowValues
 from leadline_collector.windows.rows import WINDOW_COLUMNS
 
-#: A day and two hours; a page draws no more.
+#: 26 hours, the maximum that a page draws.
 LIMIT_DEFAULT = 1_560
 #: A week.
 LIMIT_MAX = 10_080
@@ -31,16 +31,16 @@ LIMIT_MAX = 10_080
 def load_pair_windows(
     reader: ReadTransaction, pair: Pair, period: TimeRange, profile_id: str | None, limit: int
 ) -> PairWindowsResponse:
-    """At most ``limit`` minutes of the pair, oldest first; 404 if no mesh ever had one of its sites."""
-    known = load_catalogue()
-    asked = (
+    """Return at most ``limit`` minutes of a pair, oldest first; raise NotFoundError if one of its sites is unknown."""
+    catalogue = load_catalogue()
+    evaluator = (
         None
         if profile_id is None
-        else RowEvaluator(evaluation.plan_evaluation(known.get_required_limits(known.get_profile(profile_id))))
+        else RowEvaluator(evaluation.plan_evaluation(catalogue.get_required_limits(catalogue.get_profile(profile_id))))
     )
     rows = _load_rows(reader, pair, period, limit)
     minutes = sorted(rows)
-    windows = [_build_window(t, rows[t], asked) for t in minutes[:limit]]
+    windows = [_build_window(t, rows[t], evaluator) for t in minutes[:limit]]
     return PairWindowsResponse(
         source=pair.source,
         destination=pair.destination,
@@ -57,7 +57,7 @@ def load_pair_windows(
 
 
 def _load_rows(reader: ReadTransaction, pair: Pair, period: TimeRange, limit: int) -> dict[int, list[dict[str, Any]]]:
-    """The rows of each minute; one minute more than ``limit`` if there are more."""
+    """Return the rows by minute; ``limit`` + 1 minutes if there are more than ``limit``."""
     rows: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
     for agent, target in _iter_paths(reader, pair):
         path = PathIds(src_id=agent.id, dst_id=target.id)
@@ -91,7 +91,7 @@ def _select_values(row: dict[str, Any], evaluator: RowEvaluator) -> RowValues:
     return tuple(row[name] for name in evaluator.columns)
 
 
-#: Columns that an answer carries under the same name.
+#: Columns that a response has under the same name.
 _COPIED_COLUMNS = (
     "interval_ms", "expected", "sent", "received", "min_us", "mean_us", "p50_us", "p95_us", "p99_us", "max_us",
     "pdv_us", "mean_step_us", "duplicates", "error_p50_us", "error_p99_us", "mesh_version", "seq",

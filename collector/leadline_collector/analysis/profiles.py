@@ -1,24 +1,30 @@
-"""The catalogue's profiles as answers: every limit with its source, how it is judged, or why not."""
+"""Responses for the catalogue's profiles: every limit with its source, how it is evaluated, or why it is not."""
 
 from __future__ import annotations
 
 from leadline import evaluation
 from leadline.evaluation import Criterion
 from leadline.limits.catalogue import Catalogue, Limit, Profile, SourceDocument, load_catalogue
-from leadline_collector.analysis.documents import LimitAnswer, ProfileAnswer, ProfilesAnswer, SourceAnswer
+from leadline_collector.analysis.documents import (
+    LimitResponse,
+    LimitSourceResponse,
+    ProfileListResponse,
+    ProfileResponse,
+)
 
 
-def list_profiles() -> ProfilesAnswer:
-    """Every profile of the catalogue."""
-    known = load_catalogue()
-    return ProfilesAnswer(
-        catalogue=known.digest, profiles=[build_profile(known, profile) for profile in known.profiles.values()]
+def list_profiles() -> ProfileListResponse:
+    """Return every profile of the catalogue."""
+    catalogue = load_catalogue()
+    return ProfileListResponse(
+        catalogue=catalogue.digest,
+        profiles=[build_profile(catalogue, profile) for profile in catalogue.profiles.values()],
     )
 
 
-def build_profile(limit_catalogue: Catalogue, profile: Profile) -> ProfileAnswer:
-    """One profile with its limits."""
-    return ProfileAnswer(
+def build_profile(limit_catalogue: Catalogue, profile: Profile) -> ProfileResponse:
+    """Return one profile with its limits."""
+    return ProfileResponse(
         id=profile.id,
         title=profile.title,
         note=profile.note,
@@ -27,18 +33,18 @@ def build_profile(limit_catalogue: Catalogue, profile: Profile) -> ProfileAnswer
     )
 
 
-def _build_limit(limit: Limit) -> LimitAnswer:
-    how = evaluation.derive_criterion(limit)
-    judged = how if isinstance(how, Criterion) else None
-    return LimitAnswer(
+def _build_limit(limit: Limit) -> LimitResponse:
+    result = evaluation.derive_criterion(limit)
+    criterion = result if isinstance(result, Criterion) else None
+    return LimitResponse(
         id=limit.id,
         text=limit.text,
-        limit_us=judged.limit_us if judged else None,
+        limit_us=criterion.limit_us if criterion else None,
         comparison=limit.comparison.value,
-        judged=judged is not None,
-        rule=judged.description if judged else None,
-        reason=None if isinstance(how, Criterion) else how.reason,
-        approximation=judged.approximation if judged else None,
+        judged=criterion is not None,
+        rule=criterion.description if criterion else None,
+        reason=None if isinstance(result, Criterion) else result.reason,
+        approximation=criterion.approximation if criterion else None,
         statistic=limit.statistic.value,
         confidence=limit.confidence.value,
         read_in=limit.read_in.value,
@@ -46,5 +52,5 @@ def _build_limit(limit: Limit) -> LimitAnswer:
     )
 
 
-def _build_source(source: SourceDocument) -> SourceAnswer:
-    return SourceAnswer(title=source.title, url=source.url, published=source.published)
+def _build_source(source: SourceDocument) -> LimitSourceResponse:
+    return LimitSourceResponse(title=source.title, url=source.url, published=source.published)

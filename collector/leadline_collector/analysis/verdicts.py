@@ -1,4 +1,4 @@
-"""Verdicts over weeks and months: reads what the pure code in ``leadline_verdict`` asks for, and nothing more."""
+"""Verdicts over weeks and months: loads the windows that the pure code in ``leadline_verdict`` needs."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from leadline_verdict.requirements import LimitOverrides, RequirementSet, build_
 from leadline_verdict.series import PathSeries
 from leadline_verdict.states import MinuteMask
 
-#: Verdicts in one answer: a pair takes some 0.1 s for each profile, and an answer must not take minutes.
+#: Verdicts in one response: a pair takes about 0.1 s per profile, and a response must not take minutes.
 VERDICTS_MAX = 300
-#: Why a minute may be missing without the path having anything to do with it. A spool only overflows while its
-#: collector cannot be reached, which may be the path's doing.
+#: Reasons for missing minutes that do not depend on the path. SPOOL_OVERFLOW is not among them: a spool only overflows
+#: while its collector is unreachable, and the path may be the cause of that.
 _UNRELATED_REASONS = frozenset(
     {
         GapReason.AGENT_DOWN,
@@ -46,15 +46,15 @@ _UNRELATED_REASONS = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictRequest:
-    """What is asked for."""
+    """Period, pairs, profiles and rule of a request for verdicts."""
 
     #: Whole UTC days.
     period: TimeRange
     #: Both directions of two sites; None for all.
     pair: tuple[str, str] | None
-    #: Only pairs between these; empty for all.
+    #: Only pairs between these sites; empty for all.
     sites: tuple[str, ...]
-    #: By these; empty for the profiles the mesh gives each pair.
+    #: Profiles to evaluate; empty for the profiles that the mesh assigns to each pair.
     profiles: tuple[str, ...]
     overrides: LimitOverrides
     rule: VerdictRule
@@ -63,7 +63,10 @@ class VerdictRequest:
 def compute_verdicts(
     store: Store, request: VerdictRequest, on_progress: Callable[[], None] = lambda: None
 ) -> VerdictDocument:
-    """The document; 404 for a site or pair that is not in the mesh, 422 for what cannot be asked."""
+    """Compute the verdicts of a request.
+
+    Raise NotFoundError for a site or pair outside the mesh, InvalidRequestError for an invalid request.
+    """
     with store.read() as reader:
         version, mesh = _load_mesh(reader)
         windows = PairWindowLoader(reader, mesh, request.period, request.rule.missing_policy)
@@ -77,21 +80,21 @@ def build_document(
     load_windows: Callable[[Pair], PairWindows],
     on_progress: Callable[[], None] = lambda: None,
 ) -> VerdictDocument:
-    """The document from windows over exactly the period of the question; the errors of ``verdicts``."""
-    chosen = _select_pairs(mesh, request)
-    asked = ReportParams(
+    """Build the document from windows over exactly the requested period; raise the errors of ``compute_verdicts``."""
+    selection = _select_pairs(mesh, request)
+    params = ReportParams(
         start_s=request.period.start_s,
         end_s=request.period.end_s,
         rule=request.rule,
-        profiles=_list_unique_requirements(profiles for _, profiles in chosen),
+        profiles=_list_unique_requirements(profiles for _, profiles in selection),
         catalogue_digest=load_catalogue().digest,
         mesh_version=mesh_version,
     )
-    return build_report(asked, ((load_windows(pair), profiles) for pair, profiles in chosen), on_progress)
+    return build_report(params, ((load_windows(pair), profiles) for pair, profiles in selection), on_progress)
 
 
 def load_verdict_windows(store: Store, request: VerdictRequest) -> tuple[list[PairWindows], Mesh]:
-    """The windows behind the verdicts, for export."""
+    """Load the windows of the requested pairs, and the mesh, for export."""
     with store.read() as reader:
         _, mesh = _load_mesh(reader)
         windows = PairWindowLoader(reader, mesh, request.period, request.rule.missing_policy)
@@ -99,40 +102,40 @@ def load_verdict_windows(store: Store, request: VerdictRequest) -> tuple[list[Pa
 
 
 def _load_mesh(reader: ReadTransaction) -> tuple[int, Mesh]:
-    found = mesh_service.load_active_mesh(reader)
-    if found is None:
+    active_mesh = mesh_service.load_active_mesh(reader)
+    if active_mesh is None:
         raise NotFoundError(
-            "no mesh has been applied, so there is no pair to judge; apply one with `leadline mesh apply`"
+            "no mesh has been applied, so there is no pair to evaluate; apply one with `leadline mesh apply`"
         )
-    return found
+    return active_mesh
 
 
 def _list_unique_requirements(groups: Iterable[Sequence[RequirementSet]]) -> list[RequirementSet]:
-    """Each once, in order."""
-    return list({one.id: one for several in groups for one in several}.values())
+    """Return each requirement set once, in order of first use."""
+    return list({requirement.id: requirement for group in groups for requirement in group}.values())
 
 
 def _select_pairs(mesh: Mesh, request: VerdictRequest) -> list[tuple[Pair, Sequence[RequirementSet]]]:
-    """The pairs asked for, and what each is judged by."""
+    """Return the requested pairs, each with its requirement sets."""
     names = {site.name for site in mesh.sites}
     for site in (*(request.pair or ()), *request.sites):
         if site not in names:
-            raise NotFoundError(f"{site!r} is no site of the mesh; there are: {', '.join(sorted(names))}")
+            raise NotFoundError(f"{site!r} is not a site of the mesh; there are: {', '.join(sorted(names))}")
     pairs = [pair for pair in mesh.pairs if _is_selected(pair, request)]
     if not pairs:
-        raise NotFoundError("the mesh in force probes no pair between these sites")
-    known = _RequirementsCache(request)
-    judged: Iterator[tuple[Pair, Sequence[RequirementSet]]] = (
-        (pair, [known.get_or_compute(name) for name in _list_profiles(mesh, pair, request)]) for pair in pairs
+        raise NotFoundError("the active mesh probes no pair between these sites")
+    cache = _RequirementsCache(request)
+    candidates: Iterator[tuple[Pair, Sequence[RequirementSet]]] = (
+        (pair, [cache.get_or_compute(name) for name in _list_profiles(mesh, pair, request)]) for pair in pairs
     )
-    chosen = [(pair, profiles) for pair, profiles in judged if profiles]
-    if not chosen:
-        raise InvalidRequestError("profile: the mesh gives these pairs none, so name one", path="profile")
-    if (count := sum(len(profiles) for _, profiles in chosen)) > VERDICTS_MAX:
+    selection = [(pair, profiles) for pair, profiles in candidates if profiles]
+    if not selection:
+        raise InvalidRequestError("profile: the mesh assigns no profile to these pairs; name one", path="profile")
+    if (count := sum(len(profiles) for _, profiles in selection)) > VERDICTS_MAX:
         raise InvalidRequestError(
-            f"pair: {count} verdicts are more than {VERDICTS_MAX} in one answer; ask for fewer pairs"
+            f"pair: {count} verdicts, but a response has at most {VERDICTS_MAX}; request fewer pairs"
         )
-    return chosen
+    return selection
 
 
 def _is_selected(pair: Pair, request: VerdictRequest) -> bool:
@@ -149,7 +152,7 @@ def _list_profiles(mesh: Mesh, pair: Pair, request: VerdictRequest) -> Sequence[
 
 
 class _RequirementsCache:
-    """What a profile asks, worked out once."""
+    """Requirement sets by profile, each built once."""
 
     def __init__(self, request: VerdictRequest) -> None:
         self._overrides = request.overrides
@@ -157,13 +160,15 @@ class _RequirementsCache:
 
     def get_or_compute(self, profile: str | None) -> RequirementSet:
         if profile not in self._requirements_by_profile:
-            named = None if profile is None else load_catalogue().get_profile(profile)
-            self._requirements_by_profile[profile] = build_requirements(load_catalogue(), named, self._overrides)
+            catalogue = load_catalogue()
+            catalogue_profile = None if profile is None else catalogue.get_profile(profile)
+            requirements = build_requirements(catalogue, catalogue_profile, self._overrides)
+            self._requirements_by_profile[profile] = requirements
         return self._requirements_by_profile[profile]
 
 
 class PairWindowLoader:
-    """Reads the windows of pairs over one period; it need not be of whole days."""
+    """Loads the windows of pairs over one period, which may have partial days."""
 
     def __init__(
         self, reader: ReadTransaction, mesh: Mesh, period: TimeRange, missing: MissingPolicy = MissingPolicy.BAD
@@ -175,9 +180,9 @@ class PairWindowLoader:
         self._targets = {target.id: target for target in mesh_store.load_targets(reader.connection)}
 
     def load_pair(self, pair: Pair) -> PairWindows:
-        """The windows of a pair; paths without a window are left out."""
-        found = [self._load_path(ids) for ids in self._paths.get(pair, ())]
-        paths = tuple(path for path in found if path.series.expected.any())
+        """Load the windows of a pair; omit paths without a window."""
+        all_paths = [self._load_path(ids) for ids in self._paths.get(pair, ())]
+        paths = tuple(path for path in all_paths if path.series.expected.any())
         ends = self._mesh.get_site(pair.source), self._mesh.get_site(pair.destination)
         return PairWindows(
             source=pair.source,
@@ -197,9 +202,10 @@ class PairWindowLoader:
         return PathWindows(agent=self._agents[ids.src_id].name, target=self._targets[ids.dst_id].name, series=series)
 
     def _find_ambiguous(self, site: str, paths: Sequence[PathSeries]) -> MinuteMask:
-        """Minutes in which this pair had no reply, nobody else reached the site, and its own agents gave no window.
+        """Return minutes in which the pair had no reply, no other agent reached the site, and the site has no windows.
 
-        A site that was cut off measures on and delivers later, so its windows are there in the end: a loss then.
+        They are ambiguous: the site or the path may have been down. A site that was only cut off continues to measure
+        and delivers its windows later; then the minute is a loss.
         """
         silent: MinuteMask = np.zeros(self._period.window_count, dtype=np.bool_)
         if not paths or all(agent.site != site for agent in self._agents.values()):
@@ -222,9 +228,9 @@ class PairWindowLoader:
         return silent
 
     def _iter_witness_paths(self, site: str) -> Iterator[tuple[PathIds, bool]]:
-        """Every path from the site, which shows that its agents were alive, then every path to it.
+        """Yield every path from the site, whose windows show that its agents ran, then every path to it.
 
-        Most often the first one tells: the agent was well and the path was not.
+        The first path usually decides: the agent ran and the path was down.
         """
         for pair, paths in self._paths.items():
             if pair.source == site:
@@ -237,29 +243,29 @@ class PairWindowLoader:
         return self._period.start_s + minute * WINDOW_S
 
     def _find_explained(self, agents: Sequence[str]) -> MinuteMask:
-        """Minutes that are missing of every agent of the pair, each for a cause that is not the path."""
-        every = np.ones(self._period.window_count, dtype=np.bool_)
+        """Return minutes that every agent of the pair misses for a reason other than the path."""
+        explained = np.ones(self._period.window_count, dtype=np.bool_)
         if self._missing is not MissingPolicy.MAR or not agents:
-            return ~every
+            return ~explained
         for agent in agents:
-            every &= self._find_agent_explained(agent)
-        return every
+            explained &= self._find_agent_explained(agent)
+        return explained
 
     def _find_agent_explained(self, agent: str) -> MinuteMask:
         explained = np.zeros(self._period.window_count, dtype=np.bool_)
         if is_imported(agent):
-            # A file tells no reason for what is not in it.
+            # A file has no reasons for missing windows.
             return explained
         for gap in gap_service.find_all_gaps(self._reader, agent, self._period):
             if gap.reason in _UNRELATED_REASONS:
                 first, last = (
-                    (one - self._period.start_s) // WINDOW_S for one in (gap.start_s, gap.end_s + WINDOW_S - 1)
+                    (time_s - self._period.start_s) // WINDOW_S for time_s in (gap.start_s, gap.end_s + WINDOW_S - 1)
                 )
                 explained[max(0, first) : max(0, last)] = True
         return explained
 
 
 def _find_true_range(minutes: MinuteMask) -> tuple[int, int]:
-    """From the first to behind the last true minute; (0, 0) without any."""
-    at = np.flatnonzero(minutes)
-    return (int(at[0]), int(at[-1]) + 1) if len(at) else (0, 0)
+    """Return the half-open range from the first to the last true minute; (0, 0) if no minute is true."""
+    indexes = np.flatnonzero(minutes)
+    return (int(indexes[0]), int(indexes[-1]) + 1) if len(indexes) else (0, 0)

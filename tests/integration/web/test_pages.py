@@ -85,9 +85,10 @@ class Html(HTMLParser):
     def all(self, tag: str, **attributes: str) -> list[Element]:
         """The elements of a tag that have these attributes."""
         return [
-            one
-            for one in self.elements
-            if one.tag == tag and all(one.attributes.get(name.strip("_")) == text for name, text in attributes.items())
+            element
+            for element in self.elements
+            if element.tag == tag
+            and all(element.attributes.get(name.strip("_")) == text for name, text in attributes.items())
         ]
 
     def text(self) -> str:
@@ -119,9 +120,9 @@ def page_at(client: Client, path: str) -> Html:
 def cell(page: Html, source: str = "fra", destination: str = "ams") -> str:
     """What a cell of the matrix says to the eye."""
     (link,) = [
-        one
-        for one in page.all("a")
-        if (one.attributes.get("aria-label") or "").startswith(f"{source} to {destination}:")
+        element
+        for element in page.all("a")
+        if (element.attributes.get("aria-label") or "").startswith(f"{source} to {destination}:")
     ]
     return blanks(link.text)
 
@@ -132,8 +133,8 @@ def _measured(client: Client, fra1: str) -> Client:
     fast, slow, lossy = [4_900] * 60, [10_400] * 60, [*[4_900] * 40, *[None] * 20]
     rtts: list[Sequence[int | None]] = [*[fast] * 39, *[slow] * 7, *[lossy] * 3, [4_912] * 60]
     first_s = LAST_S - 60 * (len(rtts) - 1)
-    windows = [build_window(one, first_s + 60 * number) for number, one in enumerate(rtts)]
-    assert client.post(build_batch(*(("ams1", one) for one in windows)), fra1).status == 200
+    windows = [build_window(window_rtts, first_s + 60 * number) for number, window_rtts in enumerate(rtts)]
+    assert client.post(build_batch(*(("ams1", window) for window in windows)), fra1).status == 200
     return client
 
 
@@ -152,9 +153,9 @@ def test_a_pair_without_windows_is_unknown_and_says_so(measured: Client) -> None
 def test_a_cell_says_the_same_to_the_ear(measured: Client) -> None:
     """The label of the link is a sentence with the word, the share and its n."""
     (link,) = [
-        one
-        for one in page_at(measured, "/?from=-1h").all("a")
-        if "fra to ams" in (one.attributes.get("aria-label") or "")
+        element
+        for element in page_at(measured, "/?from=-1h").all("a")
+        if "fra to ams" in (element.attributes.get("aria-label") or "")
     ]
 
     assert blanks(link.attributes["aria-label"] or "") == (
@@ -229,7 +230,9 @@ def test_limits_stand_with_rule_statistic_source_and_where_it_was_read(measured:
 @one_store
 def test_a_limit_that_is_not_judged_says_why(client: Client, fra1: str) -> None:
     """Loss and bandwidth do not show in a window; the page does not keep that to itself."""
-    assert "not evaluated: loss is evaluated over a period" in page_at(client, "/?profile=netapp-metrocluster-ip").text()
+    assert (
+        "not evaluated: loss is evaluated over a period" in page_at(client, "/?profile=netapp-metrocluster-ip").text()
+    )
     text = page_at(client, "/?profile=vsphere-long-distance-vmotion").text()
     assert "declared by the operator, not evaluated: RTTs do not show the bandwidth" in text
     only = page_at(client, "/?profile=netapp-metrocluster-ip-loss").text()
@@ -288,10 +291,10 @@ def test_the_matrix_makes_what_the_page_of_a_pair_needs(client: Client) -> None:
 
 def links(page: Html, base: str) -> Iterator[str]:
     """The addresses a page links to or loads, but for the sources of limits."""
-    for one in page.elements:
+    for element in page.elements:
         for name in ("href", "src", "action"):
-            target = one.attributes.get(name)
-            if target and not target.startswith("#") and one.attributes.get("rel") != "external noreferrer":
+            target = element.attributes.get(name)
+            if target and not target.startswith("#") and element.attributes.get("rel") != "external noreferrer":
                 yield urljoin(base, target)
 
 
@@ -330,8 +333,8 @@ def test_a_link_keeps_what_was_asked(measured: Client) -> None:
     page = page_at(measured, "/?group=metro&profile=vsan-stretched&from=-7d")
 
     address = f"{PAIR}?group=metro&profile=vsan-stretched&from=-7d"
-    assert address in [one.attributes["href"] for one in page.all("a")]
-    back = [one.attributes["href"] for one in page_at(measured, address).all("a")]
+    assert address in [element.attributes["href"] for element in page.all("a")]
+    back = [element.attributes["href"] for element in page_at(measured, address).all("a")]
     assert "/?group=metro&profile=vsan-stretched&from=-7d" in back
 
 
@@ -340,15 +343,17 @@ def test_the_profiles_of_the_mesh_come_first_and_all_can_be_chosen(client: Clien
     """Links for those of the mesh, a list for the rest of the catalogue."""
     page = page_at(client, "/")
 
-    ids = [one.attributes["value"] for one in page.all("option")]
+    ids = [element.attributes["value"] for element in page.all("option")]
     assert (ids[0], set(ids)) == (PROFILE, set(load_catalogue().profiles))
-    assert [blanks(one.text) for one in page.elements if one.attributes.get("aria-current")] == [
+    assert [blanks(element.text) for element in page.elements if element.attributes.get("aria-current")] == [
         "Matrix",
         PROFILE,
         "28 d",
         "mesh file",
     ]
-    assert [one.attributes["value"] for one in page.all("option") if "selected" in one.attributes] == [PROFILE]
+    assert [element.attributes["value"] for element in page.all("option") if "selected" in element.attributes] == [
+        PROFILE
+    ]
 
 
 PROBLEMS = [
@@ -372,7 +377,7 @@ def test_a_problem_is_a_page(client: Client, fra1: str, path: str, status: int, 
     assert answer.status == status
     page = parsed(answer)
     assert detail in page.text()
-    assert "/" in [one.attributes["href"] for one in page.all("a")]
+    assert "/" in [element.attributes["href"] for element in page.all("a")]
 
 
 @one_store
@@ -437,11 +442,11 @@ def test_a_page_loads_only_from_here_and_runs_nothing_that_stands_in_it(measured
     for script in page.all("script"):
         is_data = script.attributes.get("type") == "application/json"
         assert is_data != (script.attributes.get("src") or "").startswith("/static/"), script
-    for one in page.elements:
-        assert not [name for name in one.attributes if name == "style" or name.startswith("on")], one
-        for value in one.attributes.values():
+    for element in page.elements:
+        assert not [name for name in element.attributes if name == "style" or name.startswith("on")], element
+        for value in element.attributes.values():
             if value and urlsplit(value).scheme in ("http", "https"):
-                assert (one.tag, one.attributes.get("rel")) == ("a", "external noreferrer")
+                assert (element.tag, element.attributes.get("rel")) == ("a", "external noreferrer")
 
 
 @one_store
@@ -484,10 +489,10 @@ def test_a_group_shows_its_own_sites_and_pairs(client: Client) -> None:
 
     both, south = page_at(client, "/"), page_at(client, "/?group=south")
 
-    assert [blanks(one.text) for one in both.all("h2")][:2] == ["metro", "south"]
-    assert [blanks(one.text) for one in south.all("th", scope="col")][:2] == ["fra", "zrh"]
-    assert "fra to ams" not in str([one.attributes for one in south.all("a")])
-    assert [blanks(one.text) for one in south.elements if one.attributes.get("aria-current")][3] == "south"
+    assert [blanks(element.text) for element in both.all("h2")][:2] == ["metro", "south"]
+    assert [blanks(element.text) for element in south.all("th", scope="col")][:2] == ["fra", "zrh"]
+    assert "fra to ams" not in str([element.attributes for element in south.all("a")])
+    assert [blanks(element.text) for element in south.elements if element.attributes.get("aria-current")][3] == "south"
 
 
 def test_a_direction_that_is_not_probed_is_not_linked(client: Client) -> None:
@@ -497,7 +502,7 @@ def test_a_direction_that_is_not_probed_is_not_linked(client: Client) -> None:
 
     matrix, pair, reverse = page_at(client, "/"), page_at(client, PAIR), client.send("GET", "/pairs/ams/fra")
 
-    assert [blanks(one.text) for one in matrix.all("td", class_="unprobed")] == ["not probed"]
+    assert [blanks(element.text) for element in matrix.all("td", class_="unprobed")] == ["not probed"]
     assert "reverse" not in pair.text()
     assert (reverse.status, "does not probe ams → fra" in parsed(reverse).text()) == (404, True)
 
@@ -514,15 +519,15 @@ def test_the_pair_page_counts_as_the_matrix_does(
             build_steady_window(rtt + 3_000 * number, LAST_S - 60 * n)
             for n, rtt in enumerate([4_000, 4_900, 5_100, 8_000])
         ]
-        client.post(build_batch(*(("ams1", one) for one in windows), agent=agent), keys[agent])
+        client.post(build_batch(*(("ams1", window) for window in windows), agent=agent), keys[agent])
 
     matrix: Any = client.get(f"/api/v1/matrix?profile={profile}&from=-1h")
-    (pair,) = [one for one in matrix["pairs"] if one["source"] == "fra"]
+    (pair,) = [result for result in matrix["pairs"] if result["source"] == "fra"]
     text = page_at(client, f"{PAIR}?profile={profile}&from=-1h").text()
 
     low, high = pair["pessimistic"], pair["optimistic"]
     counts = " ".join(str(low[name]) for name in ("good", "bad", "unavailable", "unknown"))
-    shares = [f"{figure(one)} of {one['good'] + one['bad'] + one['unavailable']}" for one in (low, high)]
+    shares = [f"{figure(counts)} of {counts['good'] + counts['bad'] + counts['unavailable']}" for counts in (low, high)]
     assert f"{profile} {pair['state']} {shares[0]} {shares[1]} {counts} " in text
 
 
@@ -570,14 +575,14 @@ def test_a_minimum_faster_than_light_is_called_wrong(client: Client, fra1: str) 
 
 def charts(page: Html) -> list[Any]:
     """The specifications in a page, in its order."""
-    return [json.loads(one.text) for one in page.all("script", type="application/json")]
+    return [json.loads(element.text) for element in page.all("script", type="application/json")]
 
 
 @one_store
 def test_the_chart_interrupts_its_lines_where_nothing_is_known(client: Client, fra1: str) -> None:
     """Three minutes, a gap of ten, three minutes: two runs, and unknown in the strip."""
     windows = [build_steady_window(4_900, LAST_S - 60 * n) for n in (0, 1, 2, 12, 13, 14)]
-    client.post(build_batch(*(("ams1", one) for one in windows)), fra1)
+    client.post(build_batch(*(("ams1", window) for window in windows)), fra1)
 
     page = page_at(client, f"{PAIR}?from=-1h")
 
@@ -595,7 +600,10 @@ def test_a_limit_far_above_is_said_in_words(measured: Client) -> None:
 
     text = page.text()
     assert "Above the axis: ≤ 150 ms for p95 of vsphere-long-distance-vmotion." in text
-    assert "Lines: ≤ 10 ms for p95 of vcf9-stretched-cluster; minimum RTT in glass 3.516 ms; minimum RTT in vacuum 2.395 ms." in text
+    assert (
+        "Lines: ≤ 10 ms for p95 of vcf9-stretched-cluster; minimum RTT in glass 3.516 ms; minimum RTT in vacuum 2.395 ms."
+        in text
+    )
     labels = [row["label"] for row in charts(page)[0]["datasets"]["lines"]]
     assert [blanks(label) for label in labels] == ["≤ 10 ms", "glass 3.51", "vacuum 2.39"]
 
@@ -613,7 +621,7 @@ def test_the_table_has_the_latest_windows_with_their_figures(measured: Client) -
 def test_at_most_sixty_windows_are_listed(client: Client, fra1: str) -> None:
     """Also when the last of them are days apart."""
     windows = [build_steady_window(4_900, LAST_S - 60 * n * 30) for n in range(70)]
-    client.post(build_batch(*(("ams1", one) for one in windows)), fra1)
+    client.post(build_batch(*(("ams1", window) for window in windows)), fra1)
 
     assert "Latest 60 windows" in page_at(client, f"{PAIR}?from=-7d").text()
 
@@ -622,7 +630,9 @@ def test_the_json_link_has_the_same_period(measured: Client) -> None:
     """Second for second: the page of an hour ago and its data do not drift apart."""
     page = page_at(measured, f"{PAIR}?from=-1h")
 
-    (link,) = [one.attributes["href"] for one in page.all("a") if blanks(one.text) == "these windows as JSON"]
+    (link,) = [
+        element.attributes["href"] for element in page.all("a") if blanks(element.text) == "these windows as JSON"
+    ]
     answer = measured.get(link or "")
     assert (answer["from"], answer["to"]) == (NOW_S - 60, NOW_S + 3_540)
     assert len(answer["windows"]) == 50

@@ -1,4 +1,4 @@
-"""The address of a client."""
+"""Client addresses for rate limits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from leadline_collector.http.client_address import get_client_network
 
 
 def request(client: str, *forwarded: str) -> Request:
-    """A request from an address, with these X-Forwarded-For lines."""
+    """Create a request from an address, with these X-Forwarded-For headers."""
     headers = [(b"x-forwarded-for", value.encode()) for value in forwarded]
     return Request({"type": "http", "client": (client, 1), "headers": headers})
 
@@ -26,8 +26,8 @@ def request(client: str, *forwarded: str) -> Request:
         ("2001:db8:1:2:3:4:5:6", [], False, "2001:db8:1:2::/64"),
     ],
 )
-def test_the_peer_is_what_somebody_we_trust_says(
+def test_client_address_is_from_the_connection_or_the_proxy(
     client: str, forwarded: list[str], behind_proxy: bool, expected: str
 ) -> None:
-    """The connection's address; behind a proxy only what that proxy added, never what came with the request."""
+    """Behind a proxy, only the entry that the proxy added counts; entries from the client are ignored."""
     assert get_client_network(request(client, *forwarded), behind_proxy) == expected

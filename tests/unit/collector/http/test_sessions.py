@@ -1,4 +1,4 @@
-"""The cookie of a session: which values are valid."""
+"""Validation of session cookies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ END_S = 1_000
 
 
 def test_a_signed_cookie_is_valid_until_its_end() -> None:
-    """The last second before the end is part of the session; a clock behind the signer's is no obstacle."""
+    """The last second before the end is valid; so is a cookie from a collector with a clock ahead."""
     cookie = sessions.sign(KEY, END_S)
 
     assert [sessions.is_valid(KEY, cookie, now_s) for now_s in (0, END_S - 1, END_S, END_S + 1)] == [
@@ -37,14 +37,14 @@ def test_the_key_of_the_signature_has_its_own_purpose() -> None:
     assert signature == base64.urlsafe_b64encode(expected).decode().rstrip("=")
 
 
-def test_another_key_did_not_sign_it() -> None:
-    """A new viewer key ends every session."""
+def test_a_new_viewer_key_invalidates_cookies() -> None:
+    """Every session ends."""
     assert not sessions.is_valid(hash_secret("ll_viewer_another"), sessions.sign(KEY, END_S), 0)
 
 
 @pytest.mark.parametrize("end", ["", "x", "-1", "1001", "٣", "9" * 40, "99999999999"])
-def test_a_forged_end_is_no_session(end: str) -> None:
-    """The signature covers the end; a value that is no number is refused without an error."""
+def test_a_forged_end_is_invalid(end: str) -> None:
+    """The signature covers the end; a value that is not a number raises no error."""
     signature = sessions.sign(KEY, END_S).partition(".")[2]
 
     assert sessions.is_valid(KEY, f"{END_S}.{signature}", END_S - 1)
@@ -52,10 +52,10 @@ def test_a_forged_end_is_no_session(end: str) -> None:
 
 
 @pytest.mark.parametrize("position", range(43))
-def test_a_tampered_signature_is_no_session(position: int) -> None:
-    """Each character of the signature counts."""
+def test_a_tampered_signature_is_invalid(position: int) -> None:
+    """A change of any character of the signature is detected."""
     end, _, signature = sessions.sign(KEY, END_S).partition(".")
-    # "A" and "g" differ in the highest bit of six: no character of base64 ignores it.
+    # "A" and "g" differ in the highest of six bits, which base64 never ignores.
     other = "g" if signature[position] < "a" else "A"
     tampered = signature[:position] + other + signature[position + 1 :]
 
@@ -76,10 +76,10 @@ def test_a_tampered_signature_is_no_session(position: int) -> None:
         "1000.=",
         "1000.%%%",
         "x" * 70_000,
-        # As collectors wrote it before: a signature in hex, then the end.
+        # Format of earlier versions: a signature in hex, then the end.
         f"{'0' * 64}.1000",
     ],
 )
-def test_garbage_is_no_session(cookie: str) -> None:
-    """It is refused without an error."""
+def test_a_malformed_cookie_is_invalid(cookie: str) -> None:
+    """It raises no error."""
     assert not sessions.is_valid(KEY, cookie, 0)

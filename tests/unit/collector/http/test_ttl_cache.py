@@ -1,4 +1,4 @@
-"""Answers that are kept: how long, how many, and that several who ask at once wait for one."""
+"""TTL cache: age, number of entries, and concurrent callers of one key."""
 
 from __future__ import annotations
 
@@ -15,109 +15,109 @@ AGE_S, NS = 60, 1_000_000_000
 WAIT_S = 10.0
 
 
-def counted() -> tuple[list[int], Callable[[], int]]:
-    """What was made so far, and what makes the next number."""
-    made: list[int] = []
+def counter() -> tuple[list[int], Callable[[], int]]:
+    """Return the list of computed values, and a function that computes the next number."""
+    values: list[int] = []
 
-    def make() -> int:
-        made.append(len(made))
-        return made[-1]
+    def compute() -> int:
+        values.append(len(values))
+        return values[-1]
 
-    return made, make
+    return values, compute
 
 
-def kept(clock: FakeClock, entries_max: int = 4) -> TtlCache[int]:
+def create_cache(clock: FakeClock, entries_max: int = 4) -> TtlCache[int]:
     return TtlCache(clock, age_s_max=AGE_S, entries_max=entries_max)
 
 
-def test_the_same_question_has_the_same_answer_for_a_while() -> None:
-    """Until it is as old as it may be; another question has its own."""
+def test_a_value_is_cached_until_its_age_limit() -> None:
+    """Each key has its own value."""
     clock = FakeClock()
-    answers, (made, make) = kept(clock), counted()
+    cache, (values, compute) = create_cache(clock), counter()
 
-    found = [answers.get_or_compute("a", make), answers.get_or_compute("a", make), answers.get_or_compute("b", make)]
+    results = [cache.get_or_compute(key, compute) for key in ("a", "a", "b")]
     clock.advance(AGE_S * NS - 1)
-    found.append(answers.get_or_compute("a", make))
+    results.append(cache.get_or_compute("a", compute))
     clock.advance(1)
-    found.append(answers.get_or_compute("a", make))
+    results.append(cache.get_or_compute("a", compute))
 
-    assert (found, made) == ([0, 0, 1, 0, 2], [0, 1, 2])
-
-
-def test_what_was_not_asked_for_longest_goes_first() -> None:
-    """There are never more than the bound."""
-    answers, (_, make) = kept(FakeClock(), entries_max=2), counted()
-
-    found = [answers.get_or_compute(question, make) for question in ("a", "b", "a", "c", "a", "b")]
-
-    assert found == [0, 1, 0, 2, 0, 3]
+    assert (results, values) == ([0, 0, 1, 0, 2], [0, 1, 2])
 
 
-def test_whoever_asks_at_once_waits_for_one_answer() -> None:
-    """Eight ask while it is made: it is made once."""
-    answers, (made, make) = kept(FakeClock()), counted()
-    begun, may_end = threading.Event(), threading.Event()
+def test_the_least_recently_used_entry_is_evicted() -> None:
+    """The number of entries never exceeds the limit."""
+    cache, (_, compute) = create_cache(FakeClock(), entries_max=2), counter()
 
-    def slow() -> int:
-        begun.set()
+    results = [cache.get_or_compute(key, compute) for key in ("a", "b", "a", "c", "a", "b")]
+
+    assert results == [0, 1, 0, 2, 0, 3]
+
+
+def test_concurrent_callers_share_one_computation() -> None:
+    """Eight callers wait for a single computation."""
+    cache, (values, compute) = create_cache(FakeClock()), counter()
+    started, may_end = threading.Event(), threading.Event()
+
+    def compute_slowly() -> int:
+        started.set()
         assert may_end.wait(WAIT_S)
-        return make()
+        return compute()
 
     with ThreadPoolExecutor(8) as pool:
-        asked = [pool.submit(answers.get_or_compute, "a", slow) for _ in range(8)]
-        assert begun.wait(WAIT_S)
+        futures = [pool.submit(cache.get_or_compute, "a", compute_slowly) for _ in range(8)]
+        assert started.wait(WAIT_S)
         may_end.set()
-        assert [one.result(WAIT_S) for one in asked] == [0] * 8
+        assert [future.result(WAIT_S) for future in futures] == [0] * 8
 
-    assert made == [0]
+    assert values == [0]
 
 
 def test_callers_that_wait_share_a_value_that_took_longer_than_its_age() -> None:
     """They do not compute it one after another; a later caller does."""
     clock = FakeClock()
-    answers, (made, make) = kept(clock), counted()
-    begun, may_end = threading.Event(), threading.Event()
+    cache, (values, compute) = create_cache(clock), counter()
+    started, may_end = threading.Event(), threading.Event()
 
-    def slow() -> int:
-        begun.set()
+    def compute_slowly() -> int:
+        started.set()
         assert may_end.wait(WAIT_S)
         clock.advance(2 * AGE_S * NS)
-        return make()
+        return compute()
 
     with ThreadPoolExecutor(8) as pool:
-        asked = [pool.submit(answers.get_or_compute, "a", slow) for _ in range(8)]
-        assert begun.wait(WAIT_S)
+        futures = [pool.submit(cache.get_or_compute, "a", compute_slowly) for _ in range(8)]
+        assert started.wait(WAIT_S)
         may_end.set()
-        assert [one.result(WAIT_S) for one in asked] == [0] * 8
+        assert [future.result(WAIT_S) for future in futures] == [0] * 8
     clock.advance(NS)
 
-    assert made == [0]
-    assert answers.get_or_compute("a", make) == 1
+    assert values == [0]
+    assert cache.get_or_compute("a", compute) == 1
 
 
 def test_age_counts_from_the_start_of_the_computation() -> None:
-    """What happened while it ran is not in the value."""
+    """The value does not contain changes made during the computation."""
     clock = FakeClock()
-    answers, (_, make) = kept(clock), counted()
+    cache, (_, compute) = create_cache(clock), counter()
 
-    def slow() -> int:
+    def compute_slowly() -> int:
         clock.advance(10 * NS)
-        return make()
+        return compute()
 
-    found = [answers.get_or_compute("a", slow)]
+    results = [cache.get_or_compute("a", compute_slowly)]
     clock.advance((AGE_S - 10) * NS - 1)
-    found.append(answers.get_or_compute("a", make))
+    results.append(cache.get_or_compute("a", compute))
     clock.advance(1)
-    found.append(answers.get_or_compute("a", make))
+    results.append(cache.get_or_compute("a", compute))
 
-    assert found == [0, 0, 1]
+    assert results == [0, 0, 1]
 
 
-def test_an_error_is_not_kept() -> None:
-    """The next who asks tries again."""
-    answers, (_, make) = kept(FakeClock()), counted()
+def test_an_error_is_not_cached() -> None:
+    """The next caller computes again."""
+    cache, (_, compute) = create_cache(FakeClock()), counter()
 
     with pytest.raises(ZeroDivisionError):
-        answers.get_or_compute("a", lambda: 1 // 0)
+        cache.get_or_compute("a", lambda: 1 // 0)
 
-    assert answers.get_or_compute("a", make) == 0
+    assert cache.get_or_compute("a", compute) == 0

@@ -1,4 +1,4 @@
-"""What is in the charts' specifications: valid Vega-Lite, axes from zero, gaps that stay, lines with their labels."""
+"""Chart specifications: valid Vega-Lite, axes from zero, gaps in lines, reference lines with labels."""
 
 from __future__ import annotations
 
@@ -25,10 +25,9 @@ LIMIT = ReferenceLine(rtt_us=5_000, label="< 5 ms", description="< 5 ms for p95"
 GLASS = ReferenceLine(rtt_us=3_516, label="glass 3.52", description="glass floor", kind="floor")
 
 
-def step(number: int, p95_us: int | None = 4_900, infinite: int = 0, **states: int) -> TimeBucket:
-    """Two minutes; None where nothing came back."""
-    known = {WindowState(name): count for name, count in states.items()}
-    nothing = p95_us is None
+def bucket(number: int, p95_us: int | None = 4_900, infinite: int = 0, **states: int) -> TimeBucket:
+    """Create a bucket of two minutes; ``p95_us`` None means no reply."""
+    state_counts = {WindowState(name): count for name, count in states.items()}
     return TimeBucket(
         start_s=START_S + 120 * number,
         end_s=START_S + 120 * number + 120,
@@ -37,12 +36,12 @@ def step(number: int, p95_us: int | None = 4_900, infinite: int = 0, **states: i
         p95_us=p95_us,
         max_us=None if p95_us is None else p95_us + 900,
         infinite_count=infinite,
-        state_counts=known or {WindowState.UNKNOWN if nothing else WindowState.GOOD: 2},
+        state_counts=state_counts or {WindowState.UNKNOWN if p95_us is None else WindowState.GOOD: 2},
     )
 
 
-def time_chart(*steps: TimeBucket, lines: tuple[ReferenceLine, ...] = (LIMIT, GLASS)) -> Spec:
-    return timeline.build_timeline_chart(steps, lines, "in words").spec
+def time_chart(*buckets: TimeBucket, lines: tuple[ReferenceLine, ...] = (LIMIT, GLASS)) -> Spec:
+    return timeline.build_timeline_chart(buckets, lines, "in words").spec
 
 
 def curves_chart(*values_us: int, infinite: int = 0) -> Spec:
@@ -50,54 +49,55 @@ def curves_chart(*values_us: int, infinite: int = 0) -> Spec:
     return distribution.build_distribution_chart([curve], [LIMIT], 0.995, "in words")
 
 
-def week_chart(**of_first: Any) -> Spec:
-    facts = {"window_count": 240, "known_count": 240, "good_count": 240, "is_covered": True, "is_worst": False}
-    hours = [HourCell(**facts | {"weekday": day, "hour": hour}) for day in range(7) for hour in range(24)]  # type: ignore[arg-type]
-    first = HourCell(**facts | {"weekday": 0, "hour": 0} | of_first)
+def week_chart(**first_fields: Any) -> Spec:
+    """Build a chart of 168 good hours; ``first_fields`` change the first one."""
+    fields = {"window_count": 240, "known_count": 240, "good_count": 240, "is_covered": True, "is_worst": False}
+    hours = [HourCell(**fields | {"weekday": day, "hour": hour}) for day in range(7) for hour in range(24)]  # type: ignore[arg-type]
+    first = HourCell(**fields | {"weekday": 0, "hour": 0} | first_fields)
     return hour_of_week.build_hour_of_week_chart([first, *hours[1:]], "in words")
 
 
 def value(spec: Spec, name: str) -> Any:
-    """What a parameter was given."""
-    return next(one["value"] for one in spec["params"] if one["name"] == name)
+    """Return the value of a parameter."""
+    return next(param["value"] for param in spec["params"] if param["name"] == name)
 
 
-def found(spec: Any, key: str) -> list[Any]:
-    """Every value of a key, wherever it stands."""
+def find_values(spec: Any, key: str) -> list[Any]:
+    """Return all values of a key at any depth."""
     if isinstance(spec, dict):
-        here = [spec[key]] if key in spec else []
-        return here + [one for part in spec.values() for one in found(part, key)]
-    return [one for part in spec for one in found(part, key)] if isinstance(spec, list) else []
+        own = [spec[key]] if key in spec else []
+        return own + [value for part in spec.values() for value in find_values(part, key)]
+    return [value for part in spec for value in find_values(part, key)] if isinstance(spec, list) else []
 
 
-EVERY = {
-    "timeline": lambda: time_chart(step(0), step(1, None), step(2, 5_100, 1, bad=1, unavailable=1)),
+CHARTS = {
+    "timeline": lambda: time_chart(bucket(0), bucket(1, None), bucket(2, 5_100, 1, bad=1, unavailable=1)),
     "distribution": lambda: curves_chart(4_000, 4_900, 6_000, infinite=2),
     "week": lambda: week_chart(known_count=100, good_count=90, is_covered=False, is_worst=True),
 }
 
 
-@pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
+@pytest.mark.parametrize("make", CHARTS.values(), ids=CHARTS)
 def test_a_specification_is_valid_vega_lite(make: Any) -> None:
-    """Pages do not validate, which takes too long: so it is done here, against Altair's own schema."""
+    """Pages skip validation because it is slow; this test validates against Altair's schema."""
     altair.LayerChart.from_dict(make())
 
 
-@pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
+@pytest.mark.parametrize("make", CHARTS.values(), ids=CHARTS)
 def test_a_chart_can_be_drawn_without_a_browser(make: Any) -> None:
-    """In both grounds, each with its own ink."""
+    """Light and dark images use their own colours only."""
     light, dark = render.render_svg(make(), 600), render.render_svg(make(), 600, dark=True)
 
     assert (LIGHT["muted"] in light, DARK["muted"] in dark) == (True, True)
     assert not [colour for colour in LIGHT.values() if colour in dark]
 
 
-@pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
-def test_data_of_one_chart_does_not_stay_in_the_next(make: Any) -> None:
-    """The template is shared, what it is filled with is not."""
+@pytest.mark.parametrize("make", CHARTS.values(), ids=CHARTS)
+def test_charts_do_not_share_data(make: Any) -> None:
+    """They share the template only."""
     before = make()
 
-    time_chart(step(0, 50_000))
+    time_chart(bucket(0, 50_000))
     curves_chart(50_000)
     week_chart(good_count=0)
 
@@ -105,33 +105,33 @@ def test_data_of_one_chart_does_not_stay_in_the_next(make: Any) -> None:
 
 
 def test_the_axis_of_the_round_trip_begins_at_zero_and_ends_above_the_data() -> None:
-    """In milliseconds, whatever the lowest value is."""
-    spec = time_chart(step(0, 4_900), step(1, 5_600))
+    """It starts at zero for any lowest value."""
+    spec = time_chart(bucket(0, 4_900), bucket(1, 5_600))
 
-    assert 0 in found(spec, "domainMin")
-    assert not [one for one in found(spec, "scale") if isinstance(one, dict) and one.get("zero") is False]
+    assert 0 in find_values(spec, "domainMin")
+    assert not [scale for scale in find_values(spec, "scale") if isinstance(scale, dict) and scale.get("zero") is False]
     assert 5.6 < value(spec, "top") < 6.1
 
 
-def test_the_time_axis_is_the_period_even_where_nothing_is_known() -> None:
-    """From the start of the first step to the end of the last, in milliseconds since the epoch."""
-    spec = time_chart(step(0, None), step(1), step(2, None))
+def test_the_time_axis_is_the_period_even_without_data() -> None:
+    """From the start of the first bucket to the end of the last, in milliseconds since the epoch."""
+    spec = time_chart(bucket(0, None), bucket(1), bucket(2, None))
 
     assert (value(spec, "first"), value(spec, "last")) == (START_S * 1_000, (START_S + 360) * 1_000)
 
 
 def test_a_gap_is_not_bridged() -> None:
-    """Between two runs stands a row without figures, at which Vega interrupts lines and areas."""
-    spec = time_chart(step(0), step(1), step(2, None), step(3))
+    """A row of nulls separates two runs; Vega interrupts lines and areas there."""
+    spec = time_chart(bucket(0), bucket(1), bucket(2, None), bucket(3))
 
     rows = [(row["t"] // 1_000 - START_S, row["p95"]) for row in spec["datasets"]["steps"]]
     assert rows == [(0, 4.9), (120, 4.9), (240, 4.9), (240, None), (360, None), (360, 4.9), (480, 4.9), (480, None)]
-    assert not [one for one in found(spec, "invalid") if one != "break-paths-show-path-domains"]
+    assert not [value for value in find_values(spec, "invalid") if value != "break-paths-show-path-domains"]
 
 
 def test_limits_and_floors_are_lines_with_labels() -> None:
-    """Each at its own height, its label beside it, floors told from limits."""
-    rows = time_chart(step(0), lines=(LIMIT, GLASS))["datasets"]["lines"]
+    """Each line has its height, its label and its kind."""
+    rows = time_chart(bucket(0), lines=(LIMIT, GLASS))["datasets"]["lines"]
 
     assert [(row["y"], row["label"], row["look"]) for row in rows] == [
         (5.0, "< 5 ms", "limit"),
@@ -139,79 +139,79 @@ def test_limits_and_floors_are_lines_with_labels() -> None:
     ]
 
 
-def test_labels_of_neighbouring_lines_do_not_lie_on_each_other() -> None:
-    """The lower one is pushed down, its line is not."""
+def test_labels_of_close_lines_do_not_overlap() -> None:
+    """The lower label moves down, its line does not."""
     near = ReferenceLine(rtt_us=4_990, label="< 4.99 ms", description="", kind="limit")
 
-    first, second = time_chart(step(0), lines=(LIMIT, near))["datasets"]["lines"]
+    first, second = time_chart(bucket(0), lines=(LIMIT, near))["datasets"]["lines"]
 
     assert second["y"] == 4.99
     assert first["at"] - second["at"] > 0.3
 
 
-def test_a_limit_far_above_the_data_is_named_and_not_drawn() -> None:
-    """It would press the data to the ground."""
+def test_a_limit_far_above_the_data_is_omitted() -> None:
+    """It would compress the data."""
     far = ReferenceLine(rtt_us=150_000, label="≤ 150 ms", description="", kind="limit")
 
-    drawn = timeline.build_timeline_chart([step(0)], [LIMIT, far], "in words")
+    chart = timeline.build_timeline_chart([bucket(0)], [LIMIT, far], "in words")
 
-    assert drawn.omitted_lines == (far,)
-    assert LIMIT_RATIO_MAX * value(drawn.spec, "top") < 150
+    assert chart.omitted_lines == (far,)
+    assert LIMIT_RATIO_MAX * value(chart.spec, "top") < 150
 
 
-def test_a_maximum_above_the_axis_is_told() -> None:
-    """The axis is made for the p95: one stray reply must not flatten a month."""
-    assert timeline.build_timeline_chart([step(0)], [], "in words").clipped_max_us == 5_800
+def test_a_maximum_above_the_axis_is_reported() -> None:
+    """The p95 determines the axis, so that one late reply does not flatten a month."""
+    assert timeline.build_timeline_chart([bucket(0)], [], "in words").clipped_max_us == 5_800
     assert (
         timeline.build_timeline_chart(
-            [step(0)], [ReferenceLine(rtt_us=9_000, label="", description="", kind="limit")], ""
+            [bucket(0)], [ReferenceLine(rtt_us=9_000, label="", description="", kind="limit")], ""
         ).clipped_max_us
         is None
     )
 
 
-def test_two_directions_can_have_one_axis() -> None:
-    """So that they can be compared by eye."""
-    tops = {value(timeline.build_timeline_chart([step(0, us)], [], "", 8_000).spec, "top") for us in (4_900, 8_000)}
+def test_two_directions_can_share_an_axis() -> None:
+    """Their charts are then comparable."""
+    tops = {value(timeline.build_timeline_chart([bucket(0, us)], [], "", 8_000).spec, "top") for us in (4_900, 8_000)}
 
     assert tops == {8.48}
 
 
 def test_an_infinite_p95_is_marked() -> None:
-    """In the middle of its step."""
-    assert time_chart(step(0), step(1, infinite=1))["datasets"]["infinite"] == [{"t": (START_S + 180) * 1_000}]
+    """The mark is in the middle of the bucket."""
+    assert time_chart(bucket(0), bucket(1, infinite=1))["datasets"]["infinite"] == [{"t": (START_S + 180) * 1_000}]
 
 
-def test_a_state_that_occurred_at_all_is_seen() -> None:
-    """One bad window in a day of good ones has a part of the strip that can be seen, on top."""
-    rows = time_chart(step(0, good=1_439, bad=1))["datasets"]["strip"]
+def test_every_state_that_occurs_is_visible() -> None:
+    """One bad window in a day of good ones gets a visible part of the strip, on top."""
+    rows = time_chart(bucket(0, good=1_439, bad=1))["datasets"]["strip"]
 
     assert [row["s"] for row in rows] == ["good", "bad"]
     assert rows[1]["b"] == pytest.approx(1, abs=0.001)
     assert rows[1]["b"] - rows[1]["a"] >= STATE_SHARE_MIN / (1 + STATE_SHARE_MIN) - 0.001
 
 
-def test_equal_neighbours_are_one_piece_of_the_strip() -> None:
-    """A quiet month is one rectangle."""
-    (row,) = time_chart(*(step(number) for number in range(50)))["datasets"]["strip"]
+def test_equal_neighbours_in_the_strip_are_joined() -> None:
+    """A month of good windows is one rectangle."""
+    (row,) = time_chart(*(bucket(number) for number in range(50)))["datasets"]["strip"]
 
     assert (row["t"], row["u"]) == (START_S * 1_000, (START_S + 6_000) * 1_000)
 
 
-def test_a_limit_is_not_taken_for_the_median() -> None:
-    """In chart and key: a colour of its own, and more than the width of a line of the data."""
-    marks = [one for one in found(time_chart(step(0)), "mark") if "strokeWidth" in one]
+def test_a_limit_looks_different_from_the_median() -> None:
+    """It has its own colour and a thicker line."""
+    marks = [mark for mark in find_values(time_chart(bucket(0)), "mark") if "strokeWidth" in mark]
 
-    limits = [one["strokeWidth"] for one in marks if one.get("color") == LIGHT["limit"]]
-    others = [one["strokeWidth"] for one in marks if one.get("color") != LIGHT["limit"]]
-    assert limits == [LIMIT_WIDTH]
-    assert 1.5 * max(others) < LIMIT_WIDTH
-    assert LIGHT["limit"] in found(curves_chart(4_000), "color")
+    limit_widths = [mark["strokeWidth"] for mark in marks if mark.get("color") == LIGHT["limit"]]
+    other_widths = [mark["strokeWidth"] for mark in marks if mark.get("color") != LIGHT["limit"]]
+    assert limit_widths == [LIMIT_WIDTH]
+    assert 1.5 * max(other_widths) < LIMIT_WIDTH
+    assert LIGHT["limit"] in find_values(curves_chart(4_000), "color")
 
 
 @pytest.mark.parametrize("longest_us", [2_600, 4_900, 5_100, 60_000])
-def test_a_limit_near_the_values_has_its_place_on_the_axis(longest_us: int) -> None:
-    """The axis goes up to it."""
+def test_the_axis_includes_a_limit_near_the_values(longest_us: int) -> None:
+    """The limit is drawn."""
     spec = curves_chart(*[longest_us] * 50)
 
     (row,) = spec["datasets"]["lines"]
@@ -219,8 +219,8 @@ def test_a_limit_near_the_values_has_its_place_on_the_axis(longest_us: int) -> N
     assert value(spec, "right") > 5.0
 
 
-def test_a_limit_far_above_the_values_is_left_to_words() -> None:
-    """Nothing is drawn where there is no axis: neither above all values nor above nearly all."""
+def test_a_limit_far_above_the_values_is_not_drawn() -> None:
+    """A single outlier does not change that."""
     values = [*[400] * 5_000, 9_000]
 
     assert curves_chart(*values)["datasets"]["lines"] == []
@@ -232,15 +232,15 @@ def test_a_limit_far_above_the_values_is_left_to_words() -> None:
     )
 
 
-def test_a_curve_says_the_exact_share_above_each_value() -> None:
-    """Infinite ones are above everything, so the curve does not come down to the foot."""
+def test_a_curve_has_the_exact_share_above_each_value() -> None:
+    """Infinite values are above every value, so the curve ends above zero."""
     rows = curves_chart(4_000, 4_000, 5_000, infinite=1)["datasets"]["curve"]
 
     assert [(row["x"], row["y"]) for row in rows] == [(0.0, 1.0), (4.0, 0.5), (5.0, 0.25)]
 
 
-def test_a_curve_of_a_month_keeps_its_ends_and_few_corners() -> None:
-    """Of 40,000 different values some hundreds are drawn, the first and the largest among them."""
+def test_a_curve_of_a_month_has_few_points() -> None:
+    """A few hundred of 40,000 different values are drawn, including the first and the largest."""
     rows = curves_chart(*range(4_000, 44_000))["datasets"]["curve"]
 
     assert len(rows) <= CURVE_POINTS_MAX + 2
@@ -250,7 +250,7 @@ def test_a_curve_of_a_month_keeps_its_ends_and_few_corners() -> None:
 
 
 def test_the_target_is_a_line_in_the_distribution() -> None:
-    """What a verdict allows above a limit: 0.5 % of the windows."""
+    """A verdict allows 0.5 % of the windows above a limit."""
     (row,) = curves_chart(4_000)["datasets"]["target"]
 
     assert row["y"] == pytest.approx(0.005)
@@ -258,22 +258,22 @@ def test_the_target_is_a_line_in_the_distribution() -> None:
 
 
 @pytest.mark.parametrize(
-    ("good", "words"), [(240, "100 %"), (239, "from 99.5 %"), (238, "from 99 %"), (228, "from 95 %"), (0, "under 95 %")]
+    ("good", "label"), [(240, "100 %"), (239, "from 99.5 %"), (238, "from 99 %"), (228, "from 95 %"), (0, "under 95 %")]
 )
-def test_an_hour_of_the_week_has_a_class_in_words(good: int, words: str) -> None:
-    """Colour is never alone: the class is in the data, and the legend names it."""
-    assert week_chart(good_count=good)["datasets"]["hours"][0]["c"] == words
+def test_an_hour_of_the_week_has_a_class_label(good: int, label: str) -> None:
+    """The data contains the label, so colour is not the only mark."""
+    assert week_chart(good_count=good)["datasets"]["hours"][0]["c"] == label
 
 
-def test_an_hour_that_is_not_known_is_no_good_one() -> None:
-    """It has a class of its own, and is hatched."""
+def test_an_hour_without_known_windows_is_not_good() -> None:
+    """It has its own class and is hatched."""
     row = week_chart(known_count=0, good_count=0, is_covered=False)["datasets"]["hours"][0]
 
     assert (row["c"], row["thin"], row["worst"]) == ("not known", True, False)
 
 
 def test_colours_are_those_of_the_style_sheet() -> None:
-    """Light and dark: the script replaces each by the variable of its name."""
+    """The script replaces each colour by the variable with its name, light and dark."""
     sheet = files("leadline_collector.web").joinpath("static", "leadline.css").read_text(encoding="utf-8")
     light, dark = sheet.split("@media (prefers-color-scheme: dark)")
 
@@ -283,8 +283,8 @@ def test_colours_are_those_of_the_style_sheet() -> None:
     assert len(set(LIGHT.values())) == len(LIGHT)
 
 
-def test_a_specification_for_a_dark_ground_differs_in_colours_only() -> None:
-    """Texts and numbers stay, also where a text is longer than a colour."""
+def test_a_specification_for_a_dark_background_differs_in_colours_only() -> None:
+    """Texts and numbers stay, including texts that begin with a colour."""
     assert to_dark_theme({"a": [LIGHT["ink"], 1, None], "b": f"{LIGHT['ink']} in words"}) == {
         "a": [DARK["ink"], 1, None],
         "b": f"{LIGHT['ink']} in words",
@@ -292,7 +292,7 @@ def test_a_specification_for_a_dark_ground_differs_in_colours_only() -> None:
 
 
 def test_the_bundle_interprets_expressions_instead_of_evaluating_them() -> None:
-    """Vega-Embed takes the interpreter with it where ``ast`` is asked for: pages forbid ``eval``."""
+    """Pages forbid ``eval``; with the option ``ast``, Vega-Embed uses the interpreter."""
     import gzip
 
     script = gzip.decompress(render.build_bundle()).decode()

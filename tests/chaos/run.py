@@ -18,7 +18,7 @@ import msgspec
 from sqlalchemy.engine import URL
 
 from leadline.clock import SystemClock, make_rng
-from leadline_collector.gaps.documents import GapsAnswer
+from leadline_collector.gaps.documents import GapListResponse
 from leadline_collector.gaps.service import LIMIT_MAX
 from tests.chaos import checker, oracle, source
 from tests.chaos.checker import ChaosVerdict, ConsistencyCheck
@@ -179,7 +179,7 @@ class ChaosRun:
         holes: list[tuple[int, int]] = []
         while from_s is not None:
             path = f"/api/v1/agents/{agent}/gaps?from={from_s}&to={end_s}&limit={LIMIT_MAX}"
-            answer = msgspec.json.decode(self.collector.send_admin_request("GET", path), type=GapsAnswer)
+            answer = msgspec.json.decode(self.collector.send_admin_request("GET", path), type=GapListResponse)
             holes += [(gap.start_s, gap.end_s) for gap in answer.gaps]
             from_s = answer.next_from
         return holes

@@ -19,7 +19,7 @@ from tests.chaos.crashing_files import CrashingFiles, PowerLossError
 from tests.support.clock import FakeClock
 
 #: Segments of a few batches, and a budget of a few segments: everything happens within a hundred batches.
-SMALL_LIMITS = SpoolQuota(
+SMALL_QUOTA = SpoolQuota(
     bytes_max=64 << 10,
     free_bytes_min=0,
     segment_bytes=10 << 10,
@@ -44,7 +44,7 @@ class SpoolOracle:
         self.is_damaged = False
         self._epochs = count(1)
 
-    def open(self, files: FileSystem, limits: SpoolQuota = SMALL_LIMITS) -> Spool:
+    def open(self, files: FileSystem, limits: SpoolQuota = SMALL_QUOTA) -> Spool:
         """A new life of the spool."""
         return Spool(file_system=files, clock=self.clock, make_epoch=self._next_epoch, quota=limits)
 
@@ -93,7 +93,7 @@ class SpoolOracle:
             ),
             *(
                 f"{one.id} has other bytes"
-                for one in iter_waiting(spool)
+                for one in iter_unacked(spool)
                 if spool.read_body(one.id) not in {None, self.bodies.get(one.id)}
             ),
         ]
@@ -105,7 +105,7 @@ def has_batch(tombstone: LossRecord, batch: BatchId) -> bool:
     return tombstone.epoch == batch.epoch and tombstone.first_seq <= batch.seq <= last
 
 
-def iter_waiting(spool: Spool) -> Iterator[SpooledBatch]:
+def iter_unacked(spool: Spool) -> Iterator[SpooledBatch]:
     """Every batch that waits, oldest first, as the backfill lane would send them."""
     seen: set[BatchId] = set()
     while (one := spool.find_oldest(seen)) is not None:

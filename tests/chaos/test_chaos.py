@@ -43,7 +43,7 @@ def problems(report: ChaosReport) -> str:
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_nothing_is_lost_and_nothing_is_there_twice(database: str) -> None:
+def test_no_window_is_lost_or_duplicated(database: str) -> None:
     """Every fault fires once; every accepted window is in the store once with its value, or told as lost."""
     report = run_chaos(ChaosOptions(seconds=12, seed=1, database=database), print)
 
@@ -52,7 +52,7 @@ def test_nothing_is_lost_and_nothing_is_there_twice(database: str) -> None:
 
 
 @pytest.mark.parametrize("variant", list(BROKEN))
-def test_a_broken_product_is_noticed(variant: Variant) -> None:
+def test_broken_product_is_detected(variant: Variant) -> None:
     """The variant is caught by a run of a few seconds, and for the reason it is broken."""
     database, faults, lies, said = BROKEN[variant]
     options = ChaosOptions(
@@ -65,7 +65,7 @@ def test_a_broken_product_is_noticed(variant: Variant) -> None:
     assert said in problems(report), report.format_text()
 
 
-def test_the_product_is_not_taken_for_a_variant() -> None:
+def test_intact_product_passes_the_faults_of_the_variants() -> None:
     """Under the same few faults the unbroken product is found good."""
     report = run_chaos(
         ChaosOptions(

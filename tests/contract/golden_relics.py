@@ -46,7 +46,7 @@ from leadline_collector.db.transactions import Store
 from leadline_collector.rollup.worker import run_compaction
 from leadline_collector.server.serve import open_store, serve_in_thread
 from tests.chaos.fast_clock import FastClock
-from tests.chaos.spool_oracle import iter_waiting
+from tests.chaos.spool_oracle import iter_unacked
 from tests.integration.conftest import Client
 from tests.support.clock import FakeClock
 from tests.support.documents import MESH, build_batch, encode_body
@@ -143,7 +143,7 @@ def contents(spool: Spool) -> dict[str, Any]:
     return {
         "waiting": [
             [*one.id, one.windows, one.t_first_s, one.t_last_s, sha256(spool.read_body(one.id) or b"")]
-            for one in iter_waiting(spool)
+            for one in iter_unacked(spool)
         ],
         "tombstones": [msgspec.to_builtins(one) for one in spool.list_undelivered_losses()],
         "acked": usage.acked,

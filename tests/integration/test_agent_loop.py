@@ -35,7 +35,7 @@ from leadline_collector.db.transactions import Store
 from tests.chaos.fast_clock import FastClock
 from tests.chaos.oracle import read_oracle_files
 from tests.chaos.proxy import Proxy, ProxyFault
-from tests.chaos.spool_oracle import iter_waiting
+from tests.chaos.spool_oracle import iter_unacked
 from tests.integration.conftest import Client
 from tests.integration.test_ingest import rows
 from tests.support.documents import MESH
@@ -449,7 +449,7 @@ def promised(agent: LiveAgent) -> set[int]:
 def kept(agent: LiveAgent, store: Store, rtt_us: int) -> set[int]:
     """The minutes of an RTT that are in the journal, or still in the spool of the agent, which has ended."""
     spool = agent.reopen_spool()
-    left = [unpack_batch(body) for one in iter_waiting(spool) if (body := spool.read_body(one.id)) is not None]
+    left = [unpack_batch(body) for one in iter_unacked(spool) if (body := spool.read_body(one.id)) is not None]
     spool.close()
     return {
         one.start_s for batch in [*read_journal(store).values(), *left] for one in batch.series if rtt_us in one.rtt_us
@@ -477,9 +477,9 @@ def test_a_cloned_identity_loses_nothing_and_is_told(
     )
     original.start()
     copy.start()
-    wait_until(lambda: original.sender.cloned_at_s or copy.sender.cloned_at_s, "the conflict")
+    wait_until(lambda: original.uploader.cloned_at_s or copy.uploader.cloned_at_s, "the conflict")
     wait_until(lambda: {batch.epoch for batch in read_journal(store).values()} & set(own), "a batch of the new epoch")
-    noticed = original if original.sender.cloned_at_s else copy
+    noticed = original if original.uploader.cloned_at_s else copy
     wait_until(lambda: read_status(noticed.directory).cloned_at_s, "the status")
     original.stop()
     copy.stop()

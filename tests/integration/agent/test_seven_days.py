@@ -1,4 +1,4 @@
-"""A collector that is away for a week: spool, sealing and sending as they are, on a clock that jumps."""
+"""A collector that is unavailable for a week: real spool, batch builder and uploader on a simulated clock."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from leadline.wire import batch as wire
+from leadline.wire.batch import TargetWindow
 from leadline_agent.delivery.responses import BatchResponse, ResponseKind
 from leadline_agent.delivery.upload_policy import BACKFILL_RATE_MAX, OPERATOR_RETRY_NS
 from leadline_agent.probe.ipc import WindowsMessage
@@ -17,7 +17,7 @@ from leadline_agent.spool.index import BatchId
 from leadline_agent.spool.quota import SpoolQuota
 from leadline_agent.spool.spool import CommitSuccess
 from tests.support.clock import FakeClock
-from tests.unit.agent.delivery.test_uploader import START_S, Bench, Collector
+from tests.unit.agent.delivery.test_uploader import START_S, AgentHarness, Collector
 
 NS_PER_S = 1_000_000_000
 TARGETS = 50
@@ -25,128 +25,130 @@ TARGETS = 50
 MINUTES = 20
 WEEK_BATCHES = 7 * 24 * 60 // MINUTES
 RTTS_US: list[int | None] = [5_000, 5_010, 4_990, 5_100, 5_000, 5_020]
-#: Twice of what a week takes.
-LIMITS = SpoolQuota(bytes_max=16 << 20, segment_bytes=1 << 20, memory_bytes_max=1 << 20, free_bytes_min=0)
-#: A live batch is sealed whenever so many of the backlog are in.
+#: Twice the size of a week of batches.
+QUOTA = SpoolQuota(bytes_max=16 << 20, segment_bytes=1 << 20, memory_bytes_max=1 << 20, free_bytes_min=0)
+#: One live batch is built each time this number of backlog batches has arrived.
 LIVE_EVERY = 25
 
 
-class AwayCollector(Collector):
-    """Does not answer, or answers and notes when what came."""
+class UnavailableCollector(Collector):
+    """Collector that is unavailable at first, and later records when each batch arrives."""
 
     def __init__(self, clock: FakeClock) -> None:
         super().__init__(clock)
-        self.is_away = True
-        self.tried_ns: list[int] = []
+        self.is_unavailable = True
+        self.attempts_ns: list[int] = []
         self.stored_ns: list[tuple[int, BatchId]] = []
 
-    def push(self, body: bytes) -> BatchResponse:
-        if self.is_away:
-            self.tried_ns.append(self.clock.monotonic_ns())
+    def send_batch(self, body: bytes) -> BatchResponse:
+        if self.is_unavailable:
+            self.attempts_ns.append(self.clock.monotonic_ns())
             return BatchResponse(kind=ResponseKind.UNAVAILABLE, reason="no answer", status=None)
-        answer = super().send_batch(body)
-        self.stored_ns.append((self.clock.monotonic_ns(), BatchId(self.got[-1].epoch, self.got[-1].seq)))
-        return answer
+        response = super().send_batch(body)
+        self.stored_ns.append((self.clock.monotonic_ns(), BatchId(self.received[-1].epoch, self.received[-1].seq)))
+        return response
 
 
-def seal(bench: Bench, number: int) -> BatchId:
-    """Spool the batch of these minutes, durably."""
+def spool_batch(harness: AgentHarness, number: int) -> BatchId:
+    """Spool the batch of 20 minutes durably."""
     start_s = START_S + 60 * MINUTES * number
     series = [
-        wire.TargetWindow(
+        TargetWindow(
             target=f"t{target}", address="192.0.2.1", start_s=start_s + 60 * minute, interval_ms=10_000, rtt_us=RTTS_US
         )
         for minute in range(MINUTES)
         for target in range(TARGETS)
     ]
-    bench.sealer.build(WindowsMessage(3, series))
-    committed = bench.spool.commit()
-    assert isinstance(committed, CommitSuccess)
-    (name,) = committed.accepted_ids
-    return name
+    harness.batch_builder.build(WindowsMessage(3, series))
+    result = harness.spool.commit()
+    assert isinstance(result, CommitSuccess)
+    (batch_id,) = result.accepted_ids
+    return batch_id
 
 
-def week(bench: Bench, directory: Path) -> tuple[Bench, list[BatchId]]:
-    """Seven days without an answer, with a restart in the middle; the agent as it is then, and its batches in order."""
-    names = []
+def simulate_week(harness: AgentHarness, directory: Path) -> tuple[AgentHarness, list[BatchId]]:
+    """Run seven days without a response and with one restart; return the agent and its batches in order."""
+    batch_ids = []
     for number in range(WEEK_BATCHES):
         if number == WEEK_BATCHES // 2:
-            bench.spool.close()
-            bench = Bench(directory, bench.clock, epoch=0, limits=LIMITS, collector=bench.collector)
-        names.append(seal(bench, number))
-        bench.run(60 * MINUTES)
-        assert bench.spool.get_usage().bytes <= LIMITS.bytes_max
-    return bench, names
+            harness.spool.close()
+            harness = AgentHarness(directory, harness.clock, epoch=0, quota=QUOTA, collector=harness.collector)
+        batch_ids.append(spool_batch(harness, number))
+        harness.run(60 * MINUTES)
+        assert harness.spool.get_usage().bytes <= QUOTA.bytes_max
+    return harness, batch_ids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Return:
-    """A week away, and what came after it."""
+class WeekResult:
+    """Result of a week without a collector and of the uploads after it."""
 
-    bench: Bench
-    collector: AwayCollector
+    harness: AgentHarness
+    collector: UnavailableCollector
     returned_ns: int
-    #: The backlog, in order of sealing.
+    #: The backlog, in build order.
     backlog: list[BatchId]
-    #: The live batches, and how many had been stored when each was sealed.
+    #: The live batches, and how many batches were stored when each was built.
     live: dict[BatchId, int]
 
 
 @pytest.fixture(name="week", scope="module")
-def _week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Return]:
-    """The collector is back, everything has been sent."""
+def _week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WeekResult]:
+    """Return the state after the collector is available again and all batches are sent."""
     directory, clock = tmp_path_factory.mktemp("week"), FakeClock()
-    collector = AwayCollector(clock)
-    # The second life gets the epoch that sorts first.
-    bench, backlog = week(Bench(directory, clock, epoch=50, limits=LIMITS, collector=collector), directory)
-    collector.is_away, returned_ns = False, clock.monotonic_ns()
-    live = {seal(bench, WEEK_BATCHES): 0}
-    while (due_ns := bench.sender.upload_next()) is not None:
+    collector = UnavailableCollector(clock)
+    # The second process gets an epoch that sorts before the first one.
+    harness, backlog = simulate_week(
+        AgentHarness(directory, clock, epoch=50, quota=QUOTA, collector=collector), directory
+    )
+    collector.is_unavailable, returned_ns = False, clock.monotonic_ns()
+    live = {spool_batch(harness, WEEK_BATCHES): 0}
+    while (due_ns := harness.uploader.upload_next()) is not None:
         clock.sleep_until(due_ns)
         if len(collector.stored_ns) >= LIVE_EVERY * len(live) and len(live) <= WEEK_BATCHES // LIVE_EVERY:
-            live[seal(bench, WEEK_BATCHES + len(live))] = len(collector.stored_ns)
-    yield Return(bench=bench, collector=collector, returned_ns=returned_ns, backlog=backlog, live=live)
-    bench.spool.close()
+            live[spool_batch(harness, WEEK_BATCHES + len(live))] = len(collector.stored_ns)
+    yield WeekResult(harness=harness, collector=collector, returned_ns=returned_ns, backlog=backlog, live=live)
+    harness.spool.close()
 
 
-def test_everything_of_a_week_is_delivered_once(week: Return) -> None:
-    """Of 50 targets, half a million windows; nothing was given up, nothing waits, and the budget held."""
-    starts = [(one.target, one.start_s) for batch in week.collector.got for one in batch.series]
+def test_week_of_backlog_is_delivered_once(week: WeekResult) -> None:
+    """Half a million windows of 50 targets arrive once; no batch is lost or left."""
+    starts = [(window.target, window.start_s) for batch in week.collector.received for window in batch.series]
     batches = WEEK_BATCHES + len(week.live)
 
     assert len(starts) == len(set(starts)) == batches * MINUTES * TARGETS
-    assert {gap for batch in week.collector.got for gap in batch.gaps} == set()
-    usage = week.bench.spool.get_usage()
+    assert {gap for batch in week.collector.received for gap in batch.gaps} == set()
+    usage = week.harness.spool.get_usage()
     assert (usage.unacked, usage.loss_records, usage.acked) == (0, 0, batches)
 
 
-def test_a_collector_that_is_away_is_asked_every_few_minutes(week: Return) -> None:
-    """No less, so that its return is noticed; and not much more, all the week."""
-    tried_ns = week.collector.tried_ns
-    waits_ns = [after - before for before, after in pairwise(tried_ns)]
+def test_unavailable_collector_is_retried_every_few_minutes(week: WeekResult) -> None:
+    """Attempts are frequent enough to notice the recovery, and not much more frequent."""
+    attempts_ns = week.collector.attempts_ns
+    waits_ns = [after - before for before, after in pairwise(attempts_ns)]
 
     assert max(waits_ns) <= 2 * OPERATOR_RETRY_NS
-    assert len(tried_ns) <= 7 * 86_400 // 100
+    assert len(attempts_ns) <= 7 * 86_400 // 100
     assert week.collector.stored_ns[0][0] - week.returned_ns <= 2 * OPERATOR_RETRY_NS
 
 
-def test_what_is_live_goes_before_the_backlog(week: Return) -> None:
-    """The newest batch of all is the first, and each that is sealed while the backlog goes is the very next."""
-    order = [name for _, name in week.collector.stored_ns]
+def test_live_batches_are_sent_before_the_backlog(week: WeekResult) -> None:
+    """The newest batch is sent first, and each batch built during the backfill is sent next."""
+    order = [batch_id for _, batch_id in week.collector.stored_ns]
 
     assert len(week.live) > 10
-    assert {name: order.index(name) for name in week.live} == week.live
+    assert {batch_id: order.index(batch_id) for batch_id in week.live} == week.live
 
 
-def test_the_backlog_goes_at_its_pace_and_oldest_first(week: Return) -> None:
-    """It begins slowly, speeds up with every batch that is stored, and keeps to the most that is allowed."""
-    backlog = [(at_ns, name) for at_ns, name in week.collector.stored_ns if name not in week.live]
-    names = [name for _, name in backlog]
-    took_s = (backlog[-1][0] - backlog[0][0]) / NS_PER_S
+def test_backlog_is_sent_at_its_rate_oldest_first(week: WeekResult) -> None:
+    """The rate starts low, rises with every stored batch and stays below the maximum."""
+    backlog = [(at_ns, batch_id) for at_ns, batch_id in week.collector.stored_ns if batch_id not in week.live]
+    batch_ids = [batch_id for _, batch_id in backlog]
+    duration_s = (backlog[-1][0] - backlog[0][0]) / NS_PER_S
 
-    assert names == week.backlog
+    assert batch_ids == week.backlog
     assert len(backlog) == WEEK_BATCHES
-    assert len(backlog) / BACKFILL_RATE_MAX * 0.9 <= took_s <= 3 * len(backlog) / BACKFILL_RATE_MAX
-    # Whatever the live ones let it do: at least half of the interval at the highest pace lies between two.
+    assert len(backlog) / BACKFILL_RATE_MAX * 0.9 <= duration_s <= 3 * len(backlog) / BACKFILL_RATE_MAX
+    # The interval between two backlog batches is at least half of the interval at the maximum rate.
     waits_ns = [after - before for (before, _), (after, _) in pairwise(backlog)]
     assert min(waits_ns) >= NS_PER_S / BACKFILL_RATE_MAX / 2

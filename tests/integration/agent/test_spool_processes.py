@@ -1,4 +1,4 @@
-"""The spool between two processes, and after the kill of one."""
+"""Two processes on one spool, and a killed process."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import pytest
 
 from leadline.errors import UnavailableError
 from leadline_agent.spool.filesystem import DirectoryFileSystem
-from tests.chaos.spool_oracle import SpoolOracle, iter_waiting
+from tests.chaos.spool_oracle import SpoolOracle, iter_unacked
 
 
-def test_a_second_agent_is_refused_and_told_who_has_the_spool(tmp_path: Path) -> None:
-    """Also another process; and the lock ends with the process that held it."""
+def test_second_agent_on_one_spool_is_refused(tmp_path: Path) -> None:
+    """The second opening fails in the same and in another process; the lock ends with its process."""
     oracle = SpoolOracle()
     spool = oracle.open(DirectoryFileSystem(tmp_path))
 
-    with pytest.raises(UnavailableError, match=f"in use by process {os.getpid()}: two agents cannot share one"):
+    with pytest.raises(UnavailableError, match=f"in use by process {os.getpid()}; two agents cannot share a spool"):
         oracle.open(DirectoryFileSystem(tmp_path))
 
     code = (
-        "import sys; from pathlib import Path; from leadline_agent.spool.filesystem import DirectoryFiles\n"
-        "DirectoryFiles(Path(sys.argv[1])).acquire()"
+        "import sys; from pathlib import Path; from leadline_agent.spool.filesystem import DirectoryFileSystem\n"
+        "DirectoryFileSystem(Path(sys.argv[1])).acquire_lock()"
     )
     other = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
     assert "UnavailableError" in other.stderr
@@ -33,20 +33,19 @@ def test_a_second_agent_is_refused_and_told_who_has_the_spool(tmp_path: Path) ->
     assert oracle.open(DirectoryFileSystem(tmp_path)).get_usage().degraded is None
 
 
-def test_a_killed_agent_leaves_what_it_accepted(tmp_path: Path) -> None:
-    """kill -9 in the middle of writing: every batch it said to be accepted is there."""
+def test_accepted_batches_survive_a_kill(tmp_path: Path) -> None:
+    """After kill -9 during writes, every batch that was reported as accepted is there."""
     code = """
 import sys
 from pathlib import Path
-from leadline_agent.spool.filesystem import DirectoryFiles
-from leadline_agent.spool.spool import Committed
-from tests.chaos.spool_oracle import Oracle
-oracle = Oracle()
-spool = oracle.open(DirectoryFiles(Path(sys.argv[1])))
+from leadline_agent.spool.filesystem import DirectoryFileSystem
+from tests.chaos.spool_oracle import SpoolOracle
+oracle = SpoolOracle()
+spool = oracle.open(DirectoryFileSystem(Path(sys.argv[1])))
 while True:
-    spool.append(oracle.batch(spool, 700))
-    for name in oracle.commit(spool).accepted:
-        print(name.seq, flush=True)
+    spool.append(oracle.create_batch(spool, 700))
+    for batch_id in oracle.commit(spool).accepted_ids:
+        print(batch_id.seq, flush=True)
 """
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as agent:
         assert agent.stdout is not None
@@ -56,5 +55,6 @@ while True:
 
     spool = SpoolOracle().open(DirectoryFileSystem(tmp_path))
 
-    told = {seq for one in spool.list_undelivered_losses() for seq in range(one.first_seq, (one.last_seq or 0) + 1)}
-    assert set(accepted) <= told | {one.id.seq for one in iter_waiting(spool)}
+    losses = spool.list_undelivered_losses()
+    lost = {seq for loss in losses for seq in range(loss.first_seq, (loss.last_seq or 0) + 1)}
+    assert set(accepted) <= lost | {batch.id.seq for batch in iter_unacked(spool)}

@@ -1,4 +1,4 @@
-"""When to try again."""
+"""Back-off delays."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from leadline_agent.delivery.backoff import BASE_S, CAP_S, draw_backoff_s
 
 
 @given(st.integers(1, 10_000), st.integers())
-def test_waits_are_below_a_ceiling_that_doubles(failures: int, seed: int) -> None:
-    """Never negative, never above five minutes, never above base * 2^(n-1)."""
-    wait_s = draw_backoff_s(failures, make_rng(seed))
+def test_delay_is_below_a_doubling_ceiling(failures: int, seed: int) -> None:
+    """The delay is never negative, above five minutes or above base * 2^(n-1)."""
+    delay_s = draw_backoff_s(failures, make_rng(seed))
 
-    assert 0 <= wait_s <= min(CAP_S, BASE_S * 2 ** min(failures - 1, 20))
+    assert 0 <= delay_s <= min(CAP_S, BASE_S * 2 ** min(failures - 1, 20))
 
 
-def test_agents_do_not_come_back_together() -> None:
-    """500 agents after ten failures spread over the whole five minutes: each tenth of it gets some."""
-    waits = [draw_backoff_s(10, make_rng(seed)) for seed in range(500)]
+def test_retries_of_many_agents_are_spread() -> None:
+    """After ten failures, the retries of 500 agents fall into every tenth of the five minutes."""
+    delays_s = [draw_backoff_s(10, make_rng(seed)) for seed in range(500)]
 
-    assert {int(wait_s // (CAP_S / 10)) for wait_s in waits} == set(range(10))
+    assert {int(delay_s // (CAP_S / 10)) for delay_s in delays_s} == set(range(10))
 
 
 @given(st.floats(0, 1e6), st.integers())
-def test_what_the_collector_asks_for_is_waited_at_least(asked_s: float, seed: int) -> None:
-    """Retry-After is a lower bound, itself bounded."""
-    assert draw_backoff_s(1, make_rng(seed), asked_s) >= min(asked_s, CAP_S)
+def test_retry_after_is_a_lower_bound(retry_after_s: float, seed: int) -> None:
+    """Retry-After, limited to the cap, is a lower bound of the delay."""
+    assert draw_backoff_s(1, make_rng(seed), retry_after_s) >= min(retry_after_s, CAP_S)

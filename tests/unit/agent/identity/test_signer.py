@@ -1,4 +1,4 @@
-"""What is signed, with which key, and what happens on a host that cannot sign."""
+"""Signatures of the agent and their key."""
 
 from __future__ import annotations
 
@@ -17,56 +17,56 @@ SEED = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"
 PUBLIC = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
 
 
-def test_the_public_half_belongs_to_the_private_one() -> None:
-    """As the RFC has it; and a new key is another one."""
+def test_public_key_matches_the_private_key() -> None:
+    """The key pair is that of RFC 8032; two generated keys differ."""
     assert load_signer(SEED).public_key.hex() == PUBLIC
     assert load_signer(generate_seed()).public_key != load_signer(generate_seed()).public_key
 
 
 def test_the_same_bytes_get_the_same_signature() -> None:
-    """A retry is the same request to the byte; other bytes get another signature."""
-    first, again, other = (load_signer(SEED).build_headers(body) for body in (b"body", b"body", b"Body"))
+    """A retry has the same signature; other bytes get another one."""
+    first, second, other = (load_signer(SEED).build_headers(body) for body in (b"body", b"body", b"Body"))
 
-    assert first == again
+    assert first == second
     assert first != other
 
 
-def test_a_batch_is_signed_behind_its_prefix() -> None:
-    """The header carries key id and signature of prefix and body, and no other message's signature is the same."""
+def test_signature_covers_prefix_and_body() -> None:
+    """The header contains the key id and the signature of prefix and body; the body alone does not verify."""
     key = load_signer(SEED)
-    read = signing.parse_header(key.build_headers(b"body")[signing.SIGNATURE_HEADER])
+    header = signing.parse_header(key.build_headers(b"body")[signing.SIGNATURE_HEADER])
 
-    assert read is not None
-    assert read[0] == signing.derive_key_id(key.public_key)
-    Ed25519PublicKey.from_public_bytes(key.public_key).verify(read[1], b"leadline batch v1\0body")
+    assert header is not None
+    assert header[0] == signing.derive_key_id(key.public_key)
+    Ed25519PublicKey.from_public_bytes(key.public_key).verify(header[1], b"leadline batch v1\0body")
     with pytest.raises(InvalidSignature):
-        Ed25519PublicKey.from_public_bytes(key.public_key).verify(read[1], b"body")
+        Ed25519PublicKey.from_public_bytes(key.public_key).verify(header[1], b"body")
 
 
 @pytest.mark.parametrize(
     "text", ["", "ed25519", "ed25519 0123456789abcdef", "ed25519 0123456789abcdef " + "0" * 127, "rsa x y"]
 )
-def test_a_header_that_is_none(text: str) -> None:
-    """Anything but the one form is no signature."""
+def test_invalid_signature_header_is_refused(text: str) -> None:
+    """A header in any other form is refused."""
     assert signing.parse_header(text) is None
     assert signing.parse_header("ed25519 0123456789abcdef " + "0" * 128 + "\n") is None
 
 
-def test_the_private_half_is_in_no_repr() -> None:
-    """Not of the credential, the signer, or what is sent."""
+def test_private_key_is_in_no_repr() -> None:
+    """No repr of the credential, the signer or the headers contains a secret."""
     credential = Credential(collector="", agent="a", site="s", key="ll_secret", signing_key=SEED)
-    shown = [
+    texts = [
         repr(credential),
         str(credential.__rich_repr__()),
         repr(load_signer(SEED)),
         repr(load_signer(SEED).build_headers(b"x")),
     ]
 
-    assert not [text for text in shown if SEED in text or "ll_secret" in text]
+    assert not [text for text in texts if SEED in text or "ll_secret" in text]
 
 
-def test_a_damaged_key_is_not_shown() -> None:
-    """The message says what to do and not what stands there."""
+def test_invalid_key_is_not_in_the_error() -> None:
+    """The error contains the remedy and not the key."""
     with pytest.raises(ConfigError, match="enrol this agent again") as caught:
         load_signer("9d61b1")
 
@@ -74,7 +74,7 @@ def test_a_damaged_key_is_not_shown() -> None:
 
 
 def test_an_agent_without_a_signing_key_sends_no_signature() -> None:
-    """As before."""
+    """The request then has only the bearer key."""
     client = CollectorClient("http://h", Credential(collector="", agent="a", site="s", key="k"))
 
     assert client._build_headers(b"body") == {"Authorization": "Bearer k"}

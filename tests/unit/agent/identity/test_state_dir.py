@@ -1,4 +1,4 @@
-"""What an agent keeps on disk."""
+"""State directory of an agent."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from leadline.errors import ConfigError
-from leadline.wire import control
+from leadline.wire.control import Plan
 from leadline_agent.identity.state_dir import Credential, StateDirectory
 
 CREDENTIAL = Credential(collector="http://127.0.0.1:1", agent="fra-a1", site="fra", key="ll_secret_key")
 
 
-def test_a_credential_is_for_its_owner_only(tmp_path: Path) -> None:
-    """Mode 0600, in a directory of mode 0700; it reads back."""
+def test_credential_is_readable_by_its_owner_only(tmp_path: Path) -> None:
+    """The file has mode 0600, its directory has mode 0700, and the credential can be loaded."""
     state = StateDirectory(tmp_path / "state")
     state.save_credential(CREDENTIAL)
 
@@ -24,7 +24,7 @@ def test_a_credential_is_for_its_owner_only(tmp_path: Path) -> None:
 
 
 def test_an_identity_is_not_overwritten(tmp_path: Path) -> None:
-    """Enrolling twice in one directory would lose the first identity."""
+    """A second enrolment in one directory is refused, because it would lose the first identity."""
     state = StateDirectory(tmp_path)
     state.save_credential(CREDENTIAL)
 
@@ -32,29 +32,29 @@ def test_an_identity_is_not_overwritten(tmp_path: Path) -> None:
         state.save_credential(CREDENTIAL)
 
 
-def test_without_a_credential_the_remedy_is_named(tmp_path: Path) -> None:
-    """The message names the command."""
+def test_missing_credential_error_contains_the_command(tmp_path: Path) -> None:
+    """The error contains the command that creates a credential."""
     with pytest.raises(ConfigError, match="leadline agent enroll"):
         StateDirectory(tmp_path).load_credential()
 
 
-@pytest.mark.parametrize("rubbish", [b"", b"{}", b"\xff\xfe", b'{"collector": 1}'])
-def test_a_credential_that_is_none(tmp_path: Path, rubbish: bytes) -> None:
-    """A damaged file is an error with its name, not a traceback."""
-    (tmp_path / "credential.json").write_bytes(rubbish)
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff\xfe", b'{"collector": 1}'])
+def test_damaged_credential_is_an_error(tmp_path: Path, content: bytes) -> None:
+    """A damaged file gives an error with the file name."""
+    (tmp_path / "credential.json").write_bytes(content)
 
     with pytest.raises(ConfigError, match=r"credential\.json"):
         StateDirectory(tmp_path).load_credential()
 
 
 def test_the_key_is_in_no_repr() -> None:
-    """A repr ends up in logs."""
+    """The repr may appear in logs, so it contains no key."""
     assert "ll_secret_key" not in repr(CREDENTIAL)
 
 
 def test_the_last_plan_survives_a_restart(tmp_path: Path) -> None:
-    """And a damaged one is as good as none."""
-    plan = control.Plan(mesh_version=3, agent="fra-a1", site="fra")
+    """A saved plan can be loaded; a damaged one counts as missing."""
+    plan = Plan(mesh_version=3, agent="fra-a1", site="fra")
     StateDirectory(tmp_path).save_plan(plan)
     assert StateDirectory(tmp_path).load_plan() == plan
 

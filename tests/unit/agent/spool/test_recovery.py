@@ -1,4 +1,4 @@
-"""A damaged spool at start: only what was hit is lost, and it is known exactly what."""
+"""Recovery of a damaged spool at start: only damaged batches are lost, and their loss records are exact."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from leadline_agent.spool.record_format import (
 )
 from leadline_agent.spool.spool import CommitFailure
 from tests.chaos.crashing_files import CrashingFiles
-from tests.chaos.spool_oracle import MINUTE_NS, SpoolOracle, iter_waiting
+from tests.chaos.spool_oracle import MINUTE_NS, SpoolOracle, iter_unacked
 
 SIZE = 2_000
 RECORD = HEADER_BYTES + SIZE
 
 
-class Stopped:
-    """A spool of six batches in three segments, whose agent is stopped; batch 1 is acknowledged."""
+class StoppedSpool:
+    """Closed spool with six batches in three segments; batch 1 is acknowledged."""
 
     def __init__(self) -> None:
-        self.files, self.oracle = CrashingFiles(), SpoolOracle()
-        spool = self.oracle.open(self.files)
+        self.file_system, self.oracle = CrashingFiles(), SpoolOracle()
+        spool = self.oracle.open(self.file_system)
         for _ in range(6):
             self.oracle.clock.advance(MINUTE_NS)
             spool.append(self.oracle.create_batch(spool, SIZE))
@@ -37,176 +37,178 @@ class Stopped:
         spool.close()
 
     def content(self, number: int) -> bytearray:
-        return self.files.content(format_segment_name(number))
+        return self.file_system.content(format_segment_name(number))
 
-    def found(self) -> tuple[list[int], list[LossRecord]]:
-        spool = self.oracle.open(self.files)
-        return [one.id.seq for one in iter_waiting(spool)], spool.list_undelivered_losses()
+    def recover(self) -> tuple[list[int], list[LossRecord]]:
+        spool = self.oracle.open(self.file_system)
+        return [batch.id.seq for batch in iter_unacked(spool)], spool.list_undelivered_losses()
 
     def minute_s(self, seq: int) -> int:
         return 1_700_000_040 + 60 * seq
 
-    def lost(self, first: int, last: int | None, before: int | None, behind: int | None) -> LossRecord:
-        """A loss of which only its neighbours are known."""
+    def build_loss(self, first: int, last: int | None, before: int | None, after: int | None) -> LossRecord:
+        """Return the loss record of a range with times of its neighbours ``before`` and ``after``."""
         t_first_s = None if before is None else self.minute_s(before)
-        t_last_s = None if behind is None else self.minute_s(behind)
+        t_last_s = None if after is None else self.minute_s(after)
         return LossRecord(self.epoch, first, last, t_first_s, t_last_s, None, LossReason.CORRUPT)
 
 
 @pytest.fixture
-def stopped() -> Stopped:
-    stopped = Stopped()
-    assert [len(stopped.content(number)) for number in (1, 2)] == [HEADER_PAGE_BYTES + 2 * RECORD] * 2
-    return stopped
+def stopped() -> StoppedSpool:
+    spool = StoppedSpool()
+    assert [len(spool.content(number)) for number in (1, 2)] == [HEADER_PAGE_BYTES + 2 * RECORD] * 2
+    return spool
 
 
-def test_an_undamaged_spool_has_nothing_to_tell(stopped: Stopped) -> None:
-    """Everything but the acknowledged one waits."""
-    assert stopped.found() == ([0, 2, 3, 4, 5], [])
+def test_undamaged_spool_has_no_losses(stopped: StoppedSpool) -> None:
+    """All batches except the acknowledged one are unacknowledged."""
+    assert stopped.recover() == ([0, 2, 3, 4, 5], [])
 
 
-def test_a_damaged_body_is_told_exactly(stopped: Stopped) -> None:
-    """Its header still says which minutes and how many windows it held."""
+def test_damaged_payload_gives_an_exact_loss(stopped: StoppedSpool) -> None:
+    """The intact header contains the times and the number of windows."""
     stopped.content(2)[HEADER_PAGE_BYTES + RECORD + HEADER_BYTES + 5] ^= 0x10
 
     minute_s = stopped.minute_s(3)
-    assert stopped.found() == (
+    assert stopped.recover() == (
         [0, 2, 4, 5],
         [LossRecord(stopped.epoch, 3, 3, minute_s, minute_s, 2, LossReason.CORRUPT)],
     )
 
 
-def test_a_damaged_header_is_told_by_its_neighbours(stopped: Stopped) -> None:
-    """The number is known from those around it, the time lies between theirs."""
+def test_damaged_header_gives_a_loss_bounded_by_its_neighbours(stopped: StoppedSpool) -> None:
+    """Number and time are bounded by the neighbouring batches."""
     stopped.content(2)[HEADER_PAGE_BYTES + RECORD] ^= 0x10
 
-    assert stopped.found() == ([0, 2, 4, 5], [stopped.lost(3, 3, 2, 4)])
+    assert stopped.recover() == ([0, 2, 4, 5], [stopped.build_loss(3, 3, 2, 4)])
 
 
-def test_a_damaged_acknowledged_batch_is_no_loss(stopped: Stopped) -> None:
-    """The collector has it."""
+def test_a_damaged_acknowledged_batch_is_no_loss(stopped: StoppedSpool) -> None:
+    """A damaged batch is not lost if the collector has it."""
     stopped.content(1)[HEADER_PAGE_BYTES + RECORD] ^= 0x10
 
-    assert stopped.found() == ([0, 2, 3, 4, 5], [])
+    assert stopped.recover() == ([0, 2, 3, 4, 5], [])
 
 
 @pytest.mark.parametrize("number", [2, 3])
-def test_a_segment_that_is_gone_is_told(stopped: Stopped, number: int) -> None:
-    """The ledger knows what it held, also when it was the last."""
-    stopped.files.unlink(format_segment_name(number))
+def test_missing_segment_is_a_loss(stopped: StoppedSpool, number: int) -> None:
+    """The manifest contains the numbers of a missing segment, even of the last one."""
+    stopped.file_system.unlink(format_segment_name(number))
 
-    seqs, tombstones = stopped.found()
+    seqs, losses = stopped.recover()
 
     assert seqs == ([0, 4, 5] if number == 2 else [0, 2, 3])
-    assert tombstones == [stopped.lost(2, 3, 1, 4) if number == 2 else stopped.lost(4, 5, 3, None)]
+    assert losses == [stopped.build_loss(2, 3, 1, 4) if number == 2 else stopped.build_loss(4, 5, 3, None)]
 
 
-def test_a_cut_segment_is_told(stopped: Stopped) -> None:
-    """The ledger knows that there was more; where a torn record is left, so does the segment, but not how much."""
-    whole = stopped.content(3)
-    del whole[HEADER_PAGE_BYTES + RECORD + 10 :]
-    assert stopped.found() == ([0, 2, 3, 4], [stopped.lost(5, None, 4, None)])
+def test_truncated_segment_is_a_loss(stopped: StoppedSpool) -> None:
+    """The manifest shows that batches are missing; a torn record shows it too, but not how many."""
+    content = stopped.content(3)
+    del content[HEADER_PAGE_BYTES + RECORD + 10 :]
+    assert stopped.recover() == ([0, 2, 3, 4], [stopped.build_loss(5, None, 4, None)])
 
-    del whole[HEADER_PAGE_BYTES + RECORD :]
-    assert stopped.found() == ([0, 2, 3, 4], [stopped.lost(5, 5, 4, None)])
-
-
-def test_without_a_ledger_acknowledged_batches_wait_again(stopped: Stopped) -> None:
-    """Sending twice harms nobody, losing would."""
-    stopped.files.content("ledger")[70] ^= 1
-
-    assert stopped.found() == ([0, 1, 2, 3, 4, 5], [])
+    del content[HEADER_PAGE_BYTES + RECORD :]
+    assert stopped.recover() == ([0, 2, 3, 4], [stopped.build_loss(5, 5, 4, None)])
 
 
-def test_without_a_ledger_a_hole_between_two_segments_is_told(stopped: Stopped) -> None:
-    """Two segments side by side leave no number out."""
-    stopped.files.unlink("ledger")
+def test_without_manifest_acknowledged_batches_are_sent_again(stopped: StoppedSpool) -> None:
+    """Sending a batch twice is harmless; losing it is not."""
+    stopped.file_system.content("ledger")[70] ^= 1
+
+    assert stopped.recover() == ([0, 1, 2, 3, 4, 5], [])
+
+
+def test_without_manifest_a_hole_between_segments_is_a_loss(stopped: StoppedSpool) -> None:
+    """The numbers of two consecutive segments are contiguous."""
+    stopped.file_system.unlink("ledger")
     stopped.content(1)[HEADER_PAGE_BYTES + RECORD] ^= 1
 
-    assert stopped.found() == ([0, 2, 3, 4, 5], [stopped.lost(1, 1, 0, 2)])
+    assert stopped.recover() == ([0, 2, 3, 4, 5], [stopped.build_loss(1, 1, 0, 2)])
 
 
-def test_without_a_ledger_and_a_neighbour_a_segment_says_with_which_number_it_began(stopped: Stopped) -> None:
-    """Its first page does, also where the header of its first record is damaged."""
-    stopped.files.unlink("ledger")
-    stopped.files.unlink(format_segment_name(1))
+def test_header_page_shows_the_first_number_of_a_segment(stopped: StoppedSpool) -> None:
+    """It is used if manifest and neighbour are missing and the first record is damaged."""
+    stopped.file_system.unlink("ledger")
+    stopped.file_system.unlink(format_segment_name(1))
     stopped.content(2)[HEADER_PAGE_BYTES] ^= 1
 
-    assert stopped.found() == ([3, 4, 5], [stopped.lost(2, 2, None, 3)])
+    assert stopped.recover() == ([3, 4, 5], [stopped.build_loss(2, 2, None, 3)])
 
 
-def test_without_a_ledger_a_ragged_end_is_told_as_open(stopped: Stopped) -> None:
-    """Something stood behind the last record, and nobody knows how much."""
-    stopped.files.unlink("ledger")
+def test_without_manifest_a_corrupt_end_is_an_open_ended_loss(stopped: StoppedSpool) -> None:
+    """An unknown number of records followed the last intact one."""
+    stopped.file_system.unlink("ledger")
     stopped.content(3)[HEADER_PAGE_BYTES + RECORD] ^= 1
 
-    assert stopped.found() == ([0, 1, 2, 3, 4], [stopped.lost(5, None, 4, None)])
+    assert stopped.recover() == ([0, 1, 2, 3, 4], [stopped.build_loss(5, None, 4, None)])
 
 
-def test_a_blank_end_is_no_loss(stopped: Stopped) -> None:
-    """An extent that a crash left unwritten held nothing that was promised."""
+def test_a_blank_end_is_no_loss(stopped: StoppedSpool) -> None:
+    """An extent that was never written contained no accepted batch."""
     stopped.content(3).extend(bytes(5_000))
 
-    assert stopped.found() == ([0, 2, 3, 4, 5], [])
+    assert stopped.recover() == ([0, 2, 3, 4, 5], [])
 
 
-def test_a_loss_is_told_once(stopped: Stopped) -> None:
-    """The damage is still there at the next start, and the collector knows of it."""
+def test_loss_is_reported_once(stopped: StoppedSpool) -> None:
+    """The next start finds the damage again but does not report it again."""
     stopped.content(2)[HEADER_PAGE_BYTES + RECORD] ^= 0x10
-    spool = stopped.oracle.open(stopped.files)
+    spool = stopped.oracle.open(stopped.file_system)
     spool.mark_delivered(spool.list_undelivered_losses())
     spool.close()
 
-    assert stopped.found()[1] == []
+    assert stopped.recover()[1] == []
 
 
-def test_a_note_on_a_damaged_page_is_known_from_the_ledger() -> None:
-    """Tombstones that wait stand in two places."""
-    files, oracle = CrashingFiles(), SpoolOracle()
-    spool = oracle.open(files)
+def test_manifest_contains_the_losses_of_a_damaged_page() -> None:
+    """Undelivered loss records are stored in the segment and in the manifest."""
+    file_system, oracle = CrashingFiles(), SpoolOracle()
+    spool = oracle.open(file_system)
     for _ in range(60):
         oracle.clock.advance(MINUTE_NS)
         spool.append(oracle.create_batch(spool, SIZE))
         oracle.commit(spool)
-    notes = spool.list_undelivered_losses()
+    losses = spool.list_undelivered_losses()
     spool.close()
-    (tomb,) = [name for name in files.list_names() if files.get_size(name) == HEADER_PAGE_BYTES]
-    files.content(tomb)[100] ^= 1
+    (evicted_name,) = [name for name in file_system.list_names() if file_system.get_size(name) == HEADER_PAGE_BYTES]
+    file_system.content(evicted_name)[100] ^= 1
 
-    assert notes
-    assert oracle.open(files).list_undelivered_losses() == notes
+    assert losses
+    assert oracle.open(file_system).list_undelivered_losses() == losses
 
 
-def test_a_loss_that_no_segment_tells_of_is_in_the_ledger(stopped: Stopped) -> None:
-    """An agent that finds a loss, and stops before it can write a tombstone, tells of it at the next start."""
-    stopped.files.unlink(format_segment_name(3))
-    spool = stopped.oracle.open(stopped.files)
-    start = stopped.files.operations
-    stopped.files.failures = {start + 1: errno.EIO, start + 2: errno.EIO}
+def test_manifest_contains_a_loss_that_is_in_no_segment(stopped: StoppedSpool) -> None:
+    """A loss survives a stop before its loss record could be written to a segment."""
+    stopped.file_system.unlink(format_segment_name(3))
+    spool = stopped.oracle.open(stopped.file_system)
+    start = stopped.file_system.operations
+    stopped.file_system.failures = {start + 1: errno.EIO, start + 2: errno.EIO}
     assert isinstance(spool.close(), CommitFailure)
 
-    assert stopped.found()[1] == [stopped.lost(4, 5, 3, None)]
+    assert stopped.recover()[1] == [stopped.build_loss(4, 5, 3, None)]
 
 
-def test_what_a_crash_left_behind_a_note_is_cut_off_at_start() -> None:
-    """A segment whose first page is a note holds nothing else, whatever stands behind the page."""
-    files, oracle = CrashingFiles(), SpoolOracle()
-    spool = oracle.open(files)
+def test_evicted_segment_is_truncated_at_start() -> None:
+    """Bytes after the page of an evicted segment are ignored and removed."""
+    file_system, oracle = CrashingFiles(), SpoolOracle()
+    spool = oracle.open(file_system)
     for _ in range(40):
         oracle.clock.advance(MINUTE_NS)
         spool.append(oracle.create_batch(spool, SIZE))
         oracle.commit(spool)
-    left, notes = [one.id for one in iter_waiting(spool)], spool.list_undelivered_losses()
+    ids, losses = [batch.id for batch in iter_unacked(spool)], spool.list_undelivered_losses()
     spool.close()
-    (tomb,) = [name for name in files.list_names() if files.get_size(name) == HEADER_PAGE_BYTES]
-    files.content(tomb).extend(files.content(format_segment_name(files_last(files)))[HEADER_PAGE_BYTES:])
+    (evicted_name,) = [name for name in file_system.list_names() if file_system.get_size(name) == HEADER_PAGE_BYTES]
+    file_system.content(evicted_name).extend(
+        file_system.content(format_segment_name(find_newest_segment(file_system)))[HEADER_PAGE_BYTES:]
+    )
 
-    spool = oracle.open(files)
+    spool = oracle.open(file_system)
 
-    assert ([one.id for one in iter_waiting(spool)], spool.list_undelivered_losses()) == (left, notes)
-    assert files.get_size(tomb) == HEADER_PAGE_BYTES
+    assert ([batch.id for batch in iter_unacked(spool)], spool.list_undelivered_losses()) == (ids, losses)
+    assert file_system.get_size(evicted_name) == HEADER_PAGE_BYTES
 
 
-def files_last(files: CrashingFiles) -> int:
-    """The number of the newest segment."""
-    return max(number for name in files.list_names() if (number := parse_segment_number(name)) is not None)
+def find_newest_segment(file_system: CrashingFiles) -> int:
+    """Return the number of the newest segment."""
+    return max(number for name in file_system.list_names() if (number := parse_segment_number(name)) is not None)

@@ -1,4 +1,4 @@
-"""The spool as its user sees it: lanes, marks, limits, and a disk that fails."""
+"""Public interface of the spool: queues, states, limits and disk errors."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from leadline_agent.spool.loss_records import LossReason, LossRecord
 from leadline_agent.spool.quota import SpoolQuota
 from leadline_agent.spool.spool import CommitFailure, CommitSuccess, Spool
 from tests.chaos.crashing_files import CrashingFiles
-from tests.chaos.spool_oracle import MINUTE_NS, SMALL_LIMITS, SpoolOracle, iter_waiting
+from tests.chaos.spool_oracle import MINUTE_NS, SMALL_QUOTA, SpoolOracle, iter_unacked
 
 HOUR_NS = 60 * MINUTE_NS
 
 
-class Bench:
-    """A spool on a simulated disk, and what a test does with it."""
+class SpoolHarness:
+    """Spool on a simulated disk, with helpers for tests."""
 
-    def __init__(self, limits: SpoolQuota = SMALL_LIMITS) -> None:
-        self.files: CrashingFiles = CrashingFiles()
-        self.oracle, self.limits = SpoolOracle(), limits
-        self.spool = self.oracle.open(self.files, limits)
+    def __init__(self, quota: SpoolQuota = SMALL_QUOTA) -> None:
+        self.file_system: CrashingFiles = CrashingFiles()
+        self.oracle, self.quota = SpoolOracle(), quota
+        self.spool = self.oracle.open(self.file_system, quota)
 
     def append(self, count: int = 1, size: int = 1_000) -> list[BatchId]:
-        """Batches, one a minute, not committed."""
+        """Append batches, one a minute, without a commit."""
         return [self._append(size).id for _ in range(count)]
 
     def _append(self, size: int) -> PackedBatch:
@@ -37,409 +37,414 @@ class Bench:
         self.spool.append(batch)
         return batch
 
-    def keep(self, count: int = 1, size: int = 1_000) -> list[BatchId]:
-        """Batches, each committed."""
-        names = []
+    def append_and_commit(self, count: int = 1, size: int = 1_000) -> list[BatchId]:
+        """Append batches and commit each of them."""
+        ids = []
         for _ in range(count):
-            names += self.append(size=size)
-            assert self.oracle.commit(self.spool) == CommitSuccess(accepted_ids=(names[-1],))
-        return names
+            ids += self.append(size=size)
+            assert self.oracle.commit(self.spool) == CommitSuccess(accepted_ids=(ids[-1],))
+        return ids
 
     def restart(self) -> Spool:
-        """Stop the agent in order and start it again."""
+        """Close the spool and open it again."""
         self.spool.close()
-        self.spool = self.oracle.open(self.files, self.limits)
+        self.spool = self.oracle.open(self.file_system, self.quota)
         return self.spool
 
-    def waiting(self) -> list[BatchId]:
-        return [one.id for one in iter_waiting(self.spool)]
+    def list_unacked(self) -> list[BatchId]:
+        return [batch.id for batch in iter_unacked(self.spool)]
 
-    def losses(self) -> list[tuple[int, int | None, LossReason]]:
-        return [(one.first_seq, one.last_seq, one.reason) for one in self.spool.list_undelivered_losses()]
+    def list_losses(self) -> list[tuple[int, int | None, LossReason]]:
+        return [(loss.first_seq, loss.last_seq, loss.reason) for loss in self.spool.list_undelivered_losses()]
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench()
+def harness() -> SpoolHarness:
+    return SpoolHarness()
 
 
-def test_what_was_committed_is_there_after_a_restart(bench: Bench) -> None:
-    """Byte for byte, in order."""
-    names = bench.keep(20)
+def test_committed_batches_survive_a_restart(harness: SpoolHarness) -> None:
+    """Bodies and order are unchanged."""
+    names = harness.append_and_commit(20)
 
-    bench.restart()
+    harness.restart()
 
-    assert bench.waiting() == names
-    assert [bench.spool.read_body(name) for name in names] == [bench.oracle.bodies[name] for name in names]
+    assert harness.list_unacked() == names
+    assert [harness.spool.read_body(name) for name in names] == [harness.oracle.bodies[name] for name in names]
 
 
-def test_the_live_lane_takes_the_newest_and_the_backfill_lane_the_oldest(bench: Bench) -> None:
-    """Also across memory and disk, and passing over what is on its way already."""
-    first, second, third = bench.keep(3)
-    (fourth,) = bench.append()
+def test_newest_and_oldest_batch_are_found(harness: SpoolHarness) -> None:
+    """The search covers memory and disk and skips the given ids."""
+    first, second, third = harness.append_and_commit(3)
+    (fourth,) = harness.append()
 
-    newest, oldest = bench.spool.find_newest(), bench.spool.find_oldest()
+    newest, oldest = harness.spool.find_newest(), harness.spool.find_oldest()
 
     assert (newest and newest.id, oldest and oldest.id) == (fourth, first)
-    newest, oldest = bench.spool.find_newest({fourth, third}), bench.spool.find_oldest({first})
+    newest, oldest = harness.spool.find_newest({fourth, third}), harness.spool.find_oldest({first})
     assert (newest and newest.id, oldest and oldest.id) == (second, second)
-    assert bench.spool.find_oldest({first, second, third, fourth}) is None
+    assert harness.spool.find_oldest({first, second, third, fourth}) is None
 
 
-def test_an_acknowledged_batch_waits_no_more_and_stays(bench: Bench) -> None:
-    """It is kept for a rewind, also over a restart."""
-    first, second = bench.keep(2)
+def test_acknowledged_batch_stays_on_disk(harness: SpoolHarness) -> None:
+    """An acknowledged batch stays on disk for a rewind, also after a restart."""
+    first, second = harness.append_and_commit(2)
 
-    assert bench.spool.ack(first)
-    assert not bench.spool.ack(first)
+    assert harness.spool.ack(first)
+    assert not harness.spool.ack(first)
 
-    bench.restart()
-    assert (bench.waiting(), bench.spool.read_body(first)) == ([second], bench.oracle.bodies[first])
+    harness.restart()
+    assert (harness.list_unacked(), harness.spool.read_body(first)) == ([second], harness.oracle.bodies[first])
 
 
-def test_acknowledged_batches_go_two_days_later() -> None:
-    """Within the time they stay, one second past it they go, and only whole segments do."""
-    bench = Bench(replace(SMALL_LIMITS, acked_retention_s=7_200))
-    names = bench.keep(20)
+def test_acknowledged_batches_expire() -> None:
+    """They stay until the retention has passed; then whole segments are removed."""
+    harness = SpoolHarness(replace(SMALL_QUOTA, acked_retention_s=7_200))
+    names = harness.append_and_commit(20)
     for name in names:
-        bench.spool.ack(name)
-    bench.oracle.clock.advance(2 * HOUR_NS)
+        harness.spool.ack(name)
+    harness.oracle.clock.advance(2 * HOUR_NS)
 
-    bench.spool.commit()
-    assert bench.spool.get_usage().acked == 20
+    harness.spool.commit()
+    assert harness.spool.get_usage().acked == 20
 
-    bench.oracle.clock.advance(1_000_000_000)
-    bench.spool.commit()
-    assert bench.spool.get_usage().acked == 5
-    assert bench.losses() == []
+    harness.oracle.clock.advance(1_000_000_000)
+    harness.spool.commit()
+    assert harness.spool.get_usage().acked == 5
+    assert harness.list_losses() == []
 
 
-def test_a_rewind_lets_acknowledged_batches_wait_again(bench: Bench) -> None:
-    """From a number on, of one epoch or of all; the next commit makes it durable."""
-    names = bench.keep(4)
+def test_rewind_makes_acknowledged_batches_unacknowledged(harness: SpoolHarness) -> None:
+    """A rewind starts at a number, in one epoch or in all; the next commit makes it durable."""
+    names = harness.append_and_commit(4)
     for name in names:
-        bench.spool.ack(name)
-    bench.spool.commit()
+        harness.spool.ack(name)
+    harness.spool.commit()
 
-    assert bench.spool.rewind(since_seq=2, epoch="f" * 32) == 0
-    assert bench.spool.rewind(since_seq=2, epoch=names[0].epoch) == 2
-    assert bench.waiting() == names[2:]
+    assert harness.spool.rewind(since_seq=2, epoch="f" * 32) == 0
+    assert harness.spool.rewind(since_seq=2, epoch=names[0].epoch) == 2
+    assert harness.list_unacked() == names[2:]
 
-    bench.spool.commit()
-    bench.spool = bench.oracle.open(bench.files.after_kill())
-    assert bench.waiting() == names[2:]
-    assert bench.spool.rewind() == 2
+    harness.spool.commit()
+    harness.spool = harness.oracle.open(harness.file_system.after_kill())
+    assert harness.list_unacked() == names[2:]
+    assert harness.spool.rewind() == 2
 
 
-def test_a_refused_batch_is_a_dead_letter_with_a_tombstone(bench: Bench) -> None:
-    """It waits no more, can be looked at, and its reason is kept, cut to length; also over a restart."""
-    first, second = bench.keep(2)
+def test_refused_batch_is_a_dead_letter_with_a_loss_record(harness: SpoolHarness) -> None:
+    """The dead letter has a body and a truncated reason, and survives a restart."""
+    first, second = harness.append_and_commit(2)
 
-    assert bench.spool.refuse(first, "422 unknown target " + "x" * 500)
+    assert harness.spool.refuse(first, "422 unknown target " + "x" * 500)
 
-    bench.restart()
-    (letter,) = bench.spool.list_dead_letters()
+    harness.restart()
+    (letter,) = harness.spool.list_dead_letters()
     assert (letter.seq, letter.reason[:19], len(letter.reason)) == (first.seq, "422 unknown target ", 200)
-    assert bench.spool.read_body(first) == bench.oracle.bodies[first]
-    assert (bench.waiting(), bench.losses()) == ([second], [(0, 0, LossReason.REFUSED)])
+    assert harness.spool.read_body(first) == harness.oracle.bodies[first]
+    assert (harness.list_unacked(), harness.list_losses()) == ([second], [(0, 0, LossReason.REFUSED)])
 
 
-def test_dead_letters_are_bounded(bench: Bench) -> None:
-    """The oldest go; the tombstones were written long before."""
+def test_dead_letters_are_bounded(harness: SpoolHarness) -> None:
+    """The oldest dead letters are evicted; their loss records are durable already."""
     for _ in range(80):
-        bench.spool.refuse(bench.keep()[0], "400")
-        bench.spool.mark_delivered(bench.spool.list_undelivered_losses())
-        bench.spool.commit()
+        harness.spool.refuse(harness.append_and_commit()[0], "400")
+        harness.spool.mark_delivered(harness.spool.list_undelivered_losses())
+        harness.spool.commit()
 
-    held = [letter.seq for letter in bench.spool.list_dead_letters()]
+    seqs = [letter.seq for letter in harness.spool.list_dead_letters()]
 
-    assert held[-1] == 79
-    assert 5 < len(held) < 20
-    assert bench.spool.get_usage().dead == len(held)
+    assert seqs[-1] == 79
+    assert 5 < len(seqs) < 20
+    assert harness.spool.get_usage().dead == len(seqs)
 
 
-def test_the_acknowledged_tail_goes_first_then_dead_letters_then_the_oldest(bench: Bench) -> None:
-    """Overflow takes what matters least."""
-    names = bench.keep(30)
+def test_eviction_order_is_acknowledged_dead_oldest(harness: SpoolHarness) -> None:
+    """Overflow evicts the least important segments first."""
+    names = harness.append_and_commit(30)
     for name in names[15:25]:
-        bench.spool.ack(name)
+        harness.spool.ack(name)
     for name in names[5:15]:
-        bench.spool.refuse(name, "400")
-    bench.spool.mark_delivered(bench.spool.list_undelivered_losses())
+        harness.spool.refuse(name, "400")
+    harness.spool.mark_delivered(harness.spool.list_undelivered_losses())
 
-    seen: list[str] = []
-    while not bench.losses():
-        bench.keep()
-        usage = bench.spool.get_usage()
+    states: list[str] = []
+    while not harness.list_losses():
+        harness.append_and_commit()
+        usage = harness.spool.get_usage()
         state = "acked" if usage.acked == 10 else "dead" if usage.dead == 10 else "unacked"
-        seen += [] if seen and seen[-1] == state else [state]
+        states += [] if states and states[-1] == state else [state]
 
-    assert seen == ["acked", "dead", "unacked"]
-    assert bench.losses()[0] == (0, 4, LossReason.OVERFLOW)
+    assert states == ["acked", "dead", "unacked"]
+    assert harness.list_losses()[0] == (0, 4, LossReason.OVERFLOW)
 
 
-def test_what_overflow_drops_is_told_until_the_collector_knows(bench: Bench) -> None:
-    """One note for a run, with its time and its windows; delivering it ends it, also over a restart."""
-    names = bench.keep(90)
-    bench.restart()
+def test_overflow_is_reported_until_it_is_delivered(harness: SpoolHarness) -> None:
+    """A run of batches gives one loss record with its times and windows; delivery removes it permanently."""
+    names = harness.append_and_commit(90)
+    harness.restart()
 
-    (note,) = bench.spool.list_undelivered_losses()
+    (loss,) = harness.spool.list_undelivered_losses()
 
-    gone = [name.seq for name in names if name not in bench.waiting()]
-    assert note == LossRecord(
+    lost_seqs = [name.seq for name in names if name not in harness.list_unacked()]
+    assert loss == LossRecord(
         epoch=names[0].epoch,
         first_seq=0,
-        last_seq=gone[-1],
+        last_seq=lost_seqs[-1],
         t_first_s=1_700_000_040,
-        t_last_s=1_700_000_040 + 60 * gone[-1],
-        windows=2 * len(gone),
+        t_last_s=1_700_000_040 + 60 * lost_seqs[-1],
+        windows=2 * len(lost_seqs),
         reason=LossReason.OVERFLOW,
     )
-    bench.spool.mark_delivered([note])
-    bench.restart()
-    assert bench.losses() == []
+    harness.spool.mark_delivered([loss])
+    harness.restart()
+    assert harness.list_losses() == []
 
 
-def test_notes_of_dropped_segments_share_a_page(bench: Bench) -> None:
-    """An outage of months does not fill the budget with notes."""
-    bench.keep(400)
+def test_losses_of_evicted_segments_share_a_page(harness: SpoolHarness) -> None:
+    """An outage of months does not fill the quota with loss records."""
+    harness.append_and_commit(400)
 
-    assert len(bench.spool.list_undelivered_losses()) == 1
-    assert sum(bench.files.get_size(name) == 4_096 for name in bench.files.list_names()) == 1
-
-
-def test_on_a_full_disk_the_oldest_segment_makes_room(bench: Bench) -> None:
-    """Not one byte is free, and the newest is accepted all the same."""
-    bench.keep(30)
-    bench.files.capacity = bench.files.used_bytes
-
-    (newest,) = bench.keep()
-
-    assert bench.spool.read_body(newest) == bench.oracle.bodies[newest]
-    assert bench.losses()[0][2] is LossReason.OVERFLOW
-    assert bench.oracle.find_broken_promises(bench.spool) == []
+    assert len(harness.spool.list_undelivered_losses()) == 1
+    assert sum(harness.file_system.get_size(name) == 4_096 for name in harness.file_system.list_names()) == 1
 
 
-def test_below_the_free_space_of_the_host_the_spool_stops_growing() -> None:
-    """What is acknowledged goes at once; what waits is not sacrificed for others, but replaced piece by piece."""
-    bench = Bench(replace(SMALL_LIMITS, free_bytes_min=20_000))
-    names = bench.keep(30)
+def test_full_disk_evicts_the_oldest_segment(harness: SpoolHarness) -> None:
+    """The newest batch is accepted although no byte is free."""
+    harness.append_and_commit(30)
+    harness.file_system.capacity = harness.file_system.used_bytes
+
+    (newest,) = harness.append_and_commit()
+
+    assert harness.spool.read_body(newest) == harness.oracle.bodies[newest]
+    assert harness.list_losses()[0][2] is LossReason.OVERFLOW
+    assert harness.oracle.find_broken_promises(harness.spool) == []
+
+
+def test_spool_stops_growing_below_the_free_space_limit() -> None:
+    """Acknowledged segments are evicted at once; unacknowledged ones are only replaced by newer ones."""
+    harness = SpoolHarness(replace(SMALL_QUOTA, free_bytes_min=20_000))
+    names = harness.append_and_commit(30)
     for name in names[:10]:
-        bench.spool.ack(name)
-    bench.files.capacity = bench.files.used_bytes + 19_000
-    before = bench.spool.get_usage()
+        harness.spool.ack(name)
+    harness.file_system.capacity = harness.file_system.used_bytes + 19_000
+    before = harness.spool.get_usage()
 
-    bench.keep(12)
+    harness.append_and_commit(12)
 
-    after = bench.spool.get_usage()
+    after = harness.spool.get_usage()
     assert before.bytes >= after.bytes
     assert 15 < after.unacked < 32
-    bench.files.capacity = None
-    bench.keep(10)
-    assert bench.spool.get_usage().bytes > before.bytes - 15_000
+    harness.file_system.capacity = None
+    harness.append_and_commit(10)
+    assert harness.spool.get_usage().bytes > before.bytes - 15_000
 
 
-def test_a_failed_sync_promises_nothing_and_is_tried_again_in_a_new_segment(bench: Bench) -> None:
-    """The descriptor is not used again; the same commit succeeds with the next segment, and copies count once."""
-    (before,) = bench.keep()
-    names = bench.append(2)
+def test_failed_sync_is_retried_in_a_new_segment(harness: SpoolHarness) -> None:
+    """The same commit succeeds with a new segment and descriptor; a batch with two copies counts once."""
+    (before,) = harness.append_and_commit()
+    names = harness.append(2)
     # Two writes, then the sync.
-    bench.files.failures[bench.files.operations + 3] = errno.EIO
+    harness.file_system.failures[harness.file_system.operations + 3] = errno.EIO
 
-    result = bench.oracle.commit(bench.spool)
+    result = harness.oracle.commit(harness.spool)
 
     assert result == CommitSuccess(accepted_ids=tuple(names))
-    assert sorted(name for name in bench.files.list_names() if name.endswith("seg")) == [
+    assert sorted(name for name in harness.file_system.list_names() if name.endswith("seg")) == [
         "0000000001.seg",
         "0000000002.seg",
     ]
-    bench.spool = bench.oracle.open(bench.files.after_kill())
-    assert bench.waiting() == [before, *names]
-    assert bench.spool.get_usage().unacked == 3
+    harness.spool = harness.oracle.open(harness.file_system.after_kill())
+    assert harness.list_unacked() == [before, *names]
+    assert harness.spool.get_usage().unacked == 3
 
 
-class BadSpot(CrashingFiles):
-    """A disk on which one file cannot be opened for writing."""
+class UnwritableFile(CrashingFiles):
+    """Disk on which one file cannot be opened for writing."""
 
-    bad = "0000000001.seg"
+    unwritable_name = "0000000001.seg"
 
     def open_existing(self, name: str) -> int:
-        if name == self.bad:
-            raise OSError(errno.EIO, "bad spot")
+        if name == self.unwritable_name:
+            raise OSError(errno.EIO, "simulated")
         return super().open_existing(name)
 
 
-def test_a_segment_on_a_bad_spot_stays_and_another_one_goes() -> None:
-    """When the disk has recovered it is its turn."""
-    bench = Bench()
-    bench.files = disk = BadSpot()
-    bench.spool = bench.oracle.open(disk)
-    bench.keep(60)
-    assert [one.id.seq for one in iter_waiting(bench.spool)][:6] == [0, 1, 2, 3, 4, 35]
+def test_segment_with_io_error_stays_and_another_is_evicted() -> None:
+    """The segment is evicted after the disk has recovered."""
+    harness = SpoolHarness()
+    harness.file_system = disk = UnwritableFile()
+    harness.spool = harness.oracle.open(disk)
+    harness.append_and_commit(60)
+    assert [batch.id.seq for batch in iter_unacked(harness.spool)][:6] == [0, 1, 2, 3, 4, 35]
 
-    disk.bad = ""
-    bench.restart()
-    bench.keep(60)
-    assert bench.losses()[0][:1] == (0,)
-
-
-def test_a_disk_that_was_read_only_for_a_while_is_kept_to_the_budget_afterwards(bench: Bench) -> None:
-    """What could not be given up then can be given up now."""
-    bench.keep(34)
-    bench.files.read_only = True
-    bench.append(6)
-    assert isinstance(bench.spool.commit(), CommitFailure)
-    bench.files.read_only = False
-
-    bench.append(10)
-    assert isinstance(bench.spool.commit(), CommitSuccess)
-
-    assert bench.spool.get_usage().bytes <= SMALL_LIMITS.bytes_max
+    disk.unwritable_name = ""
+    harness.restart()
+    harness.append_and_commit(60)
+    assert harness.list_losses()[0][:1] == (0,)
 
 
-def test_a_read_only_disk_is_told_as_a_value_and_batches_wait_in_memory(bench: Bench) -> None:
-    """They can be sent from there; when the disk is back they become durable."""
-    bench.files.read_only = True
-    names = bench.append(3)
+def test_quota_is_enforced_after_a_read_only_period(harness: SpoolHarness) -> None:
+    """Segments that could not be evicted are evicted once the disk is writable."""
+    harness.append_and_commit(34)
+    harness.file_system.read_only = True
+    harness.append(6)
+    assert isinstance(harness.spool.commit(), CommitFailure)
+    harness.file_system.read_only = False
 
-    assert bench.spool.commit() == CommitFailure(reason="Read-only file system", pending=3)
-    assert bench.waiting() == names
-    assert bench.spool.read_body(names[0]) == bench.oracle.bodies[names[0]]
-    assert bench.spool.get_usage().degraded == "Read-only file system"
+    harness.append(10)
+    assert isinstance(harness.spool.commit(), CommitSuccess)
 
-    bench.files.read_only = False
-    assert bench.spool.commit() == CommitSuccess(accepted_ids=tuple(names))
-    assert bench.spool.get_usage().degraded is None
+    assert harness.spool.get_usage().bytes <= SMALL_QUOTA.bytes_max
 
 
-def test_memory_is_bounded_while_the_disk_does_not_work(bench: Bench) -> None:
-    """At the limit all stay; one past it the oldest goes, counted and with a tombstone that outlives the trouble."""
-    bench.files.read_only = True
-    bench.append(12, size=1_024)
-    bench.spool.commit()
-    assert bench.spool.get_usage().pending == 12
+def test_read_only_disk_is_a_commit_failure(harness: SpoolHarness) -> None:
+    """Batches stay in memory, can be uploaded from there, and become durable once the disk is writable."""
+    harness.file_system.read_only = True
+    names = harness.append(3)
 
-    dropped = bench.spool.append(bench.oracle.create_batch(bench.spool, 1))
+    assert harness.spool.commit() == CommitFailure(reason="Read-only file system", pending=3)
+    assert harness.list_unacked() == names
+    assert harness.spool.read_body(names[0]) == harness.oracle.bodies[names[0]]
+    assert harness.spool.get_usage().degraded == "Read-only file system"
+
+    harness.file_system.read_only = False
+    assert harness.spool.commit() == CommitSuccess(accepted_ids=tuple(names))
+    assert harness.spool.get_usage().degraded is None
+
+
+def test_memory_is_bounded_while_the_disk_does_not_work(harness: SpoolHarness) -> None:
+    """Beyond the limit the oldest batch is dropped, and its loss record becomes durable later."""
+    harness.file_system.read_only = True
+    harness.append(12, size=1_024)
+    harness.spool.commit()
+    assert harness.spool.get_usage().pending == 12
+
+    dropped = harness.spool.append(harness.oracle.create_batch(harness.spool, 1))
 
     assert dropped == 2
-    bench.files.read_only = False
-    bench.spool.commit()
-    assert (len(bench.waiting()), bench.losses()) == (12, [(0, 0, LossReason.OVERFLOW)])
+    harness.file_system.read_only = False
+    harness.spool.commit()
+    assert (len(harness.list_unacked()), harness.list_losses()) == (12, [(0, 0, LossReason.OVERFLOW)])
 
 
 class HangingDisk(CrashingFiles):
-    """A disk whose sync does not return until it is let go."""
+    """Disk with a sync that blocks until ``resume`` is set."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.syncing, self.let_go = Event(), Event()
+        self.syncing, self.resume = Event(), Event()
 
     def fdatasync(self, handle: int) -> None:
         self.syncing.set()
-        assert self.let_go.wait(30)
+        assert self.resume.wait(30)
         super().fdatasync(handle)
 
 
-def test_nobody_but_the_committer_waits_for_a_hanging_disk() -> None:
-    """Appending, the lanes and the marks go on while a sync hangs; what comes meanwhile is for the next commit."""
-    bench = Bench()
-    bench.files = disk = HangingDisk()
-    bench.spool = bench.oracle.open(disk)
-    (first,) = bench.append()
+def test_only_the_commit_waits_for_a_hanging_disk() -> None:
+    """All other methods work while a sync hangs; batches appended during it belong to the next commit."""
+    harness = SpoolHarness()
+    harness.file_system = disk = HangingDisk()
+    harness.spool = harness.oracle.open(disk)
+    (first,) = harness.append()
     results: list[CommitSuccess | CommitFailure] = []
-    committer = Thread(target=lambda: results.append(bench.spool.commit()))
+    committer = Thread(target=lambda: results.append(harness.spool.commit()))
     committer.start()
     assert disk.syncing.wait(30)
 
-    (second,) = bench.append()
-    assert bench.waiting() == [first, second]
-    assert bench.spool.ack(first)
-    assert bench.spool.append(bench.oracle.create_batch(bench.spool, 11_000)) == 2
+    (second,) = harness.append()
+    assert harness.list_unacked() == [first, second]
+    assert harness.spool.ack(first)
+    assert harness.spool.append(harness.oracle.create_batch(harness.spool, 11_000)) == 2
 
-    disk.let_go.set()
+    disk.resume.set()
     committer.join(30)
     assert results == [CommitSuccess(accepted_ids=(first,))]
-    assert bench.losses() == [(1, 1, LossReason.OVERFLOW)]
-    assert bench.spool.get_usage().acked == 1
+    assert harness.list_losses() == [(1, 1, LossReason.OVERFLOW)]
+    assert harness.spool.get_usage().acked == 1
 
 
-def test_a_spool_that_is_removed_is_made_anew(bench: Bench) -> None:
-    """What lay there and waited is told as lost; open descriptors do not swallow what comes after."""
-    old = bench.keep(3)
-    bench.spool.ack(old[1])
-    bench.files.remove_directory()
+def test_removed_spool_is_recreated(harness: SpoolHarness) -> None:
+    """Unacknowledged batches are reported as lost; new batches are not written to the removed files."""
+    old = harness.append_and_commit(3)
+    harness.spool.ack(old[1])
+    harness.file_system.remove_directory()
 
-    (new,) = bench.keep()
+    (new,) = harness.append_and_commit()
 
-    assert bench.losses() == [(0, 0, LossReason.CORRUPT), (2, 2, LossReason.CORRUPT)]
-    bench.restart()
-    assert (bench.waiting(), bench.losses()) == ([new], [(0, 0, LossReason.CORRUPT), (2, 2, LossReason.CORRUPT)])
-
-
-def test_a_segment_that_is_removed_takes_nothing_more(bench: Bench) -> None:
-    """Its descriptor would take bytes for ever and no name would lead to them: the next batch begins a new segment."""
-    bench.keep()
-    bench.files.unlink("0000000001.seg")
-
-    (new,) = bench.keep()
-
-    bench.restart()
-    assert (bench.waiting(), bench.losses()) == ([new], [(0, 0, LossReason.CORRUPT)])
+    assert harness.list_losses() == [(0, 0, LossReason.CORRUPT), (2, 2, LossReason.CORRUPT)]
+    harness.restart()
+    assert (harness.list_unacked(), harness.list_losses()) == (
+        [new],
+        [(0, 0, LossReason.CORRUPT), (2, 2, LossReason.CORRUPT)],
+    )
 
 
-def test_damage_found_while_reading_is_told(bench: Bench) -> None:
-    """The batch has no body any more, does not wait any more, and has a tombstone."""
-    first, second = bench.keep(2)
-    bench.files.content("0000000001.seg")[4_096 + 56 + 10] ^= 1
+def test_removed_segment_receives_no_more_records(harness: SpoolHarness) -> None:
+    """The next batch starts a new segment, because the removed file is not reachable by name."""
+    harness.append_and_commit()
+    harness.file_system.unlink("0000000001.seg")
 
-    assert bench.spool.read_body(first) is None
+    (new,) = harness.append_and_commit()
 
-    assert (bench.waiting(), bench.losses()) == ([second], [(0, 0, LossReason.CORRUPT)])
+    harness.restart()
+    assert (harness.list_unacked(), harness.list_losses()) == ([new], [(0, 0, LossReason.CORRUPT)])
 
 
-def test_every_start_is_an_epoch_of_its_own(bench: Bench) -> None:
-    """No number can be given out twice, whatever was lost; and none is spent on a start that measures nothing."""
-    (before,) = bench.append()
-    bench.spool = bench.oracle.open(bench.files.after_kill())
-    (after,) = bench.append()
+def test_damage_found_while_reading_is_a_loss(harness: SpoolHarness) -> None:
+    """A damaged batch has no body, is not unacknowledged, and has a loss record."""
+    first, second = harness.append_and_commit(2)
+    harness.file_system.content("0000000001.seg")[4_096 + 56 + 10] ^= 1
+
+    assert harness.spool.read_body(first) is None
+
+    assert (harness.list_unacked(), harness.list_losses()) == ([second], [(0, 0, LossReason.CORRUPT)])
+
+
+def test_every_start_has_a_new_epoch(harness: SpoolHarness) -> None:
+    """No id is used twice, even after a loss; a start without batches writes nothing."""
+    (before,) = harness.append()
+    harness.spool = harness.oracle.open(harness.file_system.after_kill())
+    (after,) = harness.append()
 
     assert (before.seq, after.seq) == (0, 0)
     assert before.epoch != after.epoch
-    assert Bench().files.list_names() == []
+    assert SpoolHarness().file_system.list_names() == []
 
 
-def test_a_random_source_that_repeats_itself_gives_no_epoch_twice() -> None:
-    """A cloned virtual machine may draw what it drew before."""
-    bench = Bench()
-    (used,) = bench.keep()
-    bench.spool.close()
-    drawn = iter([used.epoch, used.epoch, "e" * 32])
+def test_used_epoch_is_drawn_again() -> None:
+    """A cloned virtual machine may repeat its random numbers."""
+    harness = SpoolHarness()
+    (batch_id,) = harness.append_and_commit()
+    harness.spool.close()
+    epochs = iter([batch_id.epoch, batch_id.epoch, "e" * 32])
 
-    spool = Spool(file_system=bench.files, clock=bench.oracle.clock, make_epoch=lambda: next(drawn), quota=SMALL_LIMITS)
+    spool = Spool(
+        file_system=harness.file_system, clock=harness.oracle.clock, make_epoch=lambda: next(epochs), quota=SMALL_QUOTA
+    )
 
     assert spool.reserve_id() == BatchId("e" * 32, 0)
 
 
-def test_a_new_epoch_can_be_asked_for(bench: Bench) -> None:
-    """Numbers begin again; batches of both epochs wait side by side."""
-    old = bench.keep(2)
-    bench.spool.renew_epoch()
+def test_epoch_can_be_renewed(harness: SpoolHarness) -> None:
+    """Numbers start at 0 again; batches of both epochs are unacknowledged."""
+    old = harness.append_and_commit(2)
+    harness.spool.renew_epoch()
 
-    new = bench.keep(2)
+    new = harness.append_and_commit(2)
 
     assert [name.seq for name in new] == [0, 1]
-    bench.restart()
-    assert bench.waiting() == old + new
+    harness.restart()
+    assert harness.list_unacked() == old + new
 
 
-def test_usage_counts_and_looks_ahead() -> None:
-    """Age and days left come from the times of the windows and the rate of the last day."""
-    bench = Bench(SpoolQuota(bytes_max=10_000_000, segment_bytes=100_000, memory_bytes_max=1_000_000))
-    names = bench.keep(120, size=5_000)
-    bench.spool.ack(names[0])
-    bench.append()
+def test_usage_contains_counts_and_days_left() -> None:
+    """Age and days left follow from the window times and the rate of the last day."""
+    harness = SpoolHarness(SpoolQuota(bytes_max=10_000_000, segment_bytes=100_000, memory_bytes_max=1_000_000))
+    names = harness.append_and_commit(120, size=5_000)
+    harness.spool.ack(names[0])
+    harness.append()
 
-    usage = bench.spool.get_usage()
+    usage = harness.spool.get_usage()
 
     assert (usage.pending, usage.unacked, usage.acked, usage.dead) == (1, 120, 1, 0)
     assert usage.oldest_unacked_s is not None
@@ -447,18 +452,18 @@ def test_usage_counts_and_looks_ahead() -> None:
     assert usage.days_left == pytest.approx((10_000_000 - usage.bytes) / (usage.bytes / (119 * 60)) / 86_400)
 
 
-def test_without_a_rate_days_left_are_unknown(bench: Bench) -> None:
-    """Ten minutes of batches are the least that says something."""
-    bench.keep(10)
-    assert bench.spool.get_usage().days_left is None
+def test_without_a_rate_days_left_are_unknown(harness: SpoolHarness) -> None:
+    """A rate needs at least ten minutes of batches."""
+    harness.append_and_commit(10)
+    assert harness.spool.get_usage().days_left is None
 
-    bench.keep()
-    assert bench.spool.get_usage().days_left is not None
+    harness.append_and_commit()
+    assert harness.spool.get_usage().days_left is not None
 
 
 @pytest.mark.parametrize(("size", "fits"), [(0, False), (1, True), (BODY_BYTES_MAX, True), (BODY_BYTES_MAX + 1, False)])
-def test_a_body_is_what_a_collector_takes(size: int, fits: bool) -> None:
-    """Anything else could never be sent."""
+def test_body_size_is_limited(size: int, fits: bool) -> None:
+    """A body that the collector does not accept is refused at once."""
     try:
         PackedBatch(id=BatchId("0" * 32, 0), body=b"x" * size, windows=1, t_first_s=0, t_last_s=0)
     except ValueError:
@@ -468,7 +473,7 @@ def test_a_body_is_what_a_collector_takes(size: int, fits: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "changes",
     [
         {"segment_bytes": 8_191},
         {"bytes_max": 4 * (10 << 10) - 1},
@@ -476,24 +481,24 @@ def test_a_body_is_what_a_collector_takes(size: int, fits: bool) -> None:
         {"acked_retention_s": -1},
     ],
 )
-def test_limits_that_cannot_work_are_refused(wrong: dict[str, int]) -> None:
-    """Fewer than four segments, a segment without room for a record, more memory than disk."""
+def test_invalid_quota_is_refused(changes: dict[str, int]) -> None:
+    """A quota needs four segments, segments with room for a record, and less memory than disk."""
     with pytest.raises(ValueError):
-        replace(SMALL_LIMITS, **wrong)
+        replace(SMALL_QUOTA, **changes)
 
 
-def test_the_backlog_is_what_waits(bench: Bench) -> None:
-    """Batches and their segments; what is acknowledged is not among them, although it is still there."""
-    names = bench.keep(20)
-    waiting_before = bench.spool.get_backlog()
+def test_backlog_contains_unacknowledged_batches(harness: SpoolHarness) -> None:
+    """The backlog contains unacknowledged batches and the size of their segments, without acknowledged ones."""
+    names = harness.append_and_commit(20)
+    before = harness.spool.get_backlog()
     for name in names:
-        bench.spool.ack(name)
-    (last,) = bench.append()
+        harness.spool.ack(name)
+    (newest,) = harness.append()
 
-    now = bench.spool.get_backlog()
+    after = harness.spool.get_backlog()
 
-    assert (waiting_before.batches, now.batches) == (20, 1)
-    assert 0 < waiting_before.bytes <= bench.spool.get_usage().bytes
-    assert now.bytes <= waiting_before.bytes
-    assert now.bytes_max == bench.limits.bytes_max
-    assert last in bench.waiting()
+    assert (before.batches, after.batches) == (20, 1)
+    assert 0 < before.bytes <= harness.spool.get_usage().bytes
+    assert after.bytes <= before.bytes
+    assert after.bytes_max == harness.quota.bytes_max
+    assert newest in harness.list_unacked()

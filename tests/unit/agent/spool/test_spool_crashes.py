@@ -1,6 +1,6 @@
-"""Power loss at every operation of a spool's life; and spools that are broken on purpose, which must be seen to lose.
+"""Power loss at random operations of a simulated spool, and deliberately broken spools that must fail the check.
 
-The broken ones show that the simulator sees what it has to see: without them a green run would prove nothing.
+The broken spools prove that the simulator detects violations; without them a passing run proves nothing.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ import pytest
 
 from leadline_agent.spool.spool import CommitSuccess
 from tests.chaos.crashing_files import CrashingFiles, PowerLossError
-from tests.chaos.spool_oracle import MINUTE_NS, SpoolOracle, iter_waiting, simulate_spool_life
+from tests.chaos.spool_oracle import MINUTE_NS, SpoolOracle, iter_unacked, simulate_spool_life
 
 SEEDS = (1, 2, 3, 4)
-#: Enough for the budget of ``SMALL`` to overflow several times.
+#: Enough to overflow ``SMALL_QUOTA`` several times.
 STEPS = 60
-#: Of the operations of a life, how many are looked at.
+#: Share of the operations after which a crash is simulated.
 SHARE = 0.3
 ERRORS = (errno.EIO, errno.ENOSPC, errno.EMFILE)
 
 
 class NoDirectorySync(CrashingFiles):
-    """A spool that forgets to sync the names of new segments."""
+    """Broken spool: does not sync the names of new segments."""
 
     def fsync_dir(self) -> None:
         self._operate()
 
 
 class AcceptBeforeSync(CrashingFiles):
-    """A spool that calls a batch accepted once it is written."""
+    """Broken spool: accepts a batch after the write, without a sync."""
 
     def fdatasync(self, handle: int) -> None:
         self._operate()
 
 
 class SameDescriptor(CrashingFiles):
-    """A spool that syncs once more, through the same descriptor, after a sync that failed."""
+    """Broken spool: repeats a failed sync on the same descriptor."""
 
     def fdatasync(self, handle: int) -> None:
         try:
@@ -48,66 +48,66 @@ class SameDescriptor(CrashingFiles):
             super().fdatasync(handle)
 
 
-class DeleteBeforeTombstone(CrashingFiles):
-    """A spool that cuts a segment off before the note of what it held is durable."""
+class TruncateBeforeLossRecords(CrashingFiles):
+    """Broken spool: truncates a segment before its loss records are durable."""
 
-    _noting = -1
+    _eviction_handle = -1
 
     def open_existing(self, name: str) -> int:
-        self._noting = super().open_existing(name)
-        return self._noting
+        self._eviction_handle = super().open_existing(name)
+        return self._eviction_handle
 
     def fdatasync(self, handle: int) -> None:
-        if handle == self._noting:
+        if handle == self._eviction_handle:
             self._operate()
         else:
             super().fdatasync(handle)
 
 
-def looks(kind: type[CrashingFiles], *, errors_per_life: int = 0) -> Iterator[str | None]:
-    """Pull the plug at one operation after the other: a promise broken there, or None."""
+def simulate_crashes(kind: type[CrashingFiles], *, errors_per_life: int = 0) -> Iterator[str | None]:
+    """Simulate a power loss at random operations; yield a broken promise or None for each."""
     for seed in SEEDS:
         files, oracle, rng = kind(), SpoolOracle(), Random(f"crash/{seed}")
         files.failures = disk_errors(seed, errors_per_life)
-        seen: list[str | None] = []
-        files.on_operation = partial(look, files, oracle, rng, seen)
+        results: list[str | None] = []
+        files.on_operation = partial(check_crash, files, oracle, rng, results)
         simulate_spool_life(files, oracle, Random(seed), steps=STEPS)
-        yield from seen
+        yield from results
 
 
-def look(files: CrashingFiles, oracle: SpoolOracle, rng: Random, seen: list[str | None]) -> None:
-    """What a crash at this moment may leave, now and then."""
+def check_crash(files: CrashingFiles, oracle: SpoolOracle, rng: Random, results: list[str | None]) -> None:
+    """Check the state after a crash at this operation, for a random share of the operations."""
     if rng.random() < SHARE:
         broken = oracle.find_broken_promises(oracle.open(files.after_crash(rng)))
-        seen.append(f"before operation {files.operations}: {broken[0]}" if broken else None)
+        results.append(f"before operation {files.operations}: {broken[0]}" if broken else None)
 
 
 def disk_errors(seed: int, count: int) -> dict[int, int]:
-    """Operations that fail, and how."""
+    """Return random operation numbers with the errno they fail with."""
     rng = Random(f"errors/{seed}")
     return {rng.randrange(20, 1_500): rng.choice(ERRORS) for _ in range(count)}
 
 
 @pytest.mark.parametrize("errors_per_life", [0, 25, 100])
 def test_no_power_loss_breaks_a_promise(errors_per_life: int) -> None:
-    """Wherever the power goes, on a disk that works and on one that fails now and then."""
-    seen = list(looks(CrashingFiles, errors_per_life=errors_per_life))
+    """No promise is broken at any operation, with and without disk errors."""
+    results = list(simulate_crashes(CrashingFiles, errors_per_life=errors_per_life))
 
-    assert len(seen) > 500
-    assert [broken for broken in seen if broken] == []
+    assert len(results) > 500
+    assert [broken for broken in results if broken] == []
 
 
 @pytest.mark.parametrize(
     ("kind", "errors_per_life"),
-    [(NoDirectorySync, 0), (AcceptBeforeSync, 0), (SameDescriptor, 100), (DeleteBeforeTombstone, 0)],
+    [(NoDirectorySync, 0), (AcceptBeforeSync, 0), (SameDescriptor, 100), (TruncateBeforeLossRecords, 0)],
 )
 def test_the_simulator_catches_a_broken_spool(kind: type[CrashingFiles], errors_per_life: int) -> None:
-    """Each of the classical mistakes loses something that was promised."""
-    assert any(looks(kind, errors_per_life=errors_per_life))
+    """Each of these classic mistakes breaks a promise."""
+    assert any(simulate_crashes(kind, errors_per_life=errors_per_life))
 
 
-def test_reading_after_a_crash_changes_nothing() -> None:
-    """A spool that is read and not used is read the same again."""
+def test_recovery_changes_nothing() -> None:
+    """A second recovery without changes gives the same result."""
     for seed in range(40):
         files, oracle = CrashingFiles(), SpoolOracle()
         files.power_loss_at = 100 + 17 * seed
@@ -117,13 +117,13 @@ def test_reading_after_a_crash_changes_nothing() -> None:
 
         second = oracle.open(crashed.after_kill())
 
-        assert [one.id for one in iter_waiting(second)] == [one.id for one in iter_waiting(first)]
+        assert [batch.id for batch in iter_unacked(second)] == [batch.id for batch in iter_unacked(first)]
         assert second.list_undelivered_losses() == first.list_undelivered_losses()
         assert second.list_dead_letters() == first.list_dead_letters()
 
 
-def test_a_power_loss_in_the_life_after_a_power_loss_breaks_no_promise() -> None:
-    """What one recovery promised, the next one keeps."""
+def test_repeated_power_loss_breaks_no_promise() -> None:
+    """Promises of one recovery hold after further power losses."""
     for seed in range(40):
         files, oracle = CrashingFiles(), SpoolOracle()
         for life in range(4):
@@ -134,8 +134,8 @@ def test_a_power_loss_in_the_life_after_a_power_loss_breaks_no_promise() -> None
         assert oracle.find_broken_promises(oracle.open(files)) == []
 
 
-def test_of_two_copies_the_accepted_one_counts() -> None:
-    """The copy before it was given to a sync that failed: it can be read until the power goes, and not after."""
+def test_accepted_copy_of_a_batch_counts() -> None:
+    """The earlier copy belongs to a failed sync: it is readable until the power loss only."""
     files, oracle = CrashingFiles(), SpoolOracle()
     spool = oracle.open(files)
     spool.append(oracle.create_batch(spool, 1_000))
@@ -154,14 +154,14 @@ def test_of_two_copies_the_accepted_one_counts() -> None:
 
 
 class CopyOnWrite(CrashingFiles):
-    """A file system that has no room to write over a page."""
+    """File system without free space to overwrite a page."""
 
     def open_existing(self, name: str) -> int:
         raise OSError(errno.ENOSPC, "no room to copy", name)
 
 
 def overflow(files: CrashingFiles, oracle: SpoolOracle, commits: int) -> None:
-    """Fill a spool beyond its budget."""
+    """Fill a spool beyond its quota."""
     spool = oracle.open(files)
     for _ in range(commits):
         oracle.clock.advance(MINUTE_NS)
@@ -169,8 +169,8 @@ def overflow(files: CrashingFiles, oracle: SpoolOracle, commits: int) -> None:
         oracle.commit(spool)
 
 
-def test_on_a_file_system_that_copies_on_write_the_note_goes_first() -> None:
-    """Where a segment cannot take its own note, it goes only after the note is durable elsewhere."""
+def test_copy_on_write_writes_losses_before_the_removal() -> None:
+    """A segment that cannot store its loss records is removed only after they are durable elsewhere."""
     for operation in range(150, 400, 3):
         files, oracle = CopyOnWrite(), SpoolOracle()
         files.power_loss_at = operation
@@ -183,8 +183,8 @@ def test_on_a_file_system_that_copies_on_write_the_note_goes_first() -> None:
         assert oracle.find_broken_promises(oracle.open(crashed)) == []
 
 
-def test_a_full_file_system_that_copies_on_write_does_not_wedge_the_spool() -> None:
-    """There the oldest segment goes even before its note: new batches are accepted all the same."""
+def test_full_copy_on_write_file_system_does_not_block_the_spool() -> None:
+    """The oldest segment is removed before its loss records are durable, so that new batches are accepted."""
     files, oracle = CopyOnWrite(), SpoolOracle()
     overflow(files, oracle, 12)
     files.capacity = files.used_bytes + 1_000

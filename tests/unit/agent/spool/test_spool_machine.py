@@ -1,4 +1,4 @@
-"""The spool against every order of events that hypothesis can think of."""
+"""Stateful test of the spool with random sequences of events."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from leadline_agent.spool.spool import CommitSuccess, Spool
 from tests.chaos.crashing_files import CrashingFiles, PowerLossError
-from tests.chaos.spool_oracle import MINUTE_NS, SMALL_LIMITS, SpoolOracle, iter_waiting
+from tests.chaos.spool_oracle import MINUTE_NS, SMALL_QUOTA, SpoolOracle, iter_unacked
 
 SEEDS = st.integers(0, 1 << 30)
 
 
 class SpoolMachine(RuleBasedStateMachine):
-    """Whatever happens to the process, the power and the disk, every accepted batch is there or explained."""
+    """After any process, power and disk fault, every accepted batch is available or reported as lost."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class SpoolMachine(RuleBasedStateMachine):
 
     @rule(sizes=st.lists(st.integers(1, 4_000), min_size=1, max_size=6))
     def append(self, sizes: list[int]) -> None:
-        """Group commit: several come before one commit."""
+        """Append several batches before a commit (group commit)."""
         self.oracle.clock.advance(MINUTE_NS)
         for size in sizes:
             self.spool.append(self.oracle.create_batch(self.spool, size))
@@ -42,23 +42,23 @@ class SpoolMachine(RuleBasedStateMachine):
 
     @rule(seed=SEEDS)
     def ack_any(self, seed: int) -> None:
-        """Acknowledgements come in any order."""
-        everything = list(iter_waiting(self.spool))
-        if everything:
-            self.oracle.ack(self.spool, Random(seed).choice(everything).id)
+        """Acknowledge a random batch."""
+        batches = list(iter_unacked(self.spool))
+        if batches:
+            self.oracle.ack(self.spool, Random(seed).choice(batches).id)
 
     @rule()
     def ack_newest(self) -> None:
-        if (found := self.spool.find_newest()) is not None:
-            self.oracle.ack(self.spool, found.id)
+        if (batch := self.spool.find_newest()) is not None:
+            self.oracle.ack(self.spool, batch.id)
 
     @rule()
     def refuse(self) -> None:
-        if (found := self.spool.find_oldest()) is not None:
-            self.spool.refuse(found.id, "400 damaged")
+        if (batch := self.spool.find_oldest()) is not None:
+            self.spool.refuse(batch.id, "400 damaged")
 
     @rule()
-    def deliver_tombstones(self) -> None:
+    def deliver_losses(self) -> None:
         self.oracle.deliver(self.spool)
 
     @rule(minutes=st.integers(1, 120))
@@ -67,7 +67,7 @@ class SpoolMachine(RuleBasedStateMachine):
 
     @rule()
     def rewind(self) -> None:
-        """Everything acknowledged that is still here waits again."""
+        """Make all acknowledged batches unacknowledged."""
         usage = self.spool.get_usage()
         assert self.spool.rewind() == usage.acked
         assert self.spool.get_usage().unacked == usage.unacked + usage.acked
@@ -102,9 +102,9 @@ class SpoolMachine(RuleBasedStateMachine):
     def disk_error(self, operations: int, code: int) -> None:
         self.files.failures[self.files.operations + operations] = code
 
-    @rule(room=st.integers(0, 6_000))
-    def disk_full(self, room: int) -> None:
-        self.files.capacity = self.files.used_bytes + room
+    @rule(free_bytes=st.integers(0, 6_000))
+    def disk_full(self, free_bytes: int) -> None:
+        self.files.capacity = self.files.used_bytes + free_bytes
 
     @rule()
     def disk_free(self) -> None:
@@ -120,7 +120,7 @@ class SpoolMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(name.endswith(".seg") for name in self.files.list_names()))
     @rule(seed=SEEDS, kind=st.sampled_from(("flip", "zero", "cut", "remove", "ledger")))
     def damage(self, seed: int, kind: str) -> None:
-        """One file is damaged while the agent is stopped."""
+        """Damage one file while the spool is closed."""
         rng = Random(seed)
         self.oracle.is_damaged = True
         self.files.failures, self.files.capacity = {}, None
@@ -141,25 +141,25 @@ class SpoolMachine(RuleBasedStateMachine):
     @invariant()
     def the_budget_is_kept(self) -> None:
         usage = self.spool.get_usage()
-        assert usage.bytes <= SMALL_LIMITS.bytes_max
+        assert usage.bytes <= SMALL_QUOTA.bytes_max
 
 
 def damage(files: CrashingFiles, name: str, kind: str, rng: Random) -> None:
-    """Flip a byte, zero a sector, cut the end off, or remove the file."""
+    """Flip a byte, zero a sector, truncate the file, or remove it."""
     if kind == "remove":
         files.unlink(name)
         return
     content = files.content(name)
     if not content:
         return
-    at = rng.randrange(len(content))
+    offset = rng.randrange(len(content))
     if kind == "flip":
-        content[at] ^= rng.randint(1, 255)
+        content[offset] ^= rng.randint(1, 255)
     elif kind == "zero":
-        first = at // 512 * 512
+        first = offset // 512 * 512
         content[first : first + 512] = bytes(len(content[first : first + 512]))
     elif kind == "cut":
-        del content[at:]
+        del content[offset:]
 
 
 TestSpoolMachine = SpoolMachine.TestCase

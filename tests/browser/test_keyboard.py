@@ -74,7 +74,7 @@ def test_the_navigation_can_be_skipped(visitor: Visitor) -> None:
     page = visitor.open("/")
 
     page.keyboard.press("Tab")
-    skip = page.get_by_role("link", name="Skip to the content")
+    skip = page.get_by_role("link", name="Skip to content")
     expect(skip).to_be_focused()
     expect(skip).to_be_in_viewport()
     page.keyboard.press("Enter")

@@ -48,7 +48,7 @@ def test_a_problem_is_a_page(visitor: Visitor) -> None:
     page = visitor.open(PROBLEM, status=404)
 
     assert "atlantis" in page.locator("main").inner_text()
-    page.get_by_role("link", name="the matrix").click()
+    page.get_by_role("link", name="matrix", exact=True).click()
     assert page.title() == "Matrix · leadline"
 
 

@@ -1,4 +1,4 @@
-"""The map, as a browser gets it: every pair with its state and its link, in the drawing and in the tables."""
+"""Map page: state and link of every pair, in the drawing and in the tables."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ LAST_S = NOW_S + 3_600 - 120
 
 
 def drawing(page: Html) -> dict[str, Any]:
-    """The data sets of the specification in the page."""
+    """Return the data sets of the map's specification."""
     (script,) = page.all("script", type="application/json")
-    found: dict[str, Any] = json.loads(script.text)["datasets"]
-    return found
+    datasets: dict[str, Any] = json.loads(script.text)["datasets"]
+    return datasets
 
 
 def rows(page: Html) -> list[str]:
-    """The rows of the tables."""
-    return [blanks(one.text) for one in page.all("tr")]
+    """Return the texts of all table rows."""
+    return [blanks(element.text) for element in page.all("tr")]
 
 
 @pytest.fixture(name="measured")
 def _measured(client: Client, fra1: str) -> Client:
-    """fra → ams is good in its newest window and was bad in the one before; the other way nothing was measured."""
+    """fra → ams is good in its latest window and bad in the one before; ams → fra has no data."""
     windows = [("ams1", build_steady_window(10_400, LAST_S - 60)), ("ams1", build_steady_window(4_900, LAST_S))]
     assert client.post(build_batch(*windows), fra1).status == 200
     return client
 
 
 @pytest.mark.both_databases
-def test_a_line_shows_the_worse_direction_and_leads_to_it(measured: Client) -> None:
-    """Nothing was measured from ams to fra: the line is grey and its link is that direction's page."""
+def test_edge_shows_the_worse_direction_and_links_to_it(measured: Client) -> None:
+    """ams → fra has no data, so the edge is unknown."""
     (link,) = drawing(page_at(measured, "/map"))["links"]
 
     assert link["state"] == "unknown"
@@ -46,55 +46,55 @@ def test_a_line_shows_the_worse_direction_and_leads_to_it(measured: Client) -> N
     assert "fra → ams: good, 50.00\u00a0% of 2 good" in link["tip"]
 
 
-def test_the_table_has_distance_floors_and_both_directions(measured: Client) -> None:
-    """Numbers of physics, words of the matrix."""
-    found = next(one for one in rows(page_at(measured, "/map")) if one.startswith("fra \u2013 ams"))
+def test_table_has_distance_minimum_rtts_and_both_directions(measured: Client) -> None:
+    """States and shares are those of the matrix."""
+    row = next(text for text in rows(page_at(measured, "/map")) if text.startswith("fra \u2013 ams"))
 
-    assert found.startswith("fra \u2013 ams 361.1 km 2.395 ms 3.516 ms")
-    assert "possible possible" in found
-    assert found.endswith("fra → ams good, 50.00 % of 2 good ams → fra unknown, no data")
+    assert row.startswith("fra \u2013 ams 361.1 km 2.395 ms 3.516 ms")
+    assert "possible possible" in row
+    assert row.endswith("fra → ams good, 50.00 % of 2 good ams → fra unknown, no data")
 
 
-def test_a_distance_that_light_cannot_do_is_impossible(client: Client) -> None:
-    """Whatever was measured."""
+def test_pair_beyond_the_reachable_distance_is_impossible(client: Client) -> None:
+    """The coordinates decide, not the measurements."""
     client.apply(MESH.replace("longitude = 4.9", "longitude = -74.0"))
 
     page = page_at(client, "/map")
 
-    assert [one["state"] for one in drawing(page)["links"]] == ["impossible"]
-    assert "impossible impossible" in next(one for one in rows(page) if one.startswith("fra \u2013 ams"))
+    assert [edge["state"] for edge in drawing(page)["links"]] == ["impossible"]
+    assert "impossible impossible" in next(text for text in rows(page) if text.startswith("fra \u2013 ams"))
 
 
-def test_rings_belong_to_the_site_that_was_asked_for(client: Client, fra1: str) -> None:
-    """Four: 5 and 10 ms in glass and in a vacuum; or none."""
+def test_rings_are_around_the_requested_site(client: Client, fra1: str) -> None:
+    """There are four rings, 5 and 10 ms in glass and in a vacuum, or none."""
     page, without = page_at(client, "/map?reach=ams"), page_at(client, "/map?reach=none")
 
     assert len(drawing(page)["rings"]) == 4
     assert "5 ms in glass: 511 km" in page.text()
-    assert [blanks(one.text) for one in page.all("a") if one.attributes.get("aria-current")][-1] == "ams"
+    assert [blanks(element.text) for element in page.all("a") if element.attributes.get("aria-current")][-1] == "ams"
     assert drawing(without)["rings"] == []
 
 
-def test_every_site_has_its_place_time_and_agents(client: Client, fra1: str) -> None:
-    """Coordinates with their uncertainty, and links to its agents."""
+def test_sites_have_coordinates_and_agents(client: Client, fra1: str) -> None:
+    """Agents are links."""
     page = page_at(client, "/map")
 
-    assert any(one.startswith("fra 50.100° N 8.700° E ± ") for one in rows(page))
+    assert any(text.startswith("fra 50.100° N 8.700° E ± ") for text in rows(page))
     assert page.all("a", href="/agents/fra2")
 
 
 def test_simulated_sites_are_marked(client: Client) -> None:
-    """By the band and at each of them."""
+    """The page has a band, and each site a tag."""
     client.apply(SIMULATED)
 
     page = page_at(client, "/map")
 
     assert len(page.all("p", class_="band")) or "SIMULATED DATA" in page.text()
-    assert any(one.startswith("fra simulated") for one in rows(page))
+    assert any(text.startswith("fra simulated") for text in rows(page))
 
 
-def test_the_picture_has_the_links_and_loads_nothing(measured: Client) -> None:
-    """For pages without scripts: an SVG that names no other host than the namespaces of SVG."""
+def test_image_has_links_and_loads_nothing(measured: Client) -> None:
+    """The SVG names no other host except the namespaces of SVG."""
     answer = measured.send("GET", "/map.svg?theme=dark")
 
     text = answer.body.decode()
@@ -104,8 +104,8 @@ def test_the_picture_has_the_links_and_loads_nothing(measured: Client) -> None:
 
 
 @one_store
-def test_without_a_mesh_the_map_says_what_to_run(client: Client) -> None:
-    """And its picture is not there."""
+def test_map_without_a_mesh_shows_the_command(client: Client) -> None:
+    """The image is 404."""
     assert "leadline mesh apply" in page_at(client, "/map").text()
     assert client.send("GET", "/map.svg").status == 404
 
@@ -114,8 +114,8 @@ def test_without_a_mesh_the_map_says_what_to_run(client: Client) -> None:
 @pytest.mark.parametrize(
     ("path", "status"), [("/map?group=nonsense", 422), ("/map?profile=nonsense", 422), ("/map?from=nonsense", 422)]
 )
-def test_what_is_not_known_is_a_problem_page(client: Client, fra1: str, path: str, status: int) -> None:
-    """With the words of the API."""
+def test_unknown_parameters_are_problem_pages(client: Client, fra1: str, path: str, status: int) -> None:
+    """The text is the one of the API."""
     answer = client.send("GET", path)
 
     assert answer.status == status
@@ -123,14 +123,14 @@ def test_what_is_not_known_is_a_problem_page(client: Client, fra1: str, path: st
 
 
 @one_store
-def test_a_site_that_is_not_there_gets_the_default_rings(client: Client, fra1: str) -> None:
-    """A link to a site that was renamed still shows a map."""
+def test_unknown_ring_site_gets_the_default_rings(client: Client, fra1: str) -> None:
+    """A link to a renamed site still shows a map."""
     assert len(drawing(page_at(client, "/map?reach=nonsense"))["rings"]) == 4
 
 
 @one_store
-def test_a_mesh_with_sites_overseas_begins_with_a_group_that_can_be_read(client: Client) -> None:
-    """The demo's world would be a blot in Europe, and its machine is one place; the whole is a link away."""
+def test_map_starts_with_a_group_of_distinguishable_sites(client: Client) -> None:
+    """The demo's sites overseas would draw the European ones on top of each other. A link shows the whole mesh."""
     assert client.apply(build_mesh_toml()).status == 200
 
     assert current(page_at(client, "/map"))[:2] == ["Map", "europe-simulated"]
@@ -141,5 +141,5 @@ def test_a_mesh_with_sites_overseas_begins_with_a_group_that_can_be_read(client:
 
 
 def current(page: Html) -> list[str]:
-    """The section and the choices that are shown."""
-    return [blanks(one.text) for one in page.all("a") if one.attributes.get("aria-current")]
+    """Return the texts of the current section and choices."""
+    return [blanks(element.text) for element in page.all("a") if element.attributes.get("aria-current")]

@@ -1,4 +1,4 @@
-"""The pages, as a browser gets them: what they say, where they link, and what they never contain."""
+"""HTML pages: texts, links, escaping, security headers."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from tests.support.documents import MESH, NOW_S, build_batch, build_steady_windo
 
 PROFILE = "vcf9-stretched-cluster"
 PAIR = "/pairs/fra/ams"
-#: The clock of the tests stands an hour after NOW_S; this is the last minute that had time to arrive.
+#: Latest window that has arrived: the test clock is an hour after NOW_S.
 LAST_S = NOW_S + 3_600 - 120
-#: What has nothing to do with the database is tried on one.
+#: For tests that do not depend on the database.
 one_store = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 VOID = {"meta", "link", "input", "br", "img", "source"}
 SIMULATED = re.sub(r"(longitude = .*)", r"\1\nsimulated = true", MESH)
@@ -41,7 +41,7 @@ SIMULATED = re.sub(r"(longitude = .*)", r"\1\nsimulated = true", MESH)
 
 @dataclass(slots=True)
 class Element:
-    """A link, a cell or the like: its attributes, and the text in it."""
+    """An HTML element with its attributes and its text."""
 
     tag: str
     attributes: dict[str, str | None]
@@ -50,7 +50,7 @@ class Element:
 
 @dataclass(slots=True)
 class Html(HTMLParser):
-    """A page taken apart."""
+    """A parsed page."""
 
     elements: list[Element] = field(default_factory=list)
     _open: list[Element] = field(default_factory=list)
@@ -66,24 +66,24 @@ class Html(HTMLParser):
             self._open.append(element)
 
     def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop().tag == tag, f"</{tag}> closes something else"
+        assert self._open.pop().tag == tag, f"</{tag}> closes another element"
         self.handle_data(" ")
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append(Element(tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        # What a script holds is read by nobody; its own element has it.
+        # The text of a script is not visible: only its own element gets it.
         is_script = bool(self._open) and self._open[-1].tag == "script"
         for element in self._open[-1:] if is_script else self._open:
             element.text += data
 
     def close(self) -> None:
         HTMLParser.close(self)
-        assert not self._open, "something is not closed"
+        assert not self._open, "an element is not closed"
 
     def all(self, tag: str, **attributes: str) -> list[Element]:
-        """The elements of a tag that have these attributes."""
+        """Return the elements of a tag with these attributes."""
         return [
             element
             for element in self.elements
@@ -97,12 +97,12 @@ class Html(HTMLParser):
 
 
 def blanks(text: str) -> str:
-    """Without line breaks, indentation and no-break spaces."""
+    """Collapse white space, including no-break spaces."""
     return " ".join(text.split())
 
 
 def parsed(answer: Answer) -> Html:
-    """An answer that is well-formed HTML."""
+    """Parse an answer; fail unless it is well-formed HTML."""
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8", answer.body
     page = Html()
     page.feed(answer.body.decode())
@@ -111,14 +111,14 @@ def parsed(answer: Answer) -> Html:
 
 
 def page_at(client: Client, path: str) -> Html:
-    """A page that must be there."""
+    """Return the page at a path; fail unless it is there."""
     answer = client.send("GET", path)
     assert answer.status == 200, answer.body
     return parsed(answer)
 
 
 def cell(page: Html, source: str = "fra", destination: str = "ams") -> str:
-    """What a cell of the matrix says to the eye."""
+    """Return the visible text of a cell of the matrix."""
     (link,) = [
         element
         for element in page.all("a")
@@ -129,7 +129,7 @@ def cell(page: Html, source: str = "fra", destination: str = "ams") -> str:
 
 @pytest.fixture(name="measured")
 def _measured(client: Client, fra1: str) -> Client:
-    """A collector with an hour of fra → ams: of 50 windows 40 are good, 7 bad and 3 unavailable; the latest is good."""
+    """An hour of fra → ams: 40 good, 7 bad, 3 unavailable windows; the latest is good."""
     fast, slow, lossy = [4_900] * 60, [10_400] * 60, [*[4_900] * 40, *[None] * 20]
     rtts: list[Sequence[int | None]] = [*[fast] * 39, *[slow] * 7, *[lossy] * 3, [4_912] * 60]
     first_s = LAST_S - 60 * (len(rtts) - 1)
@@ -138,20 +138,20 @@ def _measured(client: Client, fra1: str) -> Client:
     return client
 
 
-def test_a_cell_shows_word_share_coverage_and_p95(measured: Client) -> None:
-    """Everything the eye needs, with its n, its unit and its time."""
+def test_cell_shows_share_coverage_state_and_p95(measured: Client) -> None:
+    """Values have n, unit and time."""
     page = page_at(measured, "/?from=-1h")
 
     assert cell(page) == "80.00 % of 50 coverage 83 % now good p95 4.912 ms at 06:58"
 
 
-def test_a_pair_without_windows_is_unknown_and_says_so(measured: Client) -> None:
-    """No number stands where none was measured."""
+def test_pair_without_windows_is_unknown(measured: Client) -> None:
+    """The cell shows no numbers."""
     assert cell(page_at(measured, "/"), "ams", "fra") == "no data now unknown"
 
 
-def test_a_cell_says_the_same_to_the_ear(measured: Client) -> None:
-    """The label of the link is a sentence with the word, the share and its n."""
+def test_cell_has_a_complete_label(measured: Client) -> None:
+    """The label of the link has the same content for screen readers."""
     (link,) = [
         element
         for element in page_at(measured, "/?from=-1h").all("a")
@@ -172,8 +172,8 @@ def test_a_cell_says_the_same_to_the_ear(measured: Client) -> None:
         (build_window([4_900] * 47 + [None] * 13, LAST_S, Failure.NOT_SENT), "unknown"),
     ],
 )
-def test_every_state_has_its_word_and_its_shape(client: Client, fra1: str, sent: Window, word: str) -> None:
-    """Colour is never alone: the cell uses the state's own symbol, which is drawn in the page."""
+def test_every_state_has_a_label_and_a_symbol(client: Client, fra1: str, sent: Window, word: str) -> None:
+    """Colour is never the only sign: the cell uses the symbol of the state."""
     client.post(build_batch(("ams1", sent)), fra1)
 
     answer = client.send("GET", "/?from=-1h")
@@ -197,16 +197,16 @@ FAR = MESH.replace("longitude = 4.9", "longitude = {longitude}")
         (30.0, "impossible"),  # 1,500 km: 10 ms in a vacuum
     ],
 )
-def test_what_light_forbids_is_said_before_what_was_measured(client: Client, longitude: float, word: str) -> None:
-    """Against 5 ms; the distance between the coordinates decides."""
+def test_impossible_precedes_the_measured_state(client: Client, longitude: float, word: str) -> None:
+    """The distance between the coordinates decides, here against 5 ms."""
     client.apply(FAR.format(longitude=longitude))
 
     assert cell(page_at(client, "/?profile=vsan-stretched")) == f"no data {word}"
 
 
 @one_store
-def test_a_limit_on_jitter_is_no_matter_of_distance(client: Client) -> None:
-    """Light bounds the round trip and not its variation."""
+def test_jitter_limit_does_not_depend_on_distance(client: Client) -> None:
+    """Propagation delay bounds the RTT and not its variation."""
     client.apply(FAR.format(longitude=150.0))
 
     assert cell(page_at(client, "/?profile=netapp-metrocluster-ip-jitter-rtt")).endswith("now unknown")
@@ -214,8 +214,8 @@ def test_a_limit_on_jitter_is_no_matter_of_distance(client: Client) -> None:
 
 
 @one_store
-def test_limits_stand_with_rule_statistic_source_and_where_it_was_read(measured: Client) -> None:
-    """The source is one click away."""
+def test_limits_have_criterion_statistic_source_and_provenance(measured: Client) -> None:
+    """The source is a link."""
     page = page_at(measured, f"/?profile={PROFILE}")
     (limit,) = load_catalogue().get_required_limits(load_catalogue().get_profile(PROFILE))
 
@@ -228,8 +228,8 @@ def test_limits_stand_with_rule_statistic_source_and_where_it_was_read(measured:
 
 
 @one_store
-def test_a_limit_that_is_not_judged_says_why(client: Client, fra1: str) -> None:
-    """Loss and bandwidth do not show in a window; the page does not keep that to itself."""
+def test_limit_without_criterion_shows_the_reason(client: Client, fra1: str) -> None:
+    """Windows show neither loss nor bandwidth."""
     assert (
         "not evaluated: loss is evaluated over a period" in page_at(client, "/?profile=netapp-metrocluster-ip").text()
     )
@@ -241,13 +241,13 @@ def test_a_limit_that_is_not_judged_says_why(client: Client, fra1: str) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/?from=-28d", PAIR])
 def test_shares_are_called_observations(measured: Client, path: str) -> None:
-    """No page lets a share pass for a verdict."""
+    """No page presents a share as a verdict."""
     assert "Shares are observations of this period, not verdicts." in page_at(measured, path).text()
 
 
 @pytest.mark.parametrize("path", ["/", PAIR])
-def test_simulated_sites_carry_a_band(client: Client, path: str) -> None:
-    """Across the page, before any number; and none where everything was measured."""
+def test_simulated_sites_have_a_band(client: Client, path: str) -> None:
+    """The band precedes the numbers. There is none without simulated data."""
     client.apply(MESH)
     assert "SIMULATED DATA" not in page_at(client, path).text()
 
@@ -256,8 +256,8 @@ def test_simulated_sites_carry_a_band(client: Client, path: str) -> None:
     assert "SIMULATED DATA" in text.partition("from")[0]
 
 
-def test_a_generated_row_marks_cell_page_and_pair(client: Client, store: Store, fra1: str) -> None:
-    """One row without a batch is enough; the other direction stays as it is."""
+def test_simulated_row_marks_cell_page_and_pair(client: Client, store: Store, fra1: str) -> None:
+    """One row without a batch is enough. The other direction is not marked."""
     with store.read() as reader:
         ids = (
             mesh_store.load_agent_ids(reader.connection, ["fra1"])["fra1"],
@@ -278,8 +278,8 @@ def test_a_generated_row_marks_cell_page_and_pair(client: Client, store: Store, 
 
 
 @one_store
-def test_the_matrix_makes_what_the_page_of_a_pair_needs(client: Client) -> None:
-    """In a thread, once: by the time somebody has read a table, the charts' script is there."""
+def test_matrix_starts_the_prewarming(client: Client) -> None:
+    """It runs once, in a thread."""
     page_at(client, "/")
     thread = prewarm.start_prewarming()
     thread.join(60)
@@ -290,7 +290,7 @@ def test_the_matrix_makes_what_the_page_of_a_pair_needs(client: Client) -> None:
 
 
 def links(page: Html, base: str) -> Iterator[str]:
-    """The addresses a page links to or loads, but for the sources of limits."""
+    """Yield the URLs that a page links to or loads, without the sources of limits."""
     for element in page.elements:
         for name in ("href", "src", "action"):
             target = element.attributes.get(name)
@@ -298,38 +298,38 @@ def links(page: Html, base: str) -> Iterator[str]:
                 yield urljoin(base, target)
 
 
-#: The catalogue's pages are many and alike; test_pages_limits opens each of them.
+#: Pages of the catalogue to open: they are alike, and test_limits opens all.
 ALIKE_MAX = 5
 
 
 def some(paths: set[str]) -> set[str]:
-    """All but most of the catalogue's pages."""
+    """Return all paths but most of the catalogue's."""
     alike = sorted(path for path in paths if path.startswith("/limits/"))
     return paths - set(alike[ALIKE_MAX:])
 
 
 @pytest.mark.both_databases
 def test_every_link_works(measured: Client) -> None:
-    """From the matrix to whatever can be reached in two steps, in this collector."""
+    """Follow links from the matrix for two steps within this collector."""
     seen: set[str] = set()
-    waiting = {"/", "/?group=metro&profile=vsan-stretched&from=-7d"}
+    paths = {"/", "/?group=metro&profile=vsan-stretched&from=-7d"}
     for _ in range(2):
-        found: set[str] = set()
-        for path in sorted(waiting - seen):
+        targets: set[str] = set()
+        for path in sorted(paths - seen):
             answer = measured.send("GET", path)
             assert answer.status == 200, (path, answer.body)
             if answer.headers["Content-Type"].startswith("text/html"):
-                found |= some(set(links(parsed(answer), path)))
-        seen |= waiting
-        waiting = found
+                targets |= some(set(links(parsed(answer), path)))
+        seen |= paths
+        paths = targets
     assert len(seen) > 15
-    for path in sorted(some(waiting - seen)):
+    for path in sorted(some(paths - seen)):
         assert measured.send("GET", path).status == 200, path
 
 
 @one_store
-def test_a_link_keeps_what_was_asked(measured: Client) -> None:
-    """From the matrix to the pair and back, with period and profile."""
+def test_links_keep_the_parameters(measured: Client) -> None:
+    """The links from the matrix to the pair and back keep period and profile."""
     page = page_at(measured, "/?group=metro&profile=vsan-stretched&from=-7d")
 
     address = f"{PAIR}?group=metro&profile=vsan-stretched&from=-7d"
@@ -339,8 +339,8 @@ def test_a_link_keeps_what_was_asked(measured: Client) -> None:
 
 
 @one_store
-def test_the_profiles_of_the_mesh_come_first_and_all_can_be_chosen(client: Client, fra1: str) -> None:
-    """Links for those of the mesh, a list for the rest of the catalogue."""
+def test_profiles_of_the_mesh_come_first(client: Client, fra1: str) -> None:
+    """Profiles of the mesh are links, all others are in a list."""
     page = page_at(client, "/")
 
     ids = [element.attributes["value"] for element in page.all("option")]
@@ -370,8 +370,8 @@ PROBLEMS = [
 
 @one_store
 @pytest.mark.parametrize(("path", "status", "detail"), PROBLEMS)
-def test_a_problem_is_a_page(client: Client, fra1: str, path: str, status: int, detail: str) -> None:
-    """With the status of the API and its words, and a way on."""
+def test_problem_is_a_page(client: Client, fra1: str, path: str, status: int, detail: str) -> None:
+    """It has the status and the text of the API, and links."""
     answer = client.send("GET", path)
 
     assert answer.status == status
@@ -381,17 +381,17 @@ def test_a_problem_is_a_page(client: Client, fra1: str, path: str, status: int, 
 
 
 @one_store
-def test_the_pages_need_the_viewer_key_where_one_is_set(
+def test_pages_require_the_viewer_key_if_set(
     config: CollectorConfig, store: Store, clock: FakeClock, tmp_path: Path
 ) -> None:
-    """Without a key the login, with a wrong one a 401 that makes the browser ask, with the right one the page."""
+    """Without a key there is a redirect to the login, with a wrong key a 401."""
     key = tmp_path / "viewer.key"
     key.write_text("ll_viewer_0123456789abcdef")
     with serve_in_thread(replace(config, viewer_key_file=key), store, clock) as url:
         client = Client(url=url, admin_key="")
         for path, login in (("/", "/login"), (PAIR, "/login?next=%2Fpairs%2Ffra%2Fams")):
-            nobody, wrong = client.send("GET", path), client.send("GET", path, key="wrong")
-            assert (nobody.status, nobody.headers["Location"]) == (303, login)
+            without_key, wrong = client.send("GET", path), client.send("GET", path, key="wrong")
+            assert (without_key.status, without_key.headers["Location"]) == (303, login)
             assert (wrong.status, wrong.headers["WWW-Authenticate"][:5]) == (401, "Basic")
             assert "401" in parsed(wrong).text()
         assert client.send("GET", "/", key=key.read_text()).status == 200
@@ -406,8 +406,8 @@ HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
     "path",
     ["/?group={}", "/?profile={}", "/?from={}", "/?to={}", "/pairs/{}/ams", "/pairs/fra/{}", "/static/{}"],
 )
-def test_what_comes_from_an_address_is_escaped(client: Client, fra1: str, path: str) -> None:
-    """No parameter becomes an element, not even on the page that refuses it."""
+def test_parameters_are_escaped(client: Client, fra1: str, path: str) -> None:
+    """No parameter becomes an element, not even on a problem page."""
     encoded = "".join(f"%{byte:02X}" for byte in HOSTILE.replace("/", "|").encode())
 
     answer = client.send("GET", path.format(encoded))
@@ -420,8 +420,8 @@ def test_what_comes_from_an_address_is_escaped(client: Client, fra1: str, path: 
 
 @one_store
 @pytest.mark.parametrize("path", ["/", PAIR, "/?group=nonsense", "/static/leadline.css"])
-def test_the_content_security_policy_allows_nothing_from_elsewhere(measured: Client, path: str) -> None:
-    """Scripts are files of the collector's own, and no text is evaluated: on pages, files and problems."""
+def test_content_security_policy_allows_own_files_only(measured: Client, path: str) -> None:
+    """Pages, files and problems have the same policy."""
     headers = measured.send("GET", path).headers
 
     policy = dict(part.strip().split(" ", 1) for part in headers["Content-Security-Policy"].split(";"))
@@ -434,8 +434,8 @@ def test_the_content_security_policy_allows_nothing_from_elsewhere(measured: Cli
 
 @one_store
 @pytest.mark.parametrize("path", ["/", f"{PAIR}?from=-1h", "/?group=nonsense"])
-def test_a_page_loads_only_from_here_and_runs_nothing_that_stands_in_it(measured: Client, path: str) -> None:
-    """Scripts are files or data, no inline style, no handler; other hosts only where a limit names its source."""
+def test_page_has_no_inline_code_and_no_other_host(measured: Client, path: str) -> None:
+    """Scripts are files or data. The sources of limits are the only links to other hosts."""
     page = parsed(measured.send("GET", path))
 
     assert not page.all("style") + page.all("iframe")
@@ -450,16 +450,16 @@ def test_a_page_loads_only_from_here_and_runs_nothing_that_stands_in_it(measured
 
 
 @one_store
-def test_the_style_sheet_names_no_other_host(client: Client) -> None:
-    """It works where there is no way out."""
+def test_style_sheet_loads_nothing(client: Client) -> None:
+    """It works without internet access."""
     answer = client.send("GET", "/static/leadline.css")
 
     assert answer.headers["Content-Type"] == "text/css; charset=utf-8"
     assert not re.findall(rb"url\(|@import|https?:", answer.body)
 
 
-def test_without_a_mesh_the_page_says_what_to_do(client: Client) -> None:
-    """The commands, and the limits that can be read already."""
+def test_matrix_without_a_mesh_shows_the_commands(client: Client) -> None:
+    """It also shows the limits."""
     text = page_at(client, "/").text()
 
     assert "No active mesh" in text
@@ -469,8 +469,8 @@ def test_without_a_mesh_the_page_says_what_to_do(client: Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", PAIR])
-def test_without_windows_the_page_says_when_they_come(client: Client, path: str) -> None:
-    """A fresh mesh is no error; and the sentence goes away with the first window."""
+def test_page_without_windows_says_when_they_arrive(client: Client, path: str) -> None:
+    """The note disappears with the first window."""
     client.apply()
     key = client.key("fra1", "fra")
 
@@ -480,8 +480,8 @@ def test_without_windows_the_page_says_when_they_come(client: Client, path: str)
     assert "about 80 s after the start of that minute" not in page_at(client, path).text()
 
 
-def test_a_group_shows_its_own_sites_and_pairs(client: Client) -> None:
-    """Two groups, two tables; one of them alone when it is asked for."""
+def test_group_has_its_own_table(client: Client) -> None:
+    """Two groups have two tables; ``group`` selects one."""
     site = '[[site]]\nname = "zrh"\nlatitude = 47.4\nlongitude = 8.5\n'
     site += '[[agent]]\nname = "zrh1"\nsite = "zrh"\naddress = "192.0.2.9"\n'
     group = '[[group]]\nname = "south"\nkind = "pairs"\npairs = [["fra", "zrh"]]\n'
@@ -495,8 +495,8 @@ def test_a_group_shows_its_own_sites_and_pairs(client: Client) -> None:
     assert [blanks(element.text) for element in south.elements if element.attributes.get("aria-current")][3] == "south"
 
 
-def test_a_direction_that_is_not_probed_is_not_linked(client: Client) -> None:
-    """The matrix says so, the pair has no reverse, and its address is a problem page."""
+def test_direction_that_is_not_probed_has_no_link(client: Client) -> None:
+    """Its page is a problem."""
     group = '[[group]]\nname = "one"\nkind = "pairs"\npairs = [["fra", "ams"]]\n'
     client.apply(MESH.partition("[[group]]")[0] + group)
 
@@ -509,10 +509,10 @@ def test_a_direction_that_is_not_probed_is_not_linked(client: Client) -> None:
 
 @pytest.mark.parametrize("profile", [PROFILE, "vsan-stretched"])
 @pytest.mark.parametrize("agents", [("fra1",), ("fra1", "fra2")])
-def test_the_pair_page_counts_as_the_matrix_does(
+def test_pair_page_has_the_counts_of_the_matrix(
     client: Client, fra1: str, profile: str, agents: tuple[str, ...]
 ) -> None:
-    """There is one judgement: the same counts in both readings, with one path and with two that disagree."""
+    """Both scenarios have the same counts, with one path and with two different paths."""
     keys = {"fra1": fra1, "fra2": client.key("fra2", "fra")}
     for number, agent in enumerate(agents):
         windows = [
@@ -533,8 +533,8 @@ def test_the_pair_page_counts_as_the_matrix_does(
 
 @one_store
 @pytest.mark.parametrize(("age", "state"), [(3, "good"), (4, "unknown")])
-def test_the_pair_page_forgets_a_state_when_the_matrix_does(client: Client, fra1: str, age: int, state: str) -> None:
-    """A latest window three minutes before the end still speaks for now, one of four does not."""
+def test_pair_page_and_matrix_agree_on_stale_states(client: Client, fra1: str, age: int, state: str) -> None:
+    """A latest window of three minutes before the end is current, one of four minutes is not."""
     client.post(build_batch(("ams1", build_steady_window(4_900, LAST_S + 60 - 60 * age))), fra1)
 
     assert f" now {state} " in cell(page_at(client, "/?from=-1h"))
@@ -542,12 +542,12 @@ def test_the_pair_page_forgets_a_state_when_the_matrix_does(client: Client, fra1
 
 
 def figure(tally: dict[str, Any]) -> str:
-    """A share as the pages print it; all that occur here are whole percents."""
+    """Format a share like the pages, for the values of these tests."""
     return f"{tally['good_ratio'] * 100:g} %" if tally["good_ratio"] in (0, 1) else f"{tally['good_ratio'] * 100:.2f} %"
 
 
-def test_the_pair_page_names_both_readings(measured: Client) -> None:
-    """The reader learns which is which."""
+def test_pair_page_explains_both_scenarios(measured: Client) -> None:
+    """The page defines worst case and best case."""
     text = page_at(measured, f"{PAIR}?from=-1h").text()
 
     assert f"{PROFILE} good 80.00 % of 50 80.00 % of 50 40 7 3 10 83.33 %" in text
@@ -555,8 +555,8 @@ def test_the_pair_page_names_both_readings(measured: Client) -> None:
     assert "Best case: RTTs less the error that the measuring host may have added" in text
 
 
-def test_the_pair_page_holds_the_minimum_against_light(measured: Client) -> None:
-    """Distance, floors, the period's minimum, its inflation, and the longest route for the limit."""
+def test_pair_page_compares_the_minimum_with_propagation_delay(measured: Client) -> None:
+    """It has distance, minimum RTTs, measured minimum, inflation and the longest route for the limit."""
     text = page_at(measured, f"{PAIR}?from=-1h").text()
 
     for expected in ("Distance 361.1 km", "Minimum RTT in a vacuum 2.395 ms", "Minimum RTT in glass 3.516 ms"):
@@ -567,20 +567,20 @@ def test_the_pair_page_holds_the_minimum_against_light(measured: Client) -> None
 
 
 @one_store
-def test_a_minimum_faster_than_light_is_called_wrong(client: Client, fra1: str) -> None:
-    """2 ms over 361 km: the coordinates or the clock, not the network."""
+def test_minimum_faster_than_light_has_a_warning(client: Client, fra1: str) -> None:
+    """2 ms over 361 km: the coordinates or the clock are wrong."""
     client.post(build_batch(("ams1", build_steady_window(2_000, LAST_S))), fra1)
     assert "faster than light in a vacuum" in page_at(client, PAIR).text()
 
 
 def charts(page: Html) -> list[Any]:
-    """The specifications in a page, in its order."""
+    """Return the chart specifications of a page in order."""
     return [json.loads(element.text) for element in page.all("script", type="application/json")]
 
 
 @one_store
-def test_the_chart_interrupts_its_lines_where_nothing_is_known(client: Client, fra1: str) -> None:
-    """Three minutes, a gap of ten, three minutes: two runs, and unknown in the strip."""
+def test_chart_lines_have_gaps_without_data(client: Client, fra1: str) -> None:
+    """Two runs of three minutes with ten minutes between them; the strip shows unknown."""
     windows = [build_steady_window(4_900, LAST_S - 60 * n) for n in (0, 1, 2, 12, 13, 14)]
     client.post(build_batch(*(("ams1", window) for window in windows)), fra1)
 
@@ -594,22 +594,22 @@ def test_the_chart_interrupts_its_lines_where_nothing_is_known(client: Client, f
 
 
 @one_store
-def test_a_limit_far_above_is_said_in_words(measured: Client) -> None:
-    """150 ms would squeeze 5 ms to the floor of the chart."""
+def test_limit_far_above_the_data_is_named(measured: Client) -> None:
+    """A line at 150 ms would squeeze 5 ms to the bottom of the chart."""
     page = page_at(measured, f"{PAIR}?from=-1h&profile=vsphere-long-distance-vmotion")
 
     text = page.text()
     assert "Above the axis: ≤ 150 ms for p95 of vsphere-long-distance-vmotion." in text
     assert (
-        "Lines: ≤ 10 ms for p95 of vcf9-stretched-cluster; minimum RTT in glass 3.516 ms; minimum RTT in vacuum 2.395 ms."
-        in text
-    )
+        "Lines: ≤ 10 ms for p95 of vcf9-stretched-cluster; minimum RTT in glass 3.516 ms; "
+        "minimum RTT in vacuum 2.395 ms."
+    ) in text
     labels = [row["label"] for row in charts(page)[0]["datasets"]["lines"]]
     assert [blanks(label) for label in labels] == ["≤ 10 ms", "glass 3.51", "vacuum 2.39"]
 
 
-def test_the_table_has_the_latest_windows_with_their_figures(measured: Client) -> None:
-    """Newest first, a row each, undefined figures as a dash."""
+def test_table_has_the_latest_windows(measured: Client) -> None:
+    """Latest first, one row each, undefined values as a dash."""
     text = page_at(measured, f"{PAIR}?from=-1h").text().replace("\N{EN DASH}", "-")
 
     assert "Latest 50 windows" in text
@@ -618,16 +618,16 @@ def test_the_table_has_the_latest_windows_with_their_figures(measured: Client) -
     assert f"{first} {second}" in text
 
 
-def test_at_most_sixty_windows_are_listed(client: Client, fra1: str) -> None:
-    """Also when the last of them are days apart."""
+def test_table_has_at_most_60_windows(client: Client, fra1: str) -> None:
+    """This also holds if the windows are far apart."""
     windows = [build_steady_window(4_900, LAST_S - 60 * n * 30) for n in range(70)]
     client.post(build_batch(*(("ams1", window) for window in windows)), fra1)
 
     assert "Latest 60 windows" in page_at(client, f"{PAIR}?from=-7d").text()
 
 
-def test_the_json_link_has_the_same_period(measured: Client) -> None:
-    """Second for second: the page of an hour ago and its data do not drift apart."""
+def test_json_link_has_the_same_period(measured: Client) -> None:
+    """The period is the same to the second."""
     page = page_at(measured, f"{PAIR}?from=-1h")
 
     (link,) = [

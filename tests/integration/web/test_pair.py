@@ -1,4 +1,4 @@
-"""The page of a pair: its verdict is the API's, its charts and tables are of the windows that are stored."""
+"""Page of a pair: the verdict of the API, charts and tables of the stored windows."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ THREE_HOURS_NS = 3 * 3_600 * 1_000_000_000
 
 @pytest.fixture(name="measured")
 def _measured(client: Client, fra1: str) -> Client:
-    """An hour of fra → ams: 40 good, 7 bad, 3 unavailable; the reverse has nothing."""
+    """An hour of fra → ams: 40 good, 7 bad, 3 unavailable windows; ams → fra has no data."""
     fast, slow, lossy = [4_900] * 60, [10_400] * 60, [*[4_900] * 40, *[None] * 20]
     rtts: list[Sequence[int | None]] = [*[fast] * 39, *[slow] * 7, *[lossy] * 3, fast]
     first_s = LAST_S - 60 * (len(rtts) - 1)
-    windows = [build_window(one, first_s + 60 * number) for number, one in enumerate(rtts)]
-    assert client.post(build_batch(*(("ams1", one) for one in windows)), fra1).status == 200
+    windows = [build_window(window_rtts, first_s + 60 * number) for number, window_rtts in enumerate(rtts)]
+    assert client.post(build_batch(*(("ams1", window) for window in windows)), fra1).status == 200
     return client
 
 
 @pytest.mark.both_databases
-def test_the_verdict_is_the_one_of_the_api(measured: Client) -> None:
-    """Word, reasons, the direction that decides and the days: the page judges nothing itself."""
+def test_verdict_is_the_one_of_the_api(measured: Client) -> None:
+    """Label, reasons, deciding direction and days come from the API's document."""
     document: Any = measured.get(f"/api/v1/verdicts?pair=fra,ams&profile={PROFILE}")
     (both,) = document["site_pairs"]
 
@@ -46,43 +46,45 @@ def test_the_verdict_is_the_one_of_the_api(measured: Client) -> None:
     (section,) = page.all("section", **{"aria-label": "Verdict"})
     text = blanks(section.text)
     assert text.startswith(both["verdict"].replace("_", " "))
-    decided = next(one for one in document["pairs"] if [one["source"], one["destination"]] == both["decided_by"])
-    for reason in decided["reasons"]:
+    deciding = next(
+        verdict for verdict in document["pairs"] if [verdict["source"], verdict["destination"]] == both["decided_by"]
+    )
+    for reason in deciding["reasons"]:
         assert reason["text"] in text
-    assert f"{both['decided_by'][0]} → {both['decided_by'][1]} decides" in text
+    assert f"{both['decided_by'][0]} → {both['decided_by'][1]}, the worse direction, decides" in text
     assert f"{document['days']} whole UTC days" in text
-    (link,) = [one for one in page.all("a") if blanks(one.text) == "Windows behind it as CSV"]
+    (link,) = [element for element in page.all("a") if blanks(element.text) == "Windows as CSV"]
     assert measured.send("GET", link.attributes["href"] or "").status == 200
 
 
-def test_a_zoom_does_not_change_the_days_of_the_verdict(measured: Client) -> None:
-    """An hour is too short to be judged: the verdict stays that of the last 28 days, and says so."""
+def test_zoom_keeps_the_days_of_the_verdict(measured: Client) -> None:
+    """An hour is too short for a verdict, so the page shows the verdict of the last 28 days."""
     hour, month = (page_at(measured, f"{PAIR}?from={start}").text() for start in ("-1h", "-28d"))
 
     days = "28 whole UTC days, 25 Oct 2026 to 21 Nov 2026"
     assert (days in hour, days in month) == (True, True)
 
 
-def test_both_directions_have_their_charts(measured: Client) -> None:
-    """Time, distribution and week; every one with words for those who do not see it, and a picture without scripts."""
+def test_both_directions_have_charts(measured: Client) -> None:
+    """Each chart has a description and an image."""
     answer = measured.send("GET", f"{PAIR}?from=-1h")
     page = parsed(answer)
 
     assert len(charts(page)) == 4  # the reverse has no windows to draw over time
     figures = page.all("figure")
     assert all((figure.attributes["aria-label"] or "").count(" ") > 5 for figure in figures)
-    pictures = [one.attributes["src"] for one in page.all("img")]
-    assert len(pictures) == len(figures)
-    for picture in pictures:
-        drawn = measured.send("GET", picture or "")
-        assert (drawn.status, drawn.headers["Content-Type"]) == (200, "image/svg+xml"), picture
-        assert drawn.body.startswith(b"<svg")
-        assert "script" not in drawn.headers["Content-Security-Policy"]
+    images = [element.attributes["src"] for element in page.all("img")]
+    assert len(images) == len(figures)
+    for image in images:
+        svg = measured.send("GET", image or "")
+        assert (svg.status, svg.headers["Content-Type"]) == (200, "image/svg+xml"), image
+        assert svg.body.startswith(b"<svg")
+        assert "script" not in svg.headers["Content-Security-Policy"]
 
 
 @one_store
-def test_a_picture_of_nothing_is_a_problem(client: Client) -> None:
-    """404 for a distribution without windows, 422 for a chart there is not."""
+def test_image_without_data_is_a_problem(client: Client) -> None:
+    """A distribution without windows is 404, an unknown chart 422."""
     client.apply(MESH)
 
     assert client.send("GET", f"{PAIR}/chart/distribution.svg").status == 404
@@ -90,16 +92,16 @@ def test_a_picture_of_nothing_is_a_problem(client: Client) -> None:
     assert client.send("GET", f"{PAIR}/chart/week.svg?width=99999").status == 422
 
 
-def test_what_is_out_of_limit_is_counted_exactly(measured: Client) -> None:
-    """Seven slow windows and three with an infinite p95 are above 10 ms; a value at the limit is not."""
+def test_windows_above_a_limit_are_counted_exactly(measured: Client) -> None:
+    """Seven slow windows and three with an infinite p95 are above 10 ms. A value equal to the limit is not."""
     text = page_at(measured, f"{PAIR}?from=-1h").text()
 
     assert "p95 of each 60 s window ≤ 10 ms 10 of 50 20.00 %" in text
 
 
 @one_store
-def test_a_limit_itself_is_within_or_not_as_it_is_written(client: Client, fra1: str) -> None:
-    """10 ms meet ``<= 10 ms``, and 5 ms do not meet ``< 5 ms``."""
+def test_value_equal_to_the_limit_follows_the_comparison(client: Client, fra1: str) -> None:
+    """10 ms meet ``<= 10 ms``; 5 ms do not meet ``< 5 ms``."""
     client.post(
         build_batch(("ams1", build_steady_window(5_000, LAST_S - 60)), ("ams1", build_steady_window(10_000, LAST_S))),
         fra1,
@@ -109,25 +111,25 @@ def test_a_limit_itself_is_within_or_not_as_it_is_written(client: Client, fra1: 
     assert "≤ 10 ms 0 of 2 0 %" in page_at(client, f"{PAIR}?from=-1h&profile={PROFILE}").text()
 
 
-def test_an_episode_is_a_link_to_itself(measured: Client) -> None:
-    """Its start, its length, its worst, what was lost; the link shows what was around it."""
+def test_episode_links_to_its_zoom(measured: Client) -> None:
+    """A row has start, length, worst p95 and loss."""
     page = page_at(measured, f"{PAIR}?from=-1h")
 
     (table,) = page.all("div", **{"aria-label": "Episodes fra → ams"})
     assert "10 minutes infinite 10.00 % of 600 7 3" in blanks(table.text)
-    (link,) = [one for one in page.all("a") if blanks(one.text) == "2026-11-22 06:48"]
+    (link,) = [element for element in page.all("a") if blanks(element.text) == "2026-11-22 06:48"]
     zoomed = page_at(measured, link.attributes["href"] or "")
     assert "from 2026-11-22 06:18 UTC to 2026-11-22 06:59 UTC" in zoomed.text()
     assert "zoom out" in zoomed.text()
 
 
 @one_store
-def test_the_longest_episode_comes_first_and_then_the_newest(client: Client, fra1: str) -> None:
-    """That is what the heading says of them."""
+def test_episodes_are_sorted_by_length_and_start(client: Client, fra1: str) -> None:
+    """The longest comes first; of equal length, the latest."""
     lengths = {50: 1, 40: 4, 30: 1, 20: 2}
     slow = {ago - minute for ago, length in lengths.items() for minute in range(length)}
     windows = [build_steady_window(10_400 if ago in slow else 4_900, LAST_S - 60 * ago) for ago in range(55)]
-    client.post(build_batch(*(("ams1", one) for one in windows)), fra1)
+    client.post(build_batch(*(("ams1", window) for window in windows)), fra1)
 
     (table,) = page_at(client, f"{PAIR}?from=-1h").all("div", **{"aria-label": "Episodes fra → ams"})
 
@@ -135,8 +137,8 @@ def test_the_longest_episode_comes_first_and_then_the_newest(client: Client, fra
     assert rows == [("06:18", "4"), ("06:38", "2"), ("06:28", "1"), ("06:08", "1")]
 
 
-def test_what_nobody_knows_is_a_dash_with_its_reason(measured: Client) -> None:
-    """A bound from 0 to 100 % says nothing and reads like a measurement."""
+def test_missing_interval_is_a_dash_with_its_reason(measured: Client) -> None:
+    """An interval from 0 to 100 % would look like a measurement."""
     for path in (PAIR, f"/verdicts?profile={PROFILE}"):
         text = page_at(measured, path).text()
         assert "no minute known" in text
@@ -144,17 +146,17 @@ def test_what_nobody_knows_is_a_dash_with_its_reason(measured: Client) -> None:
 
 
 @one_store
-def test_nothing_is_busy_that_no_script_will_end(measured: Client) -> None:
-    """Only the script that fetches a part says that it is on its way."""
+def test_fragment_is_not_busy_without_the_script(measured: Client) -> None:
+    """Only the script marks a fragment as busy."""
     for path in ("/", PAIR):
         page = page_at(measured, path)
-        assert [one for one in page.elements if "data-fragment" in one.attributes]
-        assert not [one for one in page.elements if "aria-busy" in one.attributes]
+        assert [element for element in page.elements if "data-fragment" in element.attributes]
+        assert not [element for element in page.elements if "aria-busy" in element.attributes]
 
 
-def test_lost_is_not_what_was_not_measured(measured: Client) -> None:
-    """60 probes had no reply in time; nothing was left unsent."""
-    (table,) = page_at(measured, f"{PAIR}?from=-1h").all("div", **{"aria-label": "Probes by what became of them"})
+def test_lost_and_unmeasured_probes_are_separate(measured: Client) -> None:
+    """60 probes timed out; all scheduled probes were sent."""
+    (table,) = page_at(measured, f"{PAIR}?from=-1h").all("div", **{"aria-label": "Probes by result"})
 
     text = blanks(table.text)
     assert "sent 3,000" in text
@@ -165,7 +167,7 @@ def test_lost_is_not_what_was_not_measured(measured: Client) -> None:
 
 @pytest.mark.both_databases
 def test_losses_are_the_same_before_and_after_compaction(measured: Client, store: Store, clock: FakeClock) -> None:
-    """Reasons come out of the rollups where these are current."""
+    """After compaction, reasons come from the rollups."""
     before = page_at(measured, f"{PAIR}?from=-24h").text()
 
     clock.advance(THREE_HOURS_NS)
@@ -177,10 +179,8 @@ def test_losses_are_the_same_before_and_after_compaction(measured: Client, store
 
 
 @one_store
-def test_what_the_windows_table_no_longer_has_is_shown_from_packed_hours(
-    measured: Client, store: Store, clock: FakeClock
-) -> None:
-    """Shares and charts stay when retention has removed the rows; the list of single windows is gone."""
+def test_page_reads_packed_hours_after_retention(measured: Client, store: Store, clock: FakeClock) -> None:
+    """Shares and charts stay after retention has deleted the rows."""
     clock.advance(THREE_HOURS_NS)
     run_compaction(store, clock)
     before = page_at(measured, f"{PAIR}?from=-24h").text()
@@ -193,46 +193,46 @@ def test_what_the_windows_table_no_longer_has_is_shown_from_packed_hours(
     assert (share in before, share in after) == (True, True)
 
 
-def test_the_state_says_since_when(measured: Client) -> None:
-    """The latest window began a run of good ones; the outage before it ended the run before."""
+def test_state_has_its_start(measured: Client) -> None:
+    """The latest window starts a run of good windows after the outage."""
     text = page_at(measured, f"{PAIR}?from=-1h").text()
 
     assert f"{WindowState.GOOD} since 06:58" in text
 
 
-def test_the_hours_of_the_week_are_a_table_too(measured: Client) -> None:
-    """168 cells in words, thin ones marked; the worst is named and the legend says that it is no claim."""
+def test_hours_of_the_week_have_a_table(measured: Client) -> None:
+    """Sparse cells are marked. The legend says that no verdict uses the worst hour."""
     page = page_at(measured, PAIR)
 
     (table,) = page.all("div", **{"aria-label": "Hours of the week fra → ams"})
     assert blanks(table.text).startswith("00 01 02 03")
     assert len(page.all("td", class_="thin")) >= 2 * 160
-    assert "shown and not claimed" in page.text()
+    assert "no verdict uses it" in page.text()
 
 
-def test_free_hours_are_said_in_figures(measured: Client) -> None:
-    """Without a month of data no hour is free; the table says so instead of drawing nothing."""
+def test_free_hours_have_a_text(measured: Client) -> None:
+    """Without a month of data no hour is free, and the label says so."""
     page = page_at(measured, PAIR)
 
-    labels = [one.attributes.get("aria-label") for one in page.all("span", role="img")]
+    labels = [element.attributes.get("aria-label") for element in page.all("span", role="img")]
     assert labels == ["free hours: none"] * 8
 
 
-def test_gaps_are_a_page_of_their_own_and_a_part_of_this_one(measured: Client) -> None:
-    """The page names where the part is fetched from, and links there for whoever runs no script."""
+def test_gaps_are_a_page_and_a_fragment(measured: Client) -> None:
+    """The pair page has the URL of the fragment and a link for browsers without JavaScript."""
     page = page_at(measured, f"{PAIR}?from=-1h")
 
-    (place,) = [one for one in page.elements if "data-fragment" in one.attributes]
+    (place,) = [element for element in page.elements if "data-fragment" in element.attributes]
     address = place.attributes["data-fragment"] or ""
-    assert address in [one.attributes["href"] for one in page.all("a")]
+    assert address in [element.attributes["href"] for element in page.all("a")]
     gaps = page_at(measured, address)
-    assert [one for one in gaps.elements if "data-part" in one.attributes]
+    assert [element for element in gaps.elements if "data-part" in element.attributes]
     assert "of ams1, fra1" in gaps.text()
 
 
 @one_store
-def test_a_specification_cannot_end_its_script(client: Client, fra1: str) -> None:
-    """Whatever a name holds, no element begins within the data of a chart."""
+def test_specification_cannot_end_its_script(client: Client, fra1: str) -> None:
+    """The data of a chart contains no ``<``."""
     client.post(build_batch(("ams1", build_steady_window(4_900, LAST_S))), fra1)
 
     body = client.send("GET", f"{PAIR}?from=-1h").body.decode()
@@ -243,17 +243,19 @@ def test_a_specification_cannot_end_its_script(client: Client, fra1: str) -> Non
 
 
 @one_store
-def test_the_script_that_draws_is_served_from_here_compressed(client: Client) -> None:
-    """To a browser with gzip, and as it is to others; its address changes with its version."""
+def test_vega_script_is_served_compressed(client: Client) -> None:
+    """Browsers without gzip get it uncompressed. The URL changes with the version."""
     client.apply(MESH)
-    render.build_bundle()  # made here, where it may take its time on a busy machine
+    render.build_bundle()  # builds the bundle before the request, which has a timeout
     page = page_at(client, PAIR)
-    (address,) = [one.attributes["src"] for one in page.all("script") if "vega" in (one.attributes.get("src") or "")]
+    (address,) = [
+        element.attributes["src"] for element in page.all("script") if "vega" in (element.attributes.get("src") or "")
+    ]
 
-    packed = client.send("GET", address or "", Accept_Encoding="gzip")
+    compressed = client.send("GET", address or "", Accept_Encoding="gzip")
     plain = client.send("GET", address or "", Accept_Encoding="identity")
 
-    assert (packed.status, packed.headers["Content-Encoding"]) == (200, "gzip")
+    assert (compressed.status, compressed.headers["Content-Encoding"]) == (200, "gzip")
     assert "Content-Encoding" not in plain.headers
     assert "immutable" in plain.headers["Cache-Control"]
     assert b"vegaEmbed" in plain.body

@@ -55,7 +55,7 @@ def make_rng(seed: int | str | None = None) -> random.Random:
 
     For schedules, retry jitter and simulation. Keys and tokens come from ``secrets``.
     """
-    return random.Random(seed)
+    return random.Random(seed)  # noqa: S311 - not for secrets, see above
 
 
 def format_iso8601(epoch_s: int) -> str:

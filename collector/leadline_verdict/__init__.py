@@ -1,5 +1,5 @@
-"""Verdicts over weeks and months: arrays of windows in, claims with their intervals and reasons out.
+"""Verdicts over weeks and months, computed from arrays of windows, with confidence intervals and reasons.
 
-Pure: no database, no network, no clock. What a single window says is ``leadline.evaluation``'s; docs/verdicts.md has the
+Pure: no database, no network, no clock. ``leadline.evaluation`` evaluates single windows; docs/verdicts.md has the
 definitions and the choices.
 """

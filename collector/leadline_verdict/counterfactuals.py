@@ -1,4 +1,4 @@
-"""What would turn a verdict: for a rejection the largest change that would, for an acceptance how much room is left."""
+"""Counterfactuals: changes that would alter a verdict, and the margin of an acceptance."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _IMPOSSIBLE_CLASSES = {VerdictClass.IMPOSSIBLE, VerdictClass.IMPOSSIBLE_ON_GLASS
 def find_counterfactuals(
     verdict_class: VerdictClass, pair: PairWindows, inputs: VerdictInputs, shares: SharesSection
 ) -> list[Counterfactual]:
-    """The changes, most telling first; none for INVALID, where nothing is known."""
+    """Return the changes, most important first; none for INVALID."""
     if verdict_class is VerdictClass.INVALID:
         return []
     if verdict_class in _IMPOSSIBLE_CLASSES and inputs.propagation is not None:
@@ -38,72 +38,74 @@ def _make_counterfactual(code: str, text: str, **numbers: float | int | str) -> 
     return Counterfactual(code=code, numbers=numbers, text=text)
 
 
-def _iter_distance_changes(word: VerdictClass, light: PropagationSection) -> Iterator[Counterfactual]:
-    """Nothing that is bought moves a site; the least limit decides."""
-    tightest = min(light.limits, key=lambda limit: limit.limit_us)
-    in_vacuum_km = reachable_distance_km(tightest.limit_us, index=VACUUM_INDEX)
+def _iter_distance_changes(verdict_class: VerdictClass, propagation: PropagationSection) -> Iterator[Counterfactual]:
+    """Yield the distance and the medium that would meet the strictest limit."""
+    strictest = min(propagation.limits, key=lambda limit: limit.limit_us)
+    in_vacuum_km = reachable_distance_km(strictest.limit_us, index=VACUUM_INDEX)
     yield _make_counterfactual(
         "shorter_distance",
-        f"sites at most {tightest.reach_km:.0f} km apart on straight glass fibre ({in_vacuum_km:.0f} km in a vacuum), "
-        f"not {light.distance_low_km:.0f} km",
-        limit_id=tightest.limit_id,
-        glass_km=tightest.reach_km,
+        f"sites at most {strictest.reach_km:.0f} km apart on straight glass fibre ({in_vacuum_km:.0f} km in a vacuum), "
+        f"not {propagation.distance_low_km:.0f} km",
+        limit_id=strictest.limit_id,
+        glass_km=strictest.reach_km,
         vacuum_km=in_vacuum_km,
     )
-    if word is VerdictClass.IMPOSSIBLE_ON_GLASS_FIBRE:
-        yield _make_counterfactual(
-            "other_medium", "a straight path through air or hollow-core fibre could still meet it"
-        )
+    if verdict_class is VerdictClass.IMPOSSIBLE_ON_GLASS_FIBRE:
+        yield _make_counterfactual("other_medium", "a straight path by radio or hollow-core fibre could meet the limit")
 
 
-def _iter_data_changes(facts: VerdictInputs) -> Iterator[Counterfactual]:
-    if facts.measured_verdict.days < CAMPAIGN_DAYS_PROVISIONAL:
-        days = CAMPAIGN_DAYS_PROVISIONAL - facts.measured_verdict.days
-        yield _make_counterfactual("more_days", f"{days} more days for a provisional answer", days=days)
-    if facts.measured_verdict.coverage < COVERAGE_MIN:
-        minutes = int(np.ceil((COVERAGE_MIN - facts.measured_verdict.coverage) * len(facts.states)))
+def _iter_data_changes(inputs: VerdictInputs) -> Iterator[Counterfactual]:
+    if inputs.measured_verdict.days < CAMPAIGN_DAYS_PROVISIONAL:
+        days = CAMPAIGN_DAYS_PROVISIONAL - inputs.measured_verdict.days
+        yield _make_counterfactual("more_days", f"{days} more days for a provisional result", days=days)
+    if inputs.measured_verdict.coverage < COVERAGE_MIN:
+        minutes = int(np.ceil((COVERAGE_MIN - inputs.measured_verdict.coverage) * len(inputs.states)))
         yield _make_counterfactual(
             "more_coverage", f"{minutes:,} more known minutes in a period of this length", minutes=minutes
         )
 
 
-def _iter_limit_changes(pair: PairWindows, facts: VerdictInputs) -> Iterator[Counterfactual]:
-    for criterion in facts.requirements.criteria:
-        reached_us = find_achieved_limit_us(pair, criterion, facts.rule.target_share)
+def _iter_limit_changes(pair: PairWindows, inputs: VerdictInputs) -> Iterator[Counterfactual]:
+    for criterion in inputs.requirements.criteria:
+        reached_us = find_achieved_limit_us(pair, criterion, inputs.rule.target_share)
         if reached_us is not None:
             yield _make_counterfactual(
                 "limit_reached",
-                f"{format_percent(facts.rule.target_share)} of the minutes met {criterion.comparison} {format_ms(reached_us)}; the "
-                f"limit is {format_ms(criterion.limit_us)}",
+                f"{format_percent(inputs.rule.target_share)} of the minutes met {criterion.comparison} "
+                f"{format_ms(reached_us)}; the limit is {format_ms(criterion.limit_us)}",
                 limit_id=criterion.limit_id,
                 limit_us=criterion.limit_us,
                 reached_us=reached_us,
             )
 
 
-def _iter_route_changes(word: VerdictClass, light: PropagationSection | None) -> Iterator[Counterfactual]:
-    if word not in {VerdictClass.BEYOND, VerdictClass.MARGINAL} or light is None:
+def _iter_route_changes(
+    verdict_class: VerdictClass, propagation: PropagationSection | None
+) -> Iterator[Counterfactual]:
+    if verdict_class not in {VerdictClass.BEYOND, VerdictClass.MARGINAL} or propagation is None:
         return
-    for limit in light.limits:
-        if limit.route_factor_max is not None and light.inflation is not None:
+    for limit in propagation.limits:
+        if limit.route_factor_max is not None and propagation.inflation is not None:
             yield _make_counterfactual(
                 "shorter_route",
                 f"a fibre route at most {limit.route_factor_max:.2f} times the straight line could meet "
-                f"{format_ms(limit.limit_us)}; the shortest round trip seen corresponds to {light.inflation:.2f} times",
+                f"{format_ms(limit.limit_us)}; the minimum RTT corresponds to {propagation.inflation:.2f} times",
                 limit_id=limit.limit_id,
                 route_factor_max=limit.route_factor_max,
-                inflation=light.inflation,
+                inflation=propagation.inflation,
             )
 
 
-def _iter_duration_changes(word: VerdictClass, rule: VerdictRule, shares: SharesSection) -> Iterator[Counterfactual]:
-    if word is VerdictClass.MARGINAL and shares.days_needed:
+def _iter_duration_changes(
+    verdict_class: VerdictClass, rule: VerdictRule, shares: SharesSection
+) -> Iterator[Counterfactual]:
+    if verdict_class is VerdictClass.MARGINAL and shares.days_needed:
         yield _make_counterfactual(
             "more_days",
-            f"{shares.days_needed} further days without a bad minute would show {format_percent(rule.target_share)}",
+            f"{shares.days_needed} more days without a bad minute demonstrate {format_percent(rule.target_share)}",
             days=shares.days_needed,
         )
-    if word is VerdictClass.WITHIN_PROVISIONAL:
+    if verdict_class is VerdictClass.WITHIN_PROVISIONAL:
         yield _make_counterfactual(
-            "campaign", f"{CAMPAIGN_DAYS} days, and every open point vouched for", days=CAMPAIGN_DAYS
+            "campaign", f"{CAMPAIGN_DAYS} days, and a declaration for every open point", days=CAMPAIGN_DAYS
         )

@@ -1,4 +1,4 @@
-"""How much longer to measure: from what was seen to the days still needed for a target."""
+"""Days of further measurement that demonstrate a target."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ import numpy as np
 from leadline.evaluation import UNSEEN_OUTAGE_WINDOWS, WINDOWS_PER_DAY
 from leadline_verdict.compliance_share import PeriodObservation, compute_share_interval
 
-#: Nobody plans a campaign further ahead than this: 99.99 % without any episode takes 624 days.
+#: Limit of the search; 99.99 % without any episode takes 624 days.
 DAYS_AHEAD_MAX = 1_000
 
 
 def compute_days_needed(
     worst_case: PeriodObservation, target: float, *, unseen_outage_windows: int = UNSEEN_OUTAGE_WINDOWS
 ) -> int | None:
-    """The least number of further whole days, all known and all good, after which ``target`` is demonstrated.
+    """Return the smallest number of further whole days, all known and good, that demonstrates ``target``.
 
-    A floor, not a forecast: one more episode takes longer. 0 when it is demonstrated now, None when 1,000 such days
-    would not do. Share and target are 0..1, the target above one half. What was seen stays as it is, so this is
-    exactly the lower bound of ``share_interval`` after these days.
+    A lower bound, not a forecast: another episode increases it. 0 if the target is demonstrated already, None if 1,000
+    days are not enough. The target is a share between one half and 1. The result agrees with the lower bound of
+    ``compute_share_interval`` after these days.
     """
     if not 0.5 < target < 1:
         raise ValueError(f"a target of {target} is not between one half and 1")
 
-    def shown(days: int) -> bool:
+    def is_demonstrated(days: int) -> bool:
         return _lower_bound_after(worst_case, days, unseen_outage_windows) >= target
 
-    if shown(0):
+    if is_demonstrated(0):
         return 0
-    if not shown(DAYS_AHEAD_MAX):
+    if not is_demonstrated(DAYS_AHEAD_MAX):
         return None
-    # Halving is enough: the first clean days after days that were all alike lower the bound, by the variance they
-    # bring, and from there on it rises. So once it is below the target it crosses it a single time.
+    # Bisection is correct: after identical days the first good days lower the bound, because they add variance; later
+    # ones raise it. Once the bound is below the target, it crosses the target only once.
     low, high = 0, DAYS_AHEAD_MAX
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if shown(middle) else (middle, high)
+        low, high = (low, middle) if is_demonstrated(middle) else (middle, high)
     return high
 
 
-def _lower_bound_after(observed: PeriodObservation, days: int, unseen_windows: int) -> float:
-    """The demonstrated share after so many further days without anything bad."""
-    full = np.full(days, WINDOWS_PER_DAY, dtype=np.int64)
+def _lower_bound_after(observation: PeriodObservation, days: int, unseen_outage_windows: int) -> float:
+    """Return the demonstrated share after ``days`` further good days."""
+    good_days = np.full(days, WINDOWS_PER_DAY, dtype=np.int64)
     after = replace(
-        observed,
-        good_by_day=np.concatenate([observed.good_by_day, full]),
-        windows_by_day=np.concatenate([observed.windows_by_day, full]),
+        observation,
+        good_by_day=np.concatenate([observation.good_by_day, good_days]),
+        windows_by_day=np.concatenate([observation.windows_by_day, good_days]),
     )
-    return compute_share_interval(after, unseen_outage_windows=unseen_windows).low
+    return compute_share_interval(after, unseen_outage_windows=unseen_outage_windows).low

@@ -1,7 +1,7 @@
-"""The document of a verdict: what ``leadline verdict --json`` prints and ``GET /api/v1/verdicts`` answers.
+"""Verdict document: output of ``leadline verdict --json`` and response of ``GET /api/v1/verdicts``.
 
-docs/verdict.schema.json is made from it. Ratios are 0..1, RTTs microseconds rounded up, times epoch seconds beside
-ISO 8601 in UTC. Null is "unknown" or "does not exist here", and the comment says which.
+docs/verdict.schema.json is generated from it. Ratios are 0..1, RTTs are microseconds rounded up, times are epoch
+seconds and ISO 8601 in UTC. The comment of a field gives the meaning of null.
 """
 
 from __future__ import annotations
@@ -10,28 +10,28 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-#: Counted up when a field changes its meaning or goes.
+#: Incremented when a field is removed or its meaning changes.
 VERDICT_VERSION = 1
 
 
 class VerdictClass(StrEnum):
-    """The verdict, the most severe first: a pair of sites is as bad as its worse direction, a set as its worst pair."""
+    """Verdict class, the most severe first: the worse direction decides for two sites, the worst pair for a set."""
 
-    #: Light in a vacuum is too slow for the limit, whatever is bought.
+    #: Light in a vacuum is too slow for the limit.
     IMPOSSIBLE = "impossible"
     #: Glass fibre is too slow even on a straight line.
     IMPOSSIBLE_ON_GLASS_FIBRE = "impossible_on_glass_fibre"
-    #: Out of limit more often than the target allows, in the reading most favourable to the path.
+    #: Out of limit more often than the target allows, in the best case for the path.
     BEYOND = "beyond"
-    #: Neither is shown.
+    #: Neither "beyond" nor "within" is demonstrated.
     MARGINAL = "marginal"
-    #: Faster than light: coordinates or clock are wrong, and nothing may be concluded.
+    #: Faster than light: coordinates or clock are wrong; no conclusion is possible.
     INVALID = "invalid"
-    #: The measurement is at fault, not the path.
+    #: The measurement is insufficient; no statement about the path.
     INSUFFICIENT_DATA = "insufficient_data"
-    #: Within, with something still to be shown or vouched for.
+    #: Within, with open points.
     WITHIN_PROVISIONAL = "within_provisional"
-    #: Within the limit as often as the target asks, in the reading least favourable to the path.
+    #: Within the limit as often as the target requires, in the worst case for the path.
     WITHIN = "within"
 
 
@@ -40,16 +40,16 @@ class VerdictStruct(Struct, frozen=True, kw_only=True):
 
 
 class Reason(VerdictStruct, frozen=True, kw_only=True):
-    """Why, as a code for programs, its numbers, and a sentence for people."""
+    """A reason: a code for programs, its numbers, and a sentence for people."""
 
     code: str
-    #: Nothing but what the sentence says.
+    #: Numbers of the sentence.
     numbers: dict[str, float | int | str]
     text: str
 
 
 class LimitSource(VerdictStruct, frozen=True, kw_only=True):
-    """Where a limit was published, and where that was read."""
+    """Source of a limit, and the place where it was read."""
 
     title: str
     url: str | None
@@ -58,42 +58,42 @@ class LimitSource(VerdictStruct, frozen=True, kw_only=True):
 
 
 class RequirementSection(VerdictStruct, frozen=True, kw_only=True):
-    """One limit and what was done about it."""
+    """One limit and its evaluation method."""
 
     id: str
     text: str
     #: "catalogue", "overridden" or "user".
     origin: str
-    #: The catalogue's own number where another was used; null elsewhere.
+    #: Limit of the catalogue if it is overridden; null otherwise.
     was: str | None
     #: "windows", "loss", "declared" or "not_judged".
     how: str
-    #: The comparison in words; null where it is not judged by windows.
+    #: Comparison in words; null if the limit is not evaluated by windows.
     rule: str | None
-    #: What had to be assumed; null for nothing.
+    #: Assumptions; null if there are none.
     approximation: str | None
-    #: Why it is not judged; null where it is.
+    #: Reason why the limit is not evaluated; null if it is.
     reason: str | None
-    #: What the operator vouches for, in the unit of the limit; null for nothing.
+    #: Value declared by the operator, in the unit of the limit; null without a declaration.
     declared: str | None
-    #: Whether that meets the limit; null where nothing was declared.
+    #: Whether the declared value meets the limit; null without a declaration.
     holds: bool | None
-    #: Null for a limit of the user's own.
+    #: Null for a custom limit of the user.
     source: LimitSource | None
 
 
 class RuleSection(VerdictStruct, frozen=True, kw_only=True):
-    """The decision rule and every choice in it (method.md §3 to §6; docs/verdicts.md)."""
+    """Decision rule with all its parameters (method.md §3 to §6; docs/verdicts.md)."""
 
     id: str
-    #: Y: the share of good windows that is asked for.
+    #: Y: required share of good windows.
     target_share: float
-    #: m0: how many minutes long an episode may be that nobody saw.
+    #: m0: assumed longest unobserved outage in minutes.
     unseen_windows: int
     confidence: float
-    #: "bad": unknown minutes count against the path in the strict reading. "mar": explained ones leave the count.
+    #: "bad": unknown minutes count as bad in the worst case. "mar": explained unknown minutes are excluded.
     missing: str
-    #: H taken off in the optimistic reading.
+    #: Whether H is subtracted in the best case.
     with_error: bool
     glass_index: float
     days_provisional: int
@@ -102,7 +102,7 @@ class RuleSection(VerdictStruct, frozen=True, kw_only=True):
 
 
 class StateCounts(VerdictStruct, frozen=True, kw_only=True):
-    """Windows by state."""
+    """Number of windows by state."""
 
     good: int
     bad: int
@@ -111,80 +111,84 @@ class StateCounts(VerdictStruct, frozen=True, kw_only=True):
 
 
 class IntervalSection(VerdictStruct, frozen=True, kw_only=True):
-    """Bounds on the long-run share of good windows."""
+    """Confidence interval of the long-run share of good windows."""
 
     low: float
     high: float
     share: float
     #: "korn_graubard_by_day" or "episode_bound".
     rule: str
-    #: The rarer state, "bad" or "good", and its merged episodes.
+    #: Rarer state, "bad" or "good".
     counted: str
+    #: Merged episodes of the rarer state.
     episodes: int
-    #: Their mean span in minutes; null without any.
+    #: Mean span of the episodes in minutes; null without any.
     mean_length: float | None
-    #: How many independent windows the days are worth; null under the episode bound.
+    #: Effective number of independent windows; null for the episode bound.
     n_eff: float | None
     days: int
     windows: int
 
 
 class ScenarioSection(VerdictStruct, frozen=True, kw_only=True):
-    """One reading of the period."""
+    """States and interval of the period in the worst case or in the best case."""
 
     states: StateCounts
-    #: Unknown minutes counted as this reading does: bad in the pessimistic, good in the optimistic one.
+    #: Unknown minutes count as bad in the worst case and as good in the best case. Null if the period is too short.
     interval: IntervalSection | None
 
 
 class SharesSection(VerdictStruct, frozen=True, kw_only=True):
-    """How often the windows were within the limits."""
+    """Shares of windows within the limits. ``pessimistic`` is the worst case, ``optimistic`` the best case."""
 
-    #: good / known as measured: a point, no claim. Null if nothing is known.
+    #: good / known as measured, a point estimate. Null without a known window.
     observed: float | None
-    #: The same without unavailable windows.
+    #: The same without unavailable windows. Null without an available window.
     observed_when_available: float | None
-    #: unavailable / known.
+    #: unavailable / known. Null without a known window.
     unavailable: float | None
-    #: The lower bound in the pessimistic reading: what may be claimed. Null in a period too short for one.
+    #: Lower bound in the worst case: the share that is demonstrated. Null if the period is too short.
     demonstrated: float | None
-    #: Further days, all known and all good, until the target is demonstrated; 0 if it is, null if 1,000 would not do.
+    #: More days, all known and good, that demonstrate the target; 0 if demonstrated, null if 1,000 are not enough.
     days_needed: int | None
     pessimistic: ScenarioSection
     optimistic: ScenarioSection
 
 
 class LimitFeasibilitySection(VerdictStruct, frozen=True, kw_only=True):
-    """A limit on the round trip held against light."""
+    """An RTT limit compared with the propagation delay."""
 
     limit_id: str
     limit_us: int
     #: "possible", "impossible_on_glass_fibre" or "impossible".
     reach: str
+    #: Largest distance at which straight glass fibre meets the limit.
     reach_km: float
-    #: The longest route that could still meet the limit, as a multiple of the distance; null at distance 0.
+    #: Longest route that can meet the limit, as a multiple of the distance; null at distance 0.
     route_factor_max: float | None
 
 
 class PropagationSection(VerdictStruct, frozen=True, kw_only=True):
-    """What light allows between the sites; null in the document where coordinates are missing."""
+    """Minimum RTT between the sites from the propagation delay; null in the document if coordinates are missing."""
 
     distance_km: float
-    #: Less the uncertainty of both sites: what the floors are computed from.
+    #: Distance minus the uncertainty of both sites; the minimum RTTs are computed from it.
     distance_low_km: float
+    #: Minimum RTT in a vacuum.
     floor_vacuum_us: float
+    #: Minimum RTT on glass fibre.
     floor_glass_us: float
     #: "plausible", "check_coordinates_or_medium" or "invalid"; null without a reply.
     plausibility: str | None
-    #: Shortest round trip over the floor on glass; null without a reply or at distance 0.
+    #: Measured minimum RTT divided by the minimum RTT on glass fibre; null without a reply or at distance 0.
     inflation: float | None
-    #: No fibre longer than this can have answered so fast; null without a reply.
+    #: Longest fibre route consistent with the measured minimum RTT; null without a reply.
     fibre_km_max: float | None
     limits: list[LimitFeasibilitySection]
 
 
 class RttSection(VerdictStruct, frozen=True, kw_only=True):
-    """Round trips of the period, over all paths; null where nothing came back. p50 to max are of the windows' p95."""
+    """RTTs of the period over all paths; null without a reply. ``p95_...`` are quantiles of the windows' p95."""
 
     min_us: int | None
     p95_p50_us: int | None
@@ -192,14 +196,14 @@ class RttSection(VerdictStruct, frozen=True, kw_only=True):
     p95_p99_us: int | None
     p95_max_us: int | None
     max_us: int | None
-    #: Largest H of a window.
+    #: Largest H of a window; null without an error bound.
     error_max_us: int | None
     sent: int
     lost: int
 
 
 class LossSection(VerdictStruct, frozen=True, kw_only=True):
-    """A loss limit held against the probes of the period; independent losses are assumed and rarely true."""
+    """A loss limit compared with the probes of the period; losses are assumed independent, which is rarely true."""
 
     limit_id: str
     limit_ratio: float
@@ -210,12 +214,12 @@ class LossSection(VerdictStruct, frozen=True, kw_only=True):
     high: float | None
     #: "below", "above" or "not_demonstrable_yet".
     finding: str
-    #: More probes, none of them lost, that would show it; 0 if it is shown.
+    #: More probes without loss that would demonstrate it; 0 if it is decided.
     probes_needed: int
 
 
 class EpisodeSection(VerdictStruct, frozen=True, kw_only=True):
-    """A stretch out of limit in the pessimistic reading of the known windows."""
+    """An episode out of limit in the worst case."""
 
     start_s: int
     start_iso: str
@@ -224,7 +228,7 @@ class EpisodeSection(VerdictStruct, frozen=True, kw_only=True):
     minutes: int
     bad: int
     unavailable: int
-    #: Over all paths; null where p95 fell on a lost probe or nothing came back.
+    #: Largest p95 over all paths; null if a p95 falls on a lost probe or there is no reply.
     p95_us_worst: int | None
     rtt_us_max: int | None
     sent: int
@@ -232,12 +236,15 @@ class EpisodeSection(VerdictStruct, frozen=True, kw_only=True):
 
 
 class MigrationSection(VerdictStruct, frozen=True, kw_only=True):
-    """From which share of start times a migration of so many minutes stays within the limits throughout."""
+    """Share of start times for which the whole migration stays within the limits.
+
+    ``pessimistic`` is the worst case, ``optimistic`` the best case; null if the period is shorter than the migration.
+    """
 
     minutes: int
     pessimistic: float | None
     optimistic: float | None
-    #: Longest stretch without a bad or unknown minute.
+    #: Longest run without a bad or unknown minute.
     longest_minutes: int
 
 
@@ -253,7 +260,7 @@ class HourSection(VerdictStruct, frozen=True, kw_only=True):
 
 
 class SegmentSection(VerdictStruct, frozen=True, kw_only=True):
-    """Between two changes of the path's shortest round trip."""
+    """A segment of the period between two changes of the minimum RTT."""
 
     start_s: int
     start_iso: str
@@ -261,17 +268,18 @@ class SegmentSection(VerdictStruct, frozen=True, kw_only=True):
     end_iso: str
     median_us: int
     change_us: int | None
-    #: What the windows of this segment alone say; null if it is too short to say anything.
+    #: Share of good windows in the segment; null without a known window.
     share: float | None
+    #: Verdict class of the windows in the segment; null if it is too short.
     verdict: str | None
 
 
 class SensitivityRow(VerdictStruct, frozen=True, kw_only=True):
-    """The verdict with one choice made differently."""
+    """The verdict with one parameter changed."""
 
     what: str
     value: str
-    #: True for the choice that was made.
+    #: True for the parameters of the verdict.
     chosen: bool
     share: float | None
     low: float | None
@@ -280,7 +288,7 @@ class SensitivityRow(VerdictStruct, frozen=True, kw_only=True):
 
 
 class Counterfactual(VerdictStruct, frozen=True, kw_only=True):
-    """A change that would turn the verdict."""
+    """A change that would alter the verdict."""
 
     code: str
     numbers: dict[str, float | int | str]
@@ -288,50 +296,51 @@ class Counterfactual(VerdictStruct, frozen=True, kw_only=True):
 
 
 class PairVerdict(VerdictStruct, frozen=True, kw_only=True):
-    """The verdict on one directed pair for one profile."""
+    """Verdict on one directed pair for one profile."""
 
     source: str
     destination: str
     profile: str
     verdict: VerdictClass
-    #: "never" and "outside_more_than_half" where they apply.
+    #: "never" and "outside_more_than_half" if they apply.
     labels: list[str]
-    #: "strong", "adequate" or "weak" with the days behind it; null where there is no claim.
+    #: "strong", "adequate" or "weak", from the number of days; null if the class makes no claim.
     confidence: str | None
     reasons: list[Reason]
     flips: list[Counterfactual]
     simulated: bool
     paths: list[str]
-    #: Known windows over all windows.
+    #: Share of known windows.
     coverage: float
+    #: Hours of the week with too little coverage or too few visits.
     hours_missing: int
     shares: SharesSection
     rtt: RttSection
     physics: PropagationSection | None
     loss: list[LossSection]
-    #: The longest, in order of time.
+    #: Longest episodes, in order of time.
     episodes: list[EpisodeSection]
     episodes_total: int
     migration: list[MigrationSection]
     hours: list[HourSection]
     segments: list[SegmentSection]
-    #: Null if change points were not looked for: ruptures is not installed, or there are no replies.
+    #: Null without a search for change points: ruptures is not installed, or there are no replies.
     segments_agree: bool | None
     sensitivity: list[SensitivityRow]
 
 
 class SitesVerdict(VerdictStruct, frozen=True, kw_only=True):
-    """Two sites, or a set of them: as bad as the worst of its pairs."""
+    """Verdict on two or more sites: that of the worst pair."""
 
     sites: list[str]
     profile: str
     verdict: VerdictClass
-    #: The pair that decided, as source and destination; null where there is none.
+    #: Source and destination of the worst pair; null if there is no pair.
     decided_by: list[str] | None
 
 
 class ProfileSection(VerdictStruct, frozen=True, kw_only=True):
-    """What was asked."""
+    """A requested profile."""
 
     id: str
     title: str
@@ -340,7 +349,7 @@ class ProfileSection(VerdictStruct, frozen=True, kw_only=True):
 
 
 class VerdictDocument(VerdictStruct, frozen=True, kw_only=True):
-    """Everything that was asked for at once."""
+    """Verdicts of one request."""
 
     version: int
     leadline: str
@@ -356,7 +365,7 @@ class VerdictDocument(VerdictStruct, frozen=True, kw_only=True):
     profiles: list[ProfileSection]
     pairs: list[PairVerdict]
     site_pairs: list[SitesVerdict]
-    #: Over every site asked about; null for a single pair.
+    #: Over all requested sites, one per profile; empty for fewer than three sites.
     sets: list[SitesVerdict]
-    #: At most so many of the claims are wrong on average.
+    #: Upper bound of the mean number of wrong claims in the document.
     wrong_claims_expected: float

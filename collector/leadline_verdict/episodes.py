@@ -1,9 +1,9 @@
-"""Episodes: maximal runs of windows out of limit, taken as one where the gap between them is short (method.md §3.2).
+"""Episodes: runs of windows out of limit, merged across short gaps (method.md §3.2).
 
-Rule 1: bad and unavailable windows make an episode. Runs with at most two other windows between them are one.
-Rule 2: an unknown window is a gap like a good one, and counts as one in the length. Whoever reads it as bad or as good
-says so before (``Readings.supposed``): the pessimistic reading has made it bad by then, so nothing is hidden in a gap.
-Rule 3: the length of an episode is its span, gaps included.
+Rule 1: an episode has bad and unavailable windows. Runs with at most two other windows between them form one episode.
+Rule 2: an unknown window is a gap, like a good one. Callers replace unknown windows first
+(``ScenarioStates.with_unknown_as``): they are bad in the worst case, so no gap hides them.
+Rule 3: the length of an episode is its span, including gaps.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from leadline_verdict.series import MISSING, IntColumn, PathSeries
 from leadline_verdict.states import MinuteMask
 
-#: Runs this close belong to one event: three good minutes between two bad ones end it.
+#: Longest gap within an episode: three good minutes end it.
 MERGE_GAP_WINDOWS = 2
-#: Positions and counts.
+#: Window positions and counts.
 IntArray: TypeAlias = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WindowRuns:
-    """Stretches of windows in order of time; ``starts[i]`` to ``ends[i]``, the end not included."""
+    """Runs of windows in order of time: [``starts[i]``, ``ends[i]``)."""
 
     starts: IntArray
     ends: IntArray
@@ -35,42 +35,45 @@ class WindowRuns:
 
     @property
     def lengths(self) -> IntArray:
-        """Windows from start to end, gaps included."""
+        """Number of windows of each run, including gaps."""
         lengths: IntArray = self.ends - self.starts
         return lengths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathEpisodeStats:
-    """What one path measured in an episode; RTTs in microseconds."""
+    """Measurements of one path in an episode; RTTs in microseconds."""
 
-    #: The largest 95th percentile of its windows; None when no window has one.
+    #: Largest p95 of the windows; None if no window has one.
     p95_us_worst: int | None
-    #: Windows that have no 95th percentile because it falls on a lost probe: worse than any number.
+    #: Windows with a p95 of +infinity, because it falls on a lost probe.
     windows_without_p95: int
-    #: The longest round trip; None without a reply.
+    #: Maximum RTT; None without a reply.
     rtt_us_max: int | None
     sent: int
     lost: int
 
 
 def find_runs(mask: MinuteMask, merge_gap: int = MERGE_GAP_WINDOWS) -> WindowRuns:
-    """The maximal runs of true; those with at most ``gap`` windows between them are one."""
-    at = np.flatnonzero(mask).astype(np.int64)
-    last = np.flatnonzero(np.diff(at) > merge_gap + 1)
-    return WindowRuns(starts=at[_select_run_edges(0, last + 1, at)], ends=at[_select_run_edges(-1, last, at)] + 1)
+    """Return the runs of True, merged across gaps of at most ``merge_gap`` windows."""
+    positions = np.flatnonzero(mask).astype(np.int64)
+    last = np.flatnonzero(np.diff(positions) > merge_gap + 1)
+    return WindowRuns(
+        starts=positions[_select_run_edges(0, last + 1, positions)],
+        ends=positions[_select_run_edges(-1, last, positions)] + 1,
+    )
 
 
-def _select_run_edges(edge: int, inner: IntArray, at: IntArray) -> IntArray:
-    """The indices of the first (edge 0) or last (edge -1) windows of all runs; none when there is no run."""
-    if not len(at):
+def _select_run_edges(edge: int, inner: IntArray, positions: IntArray) -> IntArray:
+    """Return the indices of the first (edge 0) or last (edge -1) windows of all runs; empty without a run."""
+    if not len(positions):
         return inner
     outer = np.array([edge], dtype=np.int64)
     return np.concatenate([outer, inner] if edge == 0 else [inner, outer])
 
 
 def compute_episode_stats(runs: WindowRuns, series: PathSeries) -> tuple[PathEpisodeStats, ...]:
-    """What a path of the pair measured in each, from the columns over the same period."""
+    """Compute the measurements of a path in each run; the series must have the same period."""
     if not len(runs):
         return ()
     lost = _sum_by_run(series.sent - series.received, runs)
@@ -93,17 +96,17 @@ def compute_episode_stats(runs: WindowRuns, series: PathSeries) -> tuple[PathEpi
     )
 
 
-def _sum_by_run(column: IntColumn | MinuteMask, found: WindowRuns) -> IntArray:
-    """The sum within each run, as the difference of two running sums."""
+def _sum_by_run(column: IntColumn | MinuteMask, runs: WindowRuns) -> IntArray:
+    """Return the sum of each run, as the difference of two cumulative sums."""
     running = np.concatenate([[0], np.cumsum(column, dtype=np.int64)])
-    sums: IntArray = running[found.ends] - running[found.starts]
+    sums: IntArray = running[runs.ends] - running[runs.starts]
     return sums
 
 
-def _max_by_run(column: IntColumn, found: WindowRuns) -> IntColumn:
-    """The maximum within each run: NONE is below every microsecond. At least one run."""
-    # Every second stretch of these edges lies between runs and is dropped; an edge at the very end needs a cell.
-    edges = np.stack([found.starts, found.ends], axis=1).ravel()
+def _max_by_run(column: IntColumn, runs: WindowRuns) -> IntColumn:
+    """Return the maximum of each run; MISSING is below every value. Needs at least one run."""
+    # Every second range between these edges is a gap and is dropped. An edge at the end of the column needs a cell.
+    edges = np.stack([runs.starts, runs.ends], axis=1).ravel()
     padded = np.append(column, np.int32(MISSING))
     largest: IntColumn = np.maximum.reduceat(padded, edges)[::2]
     return largest

@@ -1,6 +1,6 @@
-"""The week as 168 hours: how good each was, how well it is known, and whether the period has seen enough of it.
+"""The 168 hours of the week: share of good windows, coverage, and validity of the period.
 
-The worst hour is reported and never claimed: picked out of 168, it looks bad by chance (method.md §4.4).
+The worst hour is reported without a claim: the worst of 168 looks bad by chance (method.md §4.4).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ HOURS_PER_WEEK = 7 * 24
 #: The epoch, Thursday 1970-01-01 00:00 UTC, is the 72nd hour of a week that starts on Monday.
 _EPOCH_HOUR = 3 * 24
 
-#: Every hour of the week has to be seen so often; twice is a provisional campaign.
+#: Required visits of every hour of the week, for a full and for a provisional verdict.
 VISITS_NEEDED, VISITS_NEEDED_PROVISIONAL = 4, 2
-#: Of each cell at least 4 of 5 windows known, of the period 19 of 20: whole numbers, so that no rounding decides.
+#: Required coverage: 4 of 5 windows of each hour, 19 of 20 of the period. Integers avoid rounding.
 CELL_NUMERATOR, CELL_DENOMINATOR = 4, 5
 PERIOD_NUMERATOR, PERIOD_DENOMINATOR = 19, 20
 
@@ -29,13 +29,13 @@ PERIOD_NUMERATOR, PERIOD_DENOMINATOR = 19, 20
 class HourOfWeek:
     """One hour of the week over all weeks of the period, UTC."""
 
-    #: 0 is Monday 00:00 to 01:00, 167 Sunday 23:00 to 24:00.
+    #: 0 is Monday 00:00 to 01:00, 167 is Sunday 23:00 to 24:00.
     index: int
-    #: Minutes of the period that fall into it.
+    #: Windows of the period in this hour.
     windows: int
     known: int
     good: int
-    #: How often it came round with at least one known window.
+    #: Number of weeks with at least one known window in this hour.
     visits: int
 
     @property
@@ -50,70 +50,71 @@ class HourOfWeek:
 
     @property
     def good_ratio(self) -> float | None:
-        """Good windows among the known; None when none is known."""
+        """Share of good windows among the known ones; None without a known window."""
         return self.good / self.known if self.known else None
 
     @property
     def coverage_ratio(self) -> float | None:
-        """Known windows among all; None when the period does not touch this hour."""
+        """Share of known windows; None if the period has no window in this hour."""
         return self.known / self.windows if self.windows else None
 
     @property
     def is_covered(self) -> bool:
-        """At least 80 % of its windows are known."""
+        """True if at least 80 % of the windows are known."""
         return self.windows > 0 and CELL_DENOMINATOR * self.known >= CELL_NUMERATOR * self.windows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeriodValidity:
-    """Whether a period has seen enough to be judged, as facts (§3.2)."""
+    """Coverage of a period and of the hours of the week (§3.2)."""
 
     windows: int
     known: int
-    #: Known windows are at least 95 % of the period.
+    #: True if at least 95 % of the windows are known.
     is_covered: bool
-    #: Cells of which less than 80 % is known, and those seen too seldom; by index.
+    #: Indices of the hours with a coverage below 80 %.
     low_coverage_hours: tuple[int, ...]
+    #: Indices of the hours with too few visits.
     low_visit_hours: tuple[int, ...]
-    #: How often each had to be seen.
+    #: Required visits of each hour.
     visits_needed: int
 
     @property
     def is_valid(self) -> bool:
-        """All of it holds."""
+        """True if coverage and visits are sufficient."""
         return self.is_covered and not self.low_coverage_hours and not self.low_visit_hours
 
 
 def count_hours_of_week(good: MinuteMask, known: MinuteMask, start_s: int) -> tuple[HourOfWeek, ...]:
-    """The 168 cells from Monday 00:00 UTC on; ``start_s`` is the epoch second of the first window."""
+    """Count windows by hour of the week, from Monday 00:00 UTC; ``start_s`` is the epoch second of the first window."""
     minute = start_s // WINDOW_S + np.arange(len(known))
     visit = minute // WINDOWS_PER_HOUR - start_s // WINDOW_S // WINDOWS_PER_HOUR
-    every = np.ones_like(known)
-    counts: list[IntArray] = [np.bincount(visit, chosen).astype(np.int64) for chosen in (every, known, known & good)]
+    all_windows = np.ones_like(known)
+    counts: list[IntArray] = [np.bincount(visit, mask).astype(np.int64) for mask in (all_windows, known, known & good)]
     visits: IntArray = (counts[1] > 0).astype(np.int64)
     cell = (start_s // WINDOW_S // WINDOWS_PER_HOUR + np.arange(len(counts[0])) + _EPOCH_HOUR) % HOURS_PER_WEEK
     columns = zip(*(_sum_by_cell(cell, count).tolist() for count in (*counts, visits)), strict=True)
     return tuple(
-        HourOfWeek(index=index, windows=windows, known=seen, good=fine, visits=came)
-        for index, (windows, seen, fine, came) in enumerate(columns)
+        HourOfWeek(index=index, windows=windows, known=known_count, good=good_count, visits=visit_count)
+        for index, (windows, known_count, good_count, visit_count) in enumerate(columns)
     )
 
 
 def _sum_by_cell(cell: IntArray, per_visit: IntArray) -> IntArray:
-    """The sum over all visits of each cell."""
+    """Return the sum over all visits of each hour of the week."""
     sums = np.zeros(HOURS_PER_WEEK, dtype=np.int64)
     np.add.at(sums, cell, per_visit)
     return sums
 
 
 def find_worst_hour(hours: tuple[HourOfWeek, ...]) -> HourOfWeek | None:
-    """The cell with the smallest share of good windows, the first of equals; None when nothing is known."""
+    """Return the hour with the smallest share of good windows, the first of equals; None without a known window."""
     known = [cell for cell in hours if cell.known]
     return min(known, key=lambda cell: cell.good / cell.known, default=None)
 
 
 def check_validity(hours: tuple[HourOfWeek, ...], visits_needed: int = VISITS_NEEDED) -> PeriodValidity:
-    """Hold the grid of a period against the rule: 95 % of it known, and of every hour of the week 80 % and 4 visits."""
+    """Check the period against the rule: 95 % of it known, and 80 % and 4 visits of every hour of the week."""
     windows, known = sum(cell.windows for cell in hours), sum(cell.known for cell in hours)
     return PeriodValidity(
         windows=windows,

@@ -1,7 +1,7 @@
-"""Loss over the period: shown to be below its limit, shown to be above, or not demonstrable yet (method.md §4.1).
+"""Loss over the period: below its limit, above it, or not demonstrable yet (method.md §4.1).
 
-The pessimist looks at the path that lost most, the optimist at the one that lost least; the bounds suppose that losses
-are independent, which bursts are not, and the document says so.
+The worst case uses the path with the highest loss, the best case the path with the lowest. The bounds assume
+independent losses; bursts are not independent, and the document states the assumption.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ BELOW, ABOVE, NOT_DEMONSTRABLE = "below", "above", "not_demonstrable_yet"
 
 
 def evaluate_loss(pair: PairWindows, limit: LossLimit) -> LossSection:
-    """One limit, held against the probes of every path; the path shown is the one that decides."""
+    """Compare the loss of every path with a limit; the section has the numbers of the path that decides."""
     counts = sorted((_count_probes(series) for series in pair.series), key=_loss_ratio)
     if not counts or not counts[-1][0]:
         return _build_section(limit, (0, 0), NOT_DEMONSTRABLE)

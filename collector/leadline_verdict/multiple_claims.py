@@ -1,11 +1,11 @@
-"""What many claims at once do to the confidence in each (method.md §4.4)."""
+"""Expected number of wrong claims among many (method.md §4.4)."""
 
 from __future__ import annotations
 
 
 def expected_wrong_claims(claims: int, error_ratio: float = 0.05) -> float:
-    """At most so many of the claims are wrong on average, if each is wrong with at most ``error_ratio``.
+    """Return the upper bound of the mean number of wrong claims if each is wrong with at most ``error_ratio``.
 
-    Also where they hang together: an expectation asks for no independence.
+    Valid for dependent claims as well: an expectation needs no independence.
     """
     return claims * error_ratio

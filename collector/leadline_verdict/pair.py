@@ -1,4 +1,4 @@
-"""One directed pair over a period: its windows, and both readings of them for whatever is asked."""
+"""Windows of one directed pair over a period, and their evaluation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from leadline_verdict.states import BAD, GOOD, UNAVAILABLE, UNKNOWN, MinuteMask,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathWindows:
-    """What one agent measured of one target of the pair."""
+    """Windows of one agent and one target of the pair."""
 
     agent: str
     target: str
@@ -44,30 +44,30 @@ class PairWindows:
     start_s: int
     minutes: int
     paths: tuple[PathWindows, ...]
-    #: None where a site has no coordinates.
+    #: None if a site has no coordinates.
     propagation_delay: PropagationDelay | None
-    #: Minutes in which the destination's own agents were silent and nobody reached it: loss then may be a reboot.
+    #: Minutes in which the destination's own agents were silent and no agent reached it: a reboot may explain the loss.
     ambiguous_minutes: MinuteMask
-    #: Minutes whose absence has a logged cause that is not the path.
+    #: Minutes that are missing for a logged cause other than the path.
     explained_minutes: MinuteMask
 
     def __post_init__(self) -> None:
         for path in self.paths:
             if (path.series.start_s, len(path.series)) != (self.start_s, self.minutes):
-                raise ValueError(f"{path.agent} to {path.target}: a series over another period")
+                raise ValueError(f"{path.agent} to {path.target}: the series has a different period")
 
     @property
     def end_s(self) -> int:
-        """The first second after the period."""
+        """First second after the period."""
         return self.start_s + self.minutes * WINDOW_S
 
     @property
     def series(self) -> tuple[PathSeries, ...]:
-        """The windows, path by path."""
+        """Series of all paths."""
         return tuple(path.series for path in self.paths)
 
     def min_rtt_us(self) -> int | None:
-        """The shortest round trip of any path; None without a reply."""
+        """Return the minimum RTT of all paths; None without a reply."""
         return min((us for us in (series.min_rtt_us() for series in self.series) if us is not None), default=None)
 
 
@@ -78,19 +78,23 @@ def evaluate_pair(
     *,
     use_error_bound: bool = True,
 ) -> ScenarioStates:
-    """Both readings of every minute; without criteria a minute is good where it is known and not unavailable."""
+    """Evaluate every minute; without criteria a minute is good if it is known and not unavailable."""
     if not pair.paths:
         return make_unknown_states(pair.minutes)
-    timed = [loss for loss in loss_limits if loss.window_s is not None]
-    paths = [_evaluate_path(series, criteria, timed, use_error_bound) for series in pair.series]
+    timed_loss_limits = [loss_limit for loss_limit in loss_limits if loss_limit.window_s is not None]
+    paths = [_evaluate_path(series, criteria, timed_loss_limits, use_error_bound) for series in pair.series]
     return excuse_ambiguous(combine_paths(paths, pair.minutes), pair.ambiguous_minutes)
 
 
 def _evaluate_path(
-    series: PathSeries, criteria: Sequence[Criterion], losses: Sequence[LossLimit], with_error: bool
+    series: PathSeries, criteria: Sequence[Criterion], loss_limits: Sequence[LossLimit], use_error_bound: bool
 ) -> ScenarioStates:
-    judged = evaluate_path(series, criteria, use_error_bound=with_error) if criteria else _evaluate_availability(series)
-    return reduce(lambda readings, loss: _apply_loss_limit(readings, series, loss), losses, judged)
+    states = (
+        evaluate_path(series, criteria, use_error_bound=use_error_bound) if criteria else _evaluate_availability(series)
+    )
+    for loss_limit in loss_limits:
+        states = _apply_loss_limit(states, series, loss_limit)
+    return states
 
 
 def _evaluate_availability(series: PathSeries) -> ScenarioStates:
@@ -100,33 +104,33 @@ def _evaluate_availability(series: PathSeries) -> ScenarioStates:
 
 
 def _apply_loss_limit(readings: ScenarioStates, series: PathSeries, limit: LossLimit) -> ScenarioStates:
-    """Every minute of a stretch in which the vendor's own average is out of limit is bad; worse ones stay so."""
+    """Mark every minute of an averaging interval as bad if its loss is out of limit; worse states stay."""
     assert limit.window_s is not None
-    stretch = (series.start_s + WINDOW_S * np.arange(len(series))) // limit.window_s
-    stretch -= stretch[0]
-    sent, lost = (np.bincount(stretch, weights=column) for column in (series.sent, series.sent - series.received))
-    # Whole numbers on both sides, so that no rounding decides.
+    interval = (series.start_s + WINDOW_S * np.arange(len(series))) // limit.window_s
+    interval -= interval[0]
+    sent, lost = (np.bincount(interval, weights=column) for column in (series.sent, series.sent - series.received))
+    # Integers on both sides avoid rounding.
     low, high = lost * limit.ratio.denominator, sent * limit.ratio.numerator
     is_met = low < high if limit.comparison is Comparison.LESS else low <= high
-    states = np.where(is_met | (sent == 0), np.uint8(GOOD), np.uint8(BAD))[stretch]
+    states = np.where(is_met | (sent == 0), np.uint8(GOOD), np.uint8(BAD))[interval]
     return ScenarioStates(
         worst_case=np.maximum(readings.worst_case, states), best_case=np.maximum(readings.best_case, states)
     )
 
 
-#: Above every RTT: a window without its statistic.
+#: Value of an undefined statistic, above every RTT.
 _INFINITE = np.int64(2**62)
 
 
 def find_achieved_limit_us(pair: PairWindows, criterion: Criterion, target_share: float) -> int | None:
-    """The smallest limit at which the pessimistic share of good minutes would be ``target_share``; None for none.
+    """Return the smallest limit with an observed worst-case share of good minutes of ``target_share``.
 
-    By the same measure, without an interval around it: the share as it was seen.
+    None if there is no such limit. Uses the statistic of the criterion and no confidence interval.
     """
     if criterion.peak_limit_us is not None or not pair.paths:
         return None
     worst = reduce(np.maximum, [_worst_case_us(series, criterion.statistic) for series in pair.series])
-    # Unknown on every path, and so bad.
+    # A minute that is unknown on every path counts as bad.
     worst[worst < 0] = _INFINITE
     value = int(np.sort(worst)[int(np.ceil(target_share * len(worst))) - 1])
     if value == _INFINITE:
@@ -134,9 +138,9 @@ def find_achieved_limit_us(pair: PairWindows, criterion: Criterion, target_share
     return value + 1 if criterion.comparison is Comparison.LESS else value
 
 
-def _worst_case_us(series: PathSeries, measure: WindowStatistic) -> NDArray[np.int64]:
-    """What is compared; infinite where the window is unavailable or has no such number, -1 where nothing is known."""
-    value = select_worst_case_us(series, measure).astype(np.int64)
+def _worst_case_us(series: PathSeries, statistic: WindowStatistic) -> NDArray[np.int64]:
+    """Return the worst-case value per window; infinite if unavailable or undefined, -1 if unknown."""
+    value = select_worst_case_us(series, statistic).astype(np.int64)
     value[(value < 0) | mask_unavailable(series)] = _INFINITE
     value[~mask_known(series)] = -1
     return value

@@ -1,4 +1,4 @@
-"""The whole document: every pair for every profile asked, the site pairs, and the set of all sites asked about."""
+"""Assembly of the document: every pair for every profile, the site pairs, and the sets of all sites."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from leadline_verdict.requirements import Requirement, RequirementSet
 from leadline_verdict.sections import detect_pair_segments
 from leadline_verdict.verdict import build_pair_verdict
 
-#: Names the decision rule: non-binary, with an asymmetric guard band of H (ISO/IEC 17025 asks for the statement).
+#: Id of the decision rule: non-binary, with an asymmetric guard band of H (ISO/IEC 17025 requires the statement).
 RULE_ID = "leadline-2026-1"
-_SEVERITY = {word: rank for rank, word in enumerate(VerdictClass)}
+_SEVERITY = {verdict_class: rank for rank, verdict_class in enumerate(VerdictClass)}
 _CLAIM_CLASSES = {VerdictClass.BEYOND, VerdictClass.WITHIN, VerdictClass.WITHIN_PROVISIONAL}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportParams:
-    """What the document answers."""
+    """Parameters of a document."""
 
     start_s: int
     end_s: int
     rule: VerdictRule
     profiles: Sequence[RequirementSet]
-    #: SHA-256 of the catalogue.
+    #: SHA-256 of the catalogue file.
     catalogue_digest: str
     mesh_version: int | None
 
@@ -52,12 +52,12 @@ def build_report(
     pairs: Iterable[tuple[PairWindows, Sequence[RequirementSet]]],
     on_progress: Callable[[], None] = lambda: None,
 ) -> VerdictDocument:
-    """Judge each pair by its profiles; ``progress`` is called after each verdict."""
+    """Compute the verdicts of each pair for its profiles; call ``on_progress`` after each verdict."""
     verdicts = []
     for pair, profiles in pairs:
-        routes = detect_pair_segments(pair)
+        segments = detect_pair_segments(pair)
         for profile in profiles:
-            verdicts.append(build_pair_verdict(pair, profile, params.rule, routes))
+            verdicts.append(build_pair_verdict(pair, profile, params.rule, segments))
             on_progress()
     return VerdictDocument(
         version=VERDICT_VERSION,
@@ -74,7 +74,7 @@ def build_report(
         pairs=verdicts,
         site_pairs=list(_iter_site_pairs(verdicts)),
         sets=list(_iter_site_sets(verdicts)),
-        wrong_claims_expected=expected_wrong_claims(sum(one.verdict in _CLAIM_CLASSES for one in verdicts)),
+        wrong_claims_expected=expected_wrong_claims(sum(verdict.verdict in _CLAIM_CLASSES for verdict in verdicts)),
     )
 
 
@@ -93,58 +93,58 @@ def _build_rule_section(rule: VerdictRule) -> RuleSection:
     )
 
 
-def _build_profile_section(asked: RequirementSet) -> ProfileSection:
+def _build_profile_section(requirements: RequirementSet) -> ProfileSection:
     return ProfileSection(
-        id=asked.id,
-        title=asked.title,
-        note=asked.note,
-        requirements=[_build_requirement_section(item) for item in asked.items],
+        id=requirements.id,
+        title=requirements.title,
+        note=requirements.note,
+        requirements=[_build_requirement_section(requirement) for requirement in requirements.items],
     )
 
 
-def _build_requirement_section(item: Requirement) -> RequirementSection:
-    source = item.limit.source if item.limit else None
+def _build_requirement_section(requirement: Requirement) -> RequirementSection:
+    source = requirement.limit.source if requirement.limit else None
     return RequirementSection(
-        id=item.limit_id,
-        text=item.text,
-        origin=item.origin.value,
-        was=item.catalogue_text,
-        how=item.method.value,
-        rule=item.criterion.description if item.criterion else None,
-        approximation=item.criterion.approximation if item.criterion else None,
-        reason=item.reason,
-        declared=None if item.declared_value is None else str(item.declared_value),
-        holds=item.is_declared_met,
+        id=requirement.limit_id,
+        text=requirement.text,
+        origin=requirement.origin.value,
+        was=requirement.catalogue_text,
+        how=requirement.method.value,
+        rule=requirement.criterion.description if requirement.criterion else None,
+        approximation=requirement.criterion.approximation if requirement.criterion else None,
+        reason=requirement.reason,
+        declared=None if requirement.declared_value is None else str(requirement.declared_value),
+        holds=requirement.is_declared_met,
         source=None
-        if source is None or item.limit is None
+        if source is None or requirement.limit is None
         else LimitSource(
-            title=source.title, url=source.url, published=source.published, read_in=item.limit.read_in.value
+            title=source.title, url=source.url, published=source.published, read_in=requirement.limit.read_in.value
         ),
     )
 
 
 def _iter_site_pairs(verdicts: Sequence[PairVerdict]) -> Iterator[SitesVerdict]:
-    """Two sites are as bad as their worse direction."""
-    both: dict[tuple[str, str, str], list[PairVerdict]] = {}
-    for one in verdicts:
-        a, b = sorted((one.source, one.destination))
-        both.setdefault((a, b, one.profile), []).append(one)
-    return (_pick_worst_verdict([a, b], profile, directions) for (a, b, profile), directions in both.items())
+    """Yield the verdict of every two sites: the worse of both directions."""
+    by_site_pair: dict[tuple[str, str, str], list[PairVerdict]] = {}
+    for verdict in verdicts:
+        a, b = sorted((verdict.source, verdict.destination))
+        by_site_pair.setdefault((a, b, verdict.profile), []).append(verdict)
+    return (_pick_worst_verdict([a, b], profile, directions) for (a, b, profile), directions in by_site_pair.items())
 
 
 def _iter_site_sets(verdicts: Sequence[PairVerdict]) -> Iterator[SitesVerdict]:
-    """Three sites and more are as bad as their worst pair; one for each profile."""
+    """Yield the verdict of all sites, one per profile: the worst of all pairs. Nothing for fewer than three sites."""
     by_profile: dict[str, list[PairVerdict]] = {}
-    for one in verdicts:
-        by_profile.setdefault(one.profile, []).append(one)
+    for verdict in verdicts:
+        by_profile.setdefault(verdict.profile, []).append(verdict)
     for profile, pairs in by_profile.items():
-        sites = sorted({site for one in pairs for site in (one.source, one.destination)})
+        sites = sorted({site for verdict in pairs for site in (verdict.source, verdict.destination)})
         if len(sites) > 2:
             yield _pick_worst_verdict(sites, profile, pairs)
 
 
 def _pick_worst_verdict(sites: list[str], profile: str, pairs: Sequence[PairVerdict]) -> SitesVerdict:
-    worst = min(pairs, key=lambda one: _SEVERITY[one.verdict])
+    worst = min(pairs, key=lambda verdict: _SEVERITY[verdict.verdict])
     return SitesVerdict(
         sites=sites, profile=profile, verdict=worst.verdict, decided_by=[worst.source, worst.destination]
     )

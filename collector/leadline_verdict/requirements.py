@@ -1,9 +1,9 @@
-"""What a verdict asks of a pair: the limits of a profile, changed and added to as the user said, and how each is met.
+"""Requirements of a verdict: the limits of a profile with the user's overrides, and the method that evaluates each.
 
-Rule 1: a limit is judged by windows, by the loss of the period, by what the operator declares, or not at all; which of
-these is printed with it, and one that is not judged is never counted as met.
-Rule 2: what did not come from the catalogue says so: a number that was overridden, with what it was, or a limit of
-the user's own.
+Rule 1: a limit is evaluated by windows, by the loss of the period, by a declared value, or not at all. The method is
+reported, and a limit without evaluation never counts as met.
+Rule 2: deviations from the catalogue are reported: an overridden limit with its original value, and the user's custom
+limits.
 """
 
 from __future__ import annotations
@@ -24,64 +24,65 @@ from leadline.limits.catalogue import Catalogue, Comparison, Limit, Metric, Prof
 
 
 class RequirementOrigin(StrEnum):
-    """Where a number came from."""
+    """Origin of a limit value."""
 
     CATALOGUE = "catalogue"
-    #: The catalogue's limit with another number.
+    #: A limit of the catalogue with a different value.
     OVERRIDDEN = "overridden"
     USER = "user"
 
 
 class EvaluationMethod(StrEnum):
-    """How a limit is judged."""
+    """Method that evaluates a limit."""
 
     WINDOWS = "windows"
     LOSS = "loss"
-    #: The operator's word against the limit's number.
+    #: The operator's declared value is compared with the limit.
     DECLARED = "declared"
     NOT_EVALUATED = "not_judged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossLimit:
-    """A bound on the share of probes lost."""
+    """A limit on the ratio of lost probes."""
 
     limit_id: str
     comparison: Comparison
     #: Above 0, below 1.
     ratio: Fraction
-    #: The time the vendor averages over; None where he names none and the period is one.
+    #: Averaging time of the vendor; None if the vendor names none: the average is over the whole period.
     window_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirement:
-    """One limit and what is done about it. Exactly one of ``criterion``, ``loss`` and ``reason`` is there, or none for
-    a declared limit.
+    """One limit and its evaluation method.
+
+    Exactly one of ``criterion``, ``loss_limit`` and ``reason`` is set, or none of them for a declared limit.
     """
 
     limit_id: str
-    #: As it is printed: ``< 10 ms``.
+    #: Comparison and value: ``< 10 ms``.
     text: str
     origin: RequirementOrigin = RequirementOrigin.CATALOGUE
     method: EvaluationMethod
-    #: The catalogue's own number where another one is used.
+    #: Limit of the catalogue if it is overridden; None otherwise.
     catalogue_text: str | None = None
     criterion: Criterion | None = None
     loss_limit: LossLimit | None = None
-    #: Why it is not judged.
+    #: Reason why the limit is not evaluated.
     reason: str | None = None
-    #: What the operator declared, in the unit of the limit; None when he did not.
+    #: Value declared by the operator, in the unit of the limit; None without a declaration.
     declared_value: Decimal | None = None
-    #: Whether that meets the limit; None when nothing was declared.
+    #: Whether the declared value meets the limit; None without a declaration.
     is_declared_met: bool | None = None
-    #: None for a limit of the user's own.
+    #: None for a custom limit of the user.
     limit: Limit | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequirementSet:
-    """All that must hold."""
+    """All requirements of a verdict."""
 
     id: str
     title: str
@@ -90,20 +91,20 @@ class RequirementSet:
 
     @property
     def criteria(self) -> tuple[Criterion, ...]:
-        """What windows are judged by."""
+        """Criteria that windows are evaluated by."""
         return tuple(item.criterion for item in self.items if item.criterion is not None)
 
     @property
     def loss_limits(self) -> tuple[LossLimit, ...]:
-        """What the loss of the period is judged by."""
+        """Limits that loss is evaluated by."""
         return tuple(item.loss_limit for item in self.items if item.loss_limit is not None)
 
     def iter_unmet(self) -> Iterator[Requirement]:
-        """Limits that what was declared does not meet."""
+        """Return the limits that the declared value does not meet."""
         return (item for item in self.items if item.is_declared_met is False)
 
     def iter_undeclared(self) -> Iterator[Requirement]:
-        """Limits that nobody has vouched for: to be declared, or beyond judging."""
+        """Return the limits that need a declaration or cannot be evaluated, and have no declared value."""
         return (
             item
             for item in self.items
@@ -114,7 +115,7 @@ class RequirementSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitOverrides:
-    """What the user changes: numbers of limits by id, values the operator vouches for, and limits of his own."""
+    """Overrides of the user: limit values by id, declared values by id, and custom limits."""
 
     values: Mapping[str, Decimal]
     declared_values: Mapping[str, Decimal]
@@ -127,45 +128,48 @@ NO_OVERRIDES = LimitOverrides(values={}, declared_values={})
 def build_requirements(
     catalogue: Catalogue, profile: Profile | None, overrides: LimitOverrides = NO_OVERRIDES
 ) -> RequirementSet:
-    """What is asked; ConfigError for a wish that fits nothing. ``profile`` None: the user's own limits alone."""
+    """Build the requirements; raise ConfigError for an override without a limit.
+
+    ``profile`` None means custom limits only.
+    """
     if profile is None and not overrides.custom_limits:
-        raise ConfigError("profile", "nothing to judge by: name a profile or a limit of your own")
-    own = [parse_custom_limit(text) for text in overrides.custom_limits]
-    named: dict[str, list[Limit]] = {"all_of": [], "declared": []}
-    if profile is not None:
-        named = {
-            "all_of": [*catalogue.get_required_limits(profile)],
-            "declared": [*catalogue.get_declared_limits(profile)],
-        }
-    ids = [limit.id for limits in named.values() for limit in limits]
+        raise ConfigError("profile", "there is no limit to evaluate; give a profile or a custom limit")
+    custom_requirements = [parse_custom_limit(text) for text in overrides.custom_limits]
+    required = catalogue.get_required_limits(profile) if profile else ()
+    declared = catalogue.get_declared_limits(profile) if profile else ()
+    ids = [limit.id for limit in (*required, *declared)]
     _check_ids("override", overrides.values, ids)
     _check_ids("declare", overrides.declared_values, ids)
-    items = [_build_requirement(limit, overrides, vouched=False) for limit in named["all_of"]]
-    items += [_build_requirement(limit, overrides, vouched=True) for limit in named["declared"]]
+    items = [_build_requirement(limit, overrides, is_declared=False) for limit in required]
+    items += [_build_requirement(limit, overrides, is_declared=True) for limit in declared]
     return RequirementSet(
-        id=" + ".join([*([profile.id] if profile else []), *(item.limit_id for item in own)]),
+        id=" + ".join([*([profile.id] if profile else []), *(item.limit_id for item in custom_requirements)]),
         title=profile.title if profile else "limits of the user",
         note=profile.note if profile else None,
-        items=(*items, *own),
+        items=(*items, *custom_requirements),
     )
 
 
-def _check_ids(what: str, named: Iterable[str], ids: Sequence[str]) -> None:
-    for name in named:
-        if name not in ids:
-            raise ConfigError(what, f"{name!r} is no limit of what is judged; there are: {', '.join(ids) or 'none'}")
+def _check_ids(option: str, limit_ids: Iterable[str], ids: Sequence[str]) -> None:
+    for limit_id in limit_ids:
+        if limit_id not in ids:
+            raise ConfigError(
+                option, f"{limit_id!r} is not a limit of the profile; its limits are: {', '.join(ids) or 'none'}"
+            )
 
 
-def _build_requirement(original: Limit, wishes: LimitOverrides, *, vouched: bool) -> Requirement:
-    changed = wishes.values.get(original.id)
-    limit = original if changed is None else _replace_value(original, changed)
-    required = _classify_limit(limit, vouched or original.id in wishes.declared_values)
-    if original.id in wishes.declared_values:
-        value = wishes.declared_values[original.id]
-        required = replace(required, declared_value=value, is_declared_met=_is_met(value, limit))
-    if changed is not None:
-        required = replace(required, origin=RequirementOrigin.OVERRIDDEN, catalogue_text=original.text)
-    return required
+def _build_requirement(original: Limit, overrides: LimitOverrides, *, is_declared: bool) -> Requirement:
+    override = overrides.values.get(original.id)
+    limit = original if override is None else _replace_value(original, override)
+    requirement = _classify_limit(limit, is_declared or original.id in overrides.declared_values)
+    if original.id in overrides.declared_values:
+        declared_value = overrides.declared_values[original.id]
+        requirement = replace(
+            requirement, declared_value=declared_value, is_declared_met=_is_met(declared_value, limit)
+        )
+    if override is not None:
+        requirement = replace(requirement, origin=RequirementOrigin.OVERRIDDEN, catalogue_text=original.text)
+    return requirement
 
 
 def _replace_value(limit: Limit, value: Decimal) -> Limit:
@@ -175,18 +179,18 @@ def _replace_value(limit: Limit, value: Decimal) -> Limit:
         raise ConfigError("override", str(error)) from error
 
 
-def _classify_limit(limit: Limit, vouched: bool) -> Requirement:
-    def required(how: EvaluationMethod, **facts: object) -> Requirement:
-        return Requirement(limit_id=limit.id, text=limit.text, method=how, limit=limit, **facts)  # type: ignore[arg-type]
+def _classify_limit(limit: Limit, is_declared: bool) -> Requirement:
+    def make(method: EvaluationMethod, **fields: object) -> Requirement:
+        return Requirement(limit_id=limit.id, text=limit.text, method=method, limit=limit, **fields)  # type: ignore[arg-type]
 
-    if vouched:
-        return required(EvaluationMethod.DECLARED)
+    if is_declared:
+        return make(EvaluationMethod.DECLARED)
     if limit.metric is Metric.LOSS:
-        return required(EvaluationMethod.LOSS, loss_limit=_to_loss_limit(limit))
-    answer = evaluation.derive_criterion(limit)
-    if isinstance(answer, UnevaluableLimit):
-        return required(EvaluationMethod.NOT_EVALUATED, reason=answer.reason)
-    return required(EvaluationMethod.WINDOWS, criterion=answer)
+        return make(EvaluationMethod.LOSS, loss_limit=_to_loss_limit(limit))
+    criterion = evaluation.derive_criterion(limit)
+    if isinstance(criterion, UnevaluableLimit):
+        return make(EvaluationMethod.NOT_EVALUATED, reason=criterion.reason)
+    return make(EvaluationMethod.WINDOWS, criterion=criterion)
 
 
 def _to_loss_limit(limit: Limit) -> LossLimit:
@@ -215,41 +219,45 @@ _US_PER_UNIT = {"ms": 1_000, "us": 1}
 
 
 def parse_custom_limit(text: str) -> Requirement:
-    """A limit as a user writes it: ``p95 <= 8 ms``, ``loss < 0.1 %``; ConfigError when it is none."""
-    found = _CUSTOM_LIMIT_PATTERN.fullmatch(text)
-    if found is None or (found[1] == "loss") != (found[4] == "%"):
-        raise ConfigError("limit", f"{text!r} is no limit; write one like 'p95 <= 8 ms' or 'loss < 0.1 %'")
-    measure, comparison, value, unit = found.groups()
-    name, shown = f"{measure} {comparison} {value} {unit}", f"{comparison} {value} {unit}"
+    """Parse a limit of the user: ``p95 <= 8 ms``, ``loss < 0.1 %``; raise ConfigError if it is invalid."""
+    match = _CUSTOM_LIMIT_PATTERN.fullmatch(text)
+    if match is None or (match[1] == "loss") != (match[4] == "%"):
+        raise ConfigError("limit", f"{text!r} is not a valid limit; write one like 'p95 <= 8 ms' or 'loss < 0.1 %'")
+    statistic, comparison, value, unit = match.groups()
+    name, limit_text = f"{statistic} {comparison} {value} {unit}", f"{comparison} {value} {unit}"
     if unit == "%":
         ratio = Fraction(value) / 100
         if not 0 < ratio < 1:
-            raise ConfigError("limit", f"{text!r}: a share lost is above 0 and below 100 %")
+            raise ConfigError("limit", f"{text!r}: a loss limit must be above 0 and below 100 %")
         loss = LossLimit(limit_id=name, comparison=Comparison(comparison), ratio=ratio)
         return Requirement(
-            limit_id=name, text=shown, origin=RequirementOrigin.USER, method=EvaluationMethod.LOSS, loss_limit=loss
+            limit_id=name, text=limit_text, origin=RequirementOrigin.USER, method=EvaluationMethod.LOSS, loss_limit=loss
         )
     value_us = Decimal(value) * _US_PER_UNIT[unit]
     if value_us <= 0 or value_us % 1:
-        raise ConfigError("limit", f"{text!r}: a limit is a whole number of microseconds above 0")
+        raise ConfigError("limit", f"{text!r}: a limit must be a whole number of microseconds above 0")
     criterion = Criterion(
-        limit_id=name, statistic=WindowStatistic(measure), comparison=Comparison(comparison), limit_us=int(value_us)
+        limit_id=name, statistic=WindowStatistic(statistic), comparison=Comparison(comparison), limit_us=int(value_us)
     )
     return Requirement(
-        limit_id=name, text=shown, origin=RequirementOrigin.USER, method=EvaluationMethod.WINDOWS, criterion=criterion
+        limit_id=name,
+        text=limit_text,
+        origin=RequirementOrigin.USER,
+        method=EvaluationMethod.WINDOWS,
+        criterion=criterion,
     )
 
 
 def parse_assignments(option: str, texts: Iterable[str]) -> dict[str, Decimal]:
-    """``ID=NUMBER`` texts as a mapping; ConfigError naming ``what`` for another text or an id named twice."""
-    found: dict[str, Decimal] = {}
+    """Parse ``ID=NUMBER`` texts; raise ConfigError with ``option`` for an invalid text or a duplicate id."""
+    assignments: dict[str, Decimal] = {}
     for text in texts:
         name, _, number = text.partition("=")
         try:
             value = Decimal(number)
         except InvalidOperation:
             raise ConfigError(option, f"{text!r} is not ID=NUMBER, in the unit of the limit") from None
-        if name in found or not value.is_finite() or value < 0:
-            raise ConfigError(option, f"{text!r}: each id once, with a number of at least 0")
-        found[name] = value
-    return found
+        if name in assignments or not value.is_finite() or value < 0:
+            raise ConfigError(option, f"{text!r}: give each id once, with a number of at least 0")
+        assignments[name] = value
+    return assignments

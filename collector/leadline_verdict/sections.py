@@ -1,4 +1,4 @@
-"""The parts of a pair's verdict that say how the period went: round trips, episodes, hours, migrations, segments."""
+"""Sections of a pair's verdict about the period: shares, RTTs, episodes, migrations, hours, segments."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ from leadline_verdict.states import BAD, GOOD, UNAVAILABLE, MinuteMask, Scenario
 if TYPE_CHECKING:
     from leadline_verdict.change_points import ChangePointSegment
 
-#: Episodes in one document; the longest are shown.
+#: Episodes in one document: the longest ones.
 EPISODES_MAX = 100
-#: A small guest, a large one, and a host that is emptied.
+#: Durations for a small guest, larger guests, and the evacuation of a host.
 MIGRATION_MINUTES = (1, 5, 15, 60)
 
 
 def build_shares_section(states: ScenarioStates, measured_verdict: MeasuredVerdict, rule: VerdictRule) -> SharesSection:
-    """How often the windows were within the limits, as seen and as may be claimed."""
-    seen = count_state_codes(states.worst_case)
+    """Build the section of the shares of good windows, observed and demonstrated."""
+    counts = count_state_codes(states.worst_case)
     low = measured_verdict.intervals.worst_case
     return SharesSection(
-        observed=seen.good_ratio,
-        observed_when_available=seen.good / (seen.good + seen.bad) if seen.good + seen.bad else None,
-        unavailable=seen.unavailable / seen.known if seen.known else None,
+        observed=counts.good_ratio,
+        observed_when_available=counts.good / (counts.good + counts.bad) if counts.good + counts.bad else None,
+        unavailable=counts.unavailable / counts.known if counts.known else None,
         demonstrated=low.low if low else None,
         days_needed=None
         if low is None or measured_verdict.worst_case_observation is None
@@ -85,7 +85,7 @@ def _build_interval_section(found: ComplianceInterval) -> IntervalSection:
 
 
 def build_rtt_section(pair: PairWindows) -> RttSection:
-    """Round trips over all paths of the period."""
+    """Build the section of RTTs over all paths of the period."""
     p95 = np.concatenate(
         [_select_known_p95(series.p95_us, mask_known(series)) for series in pair.series] or [_EMPTY_COLUMN]
     )
@@ -116,7 +116,7 @@ def _select_known_p95(p95_us: IntColumn, is_known: MinuteMask) -> IntColumn:
 
 
 def _nearest_rank(values: IntColumn, quantile: float) -> int | None:
-    """Nearest rank; None when it falls on a window without one."""
+    """Return the nearest-rank quantile; None if it falls on a window without a p95."""
     if not len(values):
         return None
     value = int(values[max(0, int(np.ceil(quantile * len(values))) - 1)])
@@ -128,43 +128,44 @@ def _none_if_missing(value: int) -> int | None:
 
 
 def build_episodes_section(pair: PairWindows, states: StateArray) -> tuple[list[EpisodeSection], int]:
-    """The longest episodes of the pessimistic reading in order of time, and how many there are."""
-    found = find_runs((states == BAD) | (states == UNAVAILABLE))
-    total = len(found)
+    """Build the sections of the longest worst-case episodes, in order of time; return them and the total number."""
+    episodes = find_runs((states == BAD) | (states == UNAVAILABLE))
+    total = len(episodes)
     if total > EPISODES_MAX:
-        longest = np.sort(np.argsort(-found.lengths, kind="stable")[:EPISODES_MAX])
-        found = WindowRuns(starts=found.starts[longest], ends=found.ends[longest])
-    by_path = [compute_episode_stats(found, series) for series in pair.series]
+        longest = np.sort(np.argsort(-episodes.lengths, kind="stable")[:EPISODES_MAX])
+        episodes = WindowRuns(starts=episodes.starts[longest], ends=episodes.ends[longest])
+    by_path = [compute_episode_stats(episodes, series) for series in pair.series]
     return [
-        _build_episode(pair, states, found, index, [facts[index] for facts in by_path]) for index in range(len(found))
+        _build_episode(pair, states, episodes, index, [path_stats[index] for path_stats in by_path])
+        for index in range(len(episodes))
     ], total
 
 
 def _build_episode(
-    pair: PairWindows, states: StateArray, found: WindowRuns, index: int, facts: Sequence[PathEpisodeStats]
+    pair: PairWindows, states: StateArray, episodes: WindowRuns, index: int, path_stats: Sequence[PathEpisodeStats]
 ) -> EpisodeSection:
-    first, last = int(found.starts[index]), int(found.ends[index])
+    first, last = int(episodes.starts[index]), int(episodes.ends[index])
     start_s, end_s = pair.start_s + first * WINDOW_S, pair.start_s + last * WINDOW_S
-    within = states[first:last]
-    worst = [one.p95_us_worst for one in facts if one.p95_us_worst is not None]
-    is_lost = any(one.windows_without_p95 for one in facts)
+    episode_states = states[first:last]
+    worst = [stats.p95_us_worst for stats in path_stats if stats.p95_us_worst is not None]
+    is_lost = any(stats.windows_without_p95 for stats in path_stats)
     return EpisodeSection(
         start_s=start_s,
         start_iso=format_iso8601(start_s),
         end_s=end_s,
         end_iso=format_iso8601(end_s),
         minutes=last - first,
-        bad=int(np.count_nonzero(within == BAD)),
-        unavailable=int(np.count_nonzero(within == UNAVAILABLE)),
+        bad=int(np.count_nonzero(episode_states == BAD)),
+        unavailable=int(np.count_nonzero(episode_states == UNAVAILABLE)),
         p95_us_worst=None if is_lost or not worst else max(worst),
-        rtt_us_max=max((one.rtt_us_max for one in facts if one.rtt_us_max is not None), default=None),
-        sent=sum(one.sent for one in facts),
-        lost=sum(one.lost for one in facts),
+        rtt_us_max=max((stats.rtt_us_max for stats in path_stats if stats.rtt_us_max is not None), default=None),
+        sent=sum(stats.sent for stats in path_stats),
+        lost=sum(stats.lost for stats in path_stats),
     )
 
 
 def build_migration_section(states: ScenarioStates) -> list[MigrationSection]:
-    """Whether it works when somebody presses the button, for some durations."""
+    """Build the section of usable start times for some durations of a migration."""
     low, high = states.with_unknown_as(BAD).worst_case == GOOD, states.with_unknown_as(GOOD).best_case == GOOD
     longest = find_longest_good_run(low)
     return [
@@ -179,7 +180,7 @@ def build_migration_section(states: ScenarioStates) -> list[MigrationSection]:
 
 
 def build_hours_section(hours: Sequence[HourOfWeek]) -> list[HourSection]:
-    """The 168 hours of the week."""
+    """Build the section of the 168 hours of the week."""
     return [
         HourSection(
             day=cell.weekday, hour=cell.hour, windows=cell.windows, known=cell.known, good=cell.good, visits=cell.visits
@@ -189,31 +190,31 @@ def build_hours_section(hours: Sequence[HourOfWeek]) -> list[HourSection]:
 
 
 def detect_pair_segments(pair: PairWindows) -> Sequence[ChangePointSegment] | None:
-    """The stretches between changes of the shortest round trip of any path; None where ruptures is not installed."""
+    """Split the period at changes of the minimum RTT of all paths; None if ruptures is not installed."""
     try:
         from leadline_verdict.change_points import detect_segments
     except ModuleNotFoundError:
         return None
-    nothing = np.full(pair.minutes, MISSING, dtype=np.int32)
-    return detect_segments(reduce(_elementwise_min, [series.min_us for series in pair.series], nothing))
+    missing = np.full(pair.minutes, MISSING, dtype=np.int32)
+    return detect_segments(reduce(_elementwise_min, [series.min_us for series in pair.series], missing))
 
 
 def build_segments_section(
     pair: PairWindows, states: ScenarioStates, rule: VerdictRule, segments: Sequence[ChangePointSegment]
 ) -> list[SegmentSection]:
-    """Each stretch with what its own windows say."""
+    """Build the section of the segments, each with the verdict class of its own windows."""
     return [
         SegmentSection(
-            start_s=pair.start_s + route.start * WINDOW_S,
-            start_iso=format_iso8601(pair.start_s + route.start * WINDOW_S),
-            end_s=pair.start_s + route.end * WINDOW_S,
-            end_iso=format_iso8601(pair.start_s + route.end * WINDOW_S),
-            median_us=round(route.median_us),
-            change_us=None if route.change_us is None else round(route.change_us),
-            share=count_state_codes(states.slice_minutes(route.start, route.end).worst_case).good_ratio,
-            verdict=_classify_segment(states, route, rule),
+            start_s=pair.start_s + segment.start * WINDOW_S,
+            start_iso=format_iso8601(pair.start_s + segment.start * WINDOW_S),
+            end_s=pair.start_s + segment.end * WINDOW_S,
+            end_iso=format_iso8601(pair.start_s + segment.end * WINDOW_S),
+            median_us=round(segment.median_us),
+            change_us=None if segment.change_us is None else round(segment.change_us),
+            share=count_state_codes(states.slice_minutes(segment.start, segment.end).worst_case).good_ratio,
+            verdict=_classify_segment(states, segment, rule),
         )
-        for route in segments
+        for segment in segments
     ]
 
 
@@ -221,15 +222,15 @@ def _elementwise_min(a: IntColumn, b: IntColumn) -> IntColumn:
     return np.where(a == MISSING, b, np.where(b == MISSING, a, np.minimum(a, b)))
 
 
-def _classify_segment(readings: ScenarioStates, route: ChangePointSegment, rule: VerdictRule) -> str | None:
-    """What the whole days of a segment say; None if there are too few for any word."""
-    days = route.whole_days()
+def _classify_segment(states: ScenarioStates, segment: ChangePointSegment, rule: VerdictRule) -> str | None:
+    """Return the verdict class of the whole days of a segment; None if there are too few."""
+    days = segment.whole_days()
     if days is None:
         return None
-    word = classify_period(readings.slice_minutes(days.start, days.stop), rule).verdict_class
-    return None if word is VerdictClass.INSUFFICIENT_DATA else word.value
+    verdict_class = classify_period(states.slice_minutes(days.start, days.stop), rule).verdict_class
+    return None if verdict_class is VerdictClass.INSUFFICIENT_DATA else verdict_class.value
 
 
 def iter_segment_classes(segments: Sequence[SegmentSection]) -> Iterator[str]:
-    """The words that segments say, in order of time."""
+    """Return the verdict classes of the segments that have one, in order of time."""
     return (segment.verdict for segment in segments if segment.verdict is not None)

@@ -1,4 +1,4 @@
-"""The windows of one path over a period as columns: dense by minute, so that position is time."""
+"""Windows of one path over a period as columns with one entry per minute."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 from leadline.model import WINDOW_S
 
-#: "None" in a column of microseconds: +infinity, or nothing to say (``leadline.statistics``).
+#: None in a column of microseconds: +infinity or undefined (``leadline.statistics``).
 MISSING = -1
 IntColumn: TypeAlias = NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathSeries:
-    """The windows of a path from ``start_s`` on, one a minute; a minute without a window has ``expected`` 0.
+    """Windows of a path from ``start_s``, one per minute; a minute without a window has ``expected`` 0.
 
-    RTTs are whole microseconds rounded up, NONE where ``WindowStats`` has None.
+    RTTs are whole microseconds, rounded up; MISSING replaces the None of ``WindowStats``.
     """
 
     #: Epoch second of the first minute.
@@ -35,20 +35,20 @@ class PathSeries:
     p99_us: IntColumn
     max_us: IntColumn
     pdv_us: IntColumn
-    #: H: the agent's own delay is at most this in 99 % of its loopback probes; NONE where it measured none.
+    #: H: error bound, the p99 of the agent's loopback probes; MISSING without loopback probes.
     error_p99_us: IntColumn
-    #: Some windows were generated and not measured.
+    #: True if any window is simulated, not measured.
     simulated: bool = False
 
     def __post_init__(self) -> None:
         if self.start_s % WINDOW_S:
             raise ValueError(f"{self.start_s} is not the start of a minute")
         if lengths := {len(self.get_column(name)) for name in COLUMNS} - {len(self)}:
-            raise ValueError(f"columns of {len(self)} and of {lengths.pop()} minutes")
+            raise ValueError(f"the columns differ in length: {len(self)} and {lengths.pop()} minutes")
 
     @classmethod
     def from_columns(cls, start_s: int, columns: Mapping[str, IntColumn], *, simulated: bool = False) -> PathSeries:
-        """A series from all of its columns by name (``empty_columns``)."""
+        """Build a series from its columns by name (see ``make_empty_columns``)."""
         return cls(start_s=start_s, simulated=simulated, **{name: columns[name] for name in COLUMNS})
 
     def __len__(self) -> int:
@@ -56,26 +56,26 @@ class PathSeries:
 
     @property
     def end_s(self) -> int:
-        """The first second after the period."""
+        """First second after the period."""
         return self.start_s + len(self) * WINDOW_S
 
     def get_column(self, name: str) -> IntColumn:
-        """One of ``COLUMNS``."""
+        """Return one of ``COLUMNS``."""
         column: IntColumn = getattr(self, name)
         return column
 
     def min_rtt_us(self) -> int | None:
-        """The shortest round trip of the period; None without a reply."""
+        """Return the minimum RTT of the period; None without a reply."""
         replied = self.min_us[self.min_us != MISSING]
         return int(replied.min()) if len(replied) else None
 
 
-#: The columns by name, in order.
+#: Names of the columns, in order.
 COLUMNS = tuple(field.name for field in fields(PathSeries) if field.name not in {"start_s", "simulated"})
-#: Those that count probes: 0 where there is no window. The others are NONE there.
+#: Columns that count probes: 0 for a minute without a window. The other columns are MISSING there.
 COUNT_FIELDS = ("expected", "sent", "received")
 
 
 def make_empty_columns(minutes: int) -> dict[str, IntColumn]:
-    """Columns of a period without a single window, to be filled."""
+    """Return the columns of a period without windows."""
     return {name: np.full(minutes, 0 if name in COUNT_FIELDS else MISSING, dtype=np.int32) for name in COLUMNS}

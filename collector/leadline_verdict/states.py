@@ -1,4 +1,4 @@
-"""States of windows in arrays: ``leadline.evaluation.State`` for whoever has a month of them."""
+"""Window states in arrays, as codes for ``leadline.evaluation.WindowState``."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 
 from leadline.evaluation import WindowState
 
-#: Codes in the order of severity: of several paths or criteria the largest is the worst.
+#: State codes in order of severity: the largest code of several paths or criteria is the worst.
 GOOD, BAD, UNAVAILABLE, UNKNOWN = range(4)
 #: The state of each code.
 STATES_BY_CODE = (WindowState.GOOD, WindowState.BAD, WindowState.UNAVAILABLE, WindowState.UNKNOWN)
 
-#: One code a minute, the first for the start of a period.
+#: One state code per minute, from the start of the period.
 StateArray: TypeAlias = NDArray[np.uint8]
-#: One truth a minute.
+#: One boolean per minute.
 MinuteMask: TypeAlias = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScenarioStates:
-    """Every minute of a period in the reading least and in the one most favourable to the path.
+    """States of all minutes of a period in the worst case and in the best case for the path.
 
     The same minutes are UNKNOWN in both.
     """
@@ -36,16 +36,16 @@ class ScenarioStates:
 
     @property
     def unknown_minutes(self) -> MinuteMask:
-        """The minutes nobody knows."""
+        """Mask of the unknown minutes."""
         unknown: MinuteMask = self.worst_case == UNKNOWN
         return unknown
 
     def slice_minutes(self, first: int, last: int) -> ScenarioStates:
-        """The minutes [first, last)."""
+        """Return the minutes [first, last)."""
         return ScenarioStates(worst_case=self.worst_case[first:last], best_case=self.best_case[first:last])
 
     def with_unknown_as(self, state: int) -> ScenarioStates:
-        """With every unknown minute taken for ``state``."""
+        """Return the states with ``state`` for every unknown minute."""
         unknown = self.unknown_minutes
         return ScenarioStates(
             worst_case=np.where(unknown, np.uint8(state), self.worst_case),
@@ -54,6 +54,6 @@ class ScenarioStates:
 
 
 def make_unknown_states(minutes: int) -> ScenarioStates:
-    """A period of which no minute is known."""
+    """Return the states of a period without any known minute."""
     states = np.full(minutes, UNKNOWN, dtype=np.uint8)
     return ScenarioStates(worst_case=states, best_case=states)

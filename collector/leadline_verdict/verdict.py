@@ -1,4 +1,4 @@
-"""The verdict on a directed pair for one profile: everything put together."""
+"""Verdict on a directed pair for one profile."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from leadline.evaluation import CAMPAIGN_DAYS
 from leadline.propagation import Plausibility
 from leadline.wire.batch import is_imported
 from leadline_verdict import reasons, sections
-from leadline_verdict.compliance_share import IntervalMethod as IntervalRule
+from leadline_verdict.compliance_share import IntervalMethod
 from leadline_verdict.counterfactuals import find_counterfactuals
 from leadline_verdict.decision import MeasuredVerdict, VerdictRule, classify_period
 from leadline_verdict.document import PairVerdict, Reason, SegmentSection, VerdictClass
@@ -34,7 +34,7 @@ from leadline_verdict.states import GOOD
 if TYPE_CHECKING:
     from leadline_verdict.change_points import ChangePointSegment
 
-#: A claim on so many days of clustered days is strong (method.md §6.5).
+#: Number of days from which the confidence in a claim is strong (method.md §6.5).
 STRONG_CONFIDENCE_DAYS = 63
 
 
@@ -44,125 +44,144 @@ def build_pair_verdict(
     rule: VerdictRule,
     change_segments: Sequence[ChangePointSegment] | None = None,
 ) -> PairVerdict:
-    """Judge one pair by everything that is asked. ``routes``: between changes of the path (``parts.routes_of``)."""
-    facts, grid = _collect_inputs(pair, requirements, rule)
-    whole, why = decide_verdict(facts)
-    shares = sections.build_shares_section(facts.states, facts.measured_verdict, rule)
-    episodes, episodes_total = sections.build_episodes_section(pair, facts.states.worst_case)
-    segments = sections.build_segments_section(pair, facts.states, rule, change_segments or ())
-    word = _apply_last_segment(whole, facts, segments)
+    """Compute the verdict on one pair. ``change_segments`` come from ``sections.detect_pair_segments``."""
+    inputs, hours = _collect_inputs(pair, requirements, rule)
+    period_class, verdict_reasons = decide_verdict(inputs)
+    shares = sections.build_shares_section(inputs.states, inputs.measured_verdict, rule)
+    episodes, episodes_total = sections.build_episodes_section(pair, inputs.states.worst_case)
+    segments = sections.build_segments_section(pair, inputs.states, rule, change_segments or ())
+    verdict_class = _apply_last_segment(period_class, inputs, segments)
     return PairVerdict(
         source=pair.source,
         destination=pair.destination,
         profile=requirements.id,
-        verdict=word,
-        labels=list(_iter_labels(word, facts.measured_verdict)),
-        confidence=_rate_confidence(word, facts.measured_verdict),
-        reasons=[*_iter_segment_reasons(whole, segments), *why, *_iter_notes(pair, facts)],
-        flips=find_counterfactuals(word, pair, facts, shares),
+        verdict=verdict_class,
+        labels=list(_iter_labels(verdict_class, inputs.measured_verdict)),
+        confidence=_rate_confidence(verdict_class, inputs.measured_verdict),
+        reasons=[*_iter_segment_reasons(period_class, segments), *verdict_reasons, *_iter_notes(pair, inputs)],
+        flips=find_counterfactuals(verdict_class, pair, inputs, shares),
         simulated=any(series.simulated for series in pair.series),
         paths=[f"{path.agent} to {path.target}" for path in pair.paths],
-        coverage=facts.measured_verdict.coverage,
-        hours_missing=len({*facts.validity.low_coverage_hours, *facts.validity.low_visit_hours}),
+        coverage=inputs.measured_verdict.coverage,
+        hours_missing=len({*inputs.validity.low_coverage_hours, *inputs.validity.low_visit_hours}),
         shares=shares,
         rtt=sections.build_rtt_section(pair),
-        physics=facts.propagation,
-        loss=list(facts.losses),
+        physics=inputs.propagation,
+        loss=list(inputs.losses),
         episodes=episodes,
         episodes_total=episodes_total,
-        migration=sections.build_migration_section(facts.states),
-        hours=sections.build_hours_section(grid),
+        migration=sections.build_migration_section(inputs.states),
+        hours=sections.build_hours_section(hours),
         segments=segments,
         segments_agree=len(set(sections.iter_segment_classes(segments))) <= 1 if segments else None,
         sensitivity=build_sensitivity_section(
-            pair, requirements, rule, facts.measured_verdict, lambda found: _finalize_class(facts, found)
+            pair,
+            requirements,
+            rule,
+            inputs.measured_verdict,
+            lambda measured_verdict: _finalize_class(inputs, measured_verdict),
         ),
     )
 
 
 def _collect_inputs(
-    pair: PairWindows, asked: RequirementSet, rule: VerdictRule
+    pair: PairWindows, requirements: RequirementSet, rule: VerdictRule
 ) -> tuple[VerdictInputs, tuple[HourOfWeek, ...]]:
-    readings = evaluate_pair(pair, asked.criteria, asked.loss_limits, use_error_bound=rule.use_error_bound)
-    found = classify_period(readings, rule, pair.explained_minutes)
-    grid = count_hours_of_week(readings.worst_case == GOOD, ~readings.unknown_minutes, pair.start_s)
-    visits = VISITS_NEEDED if found.days >= CAMPAIGN_DAYS else VISITS_NEEDED_PROVISIONAL
+    states = evaluate_pair(pair, requirements.criteria, requirements.loss_limits, use_error_bound=rule.use_error_bound)
+    measured_verdict = classify_period(states, rule, pair.explained_minutes)
+    hours = count_hours_of_week(states.worst_case == GOOD, ~states.unknown_minutes, pair.start_s)
+    visits = VISITS_NEEDED if measured_verdict.days >= CAMPAIGN_DAYS else VISITS_NEEDED_PROVISIONAL
     rtt_min_us = pair.min_rtt_us()
-    facts = VerdictInputs(
-        requirements=asked,
+    inputs = VerdictInputs(
+        requirements=requirements,
         rule=rule,
-        states=readings,
-        measured_verdict=found,
-        propagation=build_propagation_section(pair.propagation_delay, asked.criteria, rtt_min_us),
+        states=states,
+        measured_verdict=measured_verdict,
+        propagation=build_propagation_section(pair.propagation_delay, requirements.criteria, rtt_min_us),
         rtt_min_us=rtt_min_us,
         sent=sum(int(series.sent.sum(dtype=np.int64)) for series in pair.series),
         received=sum(int(series.received.sum(dtype=np.int64)) for series in pair.series),
-        losses=[evaluate_loss(pair, loss) for loss in asked.loss_limits if loss.window_s is None],
-        validity=check_validity(grid, visits),
+        losses=[evaluate_loss(pair, loss) for loss in requirements.loss_limits if loss.window_s is None],
+        validity=check_validity(hours, visits),
     )
-    return facts, grid
+    return inputs, hours
 
 
-#: What windows can say, so that what the last route says can stand in its place.
+#: Classes that follow from windows; the class of the last segment may replace them.
 _MEASURED_CLASSES = {VerdictClass.BEYOND, VerdictClass.MARGINAL, VerdictClass.WITHIN, VerdictClass.WITHIN_PROVISIONAL}
 
 
-def _apply_last_segment(whole: VerdictClass, facts: VerdictInputs, segments: Sequence[SegmentSection]) -> VerdictClass:
-    """Where routes disagree the last one decides, if it lasted long enough to say anything (method.md §4.4)."""
+def _apply_last_segment(
+    period_class: VerdictClass, inputs: VerdictInputs, segments: Sequence[SegmentSection]
+) -> VerdictClass:
+    """Return the class of the last segment if segments disagree and it is long enough to decide (method.md §4.4)."""
     if (
-        whole not in _MEASURED_CLASSES
+        period_class not in _MEASURED_CLASSES
         or len(set(sections.iter_segment_classes(segments))) < 2
         or segments[-1].verdict is None
     ):
-        return whole
-    last = VerdictClass(segments[-1].verdict)
+        return period_class
+    last_class = VerdictClass(segments[-1].verdict)
     days = (segments[-1].end_s - segments[-1].start_s) // 86_400
-    if last is VerdictClass.WITHIN and (days < CAMPAIGN_DAYS or any(iter_provisos(facts))):
+    if last_class is VerdictClass.WITHIN and (days < CAMPAIGN_DAYS or any(iter_provisos(inputs))):
         return VerdictClass.WITHIN_PROVISIONAL
-    return last
+    return last_class
 
 
-def _iter_segment_reasons(whole: VerdictClass, segments: Sequence[SegmentSection]) -> Iterator[Reason]:
-    words = list(sections.iter_segment_classes(segments))
-    if len(set(words)) > 1:
-        yield reasons.segments_disagree(words, whole, is_last_decisive=segments[-1].verdict is not None)
+def _iter_segment_reasons(period_class: VerdictClass, segments: Sequence[SegmentSection]) -> Iterator[Reason]:
+    segment_classes = list(sections.iter_segment_classes(segments))
+    if len(set(segment_classes)) > 1:
+        yield reasons.segments_disagree(
+            segment_classes, period_class, is_last_decisive=segments[-1].verdict is not None
+        )
 
 
-def _finalize_class(facts: VerdictInputs, found: MeasuredVerdict) -> VerdictClass:
-    """The word of other windows, with what is open for this pair open as well."""
-    if found.verdict_class is VerdictClass.WITHIN and any(iter_provisos(replace(facts, measured_verdict=found))):
+def _finalize_class(inputs: VerdictInputs, measured_verdict: MeasuredVerdict) -> VerdictClass:
+    """Return the class of a measured verdict, provisional if this pair has open points."""
+    if measured_verdict.verdict_class is VerdictClass.WITHIN and any(
+        iter_provisos(replace(inputs, measured_verdict=measured_verdict))
+    ):
         return VerdictClass.WITHIN_PROVISIONAL
-    return found.verdict_class
+    return measured_verdict.verdict_class
 
 
-def _iter_labels(word: VerdictClass, found: MeasuredVerdict) -> Iterator[str]:
-    """What managers grasp at once, of a path that is beyond."""
-    if word is not VerdictClass.BEYOND or found.intervals.best_case is None:
+def _iter_labels(verdict_class: VerdictClass, measured_verdict: MeasuredVerdict) -> Iterator[str]:
+    """Yield short labels for a path that is beyond."""
+    if verdict_class is not VerdictClass.BEYOND or measured_verdict.intervals.best_case is None:
         return
-    if found.intervals.best_case.share == 0:
+    if measured_verdict.intervals.best_case.share == 0:
         yield "never"
-    if found.intervals.best_case.share < 0.5:
+    if measured_verdict.intervals.best_case.share < 0.5:
         yield "outside_more_than_half"
 
 
-def _rate_confidence(word: VerdictClass, found: MeasuredVerdict) -> str | None:
-    if word not in {VerdictClass.BEYOND, VerdictClass.MARGINAL, VerdictClass.WITHIN, VerdictClass.WITHIN_PROVISIONAL}:
+def _rate_confidence(verdict_class: VerdictClass, measured_verdict: MeasuredVerdict) -> str | None:
+    if verdict_class not in {
+        VerdictClass.BEYOND,
+        VerdictClass.MARGINAL,
+        VerdictClass.WITHIN,
+        VerdictClass.WITHIN_PROVISIONAL,
+    }:
         return None
-    interval = found.intervals.worst_case
+    interval = measured_verdict.intervals.worst_case
     if (
-        found.days >= STRONG_CONFIDENCE_DAYS
+        measured_verdict.days >= STRONG_CONFIDENCE_DAYS
         and interval
-        and (interval.method is IntervalRule.KORN_GRAUBARD or not interval.episodes)
+        and (interval.method is IntervalMethod.KORN_GRAUBARD or not interval.episodes)
     ):
         return "strong"
-    return "adequate" if found.days >= CAMPAIGN_DAYS else "weak"
+    return "adequate" if measured_verdict.days >= CAMPAIGN_DAYS else "weak"
 
 
-def _iter_notes(pair: PairWindows, facts: VerdictInputs) -> Iterator[Reason]:
-    """What a reader must know besides, whatever the verdict is."""
-    light = facts.propagation
-    if light and light.plausibility == Plausibility.CHECK_COORDINATES_OR_MEDIUM and facts.rtt_min_us is not None:
-        yield reasons.faster_than_glass(facts.rtt_min_us, light)
+def _iter_notes(pair: PairWindows, inputs: VerdictInputs) -> Iterator[Reason]:
+    """Yield notes that apply to every verdict class."""
+    propagation_section = inputs.propagation
+    if (
+        propagation_section
+        and propagation_section.plausibility == Plausibility.CHECK_COORDINATES_OR_MEDIUM
+        and inputs.rtt_min_us is not None
+    ):
+        yield reasons.faster_than_glass(inputs.rtt_min_us, propagation_section)
     if imported := sorted({path.agent for path in pair.paths if is_imported(path.agent)}):
         yield reasons.imported_windows(imported)
     if any(series.simulated for series in pair.series):

@@ -341,7 +341,7 @@ def test_windows_that_do_not_count_leave_the_share() -> None:
 
 def test_only_whole_days_are_counted() -> None:
     """A part of a day has another sampling plan."""
-    with pytest.raises(ValueError, match="no whole days"):
+    with pytest.raises(ValueError, match="not whole days"):
         observe_period(clean(2)[:-1])
 
 
@@ -350,7 +350,7 @@ def test_only_whole_days_are_counted() -> None:
     [
         ({"good_by_day": column([1_441, 0])}, "more good windows"),
         ({"good_by_day": column([-1, 0])}, "more good windows"),
-        ({"good_by_day": column([1])}, "1 days of good windows, 2 days"),
+        ({"good_by_day": column([1])}, "good windows of 1 days do not match windows of 2 days"),
         ({"good_by_day": column([0, 0]), "windows_by_day": column([0, 0])}, "no window counts"),
     ],
 )

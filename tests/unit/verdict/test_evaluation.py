@@ -136,7 +136,7 @@ def test_columns_of_different_lengths_are_no_series() -> None:
     """Position is time, in every column."""
     columns = make_empty_columns(3)
 
-    with pytest.raises(ValueError, match="columns of 3 and of 2 minutes"):
+    with pytest.raises(ValueError, match="the columns differ in length: 3 and 2 minutes"):
         PathSeries.from_columns(0, {**columns, "p95_us": columns["p95_us"][:2]})
     with pytest.raises(ValueError, match="30 is not the start of a minute"):
         PathSeries.from_columns(30, columns)

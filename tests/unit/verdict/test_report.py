@@ -137,24 +137,24 @@ def test_bytes_that_are_no_text_are_refused() -> None:
     """One line that says what the file is not."""
     file = io.TextIOWrapper(io.BytesIO(b"\xfe\x00" * 100), encoding="utf-8")
 
-    with pytest.raises(ConfigError, match="file: it is no file of"):
+    with pytest.raises(ConfigError, match="file: not a file written by"):
         csv_exchange.read_windows(file)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ("# {", "{", "line 1: it is no file"),
+        ("# {", "{", "line 1: not a file written by"),
         ("leadline windows 1", "leadline windows 2", "line 1: the format is"),
-        (f'"start_s":{START_S}', f'"start_s":{START_S + 60}', "line 1: .* no period of whole UTC days"),
+        (f'"start_s":{START_S}', f'"start_s":{START_S + 60}', "line 1: .* is not a period of whole UTC days"),
         (f'"end_s":{START_S + 14 * 86_400}', '"end_s":86400000000000', "line 1: .* is more than 400 days"),
         ("source,destination", "from,to", "line 2: the columns are not"),
-        ("fra,ams,fra1,ams1", "fra,ams,fra9,ams1", "line 3: fra ams fra9 ams1 is no path"),
-        (f",{START_S},60,60", f",{START_S},60", "line 3: 15 fields instead of 16"),
-        (f",{START_S},60,60", f",{START_S + 1},60,60", "line 3: .* is no minute of the period"),
-        (f",{START_S},60,60", f",{START_S + 60},60,60", "line 4: the window at .* is there twice"),
+        ("fra,ams,fra1,ams1", "fra,ams,fra9,ams1", "line 3: fra ams fra9 ams1 is not a path"),
+        (f",{START_S},60,60", f",{START_S},60", "line 3: the row has 15 fields instead of 16"),
+        (f",{START_S},60,60", f",{START_S + 1},60,60", "line 3: .* is not a minute of the period"),
+        (f",{START_S},60,60", f",{START_S + 60},60,60", "line 4: duplicate window at"),
         (f",{START_S},60,60", f",{START_S},60,many", "line 3: invalid literal"),
-        (f",{START_S},60,60", f",{START_S},60,-3", "line 3: sent cannot be -3"),
+        (f",{START_S},60,60", f",{START_S},60,-3", "line 3: sent is out of range: -3"),
     ],
 )
 def test_a_file_that_was_changed_is_refused_at_its_line(old: str, new: str, problem: str) -> None:

@@ -123,11 +123,11 @@ def test_what_is_no_assignment_is_refused(text: str) -> None:
 
 def test_a_number_twice_is_refused() -> None:
     """Nobody knows which was meant."""
-    with pytest.raises(ConfigError, match="each id once"):
+    with pytest.raises(ConfigError, match="give each id once"):
         parse_assignments("declare", ["a=1", "a=2"])
 
 
 def test_without_profile_and_limit_there_is_nothing_to_ask() -> None:
     """The error says what to name."""
-    with pytest.raises(ConfigError, match="name a profile or a limit of your own"):
+    with pytest.raises(ConfigError, match="give a profile or a custom limit"):
         build_requirements(load_catalogue(), None)

@@ -209,7 +209,7 @@ def test_the_file_gives_the_same_verdict_to_the_last_digit(
         ({"pair": "fra"}, 422, "two different sites"),
         ({"pair": "fra,xyz"}, 404, "'xyz' is not a site of the mesh"),
         ({"profile": "nonsense"}, 422, "'nonsense' is not known"),
-        ({"override": "nonsense=3"}, 422, "'nonsense' is no limit of what is judged"),
+        ({"override": "nonsense=3"}, 422, "'nonsense' is not a limit of the profile"),
         ({"declare": "x"}, 422, "'x' is not ID=NUMBER"),
         ({"limit": "p95 <= 8"}, 422, "write one like"),
         ({"from": END_S, "to": END_S}, 422, "no whole UTC day"),

@@ -212,7 +212,7 @@ def find_pair(reader: ReadTransaction, source: str, destination: str) -> tuple[i
     """Return version, mesh and pair of the active mesh; NotFoundError names similar sites."""
     active_mesh = mesh_service.load_active_mesh(reader)
     if active_mesh is None:
-        raise NotFoundError("no mesh is active: run `leadline mesh apply FILE`")
+        raise NotFoundError("there is no active mesh yet: run `leadline mesh apply FILE`")
     version, mesh = active_mesh
     sites = [site.name for site in mesh.sites]
     for name in (source, destination):

@@ -89,7 +89,7 @@ def build_verdicts_page(store: Store, cache: VerdictCache, params: PageParams, n
     with store.read() as reader:
         active_mesh = mesh_service.load_active_mesh(reader)
     if active_mesh is None:
-        raise NotFoundError("no mesh is active: run `leadline mesh apply FILE`")
+        raise NotFoundError("there is no active mesh yet: run `leadline mesh apply FILE`")
     version, mesh = active_mesh
     group_mesh = _select_group(mesh, params.group)
     profile_id = params.profile or choose_default_profile(group_mesh)

@@ -1,1 +1,1 @@
-"""The ``leadline`` command: one entry point, thin. A module per command; what is heavy is imported when it runs."""
+"""The ``leadline`` command. One module for each command; each imports heavy packages only when it runs."""

@@ -1,6 +1,6 @@
-"""The entry point: reads the arguments, runs one command, turns errors into one line and an exit status.
+"""Entry point: parses the arguments, runs one command, and prints an error as one line.
 
-Exit status: 0 the answer is good, 1 the answer is bad (a limit is exceeded), 2 usage or environment.
+Exit status: 0 success, 1 negative result (for example a limit is exceeded), 2 usage or environment error.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from importlib import import_module
 from leadline import __version__
 from leadline.errors import LeadlineError
 
-#: A module of this package each, in the order of the help. Only the one that runs is imported: the agent stays light.
+#: One module each, in the order of the help. Only the running command is imported, to keep the agent light.
 COMMANDS = ("check", "verdict", "demo", "agent", "collector", "mesh", "token", "limits", "import", "grafana")
-#: Module of a command below ``leadline_cli``, if it is not ``commands`` and the command's name.
+#: Modules below ``leadline_cli`` that are not named ``commands.COMMAND``.
 _MODULES = {"check": "check.command", "import": "commands.import_"}
 EXIT_USAGE = 2
-#: 128 + SIGINT, as shells report it.
+#: 128 + SIGINT, as in shells.
 EXIT_INTERRUPTED = 130
 
 
 def build_parser(command: str | None = None) -> argparse.ArgumentParser:
-    """The command line of one command, or of all where ``command`` is none of them."""
+    """Return the parser of one command, or of all commands if ``command`` is unknown or None."""
     parser = argparse.ArgumentParser(
         prog="leadline",
-        description="Measure the round trip between data centres and judge it against the published limits "
+        description="Measure round-trip times between data centres and compare them with the published limits "
         "for live migration and stretched clusters.",
         epilog="example: leadline check 192.0.2.10 --profile vcf9-stretched-cluster --duration 60s",
     )
@@ -39,7 +39,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status."""
+    """Run one command; return its exit status."""
     arguments = sys.argv[1:] if argv is None else argv
     try:
         args = build_parser(arguments[0] if arguments else None).parse_args(arguments)
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader has gone (`| head`): nothing is left to say, and the interpreter must not try at exit.
+        # The reader closed the pipe (`| head`). Redirect stdout, so that the interpreter does not fail at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return status

@@ -1,4 +1,4 @@
-"""Administration of a collector over its API: the mesh and tokens go through the one process that writes."""
+"""Client of the collector's admin API. Only the collector process writes to its database."""
 
 from __future__ import annotations
 
@@ -18,46 +18,46 @@ URL_DEFAULT = "http://127.0.0.1:8427"
 URL_VARIABLE = "LEADLINE_COLLECTOR_URL"
 KEY_VARIABLE = "LEADLINE_ADMIN_KEY_FILE"
 
-#: Three hundred verdicts in one answer.
+#: Enough for three hundred verdicts in one response.
 READ_TIMEOUT_S = 300
 
 ResponseT = TypeVar("ResponseT")
 
 
 def add_collector_options(parser: argparse.ArgumentParser) -> None:
-    """The two options every administrating command has."""
+    """Add the two options of every administration command."""
     parser.add_argument(
         "--collector", metavar="URL", default=os.environ.get(URL_VARIABLE, URL_DEFAULT),
-        help=f"the collector's address (${URL_VARIABLE}; default {URL_DEFAULT})",
+        help=f"URL of the collector (default ${URL_VARIABLE}, or {URL_DEFAULT})",
     )  # fmt: skip
     parser.add_argument(
         "--admin-key-file", metavar="FILE", type=Path, default=None,
-        help=f"file with the admin key (${KEY_VARIABLE}; default: admin.key in the collector's data directory)",
+        help=f"file with the admin key (default ${KEY_VARIABLE}, or admin.key in the collector's data directory)",
     )  # fmt: skip
 
 
 def _read_admin_key(args: argparse.Namespace) -> str:
-    named = args.admin_key_file or os.environ.get(KEY_VARIABLE)
-    path = Path(named) if named else resolve_data_dir(os.environ) / "admin.key"
+    option = args.admin_key_file or os.environ.get(KEY_VARIABLE)
+    path = Path(option) if option else resolve_data_dir(os.environ) / "admin.key"
     try:
         return path.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ConfigError(
             "--admin-key-file",
-            f"cannot read {path}: {error.strerror}; the collector makes admin.key in its data directory at its first "
-            "start: run this on its host as its user, or name a copy of the file",
+            f"cannot read {path}: {error.strerror}; the collector creates admin.key in its data directory at its first "
+            "start: run this command on its host as its user, or pass a copy of the file",
         ) from error
 
 
 def send_admin_request(
     args: argparse.Namespace, method: str, path: str, body: bytes, response_type: type[ResponseT]
 ) -> ResponseT:
-    """Send one request as the administrator and read the answer; every failure is one line."""
+    """Send one request with the admin key and decode the response; raise UnavailableError or ConfigError."""
     return codec.decode(_request(args, method, path, body), response_type)
 
 
 def fetch_bytes(args: argparse.Namespace, path: str) -> bytes:
-    """Read a file from the collector as the administrator."""
+    """Fetch a file from the collector with the admin key."""
     return _request(args, "GET", path, b"")
 
 
@@ -68,7 +68,7 @@ def _request(args: argparse.Namespace, method: str, path: str, body: bytes) -> b
     try:
         response = pool.request(method, url, body=body, headers=headers, redirect=False)
     except urllib3.exceptions.HTTPError as error:
-        raise UnavailableError(f"no answer from {url}: {error}; is the collector running there?") from error
+        raise UnavailableError(f"no response from {url}: {error}; check that the collector runs there") from error
     if response.status != 200:
         raise UnavailableError(format_problem(url, response.status, response.data))
     return response.data
@@ -79,9 +79,9 @@ def _detect_content_type(body: bytes) -> str:
 
 
 def format_problem(url: str, status: int, body: bytes) -> str:
-    """What a problem document (RFC 9457) says, in one line."""
+    """Return the detail of a problem document (RFC 9457) as one line."""
     try:
         problem = msgspec.json.decode(body, type=dict[str, object])
     except msgspec.DecodeError:
-        return f"{url} answered {status}, and not as a collector does: {body[:80]!r}"
-    return str(problem.get("detail") or problem.get("title") or f"{url} answered {status}")
+        return f"{url} responded with status {status} and no problem document (is it a collector?): {body[:80]!r}"
+    return str(problem.get("detail") or problem.get("title") or f"{url} responded with status {status}")

@@ -1,1 +1,1 @@
-"""`leadline check`: measures a host now and evaluates it against limits."""
+"""``leadline check``: measure hosts now and evaluate them against limits."""

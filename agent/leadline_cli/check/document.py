@@ -1,6 +1,6 @@
-"""The document of ``leadline check --json``, from which the text is written too; docs/check.md explains it.
+"""Document of ``leadline check --json``, also the source of the text report. See docs/check.md.
 
-Keys are only ever added; CHECK_VERSION rises when one changes its meaning.
+Compatibility: keys are only added. CHECK_VERSION increases if a key changes its meaning.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ CHECK_VERSION = 1
 
 
 class CheckVerdict(StrEnum):
-    """What a short measurement can say about a profile. It can prove a breach and never compliance."""
+    """Result of a short measurement for a profile. It can prove a violation, but never compliance."""
 
-    #: Faster than light: coordinates or clock are wrong, nothing may be concluded.
+    #: Faster than light: coordinates or clock are wrong, so there is no conclusion.
     INVALID = "invalid"
     IMPOSSIBLE = "impossible"
     IMPOSSIBLE_ON_GLASS_FIBRE = "impossible on glass fibre"
-    #: Out of the limit, also with this host's own error taken off.
+    #: Beyond the limit, even minus the error of this host.
     BEYOND = "beyond"
-    #: A fifth of a window or more was lost.
+    #: At least a fifth of a window was lost.
     UNAVAILABLE = "unavailable"
-    #: Out of the limit as measured, within it when this host's own error is taken off.
+    #: Beyond the limit as measured, within it minus the error of this host.
     MARGINAL = "marginal"
     NOT_MEASURED = "not measured"
-    #: No limit of the profile can be answered by round trips.
+    #: RTTs cannot decide any limit of the profile.
     NOT_JUDGED = "not judged"
     WITHIN_SO_FAR = "within so far"
 
     @property
     def is_violation(self) -> bool:
-        """True when a limit is exceeded: the command exits with 1."""
+        """True if a limit is exceeded: exit status 1."""
         return self in {
             CheckVerdict.IMPOSSIBLE,
             CheckVerdict.IMPOSSIBLE_ON_GLASS_FIBRE,
@@ -43,12 +43,15 @@ class CheckVerdict(StrEnum):
 
     @property
     def is_conclusive(self) -> bool:
-        """False when the question stays open: the command exits with 2, unless something is bad."""
+        """False without a conclusion: exit status 2, unless a limit is exceeded."""
         return self not in {CheckVerdict.INVALID, CheckVerdict.NOT_MEASURED, CheckVerdict.NOT_JUDGED}
 
 
 class RttSummary(Struct, frozen=True, kw_only=True):
-    """Microseconds rounded up. min, mean and max over the replies; percentiles over the probes sent, lost = null."""
+    """RTT statistics in microseconds, rounded up.
+
+    min, mean and max cover the replies. Percentiles cover the sent probes and are null on a lost probe.
+    """
 
     min: int | None
     mean: int | None
@@ -59,8 +62,11 @@ class RttSummary(Struct, frozen=True, kw_only=True):
 
 
 class JitterSummary(Struct, frozen=True, kw_only=True):
-    """Round-trip delay variation in microseconds: ``pdv`` is p95 - min, ``mean_step`` the mean |difference| of
-    consecutive replies. ``rfc3550`` is the running estimate of that standard after the last reply: informational."""
+    """Round-trip delay variation in microseconds.
+
+    ``pdv`` is p95 - min. ``mean_step`` is the mean absolute difference of consecutive replies. ``rfc3550`` is the
+    estimate of that standard after the last reply, for information only.
+    """
 
     pdv: int | None
     mean_step: int | None
@@ -68,14 +74,14 @@ class JitterSummary(Struct, frozen=True, kw_only=True):
 
 
 class CheckErrorBound(Struct, frozen=True, kw_only=True):
-    """This host's share of an RTT in microseconds: the true RTT lies in [measured - bound, measured]."""
+    """Error of this host in microseconds: the true RTT is in [measured - bound, measured]."""
 
     p50: int
     p99: int
 
 
 class CheckLimitSource(Struct, frozen=True, kw_only=True):
-    """Where the decisive limit is published."""
+    """Source of the decisive limit."""
 
     vendor: str
     title: str
@@ -85,9 +91,9 @@ class CheckLimitSource(Struct, frozen=True, kw_only=True):
 
 
 class CheckPropagation(Struct, frozen=True, kw_only=True):
-    """What light allows; only where coordinates were given and the limit bounds the round trip."""
+    """Propagation delay. Present only with coordinates and for an RTT limit."""
 
-    #: possible, impossible_on_glass_fibre or impossible: by the coordinates alone, whatever was measured.
+    #: possible, impossible_on_glass_fibre or impossible, from the coordinates alone.
     reach: str
     distance_km: float
     floor_vacuum_us: float
@@ -97,14 +103,14 @@ class CheckPropagation(Struct, frozen=True, kw_only=True):
 
 
 class UncheckedLimit(Struct, frozen=True, kw_only=True):
-    """A limit of the profile that round trips cannot answer."""
+    """A limit of the profile that RTTs cannot decide."""
 
     limit_id: str
     reason: str
 
 
 class ProfileCheckResult(Struct, frozen=True, kw_only=True):
-    """The answer for one profile, by its decisive limit: the worst, or the first where all are alike."""
+    """Result for one profile by its decisive limit: the worst, or the first of equal ones."""
 
     id: str
     title: str
@@ -122,7 +128,7 @@ class ProfileCheckResult(Struct, frozen=True, kw_only=True):
 
 
 class TargetCheckResult(Struct, frozen=True, kw_only=True):
-    """One target: what was measured, and what it means for each profile."""
+    """Measurement of one target and its result for each profile."""
 
     host: str
     address: str
@@ -139,7 +145,7 @@ class TargetCheckResult(Struct, frozen=True, kw_only=True):
 
 
 class CheckDocument(Struct, frozen=True, kw_only=True):
-    """Everything one ``leadline check`` found."""
+    """Complete result of one ``leadline check``."""
 
     version: int
     leadline: str
@@ -149,7 +155,7 @@ class CheckDocument(Struct, frozen=True, kw_only=True):
     payload_bytes: int
     dscp: int
     catalogue_sha256: str
-    #: Whole days without a bad window before "within" may be said, provisionally and fully.
+    #: Whole days without a bad window that a verdict "within" needs, provisionally and fully.
     days_to_within_provisional: int
     days_to_within: int
     targets: list[TargetCheckResult]

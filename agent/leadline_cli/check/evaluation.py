@@ -1,4 +1,4 @@
-"""The judging half of ``leadline check``: outcomes in, document out. Pure."""
+"""Evaluation of ``leadline check``: results in, document out. Pure functions."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from leadline_cli.check.document import (
 )
 from leadline_cli.check.measurement import CheckMeasurement
 
-#: Of fewer, the 95th percentile by nearest rank is the largest.
+#: With fewer probes, the 95th percentile by nearest rank is the maximum.
 P95_PROBES_MIN = 20
-#: From the worst; a profile's verdict is the worst of its limits.
+#: Rank of the verdicts, worst first. The verdict of a profile is the worst of its limits.
 _SEVERITY = {verdict: rank for rank, verdict in enumerate(CheckVerdict)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckRequest:
-    """What was asked, checked."""
+    """Validated parameters of a check."""
 
     hosts: tuple[str, ...]
     profiles: tuple[str, ...]
@@ -51,7 +51,7 @@ class CheckRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetMeasurement:
-    """What the prober told of one target, in order of slot."""
+    """Results of one target, in order of slot."""
 
     host: str
     address: str
@@ -73,7 +73,7 @@ def build_document(
     measurement: CheckMeasurement,
     started_at: datetime,
 ) -> CheckDocument:
-    """Judge every target of a run."""
+    """Evaluate every target of a measurement."""
     campaign = evaluation.compute_campaign()
     floors = propagation.compute_propagation_delay(*request.sites) if request.sites else None
     return CheckDocument(
@@ -117,7 +117,7 @@ def evaluate_target(
     catalogue: Catalogue,
     floors: PropagationDelay | None,
 ) -> TargetCheckResult:
-    """Judge one target. ``loopback_ns`` are the RTTs of this host's own loopback during the same time."""
+    """Evaluate one target. ``loopback_ns`` are the loopback RTTs of this host during the same time."""
     whole = _build_window(measurement.results, loopback_ns)
     windows = [_build_window(part, loopback_ns) for part in _split_into_windows(measurement)]
     stats = whole.stats
@@ -153,44 +153,44 @@ def evaluate_target(
     )
 
 
-def _build_window(outcomes: Sequence[ProbeResult], loopback_ns: Sequence[int]) -> _CheckWindow:
-    failures = [outcome.failure for outcome in outcomes if outcome.failure is not None]
-    stamps_ns = [outcome.error_ns for outcome in outcomes if outcome.rtt_ns is not None]
+def _build_window(results: Sequence[ProbeResult], loopback_ns: Sequence[int]) -> _CheckWindow:
+    failures = [result.failure for result in results if result.failure is not None]
+    timestamp_errors_ns = [result.error_ns for result in results if result.rtt_ns is not None]
     return _CheckWindow(
-        compute_stats(_extract_rtts_us(outcomes), failures), compute_error_bound(list(loopback_ns), stamps_ns)
+        compute_stats(_extract_rtts_us(results), failures), compute_error_bound(list(loopback_ns), timestamp_errors_ns)
     )
 
 
-def _extract_rtts_us(outcomes: Sequence[ProbeResult]) -> list[int | None]:
-    return [None if outcome.rtt_ns is None else us_ceil(outcome.rtt_ns) for outcome in outcomes]
+def _extract_rtts_us(results: Sequence[ProbeResult]) -> list[int | None]:
+    return [None if result.rtt_ns is None else us_ceil(result.rtt_ns) for result in results]
 
 
 def _split_into_windows(measured: TargetMeasurement) -> list[Sequence[ProbeResult]]:
-    """Whole minutes; what is left of a minute belongs to the one before, and less than a minute is one part."""
+    """Split the results into whole minutes. A partial last minute belongs to the one before, if there is one."""
     per_window = WINDOW_S * 1_000 // measured.interval_ms
-    outcomes = measured.results
-    starts = [index * per_window for index in range(max(1, len(outcomes) // per_window))]
-    return [outcomes[start:end] for start, end in zip(starts, [*starts[1:], len(outcomes)], strict=True)]
+    results = measured.results
+    starts = [index * per_window for index in range(max(1, len(results) // per_window))]
+    return [results[start:end] for start, end in zip(starts, [*starts[1:], len(results)], strict=True)]
 
 
-def _describe_main_failure(outcomes: Sequence[ProbeResult]) -> str:
-    """Why a target could not be measured, in the words of its commonest failure."""
+def _describe_main_failure(results: Sequence[ProbeResult]) -> str:
+    """Describe the most frequent failure of a target."""
     counts: dict[tuple[Failure, int | None], int] = {}
-    for outcome in outcomes:
-        if outcome.failure is not None:
-            key = (outcome.failure, None if outcome.failure is Failure.LATE else outcome.detail)
+    for result in results:
+        if result.failure is not None:
+            key = (result.failure, None if result.failure is Failure.LATE else result.detail)
             counts[key] = counts.get(key, 0) + 1
     if not counts:
         return "nothing was measured"
     (failure, detail), count = max(counts.items(), key=lambda item: item[1])
-    return f"{count} of {len(outcomes)} probes: {describe_failure(failure, detail)}"
+    return f"{count} of {len(results)} probes: {describe_failure(failure, detail)}"
 
 
 def describe_failure(failure: Failure, detail: int | None) -> str:
-    """A failure in words."""
+    """Describe a failure in words."""
     if failure is Failure.SEND_ERROR and detail is not None:
         hint = _ERRNO_HINTS.get(detail, "")
-        return f"this host refused to send, {errno.errorcode.get(detail, detail)}{hint}"
+        return f"this host could not send: {errno.errorcode.get(detail, detail)}{hint}"
     if failure is Failure.UNREACHABLE and detail is not None:
         return f"answered by an ICMP error, type {detail >> 8} code {detail & 0xFF}"
     return _FAILURE_TEXTS[failure]
@@ -198,18 +198,18 @@ def describe_failure(failure: Failure, detail: int | None) -> str:
 
 _ERRNO_HINTS = {
     errno.EPERM: " (a firewall rule on this host?)",
-    errno.EACCES: " (a broadcast address, or a prohibiting route?)",
+    errno.EACCES: " (a broadcast address or a prohibit route?)",
     errno.ENETUNREACH: " (no route)",
-    errno.EHOSTUNREACH: " (no route, or no answer from the next hop)",
-    errno.EMSGSIZE: " (larger than the MTU, and fragmentation is forbidden)",
+    errno.EHOSTUNREACH: " (no route, or no ARP/ND response from the next hop)",
+    errno.EMSGSIZE: " (larger than the MTU, with fragmentation disabled)",
 }
 _FAILURE_TEXTS = {
     Failure.TIMEOUT: "no reply in time",
     Failure.LATE: "the reply came after the timeout",
     Failure.UNREACHABLE: "answered by an ICMP error",
-    Failure.SEND_ERROR: "this host refused to send",
+    Failure.SEND_ERROR: "this host could not send",
     Failure.LOCAL_DROP: "this host's receive queue overflowed",
-    Failure.LOCAL_STALL: "this host stood still, or its clock was stepped",
+    Failure.LOCAL_STALL: "this host stalled, or its clock stepped",
     Failure.NOT_SENT: "not sent in time: this host was overloaded",
     Failure.RESOLVE_ERROR: "the name has no address",
 }
@@ -221,21 +221,21 @@ def _evaluate_profile(
     windows: Sequence[_CheckWindow],
     whole: _CheckWindow,
     floors: PropagationDelay | None,
-    why_not: str,
+    main_failure: str,
 ) -> ProfileCheckResult:
-    judged = evaluation.plan_evaluation(catalogue.get_required_limits(profile))
-    undecided = [UncheckedLimit(limit_id=item.limit_id, reason=item.reason) for item in judged.unevaluable_limits]
-    if not judged.criteria:
+    plan = evaluation.plan_evaluation(catalogue.get_required_limits(profile))
+    unchecked_limits = [UncheckedLimit(limit_id=item.limit_id, reason=item.reason) for item in plan.unevaluable_limits]
+    if not plan.criteria:
         return ProfileCheckResult(
             id=profile.id,
             title=profile.title,
             verdict=CheckVerdict.NOT_JUDGED,
-            reason=judged.reason or "the profile has no limit",
-            not_judged=undecided,
+            reason=plan.reason or "the profile has no limit",
+            not_judged=unchecked_limits,
             note=profile.note,
         )
     answers = [
-        (_evaluate_criterion(criterion, windows, whole, floors, why_not), criterion) for criterion in judged.criteria
+        (_evaluate_criterion(criterion, windows, whole, floors, main_failure), criterion) for criterion in plan.criteria
     ]
     (verdict, reason), criterion = min(answers, key=lambda answer: _SEVERITY[answer[0][0]])
     return ProfileCheckResult(
@@ -250,22 +250,18 @@ def _evaluate_profile(
         observed_us=evaluation.select_statistic_us(whole.stats, criterion.statistic),
         source=build_limit_source(catalogue.get_limit(criterion.limit_id)),
         physics=_build_propagation(criterion, floors),
-        not_judged=undecided,
+        not_judged=unchecked_limits,
         note=_join_notes(profile.note, criterion.approximation, sent=whole.stats.sent),
     )
 
 
 def _join_notes(*parts: str | None, sent: int) -> str | None:
-    few = (
-        f"{sent} probes are few: with less than {P95_PROBES_MIN} the p95 is the maximum"
-        if 0 < sent < P95_PROBES_MIN
-        else None
-    )
-    return "; ".join(part for part in (*parts, few) if part) or None
+    note = f"only {sent} probes: below {P95_PROBES_MIN}, the p95 is the maximum" if 0 < sent < P95_PROBES_MIN else None
+    return "; ".join(part for part in (*parts, note) if part) or None
 
 
 def build_limit_source(limit: Limit) -> CheckLimitSource:
-    """The source of a limit as every answer prints it."""
+    """Return the source of a limit for documents."""
     return CheckLimitSource(
         vendor=limit.vendor,
         title=limit.source.title,
@@ -278,14 +274,14 @@ def build_limit_source(limit: Limit) -> CheckLimitSource:
 def _build_propagation(criterion: Criterion, floors: PropagationDelay | None) -> CheckPropagation | None:
     if floors is None or not criterion.is_rtt_limit:
         return None
-    found = propagation.check_feasibility(floors, criterion.limit_us, criterion.comparison)
+    feasibility = propagation.check_feasibility(floors, criterion.limit_us, criterion.comparison)
     return CheckPropagation(
-        reach=str(found.feasibility),
+        reach=str(feasibility.feasibility),
         distance_km=round(floors.distance_km, 3),
         floor_vacuum_us=floors.vacuum_ns / 1_000,
         floor_glass_us=floors.glass_ns / 1_000,
-        reach_km=round(found.reachable_km, 1),
-        route_factor_max=None if found.route_factor_max is None else round(found.route_factor_max, 2),
+        reach_km=round(feasibility.reachable_km, 1),
+        route_factor_max=None if feasibility.route_factor_max is None else round(feasibility.route_factor_max, 2),
     )
 
 
@@ -294,9 +290,9 @@ def _evaluate_criterion(
     windows: Sequence[_CheckWindow],
     whole: _CheckWindow,
     floors: PropagationDelay | None,
-    why_not: str,
+    main_failure: str,
 ) -> tuple[CheckVerdict, str]:
-    measured = _evaluate_measurement(criterion, windows, whole, why_not)
+    measured = _evaluate_measurement(criterion, windows, whole, main_failure)
     if floors is None or not criterion.is_rtt_limit:
         return measured
     return _check_propagation(criterion, floors, whole.stats.min_us) or measured
@@ -307,66 +303,70 @@ def _check_propagation(
 ) -> tuple[CheckVerdict, str] | None:
     if min_us is not None and propagation.check_plausibility(floors, min_us).plausibility is Plausibility.INVALID:
         return CheckVerdict.INVALID, (
-            f"the fastest reply took {_format_ms(min_us)} and light in a vacuum needs {floors.vacuum_ns / 1e6:.3f} ms for "
-            f"{floors.distance_low_km:.0f} km: the coordinates (or the clock) are wrong"
+            f"the fastest reply took {_format_ms(min_us)}, but light in vacuum needs {floors.vacuum_ns / 1e6:.3f} ms "
+            f"for {floors.distance_low_km:.0f} km and back: the coordinates (or the clock) are wrong"
         )
     reach = propagation.check_feasibility(floors, criterion.limit_us, criterion.comparison).feasibility
     if reach is Feasibility.IMPOSSIBLE:
         return CheckVerdict.IMPOSSIBLE, (
-            f"light in a vacuum needs {floors.vacuum_ns / 1e6:.2f} ms there and back over "
-            f"{floors.distance_low_km:.0f} km; the limit is {criterion.comparison} {_format_ms(criterion.limit_us)}"
+            f"light in vacuum needs {floors.vacuum_ns / 1e6:.2f} ms for {floors.distance_low_km:.0f} km and back; "
+            f"the limit is {criterion.comparison} {_format_ms(criterion.limit_us)}"
         )
     if reach is Feasibility.IMPOSSIBLE_ON_GLASS_FIBRE:
         return CheckVerdict.IMPOSSIBLE_ON_GLASS_FIBRE, (
-            f"a straight glass fibre of {floors.distance_low_km:.0f} km takes {floors.glass_ns / 1e6:.2f} ms there and "
-            f"back; the limit is {criterion.comparison} {_format_ms(criterion.limit_us)}"
+            f"light in a straight fibre of {floors.distance_low_km:.0f} km needs {floors.glass_ns / 1e6:.2f} ms there "
+            f"and back; the limit is {criterion.comparison} {_format_ms(criterion.limit_us)}"
         )
     return None
 
 
 def _evaluate_measurement(
-    criterion: Criterion, windows: Sequence[_CheckWindow], whole: _CheckWindow, why_not: str
+    criterion: Criterion, windows: Sequence[_CheckWindow], whole: _CheckWindow, main_failure: str
 ) -> tuple[CheckVerdict, str]:
     if whole.stats.sent and not whole.stats.received:
         return CheckVerdict.NOT_MEASURED, (
-            f"never replied ({why_not}): a filter on the way looks the same as a dead path; "
-            "probe a host that answers ping"
+            f"no reply ({main_failure}): the path is down or a filter drops the probes; probe a host that answers ping"
         )
-    readings = [evaluation.evaluate_window(window.stats, criterion, window.error_bound) for window in windows]
-    verdict = _decide_verdict(readings)
+    evaluations = [evaluation.evaluate_window(window.stats, criterion, window.error_bound) for window in windows]
+    verdict = _decide_verdict(evaluations)
     if verdict is CheckVerdict.NOT_MEASURED:
-        return verdict, f"less than 80 % of the probes could be sent ({why_not})"
+        return verdict, f"less than 80 % of the probes were sent ({main_failure})"
     state = WindowState.UNAVAILABLE if verdict is CheckVerdict.UNAVAILABLE else WindowState.BAD
-    hit = [window for window, reading in zip(windows, readings, strict=True) if reading.worst_case is state]
-    return verdict, _describe_reason(verdict, criterion, hit, windows)
+    affected_windows = [
+        window for window, reading in zip(windows, evaluations, strict=True) if reading.worst_case is state
+    ]
+    return verdict, _describe_reason(verdict, criterion, affected_windows, windows)
 
 
-def _decide_verdict(readings: Sequence[WindowEvaluation]) -> CheckVerdict:
-    optimistic = {reading.best_case for reading in readings}
-    if optimistic == {WindowState.UNKNOWN}:
+def _decide_verdict(evaluations: Sequence[WindowEvaluation]) -> CheckVerdict:
+    best_case_states = {reading.best_case for reading in evaluations}
+    if best_case_states == {WindowState.UNKNOWN}:
         return CheckVerdict.NOT_MEASURED
-    if WindowState.BAD in optimistic:
+    if WindowState.BAD in best_case_states:
         return CheckVerdict.BEYOND
-    if WindowState.UNAVAILABLE in optimistic:
+    if WindowState.UNAVAILABLE in best_case_states:
         return CheckVerdict.UNAVAILABLE
     return (
         CheckVerdict.MARGINAL
-        if WindowState.BAD in {reading.worst_case for reading in readings}
+        if WindowState.BAD in {reading.worst_case for reading in evaluations}
         else CheckVerdict.WITHIN_SO_FAR
     )
 
 
 def _describe_reason(
-    verdict: CheckVerdict, criterion: Criterion, hit: Sequence[_CheckWindow], windows: Sequence[_CheckWindow]
+    verdict: CheckVerdict,
+    criterion: Criterion,
+    affected_windows: Sequence[_CheckWindow],
+    windows: Sequence[_CheckWindow],
 ) -> str:
     if verdict is CheckVerdict.WITHIN_SO_FAR:
         return f"{criterion.description}; {_format_worst_value(criterion, windows)}"
-    share = f"in {len(hit)} of {len(windows)} windows" if len(windows) > 1 else "in the one window measured"
+    share = f"in {len(affected_windows)} of {len(windows)} windows" if len(windows) > 1 else "in the only window"
     if verdict is CheckVerdict.UNAVAILABLE:
-        worst = max(hit, key=lambda window: window.stats.lost)
-        return f"{worst.stats.lost} of {worst.stats.sent} probes lost {share}: a fifth or more is an outage"
-    error = "" if verdict is CheckVerdict.BEYOND else ", within it if all of this host's own error is taken off"
-    return f"{criterion.description}; {_format_worst_value(criterion, hit)} {share}{error}"
+        worst = max(affected_windows, key=lambda window: window.stats.lost)
+        return f"{worst.stats.lost} of {worst.stats.sent} probes lost {share}: a loss of 20 % or more is an outage"
+    error = "" if verdict is CheckVerdict.BEYOND else "; within the limit minus the error of this host"
+    return f"{criterion.description}; {_format_worst_value(criterion, affected_windows)} {share}{error}"
 
 
 def _format_worst_value(criterion: Criterion, windows: Sequence[_CheckWindow]) -> str:
@@ -375,7 +375,7 @@ def _format_worst_value(criterion: Criterion, windows: Sequence[_CheckWindow]) -
     ]
     known = [value for value in values if value is not None]
     if len(known) < len(values):
-        return f"the {criterion.statistic} fell on a lost probe"
+        return f"the {criterion.statistic} is a lost probe"
     return f"measured {_format_ms(max(known))}"
 
 
@@ -384,7 +384,7 @@ def _format_ms(us: int) -> str:
 
 
 def compute_exit_status(document: CheckDocument) -> int:
-    """0 all within so far, 1 a limit is exceeded, 2 a question stayed open."""
+    """Return 0 if all are within so far, 1 if a limit is exceeded, 2 without a conclusion."""
     verdicts = [profile.verdict for target in document.targets for profile in target.profiles]
     if any(verdict.is_violation for verdict in verdicts):
         return 1

@@ -1,4 +1,4 @@
-"""The measuring half of ``leadline check``: resolve, probe, collect. It judges nothing."""
+"""Measurement of ``leadline check``: resolve, probe, collect."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from leadline.model import ProbeSettings
 from leadline_agent.probe.engine import Prober
 from leadline_agent.probe.results import ProbeResult, ProbeTarget
 
-#: How often the terminal is drawn; RTTs come from kernel stamps, so drawing does not show in them.
+#: Redraw interval of the terminal. Drawing does not affect RTTs, because they come from kernel timestamps.
 REDRAW_INTERVAL_NS = 250_000_000
-#: Loopback probes for this host's own error: ten a second leave a p99 after ten seconds.
+#: Loopback probes for the error of this host: ten a second give a p99 after ten seconds.
 LOOPBACK_SETTINGS = ProbeSettings(interval_ms=100, timeout_ms=1_000)
 _LOOPBACK_NAMES = {4: "~loopback4", 6: "~loopback6"}
 _LOOPBACK_ADDRESSES = {4: "127.0.0.1", 6: "::1"}
 _FAMILIES = {None: socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}
-#: Any port does: a datagram socket's connect() asks the routing table and sends nothing.
+#: Any port works: connect() of a datagram socket only queries the routing table.
 _ROUTE_LOOKUP_PORT = 9
 
 
 @dataclass(slots=True)
 class CheckMeasurement:
-    """What has been measured so far, by target name, and the loopback RTTs by family."""
+    """Results so far by target name, and loopback RTTs by IP version."""
 
     targets: Sequence[tuple[str, str]]
     slots: int
@@ -36,7 +36,7 @@ class CheckMeasurement:
     loopback_ns: dict[int, list[int]] = field(default_factory=lambda: {4: [], 6: []})
 
     def add_result(self, result: ProbeResult) -> None:
-        """Keep one outcome."""
+        """Add one result."""
         for version, name in _LOOPBACK_NAMES.items():
             if result.target.name == name:
                 if result.rtt_ns is not None:
@@ -50,22 +50,24 @@ class CheckMeasurement:
 
 
 def resolve_hosts(hosts: Sequence[str], family: int | None) -> list[tuple[str, str]]:
-    """Each host with the one address that will be probed; an error names the host and the remedy."""
+    """Resolve each host to one address; raise ConfigError or UnavailableError with the remedy."""
     return [(host, _resolve_host(host, family)) for host in hosts]
 
 
 def _resolve_host(host: str, family: int | None) -> str:
     try:
-        found = socket.getaddrinfo(host, _ROUTE_LOOKUP_PORT, family=_FAMILIES[family], type=socket.SOCK_DGRAM)
+        entries = socket.getaddrinfo(host, _ROUTE_LOOKUP_PORT, family=_FAMILIES[family], type=socket.SOCK_DGRAM)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError("HOST", f"{host!r} has no address ({reason}); check the name, or give its address") from error
-    kind, _, _, _, address = found[0]
-    with socket.socket(kind, socket.SOCK_DGRAM) as asking:
+        raise ConfigError(
+            "HOST", f"{host!r} does not resolve ({reason}); check the name, or pass an address"
+        ) from error
+    kind, _, _, _, address = entries[0]
+    with socket.socket(kind, socket.SOCK_DGRAM) as route_lookup:
         try:
-            asking.connect(address)
+            route_lookup.connect(address)
         except PermissionError:
-            pass  # a firewall may refuse UDP and allow ICMP: probing tells
+            pass  # A firewall may refuse UDP and allow ICMP; the probes will show.
         except OSError as error:
             raise UnavailableError(
                 f"no route from this host to {host}: {error.strerror}; check `ip route get {address[0]}`"
@@ -81,28 +83,32 @@ def measure_targets(
     rng: Random,
     on_progress: Callable[[CheckMeasurement], None] | None,
 ) -> CheckMeasurement:
-    """Probe every target ``slots`` times and wait for what is still out."""
-    run = CheckMeasurement(targets, slots)
-    prober = Prober(clock=clock, rng=rng, on_result=run.add_result, on_duplicate=run.count_duplicate)
+    """Probe every target ``slots`` times and wait for outstanding replies."""
+    measurement = CheckMeasurement(targets, slots)
+    prober = Prober(clock=clock, rng=rng, on_result=measurement.add_result, on_duplicate=measurement.count_duplicate)
     try:
-        aims = [ProbeTarget(name=host, address=address, settings=settings, slots=slots) for host, address in targets]
+        probe_targets = [
+            ProbeTarget(name=host, address=address, settings=settings, slots=slots) for host, address in targets
+        ]
         versions = {ipaddress.ip_address(address).version for _, address in targets}
-        prober.set_targets([*aims, *(_build_loopback_target(version, settings, slots) for version in sorted(versions))])
+        prober.set_targets(
+            [*probe_targets, *(_build_loopback_target(version, settings, slots) for version in sorted(versions))]
+        )
         end_ns = clock.monotonic_ns() + (slots + 1) * settings.interval_ms * 1_000_000
-        while (now_ns := clock.monotonic_ns()) < end_ns and not _is_complete(run):
+        while (now_ns := clock.monotonic_ns()) < end_ns and not _is_complete(measurement):
             prober.run(min(now_ns + REDRAW_INTERVAL_NS, end_ns))
             if on_progress:
-                on_progress(run)
+                on_progress(measurement)
         prober.drain()
     finally:
         prober.close()
-    for outcomes in run.results.values():
-        outcomes.sort(key=lambda outcome: outcome.slot)
-    return run
+    for results in measurement.results.values():
+        results.sort(key=lambda result: result.slot)
+    return measurement
 
 
-def _is_complete(run: CheckMeasurement) -> bool:
-    return all(len(run.results.get(host, ())) >= run.slots for host, _ in run.targets)
+def _is_complete(measurement: CheckMeasurement) -> bool:
+    return all(len(measurement.results.get(host, ())) >= measurement.slots for host, _ in measurement.targets)
 
 
 def _build_loopback_target(version: int, settings: ProbeSettings, slots: int) -> ProbeTarget:

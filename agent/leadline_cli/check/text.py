@@ -1,4 +1,4 @@
-"""What ``leadline check`` shows: the report as text, the JSON, and the live line of a terminal."""
+"""Output of ``leadline check``: text report, JSON, and the live table on a terminal."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _WIDTH = 100
 
 
 def format_json(document: CheckDocument) -> str:
-    """The document, indented: one that a person reads and ``jq`` too."""
+    """Format the document as indented JSON."""
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
 
 
 def format_report(document: CheckDocument) -> str:
-    """The report."""
+    """Format the text report."""
     blocks = [_format_target(target) for target in document.targets]
     return "\n\n".join([*blocks, _format_footer(document)])
 
@@ -49,10 +49,10 @@ def _format_measurement(target: TargetCheckResult) -> list[str]:
         lines.append("  failed   " + ", ".join(f"{count} {name}" for name, count in target.failures.items()))
     if target.received:
         lost = "lost" if target.lost else "-"
-        figures = {"min": rtt.min, "p50": rtt.p50, "p95": rtt.p95, "p99": rtt.p99, "max": rtt.max, "mean": rtt.mean}
-        shown = "  ".join(f"{name} {lost if us is None else f'{us / 1_000:.3f}'}" for name, us in figures.items())
+        statistics = {"min": rtt.min, "p50": rtt.p50, "p95": rtt.p95, "p99": rtt.p99, "max": rtt.max, "mean": rtt.mean}
+        values = "  ".join(f"{name} {lost if us is None else f'{us / 1_000:.3f}'}" for name, us in statistics.items())
         lines += [
-            f"  RTT      {shown}  ms",
+            f"  RTT      {values}  ms",
             f"  jitter   p95 - min {_format_ms(jitter.pdv)}, mean step {_format_ms(jitter.mean_step)}, "
             f"RFC 3550 {_format_ms(jitter.rfc3550)} (informational)",
         ]
@@ -66,7 +66,7 @@ def _format_ms(us: int | None) -> str:
 
 def _format_error_bound(bound: CheckErrorBound | None) -> str:
     if bound is None:
-        return "not known: this host's own loopback did not answer"
+        return "unknown: no reply from the loopback address of this host"
     return f"this host added at most {_format_ms(bound.p50)} (p50), {_format_ms(bound.p99)} (p99) to an RTT"
 
 
@@ -77,15 +77,16 @@ def _format_profile(profile: ProfileCheckResult) -> list[str]:
         place = f"{source.url} " if source.url else ""
         lines += _wrap(f"limit {profile.limit_id}: {source.vendor}, {source.title}, {place}(read in: {source.read_in})")
     if profile.physics and profile.physics.route_factor_max is not None:
-        found = profile.physics
+        propagation = profile.physics
         lines += _wrap(
-            f"physics: {found.distance_km:.0f} km, floor {found.floor_glass_us / 1_000:.2f} ms on glass; the limit "
-            f"reaches {found.reach_km:.0f} km and allows a route {found.route_factor_max:.2f} times the distance"
+            f"physics: {propagation.distance_km:.0f} km, minimum RTT {propagation.floor_glass_us / 1_000:.2f} ms in "
+            f"fibre; the limit allows {propagation.reach_km:.0f} km, "
+            f"or a route {propagation.route_factor_max:.2f} times the distance"
         )
     if profile.note:
         lines += _wrap(f"note: {profile.note}")
     for item in profile.not_judged:
-        lines += _wrap(f"not judged, {item.limit_id}: {item.reason}")
+        lines += _wrap(f"not evaluated, {item.limit_id}: {item.reason}")
     return lines
 
 
@@ -103,9 +104,9 @@ def _wrap(paragraph: str) -> list[str]:
 def _format_footer(document: CheckDocument) -> str:
     return "\n".join(
         textwrap.wrap(
-            'A short measurement can prove a breach and never compliance: to say "within 99.5 % of the time" takes '
-            f"{document.days_to_within_provisional} days without a bad minute, provisionally, and "
-            f"{document.days_to_within} days for good. `leadline agent` measures that long.",
+            'A short measurement can prove a violation, but never compliance. The verdict "within 99.5 % of the time" '
+            f"needs {document.days_to_within_provisional} days without a bad minute (provisional) or "
+            f"{document.days_to_within} days (final). Use `leadline agent` for that.",
             width=_WIDTH,
         )
     )
@@ -113,7 +114,7 @@ def _format_footer(document: CheckDocument) -> str:
 
 @contextmanager
 def show_progress(slots: int) -> Iterator[Callable[[CheckMeasurement], None]]:
-    """A function that draws the state of a run on standard error, a line per target; erased at the end."""
+    """Yield a function that draws the progress on standard error, one line for each target. Erase it at the end."""
     from rich.console import Console
     from rich.live import Live
     from rich.table import Table
@@ -130,13 +131,13 @@ def show_progress(slots: int) -> Iterator[Callable[[CheckMeasurement], None]]:
 
 
 def _format_live_cells(run: CheckMeasurement, host: str, slots: int) -> list[str]:
-    outcomes = run.results.get(host, [])
-    rtts_us = [None if outcome.rtt_ns is None else us_ceil(outcome.rtt_ns) for outcome in outcomes]
-    stats: WindowStats = compute_stats(rtts_us, [o.failure for o in outcomes if o.failure is not None])
+    results = run.results.get(host, [])
+    rtts_us = [None if result.rtt_ns is None else us_ceil(result.rtt_ns) for result in results]
+    stats: WindowStats = compute_stats(rtts_us, [result.failure for result in results if result.failure is not None])
     last_us = next((rtt for rtt in reversed(rtts_us) if rtt is not None), None)
-    figures = (last_us, stats.min_us, stats.p50_us, stats.p95_us, stats.max_us)
+    statistics = (last_us, stats.min_us, stats.p50_us, stats.p95_us, stats.max_us)
     return [
-        f"{len(outcomes)}/{slots}",
+        f"{len(results)}/{slots}",
         str(stats.lost),
-        *("-" if us is None else f"{us / 1_000:.3f}" for us in figures),
+        *("-" if us is None else f"{us / 1_000:.3f}" for us in statistics),
     ]

@@ -1,1 +1,1 @@
-"""One module for each command of `leadline`."""
+"""Commands of ``leadline``, one module each."""

@@ -1,6 +1,6 @@
-"""``leadline agent status``: what the running agent wrote about itself, as text, JSON or Prometheus text.
+"""``leadline agent status``: status of the running agent as text, JSON or Prometheus text.
 
-The agent serves no HTTP: ``--prometheus`` is made for the textfile collector of node_exporter, written by a timer.
+The agent has no HTTP server. ``--prometheus`` is for the textfile collector of node_exporter, run by a timer.
 """
 
 from __future__ import annotations
@@ -18,23 +18,25 @@ EXIT_STALE = 1
 
 
 def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
-    """Add ``status``; the caller adds the state directory."""
+    """Add ``status``. The caller adds ``--state-dir``."""
     parser = actions.add_parser(
         "status",
-        help="say how the agent of this host is",
-        description="Print what the running agent wrote about itself within the last minute. "
-        "Exit status 1 when that is older than two and a half minutes: the agent is down or hangs.",
+        help="show the status of the agent on this host",
+        description="Print the status that the running agent writes every minute. "
+        "Exit status 1 if the status is older than two and a half minutes: the agent is down or hangs.",
         epilog="example: leadline agent status --prometheus > /var/lib/node_exporter/leadline.prom",
     )
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print it as JSON")
-    form.add_argument("--prometheus", action="store_true", help="print it for the textfile collector of node_exporter")
+    form.add_argument("--json", action="store_true", help="print the status as JSON")
+    form.add_argument(
+        "--prometheus", action="store_true", help="print metrics for the textfile collector of node_exporter"
+    )
     parser.set_defaults(run=run_status)
     return parser
 
 
 def run_status(args: argparse.Namespace) -> int:
-    """Print the status; 1 when it is stale."""
+    """Print the status; return 1 if it is stale."""
     from leadline.clock import SystemClock
 
     status, now_s = read_status(args.state_dir), SystemClock().wall_ns() // 1_000_000_000
@@ -46,28 +48,29 @@ def run_status(args: argparse.Namespace) -> int:
 
 
 def format_json(status: AgentStatus, now_s: int) -> str:
-    """The status, its age in seconds and whether it is stale."""
-    judged = {"age_s": compute_age_s(status, now_s), "stale": is_stale(status, now_s)}
-    document = msgspec.to_builtins(status) | judged
+    """Format the status with its age in seconds and whether it is stale."""
+    freshness = {"age_s": compute_age_s(status, now_s), "stale": is_stale(status, now_s)}
+    document = msgspec.to_builtins(status) | freshness
     return msgspec.json.format(msgspec.json.encode(document)).decode()
 
 
 def format_lines(status: AgentStatus, now_s: int) -> Iterator[str]:
-    """The status for a person."""
+    """Yield the lines of the status as text."""
     age = f"written {compute_age_s(status, now_s)} s ago"
     yield f"agent {status.agent} of site {status.site}, leadline {status.version}, process {status.process_id}: {age}"
     if is_stale(status, now_s):
-        yield "  STALE: nothing was written for too long; is it running? see its log"
+        yield "  STALE: the status is too old; check that the agent runs, and its log"
     plan = "none yet" if status.plan_version is None else f"version {status.plan_version}, {status.targets} targets"
-    refused = f", {status.targets_refused} left out by the local policy" if status.targets_refused else ""
+    refused = f", {status.targets_refused} refused by the local policy" if status.targets_refused else ""
     yield f"  running    since {_format_time(status.started_at_s)}"
     yield f"  plan       {plan}{refused}"
-    yield f"  sealed     until {_format_time(status.sealed_until_s)}"
+    yield f"  measured   until {_format_time(status.sealed_until_s)}"
     yield f"  collector  {status.collector}; last acknowledgement {_format_time(status.last_ack_at_s)}"
     if status.last_error is not None:
-        yield f"  last error {_format_time(status.last_error_at_s)}: {status.last_error}; {status.failures} failures in a row"
+        failures = f"{status.failures} failures in a row"
+        yield f"  last error {_format_time(status.last_error_at_s)}: {status.last_error}; {failures}"
     if status.cloned_at_s is not None:
-        yield f"  IDENTITY IN USE TWICE, seen {_format_time(status.cloned_at_s)}: enrol this agent or its copy anew"
+        yield f"  IDENTITY IN USE TWICE since {_format_time(status.cloned_at_s)}: enrol this agent or its copy again"
     yield from _format_key_lines(status)
     yield from _format_spool_lines(status)
     yield from _format_host_lines(status)
@@ -75,23 +78,23 @@ def format_lines(status: AgentStatus, now_s: int) -> Iterator[str]:
 
 def _format_key_lines(status: AgentStatus) -> Iterator[str]:
     if status.key_expires_at_s is not None:
-        yield f"  key        ends {_format_time(status.key_expires_at_s)}"
+        yield f"  key        expires {_format_time(status.key_expires_at_s)}"
     if status.key_error is not None:
-        tries = f"{status.key_failures} tries, the last {_format_time(status.key_failed_at_s)}"
-        yield f"             NOT ROTATED after {tries}: {status.key_error}"
+        attempts = f"{status.key_failures} attempts, the last {_format_time(status.key_failed_at_s)}"
+        yield f"             NOT ROTATED after {attempts}: {status.key_error}"
 
 
 def _format_spool_lines(status: AgentStatus) -> Iterator[str]:
     spool = status.spool
     yield (
-        f"  spool      {spool.unacked} batches wait, {spool.acked} kept, {spool.dead} refused; "
+        f"  spool      {spool.unacked} batches to send, {spool.acked} delivered and kept, {spool.dead} refused; "
         f"{spool.bytes / 1e6:.1f} of {spool.bytes_max / 1e6:.1f} MB"
     )
     if spool.oldest_unacked_s is not None:
         left = "unknown" if spool.days_left is None else f"{spool.days_left:.1f} days"
-        yield f"             the oldest waits for {spool.oldest_unacked_s} s; room for {left} more"
+        yield f"             the oldest is {spool.oldest_unacked_s} s old; space for {left} more"
     if spool.unreadable:
-        yield f"             {spool.unreadable} of them CANNOT BE READ: look after the disk; tried every minute"
+        yield f"             {spool.unreadable} of them CANNOT BE READ: check the disk; retried every minute"
     if spool.degraded is not None:
         yield f"             IN MEMORY ONLY: {spool.degraded}"
 
@@ -103,17 +106,17 @@ def _format_host_lines(status: AgentStatus) -> Iterator[str]:
         f"{prober.strays} strays"
     )
     yield (
-        f"  this host  {prober.stalls} standstills, {prober.clock_steps} clock steps, {prober.dropped} packets "
-        f"dropped, {prober.withheld} withheld, {prober.lag_ns_max / 1e6:.1f} ms late at most"
+        f"  this host  {prober.stalls} stalls, {prober.clock_steps} clock steps, {prober.dropped} packets "
+        f"dropped, {prober.withheld} over the rate limit, {prober.lag_ns_max / 1e6:.1f} ms send delay at most"
     )
     if clock is None:
-        yield "  clock      the kernel does not say"
+        yield "  clock      unknown to the kernel"
     else:
         state = "synchronised" if clock.synchronised else "NOT SYNCHRONISED"
-        yield f"  clock      {state}, error at most {clock.max_error_us / 1e3:.1f} ms"
+        yield f"  clock      {state}, maximum error {clock.max_error_us / 1e3:.1f} ms"
     if status.clock_offset_us is not None:
         error_ms = (status.clock_offset_error_us or 0) / 1e3
-        yield f"             {status.clock_offset_us / 1e3:+.1f} ± {error_ms:.1f} ms from the collector's"
+        yield f"             {status.clock_offset_us / 1e3:+.1f} ± {error_ms:.1f} ms relative to the collector"
 
 
 def _format_time(at_s: int | None) -> str:
@@ -128,7 +131,7 @@ class _PrometheusMetric(NamedTuple):
 
 
 def format_prometheus_lines(status: AgentStatus) -> Iterator[str]:
-    """The status in Prometheus' text format 0.0.4; what is unknown is left out, never 0."""
+    """Yield the lines of the Prometheus text format 0.0.4. Unknown values are omitted, never 0."""
     labels = ",".join(
         f"{name}={_quote_label(value)}" for name, value in (("agent", status.agent), ("site", status.site))
     )
@@ -149,60 +152,74 @@ def _build_metrics(status: AgentStatus) -> list[_PrometheusMetric]:
     spool, prober, clock = status.spool, status.prober, status.clock
     offset_us = status.clock_offset_us
     return [
-        _PrometheusMetric("status_time_seconds", "gauge", "When this was written.", status.written_at_s),
-        _PrometheusMetric("start_time_seconds", "gauge", "When the agent started.", status.started_at_s),
-        _PrometheusMetric("plan_version", "gauge", "Version of the mesh that is measured.", status.plan_version),
-        _PrometheusMetric("targets", "gauge", "Targets of the plan.", status.targets),
-        _PrometheusMetric("targets_refused", "gauge", "Targets left out by the local policy.", status.targets_refused),
-        _PrometheusMetric("sealed_until_seconds", "gauge", "End of the last window sealed.", status.sealed_until_s),
+        _PrometheusMetric("status_time_seconds", "gauge", "Time of the last status update.", status.written_at_s),
+        _PrometheusMetric("start_time_seconds", "gauge", "Start time of the agent.", status.started_at_s),
+        _PrometheusMetric("plan_version", "gauge", "Mesh version of the current plan.", status.plan_version),
+        _PrometheusMetric("targets", "gauge", "Number of targets in the plan.", status.targets),
         _PrometheusMetric(
-            "last_ack_time_seconds", "gauge", "When a batch was last acknowledged.", status.last_ack_at_s
+            "targets_refused", "gauge", "Number of targets refused by the local policy.", status.targets_refused
         ),
-        _PrometheusMetric("upload_failures", "gauge", "Posts that failed in a row.", status.failures),
+        _PrometheusMetric("sealed_until_seconds", "gauge", "End of the latest complete window.", status.sealed_until_s),
         _PrometheusMetric(
-            "identity_conflict_time_seconds", "gauge", "When a copy of this agent was seen.", status.cloned_at_s
+            "last_ack_time_seconds", "gauge", "Time of the last acknowledged batch.", status.last_ack_at_s
         ),
-        _PrometheusMetric("key_expires_time_seconds", "gauge", "When the agent's key ends.", status.key_expires_at_s),
+        _PrometheusMetric("upload_failures", "gauge", "Consecutive failed uploads.", status.failures),
         _PrometheusMetric(
-            "key_rotation_failures", "gauge", "Rotations of the key that failed in a row.", status.key_failures
+            "identity_conflict_time_seconds",
+            "gauge",
+            "Time at which a copy of this agent was detected.",
+            status.cloned_at_s,
         ),
-        _PrometheusMetric("spool_bytes", "gauge", "Size of the spool.", spool.bytes),
-        _PrometheusMetric("spool_bytes_max", "gauge", "Budget of the spool.", spool.bytes_max),
-        _PrometheusMetric("spool_batches_waiting", "gauge", "Batches not acknowledged.", spool.unacked),
+        _PrometheusMetric(
+            "key_expires_time_seconds", "gauge", "Expiry time of the agent's key.", status.key_expires_at_s
+        ),
+        _PrometheusMetric("key_rotation_failures", "gauge", "Consecutive failed key rotations.", status.key_failures),
+        _PrometheusMetric("spool_bytes", "gauge", "Size of the spool in bytes.", spool.bytes),
+        _PrometheusMetric("spool_bytes_max", "gauge", "Maximum size of the spool in bytes.", spool.bytes_max),
+        _PrometheusMetric("spool_batches_waiting", "gauge", "Batches not acknowledged yet.", spool.unacked),
         _PrometheusMetric("spool_batches_in_memory", "gauge", "Batches not on disk yet.", spool.pending),
-        _PrometheusMetric("spool_batches_refused", "gauge", "Dead letters.", spool.dead),
+        _PrometheusMetric("spool_batches_refused", "gauge", "Batches that the collector refused.", spool.dead),
         _PrometheusMetric(
-            "spool_batches_unreadable", "gauge", "Batches waiting that the disk does not read.", spool.unreadable
+            "spool_batches_unreadable", "gauge", "Unacknowledged batches with read errors.", spool.unreadable
         ),
         _PrometheusMetric(
-            "spool_oldest_waiting_seconds", "gauge", "Age of the oldest window waiting.", spool.oldest_unacked_s
+            "spool_oldest_waiting_seconds", "gauge", "Age of the oldest unacknowledged window.", spool.oldest_unacked_s
         ),
-        _PrometheusMetric("spool_days_left", "gauge", "Days that fit before something is given up.", spool.days_left),
         _PrometheusMetric(
-            "spool_degraded", "gauge", "1 while batches are held in memory only.", int(spool.degraded is not None)
+            "spool_days_left", "gauge", "Days until the spool is full and drops batches.", spool.days_left
+        ),
+        _PrometheusMetric(
+            "spool_degraded", "gauge", "1 while new batches are only in memory.", int(spool.degraded is not None)
         ),
         _PrometheusMetric("probes_sent_total", "counter", "Probes sent.", prober.sent),
-        _PrometheusMetric("probes_received_total", "counter", "Replies that fit a probe.", prober.received),
+        _PrometheusMetric("probes_received_total", "counter", "Replies that match a probe.", prober.received),
         _PrometheusMetric("duplicates_total", "counter", "Replies beyond the first.", prober.duplicates),
-        _PrometheusMetric("strays_total", "counter", "Replies that fit no probe.", prober.strays),
+        _PrometheusMetric("strays_total", "counter", "Replies that match no probe.", prober.strays),
         _PrometheusMetric("packets_dropped_total", "counter", "Packets lost to a full receive queue.", prober.dropped),
-        _PrometheusMetric("packets_withheld_total", "counter", "Slots not sent for the ceiling.", prober.withheld),
-        _PrometheusMetric("stalls_total", "counter", "Standstills of this host.", prober.stalls),
+        _PrometheusMetric(
+            "packets_withheld_total", "counter", "Slots not sent because of the packet rate limit.", prober.withheld
+        ),
+        _PrometheusMetric("stalls_total", "counter", "Stalls of this host.", prober.stalls),
         _PrometheusMetric("clock_steps_total", "counter", "Steps of the wall clock.", prober.clock_steps),
-        _PrometheusMetric("send_lag_seconds_max", "gauge", "The latest send behind schedule.", prober.lag_ns_max / 1e9),
+        _PrometheusMetric(
+            "send_lag_seconds_max", "gauge", "Longest delay of a send behind its schedule.", prober.lag_ns_max / 1e9
+        ),
         _PrometheusMetric(
             "clock_synchronised",
             "gauge",
-            "1 when NTP disciplines the clock.",
+            "1 if NTP synchronises the clock.",
             None if clock is None else int(clock.synchronised),
         ),
         _PrometheusMetric(
             "clock_error_seconds_max",
             "gauge",
-            "The kernel's bound.",
+            "Maximum clock error as reported by the kernel.",
             None if clock is None else clock.max_error_us / 1e6,
         ),
         _PrometheusMetric(
-            "clock_offset_seconds", "gauge", "Agent minus collector.", None if offset_us is None else offset_us / 1e6
+            "clock_offset_seconds",
+            "gauge",
+            "Agent clock minus collector clock.",
+            None if offset_us is None else offset_us / 1e6,
         ),
     ]

@@ -1,4 +1,7 @@
-"""``leadline collector``: the server that stores and judges. It is imported when it runs: an agent host lacks it."""
+"""``leadline collector``: run and maintain the server.
+
+The server package is imported only when a command runs, because agent hosts do not have it.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,17 @@ from leadline_cli.database_options import add_database_options, add_retention_op
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``collector`` to the command line."""
-    parser = commands.add_parser("collector", help="store and judge what agents measure", description=__doc__)
+    parser = commands.add_parser(
+        "collector",
+        help="store and evaluate the measurements of agents",
+        description="Run and maintain the server that stores and evaluates measurements.",
+        epilog="example: leadline collector serve --port 8427",
+    )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     serve = actions.add_parser(
         "serve",
         help="run the collector",
-        description="Run the collector until SIGTERM or Ctrl-C. Prints its address once it accepts connections.",
+        description="Run the collector until SIGTERM or Ctrl-C. It prints its URL when it accepts connections.",
         epilog="example: leadline collector serve --port 8427",
     )
     add_database_options(serve)
@@ -35,30 +43,30 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     serve.set_defaults(run=run_serve)
     migrate = actions.add_parser(
         "migrate",
-        help="bring the database to this version's schema",
-        description="Bring the database to this version's schema. SQLite files are migrated at start by themselves.",
+        help="upgrade the database schema to this version",
+        description="Upgrade the database schema to this version. The collector upgrades SQLite files at its start.",
         epilog="example: LEADLINE_DATABASE_URL=postgresql://leadline@db/leadline leadline collector migrate",
     )
     add_database_options(migrate)
     migrate.set_defaults(run=run_migrate)
     backup = actions.add_parser(
         "backup",
-        help="copy a SQLite database to a file, also while the collector runs",
-        description="Copy the database to a new file: one moment of it, checked and durable. The collector may run "
-        "meanwhile. For PostgreSQL it prints the command to use instead.",
+        help="copy a SQLite database to a file; the collector may run",
+        description="Write a consistent, verified copy of the database to a new file. The collector may run. For "
+        "PostgreSQL, print the command to use instead.",
         epilog="example: leadline collector backup /var/backups/leadline.sqlite",
     )
-    backup.add_argument("file", metavar="FILE", type=Path, help="the file to make")
+    backup.add_argument("file", metavar="FILE", type=Path, help="backup file to create")
     add_database_options(backup)
     backup.set_defaults(run=run_backup)
     restore = actions.add_parser(
         "restore",
-        help="put a backup in the place of a SQLite database",
-        description="Put a backup in the place of the database of a collector that does not run. The replaced database "
-        "is kept beside it. Agents send again what they delivered since, as far as they still keep it (48 hours).",
+        help="replace a SQLite database by a backup",
+        description="Replace the database of a stopped collector by a backup. The replaced database stays in the same "
+        "directory. Agents resend the batches of the last 48 hours that the backup lacks.",
         epilog="example: leadline collector restore /var/backups/leadline.sqlite",
     )
-    restore.add_argument("file", metavar="FILE", type=Path, help="what `leadline collector backup` made")
+    restore.add_argument("file", metavar="FILE", type=Path, help="backup file of `leadline collector backup`")
     add_database_options(restore)
     restore.set_defaults(run=run_restore)
     add_database_options(collector_verify.add_parser(actions))
@@ -69,12 +77,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         add_database_options(parser)
     audit = actions.add_parser(
         "audit",
-        help="show who did what",
-        description="Show the audit of a running collector, newest first: tokens, keys, meshes, refusals.",
+        help="show the audit log",
+        description="Show the audit log of a running collector, newest first: tokens, keys, meshes, refused requests.",
         epilog="example: leadline collector audit --limit 20",
     )
-    audit.add_argument("--limit", type=int, default=100, help="entries at most, 1..1000 (default 100)")
-    audit.add_argument("--before", type=int, help="only entries older than this id")
+    audit.add_argument("--limit", type=int, default=100, help="maximum number of entries, 1 to 1000 (default 100)")
+    audit.add_argument("--before", type=int, help="show only entries with a lower id")
     audit.add_argument("--json", action="store_true", help="print the entries as JSON")
     api_client.add_collector_options(audit)
     audit.set_defaults(run=run_audit)
@@ -82,21 +90,29 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _add_network_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default=None, help="address to listen on (default 127.0.0.1)")
-    parser.add_argument("--port", type=int, default=None, help="port to listen on; 0 takes a free one (default 8427)")
-    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain (PEM)")
-    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key (PEM)")
-    parser.add_argument("--behind-proxy", action="store_true", help="a proxy in front does TLS; believe its headers")
-    parser.add_argument("--viewer-key-file", type=Path, metavar="FILE", help="reading needs the key in this file")
-    parser.add_argument("--open-reading", action="store_true", help="whoever can connect may read, also from outside")
-    parser.add_argument("--metrics-key-file", type=Path, metavar="FILE", help="/metrics needs the key in this file")
+    parser.add_argument("--port", type=int, default=None, help="port to listen on; 0 for any free port (default 8427)")
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="TLS certificate chain (PEM)")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="private key of the certificate (PEM)")
+    parser.add_argument(
+        "--behind-proxy", action="store_true", help="trust the headers of a reverse proxy that terminates TLS"
+    )
+    parser.add_argument(
+        "--viewer-key-file", type=Path, metavar="FILE", help="require the key in this file for read access"
+    )
+    parser.add_argument(
+        "--open-reading", action="store_true", help="allow read access without a key, also from other hosts"
+    )
+    parser.add_argument(
+        "--metrics-key-file", type=Path, metavar="FILE", help="require the key in this file for /metrics"
+    )
     parser.add_argument(
         "--key-ttl", metavar="DURATION",
-        help="how long an agent's key is good, such as 90d; `leadline agent rotate` gets a new one (default for ever)",
+        help="lifetime of agent keys, such as 90d; agents rotate their keys before they expire (default unlimited)",
     )  # fmt: skip
 
 
 def run_serve(args: argparse.Namespace) -> int:
-    """Serve until told to stop."""
+    """Run the collector until it is stopped."""
     config = read_collector_config(args)
     from leadline.clock import SystemClock
     from leadline_cli.log_format import log_to_stderr
@@ -108,7 +124,7 @@ def run_serve(args: argparse.Namespace) -> int:
 
 
 def run_migrate(args: argparse.Namespace) -> int:
-    """Migrate, and say from where to where."""
+    """Upgrade the schema and print the old and the new revision."""
     config = read_collector_config(args)
     from leadline_cli.log_format import log_to_stderr
     from leadline_collector.db import schema
@@ -122,12 +138,12 @@ def run_migrate(args: argparse.Namespace) -> int:
     finally:
         database.close()
     head = schema.get_head_revision()
-    print(f"the schema is at {head} already" if before == head else f"schema {before or 'none'} -> {head}")
+    print(f"the schema is already at {head}" if before == head else f"schema {before or 'none'} -> {head}")
     return 0
 
 
 def run_backup(args: argparse.Namespace) -> int:
-    """Back up, and say how much that was."""
+    """Create a backup and print its size."""
     config = read_collector_config(args)
     from leadline_collector.db.backup import create_backup
 
@@ -137,24 +153,27 @@ def run_backup(args: argparse.Namespace) -> int:
 
 
 def run_restore(args: argparse.Namespace) -> int:
-    """Restore, and say where the replaced database is."""
+    """Restore a backup and print the path of the replaced database."""
     config = read_collector_config(args)
     from leadline.clock import SystemClock
     from leadline_collector.db.backup import restore_backup
 
     replaced = restore_backup(config.database, args.file, SystemClock().wall_ns() // 1_000_000_000)
-    print(f"{config.database.database} is what {args.file} holds" + (f"; before it: {replaced}" if replaced else ""))
+    print(
+        f"restored {config.database.database} from {args.file}"
+        + (f"; replaced database: {replaced}" if replaced else "")
+    )
     return 0
 
 
 def run_audit(args: argparse.Namespace) -> int:
-    """Print one line an entry."""
+    """Print one line for each entry."""
     before = "" if args.before is None else f"&before={args.before}"
-    answer = api_client.send_admin_request(args, "GET", f"/api/v1/audit?limit={args.limit}{before}", b"", AuditPage)
+    response = api_client.send_admin_request(args, "GET", f"/api/v1/audit?limit={args.limit}{before}", b"", AuditPage)
     if args.json:
-        print(codec.encode(answer).decode())
+        print(codec.encode(response).decode())
         return 0
-    for entry in answer.entries:
-        said = " ".join(f"{name}={value}" for name, value in entry.detail.items())
-        print(f"{entry.id:>6} {format_time(entry.at_s)} {entry.who}: {entry.what} {entry.subject} {said}".rstrip())
+    for entry in response.entries:
+        detail = " ".join(f"{name}={value}" for name, value in entry.detail.items())
+        print(f"{entry.id:>6} {format_time(entry.at_s)} {entry.who}: {entry.what} {entry.subject} {detail}".rstrip())
     return 0

@@ -1,4 +1,4 @@
-"""``leadline collector simulate``: history to look at, in a collector that has nothing else."""
+"""``leadline collector simulate``: fill an empty collector with simulated history."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ _MS_PER_S = 1_000
 
 
 def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
-    """Add ``simulate``; it still needs the options that name a database."""
+    """Add ``simulate``. The caller adds the database options."""
     parser = actions.add_parser(
         "simulate",
         help="fill an empty collector with simulated history",
-        description="Simulate the pairs of sites that the mesh marks as simulated, from a midnight on, and bring the "
-        "rollups up to date. Asked for again it goes on where it ended. A database that holds measurements and no "
-        "simulated history is refused. The data is marked as simulated wherever it is shown.",
+        description="Simulate the site pairs that the mesh marks as simulated, starting at midnight UTC, and build the "
+        "rollups. A second run continues at the end of the first one. A database with measurements and without "
+        "simulated history is refused. Every page marks the data as simulated.",
         epilog="example: leadline collector simulate --days 28 --mesh deploy/compose/mesh.toml",
     )
     parser.add_argument("--days", type=int, default=28, metavar="N", help="whole days before today (default 28)")
     parser.add_argument(
         "--ahead", default="12h", metavar="DURATION",
-        help="how far into the future; it shows as time comes to it (default 12h)",
+        help="how far to simulate into the future; the data appears as time passes (default 12h)",
     )  # fmt: skip
     parser.add_argument(
         "--mesh", type=Path, metavar="FILE",
-        help="mesh file to put in force where none is (default: the mesh of `leadline demo`)",
+        help="mesh file to apply if the collector has no mesh (default: the mesh of `leadline demo`)",
     )  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="print what was added as JSON")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=run_simulate)
     return parser
 
 
 def run_simulate(args: argparse.Namespace) -> int:
-    """Fill, compact, and say how much that was; 1 if something could not be compacted."""
+    """Simulate, build rollups and print the result; return 1 if a rollup failed."""
     if not 1 <= args.days <= DAYS_MAX:
         raise ConfigError("--days", f"{args.days} is outside 1..{DAYS_MAX}")
     config, ahead_s, mesh = read_collector_config(args), _parse_ahead_s(args.ahead), _read_mesh(args.mesh)
@@ -54,7 +54,7 @@ def run_simulate(args: argparse.Namespace) -> int:
 
     clock = SystemClock()
     with open_store(config) as store:
-        filled = history.fill_history(
+        history_range = history.fill_history(
             store,
             clock,
             mesh,
@@ -63,20 +63,24 @@ def run_simulate(args: argparse.Namespace) -> int:
             seed=SEED,
             on_progress=_create_progress_counter("simulating"),
         )
-        done = run_compaction(
+        compaction = run_compaction(
             store, clock, on_progress=lambda number, count: _show_status(f"compacting: {number:,} of {count:,}")
         )
     _show_status("")
     if args.json:
-        said = {"windows": filled.window_count, "start_s": filled.start_s, "end_s": filled.end_s, "failed": done.failed}
-        print(json.dumps(said))
-    elif filled.window_count:
-        print(
-            f"simulated {filled.window_count:,} windows, {format_time(filled.start_s)} to {format_time(filled.end_s)}"
-        )
+        document = {
+            "windows": history_range.window_count,
+            "start_s": history_range.start_s,
+            "end_s": history_range.end_s,
+            "failed": compaction.failed,
+        }
+        print(json.dumps(document))
+    elif history_range.window_count:
+        period = f"{format_time(history_range.start_s)} to {format_time(history_range.end_s)}"
+        print(f"simulated {history_range.window_count:,} windows, {period}")
     else:
-        print(f"simulated history is there until {format_time(filled.end_s)}: nothing to add")
-    return 1 if done.failed else 0
+        print(f"simulated history already reaches {format_time(history_range.end_s)}: nothing added")
+    return 1 if compaction.failed else 0
 
 
 def _parse_ahead_s(text: str) -> int:
@@ -93,14 +97,14 @@ def _read_mesh(file: Path | None) -> str:
         raise ConfigError("--mesh", f"cannot read {file}: {error}") from error
 
 
-def _create_progress_counter(what: str) -> Callable[[int], None]:
-    """Shows how much was done so far, on a terminal."""
+def _create_progress_counter(label: str) -> Callable[[int], None]:
+    """Return a function that adds to a counter and shows it on a terminal."""
     total = 0
 
-    def count(more: int) -> None:
+    def count(minutes: int) -> None:
         nonlocal total
-        total += more
-        _show_status(f"{what}: {total:,} minutes")
+        total += minutes
+        _show_status(f"{label}: {total:,} minutes")
 
     return count
 

@@ -1,7 +1,7 @@
-"""``leadline demo``: everything on this machine, to look at. Needs ``leadline[collector]``.
+"""``leadline demo``: a complete demo installation on this machine. Needs ``leadline[collector]``.
 
-Four sites on loopback addresses, each with a real agent that measures for real; beside them a fictional mesh of real
-cities with 28 days of simulated history, marked as simulated wherever it is shown. Nothing outlives it.
+Four sites on loopback addresses, each with a real agent that takes real measurements. In addition, a fictional mesh of
+real cities with 28 days of simulated history, marked as simulated on every page. The demo deletes its data at the end.
 """
 
 from __future__ import annotations
@@ -27,14 +27,21 @@ if TYPE_CHECKING:
 
 HISTORY_DAYS = 28
 DAY_S = 86_400
-#: Simulated windows of the next hours are there too and show as time comes to them: the demo does not go stale.
+#: Simulated windows also cover the next hours and appear as time passes, so that the demo stays current.
 AHEAD_S = 12 * 3_600
-#: Draws a network in which some pairs are within 5 ms, some within 10, and some just miss.
+#: Seed of a network with some pairs within 5 ms, some within 10 ms, and some just above.
 SEED = 7
 STOP_TIMEOUT_S = 10.0
 
+_DESCRIPTION = """\
+Run a complete demo installation on this machine. Needs leadline[collector].
+
+Four sites on loopback addresses, each with a real agent that takes real measurements. In addition, a
+fictional mesh of real cities with 28 days of simulated history, marked as simulated on every page.
+The demo deletes its data at the end."""
+
 _LOCAL_SITES = ("north", "east", "south", "west")
-#: Simulated: name, latitude, longitude, time zone.
+#: Simulated sites: name, latitude, longitude, time zone.
 _CITIES = (
     ("frankfurt", 50.11, 8.68, "Europe/Berlin"),
     ("zurich", 47.37, 8.54, "Europe/Zurich"),
@@ -49,39 +56,41 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add ``demo`` to the command line."""
     parser = commands.add_parser(
         "demo",
-        help="a collector, four agents and simulated history on this machine",
-        description=__doc__,
+        help="run a collector, four agents and simulated history on this machine",
+        description=_DESCRIPTION,
         epilog="example: leadline demo --no-browser --port 8500",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--port", type=int, default=8427, help="port of the pages; 0 takes a free one (default 8427)")
+    parser.add_argument(
+        "--port", type=int, default=8427, help="port of the web pages; 0 for any free port (default 8427)"
+    )
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
     parser.set_defaults(run=run_demo)
 
 
 def run_demo(args: argparse.Namespace) -> int:
     """Run until Ctrl-C or SIGTERM."""
-    stopping = threading.Event()
+    stop_requested = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+        signal.signal(number, lambda *_: stop_requested.set())
     with (
         tempfile.TemporaryDirectory(prefix="leadline-demo-") as directory,
-        _run_collector(Path(directory), args.port, stopping) as url,
+        _run_collector(Path(directory), args.port, stop_requested) as url,
         _run_agents(Path(directory), url) as agents,
     ):
-        print(f"\n  {url}/\n\nThe four local sites measure for real: first figures in about two minutes.")
-        print("The cities are simulated, and say so. Ctrl-C stops and removes everything.", flush=True)
+        print(f"\n  {url}/\n\nThe four local sites take real measurements: first results in about two minutes.")
+        print("The cities are simulated and marked as such. Ctrl-C stops the demo and deletes its data.", flush=True)
         if not args.no_browser:
             webbrowser.open(f"{url}/")
-        while not stopping.wait(1.0):
+        while not stop_requested.wait(1.0):
             agents.report_exited()
         print("stopping", flush=True)
     return 0
 
 
 @contextlib.contextmanager
-def _run_collector(directory: Path, port: int, stopping: threading.Event) -> Iterator[str]:
-    """A collector on SQLite in this process, with the demo's mesh and history; its address."""
+def _run_collector(directory: Path, port: int, stop_requested: threading.Event) -> Iterator[str]:
+    """Run a collector on SQLite in this process with the demo mesh and history; yield its URL."""
     try:
         from leadline_collector.config import read_config
         from leadline_collector.mesh import service as mesh_service
@@ -94,13 +103,13 @@ def _run_collector(directory: Path, port: int, stopping: threading.Event) -> Ite
     clock = SystemClock()
     with open_store(config) as store:
         version = mesh_service.apply_mesh(store, clock, build_mesh_toml().encode()).version
-        # The socket first: a taken port is said before seconds are spent on history.
+        # Open the socket first, so that a port conflict is reported before the simulation.
         with serve_in_thread(config, store, clock) as url:
-            _simulate_history(store, version, stopping)
+            _simulate_history(store, version, stop_requested)
             yield url
 
 
-def _simulate_history(store: Store, version: int, stopping: threading.Event) -> None:
+def _simulate_history(store: Store, version: int, stop_requested: threading.Event) -> None:
     from leadline.mesh.parser import parse_mesh
     from leadline_collector.demo.simulation import simulate_windows
 
@@ -108,24 +117,24 @@ def _simulate_history(store: Store, version: int, stopping: threading.Event) -> 
     end_s = SystemClock().wall_ns() // 60_000_000_000 * 60
     done = 0
 
-    def progress(windows: int) -> None:
+    def show_progress(windows: int) -> None:
         nonlocal done
         done += windows
         if sys.stderr.isatty():
             print(f"\rsimulating {HISTORY_DAYS} days: {done:,} minutes", end="", file=sys.stderr, flush=True)
-        if stopping.is_set():
+        if stop_requested.is_set():
             raise KeyboardInterrupt
 
-    # From a midnight on: a verdict takes whole UTC days.
+    # Start at midnight, because a verdict covers whole UTC days.
     start_s = (end_s // DAY_S - HISTORY_DAYS) * DAY_S
-    total = simulate_windows(store, mesh, version, start_s, end_s + AHEAD_S, SEED, progress)
+    total = simulate_windows(store, mesh, version, start_s, end_s + AHEAD_S, SEED, show_progress)
     if sys.stderr.isatty():
         print("\r", end="", file=sys.stderr)
     print(f"simulated {HISTORY_DAYS} days: {total:,} minutes of {len(_CITIES)} cities")
 
 
 class _AgentProcesses:
-    """The agents' processes and logs, by site."""
+    """Processes and logs of the agents, by site."""
 
     def __init__(self, directory: Path, environment: dict[str, str]) -> None:
         self._directory, self._environment = directory, environment
@@ -133,10 +142,10 @@ class _AgentProcesses:
         self._reported_sites: set[str] = set()
 
     def start(self, site: str, url: str) -> None:
-        """Enrol an agent with a token of its own, as the README does, and start it."""
+        """Enrol an agent with its own token, as in the README, and start it."""
         state = str(self._directory / site)
         token = self._run_command("token", "create", "--site", site)
-        self._run_command("agent", "enroll", url, "--token-file", "-", "--state-dir", state, said=token)
+        self._run_command("agent", "enroll", url, "--token-file", "-", "--state-dir", state, stdin=token)
         with self._log_path(site).open("wb") as log:
             self._processes[site] = subprocess.Popen(
                 [*_COMMAND, "agent", "run", "--state-dir", state],
@@ -147,16 +156,16 @@ class _AgentProcesses:
             )
 
     def report_exited(self) -> None:
-        """Print, once, why an agent ended; the others and the history stay."""
+        """Print once why an agent ended. The other agents and the history stay."""
         for site, process in self._processes.items():
             if process.poll() is not None and site not in self._reported_sites:
                 self._reported_sites.add(site)
                 lines = self._log_path(site).read_text(encoding="utf-8", errors="replace").splitlines()
-                said = next((line for line in lines if line.startswith("leadline: ")), "without a word")
-                print(f"the agent of {site} ended: {said}", file=sys.stderr, flush=True)
+                reason = next((line for line in lines if line.startswith("leadline: ")), "no error message")
+                print(f"the agent of {site} ended: {reason}", file=sys.stderr, flush=True)
 
     def stop(self) -> None:
-        """End them, gently first."""
+        """Terminate the processes; kill those that do not exit."""
         for process in self._processes.values():
             process.terminate()
         for process in self._processes.values():
@@ -169,9 +178,9 @@ class _AgentProcesses:
     def _log_path(self, site: str) -> Path:
         return self._directory / f"{site}.log"
 
-    def _run_command(self, *arguments: str, said: str = "") -> str:
+    def _run_command(self, *arguments: str, stdin: str = "") -> str:
         done = subprocess.run(
-            [*_COMMAND, *arguments], env=self._environment, input=said, capture_output=True, text=True, check=False
+            [*_COMMAND, *arguments], env=self._environment, input=stdin, capture_output=True, text=True, check=False
         )
         if done.returncode:
             raise UnavailableError(f"`leadline {' '.join(arguments)}` failed: {done.stderr.strip()}")
@@ -180,7 +189,7 @@ class _AgentProcesses:
 
 @contextlib.contextmanager
 def _run_agents(directory: Path, url: str) -> Iterator[_AgentProcesses]:
-    """Four agents, started; ended by their ids."""
+    """Start four agents; stop them at the end."""
     key_file = directory / "collector" / "admin.key"
     environment = {**os.environ, "LEADLINE_ADMIN_KEY_FILE": str(key_file), "LEADLINE_COLLECTOR_URL": url}
     agents = _AgentProcesses(directory, environment)
@@ -196,7 +205,7 @@ _COMMAND = (sys.executable, "-m", "leadline_cli")
 
 
 def build_mesh_toml() -> str:
-    """The demo's mesh file."""
+    """Return the mesh file of the demo."""
     sites = [
         f'[[site]]\nname = "{name}"\nlatitude = 51.48\nlongitude = 0.0\n'
         f'[[agent]]\nname = "{name}-a1"\nsite = "{name}"\naddress = "127.0.{number}.1"\n'
@@ -210,7 +219,7 @@ def build_mesh_toml() -> str:
     metro = [name for name, *_ in _CITIES[:4]]
     return "\n".join(
         [
-            "# The demo's mesh: four agents on this machine, and cities whose data is simulated.",
+            "# Mesh of the demo: four agents on this machine, and cities with simulated data.",
             'profiles = ["vsan-stretched", "vcf9-stretched-cluster", "vsphere-long-distance-vmotion"]',
             *sites,
             f'[[group]]\nname = "this-machine"\nkind = "full-mesh"\nsites = {list(_LOCAL_SITES)!r}',

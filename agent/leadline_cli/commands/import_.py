@@ -1,4 +1,4 @@
-"""``leadline import``: bring in measurements that fping, ping or anything else made before."""
+"""``leadline import``: import existing measurements of fping, ping or any other program."""
 
 from __future__ import annotations
 
@@ -29,37 +29,37 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add ``import`` to the command line."""
     parser = commands.add_parser(
         "import",
-        help="bring in measurements made with fping, ping or as CSV",
-        description="Bring measurements that exist already into the collector. They stay marked as imported, and "
-        "importing a file twice changes nothing. Nothing is imported if anything in the file is wrong.",
+        help="import measurements of fping, ping or from CSV",
+        description="Import existing measurements into the collector. They are marked as imported. A second import of "
+        "the same file changes nothing. A file with any error is not imported at all.",
         epilog="example: leadline import fping fra-ams.log --src fra --dst ams --dry-run",
     )
-    parser.add_argument("format", metavar="FORMAT", choices=FORMATS, help="fping, ping (of Linux iputils) or csv")
-    parser.add_argument("file", metavar="FILE", type=Path, help="what the program printed")
-    parser.add_argument("--src", required=True, metavar="NAME", help="site or agent where it was measured")
+    parser.add_argument("format", metavar="FORMAT", choices=FORMATS, help="fping, ping (Linux iputils) or csv")
+    parser.add_argument("file", metavar="FILE", type=Path, help="output of the program")
+    parser.add_argument("--src", required=True, metavar="NAME", help="site or agent that measured")
     parser.add_argument("--dst", required=True, metavar="NAME", help="site, agent or host that was probed")
-    parser.add_argument("--host", help="which host of the file, where it has several, as the file writes it")
-    parser.add_argument("--start", help="when the first probe was sent (2026-11-22T06:00:00Z), for files without times")
-    parser.add_argument("--interval", help="how far apart the probes were; default: as the times in the file say")
-    parser.add_argument("--dry-run", action="store_true", help="only read the file and say what it holds; no collector")
+    parser.add_argument("--host", help="host to import, if the file has several; spelled as in the file")
+    parser.add_argument("--start", help="send time of the first probe (2026-11-22T06:00:00Z), for files without times")
+    parser.add_argument("--interval", help="time between probes (default: from the times in the file)")
+    parser.add_argument("--dry-run", action="store_true", help="only read and summarise the file; needs no collector")
     parser.add_argument("--json", action="store_true", help="print one JSON document (docs/import.md)")
     api_client.add_collector_options(parser)
     parser.set_defaults(run=run_import)
 
 
 def run_import(args: argparse.Namespace) -> int:
-    """Read the file, have the collector check all of it, and only then send it."""
+    """Read the file, let the collector validate all batches, then send them."""
     from leadline_cli.importers.document import build_document, format_report
-    from leadline_cli.importers.pipeline import load_file  # readers of files are needed by no other command
+    from leadline_cli.importers.pipeline import load_file  # Only this command needs the file readers.
 
     _show_status(f"reading {args.file}")
     try:
-        found = load_file(args.file, _parse_options(args))
+        import_file = load_file(args.file, _parse_options(args))
     finally:
         _show_status("")
-    stored = None if args.dry_run else _upload_file(args, found)
-    answer = build_document(found, stored)
-    print(codec.encode(answer).decode() if args.json else format_report(answer))
+    result = None if args.dry_run else _upload_file(args, import_file)
+    document = build_document(import_file, result)
+    print(codec.encode(document).decode() if args.json else format_report(document))
     return 0
 
 
@@ -79,58 +79,60 @@ def _parse_options(args: argparse.Namespace) -> ImportOptions:
 
 
 class _MeshResponse(Struct, frozen=True, kw_only=True):
-    """As much of the answer about the mesh as is needed here."""
+    """The part of the mesh response that this command needs."""
 
     text: str
 
 
-def _upload_file(args: argparse.Namespace, found: ImportFile) -> ImportResult:
+def _upload_file(args: argparse.Namespace, import_file: ImportFile) -> ImportResult:
     from leadline.mesh.parser import parse_mesh
     from leadline_cli.importers.batches import build_batches, derive_epoch
     from leadline_cli.importers.document import ImportResult
     from leadline_cli.importers.target_names import find_target
 
     mesh: Mesh = parse_mesh(api_client.send_admin_request(args, "GET", "/api/v1/mesh", b"", _MeshResponse).text)
-    target = find_target(mesh, args.dst, found.address)
-    # Nothing out of the mesh goes into the bytes: they have to be the same when the mesh is another.
-    address = found.address or found.host or target
+    target = find_target(mesh, args.dst, import_file.address)
+    # The bytes must not depend on the mesh, so that a later import gives the same batches.
+    address = import_file.address or import_file.host or target
     source = f"{wire.IMPORT_PREFIX}{args.src}"
-    bodies = list(build_batches(found, source, target, address))
-    path = f"/api/v1/imports/{quote(args.src, safe='')}?{urlencode(_build_origin_params(found))}"
+    bodies = list(build_batches(import_file, source, target, address))
+    path = f"/api/v1/imports/{quote(args.src, safe='')}?{urlencode(_build_origin_params(import_file))}"
     for body in _iterate_with_progress("checking", bodies):
         _post_batch(args, f"{path}&check=true", body)
     acks = [_post_batch(args, path, body) for body in _iterate_with_progress("importing", bodies)]
     return ImportResult(
         source=source,
         target=target,
-        epoch=derive_epoch(found, target, address),
+        epoch=derive_epoch(import_file, target, address),
         batches=len(acks),
         duplicates=sum(ack.duplicate for ack in acks),
     )
 
 
-def _build_origin_params(found: ImportFile) -> dict[str, str | int]:
-    """What the audit keeps of the file."""
-    step = {} if found.resolution_us is None else {"resolution_us": found.resolution_us}
-    return {"file": found.file, "sha256": found.sha256, "format": found.format.value, **step}
+def _build_origin_params(import_file: ImportFile) -> dict[str, str | int]:
+    """Return the query parameters about the file, for the audit log."""
+    step = {} if import_file.resolution_us is None else {"resolution_us": import_file.resolution_us}
+    return {"file": import_file.file, "sha256": import_file.sha256, "format": import_file.format.value, **step}
 
 
 def _post_batch(args: argparse.Namespace, path: str, body: bytes) -> wire.Ack:
     ack = api_client.send_admin_request(args, "POST", path, body, wire.Ack)
     if ack.digest != wire.compute_digest(body):
-        raise UnavailableError(f"{args.collector} acknowledges other bytes than were sent: is it behind a proxy?")
+        raise UnavailableError(
+            f"{args.collector} acknowledged different bytes than sent: does a proxy change requests?"
+        )
     return ack
 
 
-def _iterate_with_progress(what: str, bodies: Sequence[bytes]) -> Iterator[bytes]:
-    """The bodies, with a line of progress for each."""
+def _iterate_with_progress(label: str, bodies: Sequence[bytes]) -> Iterator[bytes]:
+    """Yield the bodies and show progress for each."""
     for number, body in enumerate(bodies, 1):
-        _show_status(f"{what} batch {number} of {len(bodies)}")
+        _show_status(f"{label} batch {number} of {len(bodies)}")
         yield body
     _show_status("")
 
 
 def _show_status(progress: str) -> None:
-    """Replace the line of progress; silence in a pipe."""
+    """Replace the progress line on a terminal."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{progress}", end="", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Limits and profiles as plain text: aligned, wrapped to the terminal, nothing left out because it is unknown."""
+"""Limits and profiles as plain text, aligned and wrapped to the terminal. Unknown values are shown as such."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from itertools import chain
 from leadline.limits import descriptions
 from leadline.limits.catalogue import Catalogue, Limit, Profile, SourceDocument
 
-#: Longer lines are hard to read, however wide the terminal is.
+#: Maximum line length, also on wide terminals.
 WIDTH_MAX = 110
 WIDTH_MIN = 60
 
 
 def format_limit_table(limits: Sequence[Limit]) -> str:
-    """A line per limit; the last line counts them."""
+    """Format one line for each limit, and a line with their number."""
     head = ("LIMIT", "METRIC", "VALUE", "STATUS", "CONFIDENCE")
     rows = [(limit.id, limit.metric.value, limit.text, limit.status.value, limit.confidence.value) for limit in limits]
     return "\n".join(
@@ -25,7 +25,7 @@ def format_limit_table(limits: Sequence[Limit]) -> str:
 
 
 def format_profile_table(catalogue: Catalogue, profiles: Sequence[Profile]) -> str:
-    """A line per profile with the numbers that must hold."""
+    """Format one line for each profile with the values of its limits."""
     head = ("PROFILE", "VALUES", "TITLE")
     rows = [
         (profile.id, ", ".join(_format_values(catalogue.get_required_limits(profile))), profile.title)
@@ -37,7 +37,7 @@ def format_profile_table(catalogue: Catalogue, profiles: Sequence[Profile]) -> s
 
 
 def format_limit(catalogue: Catalogue, limit: Limit) -> str:
-    """All that is known of a limit."""
+    """Format the details of a limit."""
     profiles = [
         profile.id for profile in catalogue.profiles.values() if limit.id in (*profile.all_of, *profile.declared)
     ]
@@ -49,7 +49,7 @@ def format_limit(catalogue: Catalogue, limit: Limit) -> str:
         ("strength", [limit.strength.value]),
         ("licence", [limit.license or descriptions.NOT_STATED]),
         ("also needs", limit.other_requirements or [descriptions.NOT_STATED]),
-        ("judged by", descriptions.describe_evaluation(limit)),
+        ("evaluation", descriptions.describe_evaluation(limit)),
         ("source", _format_source(limit.source)),
         ("read in", [descriptions.describe_provenance(limit)]),
         ("see also", list(chain.from_iterable(map(_format_source, limit.additional_sources)))),
@@ -65,8 +65,8 @@ def format_limit(catalogue: Catalogue, limit: Limit) -> str:
 
 
 def format_profile(catalogue: Catalogue, profile: Profile) -> str:
-    """What a profile needs, and how each limit is judged."""
-    facts = [("must hold", _format_profile_limit(limit)) for limit in catalogue.get_required_limits(profile)]
+    """Format the limits of a profile and their evaluation."""
+    facts = [("required", _format_profile_limit(limit)) for limit in catalogue.get_required_limits(profile)]
     facts += [("declared", _format_profile_limit(limit)) for limit in catalogue.get_declared_limits(profile)]
     facts += [("note", [profile.note] if profile.note else [])]
     return "\n".join([profile.id, profile.title, *_format_facts(facts)])
@@ -77,19 +77,22 @@ def _format_values(limits: Iterable[Limit]) -> list[str]:
 
 
 def _format_profile_limit(limit: Limit) -> list[str]:
-    read = f"read in: {descriptions.describe_provenance(limit)}; confidence: {limit.confidence}; status: {limit.status}"
-    number = f"{limit.id}: {descriptions.describe_metric(limit)} {limit.text}; vendor's statistic: {descriptions.describe_statistic(limit)}"
-    return [number, *descriptions.describe_evaluation(limit), *_format_source(limit.source), read]
+    provenance = (
+        f"read in: {descriptions.describe_provenance(limit)}; confidence: {limit.confidence}; status: {limit.status}"
+    )
+    value = f"{limit.id}: {descriptions.describe_metric(limit)} {limit.text}"
+    value += f"; vendor's statistic: {descriptions.describe_statistic(limit)}"
+    return [value, *descriptions.describe_evaluation(limit), *_format_source(limit.source), provenance]
 
 
 def _format_source(source: SourceDocument) -> list[str]:
     published = f"published: {source.published or descriptions.NOT_STATED}"
     title = f"{source.title} [{source.kb}]" if source.kb else source.title
-    return [f"{title}; {published}", source.url or "no address"]
+    return [f"{title}; {published}", source.url or "no URL"]
 
 
 def _format_facts(facts: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
-    """A labelled paragraph per entry, the label before the first; labels without entries are left out."""
+    """Format one paragraph for each entry, with the label before the first. Omit labels without entries."""
     width = max(WIDTH_MIN, min(WIDTH_MAX, shutil.get_terminal_size().columns))
     lines = [""]
     for label, entries in facts:

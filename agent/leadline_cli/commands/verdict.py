@@ -1,4 +1,4 @@
-"""``leadline verdict``: weeks of windows judged, by a collector or from a file of windows."""
+"""``leadline verdict``: verdicts over weeks of windows, from a collector or from a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from leadline_cli import api_client
 if TYPE_CHECKING:
     from leadline_verdict.document import VerdictDocument
 
-#: Verdicts that are no rejection; everything else is status 1.
+#: Verdicts with exit status 0; all others have 1.
 _GOOD_VERDICTS = {"within", "within_provisional"}
 
 
@@ -22,58 +22,67 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add ``verdict``."""
     parser = commands.add_parser(
         "verdict",
-        help="judge site pairs over weeks, with intervals and reasons",
-        description="Judge pairs of sites over whole UTC days: which share of the minutes was within the limits, with "
-        "a confidence interval that survives bursts, and a verdict with its reasons. A collector answers, or a file "
-        "that --export wrote: both give the same to the last digit. Exit status 0: within, provisionally too; 1: any "
-        "other verdict; 2: none.",
+        help="evaluate site pairs over weeks, with confidence intervals and reasons",
+        description="Evaluate site pairs over whole UTC days: the share of minutes within the limits, its confidence "
+        "interval (valid for bursty failures), and a verdict with its reasons. The windows come from a collector or "
+        "from a file written by --export; both give identical results. Exit status 0: within, also provisionally; "
+        "1: any other verdict; 2: error.",
         epilog="example: leadline verdict --from 2026-10-24 --to 2026-11-21 --pair fra,ams --profile vsan-stretched",
     )
     parser.add_argument("--from", dest="start", metavar="DAY", help="first UTC day (default 28 days before --to)")
-    parser.add_argument("--to", dest="end", metavar="DAY", help="the day after the last (default today)")
-    parser.add_argument("--pair", metavar="A,B", help="two sites: both directions")
-    parser.add_argument("--sites", metavar="A,B,C", help="every pair between these sites, and the set as a whole")
+    parser.add_argument("--to", dest="end", metavar="DAY", help="day after the last UTC day (default today)")
+    parser.add_argument("--pair", metavar="A,B", help="two sites; evaluates both directions")
+    parser.add_argument("--sites", metavar="A,B,C", help="all pairs between these sites, and the set as a whole")
     parser.add_argument(
         "--profile", action="append", default=[], metavar="ID",
-        help="a profile or limit of the catalogue; may be repeated (default: those the mesh gives each pair)",
+        help="profile or limit of the catalogue; repeatable (default: the profiles of each pair in the mesh)",
     )  # fmt: skip
     parser.add_argument(
         "--limit",
         action="append",
         default=[],
         metavar="TEXT",
-        help="a limit of your own: 'p95 <= 8 ms', 'loss < 0.1 %%'",
+        help="custom limit, such as 'p95 <= 8 ms' or 'loss < 0.1 %%'; repeatable",
     )
     parser.add_argument(
-        "--override", action="append", default=[], metavar="ID=NUMBER", help="another number for a limit, in its unit"
+        "--override",
+        action="append",
+        default=[],
+        metavar="ID=NUMBER",
+        help="replace the value of a limit, in its unit; repeatable",
     )
     parser.add_argument(
         "--declare", action="append", default=[], metavar="ID=NUMBER",
-        help="what you vouch for where no ping can tell, such as a bandwidth, in the unit of the limit",
+        help="declare a value that probes cannot measure, such as a bandwidth, in the unit of the limit; repeatable",
     )  # fmt: skip
     parser.add_argument(
-        "--target-share", type=float, metavar="SHARE", help="share of minutes that must be within (default 0.995)"
+        "--target-share",
+        type=float,
+        metavar="SHARE",
+        help="required share of minutes within the limits (default 0.995)",
     )
     parser.add_argument(
-        "--unseen-minutes", type=int, metavar="N", help="length of an episode that nobody saw (default 30)"
+        "--unseen-minutes", type=int, metavar="N", help="assumed length of an unobserved outage in minutes (default 30)"
     )
     parser.add_argument(
         "--missing", choices=("bad", "mar"),
-        help="unknown minutes: bad (default), or left out where each has a logged cause that is not the path",
+        help="unknown minutes: count as bad (default), or mar: excluded if a logged cause other than the path exists",
     )  # fmt: skip
     parser.add_argument(
-        "--input", type=Path, metavar="FILE", help="judge the windows of this file, without a collector"
+        "--input", type=Path, metavar="FILE", help="evaluate the windows of this file, without a collector"
     )
-    parser.add_argument("--export", type=Path, metavar="FILE", help="write the windows to this file and judge nothing")
-    parser.add_argument("--json", action="store_true", help="print the document (docs/verdict.schema.json)")
+    parser.add_argument(
+        "--export", type=Path, metavar="FILE", help="write the windows to this file, without an evaluation"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document (docs/verdict.schema.json)")
     api_client.add_collector_options(parser)
     parser.set_defaults(run=run_verdict)
 
 
 def run_verdict(args: argparse.Namespace) -> int:
-    """Export, or judge and print; the status says whether every verdict is "within"."""
+    """Export windows, or evaluate them and print the verdicts; return 0 if every verdict is "within"."""
     if args.input and args.export:
-        raise ConfigError("--export", "the windows of --input are in a file already")
+        raise ConfigError("--export", "cannot be combined with --input")
     if args.export:
         return _export_windows(args)
     document = _evaluate_file(args) if args.input else _request_verdicts(args)
@@ -89,27 +98,27 @@ def run_verdict(args: argparse.Namespace) -> int:
 
 
 def _build_query(args: argparse.Namespace) -> str:
-    named = {
+    parameters = {
         "from": args.start, "to": args.end, "pair": args.pair, "sites": args.sites, "profile": args.profile,
         "limit": args.limit, "override": args.override, "declare": args.declare, "target_share": args.target_share,
         "unseen_minutes": args.unseen_minutes, "missing": args.missing,
     }  # fmt: skip
-    given = {name: value for name, value in named.items() if value not in (None, [])}
-    return "?" + urlencode(given, doseq=True) if given else ""
+    values = {name: value for name, value in parameters.items() if value not in (None, [])}
+    return "?" + urlencode(values, doseq=True) if values else ""
 
 
 def _request_verdicts(args: argparse.Namespace) -> VerdictDocument:
     from leadline_cli.commands.verdict_text import show_spinner
     from leadline_verdict.document import VerdictDocument
 
-    with show_spinner("the collector judges"):
+    with show_spinner("waiting for verdicts"):
         return api_client.send_admin_request(args, "GET", "/api/v1/verdicts" + _build_query(args), b"", VerdictDocument)
 
 
 def _export_windows(args: argparse.Namespace) -> int:
     from leadline_cli.commands.verdict_text import show_spinner
 
-    with show_spinner("the collector writes windows"):
+    with show_spinner("waiting for windows"):
         data = api_client.fetch_bytes(args, "/api/v1/verdicts/windows" + _build_query(args))
     try:
         args.export.write_bytes(data)
@@ -121,12 +130,12 @@ def _export_windows(args: argparse.Namespace) -> int:
 
 
 def _evaluate_file(args: argparse.Namespace) -> VerdictDocument:
-    """What the collector would say of the windows of a file."""
+    """Evaluate the windows of a file as the collector does."""
     try:
         return _evaluate_windows(args)
     except ModuleNotFoundError as error:
         raise UnavailableError(
-            f"judging needs {error.name}, which is not installed: pip install 'leadline[collector]'"
+            f"the evaluation needs {error.name}, which is not installed: pip install 'leadline[collector]'"
         ) from error
 
 
@@ -140,19 +149,21 @@ def _evaluate_windows(args: argparse.Namespace) -> VerdictDocument:
     for option in ("start", "end", "pair", "sites"):
         if getattr(args, option):
             name = {"start": "--from", "end": "--to"}.get(option, f"--{option}")
-            raise ConfigError(name, "the file of --input has its period and pairs; choose them at --export")
+            raise ConfigError(
+                name, "cannot be combined with --input: the file defines period and pairs; select them at --export"
+            )
     if not args.profile and not args.limit:
-        raise ConfigError("--profile", "a file of windows has no mesh that names profiles: name one")
+        raise ConfigError("--profile", "is required with --input, because the file contains no mesh with profiles")
     with _open_input(args.input) as file:
         windows = csv_exchange.read_windows(file)
-    wishes = LimitOverrides(
+    overrides = LimitOverrides(
         values=parse_assignments("override", args.override),
         declared_values=parse_assignments("declare", args.declare),
         custom_limits=tuple(args.limit),
     )
-    named: list[Profile | None] = [load_catalogue().get_profile(name) for name in args.profile]
-    profiles = [build_requirements(load_catalogue(), profile, wishes) for profile in named or [None]]
-    asked = ReportParams(
+    parameters: list[Profile | None] = [load_catalogue().get_profile(name) for name in args.profile]
+    profiles = [build_requirements(load_catalogue(), profile, overrides) for profile in parameters or [None]]
+    params = ReportParams(
         start_s=windows.start_s,
         end_s=windows.end_s,
         rule=_build_rule(args),
@@ -161,7 +172,7 @@ def _evaluate_windows(args: argparse.Namespace) -> VerdictDocument:
         mesh_version=None,
     )
     with show_progress_bar(len(windows.pairs) * len(profiles)) as progress:
-        return build_report(asked, ((pair, profiles) for pair in windows.pairs), progress)
+        return build_report(params, ((pair, profiles) for pair in windows.pairs), progress)
 
 
 def _open_input(path: Path) -> Any:
@@ -174,10 +185,10 @@ def _open_input(path: Path) -> Any:
 def _build_rule(args: argparse.Namespace) -> Any:
     from leadline_verdict.decision import MissingPolicy, VerdictRule
 
-    given = {"target_share": args.target_share, "unseen_outage_windows": args.unseen_minutes}
+    values = {"target_share": args.target_share, "unseen_outage_windows": args.unseen_minutes}
     try:
         return VerdictRule(
-            **{name: value for name, value in given.items() if value is not None},
+            **{name: value for name, value in values.items() if value is not None},
             missing_policy=MissingPolicy(args.missing or "bad"),
         )
     except ValueError as error:

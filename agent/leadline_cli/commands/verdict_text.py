@@ -1,4 +1,4 @@
-"""What ``leadline verdict`` shows: the report as text, and progress on a terminal."""
+"""Text report and progress display of ``leadline verdict``."""
 
 from __future__ import annotations
 
@@ -21,24 +21,25 @@ if TYPE_CHECKING:
     )
 
 _WIDTH = 110
-#: Episodes in the text; --json has more.
+#: Maximum number of episodes in the text; --json has more.
 _EPISODES_MAX = 5
 
 
 def format_report(document: VerdictDocument) -> str:
-    """The report: what was asked, then each pair, then sites."""
+    """Format the report: request, profiles, pairs, then site sets."""
     rule = document.rule
     head = (
-        f"{document.start_iso} to {document.end_iso}, {document.days} days. Asked: "
+        f"{document.start_iso} to {document.end_iso}, {document.days} days. Requirement: "
         f"{_format_percent(rule.target_share)} of the minutes within the limit, at {rule.confidence:.0%} confidence "
-        f"(rule {rule.id}; an episode nobody saw may last {rule.unseen_windows} min; unknown minutes: {rule.missing})"
+        f"(rule {rule.id}; assumed longest unobserved outage: {rule.unseen_windows} min; "
+        f"unknown minutes: {rule.missing})"
     )
     blocks = ["\n".join(_wrap(head, ""))]
     blocks += [_format_profile(profile) for profile in document.profiles]
     blocks += [_format_pair(pair) for pair in document.pairs]
-    together = [*document.site_pairs, *document.sets]
+    site_sets = [*document.site_pairs, *document.sets]
     if len(document.pairs) > 1:
-        blocks.append("\n".join(_format_sites(sites) for sites in together))
+        blocks.append("\n".join(_format_sites(sites) for sites in site_sets))
     return "\n\n".join(blocks)
 
 
@@ -52,11 +53,11 @@ def _format_profile(profile: ProfileSection) -> str:
 
 
 def _format_requirement(item: RequirementSection) -> str:
-    origin = {"overridden": f", overridden (the catalogue has {item.was})", "user": ", your own"}.get(item.origin, "")
-    how = item.rule or item.reason or {"loss": "by the loss of the period", "declared": "declared"}.get(item.how, "")
+    origin = {"overridden": f", overridden (catalogue value: {item.was})", "user": ", custom"}.get(item.origin, "")
+    how = item.rule or item.reason or {"loss": "loss over the whole period", "declared": "declared"}.get(item.how, "")
     if item.how == "declared":
         how = "not declared" if item.declared is None else f"declared {item.declared}"
-    source = f"; {item.source.title}, {item.source.url or 'no address'}" if item.source else ""
+    source = f"; {item.source.title}, {item.source.url or 'no URL'}" if item.source else ""
     assumed = f" ({item.approximation})" if item.approximation else ""
     return f"{item.id} {item.text}{origin}: {how}{assumed}{source}"
 
@@ -71,7 +72,7 @@ def _format_pair(pair: PairVerdict) -> str:
         lines += _wrap(reason.text, "  because ")
     lines += [*_format_share_lines(pair.shares, pair.coverage), *_format_rtt_lines(pair.rtt)]
     if pair.physics:
-        lines += _wrap(_format_propagation(pair.physics), "  light    ")
+        lines += _wrap(_format_propagation(pair.physics), "  physics  ")
     for episode in sorted(pair.episodes, key=lambda one: -one.minutes)[:_EPISODES_MAX]:
         worst = "lost" if episode.p95_us_worst is None else _format_ms(episode.p95_us_worst)
         lines.append(
@@ -79,11 +80,11 @@ def _format_pair(pair: PairVerdict) -> str:
             f"{episode.lost:,} of {episode.sent:,} lost"
         )
     if pair.episodes_total > _EPISODES_MAX:
-        lines.append(f"  episodes {pair.episodes_total:,} in all; the longest are shown")
+        lines.append(f"  episodes {pair.episodes_total:,} in total; the longest are shown")
     usable = ", ".join(
         f"{one.minutes} min {_format_percent(one.pessimistic)}" for one in pair.migration if one.pessimistic is not None
     )
-    lines.append(f"  migrate  start times from which all stays within: {usable or 'not defined'}")
+    lines.append(f"  migrate  start times for a whole migration within limits: {usable or 'not defined'}")
     for row in pair.sensitivity:
         if row.verdict != pair.verdict and not row.chosen:
             lines.append(f"  if       {row.what} {row.value}: {_format_verdict(row.verdict)}")
@@ -105,11 +106,11 @@ def _format_share_lines(shares: SharesSection, coverage: float) -> Iterator[str]
     low, high = shares.pessimistic.interval, shares.optimistic.interval
     if low and high:
         yield (
-            f"  interval {_format_percent(low.low)} to {_format_percent(high.high)} over both readings; "
-            f"by {low.rule.replace('_', ' ')}, {low.episodes} episodes (unknown minutes among them)"
+            f"  interval {_format_percent(low.low)} to {_format_percent(high.high)} (worst case to best case); "
+            f"{low.rule.replace('_', ' ')}, {low.episodes} episodes (including unknown minutes)"
         )
     if shares.days_needed:
-        yield f"  needed   {shares.days_needed} further days without a bad minute for the target"
+        yield f"  needed   {shares.days_needed} more days without a bad minute to reach the target"
 
 
 def _format_rtt_lines(rtt: RttSection) -> Iterator[str]:
@@ -117,18 +118,20 @@ def _format_rtt_lines(rtt: RttSection) -> Iterator[str]:
         ("min", rtt.min_us), ("p50", rtt.p95_p50_us), ("p95", rtt.p95_p95_us), ("p99", rtt.p95_p99_us),
         ("max", rtt.p95_max_us),
     )  # fmt: skip
-    shown = ", ".join(f"{name} {'lost' if us is None else _format_ms(us)}" for name, us in figures)
-    yield f"  RTT      {shown} (of all probes the min, of the windows' p95 the others)"
+    values = ", ".join(f"{name} {'lost' if us is None else _format_ms(us)}" for name, us in figures)
+    yield f"  RTT      {values} (min of all probes; others: percentiles of the windows' p95)"
     yield f"  loss     {rtt.lost:,} of {rtt.sent:,} probes"
     if rtt.error_max_us is not None:
-        yield f"  error    the agents' own delay was at most {_format_ms(rtt.error_max_us)}"
+        yield f"  error    the agent hosts added at most {_format_ms(rtt.error_max_us)}"
 
 
-def _format_propagation(light: PropagationSection) -> str:
-    inflation = "" if light.inflation is None else f"; measured {light.inflation:.2f} times the floor on glass"
+def _format_propagation(propagation: PropagationSection) -> str:
+    inflation = (
+        "" if propagation.inflation is None else f"; measured {propagation.inflation:.2f} times the minimum in fibre"
+    )
     return (
-        f"{light.distance_km:.0f} km, floor {light.floor_glass_us / 1_000:.3f} ms on glass, "
-        f"{light.floor_vacuum_us / 1_000:.3f} ms in a vacuum{inflation}"
+        f"{propagation.distance_km:.0f} km, minimum {propagation.floor_glass_us / 1_000:.3f} ms in fibre, "
+        f"{propagation.floor_vacuum_us / 1_000:.3f} ms in vacuum{inflation}"
     )
 
 
@@ -162,22 +165,22 @@ def _wrap(paragraph: str, head: str) -> list[str]:
 
 @contextmanager
 def show_spinner(text: str) -> Iterator[None]:
-    """A spinner on a terminal, nothing elsewhere."""
+    """Show a spinner on a terminal, nothing elsewhere."""
     with _spinner(text) if sys.stderr.isatty() else nullcontext():
         yield
 
 
 @contextmanager
-def _spinner(what: str) -> Iterator[None]:
+def _spinner(text: str) -> Iterator[None]:
     from rich.console import Console
 
-    with Console(stderr=True).status(what):
+    with Console(stderr=True).status(text):
         yield
 
 
 @contextmanager
 def show_progress_bar(total: int) -> Iterator[Callable[[], None]]:
-    """A bar on a terminal, to be called after each of ``total`` verdicts; nothing elsewhere."""
+    """Show a progress bar on a terminal. Call the yielded function after each of ``total`` verdicts."""
     if not sys.stderr.isatty():
         yield lambda: None
         return
@@ -185,5 +188,5 @@ def show_progress_bar(total: int) -> Iterator[Callable[[], None]]:
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("judging", total=total)
+        task = bar.add_task("evaluating", total=total)
         yield lambda: bar.advance(task)

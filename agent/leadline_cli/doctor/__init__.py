@@ -1,1 +1,1 @@
-"""`leadline agent doctor`: diagnoses an agent host."""
+"""Checks of ``leadline agent doctor``."""

@@ -1,4 +1,4 @@
-"""``leadline agent doctor``: looks at everything an agent needs, a line each, with the remedy."""
+"""``leadline agent doctor``: checks everything an agent needs; one line with a remedy for each check."""
 
 from __future__ import annotations
 
@@ -17,36 +17,41 @@ if TYPE_CHECKING:
 
 
 def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
-    """Add ``doctor``; the caller adds the state directory."""
+    """Add ``doctor``. The caller adds ``--state-dir``."""
     parser = actions.add_parser(
         "doctor",
-        help="look at everything the agent needs",
-        description="Check permissions, kernel, policy, disk, clock, names, collector and targets, and say what to do. "
-        "Nothing is changed and nothing is stored. Exit status 1 when something fails; warnings alone are 0.",
+        help="check everything the agent needs",
+        description="Check permissions, kernel, policy, disk, clock, DNS, collector and targets, and print remedies. "
+        "The command changes and stores nothing. Exit status 1 if a check fails; 0 with warnings only.",
         epilog="example: leadline agent doctor --state-dir /var/lib/leadline-agent",
     )
-    parser.add_argument("--policy-file", metavar="FILE", type=Path, help="the local policy ($LEADLINE_POLICY_FILE)")
-    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    parser.add_argument(
+        "--policy-file",
+        metavar="FILE",
+        type=Path,
+        help="local policy file (default $LEADLINE_POLICY_FILE, or /etc/leadline/policy.toml)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.set_defaults(run=run_doctor)
     return parser
 
 
 def run_doctor(args: argparse.Namespace) -> int:
-    """Look, print, and tell by the exit status whether the agent can work."""
+    """Run the checks and print the results; return 1 if one fails."""
     import msgspec
 
-    found: list[Diagnostic] = []
-    for finding in run_checks(args.state_dir, args.policy_file):
-        found.append(finding)
+    diagnostics: list[Diagnostic] = []
+    for diagnostic in run_checks(args.state_dir, args.policy_file):
+        diagnostics.append(diagnostic)
         if not args.json:
-            print(finding.format_line(), flush=True)
+            print(diagnostic.format_line(), flush=True)
     if args.json:
-        print(msgspec.json.format(msgspec.json.encode(found)).decode())
-    return 1 if any(finding.level is DiagnosticLevel.FAIL for finding in found) else 0
+        print(msgspec.json.format(msgspec.json.encode(diagnostics)).decode())
+    return 1 if any(diagnostic.level is DiagnosticLevel.FAIL for diagnostic in diagnostics) else 0
 
 
 def run_checks(state_dir: Path, policy_path: Path | None) -> Iterator[Diagnostic]:
-    """Every finding, in the order of what depends on what."""
+    """Yield the results of all checks, prerequisites first."""
     from leadline.clock import SystemClock
     from leadline_agent.host_clock import read_clock_state
     from leadline_agent.identity.state_dir import StateDirectory
@@ -56,8 +61,8 @@ def run_checks(state_dir: Path, policy_path: Path | None) -> Iterator[Diagnostic
     clock = SystemClock()
     yield from doctor_host.check_icmp(clock)
     yield from doctor_host.check_sysctls()
-    about_policy, policy = doctor_host.check_local_policy(*locate_policy_file(os.environ, policy_path))
-    yield about_policy
+    policy_diagnostic, policy = doctor_host.check_local_policy(*locate_policy_file(os.environ, policy_path))
+    yield policy_diagnostic
     yield from doctor_host.check_state_directory(state_dir)
     status = _load_status(state_dir)
     yield from doctor_host.check_running_agent(status, clock.wall_ns() // 1_000_000_000)
@@ -89,22 +94,22 @@ def _check_connectivity(
     except ConfigError as error:
         yield fail("credential", str(error), "leadline token create --site SITE, then leadline agent enroll")
         return
-    about_signing, signer = doctor_keys.check_signing(credential)
-    yield from about_signing
+    signing_diagnostics, signer = doctor_keys.check_signing(credential)
+    yield from signing_diagnostics
     yield from doctor_keys.check_key_expiry(credential, status, clock.wall_ns() // 1_000_000_000)
     yield from doctor_network.check_connection(credential, clock)
-    asking = doctor_network.DoctorClient(credential, clock, signer)
-    about_credential, plan = asking.fetch_plan()
-    yield about_credential
+    client = doctor_network.DoctorClient(credential, clock, signer)
+    credential_diagnostic, plan = client.fetch_plan()
+    yield credential_diagnostic
     if plan is not None:
-        yield asking.send_dry_post()
+        yield client.send_dry_post()
     plan = plan or state.load_plan()
     if plan is None or not plan.targets:
-        yield warn("plan", "there is nothing to probe", "name this agent in the mesh: leadline mesh apply FILE")
+        yield warn("plan", "no targets to probe", "add this agent to the mesh: leadline mesh apply FILE")
         return
-    about_names, addresses = doctor_network.check_dns(plan)
-    yield from about_names
+    dns_diagnostics, addresses = doctor_network.check_dns(plan)
+    yield from dns_diagnostics
     if policy is not None:
-        refused, addresses = doctor_network.check_target_policy(addresses, policy)
-        yield from refused
+        policy_diagnostics, addresses = doctor_network.check_target_policy(addresses, policy)
+        yield from policy_diagnostics
         yield from doctor_network.check_targets(addresses, clock, make_rng())

@@ -1,7 +1,7 @@
-"""What ``leadline agent doctor`` finds beyond this host: names, the collector, the credential, the targets.
+"""Network checks of ``leadline agent doctor``: DNS, collector, credential, targets.
 
-The dry POST is a body that a collector refuses before it looks at its database (``{}``, which is no batch). A refusal
-in a problem document shows that POSTs pass every proxy, that the key is good and that nothing was stored.
+The dry POST sends ``{}``, which is no valid batch. The collector refuses it before any database access. A refusal with
+a problem document shows that POST requests pass all proxies, that the key is valid and that nothing was stored.
 """
 
 from __future__ import annotations
@@ -31,51 +31,59 @@ from leadline_cli.doctor.report import Diagnostic, fail, ok, warn
 TIMEOUT_S = 5.0
 PROBES_MAX = 3
 PROBE_SETTINGS = ProbeSettings(timeout_ms=1_000)
-#: Let's Encrypt renews a month before the end; who has two weeks left renews by hand, or not at all.
+#: ACME clients renew a month before expiry. Two weeks before expiry, automatic renewal has failed or does not exist.
 CERTIFICATE_VALIDITY_S_MIN = 14 * 86_400
 _LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 _DRY_POST_BODY = gzip.compress(b"{}", mtime=0)
 
 
 def check_connection(credential: Credential, clock: Clock) -> Iterator[Diagnostic]:
-    """The way to the collector: its name, TCP, TLS and the end of its certificate."""
+    """Check the connection to the collector: name, TCP, TLS and certificate expiry."""
     parts = urlsplit(credential.collector)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     try:
-        with socket.create_connection((host, port), timeout=TIMEOUT_S) as plain:
+        with socket.create_connection((host, port), timeout=TIMEOUT_S) as tcp_socket:
             if parts.scheme != "https":
                 yield _check_plain_http(credential.collector, host)
                 return
-            with ssl.create_default_context(cafile=credential.ca_file).wrap_socket(plain, server_hostname=host) as tls:
-                yield _check_certificate(tls.version(), tls.getpeercert(), clock.wall_ns() // 1_000_000_000)
+            with ssl.create_default_context(cafile=credential.ca_file).wrap_socket(
+                tcp_socket, server_hostname=host
+            ) as tls_socket:
+                yield _check_certificate(
+                    tls_socket.version(), tls_socket.getpeercert(), clock.wall_ns() // 1_000_000_000
+                )
     except ssl.SSLError as error:
         yield fail(
             "collector", f"{credential.collector}: TLS failed: {error}",
-            "is the certificate for this name, and its authority the one of --ca-file?",
+            "check the name in the certificate and the CA file (--ca-file)",
         )  # fmt: skip
     except OSError as error:
-        yield fail("collector", f"no connection to {host} port {port}: {error}", "is it running, is the way open?")
+        yield fail(
+            "collector",
+            f"cannot connect to {host} port {port}: {error}",
+            "check that it runs, and the firewalls on the path",
+        )
 
 
 def _check_plain_http(url: str, host: str) -> Diagnostic:
     if host in _LOOPBACK_HOSTS:
-        return ok("collector", f"{url} accepts connections, on this host")
-    return warn("collector", f"{url} accepts connections, without TLS: the key travels in the clear", "use https")
+        return ok("collector", f"{url} accepts connections (on this host)")
+    return warn("collector", f"{url} accepts connections without TLS: the key is sent in clear text", "use https")
 
 
 def _check_certificate(version: str | None, certificate: object, now_s: int) -> Diagnostic:
-    ends = certificate.get("notAfter") if isinstance(certificate, dict) else None
-    if not isinstance(ends, str):
+    not_after = certificate.get("notAfter") if isinstance(certificate, dict) else None
+    if not isinstance(not_after, str):
         return ok("collector", f"accepts connections, {version}")
-    left_s = int(ssl.cert_time_to_seconds(ends)) - now_s
-    detail = f"accepts connections, {version}, certificate good for {left_s // 86_400} days"
+    left_s = int(ssl.cert_time_to_seconds(not_after)) - now_s
+    detail = f"accepts connections, {version}, certificate valid for {left_s // 86_400} days"
     if left_s < CERTIFICATE_VALIDITY_S_MIN:
         return warn("collector", detail, "renew the collector's certificate")
     return ok("collector", detail)
 
 
 class DoctorClient:
-    """One agent's requests to its collector, with its key."""
+    """Client of the collector with the key of the agent."""
 
     def __init__(self, credential: Credential, clock: Clock, signer: Signer | None = None) -> None:
         self._url, self._clock, self._signer = credential.collector.rstrip("/"), clock, signer
@@ -83,93 +91,105 @@ class DoctorClient:
         self._pool = urllib3.PoolManager(timeout=TIMEOUT_S, retries=False, maxsize=1, ca_certs=credential.ca_file)
 
     def fetch_plan(self) -> tuple[Diagnostic, control.Plan | None]:
-        """Whether the key is good, and the plan."""
-        what = "credential"
+        """Check the key; return the plan."""
+        subject = "credential"
         try:
-            answer = self._pool.request("GET", f"{self._url}/api/v1/plan", headers=self._headers, redirect=False)
+            response = self._pool.request("GET", f"{self._url}/api/v1/plan", headers=self._headers, redirect=False)
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            return fail(what, f"no answer from {self._url}: {error}", "see the line about the collector"), None
-        if answer.status in (401, 403):
+            return fail(subject, f"no response from {self._url}: {error}", "see the line 'collector'"), None
+        if response.status in (401, 403):
             remedy = "enrol again: leadline token create, then leadline agent enroll with a fresh state directory"
-            return fail(what, f"{self._url} does not take this agent's key ({answer.status})", remedy), None
+            return fail(subject, f"{self._url} refuses the key of this agent ({response.status})", remedy), None
         try:
-            plan = codec.decode(answer.data, control.Plan)
+            plan = codec.decode(response.data, control.Plan)
         except WireError as error:
-            return fail(what, f"{answer.status} from {self._url}: {error}", "is this the collector's address?"), None
+            return fail(subject, f"{response.status} from {self._url}: {error}", "check the URL of the collector"), None
         return ok(
-            what, f"agent {plan.agent} of {plan.site}; mesh {plan.mesh_version}, {len(plan.targets)} targets"
+            subject, f"agent {plan.agent} of {plan.site}; mesh {plan.mesh_version}, {len(plan.targets)} targets"
         ), plan
 
     def send_dry_post(self) -> Diagnostic:
-        """Whether a POST arrives; nothing is stored."""
+        """Check that a POST request reaches the collector. Nothing is stored."""
         headers = self._headers | {"Content-Type": "application/json", "Content-Encoding": "gzip"}
         headers |= {} if self._signer is None else self._signer.build_headers(_DRY_POST_BODY)
         before_ns = self._clock.monotonic_ns()
         try:
-            answer = self._pool.request(
+            response = self._pool.request(
                 "POST", f"{self._url}/api/v1/batches", body=_DRY_POST_BODY, headers=headers, redirect=False
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            return fail("dry POST", f"no answer: {error}", "a proxy or firewall that lets GET pass and POST not?")
-        took_ns = self._clock.monotonic_ns() - before_ns
-        found = parse_response(
-            answer.status, answer.headers.get("Retry-After", ""), answer.data, wire.compute_digest(_DRY_POST_BODY)
+            return fail(
+                "dry POST", f"no response: {error}", "check for a proxy or firewall that passes GET but not POST"
+            )
+        duration_ns = self._clock.monotonic_ns() - before_ns
+        batch_response = parse_response(
+            response.status, response.headers.get("Retry-After", ""), response.data, wire.compute_digest(_DRY_POST_BODY)
         )
-        return evaluate_post(found, took_ns)
+        return evaluate_post(batch_response, duration_ns)
 
 
-def evaluate_post(response: BatchResponse, took_ns: int) -> Diagnostic:
-    """What the answer to the dry POST says, which took ``took_ns``."""
+def evaluate_post(response: BatchResponse, duration_ns: int) -> Diagnostic:
+    """Return the diagnostic of the dry POST. ``duration_ns`` is the response time."""
     if response.kind is ResponseKind.REFUSED:
-        return ok("dry POST", f"arrives in {took_ns / 1e6:.0f} ms, and is refused as it must be")
+        return ok("dry POST", f"refused after {duration_ns / 1e6:.0f} ms, as expected")
     if response.kind is ResponseKind.UNAVAILABLE:
-        return warn("dry POST", response.reason, "the collector is busy or restarts; batches wait in the spool")
+        return warn("dry POST", response.reason, "the collector is busy or restarting; batches stay in the spool")
     if response.kind is ResponseKind.DENIED and response.is_problem:
         return fail("dry POST", response.reason, "enrol again, with --sign if this agent signs")
-    return fail("dry POST", response.reason, "is something between this host and the collector that answers for it?")
+    return fail("dry POST", response.reason, "check for a proxy that responds in place of the collector")
 
 
 def check_dns(plan: control.Plan) -> tuple[Iterator[Diagnostic], dict[str, str]]:
-    """Whether every name of the plan has an address; the addresses, by target."""
+    """Check that every name of the plan resolves; return the addresses by target."""
     addresses = {target.name: resolve_name(target.address) for target in plan.targets}
     missing = [target for target in plan.targets if addresses[target.name] is None]
-    return _report_unresolved(plan, missing), {name: found for name, found in addresses.items() if found is not None}
+    return _report_unresolved(plan, missing), {
+        name: address for name, address in addresses.items() if address is not None
+    }
 
 
 def _report_unresolved(plan: control.Plan, missing: Sequence[control.PlanTarget]) -> Iterator[Diagnostic]:
     for target in missing[:PROBES_MAX]:
-        yield warn("DNS", f"{target.address} (target {target.name}) has no address", "its slots are not measured")
+        yield warn(
+            "DNS",
+            f"{target.address} (target {target.name}) does not resolve",
+            "fix the name: its slots are not measured",
+        )
     if len(missing) > PROBES_MAX:
-        yield warn("DNS", f"{len(missing) - PROBES_MAX} more names have no address", "look at /etc/resolv.conf")
+        yield warn("DNS", f"{len(missing) - PROBES_MAX} more names do not resolve", "check /etc/resolv.conf")
     if plan.targets and not missing:
         yield ok("DNS", f"all {len(plan.targets)} targets have an address")
 
 
 def check_target_policy(addresses: dict[str, str], policy: LocalPolicy) -> tuple[list[Diagnostic], dict[str, str]]:
-    """What the local policy forbids of these, and the rest."""
+    """Check the addresses against the local policy; return the allowed ones."""
     allowed = {name: address for name, address in addresses.items() if policy.is_address_allowed(address)}
     forbidden = [f"{name} ({address})" for name, address in addresses.items() if name not in allowed]
     if not forbidden:
         return [], allowed
     more = f" and {len(forbidden) - PROBES_MAX} more" if len(forbidden) > PROBES_MAX else ""
     detail = f"forbids {', '.join(forbidden[:PROBES_MAX])}{more}"
-    return [warn("local policy", detail, "take them out of the mesh, or allow their network")], allowed
+    return [warn("local policy", detail, "remove them from the mesh, or allow their network")], allowed
 
 
 def check_targets(addresses: dict[str, str], clock: Clock, rng: Random) -> Iterator[Diagnostic]:
-    """One probe to each of the first targets."""
+    """Send one probe to each of the first targets."""
     targets = list(addresses.items())[:PROBES_MAX]
     if not targets:
         return
     try:
-        run = measure_targets(PROBE_SETTINGS, 1, targets, clock, rng, None)
+        measurement = measure_targets(PROBE_SETTINGS, 1, targets, clock, rng, None)
     except LeadlineError as error:
-        yield fail("probe", str(error), "see the line about the permission")
+        yield fail("probe", str(error), "see the line 'ICMP permission'")
         return
     for name, address in targets:
-        outcome = next(iter(run.results.get(name, ())), None)
-        if outcome is not None and outcome.rtt_ns is not None:
-            yield ok("probe", f"{name} ({address}) answers in {outcome.rtt_ns / 1e6:.3f} ms")
+        result = next(iter(measurement.results.get(name, ())), None)
+        if result is not None and result.rtt_ns is not None:
+            yield ok("probe", f"{name} ({address}) replied in {result.rtt_ns / 1e6:.3f} ms")
         else:
-            reason = "not sent" if outcome is None else str(outcome.failure)
-            yield warn("probe", f"{name} ({address}): {reason}", "one probe proves little; try `leadline check` on it")
+            reason = "not sent" if result is None else str(result.failure)
+            yield warn(
+                "probe",
+                f"{name} ({address}): {reason}",
+                "a single probe is weak evidence; run `leadline check` for this target",
+            )

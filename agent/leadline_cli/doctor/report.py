@@ -1,4 +1,4 @@
-"""What a check found: one line, with its remedy."""
+"""Result of a check: one line with a remedy."""
 
 from __future__ import annotations
 
@@ -7,42 +7,42 @@ from enum import StrEnum
 
 
 class DiagnosticLevel(StrEnum):
-    """How bad it is."""
+    """Severity of a result."""
 
     OK = "ok"
-    #: The agent measures, but less, or less well, than it could.
+    #: The agent works with limitations.
     WARN = "warn"
-    #: The agent does not measure, or does not deliver.
+    #: The agent cannot measure or cannot deliver.
     FAIL = "fail"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnostic:
-    """One line of the doctor."""
+    """One line of the report."""
 
     level: DiagnosticLevel
-    #: What was looked at.
+    #: Subject of the check.
     what: str
     detail: str
-    #: What to do; None when all is well.
+    #: What to do; None for level OK.
     remedy: str | None = None
 
     def format_line(self) -> str:
-        """``ok|warn|fail  what — detail — remedy``."""
+        """Return ``ok|warn|fail  what — detail — remedy``."""
         end = "" if self.remedy is None else f" — {self.remedy}"
         return f"{self.level:<4}  {self.what} — {self.detail}{end}"
 
 
 def ok(what: str, detail: str) -> Diagnostic:
-    """All is well."""
+    """Return a result of level OK."""
     return Diagnostic(level=DiagnosticLevel.OK, what=what, detail=detail)
 
 
 def warn(what: str, detail: str, remedy: str) -> Diagnostic:
-    """Something to be put right."""
+    """Return a result of level WARN."""
     return Diagnostic(level=DiagnosticLevel.WARN, what=what, detail=detail, remedy=remedy)
 
 
 def fail(what: str, detail: str, remedy: str) -> Diagnostic:
-    """Something that must be put right."""
+    """Return a result of level FAIL."""
     return Diagnostic(level=DiagnosticLevel.FAIL, what=what, detail=detail, remedy=remedy)

@@ -1,5 +1,5 @@
-"""Putting datasource, folder, dashboards and alert rules into a Grafana that exists (``leadline grafana push``).
+"""Creates datasource, folder, dashboards and alert rules in a Grafana server (``leadline grafana push``).
 
-Rule 1: what is there is read first and written only where it differs, so that a second run writes nothing.
-Rule 2: only ``transport`` knows the HTTP client; the other modules are functions of documents.
+Rule 1: each item is read first and written only if it differs. A second run writes nothing.
+Rule 2: only ``client`` uses the HTTP client. The other modules work on documents.
 """

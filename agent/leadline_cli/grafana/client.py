@@ -1,7 +1,7 @@
-"""Grafana's HTTP API through ``grafana-api``: the only module that imports it (docs/decisions/0011-grafana-client.md).
+"""Client of Grafana's HTTP API. Only this module imports ``grafana-api`` (docs/decisions/0011-grafana-client.md).
 
-Its authenticated transport is used for routes it has no calls for. What it does not do is done here: no redirect is
-followed, because a POST would become a GET, and every failure says which address, which status, and what to do.
+It uses the authenticated transport of that package directly, because the package has no calls for some routes. This
+module never follows redirects, because a POST would become a GET. Every error has the URL, the status and a remedy.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from leadline.errors import ConfigError, UnavailableError
 
 Document = dict[str, Any]
 
-#: A datasource's health is a query that Grafana sends to its database; it gives up after 30 s by itself.
+#: The health check of a datasource queries its database. Grafana ends the query after 30 s.
 TIMEOUT_S = 35.0
 
 _REMEDIES = {
-    401: "the token is not known there, has ended, or belongs to another organisation: make one in Grafana under "
+    401: "the token is unknown, expired, or belongs to another organisation: create one in Grafana under "
     "Administration, Users and access, Service accounts",
-    403: "the token's service account may not do this: give it the role Admin (Editor is not enough for datasources)",
-    404: "is this the address of Grafana, with its path if it has one?",
-    409: "something else has that name or uid already",
-    412: "somebody saved it in the meantime: look at it, and run this again",
+    403: "the service account of the token lacks permission: give it the role Admin (Editor cannot edit datasources)",
+    404: "check the URL of Grafana, including its path if it has one",
+    409: "another item already has this name or uid",
+    412: "another user saved it in the meantime: check it, and run this command again",
     429: "too many requests: try again in a minute",
 }
-_SERVER_REMEDY = "Grafana's own log has the reason"
+_SERVER_REMEDY = "see the log of Grafana for the reason"
 
 
 class GrafanaError(UnavailableError):
-    """Grafana answered with an error; ``status`` is its HTTP status."""
+    """Grafana responded with an error; ``status`` is the HTTP status."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -41,12 +41,12 @@ class GrafanaError(UnavailableError):
 
 
 class GrafanaClient:
-    """One Grafana. The token is in no message and no repr."""
+    """Client of one Grafana server. No message and no repr contains the token."""
 
     def __init__(self, url: str, token: str, ca_file: str | None = None) -> None:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.username:
-            raise ConfigError("--url", f"{url!r} is not an address such as https://grafana.example.net/path")
+            raise ConfigError("--url", f"{url!r} is not a URL such as https://grafana.example.net/path")
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         path = parts.path.strip("/")
         self._api = GrafanaAPI(
@@ -65,11 +65,11 @@ class GrafanaClient:
 
     @property
     def url(self) -> str:
-        """The address of the API."""
+        """Base URL of the API."""
         return str(self._api.url)
 
     def get(self, path: str) -> Any:
-        """The document at a path below /api; None where there is none (404)."""
+        """Fetch the document at a path below /api; None if it does not exist (404)."""
         try:
             return self._request("GET", path, None, {})
         except GrafanaError as error:
@@ -78,31 +78,33 @@ class GrafanaClient:
             raise
 
     def send(self, method: str, path: str, document: Document, headers: Mapping[str, str] | None = None) -> Any:
-        """POST or PUT a document; the answer."""
+        """POST or PUT a document; return the response."""
         return self._request(method, path, document, headers or {})
 
     def _request(self, method: str, path: str, document: Document | None, headers: Mapping[str, str]) -> Any:
-        place = f"{method} {self.url}{path}"
+        request = f"{method} {self.url}{path}"
         try:
             return getattr(self._api, method)(path, json=document, headers={"Accept": "application/json", **headers})
         except GrafanaException as error:
-            raise GrafanaError(_format_error(place, error), error.status_code) from error
+            raise GrafanaError(_format_error(request, error), error.status_code) from error
         except requests.exceptions.TooManyRedirects as error:
-            raise UnavailableError(f"{place}: answered with a redirect: give --url the address it leads to") from error
+            raise UnavailableError(f"{request}: responded with a redirect: pass its target as --url") from error
         except requests.exceptions.SSLError as error:
             raise UnavailableError(
-                f"{place}: TLS failed: {_find_root_cause(error)}; is the certificate for this name, and its authority known here "
-                "(--ca-file)?"
+                f"{request}: TLS failed: {_find_root_cause(error)}; check the name in the certificate and the CA file "
+                "(--ca-file)"
             ) from error
         except requests.exceptions.Timeout as error:
-            raise UnavailableError(f"{place}: no answer within {TIMEOUT_S:.0f} s; is the way there open?") from error
+            raise UnavailableError(
+                f"{request}: no response within {TIMEOUT_S:.0f} s; check the firewalls on the path"
+            ) from error
         except requests.exceptions.ConnectionError as error:
             raise UnavailableError(
-                f"{place}: no connection: {_find_root_cause(error)}; does Grafana run there?"
+                f"{request}: cannot connect: {_find_root_cause(error)}; check that Grafana runs there"
             ) from error
         except (ValueError, TypeError) as error:
-            # requests' own JSON error is a ValueError; grafana-api trips over an error that is no object.
-            raise UnavailableError(f"{place}: the answer is none of Grafana's: {_REMEDIES[404]}") from error
+            # The JSON error of requests is a ValueError. grafana-api raises TypeError on an error that is no object.
+            raise UnavailableError(f"{request}: the response is not from Grafana: {_REMEDIES[404]}") from error
 
 
 def _parse_port(url: str) -> int | None:
@@ -112,15 +114,15 @@ def _parse_port(url: str) -> int | None:
         raise ConfigError("--url", f"{url!r}: {error}") from error
 
 
-def _format_error(place: str, error: GrafanaException) -> str:
-    """Address, status, Grafana's own words if it has some, and the remedy."""
-    answer = error.response
-    own = answer.get("message") if isinstance(answer, dict) else None
-    words = f" ({own})" if own else ""
-    return f"{place}: answered {error.status_code}{words}: {_REMEDIES.get(error.status_code, _SERVER_REMEDY)}"
+def _format_error(request: str, error: GrafanaException) -> str:
+    """Format URL, status, Grafana's message if there is one, and the remedy."""
+    response = error.response
+    message = response.get("message") if isinstance(response, dict) else None
+    detail = f" ({message})" if message else ""
+    return f"{request}: status {error.status_code}{detail}: {_REMEDIES.get(error.status_code, _SERVER_REMEDY)}"
 
 
 def _find_root_cause(error: BaseException) -> str:
-    """The innermost reason: what requests wraps around it names its own classes."""
+    """Return the innermost reason, without the class names that requests adds."""
     reason = getattr(error.args[0], "reason", error.args[0]) if error.args else error
     return str(reason).rpartition(": ")[2] or type(error).__name__

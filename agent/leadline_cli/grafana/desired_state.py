@@ -1,4 +1,4 @@
-"""What is to be in Grafana: values made from the packaged dashboards and the options, before anybody is asked."""
+"""Desired state of Grafana from the packaged dashboards and the options."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from leadline_dashboards import DATASOURCE_TYPE, DATASOURCE_UID
 
 Document = dict[str, Any]
 
-#: Fixed, so that links and later runs find it whatever it is called.
+#: Fixed, so that links and later runs find the folder under any title.
 FOLDER_UID = "leadline"
-#: As the provisioning file has them: functions of PostgreSQL 15 may be used, and connections are few.
+#: As in the provisioning file: PostgreSQL 15 functions, few connections.
 _DATASOURCE_SETTINGS: Document = {
     "postgresVersion": 1500, "timescaledb": False, "maxOpenConns": 10, "maxIdleConns": 2, "connMaxLifetime": 14_400,
 }  # fmt: skip
@@ -24,20 +24,20 @@ _MS_PER_S = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Datasource:
-    """How Grafana reaches PostgreSQL."""
+    """Connection from Grafana to PostgreSQL."""
 
     #: Host and port.
     address: str
     database: str
     user: str
-    #: None leaves the password that is there.
+    #: None keeps the current password.
     password: str | None
-    #: As libpq has it: disable, require, verify-ca, verify-full.
+    #: libpq sslmode: disable, require, verify-ca, verify-full.
     ssl_mode: str
     name: str = "leadline"
 
     def to_document(self) -> Document:
-        """Without the password, which Grafana never shows again."""
+        """Return the document without the password, which Grafana never returns."""
         return {
             "uid": DATASOURCE_UID,
             "name": self.name,
@@ -51,7 +51,7 @@ class Datasource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleGroup:
-    """Alert rules that are evaluated together; ``rules`` as the provisioning API takes them."""
+    """Alert rules with a common evaluation interval; ``rules`` in the form of the provisioning API."""
 
     name: str
     interval_s: int
@@ -60,28 +60,28 @@ class RuleGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DesiredState:
-    """Everything, in the order in which it is put."""
+    """All items, in the order of creation."""
 
     folder: str
-    #: None leaves the datasource to somebody else.
+    #: None does not manage the datasource.
     datasource: Datasource | None
     dashboards: tuple[Document, ...]
     rule_groups: tuple[RuleGroup, ...]
 
 
 def parse_dashboards(documents: Mapping[str, bytes]) -> tuple[Document, ...]:
-    """The dashboards of the files, by name; ConfigError for one without uid or title: it could not be found again."""
-    found = []
+    """Parse dashboards, ordered by file name; ConfigError for one without uid or title."""
+    dashboards = []
     for name, data in sorted(documents.items()):
         document = json.loads(data)
         if not (isinstance(document, dict) and document.get("uid") and document.get("title")):
-            raise ConfigError(name, "is no dashboard with a uid and a title")
-        found.append({key: value for key, value in document.items() if key not in {"id", "version"}})
-    return tuple(found)
+            raise ConfigError(name, "is not a dashboard with a uid and a title")
+        dashboards.append({key: value for key, value in document.items() if key not in {"id", "version"}})
+    return tuple(dashboards)
 
 
 def parse_rule_groups(documents: Sequence[Document]) -> tuple[RuleGroup, ...]:
-    """The groups of a provisioning file, with rules as the API takes them."""
+    """Convert the groups of a provisioning file to the form of the API."""
     return tuple(
         RuleGroup(
             name=group["name"],
@@ -93,6 +93,6 @@ def parse_rule_groups(documents: Sequence[Document]) -> tuple[RuleGroup, ...]:
 
 
 def _convert_rule(rule: Document, group: str) -> Document:
-    """The API wants the folder and the group in every rule, and an organisation it then takes from the token."""
-    own = {key: value for key, value in rule.items() if key not in {"dashboardUid", "panelId"}}
-    return {"isPaused": False, **own, "folderUID": FOLDER_UID, "ruleGroup": group, "orgID": 1}
+    """Convert a rule. The API requires folder, group and organisation; it takes the latter from the token."""
+    fields = {key: value for key, value in rule.items() if key not in {"dashboardUid", "panelId"}}
+    return {"isPaused": False, **fields, "folderUID": FOLDER_UID, "ruleGroup": group, "orgID": 1}

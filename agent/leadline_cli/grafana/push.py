@@ -1,6 +1,6 @@
-"""One run: every item is read, compared, and written where it differs and writing is wanted.
+"""A push run: reads every item, compares it, and writes it if it differs.
 
-The order is that of need: a datasource and a folder before dashboards, and all of them before the rules that query.
+Order of dependencies: datasource and folder, then dashboards, then alert rules.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ _NO_PROVENANCE = {"X-Disable-Provenance": "true"}
 
 
 class GrafanaApi(Protocol):
-    """What is asked of Grafana (``transport.Grafana``)."""
+    """Interface of ``client.GrafanaClient``."""
 
     @property
     def url(self) -> str:
-        """The address of the API."""
+        """Base URL of the API."""
 
     def get(self, path: str) -> Any:
-        """The document at a path; None where there is none."""
+        """Fetch the document at a path; None if it does not exist."""
 
     def send(self, method: str, path: str, document: Document, headers: dict[str, str] | None = None) -> Any:
-        """POST or PUT."""
+        """POST or PUT a document."""
 
 
 class PushAction(StrEnum):
-    """What became of an item, or would become of it."""
+    """Result for an item, also of a dry run."""
 
     CREATED = "created"
     UPDATED = "updated"
     UNCHANGED = "unchanged"
-    #: It is not as wanted, and cannot be made so.
+    #: The item differs and cannot be changed.
     REFUSED = "refused"
 
 
@@ -52,34 +52,34 @@ class PushResult:
     kind: str
     name: str
     action: PushAction
-    #: Where it differed, or why it was refused; empty otherwise.
+    #: Difference or reason of the refusal; empty otherwise.
     detail: str = ""
 
 
 def check_version(api: GrafanaApi) -> str:
-    """Grafana's version; UnavailableError where there is no Grafana, or one that is too old."""
+    """Return the version of Grafana; UnavailableError if it is no Grafana or too old."""
     health = api.get("/health")
     if not isinstance(health, dict) or "database" not in health:
-        raise UnavailableError(f"{api.url}/health is not that of a Grafana: is the path of --url complete?")
-    found = str(health.get("version", ""))
-    major = re.match(r"\d+", found)
+        raise UnavailableError(f"{api.url}/health is not from Grafana: check the path of --url")
+    version = str(health.get("version", ""))
+    major = re.match(r"\d+", version)
     if major and int(major[0]) < VERSION_MIN:
-        raise UnavailableError(f"{api.url} is Grafana {found}; these dashboards need {VERSION_MIN} or newer")
-    return found or "of unknown version"
+        raise UnavailableError(f"{api.url} is Grafana {version}; these dashboards need {VERSION_MIN} or newer")
+    return version or "of unknown version"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrafanaPush:
-    """A run against one server."""
+    """A push run against one server."""
 
     api: GrafanaApi
-    #: Nothing is written; what would be is said.
+    #: Write nothing, only report.
     dry_run: bool = False
-    #: Rules can be changed by this command only, not in Grafana's editor.
+    #: Lock the rules in Grafana's editor.
     lock_rules: bool = False
 
     def run(self, desired: DesiredState) -> Iterator[PushResult]:
-        """Every item as it is done. An item that is refused does not stop the others; a missing folder does."""
+        """Yield the result of every item. A refused item does not stop the others, except the folder."""
         yield self._push_datasource(desired.datasource)
         folder = self._push_folder(desired.folder)
         yield folder
@@ -107,103 +107,114 @@ class GrafanaPush:
 
     def _push_datasource(self, source: Datasource | None) -> PushResult:
         if source is None:
-            there = self.api.get(f"/datasources/uid/{DATASOURCE_UID}")
-            action = PushAction.UNCHANGED if there else PushAction.REFUSED
-            detail = "" if there else f"there is none with the uid {DATASOURCE_UID}: name --datasource-host"
+            current = self.api.get(f"/datasources/uid/{DATASOURCE_UID}")
+            action = PushAction.UNCHANGED if current else PushAction.REFUSED
+            detail = "" if current else f"no datasource with the uid {DATASOURCE_UID}: pass --datasource-host"
             return PushResult(kind="datasource", name=DATASOURCE_UID, action=action, detail=detail)
         return self._attempt("datasource", source.name, self._put_datasource, source)
 
     def _put_datasource(self, source: Datasource) -> tuple[PushAction, str]:
         path, document = f"/datasources/uid/{DATASOURCE_UID}", source.to_document()
-        found = self.api.get(path)
+        current = self.api.get(path)
         secret = {} if source.password is None else {"secureJsonData": {"password": source.password}}
-        if found is None:
+        if current is None:
             self._write("POST", "/datasources", document | secret)
             return self._verify_health(PushAction.CREATED, "")
-        difference = find_first_difference(document, found) or self._find_password_mismatch(source)
+        difference = find_first_difference(document, current) or self._find_password_mismatch(source)
         if difference is None:
             return PushAction.UNCHANGED, ""
-        if found.get("readOnly"):
-            return PushAction.REFUSED, f"{difference} differs, and files on Grafana's host provide it: change it there"
-        self._write("PUT", path, document | {"version": found.get("version")} | secret)
+        if current.get("readOnly"):
+            return (
+                PushAction.REFUSED,
+                f"{difference} differs, but provisioning files on the Grafana host own the item: change it there",
+            )
+        self._write("PUT", path, document | {"version": current.get("version")} | secret)
         return self._verify_health(PushAction.UPDATED, difference)
 
     def _find_password_mismatch(self, source: Datasource) -> str | None:
-        """A password is never shown: that the database refuses the one that is there says that it is another."""
+        """Grafana never returns a password, so a failing health check counts as a different password."""
         return None if source.password is None or self._find_health_error() is None else "password"
 
     def _find_health_error(self) -> str | None:
-        """Why Grafana's query to the database fails; None if it does not."""
+        """Return the error of Grafana's query to the database; None on success."""
         try:
             health = self.api.get(f"/datasources/uid/{DATASOURCE_UID}/health")
         except LeadlineError as error:
             return str(error)
         if isinstance(health, dict) and health.get("status") == "OK":
             return None
-        return str((health or {}).get("message", "no answer"))
+        return str((health or {}).get("message", "no response"))
 
     def _verify_health(self, action: PushAction, detail: str) -> tuple[PushAction, str]:
-        """A datasource that was put and does not work is no success."""
-        trouble = None if self.dry_run else self._find_health_error()
-        if trouble is None:
+        """Report a written datasource that does not work as refused."""
+        health_error = None if self.dry_run else self._find_health_error()
+        if health_error is None:
             return action, detail
-        return PushAction.REFUSED, f"it was {action}, and its database does not answer Grafana: {trouble}"
+        return PushAction.REFUSED, f"the datasource was {action}, but Grafana cannot query its database: {health_error}"
 
     def _push_folder(self, title: str) -> PushResult:
         return self._attempt("folder", title, self._put_folder, title)
 
     def _put_folder(self, title: str) -> tuple[PushAction, str]:
-        found = self.api.get(f"/folders/{FOLDER_UID}")
-        if found is None:
+        current = self.api.get(f"/folders/{FOLDER_UID}")
+        if current is None:
             self._write("POST", "/folders", {"uid": FOLDER_UID, "title": title})
             return PushAction.CREATED, ""
-        if found["title"] == title:
+        if current["title"] == title:
             return PushAction.UNCHANGED, ""
-        self._write("PUT", f"/folders/{FOLDER_UID}", {"title": title, "version": found.get("version")})
+        self._write("PUT", f"/folders/{FOLDER_UID}", {"title": title, "version": current.get("version")})
         return PushAction.UPDATED, "title"
 
     def _push_dashboard(self, dashboard: Document) -> tuple[PushAction, str]:
-        found = self.api.get(f"/dashboards/uid/{quote(dashboard['uid'], safe='')}")
-        meta = {} if found is None else found["meta"]
-        difference = None if found is None else find_first_difference(dashboard, found["dashboard"])
-        if found is not None and difference is None and meta.get("folderUid", FOLDER_UID) != FOLDER_UID:
+        current = self.api.get(f"/dashboards/uid/{quote(dashboard['uid'], safe='')}")
+        meta = {} if current is None else current["meta"]
+        difference = None if current is None else find_first_difference(dashboard, current["dashboard"])
+        if current is not None and difference is None and meta.get("folderUid", FOLDER_UID) != FOLDER_UID:
             difference = "folder"
-        if found is not None and difference is None:
+        if current is not None and difference is None:
             return PushAction.UNCHANGED, ""
         if meta.get("provisioned"):
-            return PushAction.REFUSED, f"{difference} differs, and files on Grafana's host provide it: change it there"
-        # The version that was read: who saved it since then is not overwritten (412).
-        own = dashboard if found is None else dashboard | {"version": found["dashboard"].get("version")}
-        body = {"dashboard": own, "folderUid": FOLDER_UID, "overwrite": False, "message": "leadline grafana push"}
+            return (
+                PushAction.REFUSED,
+                f"{difference} differs, but provisioning files on the Grafana host own the item: change it there",
+            )
+        # The version just read: a change by another user since then gives 412 and is not overwritten.
+        document = dashboard if current is None else dashboard | {"version": current["dashboard"].get("version")}
+        body = {"dashboard": document, "folderUid": FOLDER_UID, "overwrite": False, "message": "leadline grafana push"}
         self._write("POST", "/dashboards/db", body)
-        return (PushAction.CREATED, "") if found is None else (PushAction.UPDATED, difference or "")
+        return (PushAction.CREATED, "") if current is None else (PushAction.UPDATED, difference or "")
 
     def _push_rule(self, rule: Document) -> tuple[PushAction, str]:
         path = f"/v1/provisioning/alert-rules/{quote(rule['uid'], safe='')}"
         headers = {} if self.lock_rules else _NO_PROVENANCE
-        found = self.api.get(path)
-        if found is None:
+        current = self.api.get(path)
+        if current is None:
             self._write("POST", "/v1/provisioning/alert-rules", rule, headers)
             return PushAction.CREATED, ""
-        provenance = found.get("provenance") or ""
-        difference = find_first_difference(rule, found)
+        provenance = current.get("provenance") or ""
+        difference = find_first_difference(rule, current)
         if difference is None and (provenance == "file" or provenance == ("api" if self.lock_rules else "")):
             return PushAction.UNCHANGED, ""
         if provenance == "file":
-            return PushAction.REFUSED, f"{difference} differs, and files on Grafana's host provide it: change it there"
+            return (
+                PushAction.REFUSED,
+                f"{difference} differs, but provisioning files on the Grafana host own the item: change it there",
+            )
         self._write("PUT", path, rule, headers)
-        return PushAction.UPDATED, difference or "who may edit it"
+        return PushAction.UPDATED, difference or "edit lock"
 
     def _push_interval(self, group: RuleGroup) -> tuple[PushAction, str]:
-        """Rules are written one by one: a group written as a whole refuses rules with a uid of our own in Grafana 11
-        (grafana/grafana#98283), and would take away rules that others put into it.
+        """Set the evaluation interval of a group.
+
+        Rules are written one by one. Grafana 11 refuses a group with predefined rule uids (grafana/grafana#98283), and
+        writing a group would delete rules of other users in it.
         """
         path = f"/v1/provisioning/folder/{FOLDER_UID}/rule-groups/{quote(group.name, safe='')}"
-        found = self.api.get(path)
-        if found is None:
+        current = self.api.get(path)
+        if current is None:
             return PushAction.CREATED, ""
-        if found["interval"] == group.interval_s:
+        if current["interval"] == group.interval_s:
             return PushAction.UNCHANGED, ""
         headers = {} if self.lock_rules else _NO_PROVENANCE
-        self._write("PUT", path, found | {"interval": group.interval_s}, headers)
+        self._write("PUT", path, current | {"interval": group.interval_s}, headers)
         return PushAction.UPDATED, "interval"

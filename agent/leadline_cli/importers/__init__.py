@@ -1,5 +1,5 @@
-"""Measurements that other programs wrote down, read as samples and cut into windows. No collector is needed for it.
+"""Readers of measurements by other programs: log lines to samples to windows. They need no collector.
 
-Pure but for ``files``: text in, values out. Nothing is guessed in silence: a line that is not understood is an error,
-and what had to be left out or assumed stands in the notes of a run.
+All modules except ``pipeline`` are pure functions. Nothing is guessed silently: an unknown line is an error, and the
+notes of a run list all omissions and assumptions.
 """

@@ -1,7 +1,7 @@
-"""A CSV file: ``t,rtt_ms`` or ``t,rtt_us``, and where wanted ``failure`` and ``detail``.
+"""Reader of CSV files with the columns ``t,rtt_ms`` or ``t,rtt_us``, and optionally ``failure`` and ``detail``.
 
-``t`` is when the probe was sent: seconds since 1970 with or without a fraction, or ISO 8601 with its zone. An empty RTT
-is a lost probe, of which ``failure`` may say more, in the words of the wire.
+``t`` is the send time of the probe: seconds since 1970 with or without a fraction, or ISO 8601 with a time zone. An
+empty RTT is a lost probe. ``failure`` may give the reason with a value of ``leadline.model.Failure``.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from leadline_cli.importers.samples import Sample, parse_rtt_us
 from leadline_cli.importers.timestamps import parse_timestamp_us
 
 _COLUMNS = {"t", "rtt_ms", "rtt_us", "failure", "detail"}
-_HEADER_HELP = "t,rtt_ms or t,rtt_us, then failure and detail if wanted"
+_HEADER_HELP = "t,rtt_ms or t,rtt_us, optionally followed by failure and detail"
 
 
 def parse_csv(lines: Iterable[str]) -> list[Sample]:
-    """The samples of a CSV file in order of time; ConfigError names the line and the value that is wrong."""
+    """Parse a CSV file; return the samples in order of time. ConfigError has the line and the invalid value."""
     rows = csv.reader(lines, strict=True)
     try:
         columns = _parse_header(next(rows, []))
         samples = [(_parse_row(rows.line_num, columns, row), rows.line_num) for row in rows if row]
     except csv.Error as error:
-        raise build_line_error(rows.line_num, f"is no CSV: {error}") from error
+        raise build_line_error(rows.line_num, f"is not valid CSV: {error}") from error
     if not samples:
-        raise ConfigError("FILE", "has no probes in it")
+        raise ConfigError("FILE", "contains no probes")
     return _sort_samples(samples)
 
 
@@ -39,7 +39,7 @@ def _parse_header(header: Sequence[str]) -> list[str]:
     names = [name.strip().lower() for name in header]
     names[:1] = [names[0].removeprefix("\ufeff")] if names else []
     if set(names) - _COLUMNS or len(set(names)) < len(names) or "t" not in names or not _has_one_rtt_column(names):
-        raise build_line_error(1, f"has to name the columns, {_HEADER_HELP}; it is {','.join(header)!r}")
+        raise build_line_error(1, f"must contain the column names {_HEADER_HELP}; it is {','.join(header)!r}")
     return names
 
 
@@ -67,7 +67,7 @@ def _parse_values(values: dict[str, str]) -> Sample:
     if failure is not None:
         Miss(0, failure, detail).check()
     elif detail is not None:
-        raise ValueError(f"detail: {detail} belongs to a failure, and this row has an RTT")
+        raise ValueError(f"detail: {detail} in a row with an RTT; only a failure has a detail")
     return Sample(at_us, rtt, failure, detail)
 
 
@@ -82,19 +82,19 @@ def _parse_rtt_value(values: dict[str, str]) -> int | None:
     except (ValueError, InvalidOperation):
         raise ValueError(f"{name}: {text!r} is not a number; leave it empty for a lost probe") from None
     if not 0 < us <= RTT_US_MAX:
-        raise ValueError(f"{name}: {text!r} is no round trip: 0 to 60 s; leave it empty for a lost probe")
+        raise ValueError(f"{name}: {text!r} is outside 0 to 60 s; leave it empty for a lost probe")
     return us
 
 
 def _parse_failure(text: str, *, is_lost: bool) -> Failure | None:
     if text and not is_lost:
-        raise ValueError(f"failure: {text!r} in a row with an RTT: it is one or the other")
+        raise ValueError(f"failure: {text!r} in a row with an RTT; a row has one or the other")
     if not text:
         return Failure.TIMEOUT if is_lost else None
     try:
         return Failure(text)
     except ValueError:
-        raise ValueError(f"failure: {text!r} is none of {', '.join(Failure)}") from None
+        raise ValueError(f"failure: {text!r} is not one of {', '.join(Failure)}") from None
 
 
 def _parse_detail(text: str) -> int | None:

@@ -1,6 +1,6 @@
-"""The document of ``leadline import --json``, from which the text is written too; docs/import.md explains it.
+"""Document of ``leadline import --json``, also the source of the text report. See docs/import.md.
 
-Keys are only ever added; IMPORT_VERSION rises when one changes its meaning.
+Compatibility: keys are only added. IMPORT_VERSION increases if a key changes its meaning.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ IMPORT_VERSION = 1
 
 
 class ImportResult(Struct, frozen=True, kw_only=True):
-    """What the collector has of it now."""
+    """Result of the upload to the collector."""
 
     #: Name of the source: ``import:`` and the site or agent.
     source: str
     target: str
     epoch: str
     batches: int
-    #: Batches that were there before; all of them if the file was imported before.
+    #: Batches that the collector already had; all of them after an earlier import of the file.
     duplicates: int
 
 
 class ImportDocument(Struct, frozen=True, kw_only=True):
-    """What is in a file, and what became of it."""
+    """Summary of a file and the result of its import."""
 
     version: int
     file: str
     sha256: str
     format: str
-    #: As the file names it; null in a CSV.
+    #: Host as spelled in the file; null for a CSV.
     host: str | None
     address: str | None
     first_at: str
     last_at: str
-    #: Median distance of probes in microseconds; null for a single one.
+    #: Median time between probes in microseconds; null for a single probe.
     period_us: int | None
-    #: Length of a slot.
+    #: Length of a slot in milliseconds.
     interval_ms: int
-    #: The step in which the program printed RTTs; null if the file does not show it.
+    #: Resolution of the printed RTTs in microseconds; null if unknown.
     resolution_us: int | None
     windows: int
     expected: int
@@ -53,9 +53,9 @@ class ImportDocument(Struct, frozen=True, kw_only=True):
     received: int
     lost: int
     duplicates: int
-    #: Share of the slots that were measured.
+    #: Share of measured slots.
     coverage_ratio: float
-    #: Share of the probes sent that were lost; null if none was sent.
+    #: Share of lost probes among the sent ones; null if none was sent.
     loss_ratio: float | None
     failures: dict[str, int]
     rtt_us: RttSummary
@@ -65,7 +65,7 @@ class ImportDocument(Struct, frozen=True, kw_only=True):
 
 
 def build_document(import_file: ImportFile, result: ImportResult | None) -> ImportDocument:
-    """The document about a file that was read and cut into windows."""
+    """Build the document of a file."""
     stats = compute_stats(
         tuple(chain.from_iterable(window.rtt_us for window in import_file.windows)),
         (miss.failure for window in import_file.windows for miss in window.misses),
@@ -105,32 +105,32 @@ def build_document(import_file: ImportFile, result: ImportResult | None) -> Impo
 
 
 def format_report(document: ImportDocument) -> str:
-    """The document for a person."""
+    """Format the document as text."""
     return "\n".join(_format_lines(document))
 
 
-def _format_lines(found: ImportDocument) -> list[str]:
-    of = f", host {found.host}" if found.host else ""
+def _format_lines(document: ImportDocument) -> list[str]:
+    host = f", host {document.host}" if document.host else ""
     return [
-        f"{found.file}: {found.format}{of}",
-        f"  times    {found.first_at} to {found.last_at}",
-        f"  period   {_format_ms(found.period_us)} ms (median), slots of {found.interval_ms} ms",
-        f"  windows  {found.windows}, coverage {100 * found.coverage_ratio:.2f} % of {found.expected} slots",
-        f"  probes   {found.sent} sent, {found.received} received, {found.lost} lost{_format_loss(found)}",
-        *([f"  beside   {_format_failures(found)}"] if found.failures or found.duplicates else []),
-        f"  RTT      {_format_rtts(found.rtt_us)}  ms",
-        *(f"  note     {note}" for note in found.notes),
-        *([_format_result(found.stored)] if found.stored else ["  nothing was imported: --dry-run"]),
+        f"{document.file}: {document.format}{host}",
+        f"  times    {document.first_at} to {document.last_at}",
+        f"  period   {_format_ms(document.period_us)} ms (median), slots of {document.interval_ms} ms",
+        f"  windows  {document.windows}, coverage {100 * document.coverage_ratio:.2f} % of {document.expected} slots",
+        f"  probes   {document.sent} sent, {document.received} received, {document.lost} lost{_format_loss(document)}",
+        *([f"  details  {_format_failures(document)}"] if document.failures or document.duplicates else []),
+        f"  RTT      {_format_rtts(document.rtt_us)}  ms",
+        *(f"  note     {note}" for note in document.notes),
+        *([_format_result(document.stored)] if document.stored else ["  not imported (--dry-run)"]),
     ]
 
 
-def _format_loss(found: ImportDocument) -> str:
-    return "" if not found.lost or found.loss_ratio is None else f" ({100 * found.loss_ratio:.3g} %)"
+def _format_loss(document: ImportDocument) -> str:
+    return "" if not document.lost or document.loss_ratio is None else f" ({100 * document.loss_ratio:.3g} %)"
 
 
-def _format_failures(found: ImportDocument) -> str:
-    parts = [f"{count} {name}" for name, count in found.failures.items()]
-    return ", ".join([*parts, *([f"{found.duplicates} duplicate replies"] if found.duplicates else [])])
+def _format_failures(document: ImportDocument) -> str:
+    parts = [f"{count} {name}" for name, count in document.failures.items()]
+    return ", ".join([*parts, *([f"{document.duplicates} duplicate replies"] if document.duplicates else [])])
 
 
 def _format_rtts(rtt: RttSummary) -> str:
@@ -144,6 +144,6 @@ def _format_ms(us: int | None) -> str:
 
 def _format_result(stored: ImportResult) -> str:
     if stored.duplicates == stored.batches:
-        return f"  nothing changed: it was imported before as {stored.source} to {stored.target}"
-    again = f", {stored.duplicates} of them before" if stored.duplicates else ""
+        return f"  no change: already imported as {stored.source} to {stored.target}"
+    again = f", {stored.duplicates} of them already present" if stored.duplicates else ""
     return f"  imported as {stored.source} to {stored.target} in {stored.batches} batches{again}"

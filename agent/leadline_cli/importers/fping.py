@@ -1,9 +1,9 @@
-"""Output of fping (checked with 5.1): lines of ``-l`` and ``-c``, with ``-D`` or without, and totals of ``-C``.
+"""Reader of fping output (tested with 5.1): lines of ``-l`` and ``-c``, with or without ``-D``, and totals of ``-C``.
 
-Rule 1: fping prints a line for every probe it sent and a number in each. A number without a line was not sent (the
-kernel refused it, and fping says nothing) or was on its way at the end: it is not measured, and a note says how many.
-Rule 2: a number that comes a second time belongs to a new run: fping was started again and the file appended to.
-Rule 3: a total is a check. It must not know of more or fewer replies than the file has.
+Rule 1: fping prints one numbered line for every sent probe. A number without a line was not sent (the kernel refused
+it, and fping prints nothing) or was in flight at the end. It is not measured, and a note has the count.
+Rule 2: a repeated number starts a new run: fping was started again and appended to the file.
+Rule 3: a total is a check. It must equal the number of replies in the file.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _TIMED_OUT = re.compile(r"\[(\d+)\], timed out(?: .*)?")
 _DUPLICATE = re.compile(r"duplicate for \[(\d+)\], .*")
 _TOTAL = re.compile(r"xmt/rcv/%(?:loss|return) = (\d+)/(\d+)/.*")
 _VALUES = re.compile(r"(?:-|[\d.]+)(?: (?:-|[\d.]+))*")
-#: What fping says beside: of ICMP errors (the probe has its own line), intervals of -Q, statistics of -s, own errors.
+#: Ignored lines: ICMP errors (the probe has its own line), intervals of -Q, statistics of -s, errors of fping.
 _IGNORED_LINE = re.compile(r"ICMP .* for ICMP Echo sent to .*|\[\d\d:\d\d:\d\d\]| +\d.*|.* error while sending ping.*|")
 
 
 def parse_log(lines: Iterable[str]) -> ParsedLog:
-    """The probes in the output of fping; ConfigError names the line that is wrong."""
+    """Parse the output of fping; ConfigError has the invalid line."""
     reader = _FpingParser()
     for number, line in enumerate(lines, 1):
         reader.parse_line(number, line.rstrip("\r\n"))
@@ -36,10 +36,10 @@ def parse_log(lines: Iterable[str]) -> ParsedLog:
 
 @dataclass(slots=True)
 class _HostLog:
-    """The runs of one host, and what is found out about the last."""
+    """Runs of one host, and the total of the last one."""
 
     runs: list[LogRun] = field(default_factory=list)
-    #: Line, probes and replies of the latest total that follows lines of probes; None before.
+    #: Line, probes and replies of the total after the probe lines; None before it.
     total: tuple[int, int, int] | None = None
 
 
@@ -52,7 +52,7 @@ class _FpingParser:
     def parse_line(self, number: int, line: str) -> None:
         if line.startswith("{"):
             raise build_line_error(
-                number, "is the JSON of fping -J, whose form is not settled yet; use -D -l or -D -c N instead"
+                number, "is JSON of fping -J, which is not supported (unstable format); use -D -l or -D -c N instead"
             )
         if _IGNORED_LINE.fullmatch(line):
             return
@@ -79,18 +79,18 @@ class _FpingParser:
     def _track_resolution(self, milliseconds: str) -> None:
         self._resolution_us_max = max(self._resolution_us_max or 0, parse_resolution_us(milliseconds))
 
-    def _add_probe(self, name: str, number: int, outcome: LoggedProbe) -> None:
+    def _add_probe(self, name: str, number: int, probe: LoggedProbe) -> None:
         host = self._hosts.setdefault(name, _HostLog())
         if not host.runs or number in host.runs[-1].probes or host.total:
             host.runs.append(LogRun(host=name, address=extract_address(name)))
             host.total = None
-        host.runs[-1].probes[number] = outcome
+        host.runs[-1].probes[number] = probe
 
     def _count_duplicate(self, line: int, name: str, number: int) -> None:
         host = self._hosts.get(name)
         before = host.runs[-1].probes.get(number) if host and host.runs else None
         if host is None or before is None:
-            raise build_line_error(line, f"tells a duplicate of [{number}], which is not in the file before")
+            raise build_line_error(line, f"reports a duplicate of [{number}], which is not in the file before it")
         host.runs[-1].probes[number] = before._replace(duplicates=before.duplicates + 1)
 
     def _check_total(self, line: int, name: str, sent: int, received: int) -> None:
@@ -99,17 +99,17 @@ class _FpingParser:
             self._has_only_totals = True
             return
         run = host.runs[-1]
-        _check_reply_count(line, received, sum(one.rtt_us is not None for one in run.probes.values()))
+        _check_reply_count(line, received, sum(probe.rtt_us is not None for probe in run.probes.values()))
         host.total = (line, sent, received)
         _note_missing(run, sent)
 
     def _add_values(self, line: int, name: str, values: list[str]) -> None:
-        """The totals of ``-C``: probes without times, unless their own lines are in the file too."""
+        """Add the totals of ``-C``: probes without times, unless the file also has their lines."""
         host = self._hosts.setdefault(name, _HostLog())
         if host.runs and not host.total:
             run = host.runs[-1]
             _check_reply_count(
-                line, len(values) - values.count("-"), sum(one.rtt_us is not None for one in run.probes.values())
+                line, len(values) - values.count("-"), sum(probe.rtt_us is not None for probe in run.probes.values())
             )
             host.total = (line, len(values), 0)
             return
@@ -125,22 +125,22 @@ class _FpingParser:
                 if not run.notes:
                     _note_missing(run, max(run.probes) + 1)
         if self._has_only_totals and not self._hosts:
-            raise ConfigError("FILE", "has only totals of fping (-q, -Q): run it without, there are no probes in it")
+            raise ConfigError(
+                "FILE", "contains only totals of fping (-q, -Q) and no probes: run fping without these options"
+            )
         return ParsedLog(
             runs=[run for host in self._hosts.values() for run in host.runs], resolution_us=self._resolution_us_max
         )
 
 
-def _check_reply_count(line: int, told: int, found: int) -> None:
-    if told != found:
-        raise build_line_error(
-            line, f"fping counted {told} replies and the file has {found}: lines are missing from it"
-        )
+def _check_reply_count(line: int, total: int, found: int) -> None:
+    if total != found:
+        raise build_line_error(line, f"fping counted {total} replies, but the file has {found}: lines are missing")
 
 
 def _note_missing(run: LogRun, sent: int) -> None:
     missing = sent - min(run.probes) - len(run.probes)
     if missing > 0:
         run.notes.append(
-            f"{missing} probes have no line: on their way at the end, or refused by the kernel; not measured"
+            f"{missing} probes have no line (in flight at the end, or refused by the kernel) and are not measured"
         )

@@ -1,11 +1,11 @@
-"""Output of ping of Linux iputils (checked with 20221126), with ``-D`` or without, with ``-O`` or without.
+"""Reader of ping output of Linux iputils (tested with 20221126), with or without ``-D`` and ``-O``.
 
-Rule 1: icmp_seq counts what left: ping does not advance it when the kernel refuses a probe. So a missing number was
-sent and is lost, from 1 (or the first number in a file whose head is cut off) to the last that is known to have left.
-Rule 2: the very last one, if nothing came back, is not measured: nobody can tell whether ping still waited for it.
-Rule 3: icmp_seq has 16 bits. After 65535 comes 0. A reply is at most ``BACK_MAX`` numbers late; any other step goes
-forward. A silence in which the numbers may have gone round is refused: how many were lost, nobody can tell.
-Rule 4: the total is a check: a file with other replies than ping counted has lost lines, which would look like loss.
+Rule 1: icmp_seq counts the sent probes. ping does not advance it if the kernel refuses a probe. So a missing number was
+sent and is lost, from 1 (or the first number of a truncated file) to the last probe that is known to be sent.
+Rule 2: the last probe without a reply is not measured, because ping may have ended before its reply.
+Rule 3: icmp_seq has 16 bits: 0 follows 65535. A reply is at most ``REORDERING_MAX`` numbers late; any other step is
+forward. A pause in which the number may have wrapped around is an error, because the number of lost probes is unknown.
+Rule 4: the total is a check: if its replies differ from the file, lines are missing, which would look like loss.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ _TOTAL = re.compile(r"(\d+) packets transmitted, (\d+) received(?:, .*)?")
 _IGNORED_LINE = re.compile(
     r"(?:\^C)?--- .* ping statistics ---|rtt min/.*|pipe \d+.*|WARNING: .*|ping: sendmsg: .*|\^C|\s*"
 )
-#: Other programs by what only they print, and why they are not read.
+#: Lines that identify unsupported programs, and the reasons.
 _WINDOWS = re.compile(r"Pinging .*|Reply from .*: bytes=.*|Antwort von .*|Ping wird .*")
 _BSD = re.compile(r"PING .*: \d+ data bytes|Request timeout for icmp_seq .*|round-trip .*|.* bytes from .*: seq=\d+ .*")
 _UNSUPPORTED_PROGRAMS = (
-    (_WINDOWS, "ping of Windows prints whole milliseconds and no times"),
-    (_BSD, "ping of BSD, macOS or busybox counts and stamps otherwise"),
+    (_WINDOWS, "ping of Windows prints whole milliseconds and no timestamps"),
+    (_BSD, "ping of BSD, macOS or busybox uses different sequence numbers and timestamps"),
 )
 SEQUENCE_MODULUS: Final = 1 << 16
-#: Seventeen minutes at one a second, ten seconds at the shortest interval.
+#: Seventeen minutes at one probe a second, ten seconds at the shortest interval.
 REORDERING_MAX: Final = 1_024
-#: Type and code of the ICMP errors by their words (RFC 792, RFC 1812; RFC 4443 for IPv6).
+#: Type and code of ICMP errors by their text (RFC 792, RFC 1812; RFC 4443 for IPv6).
 _ICMPV4_CODES = {
     "Destination Net Unreachable": (3, 0), "Destination Host Unreachable": (3, 1),
     "Destination Protocol Unreachable": (3, 2), "Destination Port Unreachable": (3, 3),
@@ -60,7 +60,7 @@ _ICMPV6_CODES = {
 
 
 def parse_log(lines: Iterable[str]) -> ParsedLog:
-    """The probes in the output of ping; ConfigError names the line that is wrong."""
+    """Parse the output of ping; ConfigError has the invalid line."""
     reader = _PingParser()
     for number, line in enumerate(lines, 1):
         reader.parse_line(number, line.rstrip("\r\n"))
@@ -76,7 +76,7 @@ class _PingParser:
         if found := _REPLY.fullmatch(line):
             if found["time"] is None:
                 raise build_line_error(
-                    number, "has no time: ping measures one only with 16 bytes of payload or more (-s)"
+                    number, "has no time: ping measures times only with a payload of 16 bytes or more (-s)"
                 )
             self._resolution_us_max = max(self._resolution_us_max or 0, parse_resolution_us(found["ms"]))
             self._current_run(number, found["from"]).add_reply(
@@ -96,51 +96,51 @@ class _PingParser:
             raise _build_format_error(number, line)
 
     def _current_run(self, line: int, host: str | None) -> _RunBuilder:
-        """The run that a line belongs to; one without its head if the file begins in the middle."""
+        """Return the run of a line; create one without a header if the file starts in the middle of a run."""
         if not self._runs or self._runs[-1].is_finished:
             if host is None:
                 raise build_line_error(
-                    line, "comes before the first reply and without the line PING that says of which host"
+                    line, "is before the first reply and without a PING line, so its host is unknown"
                 )
             self._runs.append(_RunBuilder(host, extract_address(host), first=None))
         return self._runs[-1]
 
     def finish(self) -> ParsedLog:
-        runs = [one.build() for one in self._runs]
+        runs = [probe.build() for probe in self._runs]
         return ParsedLog(runs=runs, resolution_us=self._resolution_us_max)
 
 
 class _RunBuilder:
-    """A run that is being read."""
+    """Builder of one run."""
 
     def __init__(self, host: str, address: str | None, first: int | None) -> None:
         self._run = LogRun(host=host, address=address)
-        #: Number of the first probe that left; None where the file does not begin with it.
+        #: Number of the first sent probe; None if the file starts in the middle of a run.
         self._first_number = first
         self._latest_number = 1 if first is None else first
-        #: What ping says it sent; None without its last lines.
+        #: Number of sent probes from the statistics of ping; None without them.
         self._sent_count: int | None = None
         self.is_finished = False
         self._has_probes = False
-        #: Number and time of the first and of the latest reply with a time.
+        #: Number and time of the first and the latest reply with a time.
         self._first_reply: tuple[int, int] | None = None
         self._latest_reply = (0, 0)
 
-    def add_reply(self, line: int, seq: int, outcome: LoggedProbe) -> None:
+    def add_reply(self, line: int, seq: int, probe: LoggedProbe) -> None:
         number = self._unwrap_sequence(seq)
-        if outcome.at_us is not None:
-            self._check_wraparound(line, number, outcome.at_us)
+        if probe.at_us is not None:
+            self._check_wraparound(line, number, probe.at_us)
         before = self._run.probes.get(number)
         if before is not None and before.rtt_us is not None:
-            outcome = before._replace(duplicates=before.duplicates + 1)
-        self._run.probes[number] = outcome
+            probe = before._replace(duplicates=before.duplicates + 1)
+        self._run.probes[number] = probe
 
-    def add_failure(self, seq: int, outcome: LoggedProbe) -> None:
-        """A reply wins over what was said before or after it; an ICMP error over "no answer yet"."""
+    def add_failure(self, seq: int, probe: LoggedProbe) -> None:
+        """Add a failure. A reply takes precedence over any failure, an ICMP error over "no answer yet"."""
         number = self._unwrap_sequence(seq)
         before = self._run.probes.get(number)
-        if before is None or (before == LOST and outcome != LOST):
-            self._run.probes[number] = outcome
+        if before is None or (before == LOST and probe != LOST):
+            self._run.probes[number] = probe
 
     def _unwrap_sequence(self, seq: int) -> int:
         if not self._has_probes and self._first_number is None:
@@ -152,7 +152,7 @@ class _RunBuilder:
         return number
 
     def _check_wraparound(self, line: int, number: int, at_us: int) -> None:
-        """Compare how far the numbers and how far the times have gone since the latest reply."""
+        """Raise ConfigError if the sequence number may have wrapped around since the latest reply."""
         if self._first_reply is None:
             self._first_reply = self._latest_reply = (number, at_us)
             return
@@ -161,45 +161,49 @@ class _RunBuilder:
             before_us - first_us
         ):
             raise build_line_error(
-                line, "comes after a silence in which icmp_seq may have gone round: cut the file before it"
+                line, "follows a pause in which icmp_seq may have wrapped around: split the file before this line"
             )
         self._latest_reply = max(self._latest_reply, (number, at_us))
 
     def set_total(self, line: int, sent: int, received: int) -> None:
         self.is_finished = True
         self._sent_count = sent
-        found = sum(one.rtt_us is not None for one in self._run.probes.values())
+        found = sum(probe.rtt_us is not None for probe in self._run.probes.values())
         if self._first_number is not None and found != received:
             raise build_line_error(
-                line, f"ping counted {received} replies and the file has {found}: lines are missing from it"
+                line, f"ping counted {received} replies, but the file has {found}: lines are missing"
             )
 
     def build(self) -> LogRun:
-        outcomes = self._run.probes
-        if not outcomes and not self._sent_count:
+        probes = self._run.probes
+        if not probes and not self._sent_count:
             return self._run
-        first = min(outcomes) if self._first_number is None else self._first_number
-        last = max([*outcomes, first - 1])
+        first = min(probes) if self._first_number is None else self._first_number
+        last = max([*probes, first - 1])
         if self._first_number is not None and self._sent_count is not None and self._sent_count > last:
-            self._run.notes.append("the last probe had no answer when ping ended: not measured")
+            self._run.notes.append("the last probe had no reply when ping ended and is not measured")
             last = self._sent_count - 1
         for number in range(first, last + 1):
-            outcomes.setdefault(number, LOST)
+            probes.setdefault(number, LOST)
         if self._first_number is None or self._sent_count is None:
-            self._run.notes.append("the file has not all of a run: its count of replies could not be checked")
+            self._run.notes.append(
+                "the file does not contain a complete run, so its number of replies could not be checked"
+            )
         return self._run
 
 
 def _parse_icmp_error(number: int, line: str, source: str, what: str) -> LoggedProbe:
     codes = _ICMPV6_CODES if ":" in source.rpartition("(")[2] else _ICMPV4_CODES
-    known = next((code for words, code in codes.items() if what.startswith(words)), None)
-    if known is None:
+    type_and_code = next((code for words, code in codes.items() if what.startswith(words)), None)
+    if type_and_code is None:
         raise build_unknown_line_error(number, line, "ping of Linux iputils")
-    return LoggedProbe(failure=Failure.UNREACHABLE, detail=known[0] * 256 + known[1])
+    return LoggedProbe(failure=Failure.UNREACHABLE, detail=type_and_code[0] * 256 + type_and_code[1])
 
 
 def _build_format_error(number: int, line: str) -> ConfigError:
     for pattern, reason in _UNSUPPORTED_PROGRAMS:
         if pattern.fullmatch(line):
-            return build_line_error(number, f"{reason}: import what Linux iputils or fping wrote, or make a CSV of it")
+            return build_line_error(
+                number, f"{reason}: import the output of Linux iputils or fping, or convert it to CSV"
+            )
     return build_unknown_line_error(number, line, "ping of Linux iputils")

@@ -1,4 +1,4 @@
-"""What the user's names mean in the mesh in force."""
+"""Lookup of user-supplied names in the active mesh."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ from leadline.mesh.model import Endpoint, Mesh
 
 
 def find_target(mesh: Mesh, name: str, address: str | None) -> str:
-    """The target of that name, or the one of the site of that name; ``address`` decides where the site has several."""
+    """Return the target with a name, or the target of a site; ``address`` selects one of several at the site."""
     endpoints = (*mesh.agents, *mesh.hosts)
-    if any(one.name == name for one in endpoints):
+    if any(endpoint.name == name for endpoint in endpoints):
         return name
-    of_site = [one for one in endpoints if one.site == name]
-    if not of_site:
-        known = ", ".join(sorted({*(one.name for one in endpoints), *(one.site for one in endpoints)}))
-        raise ConfigError("--dst", f"the mesh in force has no site, agent or host {name!r}; it has {known}")
-    return _select_endpoint(of_site, name, address).name
+    site_endpoints = [endpoint for endpoint in endpoints if endpoint.site == name]
+    if not site_endpoints:
+        known_names = ", ".join(
+            sorted({*(endpoint.name for endpoint in endpoints), *(endpoint.site for endpoint in endpoints)})
+        )
+        raise ConfigError("--dst", f"the active mesh has no site, agent or host {name!r}; it has {known_names}")
+    return _select_endpoint(site_endpoints, name, address).name
 
 
 def _select_endpoint(endpoints: list[Endpoint], site: str, address: str | None) -> Endpoint:
-    same = [one for one in endpoints if one.address == address]
-    if len(endpoints) == 1 or same:
-        return (same or endpoints)[0]
-    names = ", ".join(f"{one.name} ({one.address})" for one in endpoints)
+    matches = [endpoint for endpoint in endpoints if endpoint.address == address]
+    if len(endpoints) == 1 or matches:
+        return (matches or endpoints)[0]
+    names = ", ".join(f"{endpoint.name} ({endpoint.address})" for endpoint in endpoints)
     raise ConfigError(
-        "--dst", f"site {site!r} has several targets, and the file does not say which: name one of {names}"
+        "--dst", f"site {site!r} has several targets, and the file has no matching address: pass one of {names}"
     )

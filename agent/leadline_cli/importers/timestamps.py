@@ -1,4 +1,4 @@
-"""Times as people and programs write them, without a guess at the zone."""
+"""Parsing and formatting of timestamps. The time zone is never guessed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def parse_timestamp_us(text: str) -> int:
-    """Microseconds since 1970 of seconds since 1970 or of ISO 8601 with a zone; ValueError otherwise."""
+    """Parse seconds since 1970, or ISO 8601 with a time zone, to microseconds since 1970; ValueError otherwise."""
     try:
         seconds = Decimal(text)
     except InvalidOperation:
@@ -24,14 +24,14 @@ def _parse_iso_us(text: str) -> int:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(
-            f"{text!r} is not a time: write seconds since 1970, or ISO 8601 as 2026-11-22T06:00:00Z"
+            f"{text!r} is not a time: use seconds since 1970, or ISO 8601 such as 2026-11-22T06:00:00Z"
         ) from None
     if moment.tzinfo is None:
-        raise ValueError(f"{text!r} does not say its zone: write {text}Z if it is UTC, or {text}+01:00")
+        raise ValueError(f"{text!r} has no time zone: use {text}Z for UTC, or for example {text}+01:00")
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def format_timestamp(time_us: int) -> str:
-    """A time as people read it, to the millisecond."""
+    """Format a time for people, to the millisecond."""
     at = _EPOCH + timedelta(microseconds=time_us)
     return f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1_000:03d} UTC"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-WITHOUT = """
+SCRIPT_WITHOUT_CRYPTOGRAPHY = """
 import sys
 sys.modules["cryptography"] = None
 from leadline_cli.__main__ import main
@@ -13,11 +13,13 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_without_the_extra_the_error_names_it() -> None:
-    """``--sign`` fails before the token is used; nobody is asked."""
-    words = ["agent", "enroll", "http://127.0.0.1:9", "--token-file", "-", "--sign"]
-    done = subprocess.run([sys.executable, "-c", WITHOUT, *words], input="t" * 20, capture_output=True, text=True)
+def test_missing_extra_is_in_the_error() -> None:
+    """``--sign`` without the package fails before any request, so the token stays unused."""
+    arguments = ["agent", "enroll", "http://127.0.0.1:9", "--token-file", "-", "--sign"]
+    process = subprocess.run(
+        [sys.executable, "-c", SCRIPT_WITHOUT_CRYPTOGRAPHY, *arguments], input="t" * 20, capture_output=True, text=True
+    )
 
-    assert done.returncode == 2
-    assert "pip install 'leadline[signing]'" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert process.returncode == 2
+    assert "pip install 'leadline[signing]'" in process.stderr
+    assert "Traceback" not in process.stderr

@@ -1,4 +1,4 @@
-"""What a running agent says about itself, in three forms."""
+"""Status of a running agent as text, JSON and Prometheus text."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ FULL = msgspec.structs.replace(
 )
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
-    """As a whole, in place of the one before, and readable by a monitoring user."""
+def test_status_file_round_trip(tmp_path: Path) -> None:
+    """A new status replaces the old one atomically, and a monitoring user can read it."""
     write_status(tmp_path, BARE)
     write_status(tmp_path, FULL)
 
@@ -48,9 +48,9 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["status.json"]
 
 
-@pytest.mark.parametrize(("content", "complaint"), [(None, "is one running there"), (b"{}", "cannot be read")])
-def test_without_a_status_the_reason_is_named(tmp_path: Path, content: bytes | None, complaint: str) -> None:
-    """No agent has run there, or the file is none."""
+@pytest.mark.parametrize(("content", "complaint"), [(None, "is the agent running"), (b"{}", "cannot be read")])
+def test_missing_or_invalid_status_is_an_error(tmp_path: Path, content: bytes | None, complaint: str) -> None:
+    """The error has the reason: no agent has run there, or the file is invalid."""
     if content is not None:
         (tmp_path / "status.json").write_bytes(content)
 
@@ -61,32 +61,32 @@ def test_without_a_status_the_reason_is_named(tmp_path: Path, content: bytes | N
 @pytest.mark.parametrize(
     ("age_s", "stale"), [(0, False), (STALE_AFTER_S, False), (STALE_AFTER_S + 1, True), (-STALE_AFTER_S - 1, True)]
 )
-def test_a_status_grows_stale(age_s: int, stale: bool) -> None:
-    """Also one from a future that the wall clock has left."""
+def test_old_status_is_stale(age_s: int, stale: bool) -> None:
+    """A status from the future is stale too, after a step back of the wall clock."""
     assert is_stale(FULL, NOW_S + age_s) is stale
 
 
-def test_the_text_names_what_matters() -> None:
-    """Each figure with its unit."""
+def test_text_has_the_main_values() -> None:
+    """Each value has its unit."""
     text = "\n".join(format_lines(FULL, NOW_S))
 
-    for said in (
-        "written 0 s ago", "version 3, 50 targets, 2 left out", "503 busy; 1 failures", "4 batches wait",
-        "2.5 of 536.9 MB", "the oldest waits for 240 s; room for 61.2 days", "3000 sent", "4.2 ms late",
-        "synchronised, error at most 16.0 ms", "-1.5 ± 0.7 ms from the collector's", "2026-11-22 05:59:53Z",
+    for part in (
+        "written 0 s ago", "version 3, 50 targets, 2 refused", "503 busy; 1 failures", "4 batches to send",
+        "2.5 of 536.9 MB", "the oldest is 240 s old; space for 61.2 days", "3000 sent", "4.2 ms send delay",
+        "synchronised, maximum error 16.0 ms", "-1.5 ± 0.7 ms relative to the collector", "2026-11-22 05:59:53Z",
     ):  # fmt: skip
-        assert said in text
+        assert part in text
     assert "STALE" not in text
 
 
-def test_the_end_of_the_key_is_said() -> None:
-    """And loudly when nobody could rotate it; nothing of a key without an end."""
-    ending = msgspec.structs.replace(BARE, key_expires_at_s=NOW_S + 86_400)
-    failing = msgspec.structs.replace(ending, key_error="503 busy", key_failures=3, key_failed_at_s=NOW_S)
+def test_text_has_the_expiry_of_the_key() -> None:
+    """A failed rotation is reported. A key without expiry has no line."""
+    expiring = msgspec.structs.replace(BARE, key_expires_at_s=NOW_S + 86_400)
+    failing = msgspec.structs.replace(expiring, key_error="503 busy", key_failures=3, key_failed_at_s=NOW_S)
 
     assert "key " not in "\n".join(format_lines(BARE, NOW_S))
-    assert "key        ends 2026-11-23 06:00:00Z" in "\n".join(format_lines(ending, NOW_S))
-    assert "NOT ROTATED after 3 tries, the last 2026-11-22 06:00:00Z: 503 busy" in "\n".join(
+    assert "key        expires 2026-11-23 06:00:00Z" in "\n".join(format_lines(expiring, NOW_S))
+    assert "NOT ROTATED after 3 attempts, the last 2026-11-22 06:00:00Z: 503 busy" in "\n".join(
         format_lines(failing, NOW_S)
     )
     assert f'leadline_agent_key_expires_time_seconds{{agent="fra-a1",site="fra"}} {NOW_S + 86_400}' in list(
@@ -95,37 +95,37 @@ def test_the_end_of_the_key_is_said() -> None:
     assert 'leadline_agent_key_rotation_failures{agent="fra-a1",site="fra"} 3' in list(format_prometheus_lines(failing))
 
 
-def test_what_never_happened_is_said_so() -> None:
-    """An agent in its first minute, and one that is gone."""
+def test_missing_values_are_reported() -> None:
+    """A new agent has no plan and no acknowledgement; a stopped one is stale."""
     text = "\n".join(format_lines(BARE, NOW_S + 1_000))
 
-    for said in ("STALE", "plan       none yet", "last acknowledgement never", "the kernel does not say"):
-        assert said in text
+    for part in ("STALE", "plan       none yet", "last acknowledgement never", "unknown to the kernel"):
+        assert part in text
 
 
-def test_what_a_person_must_look_after_stands_out() -> None:
-    """A disk that does not read, and an identity that is used twice."""
+def test_urgent_problems_are_in_capitals() -> None:
+    """Read errors of the disk, and an identity in use twice."""
     spool = msgspec.structs.replace(FULL.spool, unreadable=3)
     status = msgspec.structs.replace(FULL, spool=spool, cloned_at_s=NOW_S - 60)
     text, lines = "\n".join(format_lines(status, NOW_S)), "\n".join(format_prometheus_lines(status))
 
     assert "3 of them CANNOT BE READ" in text
-    assert "IDENTITY IN USE TWICE, seen 2026-11-22 05:59:00Z" in text
+    assert "IDENTITY IN USE TWICE since 2026-11-22 05:59:00Z" in text
     assert 'spool_batches_unreadable{agent="fra-a1",site="fra"} 3' in lines
     assert f'identity_conflict_time_seconds{{agent="fra-a1",site="fra"}} {NOW_S - 60}' in lines
     assert "CANNOT" not in "\n".join(format_lines(FULL, NOW_S))
     assert "TWICE" not in "\n".join(format_lines(FULL, NOW_S))
 
 
-def test_the_json_says_whether_it_is_stale() -> None:
-    """A script does not need to know the limit."""
+def test_json_has_stale_flag_and_age() -> None:
+    """A script needs no threshold of its own."""
     document = msgspec.json.decode(format_json(FULL, NOW_S + 200))
 
     assert (document["stale"], document["age_s"], document["spool"]["unacked"]) == (True, 200, 4)
 
 
-def test_prometheus_reads_every_line() -> None:
-    """HELP, TYPE and sample of every metric, counters named so, and nothing unknown as 0."""
+def test_prometheus_lines_are_valid() -> None:
+    """Each metric has HELP, TYPE and a sample. Counters end in _total. Unknown values are omitted, not 0."""
     lines = list(format_prometheus_lines(FULL))
     sample = re.compile(r'leadline_agent_[a-z_]+\{agent="fra-a1",site="fra"\} -?[0-9.e-]+')
 
@@ -142,8 +142,8 @@ def test_prometheus_reads_every_line() -> None:
     )
 
 
-def test_the_command_tells_a_stale_agent_by_its_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """1, for a monitoring script."""
+def test_stale_status_has_exit_status_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A monitoring script can use the exit status."""
     write_status(tmp_path, FULL)
 
     assert main(["agent", "status", "--json", "--state-dir", str(tmp_path)]) in {0, 1}

@@ -1,4 +1,4 @@
-"""``leadline import --dry-run``: what a file holds, without a collector."""
+"""``leadline import --dry-run``: summary of a file, without a collector."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ RECORDED = Path(__file__).parents[1] / "importers" / "recorded"
 NAMES = ("--src", "fra", "--dst", "ams", "--dry-run")
 
 
-def dry_run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    """Exit status, output and error output."""
-    status = main(["import", *words, *NAMES])
-    said = capsys.readouterr()
-    return status, said.out, said.err
+def dry_run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Return exit status, output and error output."""
+    status = main(["import", *arguments, *NAMES])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
 
 
-def test_a_dry_run_says_what_would_be_imported(capsys: pytest.CaptureFixture[str]) -> None:
-    """Windows, coverage, RTT, loss, period; the 95th of 20 of which 5 are lost is no number."""
+def test_dry_run_prints_a_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    """Windows, coverage, RTT, loss and period. The p95 of 20 probes with 5 lost is undefined."""
     status, out, err = dry_run(capsys, "ping", str(RECORDED / "ping_D.txt"))
 
     assert (status, err) == (0, "")
@@ -32,47 +32,52 @@ def test_a_dry_run_says_what_would_be_imported(capsys: pytest.CaptureFixture[str
         "1, coverage 6.67 % of 300 slots",
         "20 sent, 15 received, 5 lost (25 %)",
         "min 0.037  p50 0.048  p95 -  p99 -  max 0.090  ms",
-        "what the measuring host added to an RTT is not known",
-        "nothing was imported",
+        "the error of the measuring host is unknown",
+        "not imported (--dry-run)",
     ):
         assert fact in out
 
 
-def test_the_document_has_the_same(capsys: pytest.CaptureFixture[str]) -> None:
-    """With the digest of the file; nothing is stored."""
+def test_json_document_has_the_same_values(capsys: pytest.CaptureFixture[str]) -> None:
+    """It also has the digest of the file. Nothing is stored."""
     status, out, _ = dry_run(capsys, "fping", str(RECORDED / "fping_loop.txt"), "--host", "10.66.0.3", "--json")
-    found = json.loads(out)
+    document = json.loads(out)
 
     assert status == 0
-    assert (found["version"], found["format"], found["host"], found["stored"]) == (1, "fping", "10.66.0.3", None)
-    assert (found["sent"], found["lost"], found["loss_ratio"], found["interval_ms"]) == (20, 0, 0.0, 200)
-    assert (found["rtt_us"]["min"], found["rtt_us"]["max"]) == (20, 83)
-    assert len(found["sha256"]) == 64
+    assert (document["version"], document["format"], document["host"], document["stored"]) == (
+        1,
+        "fping",
+        "10.66.0.3",
+        None,
+    )
+    assert (document["sent"], document["lost"], document["loss_ratio"], document["interval_ms"]) == (20, 0, 0.0, 200)
+    assert (document["rtt_us"]["min"], document["rtt_us"]["max"]) == (20, 83)
+    assert len(document["sha256"]) == 64
 
 
 @pytest.mark.parametrize(
-    ("words", "problem"),
+    ("arguments", "problem"),
     [
         (["csv", "absent.csv"], "absent.csv: cannot be read: No such file"),
-        (["ping", str(RECORDED / "fping_count.txt")], "line 1: is no output of ping"),
-        (["fping", str(RECORDED / "ping_D.txt")], "line 1: is no output of fping"),
-        (["ping", str(RECORDED / "ping_plain.txt"), "--start", "2026-11-22T06:00:00"], "--start: .* its zone"),
+        (["ping", str(RECORDED / "fping_count.txt")], "line 1: is not output of ping"),
+        (["fping", str(RECORDED / "ping_D.txt")], "line 1: is not output of fping"),
+        (["ping", str(RECORDED / "ping_plain.txt"), "--start", "2026-11-22T06:00:00"], "--start: .* has no time zone"),
         (["ping", str(RECORDED / "ping_D.txt"), "--interval", "soon"], "--interval: 'soon' is not a duration"),
         (["ping", str(RECORDED / "ping_D.txt"), "--interval", "1s"], "--interval: .* more probes than slots"),
     ],
 )
-def test_an_error_is_one_line_and_exit_status_2(
-    capsys: pytest.CaptureFixture[str], words: list[str], problem: str
+def test_error_is_one_line_with_exit_status_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], problem: str
 ) -> None:
-    """With the file and line, or the option."""
-    status, out, err = dry_run(capsys, *words)
+    """The error has the file and line, or the option."""
+    status, out, err = dry_run(capsys, *arguments)
 
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert re.search(problem, err), err
 
 
-def test_other_bytes_than_text_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """A compressed log, say."""
+def test_binary_file_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """For example a compressed log."""
     file = tmp_path / "log.gz"
     file.write_bytes(b"\x1f\x8b\xff\xfe")
 
@@ -81,8 +86,8 @@ def test_other_bytes_than_text_are_refused(capsys: pytest.CaptureFixture[str], t
     assert (status, "is not text in UTF-8" in err) == (2, True)
 
 
-def test_a_csv_has_its_own_times_and_one_host(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """The options for other files are refused rather than passed over."""
+def test_csv_refuses_host_and_start(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Options for other formats are an error, not ignored."""
     file = tmp_path / "a.csv"
     file.write_text("t,rtt_ms\n1795327200,1\n1795327201,1\n")
 

@@ -1,4 +1,4 @@
-"""The doctor: each thing that can be wrong with an agent is found, and its line says what to do."""
+"""Host and key checks of the doctor."""
 
 from __future__ import annotations
 
@@ -29,62 +29,62 @@ STATUS = AgentStatus(
 )
 
 
-def levels(findings: Iterator[Diagnostic]) -> list[tuple[str, str]]:
-    found = list(findings)
-    assert all((finding.remedy is None) == (finding.level is DiagnosticLevel.OK) for finding in found)
-    return [(str(finding.level), finding.what) for finding in found]
+def get_levels(diagnostics: Iterator[Diagnostic]) -> list[tuple[str, str]]:
+    results = list(diagnostics)
+    assert all((diagnostic.remedy is None) == (diagnostic.level is DiagnosticLevel.OK) for diagnostic in results)
+    return [(str(diagnostic.level), diagnostic.what) for diagnostic in results]
 
 
 @pytest.mark.parametrize(
-    ("echo", "said"),
+    ("echo", "detail"),
     [
         (
             LoopbackEcho(has_reply=True, has_tx_timestamp=True, has_rx_timestamp=True),
-            "departures and arrivals are stamped",
+            "transmit and receive timestamps work",
         ),
-        (LoopbackEcho(has_reply=True, has_rx_timestamp=True), "the kernel does not stamp departures"),
-        (LoopbackEcho(has_reply=True), "the kernel does not stamp departures and arrivals"),
-        (LoopbackEcho(), "no reply from the own loopback"),
-        (LoopbackEcho(send_errno=1), "is refused: Operation not permitted"),
+        (LoopbackEcho(has_reply=True, has_rx_timestamp=True), "the kernel gives no transmit timestamps"),
+        (LoopbackEcho(has_reply=True), "the kernel gives no transmit and receive timestamps"),
+        (LoopbackEcho(), "no reply from the loopback address"),
+        (LoopbackEcho(send_errno=1), "cannot send to the loopback address: Operation not permitted"),
     ],
 )
-def test_stamps(echo: LoopbackEcho, said: str) -> None:
-    """Without them an agent measures, with a wider error: a warning."""
-    finding = doctor_host.evaluate_echo("stamps", echo)
+def test_timestamps(echo: LoopbackEcho, detail: str) -> None:
+    """Missing timestamps are a warning: the agent works, with a larger error."""
+    diagnostic = doctor_host.evaluate_echo("timestamps", echo)
 
-    assert said in finding.detail
-    assert (finding.level is DiagnosticLevel.OK) == (echo.has_tx_timestamp and echo.has_rx_timestamp)
+    assert detail in diagnostic.detail
+    assert (diagnostic.level is DiagnosticLevel.OK) == (echo.has_tx_timestamp and echo.has_rx_timestamp)
 
 
-def sysctls(directory: Path, **values: str) -> list[tuple[str, str]]:
+def check_sysctls(directory: Path, **values: str) -> list[tuple[str, str]]:
     for name, value in values.items():
         (directory / name).write_text(value + "\n")
-    return levels(doctor_host.check_sysctls(directory))
+    return get_levels(doctor_host.check_sysctls(directory))
 
 
-def test_kernel_settings_that_do_harm(tmp_path: Path) -> None:
-    """A host that answers nothing, or answers rate-limited, looks to others like a bad path."""
-    assert sysctls(tmp_path) == []
-    assert sysctls(tmp_path, icmp_echo_ignore_all="0", icmp_ratemask="6168", ping_group_range="0\t2147483647") == [
-        ("ok", "ping_group_range")
-    ]
-    assert sysctls(tmp_path, icmp_echo_ignore_all="1", icmp_ratemask="6169") == [
+def test_harmful_kernel_settings_are_warnings(tmp_path: Path) -> None:
+    """A host with disabled or rate-limited replies looks like a bad path to other agents."""
+    assert check_sysctls(tmp_path) == []
+    assert check_sysctls(
+        tmp_path, icmp_echo_ignore_all="0", icmp_ratemask="6168", ping_group_range="0\t2147483647"
+    ) == [("ok", "ping_group_range")]
+    assert check_sysctls(tmp_path, icmp_echo_ignore_all="1", icmp_ratemask="6169") == [
         ("ok", "ping_group_range"),
         ("warn", "icmp_echo_ignore_all"),
         ("warn", "icmp_ratemask"),
     ]
 
 
-def test_the_remedy_for_the_rate_mask_clears_one_bit(tmp_path: Path) -> None:
-    """And leaves the others as they are."""
+def test_remedy_for_the_rate_mask_clears_one_bit(tmp_path: Path) -> None:
+    """The other bits stay unchanged."""
     (tmp_path / "icmp_ratemask").write_text("6169")
-    (finding,) = doctor_host.check_sysctls(tmp_path)
+    (diagnostic,) = doctor_host.check_sysctls(tmp_path)
 
-    assert finding.remedy == "sysctl -w net.ipv4.icmp_ratemask=6168"
+    assert diagnostic.remedy == "sysctl -w net.ipv4.icmp_ratemask=6168"
 
 
-def test_the_local_policy(tmp_path: Path) -> None:
-    """None is a warning, a bad one a failure, a good one is told."""
+def test_local_policy_levels(tmp_path: Path) -> None:
+    """A missing policy is a warning, an invalid one a failure, a valid one OK."""
     file = tmp_path / "policy.toml"
     missing, defaults = doctor_host.check_local_policy(file, required=False)
     assert (missing.level, defaults is not None) == (DiagnosticLevel.WARN, True)
@@ -99,14 +99,14 @@ def test_the_local_policy(tmp_path: Path) -> None:
     assert (bad.level, none) == (DiagnosticLevel.FAIL, None)
 
 
-def test_the_state_directory(tmp_path: Path) -> None:
-    """It is there and can be written, or the agent cannot start."""
-    assert levels(doctor_host.check_state_directory(tmp_path)) == [("ok", "state directory")]
-    assert levels(doctor_host.check_state_directory(tmp_path / "none")) == [("fail", "state directory")]
+def test_state_directory_levels(tmp_path: Path) -> None:
+    """The directory must exist and be writable."""
+    assert get_levels(doctor_host.check_state_directory(tmp_path)) == [("ok", "state directory")]
+    assert get_levels(doctor_host.check_state_directory(tmp_path / "none")) == [("fail", "state directory")]
 
 
 @pytest.mark.parametrize(
-    ("status", "found"),
+    ("status", "levels"),
     [
         (None, [("warn", "agent")]),
         (msgspec.structs.replace(STATUS, written_at_s=0), [("warn", "agent")]),
@@ -121,29 +121,29 @@ def test_the_state_directory(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_the_running_agent_and_its_spool(status: AgentStatus | None, found: list[tuple[str, str]]) -> None:
-    """What it wrote last is believed for two and a half minutes."""
-    assert levels(doctor_host.check_running_agent(status, NOW_S)) == found
+def test_running_agent_and_spool_levels(status: AgentStatus | None, levels: list[tuple[str, str]]) -> None:
+    """The status file is valid for two and a half minutes."""
+    assert get_levels(doctor_host.check_running_agent(status, NOW_S)) == levels
 
 
 @pytest.mark.parametrize(
     ("synchronised", "max_error_us", "level"),
     [(True, 16_000, DiagnosticLevel.OK), (True, 1_000_001, DiagnosticLevel.WARN), (False, 0, DiagnosticLevel.WARN)],
 )
-def test_the_clock(synchronised: bool, max_error_us: int, level: DiagnosticLevel) -> None:
-    """Not a failure: RTTs do not come from it."""
+def test_clock_levels(synchronised: bool, max_error_us: int, level: DiagnosticLevel) -> None:
+    """An unsynchronised clock is no failure, because RTTs do not depend on it."""
     state = wire.ClockState(synchronised=synchronised, offset_us=0, max_error_us=max_error_us, estimated_error_us=0)
 
     assert doctor_host.check_host_clock(state).level is level
     assert doctor_host.check_host_clock(None).level is DiagnosticLevel.WARN
 
 
-def credential(url: str) -> Credential:
+def build_credential(url: str) -> Credential:
     return Credential(collector=url, agent="fra-a1", site="fra", key="k")
 
 
 @pytest.mark.parametrize(
-    ("days_left", "error", "found"),
+    ("days_left", "error", "levels"),
     [
         (None, None, []),
         (46, None, [("ok", "key")]),
@@ -153,18 +153,21 @@ def credential(url: str) -> Credential:
         (0, None, [("fail", "key")]),
     ],
 )
-def test_the_end_of_the_key(days_left: int | None, error: str | None, found: list[tuple[str, str]]) -> None:
-    """Of one that is good for 90 days: a warning where rotating fails or is overdue, a failure at its end."""
-    end_s = None if days_left is None else NOW_S + days_left * 86_400
-    begin_s = None if end_s is None else end_s - 90 * 86_400
-    mine = msgspec.structs.replace(credential("http://h"), expires_at_s=end_s, issued_at_s=begin_s)
+def test_key_expiry_levels(days_left: int | None, error: str | None, levels: list[tuple[str, str]]) -> None:
+    """A key with a lifetime of 90 days: a warning if rotation fails or is overdue, a failure after expiry."""
+    expires_at_s = None if days_left is None else NOW_S + days_left * 86_400
+    issued_at_s = None if expires_at_s is None else expires_at_s - 90 * 86_400
+    agent_credential = msgspec.structs.replace(
+        build_credential("http://h"), expires_at_s=expires_at_s, issued_at_s=issued_at_s
+    )
 
-    assert levels(doctor_keys.check_key_expiry(mine, msgspec.structs.replace(STATUS, key_error=error), NOW_S)) == found
+    status = msgspec.structs.replace(STATUS, key_error=error)
+    assert get_levels(doctor_keys.check_key_expiry(agent_credential, status, NOW_S)) == levels
 
 
-def test_a_signing_key_that_is_none() -> None:
-    """The agent would not start: a failure; without one there is nothing to say."""
-    mine = msgspec.structs.replace(credential("http://h"), signing_key="00")
+def test_invalid_signing_key_is_a_failure() -> None:
+    """The agent does not start with an invalid key. No signing key gives no result."""
+    agent_credential = msgspec.structs.replace(build_credential("http://h"), signing_key="00")
 
-    assert levels(iter(doctor_keys.check_signing(mine)[0])) == [("fail", "signing")]
-    assert doctor_keys.check_signing(credential("http://h")) == ([], None)
+    assert get_levels(iter(doctor_keys.check_signing(agent_credential)[0])) == [("fail", "signing")]
+    assert doctor_keys.check_signing(build_credential("http://h")) == ([], None)

@@ -1,4 +1,4 @@
-"""What counts as a difference between what is wanted and what a server made of it."""
+"""Differences between desired and actual documents."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ import pytest
 
 from leadline_cli.grafana.diff import find_first_difference
 
-WANTED: dict[str, Any] = {"title": "a", "panels": [{"id": 1, "targets": [{"sql": "x"}]}], "time": {"from": "now-1h"}}
+DESIRED: dict[str, Any] = {"title": "a", "panels": [{"id": 1, "targets": [{"sql": "x"}]}], "time": {"from": "now-1h"}}
 
 
 @pytest.mark.parametrize(
-    "found",
+    "actual",
     [
-        WANTED,
-        WANTED | {"id": 7, "version": 3, "panels": [{"id": 1, "pluginVersion": "12", "targets": [{"sql": "x"}]}]},
-        WANTED | {"panels": [{"id": 1.0, "targets": [{"sql": "x"}]}]},
+        DESIRED,
+        DESIRED | {"id": 7, "version": 3, "panels": [{"id": 1, "pluginVersion": "12", "targets": [{"sql": "x"}]}]},
+        DESIRED | {"panels": [{"id": 1.0, "targets": [{"sql": "x"}]}]},
     ],
 )
-def test_what_the_server_adds_is_no_difference(found: dict[str, Any]) -> None:
-    """At any depth; and 1 is 1.0 in JSON."""
-    assert find_first_difference(WANTED, found) is None
+def test_additions_of_the_server_are_ignored(actual: dict[str, Any]) -> None:
+    """This applies at any depth. 1 equals 1.0 in JSON."""
+    assert find_first_difference(DESIRED, actual) is None
 
 
 @pytest.mark.parametrize(
-    ("found", "where"),
+    ("actual", "path"),
     [
-        (WANTED | {"title": "b"}, "title"),
-        (WANTED | {"panels": []}, "panels (0 instead of 1)"),
-        (WANTED | {"panels": [{"id": True, "targets": [{"sql": "x"}]}]}, "panels[0].id"),
-        (WANTED | {"panels": [{"id": 1, "targets": [{"sql": "y"}]}]}, "panels[0].targets[0].sql"),
-        (WANTED | {"time": None}, "time"),
+        (DESIRED | {"title": "b"}, "title"),
+        (DESIRED | {"panels": []}, "panels (0 instead of 1)"),
+        (DESIRED | {"panels": [{"id": True, "targets": [{"sql": "x"}]}]}, "panels[0].id"),
+        (DESIRED | {"panels": [{"id": 1, "targets": [{"sql": "y"}]}]}, "panels[0].targets[0].sql"),
+        (DESIRED | {"time": None}, "time"),
         ({"title": "a", "time": {"from": "now-1h"}}, "panels"),
     ],
 )
-def test_the_first_difference_is_named_by_its_place(found: dict[str, Any], where: str) -> None:
-    """What is missing, what is another value or type, and what is more or fewer."""
-    assert find_first_difference(WANTED, found) == where
+def test_first_difference_is_reported_with_its_path(actual: dict[str, Any], path: str) -> None:
+    """Missing keys, other values or types, and other list lengths."""
+    assert find_first_difference(DESIRED, actual) == path
 
 
 @pytest.mark.parametrize(
-    ("wanted", "found", "same"),
+    ("desired", "actual", "same"),
     [
         ({"for": "15m"}, {"for": "900s"}, True),
         ({"for": "1h30m"}, {"for": "90m"}, True),
@@ -54,8 +54,6 @@ def test_the_first_difference_is_named_by_its_place(found: dict[str, Any], where
         ({"links": [1]}, {}, False),
     ],
 )
-def test_what_a_server_writes_in_its_own_way_is_the_same(
-    wanted: dict[str, Any], found: dict[str, Any], same: bool
-) -> None:
-    """Durations, a raised schema version, the organisation of the token, and what is empty."""
-    assert (find_first_difference(wanted, found) is None) is same
+def test_equivalent_values_are_equal(desired: dict[str, Any], actual: dict[str, Any], same: bool) -> None:
+    """Durations, a higher schema version, the organisation of the token, and empty values."""
+    assert (find_first_difference(desired, actual) is None) is same

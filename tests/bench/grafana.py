@@ -26,7 +26,7 @@ from tests.bench.ingest_servers import build_mesh
 from tests.bench.query import PROFILE, REPEATS, QueryMeasurement
 from tests.integration.test_grafana_dashboards import QUERIES
 from tests.support import postgres
-from tests.support.grafana_data import Asked, expanded, reader
+from tests.support.grafana_data import PanelRange, expand_macros, reader
 
 DAY_S = 86_400
 GOAL_MS = 1_000
@@ -49,7 +49,7 @@ def main() -> None:
             with psycopg.connect(postgres.build_conninfo(url), autocommit=True) as connection:
                 connection.execute("VACUUM ANALYZE")
             with reader(url) as connection:
-                for figure in _measure_queries(connection, Asked(from_s=start_s, to_s=now_s, interval_s=3_600)):
+                for figure in _measure_queries(connection, PanelRange(from_s=start_s, to_s=now_s, interval_s=3_600)):
                     print(figure.format_line("postgresql"), flush=True)
         finally:
             database.close()
@@ -81,11 +81,11 @@ def _fill_store(store: Store, names: list[str], start_s: int, days: int) -> None
             writer.connection.execute(text(statement), {"start": start_s, "end": end_s})
 
 
-def _measure_queries(connection: psycopg.Connection, asked: Asked) -> Iterator[QueryMeasurement]:
+def _measure_queries(connection: psycopg.Connection, panel_range: PanelRange) -> Iterator[QueryMeasurement]:
     names = [row[0] for row in connection.execute("SELECT DISTINCT site FROM grafana_agent ORDER BY 1").fetchall()]
     chosen = {"profile": PROFILE, "source": names[0], "destination": names[1], "site": tuple(names)}
     for name, sql in QUERIES.items():
-        statement = expanded(sql, asked, chosen)
+        statement = expand_macros(sql, panel_range, chosen)
         times = [_measure_seconds(connection, statement) for _ in range(REPEATS + 1)]
         yield QueryMeasurement(what=name[:52], value=median(times[1:]) * 1_000, unit="ms", goal=GOAL_MS)
 

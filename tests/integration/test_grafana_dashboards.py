@@ -1,4 +1,4 @@
-"""Dashboards and alert rules as they are committed: every query of theirs, as Grafana sends it, on the demo's data."""
+"""Committed dashboards and alert rules: every query runs on demo data, as Grafana sends it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from sqlalchemy.engine import URL
 from leadline_collector.analysis.matrix import build_matrix
 from leadline_collector.time_range import TimeRange
 from leadline_dashboards import DATASOURCE_UID, load_alert_rules, load_dashboards
-from tests.support.grafana_data import DAY_S, HOUR_S, Asked, Demo, demo, expanded, reader
+from tests.support.grafana_data import DAY_S, HOUR_S, Demo, PanelRange, demo, expand_macros, reader
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 BOARDS: dict[str, dict[str, Any]] = {name: json.loads(data) for name, data in load_dashboards().items()}
 RULES = {rule["uid"]: rule for group in load_alert_rules() for rule in group["rules"]}
 PROFILE = "vcf9-stretched-cluster"
-#: As a person would choose them; of several, all.
-CHOSEN = {"profile": PROFILE, "source": "frankfurt", "destination": "london"}
+#: Values of the dashboard variables.
+VARIABLES = {"profile": PROFILE, "source": "frankfurt", "destination": "london"}
 
 
 @pytest.fixture(scope="module", name="filled")
@@ -39,7 +39,7 @@ def _connection(filled: Demo) -> Iterator[psycopg.Connection]:
 
 
 def queries() -> Iterator[tuple[str, str]]:
-    """Every query in the committed files: what it is of, and its SQL."""
+    """Yield the name and the SQL of every query in the committed files."""
     for name, board in BOARDS.items():
         for panel in board["panels"]:
             for target in panel["targets"]:
@@ -55,29 +55,29 @@ def queries() -> Iterator[tuple[str, str]]:
 QUERIES = dict(queries())
 
 
-def rows(connection: psycopg.Connection, sql: str, asked: Asked, **chosen: str) -> list[dict[str, Any]]:
-    """What the database answers."""
+def rows(connection: psycopg.Connection, sql: str, panel_range: PanelRange, **overrides: str) -> list[dict[str, Any]]:
+    """Expand and run a query; ``overrides`` replace values of variables."""
     cursor = connection.cursor(row_factory=psycopg.rows.dict_row)
-    variables: dict[str, str | tuple[str, ...]] = {**CHOSEN, "site": sites(connection, sql), **chosen}
-    return cursor.execute(expanded(sql, asked, variables)).fetchall()
+    variables: dict[str, str | tuple[str, ...]] = {**VARIABLES, "site": sites(connection, sql), **overrides}
+    return cursor.execute(expand_macros(sql, panel_range, variables)).fetchall()
 
 
 def sites(connection: psycopg.Connection, sql: str) -> tuple[str, ...]:
-    """All of what the variable "site" offers."""
+    """Return all values of the variable "site"."""
     column, view = ("site", "grafana_agent") if "grafana_agent" in sql else ("source", "grafana_pair")
     return tuple(row[0] for row in connection.execute(f"SELECT DISTINCT {column} FROM {view}").fetchall())
 
 
 @pytest.mark.parametrize("name", QUERIES)
-def test_every_query_answers(filled: Demo, connection: psycopg.Connection, name: str) -> None:
-    """With rows, as the role that reads views only, over a day and over a week; none has a column without a name."""
+def test_every_query_returns_rows(filled: Demo, connection: psycopg.Connection, name: str) -> None:
+    """As the role that reads views only, over a day and over a week; every column has a name."""
     for from_s, interval_s in ((filled.end_s - DAY_S, 300), (filled.start_s, 3_600)):
-        found = rows(connection, QUERIES[name], Asked(from_s=from_s, to_s=filled.end_s, interval_s=interval_s))
+        result = rows(connection, QUERIES[name], PanelRange(from_s=from_s, to_s=filled.end_s, interval_s=interval_s))
 
-        # No profile of the demo limits the variation.
-        assert found or name == "leadline-pair.json Variation of the round trip (p95 − min of a minute) B"
-        assert all("?column?" not in row for row in found[:1])
-        assert not any(isinstance(row.get("time"), str) for row in found), "Grafana takes no text for a time"
+        # No profile of the demo limits the variation, so this query returns nothing.
+        assert result or name == "leadline-pair.json Variation of the round trip (p95 − min of a minute) B"  # noqa: RUF001
+        assert all("?column?" not in row for row in result[:1])
+        assert not any(isinstance(row.get("time"), str) for row in result), "Grafana does not parse a time from text"
 
 
 @pytest.mark.parametrize(
@@ -89,66 +89,70 @@ def test_every_query_answers(filled: Demo, connection: psycopg.Connection, name:
         ),
     ],
 )
-def test_lines_are_named(filled: Demo, connection: psycopg.Connection, ref: str, metrics: set[str]) -> None:
-    """A limit by its number and id, a floor by its medium, each from end to end of the range."""
-    asked = Asked(from_s=filled.end_s - DAY_S, to_s=filled.end_s)
+def test_lines_have_names(filled: Demo, connection: psycopg.Connection, ref: str, metrics: set[str]) -> None:
+    """Number and id of a limit, medium of a floor; each line spans the whole range."""
+    panel_range = PanelRange(from_s=filled.end_s - DAY_S, to_s=filled.end_s)
 
-    found = rows(connection, QUERIES[ref], asked)
+    result = rows(connection, QUERIES[ref], panel_range)
 
-    assert {row["metric"] for row in found} == metrics
-    assert len(found) == 2 * len(metrics)
+    assert {row["metric"] for row in result} == metrics
+    assert len(result) == 2 * len(metrics)
 
 
-def test_a_limit_that_would_squeeze_the_data_is_not_drawn(filled: Demo, connection: psycopg.Connection) -> None:
-    """150 ms on a pair of 8 ms: the line is left out, the table still names it."""
-    asked = Asked(from_s=filled.end_s - DAY_S, to_s=filled.end_s)
+def test_a_limit_far_above_the_data_is_not_drawn(filled: Demo, connection: psycopg.Connection) -> None:
+    """150 ms on a pair with 8 ms: the line is omitted, the table contains it."""
+    panel_range = PanelRange(from_s=filled.end_s - DAY_S, to_s=filled.end_s)
     profile = "vsphere-long-distance-vmotion"
 
-    lines = rows(connection, QUERIES["leadline-pair.json Round trip B"], asked, profile=profile)
+    lines = rows(connection, QUERIES["leadline-pair.json Round trip B"], panel_range, profile=profile)
     assert {row["metric"] for row in lines} == {"light in glass", "light in a vacuum"}
-    limits = rows(connection, QUERIES["leadline-pair.json Limits of the profile A"], asked, profile=profile)
+    limits = rows(connection, QUERIES["leadline-pair.json Limits of the profile A"], panel_range, profile=profile)
     assert 150_000 in {row["limit_us"] for row in limits}
 
 
 @pytest.mark.parametrize("profile", ["vsan-stretched", "vcf9-stretched-cluster", "vsphere-long-distance-vmotion"])
 def test_panels_show_the_shares_of_the_verdict_code(filled: Demo, connection: psycopg.Connection, profile: str) -> None:
-    """The matrix, the table of the worst, the figures of a pair and its stacked hours, over the same whole hours."""
+    """The matrix, the worst pairs, the statistics of a pair and its stacked hours, over the same whole hours."""
     period = TimeRange(start_s=filled.start_s + 5 * HOUR_S, end_s=filled.start_s + 6 * DAY_S + 2 * HOUR_S)
-    asked = Asked(from_s=period.start_s, to_s=period.end_s, interval_s=1 << 40)
+    panel_range = PanelRange(from_s=period.start_s, to_s=period.end_s, interval_s=1 << 40)
     expected = {
-        (one.source, one.destination): one for one in build_matrix(filled.store, profile, period).pairs if one.paths
+        (pair.source, pair.destination): pair.pessimistic
+        for pair in build_matrix(filled.store, profile, period).pairs
+        if pair.paths
     }
 
-    shown = rows(
+    matrix = rows(
         connection,
         QUERIES["leadline-overview.json Share within the limits over the time range A"],
-        asked,
+        panel_range,
         profile=profile,
     )
     worst = rows(
-        connection, QUERIES["leadline-overview.json Worst pairs over the time range A"], asked, profile=profile
+        connection, QUERIES["leadline-overview.json Worst pairs over the time range A"], panel_range, profile=profile
     )
 
-    assert {(row["source"], row["destination"]): row["observed"] for row in shown if row["observed"] is not None} == {
-        pair: one.pessimistic.good_ratio for pair, one in expected.items()
+    assert {(row["source"], row["destination"]): row["observed"] for row in matrix if row["observed"] is not None} == {
+        pair: worst_case.good_ratio for pair, worst_case in expected.items()
     }
     assert {(row["source"], row["destination"]): row["coverage"] for row in worst} == {
-        pair: one.pessimistic.coverage_ratio for pair, one in expected.items()
+        pair: worst_case.coverage_ratio for pair, worst_case in expected.items()
     }
-    for (source, destination), one in expected.items():
-        chosen = {"profile": profile, "source": source, "destination": destination}
-        (figures,) = rows(
-            connection, QUERIES["leadline-pair.json Over the whole hours of the time range A"], asked, **chosen
+    for (source, destination), worst_case in expected.items():
+        variables = {"profile": profile, "source": source, "destination": destination}
+        (statistics,) = rows(
+            connection, QUERIES["leadline-pair.json Over the whole hours of the time range A"], panel_range, **variables
         )
-        (hours,) = rows(connection, QUERIES["leadline-pair.json Minutes by state, and coverage A"], asked, **chosen)
-        assert figures["observed"] == one.pessimistic.good_ratio
-        known = hours["good"] + hours["bad"] + hours["unavailable"]
-        assert hours["good"] / known == pytest.approx(one.pessimistic.good_ratio, rel=1e-12)
+        (hours,) = rows(
+            connection, QUERIES["leadline-pair.json Minutes by state, and coverage A"], panel_range, **variables
+        )
+        assert statistics["observed"] == worst_case.good_ratio
+        known_count = hours["good"] + hours["bad"] + hours["unavailable"]
+        assert hours["good"] / known_count == pytest.approx(worst_case.good_ratio, rel=1e-12)
 
 
 @pytest.mark.parametrize("name", BOARDS)
-def test_nothing_is_left_to_chance(name: str) -> None:
-    """Fixed uids, ids in order, no panel without a title, a description and the one datasource, all within the grid."""
+def test_dashboards_are_complete(name: str) -> None:
+    """Fixed uid, ids in order; each panel has a title, a description and the datasource, and fits the grid."""
     board = BOARDS[name]
 
     assert board["uid"] == name.removesuffix(".json")
@@ -164,10 +168,12 @@ def test_nothing_is_left_to_chance(name: str) -> None:
         assert variable["datasource"]["uid"] == DATASOURCE_UID
 
 
-def test_links_lead_to_dashboards_that_take_what_they_carry() -> None:
-    """Every link to a dashboard names one that is there, and variables it has."""
+def test_links_are_valid() -> None:
+    """Every link to a dashboard names an existing dashboard and its variables."""
     text = json.dumps([BOARDS, RULES])
-    variables = {board["uid"]: {one["name"] for one in board["templating"]["list"]} for board in BOARDS.values()}
+    variables = {
+        board["uid"]: {variable["name"] for variable in board["templating"]["list"]} for board in BOARDS.values()
+    }
 
     links = re.findall(r"[/}]d/([a-z-]+)\?([^\"]*)", text)
 
@@ -178,20 +184,20 @@ def test_links_lead_to_dashboards_that_take_what_they_carry() -> None:
 
 
 @pytest.mark.parametrize("uid", RULES)
-def test_alerts_have_hysteresis_and_say_what_to_do_without_data(uid: str) -> None:
-    """Each condition is a threshold with a recovery below it, each query one number, and texts for its labels."""
+def test_alerts_have_hysteresis_and_a_state_without_data(uid: str) -> None:
+    """Each condition has a threshold and a recovery threshold below it; annotations contain no variables."""
     rule = RULES[uid]
 
     (condition,) = rule["data"][1]["model"]["conditions"]
-    fires, recovers = condition["evaluator"], condition["unloadEvaluator"]
-    assert (fires["type"], recovers["type"]) == ("gt", "lt")
-    assert recovers["params"][0] <= fires["params"][0]
+    threshold, recovery = condition["evaluator"], condition["unloadEvaluator"]
+    assert (threshold["type"], recovery["type"]) == ("gt", "lt")
+    assert recovery["params"][0] <= threshold["params"][0]
     assert rule["condition"] == rule["data"][1]["refId"]
     assert rule["noDataState"] in {"OK", "NoData"}
     assert rule["execErrState"] in {"KeepLast", "Error"}
     assert set(rule["annotations"]) == {"summary", "description", "dashboard_url"}
     assert "externalURL" in rule["annotations"]["dashboard_url"]
-    assert not re.search(r"\$", json.dumps(rule["annotations"])), "Grafana would take it for an environment variable"
+    assert not re.search(r"\$", json.dumps(rule["annotations"])), "Grafana would expand it as an environment variable"
 
 
 FIRING = {
@@ -205,29 +211,27 @@ FIRING = {
 
 
 @pytest.mark.parametrize("uid", RULES)
-def test_alerts_fire_for_what_is_wrong_and_for_nothing_else(
-    filled: Demo, connection: psycopg.Connection, uid: str
-) -> None:
-    """One number a row, labelled by texts without two rows alike; above the threshold are those that were made so."""
-    asked = Asked(from_s=filled.end_s - 600, to_s=filled.end_s)
+def test_alerts_fire_for_the_faults_of_the_demo_only(filled: Demo, connection: psycopg.Connection, uid: str) -> None:
+    """Each row has one number and unique text labels; only rows with a fault exceed the threshold."""
+    panel_range = PanelRange(from_s=filled.end_s - 600, to_s=filled.end_s)
 
-    found = rows(connection, QUERIES[f"alert {uid}"], asked)
+    result = rows(connection, QUERIES[f"alert {uid}"], panel_range)
 
-    above = RULES[uid]["data"][1]["model"]["conditions"][0]["evaluator"]["params"][0]
-    labels = [tuple(value for name, value in row.items() if name != "value") for row in found]
+    threshold = RULES[uid]["data"][1]["model"]["conditions"][0]["evaluator"]["params"][0]
+    labels = [tuple(value for name, value in row.items() if name != "value") for row in result]
     assert len(set(labels)) == len(labels)
-    assert all(isinstance(label, str) for of_row in labels for label in of_row)
-    assert sum(row["value"] > above for row in found) == FIRING[uid]
+    assert all(isinstance(label, str) for row_labels in labels for label in row_labels)
+    assert sum(row["value"] > threshold for row in result) == FIRING[uid]
 
 
 def test_late_data_raises_no_alert() -> None:
-    """No rule reads what is of the past: only what the collector says is true now."""
+    """Rules read current states only, no history."""
     views = {view for rule in RULES.values() for view in re.findall(r"grafana_\w+", rule["data"][0]["model"]["rawSql"])}
 
     assert views == {"grafana_pair_now", "grafana_agent"}
 
 
-def test_what_is_committed_is_what_is_generated() -> None:
+def test_committed_dashboards_are_up_to_date() -> None:
     """``make dashboards`` would change nothing; the generator is a development dependency."""
     generate = pytest.importorskip("leadline_dashboards.generate.__main__", reason="the generator's library is missing")
 

@@ -1,4 +1,4 @@
-"""Many agents of one process: each with the product's spool, sealer, sending and HTTP client, in fast time."""
+"""Many agents in one process: each with the product's spool, batch builder, uploader and HTTP client, in fast time."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ HOST = "ams-h1"
 
 
 def derive_key(agent: str) -> str:
-    """The key of an agent; a real one is random."""
+    """Return the key of an agent; a real key is random."""
     return f"ll_agent_{agent}_for_the_herd"
 
 
 def format_agent_name(number: int) -> str:
-    """The name of an agent."""
+    """Return the name of an agent."""
     return f"fra{number}"
 
 
 def enrol_agents(database: Database, count: int) -> None:
-    """A mesh of ``count`` agents that probe one host, and a key in use for each of them."""
+    """Apply a mesh of ``count`` agents that probe one host, and add a used key for each agent."""
     agents = "".join(
         f'[[agent]]\nname = "{format_agent_name(n)}"\nsite = "fra"\naddress = "{format_agent_name(n)}.test"\n'
         for n in range(count)
@@ -52,11 +52,11 @@ def enrol_agents(database: Database, count: int) -> None:
     mesh_service.apply_mesh(store, clock, (MESH + agents).encode())
     now_s = clock.wall_ns() // NS_PER_S
     with store.write() as writer:
-        for agent, number in mesh_store.load_agent_ids(
+        for agent, agent_id in mesh_store.load_agent_ids(
             writer.connection, [format_agent_name(n) for n in range(count)]
         ).items():
             sha256 = hashlib.sha256(derive_key(agent).encode()).digest()
-            key_store.add_key(writer.connection, number, sha256, now_s, None, None)
+            key_store.add_key(writer.connection, agent_id, sha256, now_s, None, None)
             key_store.confirm_first_use(writer.connection, sha256, now_s)
 
 
@@ -82,57 +82,57 @@ profiles = ["vcf9-stretched-cluster"]
 
 
 class RecordingClient(CollectorClient):
-    """The product's client; what came back is remembered."""
+    """The product's client, with a record of its responses."""
 
     def __init__(self, url: str, key: str) -> None:
         super().__init__(url, Credential(collector=url, agent="herd", site="fra", key=key))
         self.responses: list[BatchResponse] = []
 
     def send_batch(self, body: bytes) -> BatchResponse:
-        """Send one packed batch."""
-        answer = super().send_batch(body)
-        self.responses.append(answer)
-        return answer
+        """Send one encoded batch."""
+        response = super().send_batch(body)
+        self.responses.append(response)
+        return response
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryResult:
-    """What became of one agent's backlog."""
+    """Result of the delivery of one agent's backlog."""
 
     responses: Sequence[BatchResponse]
     usage: SpoolUsage
 
     @property
     def count_stored(self) -> int:
-        """Batches the collector said that it stored now, those it had already left out."""
-        return sum(answer.ack is not None and not answer.ack.duplicate for answer in self.responses)
+        """Number of batches acknowledged as new."""
+        return sum(response.ack is not None and not response.ack.duplicate for response in self.responses)
 
 
 class FleetAgent:
-    """One agent with a backlog."""
+    """An agent with a backlog in its spool."""
 
     def __init__(self, number: int, backlog: int, clock: FastClock, first_s: int) -> None:
         self._agent, self._clock = format_agent_name(number), clock
         self._spool = Spool(
             file_system=CrashingFiles(), clock=clock, make_epoch=lambda: f"{number:032x}", quota=SpoolQuota()
         )
-        self._sealer = BatchBuilder(self._agent, self._spool, clock)
+        self._batch_builder = BatchBuilder(self._agent, self._spool, clock)
         for minute in range(backlog):
             window = build_window(first_s + MINUTE_S * minute, 1_000, dict.fromkeys(range(60), 5_000 + number), [])
-            self._sealer.build(WindowsMessage(1, [wire.to_target_window(HOST, "192.0.2.2", window)]))
+            self._batch_builder.build(WindowsMessage(1, [wire.to_target_window(HOST, "192.0.2.2", window)]))
         assert isinstance(self._spool.commit(), CommitSuccess)
 
     def deliver_backlog(self, url: str, start: threading.Barrier, stop: threading.Event) -> DeliveryResult:
-        """Send until nothing waits, or until it is told to stop."""
+        """Send until the spool is empty or ``stop`` is set."""
         client = RecordingClient(url, derive_key(self._agent))
         start.wait()
-        sender = Uploader(
+        uploader = Uploader(
             clients=[client],
             spool=self._spool,
-            batch_builder=self._sealer,
+            batch_builder=self._batch_builder,
             clock=self._clock,
             rng=make_rng(self._agent),
         )
-        while not stop.is_set() and (due_ns := sender.upload_next()) is not None:
+        while not stop.is_set() and (due_ns := uploader.upload_next()) is not None:
             self._clock.sleep_until(due_ns)
         return DeliveryResult(responses=client.responses, usage=self._spool.get_usage())

@@ -1,15 +1,15 @@
-"""Fakes of the ports: maintained code, used by tests of both sides."""
+"""Fake clock for tests of the agent and of the collector."""
 
 from __future__ import annotations
 
 
 class FakeClock:
-    """A clock that jumps: ``sleep_until`` arrives at once, ``step`` moves the wall without the monotonic reading."""
+    """A clock without real time: ``sleep_until`` returns at once, ``step`` changes only the wall clock."""
 
     def __init__(self, wall_ns: int = 1_700_000_000_000_000_000) -> None:
         self._wall_origin_ns = wall_ns
         self._monotonic_ns = 0
-        #: How long the host was suspended so far.
+        #: Total time in suspend.
         self._suspended_ns = 0
 
     def wall_ns(self) -> int:
@@ -25,14 +25,14 @@ class FakeClock:
         self._monotonic_ns = max(self._monotonic_ns, monotonic_ns)
 
     def advance(self, ns: int) -> None:
-        """Let time pass on both clocks."""
+        """Advance all clocks."""
         self._monotonic_ns += ns
 
     def step(self, ns: int) -> None:
-        """Step the wall clock, as NTP or an operator does."""
+        """Step the wall clock, like NTP or an operator."""
         self._wall_origin_ns += ns
 
     def suspend(self, ns: int) -> None:
-        """Let the host sleep: the wall and the time since boot go on, the monotonic reading stands still."""
+        """Suspend the host: wall clock and boottime advance, the monotonic clock does not."""
         self._wall_origin_ns += ns
         self._suspended_ns += ns

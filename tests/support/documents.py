@@ -1,4 +1,4 @@
-"""Meshes and batches for the tests, and what an agent does to send them."""
+"""Meshes, windows and batches for tests, and the encoding of a batch."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ kind = "full-mesh"
 sites = ["fra", "ams"]
 """
 
-#: The epoch of an agent and the epoch after its restart. The later one sorts first, as half of the random ones do.
+#: An epoch and its successor. The successor sorts first, like half of the random epochs.
 EPOCH = "fedcba9876543210" * 2
 OTHER_EPOCH = "0123456789abcdef" * 2
 
 
 def build_window(rtts_us: Sequence[int | None], start_s: int = NOW_S, missing: Failure = Failure.TIMEOUT) -> Window:
-    """A window of 60 slots; each None is a miss of that kind."""
+    """Build a window of 60 slots; None is a probe with the failure ``missing``."""
     misses = tuple(Miss(slot, missing) for slot, rtt in enumerate(rtts_us) if rtt is None)
     return Window(start_s=start_s, interval_ms=1_000, rtt_us=tuple(rtts_us), misses=misses)
 
 
 def build_steady_window(rtt_us: int, start_s: int = NOW_S) -> Window:
-    """A window in which every probe took the same time."""
+    """Build a window with the same RTT in every slot."""
     return build_window([rtt_us] * 60, start_s)
 
 
@@ -70,7 +70,7 @@ def build_batch(
     sealed_at_s: int = NOW_S + 70,
     mesh_version: int = 1,
 ) -> wire.Batch:
-    """A batch of windows, each with its target."""
+    """Build a batch of (target, window) pairs."""
     return wire.Batch(
         v=wire.WIRE_VERSION,
         agent=agent,
@@ -84,5 +84,5 @@ def build_batch(
 
 
 def encode_body(document: wire.Batch) -> bytes:
-    """The bytes an agent sends."""
+    """Return the bytes that an agent sends."""
     return gzip.compress(codec.encode(document), mtime=0)

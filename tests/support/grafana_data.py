@@ -1,4 +1,4 @@
-"""A PostgreSQL with the demo's data as Grafana finds it, and what Grafana makes of SQL before it sends it."""
+"""PostgreSQL with demo data for Grafana's queries, and the expansion of Grafana's SQL macros."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _numbers = count(1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demo:
-    """The demo's cities over the days before now, compacted."""
+    """The demo's data of the last days, compacted."""
 
     store: Store
     url: URL
@@ -46,18 +46,18 @@ class Demo:
 
 @contextmanager
 def demo(server: URL) -> Iterator[Demo]:
-    """Filled once for a module: a minute of work."""
+    """Yield a database with demo data; it takes a minute, so modules create it once."""
     name = f"leadline_test_grafana{next(_numbers)}"
     database = Database(url := postgres.create_database(server, name))
     try:
         schema.upgrade(database)
-        yield _filled(Store(database), url)
+        yield _fill(Store(database), url)
     finally:
         database.close()
         postgres.drop_database(server, name)
 
 
-def _filled(store: Store, url: URL) -> Demo:
+def _fill(store: Store, url: URL) -> Demo:
     end_s = SystemClock().wall_ns() // 60_000_000_000 * 60
     start_s = end_s - end_s % DAY_S - DAYS * DAY_S
     version = mesh_service.apply_mesh(store, SystemClock(), build_mesh_toml().encode()).version
@@ -68,24 +68,24 @@ def _filled(store: Store, url: URL) -> Demo:
 
 
 def _add_now(store: Store, end_s: int) -> None:
-    """A pair beyond its limit, one silent; an agent that is silent, one with a bad clock, most of them never heard."""
+    """Add current state: a pair beyond its limit and a silent one; a silent agent and one with a bad clock."""
     with store.write() as writer:
         connection = writer.connection
-        known = registry.load_registry(connection)
+        site_by_agent = registry.load_registry(connection).site_by_agent
         pairs = connection.execute(select(tables.pair_floor.c.source_id, tables.pair_floor.c.destination_id)).all()
         for number, (source_id, destination_id) in enumerate(sorted(pairs)):
             for rule in profile_revisions.load_current_revisions(connection):
                 state, known_at = ("bad", end_s - 60) if number == 0 else ("good", end_s - 60)
                 if number == 1:
                     state, known_at = "unknown", end_s - 1_800
-                counts = {f"{one}_15": 15 * (one == state) for one in ("good", "bad", "unavailable")}
+                counts = {f"{name}_15": 15 * (name == state) for name in ("good", "bad", "unavailable")}
                 row = {
                     "source_id": source_id, "rule_id": rule.id, "destination_id": destination_id, "t": end_s - 60,
                     "state": state, "since": end_s - 7_200, "known_at": known_at, "p95_us": 4_321, "simulated": True,
                     "updated_at": end_s,
                 }  # fmt: skip
                 connection.execute(insert(tables.pair_now).values(row | counts))
-        agents = sorted(known.site_by_agent)
+        agents = sorted(site_by_agent)
         for number, src_id in enumerate(agents[:3]):
             heard_at = end_s - (3_600 if number == 1 else 5)
             connection.execute(
@@ -114,7 +114,7 @@ def _add_now(store: Store, end_s: int) -> None:
 
 @contextmanager
 def reader(url: URL) -> Iterator[psycopg.Connection]:
-    """A connection that may do what Grafana's user may, and reads only."""
+    """Yield a read-only connection with the rights of Grafana's user."""
     with psycopg.connect(postgres.build_conninfo(url), autocommit=True) as connection:
         connection.execute(f"SET ROLE {READER}")
         connection.execute("SET default_transaction_read_only = on")
@@ -122,38 +122,40 @@ def reader(url: URL) -> Iterator[psycopg.Connection]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """The time range and the interval of a panel."""
+class PanelRange:
+    """Time range and interval of a panel."""
 
     from_s: int
     to_s: int
     interval_s: int = 300
 
 
-def expanded(sql: str, asked: Asked, variables: Mapping[str, str | tuple[str, ...]]) -> str:
-    """The SQL with variables put in as Grafana's front end does and macros as its PostgreSQL datasource does."""
-    for name, chosen in variables.items():
-        several = (chosen,) if isinstance(chosen, str) else chosen
-        quoted = ",".join("'" + value.replace("'", "''") + "'" for value in several)
-        sql = sql.replace(f"${{{name}:sqlstring}}", quoted).replace(f"${{{name}:raw}}", ",".join(several))
-    sql = sql.replace("$__interval_ms", str(asked.interval_s * 1_000)).replace("$__interval", f"{asked.interval_s}s")
-    for pattern, text in _macros(asked).items():
+def expand_macros(sql: str, panel_range: PanelRange, variables: Mapping[str, str | tuple[str, ...]]) -> str:
+    """Expand variables like Grafana's front end, and macros like its PostgreSQL datasource."""
+    for name, value in variables.items():
+        values = (value,) if isinstance(value, str) else value
+        quoted = ",".join("'" + text.replace("'", "''") + "'" for text in values)
+        sql = sql.replace(f"${{{name}:sqlstring}}", quoted).replace(f"${{{name}:raw}}", ",".join(values))
+    sql = sql.replace("$__interval_ms", str(panel_range.interval_s * 1_000)).replace(
+        "$__interval", f"{panel_range.interval_s}s"
+    )
+    for pattern, text in _build_macros(panel_range).items():
         sql = re.sub(pattern, text, sql)
-    left = re.search(r"\$\{?\w+", sql)
-    assert left is None, f"nothing is known of {left.group()} in: {sql}"
+    unknown = re.search(r"\$\{?\w+", sql)
+    assert unknown is None, f"unknown variable {unknown.group()} in: {sql}"
     return sql
 
 
-def _macros(asked: Asked) -> dict[str, str]:
-    # Literals without a type, as Grafana writes them.
-    begin, end = (f"'{format_iso8601(at)}'" for at in (asked.from_s, asked.to_s))
+def _build_macros(panel_range: PanelRange) -> dict[str, str]:
+    # Untyped literals, like Grafana's.
+    begin, end = (f"'{format_iso8601(at)}'" for at in (panel_range.from_s, panel_range.to_s))
     return {
-        r"\$__unixEpochFrom\(\)": str(asked.from_s),
-        r"\$__unixEpochTo\(\)": str(asked.to_s),
+        r"\$__unixEpochFrom\(\)": str(panel_range.from_s),
+        r"\$__unixEpochTo\(\)": str(panel_range.to_s),
         r"\$__timeFrom\(\)": begin,
         r"\$__timeTo\(\)": end,
         r"\$__timeFilter\(([\w.]+)\)": rf"\1 BETWEEN {begin} AND {end}",
-        r"\$__unixEpochFilter\(([\w.]+)\)": rf"\1 >= {asked.from_s} AND \1 <= {asked.to_s}",
+        r"\$__unixEpochFilter\(([\w.]+)\)": rf"\1 >= {panel_range.from_s} AND \1 <= {panel_range.to_s}",
         r"\$__unixEpochGroupAlias\(([\w.]+), (\d+)s(?:, NULL)?\)": r'floor((\1)/\2)*\2 AS "time"',
         r"\$__unixEpochGroup\(([\w.]+), (\d+)s(?:, NULL)?\)": r"floor((\1)/\2)*\2",
     }

@@ -1,4 +1,4 @@
-"""A life of the probing process on paper: a clock that jumps, a network of fates, and a script of what happens."""
+"""The prober process in memory: a fake clock, a fake network, and a script of plans and clock steps."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ REPLY_FATE = Fate(replies_ns=(5_000_000,))
 
 
 class ScriptedClock(FakeClock):
-    """Does things when it comes to their time."""
+    """A fake clock that runs scheduled actions when it reaches their time."""
 
     def __init__(self, start_s: int = START_S) -> None:
         super().__init__(wall_ns=start_s * NS_PER_S)
         self.script: list[tuple[int, Callable[[], None]]] = []
 
     def schedule(self, at_s: float, action: Callable[[], None]) -> None:
-        """Do ``what`` so many seconds after the start."""
+        """Run ``action`` ``at_s`` seconds after the start."""
         self.script.append((int(at_s * NS_PER_S), action))
         self.script.sort(key=lambda line: line[0])
 
@@ -52,9 +52,9 @@ def run_process(
     steps: Sequence[tuple[float, float]] = (),
     seed: int = 1,
 ) -> list[WindowsMessage]:
-    """What a process writes that gets these plans at these seconds after the start, and is ended at ``end_s``.
+    """Run a process with these plans until ``end_s``; return the messages that it writes.
 
-    ``steps`` are (seconds after the start, seconds by which the wall clock is stepped then).
+    ``plans`` are (seconds after the start, plan), ``steps`` (seconds after the start, seconds of the wall-clock step).
     """
     reading, writing = os.pipe()
     clock, written = ScriptedClock(start_s), io.BytesIO()
@@ -68,12 +68,14 @@ def run_process(
         network, rng = FakeNetwork(clock, fate), make_rng(seed)
         ProberLoop(plans_in, written, clock, LocalPolicy(), open_socket=network.open, rng=rng).run()
     written.seek(0)
-    frames = []
-    while (frame := read_message(written, WindowsMessage)) is not None:
-        frames.append(frame)
-    return frames
+    messages = []
+    while (message := read_message(written, WindowsMessage)) is not None:
+        messages.append(message)
+    return messages
 
 
-def decode_windows(frames: list[WindowsMessage], start_s: int = START_S) -> list[tuple[int, int, wire.TargetWindow]]:
-    """(minute, mesh version, window), minutes counted from the start."""
-    return [((one.start_s - start_s) // 60, frame.mesh_version, one) for frame in frames for one in frame.windows]
+def decode_windows(messages: list[WindowsMessage], start_s: int = START_S) -> list[tuple[int, int, wire.TargetWindow]]:
+    """Return (minute, mesh version, window) of every window; minutes count from the start."""
+    return [
+        ((one.start_s - start_s) // 60, message.mesh_version, one) for message in messages for one in message.windows
+    ]

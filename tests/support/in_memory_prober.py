@@ -1,7 +1,7 @@
-"""A probing process whose network is on paper: ``python -m tests.support.in_memory_prober START_S [RTT_US]``.
+"""Prober process with an in-memory network: ``python -m tests.support.in_memory_prober START_S [RTT_US]``.
 
-It is the product's, but for its sockets and its clock: every probe is answered after the same time, and a minute
-passes in less than half a second.
+It is the product's process except for sockets and clock: every probe has the same RTT, and a minute takes less than
+half a second.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from tests.support.clock import FakeClock
 from tests.support.fake_probe_socket import FakeNetwork, Fate
 
 NS_PER_S = 1_000_000_000
-#: Seconds on paper in a second.
+#: Simulated seconds per real second.
 SPEED = 200
 RTT_US = 5_000
 
 
 class PacedClock(FakeClock):
-    """Jumps, and rests between its jumps."""
+    """A fake clock that limits its speed to ``SPEED``."""
 
     def __init__(self, start_s: int) -> None:
         super().__init__(start_s * NS_PER_S)
         self._real = SystemClock()
-        self._began_ns = self._real.monotonic_ns()
+        self._start_ns = self._real.monotonic_ns()
 
     def sleep_until(self, monotonic_ns: int) -> None:
         super().sleep_until(monotonic_ns)
-        self._real.sleep_until(self._began_ns + self.monotonic_ns() // SPEED)
+        self._real.sleep_until(self._start_ns + self.monotonic_ns() // SPEED)
 
 
 def main() -> int:

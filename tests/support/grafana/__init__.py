@@ -1,1 +1,1 @@
-"""A Grafana to test against: what its HTTP API promises as data (contract.toml), and a server that keeps it."""
+"""A fake Grafana: the contract of its HTTP API as data (contract.toml), and a server that implements it."""

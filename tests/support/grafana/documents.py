@@ -1,4 +1,4 @@
-"""Two dashboards and a group of two rules, as small as the API takes them."""
+"""Two dashboards and a group of two rules, as small as the API accepts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _SOURCE = {"type": "grafana-postgresql-datasource", "uid": "leadline"}
 
 
 def build_dashboard(uid: str, title: str) -> bytes:
-    """One panel with one query."""
+    """Build a dashboard of one panel with one query."""
     panel = {
         "id": 1, "type": "stat", "title": "Pairs", "datasource": _SOURCE,
         "gridPos": {"h": 4, "w": 6, "x": 0, "y": 0},
@@ -29,7 +29,7 @@ DASHBOARDS = {
 
 
 def build_rule(uid: str, title: str) -> dict[str, Any]:
-    """True when a query finds more than nothing."""
+    """Build a rule that fires if a query returns more than 0."""
     query = {"refId": "A", "format": "table", "rawSql": "SELECT 0 AS value"}
     condition = {"refId": "B", "type": "threshold", "expression": "A", "conditions": [{"evaluator": {"type": "gt"}}]}
     return {

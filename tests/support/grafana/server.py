@@ -1,4 +1,4 @@
-"""A Grafana of contract.toml: a real HTTP server that keeps what it is given and is strict about how it is asked."""
+"""A fake Grafana by contract.toml: a real HTTP server that stores documents and records every violation."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _ROLES = ("anybody", "Viewer", "Editor", "Admin")
 
 @dataclass(slots=True, kw_only=True)
 class FakeGrafana:
-    """What is in it, and how it was asked."""
+    """The contents of a Grafana, and the requests it received."""
 
     version: str = "12.4.2"
     #: Roles by token.
     tokens: dict[str, str] = field(default_factory=lambda: {"admin-token": "Admin"})
     datasources: dict[str, Document] = field(default_factory=dict)
-    #: Passwords are kept, and shown to nobody.
+    #: Passwords of datasources; responses do not contain them.
     passwords: dict[str, str] = field(default_factory=dict)
-    #: What the database behind the datasource accepts.
+    #: Password that the database accepts.
     database_password: str = "reader-password"
     folders: dict[str, Document] = field(default_factory=dict)
     dashboards: dict[str, Document] = field(default_factory=dict)
-    #: Dashboards that somebody saves right after they were read.
+    #: Dashboards that another user saves right after each read.
     concurrently_saved: set[str] = field(default_factory=set)
     rules: dict[str, Document] = field(default_factory=dict)
     intervals: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -46,20 +46,20 @@ class FakeGrafana:
     violations: list[str] = field(default_factory=list)
 
     def list_writes(self) -> list[tuple[str, str]]:
-        """The requests that were to change something."""
-        return [one for one in self.requests if one[0] != "GET"]
+        """Return the requests other than GET."""
+        return [request for request in self.requests if request[0] != "GET"]
 
     def handle_request(self, method: str, path: str, headers: Any, body: bytes) -> ApiResponse:
-        """As the contract says; anything else is a violation."""
+        """Handle a request by the contract; record a violation if the contract does not allow it."""
         self.requests.append((method, path))
-        found = _match_route(method, path)
-        if found is None:
-            self.violations.append(f"{method} {path} is no route")
+        match = _match_route(method, path)
+        if match is None:
+            self.violations.append(f"{method} {path} is not a route of the contract")
             return 404, {"message": "Not found"}
-        route, values = found
+        route, values = match
         status, document = self._check_access(route, headers, body) or self._dispatch(route, values, headers, body)
         if status not in {401, 403, 400} and str(status) not in route["answers"]:
-            self.violations.append(f"{method} {path} has no answer {status}")
+            self.violations.append(f"{method} {path} has no response {status} in the contract")
         return status, document
 
     def _check_access(self, route: Document, headers: Any, body: bytes) -> ApiResponse | None:
@@ -80,10 +80,10 @@ class FakeGrafana:
         return (400, {"message": f"bad request data: no {', '.join(missing)}"}) if missing else None
 
     def _dispatch(self, route: Document, values: list[str], headers: Any, body: bytes) -> ApiResponse:
-        place = re.sub(r"\W+", "_", re.sub(r"{.*?}", "", route["path"].removeprefix("/api/"))).strip("_")
+        method_suffix = re.sub(r"\W+", "_", re.sub(r"{.*?}", "", route["path"].removeprefix("/api/"))).strip("_")
         document = json.loads(body) if body else {}
-        answer: ApiResponse = getattr(self, f"{route['method'].lower()}_{place}")(document, headers, *values)
-        return answer
+        response: ApiResponse = getattr(self, f"{route['method'].lower()}_{method_suffix}")(document, headers, *values)
+        return response
 
     def get_health(self, document: Document, headers: Any) -> ApiResponse:
         return 200, {"commit": "f0e1d2c", "database": "ok", "version": self.version}
@@ -94,8 +94,10 @@ class FakeGrafana:
         return 200, self._render_datasource(uid)
 
     def _render_datasource(self, uid: str) -> Document:
-        own = {"basicAuth": False, "isDefault": False, "typeLogoUrl": "", "readOnly": False, "orgId": 1}
-        return own | self.datasources[uid] | {"secureJsonFields": {"password": True} if uid in self.passwords else {}}
+        defaults = {"basicAuth": False, "isDefault": False, "typeLogoUrl": "", "readOnly": False, "orgId": 1}
+        return (
+            defaults | self.datasources[uid] | {"secureJsonFields": {"password": True} if uid in self.passwords else {}}
+        )
 
     def get_datasources_uid_health(self, document: Document, headers: Any, uid: str) -> ApiResponse:
         if uid not in self.datasources:
@@ -122,14 +124,14 @@ class FakeGrafana:
         }
 
     def put_datasources_uid(self, document: Document, headers: Any, uid: str) -> ApiResponse:
-        found = self.datasources.get(uid)
-        if found is None:
+        datasource = self.datasources.get(uid)
+        if datasource is None:
             return 404, {"message": "Data source not found"}
-        if found.get("readOnly"):
+        if datasource.get("readOnly"):
             return 403, {"message": "Cannot update read-only data source"}
-        if document.get("version", found["version"]) != found["version"]:
+        if document.get("version", datasource["version"]) != datasource["version"]:
             return 409, {"message": "Datasource has already been updated by someone else. Please reload and try again"}
-        return self._store_datasource(uid, document, version=found["version"] + 1)
+        return self._store_datasource(uid, document, version=datasource["version"] + 1)
 
     def get_folders(self, document: Document, headers: Any, uid: str) -> ApiResponse:
         if uid not in self.folders:
@@ -144,35 +146,38 @@ class FakeGrafana:
         return 200, self.folders[document["uid"]]
 
     def put_folders(self, document: Document, headers: Any, uid: str) -> ApiResponse:
-        found = self.folders[uid]
-        if not document.get("overwrite") and document.get("version") != found["version"]:
+        folder = self.folders[uid]
+        if not document.get("overwrite") and document.get("version") != folder["version"]:
             return 412, {"message": "the folder has been changed by someone else", "status": "version-mismatch"}
-        found.update(title=document["title"], version=found["version"] + 1)
-        return 200, found
+        folder.update(title=document["title"], version=folder["version"] + 1)
+        return 200, folder
 
     def get_dashboards_uid(self, document: Document, headers: Any, uid: str) -> ApiResponse:
         if uid not in self.dashboards:
             return 404, {"message": "Dashboard not found"}
-        shown = copy.deepcopy(self.dashboards[uid])
+        dashboard = copy.deepcopy(self.dashboards[uid])
         self.dashboards[uid]["dashboard"]["version"] += uid in self.concurrently_saved
-        return 200, shown
+        return 200, dashboard
 
     def post_dashboards_db(self, document: Document, headers: Any) -> ApiResponse:
-        own, found = document["dashboard"], self.dashboards.get(document["dashboard"]["uid"])
-        version = 0 if found is None else found["dashboard"]["version"]
-        if found is not None and found["meta"].get("provisioned"):
+        dashboard, stored = document["dashboard"], self.dashboards.get(document["dashboard"]["uid"])
+        version = 0 if stored is None else stored["dashboard"]["version"]
+        if stored is not None and stored["meta"].get("provisioned"):
             return 400, {"message": "Cannot save provisioned dashboard"}
-        if found is not None and not document.get("overwrite") and own.get("version") != version:
+        if stored is not None and not document.get("overwrite") and dashboard.get("version") != version:
             return 412, {"message": "The dashboard has been changed by someone else", "status": "version-mismatch"}
         if document.get("folderUid") not in self.folders:
             return 400, {"message": "folder not found"}
-        kept = own | {"id": 9, "version": version + 1}
-        # A newer Grafana migrates what it reads and fills in what it would assume anyway.
-        kept |= {"schemaVersion": max(own.get("schemaVersion", 0), 42), "liveNow": False}
-        self.dashboards[own["uid"]] = {"dashboard": kept, "meta": {"folderUid": document["folderUid"], "slug": "x"}}
+        saved = dashboard | {"id": 9, "version": version + 1}
+        # A newer Grafana migrates dashboards and adds defaults.
+        saved |= {"schemaVersion": max(dashboard.get("schemaVersion", 0), 42), "liveNow": False}
+        self.dashboards[dashboard["uid"]] = {
+            "dashboard": saved,
+            "meta": {"folderUid": document["folderUid"], "slug": "x"},
+        }
         return 200, {
             "id": 9,
-            "uid": own["uid"],
+            "uid": dashboard["uid"],
             "status": "success",
             "version": version + 1,
             "slug": "x",
@@ -192,16 +197,22 @@ class FakeGrafana:
 
     def _store_rule(self, document: Document, headers: Any) -> Document:
         provenance = {} if "X-Disable-Provenance" in headers else {"provenance": "api"}
-        own = {key: value for key, value in document.items() if key != "provenance"}
-        server = {"id": 3, "orgID": 4, "updated": "2026-11-22T12:00:00Z", "notification_settings": None, "record": None}
-        self.rules[document["uid"]] = own | server | provenance
+        rule = {key: value for key, value in document.items() if key != "provenance"}
+        server_fields = {
+            "id": 3,
+            "orgID": 4,
+            "updated": "2026-11-22T12:00:00Z",
+            "notification_settings": None,
+            "record": None,
+        }
+        self.rules[document["uid"]] = rule | server_fields | provenance
         return self.rules[document["uid"]]
 
     def put_v1_provisioning_alert_rules(self, document: Document, headers: Any, uid: str) -> ApiResponse:
         if uid not in self.rules:
             return 404, None
-        before = self.rules[uid].get("provenance", "")
-        if before == "file":
+        provenance = self.rules[uid].get("provenance", "")
+        if provenance == "file":
             return 409, {"message": "cannot change provenance from 'file' to ''"}
         return 200, self._store_rule(document | {"uid": uid}, headers)
 
@@ -219,9 +230,9 @@ class FakeGrafana:
     ) -> ApiResponse:
         if any(rule["uid"] not in self.rules for rule in document["rules"]):
             return 500, {"message": "Internal Server Error"}
-        left = {rule["uid"] for rule in document["rules"]}
+        uids = {rule["uid"] for rule in document["rules"]}
         for uid, rule in list(self.rules.items()):
-            if (rule["folderUID"], rule["ruleGroup"]) == (folder, group) and uid not in left:
+            if (rule["folderUID"], rule["ruleGroup"]) == (folder, group) and uid not in uids:
                 del self.rules[uid]
         self.intervals[folder, group] = document["interval"]
         for rule in document["rules"]:
@@ -230,17 +241,17 @@ class FakeGrafana:
 
 
 def _match_route(method: str, path: str) -> tuple[Document, list[str]] | None:
-    """The route of the contract, and the values in its path."""
+    """Return the route of the contract and the values in its path; None if no route matches."""
     for route in CONTRACT:
         pattern = re.sub(r"{\w+}", "([^/]+)", route["path"])
-        if route["method"] == method and (found := re.fullmatch(pattern, path)):
-            return route, [unquote(value) for value in found.groups()]
+        if route["method"] == method and (match := re.fullmatch(pattern, path)):
+            return route, [unquote(value) for value in match.groups()]
     return None
 
 
 @contextmanager
 def serve_grafana(grafana: FakeGrafana, prefix: str = "") -> Iterator[str]:
-    """Its address, below a path if it has one."""
+    """Serve the fake Grafana below ``prefix``; yield its URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
@@ -254,10 +265,10 @@ def serve_grafana(grafana: FakeGrafana, prefix: str = "") -> Iterator[str]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = answer
+        do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = answer  # noqa: N815 - names of http.server
 
         def log_message(self, *_: object) -> None:
-            """Nothing: the requests are in ``asked``."""
+            """Log nothing: the requests are in ``FakeGrafana.requests``."""
 
     with serve_handler(Handler) as url:
         yield f"{url}{prefix}"
@@ -265,7 +276,7 @@ def serve_grafana(grafana: FakeGrafana, prefix: str = "") -> Iterator[str]:
 
 @contextmanager
 def serve_handler(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """An HTTP server on loopback; its address."""
+    """Run an HTTP server on loopback; yield its URL."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()

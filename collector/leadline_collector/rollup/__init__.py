@@ -1,5 +1,5 @@
-"""What is kept for months: raw round trips, rollups and tallies, made of windows and journal (docs/decisions/0008).
+"""Long-term data: raw RTTs, rollups and state counts, made of windows and journal (docs/decisions/0008).
 
-`marks` says what is behind, `compactor` and `compaction` make it, `retention` lets it go. Read through `blocks`
-(windows of any time) and `period_counts` (pairs over a period): exact at every moment.
+``worker`` and ``compaction`` create them for dirty hours, ``retention`` and ``deletion`` remove expired data. Read them
+through ``hour_reader`` (windows of any time) and ``period_counts`` (pairs over a period); both are exact at any time.
 """

@@ -1,4 +1,4 @@
-"""The SQL of chunks that are read, beside ``store``."""
+"""SQL for reading chunks of raw RTTs."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _chunk_columns = chunk.c
 def load_hour_windows(
     connection: Connection, src_id: int, hour_s: int, dst_ids: Mapping[str, int]
 ) -> Iterator[tuple[str, list[Window]]]:
-    """The windows in the chunks of an agent's hour, by target."""
-    names = {number: name for name, number in dst_ids.items()}
+    """Yield target name and windows of every chunk of an agent's hour; ``dst_ids`` maps target names to ids."""
+    names = {dst_id: name for name, dst_id in dst_ids.items()}
     query = select(_chunk_columns.dst_id, _chunk_columns.body).where(
         _chunk_columns.src_id == src_id, _chunk_columns.dst_id.in_(names), _chunk_columns.t == hour_s
     )

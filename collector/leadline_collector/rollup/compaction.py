@@ -1,10 +1,9 @@
-"""From windows to what is kept for months: the chunks, rollups and tallies of one site's hours or day.
+"""Compaction: chunks, rollups and state counts of the hours or the day of a site, computed from its windows.
 
-Rule 1: everything of an hour is computed from one moment of the database, and written only if its marks are still what
-they were in that moment. So doing it twice, or being killed in between, changes nothing.
-Rule 2: one process at a time works on a site (``Store.turn``); ingest never waits for the computing, only for the
-commit of its result.
-Rule 3: an hour that is not over is compacted for the matrix's sake, without chunks, and stays marked.
+Rule 1: an hour is computed from one snapshot of the database and written only if its marks are unchanged since then. So
+it can be repeated or killed at any point.
+Rule 2: one process at a time works on a site (``Store.try_lock``); ingest waits only for the commit of the result.
+Rule 3: an hour that is not over is compacted without chunks, for fast reading, and stays marked.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from leadline_collector.windows import dirty_hours
 from leadline_collector.windows.dirty_hours import DAY_S, HOUR_S, DirtyHour
 from leadline_verdict.series import COLUMNS, MISSING
 
-#: The last minute of an hour is sealed 16 s after its end and sent at once.
+#: Time after the end of an hour for its last windows to arrive: agents seal after 16 s and send at once.
 SETTLE_S = 120
 #: First key of the advisory lock of a site's compaction; the second is the site.
 SITE_LOCK = 53235467
@@ -45,7 +44,7 @@ SITE_LOCK = 53235467
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompactedRows:
-    """What is written in place of what was there, by table."""
+    """New rows by table; they replace those with the same key."""
 
     chunks: Sequence[RollupRow] = ()
     rollup_hours: Sequence[RollupRow] = ()
@@ -53,74 +52,74 @@ class CompactedRows:
 
 
 def compact_hours(store: Store, source_id: int, hours_s: Sequence[int], now_s: int) -> bool:
-    """Compact hours of one day of a site; False if there was nothing to do, or if it has to be tried again."""
+    """Compact hours of one day of a site; return False if there was nothing to do or it has to be tried again."""
     with store.try_lock(SITE_LOCK, source_id) as is_ours:
         if not is_ours:
             return False
         with store.read() as reader:
-            found = dirty_hours.load_site_dirty_hours(reader.connection, source_id, hours_s)
-            rows = _compute_hour_rows(reader, source_id, found, now_s) if found else CompactedRows()
+            marks = dirty_hours.load_site_dirty_hours(reader.connection, source_id, hours_s)
+            rows = _compute_hour_rows(reader, source_id, marks, now_s) if marks else CompactedRows()
         store.ensure_partitions(hours_s)
-        return bool(found) and _write_hours(store, source_id, found, rows, now_s)
+        return bool(marks) and _write_hours(store, source_id, marks, rows, now_s)
 
 
 def is_settled(hour_s: int, now_s: int) -> bool:
-    """True when everything of an hour has had time to arrive."""
+    """Return True if all windows of an hour have had time to arrive."""
     return hour_s + HOUR_S + SETTLE_S <= now_s
 
 
-def _write_hours(store: Store, source_id: int, found: Sequence[DirtyHour], rows: CompactedRows, now_s: int) -> bool:
+def _write_hours(store: Store, source_id: int, marks: Sequence[DirtyHour], rows: CompactedRows, now_s: int) -> bool:
     with store.write() as writer:
-        if not dirty_hours.is_unchanged(writer.connection, found):
+        if not dirty_hours.is_unchanged(writer.connection, marks):
             return False
         writer.replace_rows(chunk, rows.chunks)
         writer.replace_rows(rollup_hour, rows.rollup_hours)
         writer.replace_rows(tally_hour, rows.tally_hours)
-        day_s = found[0].hour_s - found[0].hour_s % DAY_S
+        day_s = marks[0].hour_s - marks[0].hour_s % DAY_S
         dirty_hours.mark_day_dirty(writer.connection, source_id, day_s)
-        dirty_hours.clear_dirty_hours(writer.connection, [mark for mark in found if is_settled(mark.hour_s, now_s)])
-        dirty_hours.advance_watermark(writer.connection, [mark for mark in found if not is_settled(mark.hour_s, now_s)])
+        dirty_hours.clear_dirty_hours(writer.connection, [mark for mark in marks if is_settled(mark.hour_s, now_s)])
+        dirty_hours.advance_watermark(writer.connection, [mark for mark in marks if not is_settled(mark.hour_s, now_s)])
         return True
 
 
 def _compute_hour_rows(
-    reader: ReadTransaction, source_id: int, found: Sequence[DirtyHour], now_s: int
+    reader: ReadTransaction, source_id: int, marks: Sequence[DirtyHour], now_s: int
 ) -> CompactedRows:
-    connection, known = reader.connection, registry.load_registry(reader.connection)
-    marked = {(mark.src_id, mark.hour_s): is_settled(mark.hour_s, now_s) for mark in found}
-    windows = _load_windows(connection, known.agents_by_site[source_id], found)
+    connection, sites = reader.connection, registry.load_registry(reader.connection)
+    settled = {(mark.src_id, mark.hour_s): is_settled(mark.hour_s, now_s) for mark in marks}
+    windows = _load_windows(connection, sites.agents_by_site[source_id], marks)
     chunks = {
-        key: raw
-        for (src_id, hour_s), over in marked.items()
-        if over
-        for key, raw in _build_chunks(connection, src_id, hour_s, known).items()
+        key: path_chunk
+        for (src_id, hour_s), is_over in settled.items()
+        if is_over
+        for key, path_chunk in _build_chunks(connection, src_id, hour_s, sites).items()
     }
-    paths = windows.select([number for number, key in enumerate(windows.keys) if (key[0], key[2]) in marked])
+    paths = windows.select([index for index, key in enumerate(windows.keys) if (key[0], key[2]) in settled])
     return CompactedRows(
-        chunks=[(*key, raw.encode()) for key, raw in chunks.items()],
+        chunks=[(*key, path_chunk.encode()) for key, path_chunk in chunks.items()],
         rollup_hours=_build_rollup_rows(connection, paths, chunks),
         tally_hours=[
             row
-            for rule in profile_revisions.load_current_revisions(connection)
-            for row in build_tally_rows(windows, rule, known)
+            for revision in profile_revisions.load_current_revisions(connection)
+            for row in build_tally_rows(windows, revision, sites)
         ],
     )
 
 
-def _load_windows(connection: Connection, src_ids: Collection[int], found: Sequence[DirtyHour]) -> HourBlock:
-    """Every path of the site in the marked hours: of agents that are marked from rows, from the start of the hour."""
-    hours_s = sorted({mark.hour_s for mark in found})
+def _load_windows(connection: Connection, src_ids: Collection[int], marks: Sequence[DirtyHour]) -> HourBlock:
+    """Load every path of the site in the dirty hours; for marked agents from the rows of the whole hour."""
+    hours_s = sorted({mark.hour_s for mark in marks})
     windows = hour_reader.load_packed_hours(connection, src_ids, hours_s[0], hours_s[-1] + HOUR_S)
     for first_s, end_s in _iter_contiguous_hours(hours_s):
-        marked = {mark.src_id for mark in found if first_s <= mark.hour_s < end_s}
+        dirty_src_ids = {mark.src_id for mark in marks if first_s <= mark.hour_s < end_s}
         windows = hour_reader.overlay_windows(
-            windows, hour_reader.load_window_rows(connection, marked, None, first_s, end_s)
+            windows, hour_reader.load_window_rows(connection, dirty_src_ids, None, first_s, end_s)
         )
-    return windows.select([number for number, key in enumerate(windows.keys) if key[2] in hours_s])
+    return windows.select([index for index, key in enumerate(windows.keys) if key[2] in hours_s])
 
 
 def _iter_contiguous_hours(hours_s: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Hours in a row as [first, end)."""
+    """Yield runs of consecutive hours as [first, end)."""
     first_s = hours_s[0]
     for hour_s, later_s in zip_longest(hours_s, hours_s[1:]):
         if later_s != hour_s + HOUR_S:
@@ -128,43 +127,45 @@ def _iter_contiguous_hours(hours_s: Sequence[int]) -> Iterator[tuple[int, int]]:
             first_s = later_s
 
 
-def _build_chunks(connection: Connection, src_id: int, hour_s: int, known: Registry) -> dict[PathHourKey, Chunk]:
-    found = raw_chunks.build_hour_chunks(connection, src_id, hour_s, known.target_ids)
-    return {(src_id, dst_id, hour_s): raw for dst_id, raw in found.items()}
+def _build_chunks(connection: Connection, src_id: int, hour_s: int, sites: Registry) -> dict[PathHourKey, Chunk]:
+    chunks = raw_chunks.build_hour_chunks(connection, src_id, hour_s, sites.target_ids)
+    return {(src_id, dst_id, hour_s): path_chunk for dst_id, path_chunk in chunks.items()}
 
 
 def _build_rollup_rows(
     connection: Connection, paths: HourBlock, chunks: Mapping[PathHourKey, Chunk]
 ) -> list[RollupRow]:
-    # A chunk of every window has counted what ``window_stat`` has: the rows may be gone already where data is late.
-    whole = {key for number, key in enumerate(paths.keys) if _is_complete_chunk(chunks.get(key), paths.values[number])}
-    counters = _load_counters(connection, [key for key in paths.keys if key not in whole])
+    # A chunk with every window counts the same as ``window_stat``, which may have lost rows by retention.
+    complete_keys = {
+        key for index, key in enumerate(paths.keys) if _is_complete_chunk(chunks.get(key), paths.values[index])
+    }
+    counters = _load_counters(connection, [key for key in paths.keys if key not in complete_keys])
     packed, latest = window_codec.pack_hours(paths.values), window_codec.pack_latest_windows(paths.values)
     return [
         path_rollups.build_hour_row(
             PathHour(
                 key=key,
-                windows=paths.values[number],
-                packed=packed[number],
-                latest=latest[number],
-                counters=chunks[key].compute_counters() if key in whole else counters.get(key, _ZERO_COUNTERS),
-                simulated=bool(paths.simulated[number]),
+                windows=paths.values[index],
+                packed=packed[index],
+                latest=latest[index],
+                counters=chunks[key].compute_counters() if key in complete_keys else counters.get(key, _ZERO_COUNTERS),
+                simulated=bool(paths.simulated[index]),
                 chunk=chunks.get(key),
             )
         )
-        for number, key in enumerate(paths.keys)
+        for index, key in enumerate(paths.keys)
     ]
 
 
-def _is_complete_chunk(raw: Chunk | None, windows: NDArray[np.int32]) -> bool:
-    return raw is not None and len(raw.minutes) == int((windows[COLUMNS.index("expected")] > 0).sum())
+def _is_complete_chunk(path_chunk: Chunk | None, windows: NDArray[np.int32]) -> bool:
+    return path_chunk is not None and len(path_chunk.minutes) == int((windows[COLUMNS.index("expected")] > 0).sum())
 
 
 _ZERO_COUNTERS = (0,) * len(COUNTER_COLUMNS)
 
 
 def _load_counters(connection: Connection, keys: Sequence[PathHourKey]) -> dict[PathHourKey, tuple[int, ...]]:
-    """Failures and duplicates of each path and hour; most have none and are left out."""
+    """Return duplicates and failures of each path and hour; those without any are left out."""
     if not keys:
         return {}
     column = window_stat.c
@@ -182,33 +183,34 @@ def _load_counters(connection: Connection, keys: Sequence[PathHourKey]) -> dict[
 
 
 def build_tally_rows(windows: HourBlock, revision: ProfileRevision, registry: Registry) -> list[RollupRow]:
-    """The rows of ``tally_hour`` of these hours, all of the agents of one site or several."""
+    """Return the rows of ``tally_hour`` of these hours, which must include all agents of a site."""
     pairs = state_counts.evaluate_pair_hours(
         windows, revision.criteria, registry.site_by_agent, registry.site_by_target
     )
-    counted = state_counts.count_states(pairs.worst_case, pairs.best_case).tolist()
-    least_us = [None if value == MISSING else value for value in pairs.min_us.tolist()]
-    states = state_counts.format_state_strings(pairs.worst_case)
+    all_counts = state_counts.count_states(pairs.worst_case, pairs.best_case).tolist()
+    all_min_us = [None if value == MISSING else value for value in pairs.min_us.tolist()]
+    state_strings = state_counts.format_state_strings(pairs.worst_case)
     return [
-        (source_id, revision.id, destination_id, hour_s, *of_pair, least, simulated, letters)
-        for (source_id, destination_id, hour_s), of_pair, least, simulated, letters in zip(
-            pairs.keys, counted, least_us, pairs.simulated.tolist(), states, strict=True
+        (source_id, revision.id, destination_id, hour_s, *counts, min_us, simulated, states)
+        for (source_id, destination_id, hour_s), counts, min_us, simulated, states in zip(
+            pairs.keys, all_counts, all_min_us, pairs.simulated.tolist(), state_strings, strict=True
         )
     ]
 
 
 def compact_day(store: Store, source_id: int, day_s: int) -> bool:
-    """Compact a day of a site that is over; False if hours of it still wait, or if it has to be tried again."""
+    """Compact a complete day of a site; return False if hours of it are dirty or it has to be tried again."""
     with store.try_lock(SITE_LOCK, source_id) as is_ours:
         if not is_ours:
             return False
         with store.read() as reader:
-            known = registry.load_registry(reader.connection)
-            if dirty_hours.load_dirty_hours(reader.connection, day_s, day_s + DAY_S, known.agents_by_site[source_id]):
+            sites = registry.load_registry(reader.connection)
+            src_ids = sites.agents_by_site[source_id]
+            if dirty_hours.load_dirty_hours(reader.connection, day_s, day_s + DAY_S, src_ids):
                 return False
-            windows = hour_reader.load_hours(reader.connection, known.agents_by_site[source_id], day_s, day_s + DAY_S)
-            wanted = profile_revisions.load_current_revisions(reader.connection)
-            rows = [row for rule in wanted for row in build_day_tally_rows(windows, rule, known, day_s)]
+            windows = hour_reader.load_hours(reader.connection, src_ids, day_s, day_s + DAY_S)
+            revisions = profile_revisions.load_current_revisions(reader.connection)
+            rows = [row for revision in revisions for row in build_day_tally_rows(windows, revision, sites, day_s)]
         with store.write() as writer:
             writer.replace_rows(tally_day, rows)
             dirty_hours.clear_dirty_day(writer.connection, source_id, day_s)
@@ -218,15 +220,15 @@ def compact_day(store: Store, source_id: int, day_s: int) -> bool:
 def build_day_tally_rows(
     windows: HourBlock, revision: ProfileRevision, registry: Registry, day_s: int
 ) -> list[RollupRow]:
-    """The rows of ``tally_day`` of the hours of one day."""
+    """Return the rows of ``tally_day`` of the hours of one day."""
     pairs = state_counts.evaluate_pair_hours(
         windows, revision.criteria, registry.site_by_agent, registry.site_by_target
     )
-    whole = state_counts.combine_day(pairs, day_s)
-    counted = state_counts.count_states(whole.worst_case, whole.best_case).tolist()
+    day = state_counts.combine_day(pairs, day_s)
+    all_counts = state_counts.count_states(day.worst_case, day.best_case).tolist()
     return [
-        (source_id, revision.id, destination_id, day_s, *of_pair, None if least == MISSING else least, simulated)
-        for (source_id, destination_id, _), of_pair, least, simulated in zip(
-            whole.keys, counted, whole.min_us.tolist(), whole.simulated.tolist(), strict=True
+        (source_id, revision.id, destination_id, day_s, *counts, None if min_us == MISSING else min_us, simulated)
+        for (source_id, destination_id, _), counts, min_us, simulated in zip(
+            day.keys, all_counts, day.min_us.tolist(), day.simulated.tolist(), strict=True
         )
     ]

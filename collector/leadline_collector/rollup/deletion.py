@@ -1,6 +1,6 @@
-"""The SQL of retention, beside ``store``: dropped partitions on PostgreSQL, small deletes everywhere else.
+"""Deletion of expired data: dropped partitions on PostgreSQL, small deletes otherwise.
 
-No transaction is long: a thousand rows, some hundred batches, or a partition.
+Transactions are short: about a thousand rows, some hundred batches, or one partition.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from leadline_collector.windows.dirty_hours import DAY_S
 
 log = logging.getLogger(__name__)
 
-#: Batches in one transaction: of up to a megabyte each.
+#: Batches in one transaction, up to a megabyte each.
 BATCHES_PER_TRANSACTION = 200
-#: A partition that is in use is dropped next time: queries that queue behind the drop would wait with it.
+#: A partition in use is dropped in a later run: all queries of the table would queue behind a waiting drop.
 LOCK_TIMEOUT = "2s"
-#: How much of a path, or of a site and rule, goes in one transaction: a thousand rows or so.
+#: Time range of one path, or of one site and revision, that is deleted in one transaction: about a thousand rows.
 _DELETE_INTERVAL_S = {
     tables.window_stat: DAY_S,
     tables.chunk: 10 * DAY_S,
@@ -35,86 +35,93 @@ _DELETE_INTERVAL_S = {
 
 
 def clear_batch_bodies(store: Store, before_s: int, dry_run: bool) -> int:
-    """Empty the bodies of batches whose windows all start before: the same batch is still known when it comes again."""
-    has_body = tables.HAS_BODY_CONDITION
-    empty = batch.update().values(body=b"")
+    """Empty the bodies of batches with all windows before ``before_s``; return their number.
+
+    The rows stay, so that a repeated batch is still detected.
+    """
+    clear_body = batch.update().values(body=b"")
     return sum(
-        _change_batches(store, and_(old, has_body), empty, dry_run) for old in _iter_expired_conditions(store, before_s)
+        _change_batches(store, and_(is_expired, tables.HAS_BODY_CONDITION), clear_body, dry_run)
+        for is_expired in _iter_expired_conditions(store, before_s)
     )
 
 
 def delete_batches(store: Store, before_s: int, dry_run: bool) -> int:
-    """Delete batches whose windows all start before."""
+    """Delete batches with all windows before ``before_s``; return their number."""
     return sum(
-        _change_batches(store, old, batch.delete(), dry_run) for old in _iter_expired_conditions(store, before_s)
+        _change_batches(store, is_expired, batch.delete(), dry_run)
+        for is_expired in _iter_expired_conditions(store, before_s)
     )
 
 
 def _iter_expired_conditions(store: Store, before_s: int) -> Iterator[ColumnElement[bool]]:
     with store.read() as reader:
-        limits = _load_cutoffs(reader, before_s)
-    for src_id, limit_s in limits.items():
-        yield and_(batch.c.src_id == src_id, batch.c.t_last < limit_s)
-        yield and_(batch.c.src_id == src_id, batch.c.t_last.is_(None), batch.c.received_at < limit_s)
+        cutoffs = _load_cutoffs(reader, before_s)
+    for src_id, cutoff_s in cutoffs.items():
+        yield and_(batch.c.src_id == src_id, batch.c.t_last < cutoff_s)
+        yield and_(batch.c.src_id == src_id, batch.c.t_last.is_(None), batch.c.received_at < cutoff_s)
 
 
 def _change_batches(store: Store, condition: ColumnElement[bool], change: Update | Delete, dry_run: bool) -> int:
     if dry_run:
         return _count_rows(store, batch, condition)
     key = (batch.c.src_id, batch.c.epoch, batch.c.seq)
-    some, total = select(*key).where(condition).limit(BATCHES_PER_TRANSACTION), 0
+    next_keys, total = select(*key).where(condition).limit(BATCHES_PER_TRANSACTION), 0
     while True:
         with store.write() as writer:
-            changed = writer.connection.execute(change.where(tuple_(*key).in_(some))).rowcount
-        total += changed
-        if changed < BATCHES_PER_TRANSACTION:
+            row_count = writer.connection.execute(change.where(tuple_(*key).in_(next_keys))).rowcount
+        total += row_count
+        if row_count < BATCHES_PER_TRANSACTION:
             return total
 
 
 def delete_expired_rows(store: Store, table: Table, before_s: int, dry_run: bool) -> int:
-    """Remove what starts before ``before_s``; on PostgreSQL whole partitions, of the tables that have some."""
+    """Delete rows with a time before ``before_s`` and return their number.
+
+    On PostgreSQL, whole partitions are dropped if the table has partitions; then the number is an estimate.
+    """
     if table in tables.PARTITIONED_TABLES and not store.is_sqlite:
         return _drop_partitions(store, table, before_s, dry_run)
     with store.read() as reader:
-        heads = list(_iter_key_prefixes(reader, table, before_s))
-    return sum(_delete_rows(store, table, head, limit_s, dry_run) for head, limit_s in heads)
+        prefixes = list(_iter_key_prefixes(reader, table, before_s))
+    return sum(_delete_rows(store, table, key_prefix, cutoff_s, dry_run) for key_prefix, cutoff_s in prefixes)
 
 
 def _iter_key_prefixes(
     reader: ReadTransaction, table: Table, before_s: int
 ) -> Iterator[tuple[ColumnElement[bool], int]]:
-    """What the key of a table begins with, before the time, and before when rows of it may go."""
-    known, limits = registry.load_registry(reader.connection), _load_cutoffs(reader, before_s)
+    """Yield a condition for every value of the key columns before the time, and the cutoff of its rows."""
+    sites, cutoffs = registry.load_registry(reader.connection), _load_cutoffs(reader, before_s)
     if "src_id" in table.c:
-        for src_id, dst_id in product(known.site_by_agent, known.site_by_target):
-            yield and_(table.c.src_id == src_id, table.c.dst_id == dst_id), limits[src_id]
+        for src_id, dst_id in product(sites.site_by_agent, sites.site_by_target):
+            yield and_(table.c.src_id == src_id, table.c.dst_id == dst_id), cutoffs[src_id]
         return
     rule_ids = reader.connection.execute(select(tables.rule.c.id)).scalars().all()
-    for source_id, rule_id in product(known.agents_by_site, rule_ids):
-        limit_s = min(limits[src_id] for src_id in known.agents_by_site[source_id])
-        yield and_(table.c.source_id == source_id, table.c.rule_id == rule_id), limit_s
+    for source_id, rule_id in product(sites.agents_by_site, rule_ids):
+        cutoff_s = min(cutoffs[src_id] for src_id in sites.agents_by_site[source_id])
+        yield and_(table.c.source_id == source_id, table.c.rule_id == rule_id), cutoff_s
 
 
 def _load_cutoffs(reader: ReadTransaction, before_s: int) -> dict[int, int]:
-    """Before when what an agent sent may go: never on or after a day with an hour that is marked."""
-    oldest = select(mark_hour.c.src_id, func.min(mark_hour.c.t)).group_by(mark_hour.c.src_id)
-    marked = {row[0]: row[1] for row in reader.connection.execute(oldest)}
+    """Return the cutoff of each agent's data: at most ``before_s``, and never after the day of its first dirty hour."""
+    query = select(mark_hour.c.src_id, func.min(mark_hour.c.t)).group_by(mark_hour.c.src_id)
+    oldest_dirty_s = {row[0]: row[1] for row in reader.connection.execute(query)}
     agents = registry.load_registry(reader.connection).site_by_agent
-    # Whole days, because those have tallies too.
-    until = {src_id: min(before_s, marked.get(src_id, before_s)) for src_id in agents}
-    return {src_id: limit_s - limit_s % DAY_S for src_id, limit_s in until.items()}
+    cutoffs = {src_id: min(before_s, oldest_dirty_s.get(src_id, before_s)) for src_id in agents}
+    # Whole days, because ``tally_day`` counts days.
+    return {src_id: cutoff_s - cutoff_s % DAY_S for src_id, cutoff_s in cutoffs.items()}
 
 
 def _delete_rows(store: Store, table: Table, key_prefix: ColumnElement[bool], cutoff_s: int, dry_run: bool) -> int:
     if dry_run:
         return _count_rows(store, table, and_(key_prefix, table.c.t < cutoff_s))
-    total, span_s = 0, _DELETE_INTERVAL_S[table]
+    total, interval_s = 0, _DELETE_INTERVAL_S[table]
     while True:
         with store.write() as writer:
             first_s = writer.connection.execute(select(func.min(table.c.t)).where(key_prefix)).scalar_one()
             if first_s is None or first_s >= cutoff_s:
                 return total
-            until_s = min(cutoff_s, first_s - first_s % span_s + span_s)
+            until_s = min(cutoff_s, first_s - first_s % interval_s + interval_s)
             total += writer.connection.execute(table.delete().where(key_prefix, table.c.t < until_s)).rowcount
 
 
@@ -124,7 +131,7 @@ def _count_rows(store: Store, table: Table, condition: ColumnElement[bool]) -> i
 
 
 def _drop_partitions(store: Store, table: Table, before_s: int, dry_run: bool) -> int:
-    """Partitions that end before, and before the oldest mark of all; their rows as PostgreSQL estimates them."""
+    """Drop partitions that end before ``before_s`` and the oldest dirty hour; return PostgreSQL's estimate of rows."""
     total = 0
     for name, number, estimate in _load_partitions(store, table):
         end_s = (number + 1) * PARTITION_S
@@ -140,8 +147,8 @@ def _load_partitions(store: Store, table: Table) -> list[tuple[str, int, int]]:
     )
     prefix = f"{table.name}_p"
     with store.read() as reader:
-        found = reader.connection.execute(query, {"name": table.name}).all()
-    return sorted((row[0], int(row[0].removeprefix(prefix)), row[1]) for row in found if row[0].startswith(prefix))
+        rows = reader.connection.execute(query, {"name": table.name}).all()
+    return sorted((row[0], int(row[0].removeprefix(prefix)), row[1]) for row in rows if row[0].startswith(prefix))
 
 
 def _try_drop_partition(store: Store, name: str, end_s: int) -> bool:
@@ -153,7 +160,10 @@ def _try_drop_partition(store: Store, name: str, end_s: int) -> bool:
             writer.connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
             writer.connection.execute(text(f"DROP TABLE {name}"))
     except StoreUnavailableError as error:
-        log.warning("partition not dropped", extra={"partition": name, "reason": str(error)})
+        log.warning(
+            "cannot drop an expired partition; the next retention run tries again",
+            extra={"partition": name, "reason": str(error)},
+        )
         return False
     store.clear_partition_cache()
     return True

@@ -1,10 +1,10 @@
-"""Round trips counted in bins that are fine enough to judge by: log-linear to the base 10, three digits, exact edges.
+"""Log-linear histogram of RTTs to the base 10, with exact bin edges of three significant digits.
 
-1 to 1,000 µs have a bin each; from there every decade has 900, each as wide as a thousandth of its end. A bin holds
-what is above the edge below it and up to its own edge, that included: so the share at or below a limit of up to three
-significant digits is exact. Any other limit needs the values themselves (``chunks``).
+0 to 1,000 µs have a bin each; from there every decade has 900 bins, each a thousandth of its end wide. A bin includes
+its upper edge, so the share at or below a limit of up to three significant digits is exact. Other limits need the raw
+values (``rollup.raw_codec``).
 
-Counts of several hours can be added without loss. Percentiles cannot, so none are stored instead.
+Counts of several hours can be added without loss; percentiles cannot.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ from leadline_collector.rollup.varint import Int64Array
 
 #: Values below this have a bin of their own.
 _EXACT_US = 1_000
-_BINS_A_DECADE = 900
-#: 1,000 µs to 100 s: more than any round trip that the wire lets through (``RTT_US_MAX``).
+_BINS_PER_DECADE = 900
+#: 1,000 µs to 100 s: more than the largest RTT on the wire (``leadline.wire.batch.RTT_US_MAX``).
 _DECADES = 5
 US_MAX = _EXACT_US * 10**_DECADES
 _DECADE_EDGES = _EXACT_US * 10 ** np.arange(_DECADES)
-#: Most round trips are below a second: their bins are looked up instead of computed (2 MB).
+#: Most RTTs are below a second: their bins come from a table (2 MB).
 _TABLE_US = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:
-    """Counts of whole microseconds; only bins with a count are kept, in ascending order."""
+    """Counts of whole microseconds; only bins with a count, in ascending order."""
 
     bins: NDArray[np.int64]
     counts: Int64Array
 
     @classmethod
     def from_values(cls, values_us: NDArray[np.integer]) -> Histogram:
-        """Each value counted once; ValueError for one below 0 or above ``US_MAX``."""
+        """Count values; raise ValueError for a value below 0 or above ``US_MAX``."""
         counts = np.bincount(find_bins(values_us), minlength=1)
         bins = np.flatnonzero(counts)
         return cls(bins=bins.astype(np.int64), counts=counts[bins].astype(np.int64))
 
     @property
     def total(self) -> int:
-        """How many values it has counted."""
+        """Number of counted values."""
         return int(self.counts.sum())
 
     def count_at_or_below(self, limit_us: int) -> int | None:
-        """How many values are at most ``limit_us``; None where that is no edge, because the bins cannot tell."""
+        """Return the number of values up to ``limit_us``; None if the limit is not on a bin edge."""
         if not 0 <= limit_us <= US_MAX:
             return 0 if limit_us < 0 else self.total
         limit_bin = int(find_bins(np.array([limit_us]))[0])
@@ -58,31 +58,31 @@ class Histogram:
         return int(self.counts[: int(np.searchsorted(self.bins, limit_bin, side="right"))].sum())
 
     def encode(self) -> bytes:
-        """Pairs of numbers: bins up from the one before, count. Two bytes a bin, as a rule."""
+        """Encode as pairs of (distance from the previous bin, count); usually two bytes per bin."""
         pairs = np.empty(2 * len(self.bins), np.int64)
         pairs[0::2], pairs[1::2] = np.diff(self.bins, prepend=0), self.counts
         return varint.encode(pairs)
 
     @classmethod
     def decode(cls, data: bytes) -> Histogram:
-        """The histogram ``encode`` was called on."""
+        """Decode the bytes of ``encode``."""
         pairs = varint.decode(data)
         return cls(bins=np.cumsum(pairs[0::2]), counts=pairs[1::2])
 
 
 def find_bins(values_us: NDArray[np.integer]) -> NDArray[np.integer]:
-    """The bin of each value; ValueError for one below 0 or above ``US_MAX``."""
+    """Return the bin of each value; raise ValueError for a value below 0 or above ``US_MAX``."""
     if not len(values_us):
         return np.empty(0, np.int64)
     if not 0 <= int(values_us.min()) <= int(values_us.max()) <= US_MAX:
-        raise ValueError(f"a round trip is outside 0..{US_MAX} µs")
+        raise ValueError(f"an RTT is outside 0..{US_MAX} µs")
     return _build_bin_table()[values_us] if values_us.max() < _TABLE_US else _compute_bins(values_us)
 
 
-def compute_edge_us(number: int) -> int:
-    """The largest value of a bin."""
-    decade = max(0, -(-(number - _EXACT_US) // _BINS_A_DECADE))
-    return (number - _BINS_A_DECADE * decade) * int(10**decade)
+def compute_edge_us(bin_index: int) -> int:
+    """Return the largest value of a bin."""
+    decade = max(0, -(-(bin_index - _EXACT_US) // _BINS_PER_DECADE))
+    return (bin_index - _BINS_PER_DECADE * decade) * int(10**decade)
 
 
 @cache
@@ -92,5 +92,5 @@ def _build_bin_table() -> NDArray[np.uint16]:
 
 def _compute_bins(values_us: NDArray[np.integer]) -> NDArray[np.int64]:
     decades = np.searchsorted(_DECADE_EDGES, values_us, side="left")
-    # Every decade has 900 bins more than a tenth of its values: rounding up makes the upper edge belong to the bin.
-    return _BINS_A_DECADE * decades - (-values_us.astype(np.int64) // 10**decades)
+    # The negations round up, so the upper edge belongs to the bin.
+    return _BINS_PER_DECADE * decades - (-values_us.astype(np.int64) // 10**decades)

@@ -1,7 +1,7 @@
-"""Windows of many paths by hour, exact at every moment: from the rollups, and from ``window_stat`` where these may lag.
+"""Windows of many paths by hour, exact at any time.
 
-A minute is read from ``window_stat`` if it is marked (``marks``), and from the packed hours otherwise; where a marked
-minute has no row there any more, because retention took it, what was packed of it still holds.
+A minute comes from the packed hours of ``rollup_hour``; if it is dirty (``windows.dirty_hours``), it comes from
+``window_stat``. A dirty minute without a row there, because it expired, comes from the packed hour.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ _EXPECTED_INDEX = COLUMNS.index("expected")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HourBlock:
-    """Hours of paths; those without a window are not here."""
+    """Hours of paths; hours without a window are left out."""
 
     keys: Sequence[PathHourKey]
     #: In the order of ``keys``.
     values: WindowArray
-    #: Some window of the hour came from no agent.
+    #: Hours with at least one simulated window.
     simulated: NDArray[np.bool_]
 
     def get_column(self, name: str) -> NDArray[np.int32]:
-        """One column of all hours: a row an hour."""
+        """Return one column of all hours: one row per hour."""
         column: NDArray[np.int32] = self.values[:, COLUMNS.index(name)]
         return column
 
     def select(self, indices: Sequence[int]) -> HourBlock:
-        """Those hours, by their place in ``keys``."""
+        """Return the hours at these indices of ``keys``."""
         return HourBlock(
-            keys=[self.keys[number] for number in indices],
+            keys=[self.keys[index] for index in indices],
             values=self.values[list(indices)],
             simulated=self.simulated[list(indices)],
         )
@@ -61,24 +61,26 @@ def load_hours(
     end_s: int,
     dst_ids: Collection[int] | None = None,
 ) -> HourBlock:
-    """The hours that begin in [start_s, end_s), whole hours, of the paths from these agents to these targets or to all.
+    """Load the hours that begin in [start_s, end_s) of the paths from these agents to these targets or to all.
 
-    In one transaction, so that marks and windows are of one moment.
+    ``start_s`` and ``end_s`` are whole hours. Call it in one read transaction, so that marks and windows agree.
     """
-    found = dirty_hours.load_dirty_hours(connection, start_s, end_s, src_ids)
+    marks = dirty_hours.load_dirty_hours(connection, start_s, end_s, src_ids)
     packed = load_packed_hours(connection, src_ids, start_s, end_s, dst_ids)
-    spans = _join_dirty_intervals(found)
-    rows = [load_window_rows(connection, among, dst_ids, first, last) for (first, last), among in spans.items()]
+    rows = [
+        load_window_rows(connection, dirty_src_ids, dst_ids, first_s, last_s)
+        for (first_s, last_s), dirty_src_ids in _join_dirty_intervals(marks).items()
+    ]
     return overlay_windows(packed, np.concatenate(rows)) if rows else packed
 
 
 def build_path_condition(
     column: Any, src_ids: Collection[int], dst_ids: Collection[int] | None, start_s: int, end_s: int
 ) -> ColumnElement[bool]:
-    """The condition that rows of a table with these columns are of such paths, and in [start_s, end_s)."""
-    # Said even where it excludes nothing: the key begins with both, and so each path's part of it is sought.
-    to = select(target.c.id) if dst_ids is None else dst_ids
-    return and_(column.src_id.in_(src_ids), column.dst_id.in_(to), column.t >= start_s, column.t < end_s)
+    """Return the condition for rows of these paths with a time in [start_s, end_s)."""
+    # The condition on dst_id is always there, so that the database seeks every path in the primary key.
+    target_ids = select(target.c.id) if dst_ids is None else dst_ids
+    return and_(column.src_id.in_(src_ids), column.dst_id.in_(target_ids), column.t >= start_s, column.t < end_s)
 
 
 def load_packed_hours(
@@ -88,39 +90,39 @@ def load_packed_hours(
     end_s: int,
     dst_ids: Collection[int] | None = None,
 ) -> HourBlock:
-    """As ``hours``, with every hour as it was compacted, marked or not."""
+    """Load hours as compacted, dirty or not; the parameters are those of ``load_hours``."""
     column = rollup_hour.c
     query = select(column.src_id, column.dst_id, column.t, column.simulated, column.packed)
     result = connection.execute(query.where(build_path_condition(column, src_ids, dst_ids, start_s, end_s)))
-    found = result.cursor.fetchall()
+    rows = result.cursor.fetchall()
     result.close()
     return HourBlock(
-        keys=[(row[0], row[1], row[2]) for row in found],
-        values=window_codec.unpack_hours([row[4] for row in found]),
-        simulated=np.array([row[3] for row in found], bool),
+        keys=[(row[0], row[1], row[2]) for row in rows],
+        values=window_codec.unpack_hours([row[4] for row in rows]),
+        simulated=np.array([row[3] for row in rows], bool),
     )
 
 
-def _join_dirty_intervals(found: Sequence[DirtyHour]) -> Mapping[tuple[int, int], list[int]]:
-    """From where to where windows have to be read themselves, and of which agents; neighbouring hours are joined."""
-    of_agent: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
-    for mark in sorted(found):
-        spans, end_s = of_agent[mark.src_id], mark.hour_s + HOUR_S
-        if spans and spans[-1][1] == mark.watermark_s:
-            spans[-1] = (spans[-1][0], end_s)
+def _join_dirty_intervals(marks: Sequence[DirtyHour]) -> Mapping[tuple[int, int], list[int]]:
+    """Return the agents by the interval to read from ``window_stat``; consecutive hours are joined."""
+    intervals_by_agent: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+    for mark in sorted(marks):
+        intervals, end_s = intervals_by_agent[mark.src_id], mark.hour_s + HOUR_S
+        if intervals and intervals[-1][1] == mark.watermark_s:
+            intervals[-1] = (intervals[-1][0], end_s)
         elif mark.watermark_s < end_s:
-            spans.append((mark.watermark_s, end_s))
+            intervals.append((mark.watermark_s, end_s))
     agents: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-    for src_id, spans in of_agent.items():
-        for span in spans:
-            agents[span].append(src_id)
+    for src_id, intervals in intervals_by_agent.items():
+        for interval in intervals:
+            agents[interval].append(src_id)
     return agents
 
 
 def load_window_rows(
     connection: Connection, src_ids: Collection[int], dst_ids: Collection[int] | None, start_s: int, end_s: int
 ) -> IntRows:
-    """Windows in [start_s, end_s): src_id, dst_id, t, whether it is simulated, then ``COLUMNS`` with NONE for NULL."""
+    """Load windows in [start_s, end_s): src_id, dst_id, t, 1 if simulated, then ``COLUMNS`` with MISSING for NULL."""
     column = window_stat.c
     query: Select[Any] = select(
         column.src_id,
@@ -136,48 +138,48 @@ _KEY_COLUMNS = 4
 
 
 def overlay_windows(base: HourBlock, rows: IntRows) -> HourBlock:
-    """The hours with these windows (``window_rows``) in place of what was there of the same minutes."""
+    """Return the hours with the minutes of these rows (``load_window_rows``) replaced."""
     if not len(rows):
         return base
     hour_s = rows[:, 2] - rows[:, 2] % HOUR_S
-    # One number for each hour of a path: numpy finds the different ones of a single column much faster. Small ids and
-    # hours of some years leave room in 64 bits.
+    # One integer for each hour of a path, because ``np.unique`` is much faster on one column. Ids are small and the
+    # hours span some years, so 64 bits suffice.
     hours_max, dst_ids_max = int(hour_s.max() - hour_s.min()) // HOUR_S + 1, int(rows[:, 1].max()) + 1
     code = (rows[:, 0] * dst_ids_max + rows[:, 1]) * hours_max + (hour_s - hour_s.min()) // HOUR_S
-    _, firsts, places = np.unique(code, return_index=True, return_inverse=True)
-    known = {key: number for number, key in enumerate(base.keys)}
-    wanted: list[PathHourKey] = list(
-        zip(*(column[firsts].tolist() for column in (rows[:, 0], rows[:, 1], hour_s)), strict=True)
+    _, first_rows, row_groups = np.unique(code, return_index=True, return_inverse=True)
+    index_by_key = {key: index for index, key in enumerate(base.keys)}
+    row_keys: list[PathHourKey] = list(
+        zip(*(column[first_rows].tolist() for column in (rows[:, 0], rows[:, 1], hour_s)), strict=True)
     )
-    fresh = [key for key in wanted if key not in known]
-    known.update((key, len(base.keys) + number) for number, key in enumerate(fresh))
-    block = np.concatenate([base.values, window_codec.make_empty_hours(len(fresh))])
-    hour_of = np.array([known[key] for key in wanted])[places]
-    block[hour_of, :, (rows[:, 2] - hour_s) // WINDOW_S] = rows[:, _KEY_COLUMNS:]
-    simulated = np.concatenate([base.simulated, np.zeros(len(fresh), bool)])
-    np.logical_or.at(simulated, hour_of, rows[:, 3] == 1)
-    return HourBlock(keys=[*base.keys, *fresh], values=block, simulated=simulated)
+    new_keys = [key for key in row_keys if key not in index_by_key]
+    index_by_key.update((key, len(base.keys) + index) for index, key in enumerate(new_keys))
+    block = np.concatenate([base.values, window_codec.make_empty_hours(len(new_keys))])
+    hour_indices = np.array([index_by_key[key] for key in row_keys])[row_groups]
+    block[hour_indices, :, (rows[:, 2] - hour_s) // WINDOW_S] = rows[:, _KEY_COLUMNS:]
+    simulated = np.concatenate([base.simulated, np.zeros(len(new_keys), bool)])
+    np.logical_or.at(simulated, hour_indices, rows[:, 3] == 1)
+    return HourBlock(keys=[*base.keys, *new_keys], values=block, simulated=simulated)
 
 
 def load_series(connection: Connection, src_id: int, dst_id: int, start_s: int, end_s: int) -> PathSeries:
-    """The windows of one path in [start_s, end_s), whole minutes."""
+    """Load the windows of one path in [start_s, end_s), whole minutes."""
     first_s = start_s - start_s % HOUR_S
-    found = load_hours(connection, [src_id], first_s, end_s, [dst_id])
-    total = -(-(end_s - first_s) // HOUR_S)
-    dense = window_codec.make_empty_hours(total)
-    dense[[(key[2] - first_s) // HOUR_S for key in found.keys]] = found.values
-    columns = np.moveaxis(dense, 1, 0).reshape(len(COLUMNS), total * MINUTES_PER_HOUR)
-    wanted = slice((start_s - first_s) // WINDOW_S, (end_s - first_s) // WINDOW_S)
-    values = {name: np.ascontiguousarray(columns[number, wanted]) for number, name in enumerate(COLUMNS)}
-    return PathSeries.from_columns(start_s, values, simulated=bool(found.simulated.any()))
+    hours = load_hours(connection, [src_id], first_s, end_s, [dst_id])
+    hour_count = -(-(end_s - first_s) // HOUR_S)
+    dense = window_codec.make_empty_hours(hour_count)
+    dense[[(key[2] - first_s) // HOUR_S for key in hours.keys]] = hours.values
+    columns = np.moveaxis(dense, 1, 0).reshape(len(COLUMNS), hour_count * MINUTES_PER_HOUR)
+    minutes = slice((start_s - first_s) // WINDOW_S, (end_s - first_s) // WINDOW_S)
+    values = {name: np.ascontiguousarray(columns[index, minutes]) for index, name in enumerate(COLUMNS)}
+    return PathSeries.from_columns(start_s, values, simulated=bool(hours.simulated.any()))
 
 
 def flatten_hours(hours: HourBlock, minutes: slice = slice(MINUTES_PER_HOUR)) -> PathSeries:
-    """These minutes of every hour, hour after hour, as if they were one path: for whoever looks at each for itself."""
+    """Return these minutes of every hour as one series, for evaluations that look at each minute alone."""
     columns = np.moveaxis(hours.values[:, :, minutes], 1, 0).reshape(len(COLUMNS), -1)
-    return PathSeries.from_columns(0, {name: columns[number] for number, name in enumerate(COLUMNS)})
+    return PathSeries.from_columns(0, {name: columns[index] for index, name in enumerate(COLUMNS)})
 
 
 def is_present(hours: HourBlock) -> NDArray[np.bool_]:
-    """Which minutes of which hours have a window."""
+    """Return a mask of the minutes with a window: (hour, minute)."""
     return hours.values[:, _EXPECTED_INDEX] > 0

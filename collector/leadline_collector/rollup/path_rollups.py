@@ -1,4 +1,4 @@
-"""What an hour of a path comes to: the rows of ``rollup_hour``. Pure."""
+"""Rows of ``rollup_hour``: the sums of a path over an hour. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from leadline_verdict.series import COLUMNS, MISSING
 
 #: A row in the order of its table's columns.
 RollupRow: TypeAlias = tuple[Any, ...]
-#: What ``window_stat`` counts beside the figures.
+#: Counters of ``window_stat`` besides the probe counts and statistics.
 COUNTER_COLUMNS = ("duplicates", *FAILURE_COLUMNS.values())
 
 _HOUR_COLUMNS = tuple(rollup_hour.columns.keys())
@@ -24,27 +24,28 @@ _HOUR_COLUMNS = tuple(rollup_hour.columns.keys())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathHour:
-    """What is known of a path in one hour."""
+    """Input of a row: the windows of a path in one hour."""
 
+    #: (src_id, dst_id, start of the hour).
     key: tuple[int, int, int]
-    #: (column, minute), as in ``hour_windows``.
+    #: (column, minute) as in ``window_codec``.
     windows: NDArray[np.int32]
-    #: As stored.
+    #: Encoded columns of the row.
     packed: bytes
     latest: bytes
-    #: ``COUNTERS`` of its windows.
+    #: Sums of ``COUNTER_COLUMNS``.
     counters: Sequence[int]
     simulated: bool
-    #: None if no agent sent its windows.
+    #: None if all windows are simulated.
     chunk: Chunk | None
 
 
 def build_hour_row(path: PathHour) -> RollupRow:
-    """The row of ``rollup_hour``."""
+    """Return the row of ``rollup_hour``."""
     column = dict(zip(COLUMNS, path.windows, strict=True))
     received, p95_us = int(column["received"].sum()), column["p95_us"]
     rtts = None if path.chunk is None else path.chunk.received_us
-    # Not every reply's round trip is known where windows were simulated: then none is counted.
+    # With simulated windows the RTTs of some replies are unknown: then the row has no sum and no histogram.
     rtts = rtts if rtts is not None and len(rtts) == received else None
     values = {
         **dict(zip(("src_id", "dst_id", "t"), path.key, strict=True)),
@@ -65,5 +66,5 @@ def build_hour_row(path: PathHour) -> RollupRow:
 
 
 def _reduce_present(values_us: NDArray[np.int32], reduce: Any) -> int | None:
-    known = values_us[values_us != MISSING]
-    return int(reduce(known)) if len(known) else None
+    present_us = values_us[values_us != MISSING]
+    return int(reduce(present_us)) if len(present_us) else None

@@ -1,7 +1,7 @@
-"""The SQL of rules, beside ``store``: by which profiles windows are counted as they are compacted.
+"""Profile revisions: the criteria by which compaction counts windows, and their SQL (table ``rule``).
 
-A rule is a profile of the mesh in force as it judges today. When its limits change, or what ``leadline.evaluation`` makes of
-them, it is another rule, and every hour is counted anew before a tally of it is believed.
+A revision is a profile of the active mesh with its present criteria. If its limits or their evaluation change, the
+profile gets a new revision, and its counts are used only after every hour was counted again.
 """
 
 from __future__ import annotations
@@ -9,17 +9,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
 
 from sqlalchemy import Connection, delete, insert, select, update
 
 from leadline import evaluation
-from leadline.evaluation import Criterion, WindowStatistic
+from leadline.evaluation import Criterion, EvaluationPlan, WindowStatistic
 from leadline.limits.catalogue import load_catalogue
 from leadline_collector.db import tables
 from leadline_collector.db.transactions import ReadTransaction
 from leadline_collector.mesh import service as mesh_service
 
-#: Grows when the same criteria judge windows otherwise than before: nothing else would tell.
+#: Increased when ``leadline.evaluation`` evaluates the same criteria differently; it is part of the digest.
 EVALUATION_VERSION = 1
 
 _rule_columns = tables.rule.c
@@ -27,22 +28,26 @@ _rule_columns = tables.rule.c
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileRevision:
-    """A profile as it judges; ``id`` is its number in the database."""
+    """A profile with fixed criteria; ``id`` is its key in the database."""
 
     id: int
     profile: str
     criteria: tuple[Criterion, ...]
-    #: Every hour and day that is compacted is counted by it.
+    #: All compacted hours and days are counted by it.
     is_complete: bool
 
 
 def load_active_profiles(reader: ReadTransaction) -> dict[bytes, str]:
-    """The digests of the profiles that pairs of the mesh in force name."""
-    found = mesh_service.load_active_mesh(reader)
-    names = set() if found is None else {name for settings in found[1].pairs.values() for name in settings.profiles}
+    """Return the profiles of the pairs of the active mesh by digest."""
+    active_mesh = mesh_service.load_active_mesh(reader)
+    if active_mesh is None:
+        return {}
+    _, mesh = active_mesh
+    names = {name for settings in mesh.pairs.values() for name in settings.profiles}
     return {compute_digest(name): name for name in sorted(names) if name in load_catalogue().profiles}
 
 
+@cache
 def compute_digest(profile: str) -> bytes:
     """Return the SHA-256 of everything that decides how a profile evaluates a window."""
     lines = [canonical_text(criterion) for criterion in get_criteria(profile)]
@@ -50,7 +55,7 @@ def compute_digest(profile: str) -> bytes:
 
 
 def canonical_text(criterion: Criterion) -> str:
-    """The text that stored digests were computed from. It never changes: another text recounts every hour."""
+    """Return the text of a criterion for its digest. It must never change: another text recounts every hour."""
     measure, comparison = criterion.statistic, criterion.comparison
     sensitivity = criterion.stricter_statistic
     stricter = "None" if sensitivity is None else f"<Measure.{_ENUM_NAMES[sensitivity]}: {sensitivity.value!r}>"
@@ -61,7 +66,7 @@ def canonical_text(criterion: Criterion) -> str:
     )
 
 
-#: Names of ``leadline.evaluation.Measure`` in the canonical text, fixed when the first digests were stored.
+#: Names of the statistics in the canonical text, fixed since the first stored digests.
 _ENUM_NAMES = {
     WindowStatistic.MEAN: "MEAN",
     WindowStatistic.P50: "P50",
@@ -73,15 +78,23 @@ _ENUM_NAMES = {
 }
 
 
+@cache
+def get_evaluation_plan(profile: str) -> EvaluationPlan:
+    """Return the criteria of a profile and its limits without criteria; raise ConfigError for an unknown profile.
+
+    The catalogue is part of the program, so each profile is planned once per process.
+    """
+    catalogue = load_catalogue()
+    return evaluation.plan_evaluation(catalogue.get_required_limits(catalogue.get_profile(profile)))
+
+
 def get_criteria(profile: str) -> tuple[Criterion, ...]:
-    """What windows are judged by; ConfigError for an unknown profile."""
-    return evaluation.plan_evaluation(
-        load_catalogue().get_required_limits(load_catalogue().get_profile(profile))
-    ).criteria
+    """Return the criteria that windows are evaluated by; raise ConfigError for an unknown profile."""
+    return get_evaluation_plan(profile).criteria
 
 
 def load_current_revisions(connection: Connection) -> list[ProfileRevision]:
-    """The rules that say what their profiles say today."""
+    """Return the revisions with the present criteria of their profiles."""
     rows = connection.execute(
         select(_rule_columns.id, _rule_columns.profile, _rule_columns.sha256, _rule_columns.complete).order_by(
             _rule_columns.id
@@ -95,28 +108,27 @@ def load_current_revisions(connection: Connection) -> list[ProfileRevision]:
 
 
 def find_complete_revision(connection: Connection, profile: str) -> ProfileRevision | None:
-    """The rule by which everything that is compacted was counted for this profile; None if there is none yet."""
-    return next(
-        (rule for rule in load_current_revisions(connection) if rule.profile == profile and rule.is_complete), None
-    )
+    """Return the current revision of a profile if all compacted hours are counted by it, else None."""
+    revisions = load_current_revisions(connection)
+    return next((revision for revision in revisions if revision.profile == profile and revision.is_complete), None)
 
 
 def add_revisions(connection: Connection, profile_by_digest: dict[bytes, str]) -> None:
-    """Add rules; hours are counted by them from now on, and those before still have to be."""
+    """Add incomplete revisions; new hours are counted by them, earlier hours have to be counted (``recount``)."""
     rows = [{"sha256": sha256, "profile": profile, "complete": False} for sha256, profile in profile_by_digest.items()]
     connection.execute(insert(tables.rule), rows)
 
 
 def load_revision_ids(connection: Connection) -> dict[bytes, int]:
-    """The numbers of all rules, those nobody wants any more too."""
+    """Return the ids of all revisions by digest, unused ones included."""
     return {row[0]: row[1] for row in connection.execute(select(_rule_columns.sha256, _rule_columns.id))}
 
 
 def set_complete(connection: Connection, ids: Collection[int], *, complete: bool = True) -> None:
-    """Say whether every hour has been counted by these."""
+    """Set whether all hours are counted by these revisions."""
     connection.execute(update(tables.rule).where(_rule_columns.id.in_(ids)).values(complete=complete))
 
 
 def delete_revisions(connection: Connection, ids: Collection[int]) -> None:
-    """Forget rules, after their tallies."""
+    """Delete revisions; delete their counts first."""
     connection.execute(delete(tables.rule).where(_rule_columns.id.in_(ids)))

@@ -1,10 +1,10 @@
-"""One hour of the raw round trips of a path in some 1.3 bytes a probe, with nothing lost: the codec of table ``chunk``.
+"""Lossless codec of table ``chunk``: one hour of raw RTTs of a path in some 1.3 bytes per probe.
 
-What is kept: which minutes have a window, every slot's RTT or its failure with its number, the interval, duplicates
-and the error bound of each window. What is not: the address that was probed and the batch, which the journal has.
+A chunk contains the minutes with a window, the RTT or the failure with its detail of every slot, and the interval,
+duplicates and error bound of every window. It does not contain the probed address and the batch; the journal has them.
 
-Version 1 is a head, a deflated block of columns (windows, then misses), and one deflated block for each byte plane of
-RTT - min. A later version gets another first byte; old ones are read for ever.
+Version 1 is a header, a deflated block of columns (windows, then misses), and one deflated block for each byte plane of
+RTT - min. A later version gets another first byte; decoders keep reading old versions.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from leadline_collector.rollup.byte_shuffle import UnsignedArray
 from leadline_verdict.series import MISSING, IntColumn
 
 VERSION = 1
-#: Version, windows, planes of RTTs, slots without RTT, least RTT, then the length of the block of columns.
+#: Version, windows, planes of RTTs, slots without RTT, smallest RTT, length of the block of columns.
 _HEADER = Struct("<BBBIII")
 _BLOCK_LENGTH = Struct("<I")
 
-#: How a failure is stored. Codes are for ever: a new failure gets the next.
+#: Stored code of each failure. Codes never change; a new failure gets the next one.
 FAILURE_CODES = {
     Failure.TIMEOUT: 1,
     Failure.LATE: 2,
@@ -40,12 +40,12 @@ FAILURE_CODES = {
     Failure.RESOLVE_ERROR: 8,
 }
 _FAILURE_BY_CODE = {code: failure for failure, code in FAILURE_CODES.items()}
-#: Columns of the windows and of the misses in a chunk, each 32 bits; NONE is kept as 0 by adding 1.
+#: Columns of the windows and of the misses in a chunk, each 32 bits; nullable ones are stored plus 1, MISSING as 0.
 _WINDOW_COLUMN_COUNT, _MISS_COLUMN_COUNT = 5, 3
 
 
 class WindowMeta(Protocol):
-    """A window without its slots: of a batch as it travels, or of one in the journal."""
+    """A window without its slots, from a wire batch or from the journal."""
 
     @property
     def start_s(self) -> int: ...
@@ -63,31 +63,32 @@ class WindowMeta(Protocol):
 class Chunk:
     """Every slot of the windows of a path within an hour, as columns."""
 
-    #: Which minutes of the hour have a window, ascending; one entry a window in this and the next four.
+    #: Minutes of the hour with a window, ascending. This and the next four columns have one entry per window.
     minutes: IntColumn
     interval_ms: IntColumn
     duplicates: IntColumn
-    #: NONE for a window without an error bound.
+    #: MISSING for a window without an error bound.
     error_p50_us: IntColumn
     error_p99_us: IntColumn
-    #: One entry a slot, window after window; NONE where there is a miss.
+    #: One entry per slot, window after window; MISSING for a miss.
     rtt_us: IntColumn
-    #: One entry a miss, in order of slot (``FAILURE_CODES``).
+    #: One entry per miss, in order of slots (``FAILURE_CODES``).
     failure_codes: IntColumn
-    #: NONE for a failure without a number.
+    #: MISSING for a failure without a detail.
     failure_details: IntColumn
 
     @classmethod
     def from_windows(cls, hour_s: int, windows: Sequence[WindowMeta], rtt_us: IntColumn) -> Chunk:
-        """From the valid windows of one path in the hour that begins at ``hour_s``, in order of time, and their slots
-        as a column (``rtts``).
+        """Build a chunk from the windows of one path in the hour at ``hour_s``, in order of time.
+
+        ``rtt_us`` are their slots as one column (``to_rtt_column``).
         """
-        misses = [miss for one in windows for miss in one.misses]
-        bounds = [one.error_us for one in windows]
+        misses = [miss for window in windows for miss in window.misses]
+        bounds = [window.error_us for window in windows]
         return cls(
-            minutes=_to_int_column([(one.start_s - hour_s) // WINDOW_S for one in windows]),
-            interval_ms=_to_int_column([one.interval_ms for one in windows]),
-            duplicates=_to_int_column([one.duplicates for one in windows]),
+            minutes=_to_int_column([(window.start_s - hour_s) // WINDOW_S for window in windows]),
+            interval_ms=_to_int_column([window.interval_ms for window in windows]),
+            duplicates=_to_int_column([window.duplicates for window in windows]),
             error_p50_us=_to_int_column([MISSING if bound is None else bound.p50_us for bound in bounds]),
             error_p99_us=_to_int_column([MISSING if bound is None else bound.p99_us for bound in bounds]),
             rtt_us=rtt_us,
@@ -97,23 +98,23 @@ class Chunk:
 
     @property
     def received_us(self) -> IntColumn:
-        """The round trips of all replies, in order of schedule."""
+        """RTTs of all replies, in order of schedule."""
         received: IntColumn = self.rtt_us[self.rtt_us != MISSING]
         return received
 
     @property
     def slot_counts(self) -> IntColumn:
-        """How many slots each window has."""
+        """Number of slots of each window."""
         slots: IntColumn = WINDOW_S * 1_000 // self.interval_ms
         return slots
 
     def to_windows(self, hour_s: int) -> list[Window]:
-        """The windows the chunk was made of."""
+        """Return the windows of the chunk."""
         ends = np.cumsum(self.slot_counts).tolist()
-        empty = np.flatnonzero(self.rtt_us == MISSING)
+        miss_slots = np.flatnonzero(self.rtt_us == MISSING)
         return [
-            self._build_window(hour_s, number, slice(start, end), slice(*np.searchsorted(empty, (start, end))))
-            for number, (start, end) in enumerate(zip([0, *ends], ends, strict=False))
+            self._build_window(hour_s, index, slice(start, end), slice(*np.searchsorted(miss_slots, (start, end))))
+            for index, (start, end) in enumerate(zip([0, *ends], ends, strict=False))
         ]
 
     def _build_window(self, hour_s: int, index: int, slots: slice, misses: slice) -> Window:
@@ -133,74 +134,72 @@ class Chunk:
         )
 
     def compute_counters(self) -> tuple[int, ...]:
-        """Duplicates, then how often each failure happened, in the order of ``Failure``."""
-        counted = np.bincount(self.failure_codes, minlength=len(FAILURE_CODES) + 1).tolist()
-        return int(self.duplicates.sum(dtype=np.int64)), *(counted[FAILURE_CODES[failure]] for failure in Failure)
+        """Return the duplicates, then the count of each failure in the order of ``Failure``."""
+        counts = np.bincount(self.failure_codes, minlength=len(FAILURE_CODES) + 1).tolist()
+        return int(self.duplicates.sum(dtype=np.int64)), *(counts[FAILURE_CODES[failure]] for failure in Failure)
 
     def encode(self) -> bytes:
-        """As stored."""
+        """Encode the chunk as stored."""
         received = self.received_us
-        least = int(received.min()) if len(received) else 0
-        above = (received - least).astype(np.uint32)
-        blocks = [
-            byte_shuffle.deflate(plane) for plane in byte_shuffle.split_planes(above, byte_shuffle.count_planes(above))
-        ]
+        min_us = int(received.min()) if len(received) else 0
+        offsets = (received - min_us).astype(np.uint32)
+        planes = byte_shuffle.split_planes(offsets, byte_shuffle.count_planes(offsets))
+        blocks = [byte_shuffle.deflate(plane) for plane in planes]
         columns = byte_shuffle.deflate(byte_shuffle.split_planes(self._stack_columns(), byte_shuffle.VALUE_BYTES))
-        head = _HEADER.pack(VERSION, len(self.minutes), len(blocks), len(self.failure_codes), least, len(columns))
+        header = _HEADER.pack(VERSION, len(self.minutes), len(blocks), len(self.failure_codes), min_us, len(columns))
         return b"".join(
-            [head, columns, *(part for block in blocks for part in (_BLOCK_LENGTH.pack(len(block)), block))]
+            [header, columns, *(part for block in blocks for part in (_BLOCK_LENGTH.pack(len(block)), block))]
         )
 
     def _stack_columns(self) -> UnsignedArray:
-        empty = np.flatnonzero(self.rtt_us == MISSING)
+        miss_slots = np.flatnonzero(self.rtt_us == MISSING)
         return np.concatenate(
             [
                 self.minutes, self.interval_ms, self.duplicates, self.error_p50_us + 1, self.error_p99_us + 1,
-                np.diff(empty, prepend=0), self.failure_codes, self.failure_details + 1,
+                np.diff(miss_slots, prepend=0), self.failure_codes, self.failure_details + 1,
             ]
         ).astype(np.uint32)  # fmt: skip
 
     @classmethod
     def decode(cls, data: bytes) -> Chunk:
-        """The chunk ``encode`` was called on; ValueError if the bytes are none."""
+        """Decode the bytes of ``encode``; raise ValueError if they are not a chunk."""
         try:
-            version, windows, width, misses, least, size = _HEADER.unpack_from(data)
-        except error as cut:
-            raise ValueError("a chunk is cut off") from cut
+            version, window_count, plane_count, miss_count, min_us, size = _HEADER.unpack_from(data)
+        except error as struct_error:
+            raise ValueError("a chunk is truncated") from struct_error
         if version != VERSION:
             raise ValueError(f"a chunk of version {version}: this collector reads version {VERSION}")
-        count = _WINDOW_COLUMN_COUNT * windows + _MISS_COLUMN_COUNT * misses
+        count = _WINDOW_COLUMN_COUNT * window_count + _MISS_COLUMN_COUNT * miss_count
         block = memoryview(data)[_HEADER.size : _HEADER.size + size]
         columns = byte_shuffle.join_planes(
             byte_shuffle.inflate(block, byte_shuffle.VALUE_BYTES * count).reshape(byte_shuffle.VALUE_BYTES, count)
         )
-        of_windows, of_misses = np.split(columns.astype(np.int32), [_WINDOW_COLUMN_COUNT * windows])
-        minutes, intervals, duplicates, p50, p99 = of_windows.reshape(_WINDOW_COLUMN_COUNT, windows)
-        steps, failures, details = of_misses.reshape(_MISS_COLUMN_COUNT, misses)
-        rtts = np.full(int((WINDOW_S * 1_000 // intervals).sum()), least, np.int32)
-        empty = np.cumsum(steps)
-        _decode_rtts(rtts, empty, memoryview(data)[_HEADER.size + size :], width)
+        window_columns, miss_columns = np.split(columns.astype(np.int32), [_WINDOW_COLUMN_COUNT * window_count])
+        minutes, intervals, duplicates, p50, p99 = window_columns.reshape(_WINDOW_COLUMN_COUNT, window_count)
+        steps, failures, details = miss_columns.reshape(_MISS_COLUMN_COUNT, miss_count)
+        rtts = np.full(int((WINDOW_S * 1_000 // intervals).sum()), min_us, np.int32)
+        _decode_rtts(rtts, np.cumsum(steps), memoryview(data)[_HEADER.size + size :], plane_count)
         return cls(
             minutes=minutes, interval_ms=intervals, duplicates=duplicates, error_p50_us=p50 - 1, error_p99_us=p99 - 1,
             rtt_us=rtts, failure_codes=failures, failure_details=details - 1,
         )  # fmt: skip
 
 
-def _decode_rtts(rtts: IntColumn, empty: NDArray[np.integer], blocks: memoryview, width: int) -> None:
-    """Add the planes to the least RTT, and put NONE where the misses are."""
-    received = np.empty((width, len(rtts) - len(empty)), np.uint8)
-    for plane in received:
+def _decode_rtts(rtts: IntColumn, miss_slots: NDArray[np.integer], blocks: memoryview, plane_count: int) -> None:
+    """Add the planes to ``rtts``, which contains the smallest RTT, and set the misses to MISSING."""
+    planes = np.empty((plane_count, len(rtts) - len(miss_slots)), np.uint8)
+    for plane in planes:
         (size,) = _BLOCK_LENGTH.unpack_from(blocks)
         plane[:] = byte_shuffle.inflate(blocks[_BLOCK_LENGTH.size : _BLOCK_LENGTH.size + size], len(plane))
         blocks = blocks[_BLOCK_LENGTH.size + size :]
-    above = byte_shuffle.join_planes(received).astype(np.int32)
-    if not len(empty):
-        rtts += above
+    offsets = byte_shuffle.join_planes(planes).astype(np.int32)
+    if not len(miss_slots):
+        rtts += offsets
         return
     is_received = np.ones(len(rtts), bool)
-    is_received[empty] = False
-    rtts[is_received] += above
-    rtts[empty] = MISSING
+    is_received[miss_slots] = False
+    rtts[is_received] += offsets
+    rtts[miss_slots] = MISSING
 
 
 def _to_int_column(values: Sequence[int]) -> IntColumn:
@@ -208,9 +207,9 @@ def _to_int_column(values: Sequence[int]) -> IntColumn:
 
 
 def to_rtt_column(slots: list[int | None]) -> IntColumn:
-    """Slots as a column; ``array`` takes a third of numpy's time for a list."""
+    """Return slots as a column; ``array`` takes a third of numpy's time for a list."""
     try:
-        flat: array[int] = array("i", slots)  # type: ignore[arg-type]  # None is the TypeError below
+        values: array[int] = array("i", slots)  # type: ignore[arg-type]  # None raises the TypeError below
     except TypeError:
-        flat = array("i", [MISSING if rtt is None else rtt for rtt in slots])
-    return np.frombuffer(flat, np.int32) if slots else _to_int_column([])
+        values = array("i", [MISSING if rtt is None else rtt for rtt in slots])
+    return np.frombuffer(values, np.int32) if slots else _to_int_column([])

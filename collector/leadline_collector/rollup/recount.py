@@ -1,4 +1,4 @@
-"""Keeps the rules that windows are counted by in step with the mesh: a new one counts everything there is first."""
+"""Synchronises profile revisions with the active mesh, and counts all hours by a new revision."""
 
 from __future__ import annotations
 
@@ -17,30 +17,31 @@ from leadline_collector.windows.dirty_hours import DAY_S
 
 
 def sync_revisions(store: Store) -> None:
-    """Forget the rules that nobody wants any more, add those that are missing, and count by those that are new."""
+    """Delete unused profile revisions, add missing ones, and count all hours by incomplete ones."""
     with store.read() as reader:
-        wanted, known = (
-            profile_revisions.load_active_profiles(reader),
-            profile_revisions.load_revision_ids(reader.connection),
-        )
+        active = profile_revisions.load_active_profiles(reader)
+        stored = profile_revisions.load_revision_ids(reader.connection)
         sites = registry.load_registry(reader.connection)
-    unwanted = [number for sha256, number in known.items() if sha256 not in wanted]
-    if unwanted:
-        _delete_revisions(store, unwanted, sites)
-    missing = {sha256: profile for sha256, profile in wanted.items() if sha256 not in known}
+    unused = [revision_id for sha256, revision_id in stored.items() if sha256 not in active]
+    if unused:
+        _delete_revisions(store, unused, sites)
+    missing = {sha256: profile for sha256, profile in active.items() if sha256 not in stored}
     if missing:
         with store.write() as writer:
             profile_revisions.add_revisions(writer.connection, missing)
     with store.read() as reader:
-        fresh = [rule for rule in profile_revisions.load_current_revisions(reader.connection) if not rule.is_complete]
-    counted = [_recount_site(store, source_id, fresh) for source_id in sites.agents_by_site] if fresh else []
-    if fresh and all(counted):
+        revisions = profile_revisions.load_current_revisions(reader.connection)
+    incomplete = [revision for revision in revisions if not revision.is_complete]
+    if not incomplete:
+        return
+    site_results = [_recount_site(store, source_id, incomplete) for source_id in sites.agents_by_site]
+    if all(site_results):
         with store.write() as writer:
-            profile_revisions.set_complete(writer.connection, [rule.id for rule in fresh])
+            profile_revisions.set_complete(writer.connection, [revision.id for revision in incomplete])
 
 
 def _delete_revisions(store: Store, ids: Collection[int], registry: Registry) -> None:
-    """First it is no longer believed, then its tallies go, site by site, so that no transaction is long."""
+    """Mark the revisions incomplete, then delete their counts site by site in short transactions, then the rows."""
     with store.write() as writer:
         profile_revisions.set_complete(writer.connection, ids, complete=False)
     for source_id in registry.agents_by_site:
@@ -53,7 +54,7 @@ def _delete_revisions(store: Store, ids: Collection[int], registry: Registry) ->
 
 
 def _recount_site(store: Store, source_id: int, revisions: Collection[ProfileRevision]) -> bool:
-    """Count every hour and day of a site by the new rules; False if somebody else has the site."""
+    """Count every hour and day of a site by these revisions; return False if another process works on the site."""
     with store.try_lock(SITE_LOCK, source_id) as is_ours:
         if not is_ours:
             return False
@@ -71,13 +72,15 @@ def _recount_site(store: Store, source_id: int, revisions: Collection[ProfileRev
 
 
 def _recount_day(store: Store, source_id: int, day_s: int, revisions: Collection[ProfileRevision]) -> None:
-    """What is marked counts as it is: it will be compacted, and counted, anew."""
+    """Count a day with its hours. Dirty hours are counted with their present windows and again when compacted."""
     with store.read() as reader:
-        known = registry.load_registry(reader.connection)
-        windows = hour_reader.load_hours(reader.connection, known.agents_by_site[source_id], day_s, day_s + DAY_S)
-        hours = [row for rule in revisions for row in compaction.build_tally_rows(windows, rule, known)]
-        days = [row for rule in revisions for row in compaction.build_day_tally_rows(windows, rule, known, day_s)]
+        sites = registry.load_registry(reader.connection)
+        windows = hour_reader.load_hours(reader.connection, sites.agents_by_site[source_id], day_s, day_s + DAY_S)
+        hour_rows = [row for revision in revisions for row in compaction.build_tally_rows(windows, revision, sites)]
+        day_rows = [
+            row for revision in revisions for row in compaction.build_day_tally_rows(windows, revision, sites, day_s)
+        ]
     store.ensure_partitions([day_s])
     with store.write() as writer:
-        writer.replace_rows(tally_hour, hours)
-        writer.replace_rows(tally_day, days)
+        writer.replace_rows(tally_hour, hour_rows)
+        writer.replace_rows(tally_day, day_rows)

@@ -1,7 +1,7 @@
-"""What is kept for how long. The deleting itself is in ``removal``.
+"""Retention of each tier. The SQL is in ``deletion``.
 
-Rule 1: nothing goes that is not compacted: an hour that is marked keeps everything from its day on.
-Rule 2: what is judged by goes last: rollups and tallies outlive windows, raw round trips and the journal.
+Rule 1: only compacted data is deleted: a dirty hour protects everything from its day on.
+Rule 2: rollups and state counts, which evaluations use, are deleted last: after windows, raw RTTs and the journal.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ RETENTION_LOCK = 53235468
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeletedRows:
-    """What went of one table, or would."""
+    """Deleted rows of one table; in a dry run the rows to be deleted."""
 
     table: str
-    #: Epoch second before which it is not kept any more.
+    #: Older rows are deleted, in epoch seconds.
     before_s: int
-    #: Rows, as PostgreSQL estimates them where a partition goes; of ``batch.body``, bodies.
+    #: Number of rows, for a dropped partition PostgreSQL's estimate; for ``batch.body`` the number of bodies.
     rows: int
 
 
 def apply_retention(store: Store, retention: Retention, now_s: int, *, dry_run: bool = False) -> list[DeletedRows]:
-    """Remove what is past its time, or only count it. Nothing, if another process is at it."""
+    """Delete expired data, or only count it in a dry run; return an empty list if another process does it."""
     with store.try_lock(RETENTION_LOCK, 0) as is_ours:
         return list(_delete_expired(store, retention, now_s, dry_run)) if is_ours else []
 
@@ -48,10 +48,10 @@ def _delete_expired(store: Store, retention: Retention, now_s: int, dry_run: boo
     if retention.journal_s is not None:
         before_s = now_s - retention.journal_s
         yield _report_deletion("batch.body", before_s, deletion.clear_batch_bodies(store, before_s, dry_run), dry_run)
-    for kept_s, table in tiers:
-        if kept_s is not None:
+    for tier_s, table in tiers:
+        if tier_s is not None:
             yield _report_deletion(
-                table.name, now_s - kept_s, deletion.delete_expired_rows(store, table, now_s - kept_s, dry_run), dry_run
+                table.name, now_s - tier_s, deletion.delete_expired_rows(store, table, now_s - tier_s, dry_run), dry_run
             )
     if retention.rollups_s is not None:
         before_s = now_s - retention.rollups_s
@@ -60,5 +60,5 @@ def _delete_expired(store: Store, retention: Retention, now_s: int, dry_run: boo
 
 def _report_deletion(table: str, before_s: int, rows: int, dry_run: bool) -> DeletedRows:
     if rows and not dry_run:
-        log.info("removed", extra={"table": table, "rows": rows, "before_s": before_s})
+        log.info("expired data deleted", extra={"table": table, "rows": rows, "before_s": before_s})
     return DeletedRows(table=table, before_s=before_s, rows=rows)

@@ -1,6 +1,6 @@
-"""The windows of pairs of sites counted by their states, in both readings. Pure.
+"""State counts of site pairs in the worst and the best case. Pure.
 
-What a window is, ``leadline_verdict.evaluation`` says; here it is only counted, so that a matrix of months is a sum.
+``leadline_verdict.evaluation`` evaluates the windows. With the counts, a matrix over months is a sum.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from leadline_verdict.evaluation import combine_paths, evaluate_path
 from leadline_verdict.series import MISSING
 from leadline_verdict.states import BAD, GOOD, UNAVAILABLE, UNKNOWN, ScenarioStates
 
-#: Number of the destination site by number of the target.
+#: Site id by agent id or by target id.
 SiteIds: TypeAlias = Mapping[int, int]
 _BoolArray: TypeAlias = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairHours:
-    """Hours of pairs of sites in both readings: one row an hour of a pair."""
+    """States of hours (or days) of site pairs: one row per pair and hour."""
 
     #: (source site, destination site, start of the hour).
     keys: Sequence[tuple[int, int, int]]
     #: In the order of ``keys``: (hour, minute).
     worst_case: NDArray[np.uint8]
     best_case: NDArray[np.uint8]
-    #: NONE without a reply.
+    #: MISSING without a reply.
     min_us: NDArray[np.int32]
     simulated: _BoolArray
 
@@ -48,75 +48,76 @@ def evaluate_pair_hours(
     site_by_target: SiteIds,
     minutes: slice = slice(MINUTES_PER_HOUR),
 ) -> PairHours:
-    """These minutes of the hours of paths as hours of their pairs; ``source_of`` has the site of every agent."""
-    readings = evaluate_path(hour_reader.flatten_hours(hours, minutes), criteria)
+    """Evaluate these minutes of the hours of paths, and combine the paths of each pair."""
+    states = evaluate_path(hour_reader.flatten_hours(hours, minutes), criteria)
     width = len(range(MINUTES_PER_HOUR)[minutes])
-    pessimistic, optimistic = readings.worst_case.reshape(-1, width), readings.best_case.reshape(-1, width)
-    least_us = _row_min(hours.get_column("min_us")[:, minutes])
-    places: defaultdict[tuple[int, int, int], list[int]] = defaultdict(list)
+    worst_case, best_case = states.worst_case.reshape(-1, width), states.best_case.reshape(-1, width)
+    min_us = _row_min(hours.get_column("min_us")[:, minutes])
+    indices_by_pair: defaultdict[tuple[int, int, int], list[int]] = defaultdict(list)
     has_window = hour_reader.is_present(hours)[:, minutes].any(axis=1)
-    for number in np.flatnonzero(has_window).tolist():
-        src_id, dst_id, hour_s = hours.keys[number]
-        places[site_by_agent[src_id], site_by_target[dst_id], hour_s].append(number)
-    first = [of_pair[0] for of_pair in places.values()]
-    pair = PairHours(
-        keys=list(places),
-        worst_case=pessimistic[first],
-        best_case=optimistic[first],
-        min_us=least_us[first],
-        simulated=hours.simulated[first],
+    for index in np.flatnonzero(has_window).tolist():
+        src_id, dst_id, hour_s = hours.keys[index]
+        indices_by_pair[site_by_agent[src_id], site_by_target[dst_id], hour_s].append(index)
+    first_indices = [indices[0] for indices in indices_by_pair.values()]
+    pairs = PairHours(
+        keys=list(indices_by_pair),
+        worst_case=worst_case[first_indices],
+        best_case=best_case[first_indices],
+        min_us=min_us[first_indices],
+        simulated=hours.simulated[first_indices],
     )
-    for number, several in enumerate(places.values()):
-        if len(several) > 1:
-            both = combine_paths(
-                [ScenarioStates(worst_case=pessimistic[one], best_case=optimistic[one]) for one in several], width
+    for row, indices in enumerate(indices_by_pair.values()):
+        if len(indices) > 1:
+            combined = combine_paths(
+                [ScenarioStates(worst_case=worst_case[index], best_case=best_case[index]) for index in indices], width
             )
-            pair.worst_case[number], pair.best_case[number] = both.worst_case, both.best_case
-            pair.min_us[number] = _row_min(least_us[several][None])[0]
-            pair.simulated[number] = hours.simulated[several].any()
-    return pair
+            pairs.worst_case[row], pairs.best_case[row] = combined.worst_case, combined.best_case
+            pairs.min_us[row] = _row_min(min_us[indices][None])[0]
+            pairs.simulated[row] = hours.simulated[indices].any()
+    return pairs
 
 
 def combine_day(pairs: PairHours, day_s: int) -> PairHours:
-    """The hours of one day put together: one row a pair; a minute without a window is unknown."""
-    of_pair: dict[tuple[int, int], int] = {}
-    rows = np.array([of_pair.setdefault(key[:2], len(of_pair)) for key in pairs.keys], np.intp)
-    hour_of = np.array([(key[2] - day_s) // HOUR_S for key in pairs.keys], np.intp)
-    pessimistic = np.full((len(of_pair), DAY_S // HOUR_S, MINUTES_PER_HOUR), UNKNOWN, np.uint8)
-    optimistic, least_us = pessimistic.copy(), np.full(pessimistic.shape[:2], MISSING, np.int32)
-    simulated = np.zeros(pessimistic.shape[:2], bool)
-    pessimistic[rows, hour_of], optimistic[rows, hour_of] = pairs.worst_case, pairs.best_case
-    least_us[rows, hour_of], simulated[rows, hour_of] = pairs.min_us, pairs.simulated
+    """Join the hours of one day: one row per pair. A minute without a window is unknown."""
+    row_by_pair: dict[tuple[int, int], int] = {}
+    rows = np.array([row_by_pair.setdefault(key[:2], len(row_by_pair)) for key in pairs.keys], np.intp)
+    hours = np.array([(key[2] - day_s) // HOUR_S for key in pairs.keys], np.intp)
+    worst_case = np.full((len(row_by_pair), DAY_S // HOUR_S, MINUTES_PER_HOUR), UNKNOWN, np.uint8)
+    best_case, min_us = worst_case.copy(), np.full(worst_case.shape[:2], MISSING, np.int32)
+    simulated = np.zeros(worst_case.shape[:2], bool)
+    worst_case[rows, hours], best_case[rows, hours] = pairs.worst_case, pairs.best_case
+    min_us[rows, hours], simulated[rows, hours] = pairs.min_us, pairs.simulated
     return PairHours(
-        keys=[(*pair, day_s) for pair in of_pair],
-        worst_case=pessimistic.reshape(len(of_pair), -1),
-        best_case=optimistic.reshape(len(of_pair), -1),
-        min_us=_row_min(least_us),
+        keys=[(*pair, day_s) for pair in row_by_pair],
+        worst_case=worst_case.reshape(len(row_by_pair), -1),
+        best_case=best_case.reshape(len(row_by_pair), -1),
+        min_us=_row_min(min_us),
         simulated=np.logical_or.reduce(simulated, axis=1),
     )
 
 
 def _row_min(values_us: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The least of each row; NONE where all are NONE."""
+    """Return the smallest value of each row; MISSING if all are MISSING."""
     if not values_us.shape[1]:
         return np.full(len(values_us), MISSING, np.int32)
-    least: NDArray[np.int32] = values_us.view(np.uint32).min(axis=1).view(np.int32)  # NONE is the largest without sign
-    return least
+    # MISSING is the largest unsigned value.
+    minima: NDArray[np.int32] = values_us.view(np.uint32).min(axis=1).view(np.int32)
+    return minima
 
 
 def count_states(worst_case: NDArray[np.uint8], best_case: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """How many windows of each row are what: ``tables.COUNT_COLUMNS``."""
+    """Return the number of windows of each row by state, in the order of ``tables.COUNT_COLUMNS``."""
     return np.column_stack(
-        [(reading == state).sum(axis=1) for reading in (worst_case, best_case) for state in (GOOD, BAD, UNAVAILABLE)]
+        [(states == state).sum(axis=1) for states in (worst_case, best_case) for state in (GOOD, BAD, UNAVAILABLE)]
     )
 
 
-#: A letter for each code of a state, as ``tally_hour.states`` has it: good, bad, unavailable, unknown.
+#: Letters of ``tally_hour.states`` by state code: good, bad, unavailable, unknown.
 _STATE_LETTERS = np.frombuffer(b"gbxu", np.uint8)
 
 
 def format_state_strings(states: NDArray[np.uint8]) -> list[str | None]:
-    """The minutes of each row, a letter each; None where all are good, which nearly all rows are."""
+    """Return one letter per minute for each row; None for a row with only good minutes, as nearly all rows have."""
     texts = np.ascontiguousarray(_STATE_LETTERS[states]).view(f"S{states.shape[1]}")[:, 0]
     all_good = (states == GOOD).all(axis=1)
     return [None if good else text.decode() for good, text in zip(all_good.tolist(), texts.tolist(), strict=True)]

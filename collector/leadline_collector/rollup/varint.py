@@ -1,6 +1,6 @@
-"""Whole numbers in as few bytes as they need: seven bits a byte, the lowest first, the top bit says that more follow.
+"""Variable-length integers for arrays: seven bits per byte, lowest first; the top bit is set if more bytes follow.
 
-The format is LEB128 (DWARF 5, section 7.6) and that of protocol buffers; here for arrays.
+The format is LEB128 (DWARF 5, section 7.6), as in protocol buffers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SHIFTS = 7 * np.arange(BYTES_MAX, dtype=np.int64)
 
 
 def encode(values: Int64Array) -> bytes:
-    """Numbers of 0 or more, one after the other."""
+    """Encode an array of non-negative integers."""
     if not len(values):
         return b""
     width = max(1, -(-int(values.max()).bit_length() // 7))
@@ -32,13 +32,13 @@ def encode(values: Int64Array) -> bytes:
 
 
 def decode(data: bytes) -> Int64Array:
-    """The numbers ``encode`` was given; ValueError if the last of them is cut off."""
+    """Decode the bytes of ``encode``; raise ValueError if the last number is truncated."""
     if not data:
         return np.empty(0, np.int64)
     digits = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(digits < 0x80)
     if not len(ends) or ends[-1] != len(digits) - 1:
-        raise ValueError("the last number is cut off")
+        raise ValueError("the last number is truncated")
     starts = np.concatenate(([0], ends[:-1] + 1))
     places = np.arange(len(digits)) - np.repeat(starts, ends - starts + 1)
     return np.add.reduceat((digits & 0x7F).astype(np.int64) << 7 * places, starts)

@@ -1,9 +1,10 @@
-"""The window statistics of one hour of a path in some 500 bytes, with nothing lost: what is left of ``window_stat``
-when its rows are gone, so that any limit can be judged exactly for as long as rollups are kept.
+"""Lossless codec of the window statistics of an hour of a path, some 500 bytes: column ``rollup_hour.packed``.
 
-Each column is kept as its difference from what another one leads to expect (``_EXPECTED``), because those are small.
-None is a bit of its own, its place in the column taken by what was expected. All hours have the same layout, so that
-many are packed and unpacked together.
+It outlives the rows of ``window_stat``, so that any limit can be evaluated exactly as long as rollups are kept.
+
+A column is stored as its difference from a prediction by another column (``_PREDICTOR_COLUMN``), because the
+differences are small. A missing value is a separate bit, and its difference is 0. All hours have the same layout, so
+that many are packed and unpacked together.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from leadline_verdict.series import COLUMNS, COUNT_FIELDS, MISSING
 VERSION = 1
 MINUTES_PER_HOUR = 60
 
-#: (hour, column, minute): ``COLUMNS`` of ``leadline_verdict.series``; ``expected`` is 0 where there is no window.
+#: (hour, column, minute) with ``COLUMNS`` of ``leadline_verdict.series``; ``expected`` is 0 without a window.
 WindowArray: TypeAlias = NDArray[np.int32]
 _IntegerArray: TypeAlias = NDArray[np.integer]
 
-_COLUMN_INDEX = {name: number for number, name in enumerate(COLUMNS)}
-#: What a column is expected to be like; those that are not here, like the minute before.
+_COLUMN_INDEX = {name: index for index, name in enumerate(COLUMNS)}
+#: Column that predicts another one of the same minute; all others are predicted by their minute before.
 _PREDICTOR_COLUMN = {
     "sent": "expected", "received": "sent", "mean_us": "min_us", "p50_us": "min_us", "p95_us": "p50_us",
     "p99_us": "p95_us", "max_us": "p99_us",
@@ -33,22 +34,22 @@ _PREDICTOR_COLUMN = {
 _NULLABLE_COLUMNS = slice(len(COUNT_FIELDS), len(COLUMNS))
 _FLAG_BYTES = -(-(len(COLUMNS) - len(COUNT_FIELDS)) * MINUTES_PER_HOUR // 8)
 _PLANE_BYTES = byte_shuffle.VALUE_BYTES * len(COLUMNS) * MINUTES_PER_HOUR
-assert COLUMNS[: len(COUNT_FIELDS)] == COUNT_FIELDS  # flags follow the columns that have none
+assert COLUMNS[: len(COUNT_FIELDS)] == COUNT_FIELDS  # the count columns come first and have no flags
 
 
 def make_empty_hours(hour_count: int) -> WindowArray:
-    """Hours without a single window, to be filled."""
+    """Return hours without windows, to be filled."""
     block = np.full((hour_count, len(COLUMNS), MINUTES_PER_HOUR), MISSING, np.int32)
     block[:, : len(COUNT_FIELDS)] = 0
     return block
 
 
 def pack_hours(block: WindowArray) -> list[bytes]:
-    """Each hour as stored."""
+    """Encode each hour as stored."""
     if not len(block):
         return []
-    differences = _compute_residuals(block)
-    zigzag = ((differences << 1) ^ (differences >> 31)).astype(np.uint32)
+    residuals = _compute_residuals(block)
+    zigzag = ((residuals << 1) ^ (residuals >> 31)).astype(np.uint32)
     lanes = zigzag.astype("<u4").view(np.uint8).reshape(*block.shape, byte_shuffle.VALUE_BYTES)
     data = np.ascontiguousarray(np.moveaxis(lanes, -1, 1)).reshape(len(block), -1)
     flags = np.packbits((block[:, _NULLABLE_COLUMNS] == MISSING).reshape(len(block), -1), axis=1)
@@ -56,22 +57,22 @@ def pack_hours(block: WindowArray) -> list[bytes]:
 
 
 def _compute_residuals(block: WindowArray) -> WindowArray:
-    """How far each value is from what was expected; a None is what was expected."""
-    filled, differences = block.copy(), np.empty_like(block)
-    for number, name in enumerate(COLUMNS):
-        values = filled[:, number]
+    """Return the difference of each value from its prediction; 0 for MISSING."""
+    filled, residuals = block.copy(), np.empty_like(block)
+    for index, name in enumerate(COLUMNS):
+        values = filled[:, index]
         if _has_predictor(name):
-            guess = _predict(filled, name)
-            values[:] = np.where(values == MISSING, guess, values)
-            differences[:, number] = values - guess
+            prediction = _predict(filled, name)
+            values[:] = np.where(values == MISSING, prediction, values)
+            residuals[:, index] = values - prediction
         else:
             values[:] = values if name in COUNT_FIELDS else _carry_forward(values)
-            differences[:, number] = np.diff(values, axis=1, prepend=0)
-    return differences
+            residuals[:, index] = np.diff(values, axis=1, prepend=0)
+    return residuals
 
 
 def _has_predictor(name: str) -> bool:
-    """True for a column that others lead to; false for one that is like its own minute before."""
+    """Return True if other columns predict this one, False if its minute before does."""
     return name == "pdv_us" or name in _PREDICTOR_COLUMN
 
 
@@ -82,20 +83,20 @@ def _predict(block: WindowArray, name: str) -> WindowArray:
 
 
 def _carry_forward(column: _IntegerArray) -> _IntegerArray:
-    """Every None replaced by the last value before it, 0 if there is none."""
+    """Replace every MISSING by the last value before it, or by 0."""
     latest = np.maximum.accumulate(np.where(column == MISSING, -1, np.arange(MINUTES_PER_HOUR)), axis=1)
     return np.where(latest < 0, 0, np.take_along_axis(column, np.maximum(latest, 0), axis=1))
 
 
 def pack_latest_windows(block: WindowArray) -> list[bytes]:
-    """The latest window of each hour, which has one at least: its minute, then the columns, 32 bits each."""
+    """Encode the latest window of each hour: its minute, then the columns, 32 bits each. Every hour needs a window."""
     minutes = MINUTES_PER_HOUR - 1 - (block[:, _COLUMN_INDEX["expected"], ::-1] > 0).argmax(axis=1)
     windows = np.take_along_axis(block, minutes[:, None, None], axis=2)[:, :, 0]
     return [bytes(row.data) for row in np.column_stack([minutes, windows]).astype("<i4")]
 
 
 def unpack_latest_windows(packed_windows: Sequence[bytes]) -> tuple[_IntegerArray, WindowArray]:
-    """The minutes, and blocks of that one minute, that ``pack_latest`` was given."""
+    """Decode ``pack_latest_windows``: the minutes, and blocks of one minute."""
     rows = (
         np.frombuffer(b"".join(packed_windows), "<i4").reshape(len(packed_windows), 1 + len(COLUMNS)).astype(np.int32)
     )
@@ -103,9 +104,9 @@ def unpack_latest_windows(packed_windows: Sequence[bytes]) -> tuple[_IntegerArra
 
 
 def unpack_hours(packed_hours: Sequence[bytes]) -> WindowArray:
-    """The hours ``pack`` was given; ValueError for bytes that are none."""
+    """Decode ``pack_hours``; raise ValueError for bytes that are not packed hours."""
     if any(data[:1] != bytes([VERSION]) for data in packed_hours):
-        raise ValueError(f"packed windows of another version than {VERSION}")
+        raise ValueError(f"packed windows have another version than {VERSION}")
     if not packed_hours:
         return make_empty_hours(0)
     size = _PLANE_BYTES + _FLAG_BYTES
@@ -122,8 +123,8 @@ def unpack_hours(packed_hours: Sequence[bytes]) -> WindowArray:
 
 
 def _add_predictions(block: WindowArray) -> None:
-    for number, name in enumerate(COLUMNS):
+    for index, name in enumerate(COLUMNS):
         if _has_predictor(name):
-            block[:, number] += _predict(block, name)
+            block[:, index] += _predict(block, name)
         else:
-            np.cumsum(block[:, number], axis=1, out=block[:, number])
+            np.cumsum(block[:, index], axis=1, out=block[:, index])

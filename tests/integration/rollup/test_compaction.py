@@ -1,13 +1,14 @@
-"""Compaction: what is kept for months says what the windows say, at every moment, whatever comes late."""
+"""Compaction: the long-term data agrees with the windows at any time, also with late data."""
 
 from __future__ import annotations
 
 import random
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import Table, delete
 
 from leadline import evaluation
 from leadline.evaluation import WindowEvaluation, combine_paths
@@ -52,44 +53,40 @@ def _site(store: Store, clock: FakeClock) -> RollupFixture:
     return RollupFixture(store, clock)
 
 
-def waiting(store: Store) -> list[tuple[int, int]]:
-    """Hours that are marked, and from where on."""
+def load_marks(store: Store) -> list[tuple[int, int]]:
+    """Return the dirty hours with their watermarks."""
     with store.read() as reader:
         return [(mark.hour_s, mark.watermark_s) for mark in dirty_hours.load_dirty_hours(reader.connection, 0, 1 << 40)]
 
 
-KEPT = (tables.chunk, tables.rollup_hour, tables.tally_hour, tables.tally_day)
+LONG_TERM_TABLES = (tables.chunk, tables.rollup_hour, tables.tally_hour, tables.tally_day)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_series_is_the_same_before_and_after_and_with_late_data(
     site: RollupFixture, store: Store, clock: FakeClock, seed: int
 ) -> None:
-    """Random windows of two paths, halves of minutes among them, some before and some after their hour is compacted."""
+    """Random windows of two paths, also partial ones, arrive before and after their hour is compacted."""
     rng = random.Random(seed)
     period = (NOW_S - HOUR_S, NOW_S + 3 * HOUR_S)
-    sent: set[tuple[str, int]] = set()
     for _ in range(4):
         for agent in ("fra1", "fra2"):
             windows = make_random_windows(rng, NOW_S - HOUR_S, NOW_S + 2 * HOUR_S + 240, 0.3)
             site.store_windows(*windows, agent=agent)
-            sent |= {(agent, one.start_s) for one in windows}
         start_s, end_s = sorted(rng.sample(range(*period, 60), 2))
-        for paths in (site.find_path(agent) for agent in ("fra1", "fra2")):
+        for path in (site.find_path(agent) for agent in ("fra1", "fra2")):
             assert is_same_series(
-                site.load_series(paths, start_s, end_s), site.load_series_from_windows(paths, start_s, end_s)
+                site.load_series(path, start_s, end_s), site.load_series_from_windows(path, start_s, end_s)
             )
         run_compaction(store, clock)
-        for paths in (site.find_path(agent) for agent in ("fra1", "fra2")):
-            assert is_same_series(site.load_series(paths, *period), site.load_series_from_windows(paths, *period))
+        for path in (site.find_path(agent) for agent in ("fra1", "fra2")):
+            assert is_same_series(site.load_series(path, *period), site.load_series_from_windows(path, *period))
 
-    assert {hour for hour, _ in waiting(store)} == {NOW_S + 2 * HOUR_S}
+    assert {hour_s for hour_s, _ in load_marks(store)} == {NOW_S + 2 * HOUR_S}
 
 
-def test_a_chunk_holds_the_slots_that_the_statistics_were_made_of(
-    site: RollupFixture, store: Store, clock: FakeClock
-) -> None:
-    """Also where a restart cut a minute in two: the windows in a chunk have the statistics in ``window_stat``."""
+def test_a_chunk_contains_the_slots_of_the_statistics(site: RollupFixture, store: Store, clock: FakeClock) -> None:
+    """The windows in a chunk have the statistics in ``window_stat``, also if a restart split a minute."""
     rng = random.Random(4)
     site.store_windows(*make_random_windows(rng, NOW_S, NOW_S + HOUR_S, 0.8))
     site.store_windows(*make_random_windows(rng, NOW_S, NOW_S + HOUR_S, 0.3))
@@ -99,107 +96,112 @@ def test_a_chunk_holds_the_slots_that_the_statistics_were_made_of(
     ((_, _, hour_s, body),) = read_table(store, tables.chunk)
     windows = Chunk.decode(body).to_windows(hour_s)
     rows = site.read_rows(site.find_path())
-    assert [one.start_s for one in windows] == [row["t"] for row in rows]
-    for one, row in zip(windows, rows, strict=True):
-        stats = compute_window_stats(one)
+    assert [window.start_s for window in windows] == [row["t"] for row in rows]
+    for window, row in zip(windows, rows, strict=True):
+        stats = compute_window_stats(window)
         expected = build_window_row(
-            row["src_id"], row["dst_id"], one.start_s, one.interval_ms, stats, mesh_version=1, batch=None,
-            duplicates=one.duplicates, error_bound=one.error_bound,
+            row["src_id"], row["dst_id"], window.start_s, window.interval_ms, stats, mesh_version=1, batch=None,
+            duplicates=window.duplicates, error_bound=window.error_bound,
         )  # fmt: skip
         assert expected[:-3] == tuple(row.values())[:-3]
 
 
-def test_a_rollup_counts_what_the_windows_count(site: RollupFixture, store: Store, clock: FakeClock) -> None:
-    """Sums, extremes, and both histograms."""
+def read_rows(store: Store, table: Table) -> list[dict[str, Any]]:
+    """Return the rows of a table by column name."""
+    return [dict(zip(table.columns.keys(), row, strict=True)) for row in read_table(store, table)]
+
+
+def test_a_rollup_equals_the_sums_of_its_windows(site: RollupFixture, store: Store, clock: FakeClock) -> None:
+    """Sums, extremes and both histograms agree with the windows."""
     windows = make_random_windows(random.Random(5), NOW_S, NOW_S + HOUR_S, 0.8)
     site.store_windows(*windows)
 
     run_compaction(store, clock)
 
-    (row,) = [
-        dict(zip(tables.rollup_hour.columns.keys(), one, strict=True)) for one in read_table(store, tables.rollup_hour)
-    ]
-    stats = [compute_window_stats(one) for one in windows]
-    rtts = [rtt for one in windows for rtt in one.rtt_us if rtt is not None]
+    (row,) = read_rows(store, tables.rollup_hour)
+    stats = [compute_window_stats(window) for window in windows]
+    rtts = [rtt for window in windows for rtt in window.rtt_us if rtt is not None]
     for name in ("expected", "sent", "received"):
-        assert row[name] == sum(getattr(one, name) for one in stats)
+        assert row[name] == sum(getattr(window_stats, name) for window_stats in stats)
     assert (row["min_us"], row["sum_us"], row["max_us"]) == (min(rtts), sum(rtts), max(rtts))
-    assert (row["windows"], row["duplicates"]) == (len(windows), sum(one.duplicates for one in windows))
+    assert (row["windows"], row["duplicates"]) == (len(windows), sum(window.duplicates for window in windows))
     for failure, name in tables.FAILURE_COLUMNS.items():
-        assert row[name] == sum(one.failures.get(failure, 0) for one in stats)
+        assert row[name] == sum(window_stats.failures.get(failure, 0) for window_stats in stats)
     histogram = Histogram.decode(row["rtt_histogram"])
     assert (histogram.total, histogram.count_at_or_below(5_000)) == (len(rtts), sum(rtt <= 5_000 for rtt in rtts))
-    p95s = [one.p95_us for one in stats if one.p95_us is not None]
+    p95s = [window_stats.p95_us for window_stats in stats if window_stats.p95_us is not None]
     assert Histogram.decode(row["p95_histogram"]).count_at_or_below(5_000) == sum(value <= 5_000 for value in p95s)
-    assert row["p95_infinite"] == sum(one.p95_us is None and one.sent > 0 for one in stats)
+    assert row["p95_infinite"] == sum(window_stats.p95_us is None and window_stats.sent > 0 for window_stats in stats)
     assert row["simulated"] is False
 
 
-def reference(paths: Iterable[Iterable[Window]]) -> dict[int, WindowEvaluation]:
-    """Each minute of a pair judged one by one."""
+def evaluate_minutes(paths: Iterable[Iterable[Window]]) -> dict[int, WindowEvaluation]:
+    """Evaluate each minute of a pair on its own, as reference."""
     by_minute: dict[int, list[WindowEvaluation]] = {}
     for windows in paths:
-        for one in windows:
-            found = evaluation.evaluate_profile(compute_window_stats(one), get_criteria(PROFILE), one.error_bound)
-            by_minute.setdefault(one.start_s, []).append(found)
-    return {t: combine_paths(found) for t, found in by_minute.items()}
+        for window in windows:
+            result = evaluation.evaluate_profile(
+                compute_window_stats(window), get_criteria(PROFILE), window.error_bound
+            )
+            by_minute.setdefault(window.start_s, []).append(result)
+    return {t: combine_paths(results) for t, results in by_minute.items()}
 
 
-def test_a_tally_counts_what_the_judge_says(site: RollupFixture, store: Store, clock: FakeClock) -> None:
-    """Both readings of a pair of two paths."""
+def test_state_counts_agree_with_the_evaluation(site: RollupFixture, store: Store, clock: FakeClock) -> None:
+    """Worst and best case of a pair with two paths."""
     rng = random.Random(6)
-    sent = [make_random_windows(rng, NOW_S, NOW_S + HOUR_S, 0.8) for _ in range(2)]
-    for agent, windows in zip(("fra1", "fra2"), sent, strict=True):
+    paths = [make_random_windows(rng, NOW_S, NOW_S + HOUR_S, 0.8) for _ in range(2)]
+    for agent, windows in zip(("fra1", "fra2"), paths, strict=True):
         site.store_windows(*windows, agent=agent)
 
     run_compaction(store, clock)
 
     (row,) = read_table(store, tables.tally_hour)
-    judged = reference(sent).values()
+    results = evaluate_minutes(paths).values()
     expected = [
-        Counter(getattr(one, reading).value for one in judged)[state]
-        for reading in ("worst_case", "best_case")
+        Counter(getattr(result, scenario).value for result in results)[state]
+        for scenario in ("worst_case", "best_case")
         for state in ("good", "bad", "unavailable")
     ]
     assert list(row[4:10]) == expected
-    assert row[10] == min(rtt for windows in sent for one in windows for rtt in one.rtt_us if rtt is not None)
+    assert row[10] == min(rtt for windows in paths for window in windows for rtt in window.rtt_us if rtt is not None)
 
 
-def test_doing_it_again_changes_nothing(site: RollupFixture, store: Store, clock: FakeClock) -> None:
-    """Everything marked and compacted a second time: the same bytes in every table."""
+def test_compaction_is_repeatable(site: RollupFixture, store: Store, clock: FakeClock) -> None:
+    """After a second compaction of all hours every table has the same bytes."""
     rng = random.Random(7)
     site.store_windows(*make_random_windows(rng, MIDNIGHT_S - 4 * HOUR_S, MIDNIGHT_S - HOUR_S))
     site.store_windows(*make_random_windows(rng, MIDNIGHT_S - 3 * HOUR_S, MIDNIGHT_S - 2 * HOUR_S))
     run_compaction(store, clock)
-    before = [read_table(store, kept) for kept in KEPT]
+    before = [read_table(store, table) for table in LONG_TERM_TABLES]
     assert all(before)
     assert run_compaction(store, clock) == CompactionResult()
 
     with store.write() as writer:
         dirty_hours.mark_all_dirty(writer.connection)
-    done = run_compaction(store, clock)
+    result = run_compaction(store, clock)
 
-    assert (done.hours, done.days, done.failed, done.left) == (1, 1, 0, 0)
-    assert [read_table(store, kept) for kept in KEPT] == before
-    assert waiting(store) == []
+    assert (result.hours, result.days, result.failed, result.left) == (1, 1, 0, 0)
+    assert [read_table(store, table) for table in LONG_TERM_TABLES] == before
+    assert load_marks(store) == []
 
 
-def test_what_comes_while_an_hour_is_computed_is_not_lost(
+def test_a_batch_during_compaction_is_not_lost(
     database: Database, site: RollupFixture, store: Store, clock: FakeClock
 ) -> None:
-    """A batch between reading and writing: nothing is written, the mark stays, and the next round has it all."""
+    """A batch between reading and writing: nothing is written, the mark stays, and the next round includes it."""
 
-    class Meddling(Store):
+    class InterruptedStore(Store):
         """Stores one more batch right before compaction writes."""
 
-        def make_partitions(self, times: Iterable[int]) -> None:
+        def ensure_partitions(self, times: Iterable[int]) -> None:
             site.store_windows(build_steady_window(9_000, NOW_S + 60), received_s=NOW_S + HOUR_S)
             super().ensure_partitions(times)
 
     site.store_windows(build_steady_window(2_000, NOW_S))
 
-    done = run_compaction(Meddling(database), clock)
-    assert (done.hours, done.left, waiting(store)) == (0, 1, [(NOW_S, NOW_S)])
+    result = run_compaction(InterruptedStore(database), clock)
+    assert (result.hours, result.left, load_marks(store)) == (0, 1, [(NOW_S, NOW_S)])
     assert read_table(store, tables.rollup_hour) == []
 
     run_compaction(store, clock)
@@ -207,42 +209,42 @@ def test_what_comes_while_an_hour_is_computed_is_not_lost(
         site.load_series(site.find_path(), NOW_S, NOW_S + 180),
         site.load_series_from_windows(site.find_path(), NOW_S, NOW_S + 180),
     )
-    assert waiting(store) == []
+    assert load_marks(store) == []
 
 
-def test_one_at_a_time_works_on_a_site(database: Database, site: RollupFixture, store: Store, clock: FakeClock) -> None:
-    """Another process, or thread, has the site: it is left to it."""
+def test_one_process_at_a_time_works_on_a_site(
+    database: Database, site: RollupFixture, store: Store, clock: FakeClock
+) -> None:
+    """The site is skipped while another process or thread has its lock."""
     site.store_windows(build_steady_window(2_000, NOW_S))
     other = store if database.is_sqlite else Store(database)
 
     with other.try_lock(SITE_LOCK, site_id(store)) as is_ours:
         assert is_ours
-        assert (run_compaction(store, clock).left, len(waiting(store))) == (1, 1)
+        assert (run_compaction(store, clock).left, len(load_marks(store))) == (1, 1)
     assert run_compaction(store, clock).hours == 1
 
 
 def test_one_round_does_every_day_and_site(site: RollupFixture, store: Store, clock: FakeClock) -> None:
-    """Five days of two sites: nothing is left because two days of a site, or two sites, came at the same time."""
+    """Five days of two sites: the days of a site do not block each other."""
     days = [MIDNIGHT_S - number * DAY_S for number in range(1, 6)]
     for day_s in days:
         site.store_windows(build_steady_window(2_000, day_s))
         site.store_windows(build_steady_window(2_000, day_s), agent="ams1", target="fra1")
 
-    done = run_compaction(store, clock)
+    result = run_compaction(store, clock)
 
-    assert (done.hours, done.days, done.left, waiting(store)) == (10, 10, 0, [])
+    assert (result.hours, result.days, result.left, load_marks(store)) == (10, 10, 0, [])
 
 
 def site_id(store: Store, name: str = "fra") -> int:
-    """The number of a site."""
+    """Return the id of a site."""
     with store.read() as reader:
         return next(int(row[0]) for row in reader.connection.execute(tables.site.select()) if row[1] == name)
 
 
-def test_an_hour_that_is_not_over_is_brought_up_to_date_and_stays_marked(
-    site: RollupFixture, store: Store, clock: FakeClock
-) -> None:
-    """After five minutes; without a chunk, and what comes next is read from the windows."""
+def test_an_open_hour_is_compacted_and_stays_marked(site: RollupFixture, store: Store, clock: FakeClock) -> None:
+    """After five minutes it is compacted without a chunk; later windows are read from ``window_stat``."""
     hour_s = NOW_S + 2 * HOUR_S
     site.store_windows(build_steady_window(2_000, hour_s))
     clock.step(-10 * NS_PER_S)
@@ -251,11 +253,11 @@ def test_an_hour_that_is_not_over_is_brought_up_to_date_and_stays_marked(
     clock.step(10 * NS_PER_S)
     assert run_compaction(store, clock).hours == 1
 
-    assert waiting(store) == [(hour_s, hour_s + HOUR_S)]
+    assert load_marks(store) == [(hour_s, hour_s + HOUR_S)]
     assert (len(read_table(store, tables.rollup_hour)), read_table(store, tables.chunk)) == (1, [])
     assert run_compaction(store, clock) == CompactionResult()
     site.store_windows(build_steady_window(3_000, hour_s + 60))
-    assert waiting(store) == [(hour_s, hour_s + 60)]
+    assert load_marks(store) == [(hour_s, hour_s + 60)]
     assert is_same_series(
         site.load_series(site.find_path(), hour_s, hour_s + 180),
         site.load_series_from_windows(site.find_path(), hour_s, hour_s + 180),
@@ -263,11 +265,11 @@ def test_an_hour_that_is_not_over_is_brought_up_to_date_and_stays_marked(
 
     clock.advance(HOUR_S * NS_PER_S)
     run_compaction(store, clock)
-    assert (waiting(store), len(read_table(store, tables.chunk))) == ([], 1)
+    assert (load_marks(store), len(read_table(store, tables.chunk))) == ([], 1)
 
 
 def test_simulated_windows_have_rollups_and_no_chunk(site: RollupFixture, store: Store, clock: FakeClock) -> None:
-    """Their round trips are not known one by one: no sum and no histogram of them, but the windows are there."""
+    """Their single RTTs are unknown, so the rollup has no sum and no histogram."""
     path = site.find_path()
     store.ensure_partitions([NOW_S])
     with store.write() as writer:
@@ -280,9 +282,7 @@ def test_simulated_windows_have_rollups_and_no_chunk(site: RollupFixture, store:
 
     run_compaction(store, clock)
 
-    (row,) = [
-        dict(zip(tables.rollup_hour.columns.keys(), one, strict=True)) for one in read_table(store, tables.rollup_hour)
-    ]
+    (row,) = read_rows(store, tables.rollup_hour)
     assert (row["sum_us"], row["rtt_histogram"], row["received"], row["timeout_count"]) == (None, None, 58, 2)
     assert (row["simulated"], read_table(store, tables.chunk)) == (True, [])
     assert is_same_series(
@@ -290,10 +290,10 @@ def test_simulated_windows_have_rollups_and_no_chunk(site: RollupFixture, store:
     )
 
 
-def test_windows_that_are_gone_stay_in_the_series_and_late_ones_join_them(
+def test_expired_windows_stay_in_the_series_together_with_late_ones(
     site: RollupFixture, store: Store, clock: FakeClock
 ) -> None:
-    """Retention took the rows; an hour's rollup still has them, also after a late batch had it compacted anew."""
+    """The rollup keeps expired windows, also after a late batch caused another compaction."""
     rng = random.Random(8)
     early = [make_random_window(rng, NOW_S + 60 * n) for n in range(0, 40, 2)]
     late = [make_random_window(rng, NOW_S + 60 * n) for n in range(1, 9, 2)]
@@ -305,22 +305,20 @@ def test_windows_that_are_gone_stay_in_the_series_and_late_ones_join_them(
     assert before.expected.sum() == 60 * len(early)
 
     site.store_windows(*late)
-    marked = site.load_series(site.find_path(), NOW_S, NOW_S + HOUR_S)
+    dirty = site.load_series(site.find_path(), NOW_S, NOW_S + HOUR_S)
     run_compaction(store, clock)
     compacted = site.load_series(site.find_path(), NOW_S, NOW_S + HOUR_S)
 
-    assert is_same_series(marked, compacted)
-    assert compacted.received.sum() == sum(compute_window_stats(one).received for one in (*early, *late))
-    (row,) = [
-        dict(zip(tables.rollup_hour.columns.keys(), one, strict=True)) for one in read_table(store, tables.rollup_hour)
-    ]
-    assert row["duplicates"] == sum(one.duplicates for one in (*early, *late))
+    assert is_same_series(dirty, compacted)
+    assert compacted.received.sum() == sum(compute_window_stats(window).received for window in (*early, *late))
+    (row,) = read_rows(store, tables.rollup_hour)
+    assert row["duplicates"] == sum(window.duplicates for window in (*early, *late))
     ((*_, body),) = read_table(store, tables.chunk)
-    assert Chunk.decode(body).to_windows(NOW_S) == sorted((*early, *late), key=lambda one: one.start_s)
+    assert Chunk.decode(body).to_windows(NOW_S) == sorted((*early, *late), key=lambda window: window.start_s)
 
 
 def test_a_day_adds_up_its_hours(site: RollupFixture, store: Store, clock: FakeClock) -> None:
-    """The tally of a day that is over, counted from its windows; late data has it done again."""
+    """A complete day is counted from its windows, and again after late data."""
     rng = random.Random(9)
     day_s = MIDNIGHT_S - DAY_S
     windows = list(make_random_windows(rng, day_s + 3 * HOUR_S, day_s + 5 * HOUR_S, 0.9))
@@ -332,29 +330,27 @@ def test_a_day_adds_up_its_hours(site: RollupFixture, store: Store, clock: FakeC
             site.store_windows(*late)
             windows += late
             run_compaction(store, clock)
-        (tally,) = [
-            dict(zip(tables.tally_day.columns.keys(), one, strict=True)) for one in read_table(store, tables.tally_day)
-        ]
-        states = reference([windows])
-        assert tally["good"] == sum(one.worst_case.value == "good" for one in states.values())
-        rtts = [rtt for one in windows for rtt in one.rtt_us if rtt is not None]
-        assert (tally["t"], tally["min_us"]) == (day_s, min(rtts))
+        (day_row,) = read_rows(store, tables.tally_day)
+        results = evaluate_minutes([windows])
+        assert day_row["good"] == sum(result.worst_case.value == "good" for result in results.values())
+        rtts = [rtt for window in windows for rtt in window.rtt_us if rtt is not None]
+        assert (day_row["t"], day_row["min_us"]) == (day_s, min(rtts))
 
 
-def test_a_new_profile_of_the_mesh_counts_what_is_there(site: RollupFixture, store: Store, clock: FakeClock) -> None:
-    """Months that were compacted before the mesh named it are counted by it; what it names no more is forgotten."""
+def test_a_new_profile_of_the_mesh_counts_earlier_hours(site: RollupFixture, store: Store, clock: FakeClock) -> None:
+    """Hours compacted before are counted by the new profile; the counts of a removed profile are deleted."""
     day_s = MIDNIGHT_S - DAY_S
     site.store_windows(*make_random_windows(random.Random(10), day_s, day_s + 2 * HOUR_S))
     run_compaction(store, clock)
-    before = [len(read_table(store, one)) for one in (tables.tally_hour, tables.tally_day)]
+    before = [len(read_table(store, table)) for table in (tables.tally_hour, tables.tally_day)]
 
     RollupFixture(store, clock, MESH.replace(PROFILE, "vsan-stretched"))
     run_compaction(store, clock)
 
     assert [(row[1], row[3]) for row in read_table(store, tables.rule)] == [("vsan-stretched", True)]
-    assert [len(read_table(store, one)) for one in (tables.tally_hour, tables.tally_day)] == before
-    fresh = read_table(store, tables.tally_hour)
+    assert [len(read_table(store, table)) for table in (tables.tally_hour, tables.tally_day)] == before
+    recounted = read_table(store, tables.tally_hour)
     with store.write() as writer:
         dirty_hours.mark_all_dirty(writer.connection)
     run_compaction(store, clock)
-    assert read_table(store, tables.tally_hour) == fresh
+    assert read_table(store, tables.tally_hour) == recounted

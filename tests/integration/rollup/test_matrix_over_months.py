@@ -1,4 +1,4 @@
-"""The matrix out of tallies says what the windows say one by one, whatever was compacted and whatever came late."""
+"""The matrix from state counts equals an evaluation of every window, with any state of compaction and late data."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete
 
-from leadline import evaluation
-from leadline.evaluation import WindowState
-from leadline.limits.catalogue import load_catalogue
+from leadline.evaluation import WindowEvaluation, WindowState
 from leadline.model import Failure
 from leadline_collector.analysis.documents import MatrixPairResponse, StateCountsResponse
 from leadline_collector.analysis.matrix import RECENT_WINDOWS, build_matrix
@@ -30,8 +28,8 @@ from tests.support.rollup_data import DAY_S, MIDNIGHT_S, RollupFixture, make_ran
 NS_PER_S = 1_000_000_000
 HOUR_S = 3_600
 PROFILE = "vcf9-stretched-cluster"
-#: No pair of the mesh names it: nothing is counted by it, and the answer comes from windows alone.
-UNNAMED = "vsan-stretched"
+#: No pair of the mesh uses it, so it has no counts, and the response comes from windows only.
+UNUSED_PROFILE = "vsan-stretched"
 
 
 @pytest.fixture(name="clock")
@@ -39,12 +37,10 @@ def _clock() -> FakeClock:
     return FakeClock(wall_ns=(NOW_S + 30 * 60) * NS_PER_S)
 
 
-def direct(reader: ReadTransaction, site: RollupFixture, profile: str, period: TimeRange) -> dict[str, Any]:
-    """The pair fra → ams from its windows, judged one by one by ``judging``."""
-    asked = RowEvaluator(
-        evaluation.plan_evaluation(load_catalogue().get_required_limits(load_catalogue().get_profile(profile)))
-    )
-    columns = ("t", "epoch", "min_us", "p50_us", "p95_us", *asked.columns)
+def evaluate_windows(reader: ReadTransaction, site: RollupFixture, profile: str, period: TimeRange) -> dict[str, Any]:
+    """Evaluate every window of the pair fra → ams, as reference."""
+    evaluator = RowEvaluator(profile_revisions.get_evaluation_plan(profile))
+    columns = ("t", "epoch", "min_us", "p50_us", "p95_us", *evaluator.columns)
     minutes: defaultdict[int, list[tuple[Any, ...]]] = defaultdict(list)
     paths = 0
     for agent in ("fra1", "fra2"):
@@ -56,40 +52,40 @@ def direct(reader: ReadTransaction, site: RollupFixture, profile: str, period: T
             minutes[row[0]].append(row)
     if not minutes:
         return {"paths": 0, "at": None, "state": WindowState.UNKNOWN, "rtt": (None, None, None)} | _counts([], period)
-    last = minutes[max(minutes)]
-    readings = [asked.evaluate_paths([_facts(row) for row in rows]) for rows in minutes.values()]
-    every = [row for rows in minutes.values() for row in rows]
+    last_rows = minutes[max(minutes)]
+    results = [evaluator.evaluate_paths([_row_values(row) for row in rows]) for rows in minutes.values()]
+    all_rows = [row for rows in minutes.values() for row in rows]
     is_recent = max(minutes) >= period.end_s - RECENT_WINDOWS * 60
     return {
         "paths": paths,
         "at": max(minutes),
-        "state": asked.get_state([_facts(row) for row in last]) if is_recent else WindowState.UNKNOWN,
+        "state": evaluator.get_state([_row_values(row) for row in last_rows]) if is_recent else WindowState.UNKNOWN,
         "rtt": (
-            min((row[2] for row in every if row[2] is not None), default=None),
-            max((row[3] for row in last if row[3] is not None), default=None),
-            max((row[4] for row in last if row[4] is not None), default=None),
+            min((row[2] for row in all_rows if row[2] is not None), default=None),
+            max((row[3] for row in last_rows if row[3] is not None), default=None),
+            max((row[4] for row in last_rows if row[4] is not None), default=None),
         ),
-    } | _counts(readings, period)
+    } | _counts(results, period)
 
 
-def _facts(row: tuple[Any, ...]) -> RowValues:
+def _row_values(row: tuple[Any, ...]) -> RowValues:
     return row[5:]
 
 
-def _counts(readings: list[evaluation.WindowEvaluation], period: TimeRange) -> dict[str, Any]:
+def _counts(results: list[WindowEvaluation], period: TimeRange) -> dict[str, Any]:
     return {
         name: Counter(
-            [getattr(one, scenario).value for one in readings] + ["unknown"] * (period.window_count - len(readings))
+            [getattr(result, scenario).value for result in results] + ["unknown"] * (period.window_count - len(results))
         )
         for name, scenario in (("pessimistic", "worst_case"), ("optimistic", "best_case"))
     }
 
 
-def said(pair: MatrixPairResponse) -> dict[str, Any]:
-    """The same of an answer."""
+def to_comparable(pair: MatrixPairResponse) -> dict[str, Any]:
+    """Return the values of a response in the form of ``evaluate_windows``."""
 
-    def counts(tally: StateCountsResponse) -> Counter[str]:
-        return +Counter({state.value: getattr(tally, state.value) for state in WindowState})
+    def counts(state_counts: StateCountsResponse) -> Counter[str]:
+        return +Counter({state.value: getattr(state_counts, state.value) for state in WindowState})
 
     return {
         "paths": pair.paths,
@@ -101,10 +97,10 @@ def said(pair: MatrixPairResponse) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("profile", [PROFILE, UNNAMED])
+@pytest.mark.parametrize("profile", [PROFILE, UNUSED_PROFILE])
 @pytest.mark.parametrize("seed", range(3))
-def test_tallies_say_what_windows_say(store: Store, clock: FakeClock, profile: str, seed: int) -> None:
-    """Random periods of random windows of three days, asked before and after compaction, with late windows between."""
+def test_state_counts_agree_with_the_windows(store: Store, clock: FakeClock, profile: str, seed: int) -> None:
+    """Random periods of random windows of three days, before and after compaction, with late windows in between."""
     rng = random.Random(f"{profile}{seed}")
     site = RollupFixture(store, clock)
     first_s = MIDNIGHT_S - 2 * DAY_S - 5 * HOUR_S
@@ -127,14 +123,14 @@ def test_tallies_say_what_windows_say(store: Store, clock: FakeClock, profile: s
 
 
 def _compare(store: Store, site: RollupFixture, profile: str, period: TimeRange) -> None:
-    pair = next(one for one in build_matrix(store, profile, period).pairs if one.source == "fra")
+    pair = next(pair for pair in build_matrix(store, profile, period).pairs if pair.source == "fra")
     with store.read() as reader:
-        assert said(pair) == direct(reader, site, profile, period)
+        assert to_comparable(pair) == evaluate_windows(reader, site, profile, period)
 
 
-@pytest.mark.parametrize("profile", [PROFILE, UNNAMED])
-def test_the_answer_outlives_the_windows(store: Store, clock: FakeClock, profile: str) -> None:
-    """Retention took them: every answer is what it was."""
+@pytest.mark.parametrize("profile", [PROFILE, UNUSED_PROFILE])
+def test_the_matrix_is_the_same_after_the_windows_expired(store: Store, clock: FakeClock, profile: str) -> None:
+    """The rollups contain everything that the matrix needs."""
     rng = random.Random(11)
     site = RollupFixture(store, clock)
     for start_s in range(MIDNIGHT_S - DAY_S - HOUR_S, MIDNIGHT_S + HOUR_S, 5 * HOUR_S):
@@ -153,8 +149,8 @@ def test_the_answer_outlives_the_windows(store: Store, clock: FakeClock, profile
     assert [build_matrix(store, profile, period) for period in periods] == before
 
 
-def test_tallies_of_another_judgement_are_not_believed(store: Store, clock: FakeClock) -> None:
-    """The catalogue changed under a stored rule: it counts no more until it has counted anew."""
+def test_counts_of_another_revision_are_not_used(store: Store, clock: FakeClock) -> None:
+    """After a change of the criteria, counts are used only when all hours were counted again."""
     site = RollupFixture(store, clock)
     site.store_windows(*make_random_windows(random.Random(12), NOW_S - 2 * HOUR_S, NOW_S - HOUR_S))
     run_compaction(store, clock)
@@ -175,8 +171,8 @@ def test_tallies_of_another_judgement_are_not_believed(store: Store, clock: Fake
         assert profile_revisions.find_complete_revision(reader.connection, PROFILE) is not None
 
 
-def test_a_pair_nobody_measured_is_in_the_matrix(store: Store, clock: FakeClock) -> None:
-    """With nothing known of it."""
+def test_an_unmeasured_pair_is_in_the_matrix(store: Store, clock: FakeClock) -> None:
+    """All its windows are unknown."""
     RollupFixture(store, clock, MESH)
 
     answer = build_matrix(store, PROFILE, TimeRange(start_s=MIDNIGHT_S - DAY_S, end_s=MIDNIGHT_S))
@@ -184,8 +180,8 @@ def test_a_pair_nobody_measured_is_in_the_matrix(store: Store, clock: FakeClock)
     assert [(pair.paths, pair.pessimistic.unknown, pair.state_at) for pair in answer.pairs] == [(0, 1_440, None)] * 2
 
 
-def test_a_day_whose_hours_are_newer_than_itself_is_not_believed(store: Store, clock: FakeClock) -> None:
-    """Killed between the late hour and its day: the day is marked, and counted by its hours."""
+def test_a_day_that_is_older_than_its_hours_is_not_used(store: Store, clock: FakeClock) -> None:
+    """After a kill between the late hour and its day, the day is dirty, and its hours are used."""
     site = RollupFixture(store, clock)
     day_s = MIDNIGHT_S - DAY_S
     site.store_windows(build_steady_window(2_000, day_s))
@@ -199,8 +195,8 @@ def test_a_day_whose_hours_are_newer_than_itself_is_not_believed(store: Store, c
     _compare(store, site, PROFILE, TimeRange(start_s=day_s, end_s=MIDNIGHT_S))
 
 
-def test_a_latest_window_that_was_completed_is_told_as_it_is_now(store: Store, clock: FakeClock) -> None:
-    """The second half of a minute comes after its hour was compacted: the median falls, and the old one is gone."""
+def test_a_completed_latest_window_replaces_its_first_part(store: Store, clock: FakeClock) -> None:
+    """The second part of a minute arrives after its hour was compacted and lowers the median."""
     site = RollupFixture(store, clock)
     hour_s = NOW_S - 2 * HOUR_S
     site.store_windows(build_window([9_000] * 30 + [None] * 30, hour_s, Failure.NOT_SENT))

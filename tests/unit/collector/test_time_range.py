@@ -1,4 +1,4 @@
-"""The period a question is about."""
+"""Time ranges of requests."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ NOW_S = 1_795_330_000
 
 @given(st.integers(NOW_S, NOW_S + 86_400))
 def test_a_relative_start_is_whole_at_every_second(now_s: int) -> None:
-    """The last 24 hours have 1,440 windows, the last 28 days 40,320, whenever they are asked for."""
+    """The last 24 hours always have 1,440 windows, the last 28 days 40,320."""
     assert parse_time_range("-24h", None, now_s).window_count == 1_440
     assert parse_time_range("-28d", None, now_s).window_count == 40_320
     assert parse_time_range(None, None, now_s) == parse_time_range("-24h", "now", now_s)
 
 
 @given(st.integers(NOW_S, NOW_S + 86_400))
-def test_a_minute_nobody_has_sent_yet_is_not_in_it(now_s: int) -> None:
-    """The end is a whole minute that ended at least so long ago as agents need."""
+def test_the_last_minute_is_left_out_until_it_can_arrive(now_s: int) -> None:
+    """The end is a whole minute, at least ``SETTLE_S`` ago."""
     end_s = parse_time_range(None, "now", now_s).end_s
 
     assert end_s % 60 == 0
@@ -38,28 +38,28 @@ def test_a_minute_nobody_has_sent_yet_is_not_in_it(now_s: int) -> None:
         ("1795132859", "1795219259"),
     ],
 )
-def test_instants_as_people_write_them(start: str, end: str) -> None:
-    """ISO 8601 with a zone and epoch seconds; cut to whole minutes."""
+def test_formats_of_instants(start: str, end: str) -> None:
+    """ISO 8601 with a time zone and epoch seconds, rounded down to whole minutes."""
     period = parse_time_range(start, end, NOW_S)
 
     assert (period.start_s, period.end_s) == (1_795_132_800, 1_795_219_200)
 
 
 @pytest.mark.parametrize(
-    ("start", "end", "said"),
+    ("start", "end", "detail"),
     [
-        ("yesterday", None, "from: 'yesterday' is no time"),
+        ("yesterday", None, "from: 'yesterday' is not a time"),
         ("2026-11-20T00:00:00", None, "has no time zone"),
-        ("now", None, "holds no complete minute"),
-        ("-1h", "-2h", "holds no complete minute"),
+        ("now", None, "has no complete minute"),
+        ("-1h", "-2h", "has no complete minute"),
         ("-401d", None, "longer than 400 days"),
         ("-1x", None, "is not a duration"),
         ("99999999999", None, "outside the years"),
     ],
 )
-def test_what_is_no_period(start: str, end: str | None, said: str) -> None:
-    """422 with the value."""
-    with pytest.raises(InvalidRequestError) as refused:
+def test_an_invalid_period_is_refused(start: str, end: str | None, detail: str) -> None:
+    """The error explains what is wrong with the value."""
+    with pytest.raises(InvalidRequestError) as error:
         parse_time_range(start, end, NOW_S)
 
-    assert said in refused.value.detail
+    assert detail in error.value.detail

@@ -8,14 +8,14 @@ from leadline_collector.rollup.profile_revisions import canonical_text
 
 
 def test_the_canonical_text_of_a_criterion_is_fixed() -> None:
-    """Databases store digests of this text: with another text every hour would be counted again."""
+    """Databases store digests of this text; another text would recount every hour."""
     criterion = Criterion(
         limit_id="vmware-vsan-9.0-stretched-rtt",
         statistic=WindowStatistic.P95,
         comparison=Comparison.LESS,
         limit_us=5_000,
         stricter_statistic=WindowStatistic.MAX,
-        approximation="p95 stands for the limit",
+        approximation="p95 instead of the limit",
     )
 
     assert canonical_text(criterion) == (
@@ -25,8 +25,8 @@ def test_the_canonical_text_of_a_criterion_is_fixed() -> None:
     )
 
 
-def test_an_absent_measure_is_none_in_the_canonical_text() -> None:
-    """A criterion without a stricter measure has None there."""
+def test_a_missing_stricter_statistic_is_none_in_the_canonical_text() -> None:
+    """The text contains None for it."""
     criterion = Criterion(
         limit_id="x", statistic=WindowStatistic.MEAN, comparison=Comparison.LESS_EQUAL, limit_us=1, peak_limit_us=2
     )

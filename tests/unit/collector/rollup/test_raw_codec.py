@@ -1,4 +1,4 @@
-"""Chunks: an hour of a path comes back slot for slot, and small."""
+"""Codec of raw chunks: lossless and small."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ HOUR = 1_795_327_200
 
 
 def chunk(windows: list[Window]) -> Chunk:
-    """As compaction makes one: from series of the wire."""
-    series = [wire.to_target_window("a", "192.0.2.1", window) for window in windows]
-    return Chunk.from_windows(HOUR, series, to_rtt_column([rtt for one in series for rtt in one.rtt_us]))
+    """Build a chunk as compaction does."""
+    target_windows = [wire.to_target_window("a", "192.0.2.1", window) for window in windows]
+    slots = [rtt for target_window in target_windows for rtt in target_window.rtt_us]
+    return Chunk.from_windows(HOUR, target_windows, to_rtt_column(slots))
 
 
 @st.composite
 def windows(draw: st.DrawFn) -> list[Window]:
-    """Some minutes of an hour, of any interval, with RTTs, every failure, duplicates and error bounds."""
+    """Draw some minutes of an hour with any interval, RTTs, every failure, duplicates and error bounds."""
     return [draw(window(HOUR + 60 * minute)) for minute in sorted(draw(st.sets(st.integers(0, 59), max_size=4)))]
 
 
@@ -53,32 +54,32 @@ number = st.integers(0, RTT_US_MAX)
 
 
 @given(windows())
-def test_every_slot_comes_back(before: list[Window]) -> None:
-    """RTTs, failures with their numbers, intervals, duplicates and bounds: decode(encode(c)) says what c says."""
+def test_a_chunk_is_lossless(before: list[Window]) -> None:
+    """RTTs, failures with their details, intervals, duplicates and bounds are unchanged after encode and decode."""
     assert Chunk.decode(chunk(before).encode()).to_windows(HOUR) == before
 
 
 @given(windows())
 def test_counts_are_those_of_the_windows(before: list[Window]) -> None:
-    """Duplicates and failures of the hour."""
-    found = Chunk.decode(chunk(before).encode())
+    """The counters are the sums of duplicates and failures of the hour."""
+    after = Chunk.decode(chunk(before).encode())
 
-    failures = [miss.failure for one in before for miss in one.misses]
-    assert found.compute_counters() == (
-        sum(one.duplicates for one in before),
-        *(failures.count(one) for one in Failure),
+    failures = [miss.failure for window in before for miss in window.misses]
+    assert after.compute_counters() == (
+        sum(window.duplicates for window in before),
+        *(failures.count(failure) for failure in Failure),
     )
 
 
-def test_every_failure_has_a_code_of_its_own() -> None:
-    """None is missing, none is 0, and none shares another's."""
+def test_every_failure_has_its_own_code() -> None:
+    """The codes are complete, unique and not 0."""
     assert set(FAILURE_CODES) == set(Failure)
     assert len(set(FAILURE_CODES.values())) == len(Failure)
     assert 0 not in FAILURE_CODES.values()
 
 
 def test_an_hour_of_probes_takes_less_than_a_byte_and_a_half_each() -> None:
-    """Noise of 150 µs on 8 ms, one spike in 200, two losses an hour: some ten bits of information a probe."""
+    """Noise of 150 µs on 8 ms, one spike in 200 probes and two losses are some ten bits of information per probe."""
     rng = np.random.default_rng(7)
     noise = (8_000 + rng.gamma(2, 150, HOUR_S) + (rng.random(HOUR_S) < 0.005) * rng.exponential(5_000, HOUR_S)).tolist()
     slots = [int(rtt) for rtt in noise]
@@ -87,7 +88,7 @@ def test_an_hour_of_probes_takes_less_than_a_byte_and_a_half_each() -> None:
             HOUR + 60 * minute,
             1_000,
             {slot: slots[60 * minute + slot] for slot in range(60) if (minute, slot) not in {(7, 3), (50, 59)}},
-            [Miss(slot, Failure.TIMEOUT) for at, slot in ((7, 3), (50, 59)) if at == minute],
+            [Miss(slot, Failure.TIMEOUT) for lost_minute, slot in ((7, 3), (50, 59)) if lost_minute == minute],
             error_bound=ErrorBound(p50_us=12, p99_us=40 + minute % 3),
         )
         for minute in range(60)
@@ -97,14 +98,14 @@ def test_an_hour_of_probes_takes_less_than_a_byte_and_a_half_each() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\x01", b"\x02" + bytes(20)])
-def test_what_is_no_chunk_is_refused(data: bytes) -> None:
-    """Cut off, or of a version that nobody wrote yet."""
+def test_bytes_that_are_not_a_chunk_are_refused(data: bytes) -> None:
+    """They are truncated or have an unknown version."""
     with pytest.raises(ValueError, match="chunk"):
         Chunk.decode(data)
 
 
 def test_a_damaged_chunk_is_refused() -> None:
-    """A block that does not inflate, or to another length."""
+    """A block cannot be inflated, or has another length."""
     data = bytearray(chunk([build_window(HOUR, 1_000, dict.fromkeys(range(60), 700), ())]).encode())
     data[16] ^= 0xFF
 
@@ -113,8 +114,8 @@ def test_a_damaged_chunk_is_refused() -> None:
 
 
 @given(st.lists(st.integers(0, (1 << 32) - 1), max_size=40))
-def test_planes_come_back(values: list[int]) -> None:
-    """Whatever their width."""
+def test_planes_are_lossless(values: list[int]) -> None:
+    """Values of any width are unchanged."""
     before = np.array(values, np.uint32)
 
     after = byte_shuffle.join_planes(byte_shuffle.split_planes(before, byte_shuffle.count_planes(before)))

@@ -1,4 +1,4 @@
-"""Sets of instants as spans, compared with sets of whole seconds."""
+"""Set operations on intervals, compared with sets of whole seconds."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from hypothesis import strategies as st
 
 from leadline_collector.windows.intervals import Interval, intersect_intervals, merge_intervals, subtract_intervals
 
-SPANS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=6)
+INTERVALS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=6)
 
 
-def seconds(spans: list[Interval]) -> set[int]:
-    return {second for start, end in spans for second in range(start, end)}
+def seconds(intervals: list[Interval]) -> set[int]:
+    return {second for start, end in intervals for second in range(start, end)}
 
 
-@given(SPANS)
-def test_a_union_is_sorted_and_disjoint(spans: list[Interval]) -> None:
-    """The same seconds, and neighbours that touch are one span."""
-    found = merge_intervals(spans)
+@given(INTERVALS)
+def test_a_union_is_sorted_and_disjoint(intervals: list[Interval]) -> None:
+    """It contains the same seconds, and adjacent intervals are joined."""
+    union = merge_intervals(intervals)
 
-    assert seconds(found) == seconds(spans)
-    assert all(one[1] < other[0] for one, other in pairwise(found))
+    assert seconds(union) == seconds(intervals)
+    assert all(earlier[1] < later[0] for earlier, later in pairwise(union))
 
 
-@given(SPANS, SPANS)
-def test_minus_and_common_are_those_of_sets(one: list[Interval], other: list[Interval]) -> None:
-    """Whatever the spans, the seconds are right and no span is empty."""
-    left, right = merge_intervals(one), merge_intervals(other)
+@given(INTERVALS, INTERVALS)
+def test_difference_and_intersection_are_those_of_sets(first: list[Interval], second: list[Interval]) -> None:
+    """The seconds equal those of Python sets, and no interval is empty."""
+    left, right = merge_intervals(first), merge_intervals(second)
 
-    assert seconds(subtract_intervals(left, right)) == seconds(one) - seconds(other)
-    assert seconds(intersect_intervals(left, right)) == seconds(one) & seconds(other)
+    assert seconds(subtract_intervals(left, right)) == seconds(first) - seconds(second)
+    assert seconds(intersect_intervals(left, right)) == seconds(first) & seconds(second)
     assert all(start < end for start, end in [*subtract_intervals(left, right), *intersect_intervals(left, right)])

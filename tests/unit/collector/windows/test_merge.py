@@ -1,4 +1,4 @@
-"""Merging windows of one minute: nothing doubled, nothing lost, whatever the order."""
+"""Merging windows of one minute: nothing is counted twice or lost, in any order."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def window(rtts: dict[int, int], *misses: Miss, **kwargs: object) -> Window:
 
 
 def test_an_rtt_wins_over_a_loss() -> None:
-    """A slot that one process saw answered is answered."""
+    """A slot has an RTT if one of the processes received a reply."""
     lost, answered = window({}, Miss(3, Failure.TIMEOUT)), window({3: 700})
 
     assert merge_windows([lost, answered]).rtt_us[3] == merge_windows([answered, lost]).rtt_us[3] == 700
 
 
-def test_a_loss_wins_over_what_was_not_measured() -> None:
+def test_a_loss_wins_over_an_unmeasured_slot() -> None:
     """A timeout wins over a stall, and a stall over a slot that was not sent."""
     lost, stalled, unsent = (
         window({}, Miss(3, failure)) for failure in (Failure.TIMEOUT, Failure.LOCAL_STALL, Failure.NOT_SENT)
@@ -35,28 +35,28 @@ def test_a_loss_wins_over_what_was_not_measured() -> None:
     assert merge_windows([unsent, stalled]).misses[3].failure is Failure.LOCAL_STALL
 
 
-def test_among_equals_the_first_has_the_slot() -> None:
-    """Two RTTs of one slot: the window that was sealed first keeps it, and likewise for two losses."""
+def test_among_equals_the_first_wins() -> None:
+    """Of two RTTs, or two losses, of one slot, the one of the window sealed first is used."""
     first = window({3: 700}, Miss(4, Failure.LATE, 11_000_000))
     second = window({3: 900}, Miss(4, Failure.TIMEOUT))
 
-    both = merge_windows([first, second])
+    merged = merge_windows([first, second])
 
-    assert (both.rtt_us[3], both.misses[3].failure) == (700, Failure.LATE)
+    assert (merged.rtt_us[3], merged.misses[3].failure) == (700, Failure.LATE)
 
 
 def test_duplicates_add_up_and_the_wider_bound_stays() -> None:
-    """Each half counted its own duplicates; the error bound has to hold for both."""
+    """Each part counted its own duplicates; the error bound must be valid for both parts."""
     first = window({0: 1}, duplicates=1, error_bound=ErrorBound(p50_us=5, p99_us=10))
     second = window({1: 1}, duplicates=2, error_bound=ErrorBound(p50_us=4, p99_us=20))
 
-    both = merge_windows([first, second, window({})])
+    merged = merge_windows([first, second, window({})])
 
-    assert (both.duplicates, both.error_bound) == (3, ErrorBound(p50_us=5, p99_us=20))
+    assert (merged.duplicates, merged.error_bound) == (3, ErrorBound(p50_us=5, p99_us=20))
 
 
 def test_windows_of_different_intervals_do_not_mix() -> None:
-    """The one with the most replies stands alone."""
+    """The result is the one with the most replies."""
     fast = build_window(0, 1_000, dict.fromkeys(range(9), 5), ())
 
     assert merge_windows([window(dict.fromkeys(range(8), 7)), fast]) == fast
@@ -64,7 +64,7 @@ def test_windows_of_different_intervals_do_not_mix() -> None:
 
 @given(st.lists(st.integers(0, 2), min_size=12, max_size=12))
 def test_a_minute_in_parts_is_the_minute(owners: list[int]) -> None:
-    """However the slots were dealt to three processes, the merged statistics are those of the whole."""
+    """Three processes measure the slots in any distribution: the merged statistics equal those of the whole minute."""
     whole = window({slot: 100 + slot for slot in range(12)})
     parts = [window({slot: 100 + slot for slot in range(12) if owners[slot] == part}) for part in range(3)]
 

@@ -1,1 +1,1 @@
-"""Faults on purpose, and what has to hold all the same."""
+"""Chaos tests: injected faults, and the invariants that must hold under them."""

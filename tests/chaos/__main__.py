@@ -11,13 +11,15 @@ from tests.chaos.variants import Variant
 
 
 def main() -> int:
-    """Run, print, judge."""
+    """Run, print the report and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long the faults last (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="duration of the faults (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
-    parser.add_argument("--variant", type=Variant, choices=list(Variant), default=Variant.NONE, help="a broken product")
-    parser.add_argument("--drain", type=float, default=30.0, help="give up after so many seconds without progress")
+    parser.add_argument(
+        "--variant", type=Variant, choices=list(Variant), default=Variant.NONE, help="deliberately broken product"
+    )
+    parser.add_argument("--drain", type=float, default=30.0, help="give up after this many seconds without progress")
     parser.add_argument("--keep", type=Path, help="keep logs, oracles and database in this directory")
     args = parser.parse_args()
     options = ChaosOptions(

@@ -1,7 +1,7 @@
-"""An agent of a chaos run: put together as ``leadline agent run`` does, with three things of the test's own.
+"""Agent process of a chaos run: composed like ``leadline agent run``, with three replacements.
 
-The clock is fast, the spool's promises are witnessed, and the probing process is ``tests.chaos.source``. A collector
-that says nothing is given up after a second of real time.
+It uses a fast clock, a spool that records its promises, and ``tests.chaos.source`` instead of the prober. Requests time
+out after one second of real time.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from leadline_cli.log_format import log_to_stderr
 from tests.chaos.cluster import OPENED
 from tests.chaos.fast_clock import FastClock
 from tests.chaos.oracle import OracleFile, WitnessedSpool
-from tests.chaos.variants import Variant, break_agent, choose_sender_class
+from tests.chaos.variants import Variant, break_agent, choose_uploader_class
 
 TIMEOUT = urllib3.Timeout(connect=1.0, read=1.0)
-#: Small, so that a run has many of them.
+#: Small, so that a run has many segments.
 SEGMENT_BYTES = 64 << 10
 
 
@@ -59,8 +59,8 @@ def _build_parser() -> argparse.ArgumentParser:
 
 
 def _build_agent(args: argparse.Namespace) -> AgentLoop:
-    state = StateDirectory(args.state_dir)
-    credential = state.load_credential()
+    state_dir = StateDirectory(args.state_dir)
+    credential = state_dir.load_credential()
     clock, rng = FastClock(args.origin_ns), make_rng()
     spool = WitnessedSpool(
         oracle=OracleFile(args.oracle),
@@ -69,23 +69,25 @@ def _build_agent(args: argparse.Namespace) -> AgentLoop:
         make_epoch=lambda: secrets.token_hex(16),
         quota=_build_limits(args.spool_bytes),
     )
-    # It knows now what its spool holds: whatever goes from here on it can tell.
+    # The spool has been recovered: from here on, the agent can report every loss.
     (args.state_dir / OPENED).write_text(str(os.getpid()))
-    sealer = BatchBuilder(credential.agent, spool, clock)
+    batch_builder = BatchBuilder(credential.agent, spool, clock)
     clients = [
-        CollectorClient(url, credential, state.load_credential, spool.get_backlog)
+        CollectorClient(url, credential, state_dir.load_credential, spool.get_backlog)
         for url in (credential.collector, *credential.also)
     ]
     source = [sys.executable, "-m", "tests.chaos.source", "--agent", credential.agent]
     source += ["--origin-ns", str(args.origin_ns), "--quiet-file", str(args.quiet_file)]
-    sender = choose_sender_class(args.variant)(clients=clients, spool=spool, batch_builder=sealer, clock=clock, rng=rng)
+    uploader = choose_uploader_class(args.variant)(
+        clients=clients, spool=spool, batch_builder=batch_builder, clock=clock, rng=rng
+    )
     return AgentLoop(
         agent=credential.agent,
         site=credential.site,
-        uploader=sender,
-        batch_builder=sealer,
+        uploader=uploader,
+        batch_builder=batch_builder,
         spool=spool,
-        state_dir=state,
+        state_dir=state_dir,
         clock=clock,
         rng=rng,
         prober_command=source,

@@ -1,6 +1,6 @@
-"""Holds the store against the oracle: every accepted window once with its value, or told as lost for a good reason.
+"""Compares the store with the oracle: every accepted window is stored once, or its loss is reported for a valid reason.
 
-What is missing may still be on its way; what is wrong stays wrong. Both are counted, with a few examples of each.
+Missing windows may still arrive; violations are permanent. The checker counts both, with a few examples of each.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from tests.chaos.nemesis import FaultLog
 from tests.chaos.oracle import OracleBatch, OracleWindow, Promises
 
 EXAMPLES_MAX = 3
-#: Columns that say who stored the row and not what was measured.
+#: Measured columns, without the columns about the writer of the row.
 _VALUE_COLUMNS = WINDOW_COLUMNS[2 : WINDOW_COLUMNS.index("mesh_version")]
 
 
 @dataclass(slots=True)
 class ProblemCounts:
-    """What is not as it must be, by kind, with examples."""
+    """Problems by kind, with examples."""
 
     counts: Counter[str] = field(default_factory=Counter)
     examples: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -46,11 +46,11 @@ class ProblemCounts:
 
 @dataclass(slots=True, kw_only=True)
 class ChaosVerdict:
-    """What was found."""
+    """Result of a check."""
 
-    #: Wrong for ever.
+    #: Permanent errors.
     violations: ProblemCounts = field(default_factory=ProblemCounts)
-    #: Not there, and not told: time may heal it.
+    #: Windows that are neither stored nor reported as lost; they may still arrive.
     missing: ProblemCounts = field(default_factory=ProblemCounts)
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -71,34 +71,34 @@ class _LossRange:
 
 @dataclass(slots=True, kw_only=True)
 class StoreSnapshot:
-    """What the database holds, by the names of the oracle."""
+    """Content of the database, by the ids of the oracle."""
 
-    #: Digest column and digest of the bytes.
+    #: Digest column, and digest of the stored bytes.
     batches: dict[OracleBatch, tuple[str, str]]
     bodies: dict[OracleBatch, bytes]
     windows: dict[tuple[str, str, int], list[tuple[Any, ...]]]
-    #: The batch that a window names.
+    #: Batch in the columns of the window.
     writers: dict[tuple[str, str, int], OracleBatch]
     gaps: dict[tuple[str, str], list[_LossRange]]
     ledger: dict[tuple[str, str], int]
 
 
 def open_engine(url: URL) -> sqlalchemy.Engine:
-    """A reader of a database that others write."""
+    """Return a read-only engine for a database in use."""
     if url.get_backend_name() == "sqlite":
         url = url.set(database=f"file:{url.database}?mode=ro", query={"uri": "true"})
     return sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
 
 
 def read_journal_digests(url: URL) -> set[str]:
-    """The digests of all batches in the journal."""
+    """Return the digests of all batches in the journal."""
     reader = open_engine(url)
     with reader.connect() as connection:
         return {digest.hex() for digest in connection.execute(select(tables.batch.c.sha256)).scalars()}
 
 
 def read_store(url: URL) -> StoreSnapshot:
-    """Everything in one moment."""
+    """Read everything in one transaction."""
     is_sqlite = url.get_backend_name() == "sqlite"
     level: IsolationLevel = "AUTOCOMMIT" if is_sqlite else "REPEATABLE READ"
     with open_engine(url).execution_options(isolation_level=level).connect() as connection:
@@ -116,13 +116,13 @@ def read_store(url: URL) -> StoreSnapshot:
 
 
 def _read_batches(connection: Connection, agents: Mapping[int, str], stored: StoreSnapshot) -> None:
-    batch = tables.batch.c
+    columns = tables.batch.c
     for src_id, epoch, seq, sha256, body in connection.execute(
-        select(batch.src_id, batch.epoch, batch.seq, batch.sha256, batch.body)
+        select(columns.src_id, columns.epoch, columns.seq, columns.sha256, columns.body)
     ):
-        name = OracleBatch(agent=agents[src_id], epoch=epoch.hex(), seq=seq)
-        stored.batches[name] = (sha256.hex(), hashlib.sha256(body).hexdigest())
-        stored.bodies[name] = body
+        batch_id = OracleBatch(agent=agents[src_id], epoch=epoch.hex(), seq=seq)
+        stored.batches[batch_id] = (sha256.hex(), hashlib.sha256(body).hexdigest())
+        stored.bodies[batch_id] = body
     for row in connection.execute(select(tables.ledger.c.src_id, tables.ledger.c.epoch, tables.ledger.c.batches)):
         stored.ledger[agents[row[0]], row[1].hex()] = row[2]
 
@@ -132,9 +132,9 @@ def _read_windows(
 ) -> None:
     for row in connection.execute(select(*(tables.window_stat.c[name] for name in WINDOW_COLUMNS))):
         values = tuple(row)
-        place = (agents[values[0]], targets[values[1]], values[2])
-        stored.windows[place].append(values[2 : 2 + len(_VALUE_COLUMNS)])
-        stored.writers[place] = OracleBatch(agent=place[0], epoch=row.epoch.hex(), seq=row.seq)
+        key = (agents[values[0]], targets[values[1]], values[2])
+        stored.windows[key].append(values[2 : 2 + len(_VALUE_COLUMNS)])
+        stored.writers[key] = OracleBatch(agent=key[0], epoch=row.epoch.hex(), seq=row.seq)
 
 
 def _read_gaps(connection: Connection, agents: Mapping[int, str], stored: StoreSnapshot) -> None:
@@ -144,7 +144,7 @@ def _read_gaps(connection: Connection, agents: Mapping[int, str], stored: StoreS
 
 
 class ConsistencyCheck:
-    """One comparison."""
+    """One comparison of oracle and store."""
 
     def __init__(
         self,
@@ -153,20 +153,20 @@ class ConsistencyCheck:
         due: Collection[OracleBatch],
         stored: StoreSnapshot,
         holes: Mapping[str, Collection[tuple[int, int]]],
-        harm: FaultLog,
+        fault_log: FaultLog,
         acknowledged: set[str],
         small: set[str],
     ) -> None:
-        """``due``: accepted so long ago that it must have arrived. ``small``: agents that may run out of room.
+        """``due``: batches that must have arrived. ``small``: agents whose spool may overflow.
 
-        ``holes``: what the collector itself lists as missing, [from, to) by agent.
+        ``holes``: gaps listed by the collector, [from, to) by agent.
         """
-        self._promises, self._due, self._stored, self._harm = promises, due, stored, harm
+        self._promises, self._due, self._stored, self._fault_log = promises, due, stored, fault_log
         self._holes, self._acknowledged, self._small = holes, acknowledged, small
         self.verdict = ChaosVerdict()
 
     def run(self) -> ChaosVerdict:
-        """Everything."""
+        """Run all checks."""
         self._check_origin()
         self._check_values()
         self._check_ledger()
@@ -175,84 +175,92 @@ class ConsistencyCheck:
         self.verdict.counts.update(
             accepted=len(self._promises.accepted), due=len(self._due), batches=len(self._stored.batches),
             windows=len(self._stored.windows), gaps=sum(map(len, self._stored.gaps.values())),
-            damaged=len(self._harm.damaged),
+            damaged=len(self._fault_log.damaged),
         )  # fmt: skip
         return self.verdict
 
     def _check_origin(self) -> None:
-        """Every batch is one that was sealed, with its very bytes; every window was in one."""
-        for name, (column, digest) in self._stored.batches.items():
-            if self._promises.digests.get(name) != digest or column != digest:
-                self.verdict.violations.add("batch that was never sealed, or with other bytes", name)
-        sealed = {(place.agent, place.target, place.start_s) for place in self._promises.sealed_windows}
-        for place in self._stored.windows.keys() - sealed:
-            self.verdict.violations.add("window that was never sealed", place)
+        """Check that every stored batch was built with these bytes, and that every window was in a batch."""
+        for batch, (column, digest) in self._stored.batches.items():
+            if self._promises.digests.get(batch) != digest or column != digest:
+                self.verdict.violations.add("batch that was never built, or with other bytes", batch)
+        built = {(key.agent, key.target, key.start_s) for key in self._promises.all_windows}
+        for key in self._stored.windows.keys() - built:
+            self.verdict.violations.add("window that was never built", key)
 
     def _check_values(self) -> None:
-        """Every window has the statistics of its values, once, and names a batch that holds it."""
-        intervals = {(one.agent, one.target, one.start_s): one.interval_ms for one in self._promises.sealed_windows}
-        for place, rows in self._stored.windows.items():
+        """Check that every window is stored once, with the statistics of its values and a batch of the journal."""
+        intervals = {
+            (window.agent, window.target, window.start_s): window.interval_ms for window in self._promises.all_windows
+        }
+        for key, rows in self._stored.windows.items():
             if len(rows) != 1:
-                self.verdict.violations.add("window that is there twice", place)
-            if place in intervals and rows[0] != compute_expected_row(*place, intervals[place]):
-                self.verdict.violations.add("window with other statistics", (place, rows[0]))
-            if self._stored.writers[place] not in self._stored.batches:
-                self.verdict.violations.add("window of a batch that is not in the journal", place)
+                self.verdict.violations.add("window stored twice", key)
+            if key in intervals and rows[0] != compute_expected_row(*key, intervals[key]):
+                self.verdict.violations.add("window with other statistics", (key, rows[0]))
+            if self._stored.writers[key] not in self._stored.batches:
+                self.verdict.violations.add("window of a batch that is not in the journal", key)
 
     def _check_ledger(self) -> None:
-        """The ledger counts each batch once."""
-        counted = Counter((name.agent, name.epoch) for name in self._stored.batches)
-        for key in counted.keys() | self._stored.ledger.keys():
-            if counted[key] != self._stored.ledger.get(key):
+        """Check that the ledger counts each batch once."""
+        expected = Counter((batch.agent, batch.epoch) for batch in self._stored.batches)
+        for key in expected.keys() | self._stored.ledger.keys():
+            if expected[key] != self._stored.ledger.get(key):
                 self.verdict.violations.add(
-                    "ledger that counts otherwise", (key, counted[key], self._stored.ledger.get(key))
+                    "wrong count in the ledger", (key, expected[key], self._stored.ledger.get(key))
                 )
 
     def _check_acknowledged(self) -> None:
-        """What the collector acknowledged is there, at once; what an agent took for that, the collector gave."""
-        for fault, digests in self._harm.missing_after_crash:
+        """Check acknowledgements.
+
+        Every acknowledged batch was in the journal at once, and every batch that an agent regards as delivered was
+        acknowledged by the collector.
+        """
+        for fault, digests in self._fault_log.missing_after_crash:
             self.verdict.violations.add(
-                "batch acknowledged and not in the journal after a crash", (fault, len(digests))
+                "acknowledged batch missing in the journal after a crash", (fault, len(digests))
             )
-        for name in self._promises.acked:
-            if self._promises.digests[name] not in self._acknowledged:
-                self.verdict.violations.add("batch taken for delivered that no collector acknowledged", name)
+        for batch in self._promises.acked:
+            if self._promises.digests[batch] not in self._acknowledged:
+                self.verdict.violations.add("batch regarded as delivered without an acknowledgement", batch)
 
     def _check_due(self) -> None:
-        """Every accepted window is in the store, or its batch is told as lost."""
-        for name in self._due:
-            absent = [
-                place for place in self._promises.windows[name] if _build_window_key(place) not in self._stored.windows
+        """Check that every accepted window is stored, or that the loss of its batch is reported."""
+        for batch in self._due:
+            missing = [
+                window
+                for window in self._promises.windows[batch]
+                if _build_window_key(window) not in self._stored.windows
             ]
-            if not absent:
-                self.verdict.counts["stored"] += len(self._promises.windows[name])
+            if not missing:
+                self.verdict.counts["stored"] += len(self._promises.windows[batch])
             else:
-                self._explain(name, absent)
+                self._explain(batch, missing)
 
-    def _explain(self, name: OracleBatch, absent: Collection[OracleWindow]) -> None:
-        for place in absent:
-            if not any(first <= place.start_s < end for first, end in self._holes[name.agent]):
-                self.verdict.missing.add("window that is neither there nor in the collector's list of gaps", place)
-        reasons = {gap.reason for gap in self._stored.gaps[name.agent, name.epoch] if gap.covers(name.seq)}
-        if "spool_corrupt" in reasons and name in self._harm.damaged:
-            self.verdict.counts["told as spool_corrupt"] += len(absent)
-        elif "spool_overflow" in reasons and name.agent in self._small:
-            self.verdict.counts["told as spool_overflow"] += len(absent)
-        elif name in self._harm.zeroed:
-            self.verdict.counts["zeroed, a gap to the collector only"] += len(absent)
-        elif self._promises.digests[name] in self._harm.before_restore and self._is_unrecoverable(name):
-            self.verdict.counts["lost with the restored database, its copy gone"] += len(absent)
+    def _explain(self, batch: OracleBatch, missing: Collection[OracleWindow]) -> None:
+        for window in missing:
+            if not any(first <= window.start_s < end for first, end in self._holes[batch.agent]):
+                self.verdict.missing.add("window that is neither stored nor in the collector's list of gaps", window)
+        reasons = {gap.reason for gap in self._stored.gaps[batch.agent, batch.epoch] if gap.covers(batch.seq)}
+        if "spool_corrupt" in reasons and batch in self._fault_log.damaged:
+            self.verdict.counts["reported as spool_corrupt"] += len(missing)
+        elif "spool_overflow" in reasons and batch.agent in self._small:
+            self.verdict.counts["reported as spool_overflow"] += len(missing)
+        elif batch in self._fault_log.zeroed:
+            self.verdict.counts["zeroed, known as a gap to the collector only"] += len(missing)
+        elif self._promises.digests[batch] in self._fault_log.before_restore and self._is_unrecoverable(batch):
+            self.verdict.counts["lost by the database restore, without a copy in the spool"] += len(missing)
         else:
-            why = f"told as {sorted(reasons)}" if reasons else "not told"
-            self.verdict.missing.add(f"window accepted and not there, {why}", name)
+            report = f"reported as {sorted(reasons)}" if reasons else "not reported"
+            self.verdict.missing.add(f"accepted window that is not stored, {report}", batch)
 
-    def _is_unrecoverable(self, name: OracleBatch) -> bool:
-        """The store had it, lost it in the restore, and the agent's copy was damaged or made room."""
-        return name in self._harm.damaged or name.agent in self._small
+    def _is_unrecoverable(self, batch: OracleBatch) -> bool:
+        """Return whether the copy in the spool may be damaged or evicted, so that a restore loses the batch."""
+        return batch in self._fault_log.damaged or batch.agent in self._small
 
 
 def compute_expected_row(agent: str, target: str, start_s: int, interval_ms: int) -> tuple[Any, ...]:
-    """The columns of ``window_stat`` from ``t`` on that are measured."""
+    """Return the expected values of the measured columns of ``window_stat``, from ``t`` on."""
     window = source.generate_window(agent, target, start_s, interval_ms)
     row = build_window_row(
         0, 0, start_s, interval_ms, compute_window_stats(window),
@@ -261,5 +269,5 @@ def compute_expected_row(agent: str, target: str, start_s: int, interval_ms: int
     return row[2 : 2 + len(_VALUE_COLUMNS)]
 
 
-def _build_window_key(place: OracleWindow) -> tuple[str, str, int]:
-    return place.agent, place.target, place.start_s
+def _build_window_key(window: OracleWindow) -> tuple[str, str, int]:
+    return window.agent, window.target, window.start_s

@@ -1,4 +1,4 @@
-"""The processes of a chaos run: agents, the collector, PostgreSQL; started, killed and started again by their ids."""
+"""Processes of a chaos run (agents, collector, PostgreSQL): start, kill and restart by process id."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from tests.support import postgres
 
 ROOT = Path(__file__).parents[2]
 START_TIMEOUT_S = 15.0
-#: The file in which an agent says that it knows its spool.
+#: File that an agent writes after it has recovered its spool.
 OPENED = "opened"
 STOP_TIMEOUT_S = 20.0
-#: A list of ten thousand gaps takes a while on a machine that also runs everything else.
+#: A list of ten thousand gaps is slow on a host that also runs all other processes.
 REQUEST_TIMEOUT_S = 60.0
-#: A slot every 5 s: twelve in a window, so that a minute costs little.
+#: One slot every 5 s: twelve per window, so that windows are cheap.
 MESH_TAIL = '[[group]]\nname = "all"\nkind = "full-mesh"\nsites = [{sites}]\n[probe]\ninterval = "5s"\n'
 
 
 def wait_until(what: str, condition: Any, seconds: float = START_TIMEOUT_S) -> None:
-    """Return when ``true()`` is; RuntimeError if that does not come."""
+    """Return once ``condition()`` is true. Raise RuntimeError after ``seconds``."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -46,32 +46,32 @@ def wait_until(what: str, condition: Any, seconds: float = START_TIMEOUT_S) -> N
 
 
 class ManagedProcess:
-    """A program that can be killed and started again."""
+    """Process that can be killed and restarted."""
 
     def __init__(self, command: Sequence[str], log: Path) -> None:
         self._command, self.log = list(command), log
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it; it must not run."""
+        """Start the process; it must not be running."""
         assert self._process is None
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(self._command, cwd=ROOT, stdout=log, stderr=log)
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send a signal."""
+        """Send a signal to the process."""
         assert self._process is not None
         self._process.send_signal(number)
 
     def kill(self) -> None:
-        """kill -9, also one that was stopped."""
+        """Send SIGKILL, which also ends a stopped process, and wait."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def terminate(self) -> int:
-        """SIGTERM and its exit status; killed if it hangs."""
+        """Send SIGTERM and return the exit status; kill the process if it hangs."""
         assert self._process is not None
         self._process.terminate()
         try:
@@ -84,25 +84,25 @@ class ManagedProcess:
 
     @property
     def pid(self) -> int | None:
-        """The process id; None while it is down."""
+        """Process id; None while it is down."""
         return None if self._process is None else self._process.pid
 
     @property
     def exit_status(self) -> int | None:
-        """The exit status of one that ended by itself; None while it runs or is down on purpose."""
+        """Exit status of a process that ended unexpectedly; None while it runs, or after ``kill`` or ``terminate``."""
         return None if self._process is None else self._process.poll()
 
 
 @dataclass(slots=True, kw_only=True)
 class ChaosAgent:
-    """An agent, its proxy and where its things are."""
+    """Agent process, its proxy and its files."""
 
     name: str
     process: ManagedProcess
     proxy: Proxy
     state_dir: Path
     oracle_path: Path
-    #: Its spool is a small file system of its own.
+    #: True if the spool is on a separate small file system.
     is_small: bool
 
     @property
@@ -111,13 +111,13 @@ class ChaosAgent:
 
     @property
     def has_recovered_spool(self) -> bool:
-        """The process that runs now has read what its spool holds."""
+        """Whether the current process has recovered its spool."""
         opened = self.state_dir / OPENED
         return opened.exists() and opened.read_text() == str(self.process.pid)
 
 
 class ChaosCollector:
-    """The collector on a port that stays its own."""
+    """Collector process on a fixed port."""
 
     def __init__(self, home: Path, database: URL | None, variant: Variant, origin_ns: int) -> None:
         self.port, self.data_dir = find_free_port(), home / "collector"
@@ -137,32 +137,32 @@ class ChaosCollector:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Start it and wait until it accepts."""
+        """Start the collector and wait until it responds."""
         self.process.start()
         wait_until("the collector", self._is_accepting)
 
     def _is_accepting(self) -> bool:
         if self.process.exit_status is not None:
             raise RuntimeError(f"the collector ended:\n{self.process.log.read_text()[-2000:]}")
-        # It listens before it is ready to answer.
+        # The socket listens before the collector is ready.
         with suppress(urllib3.exceptions.HTTPError):
             return urllib3.request("GET", f"{self.url}/healthz", timeout=1.0, retries=False).status == 200
         return False
 
     def send_admin_request(self, method: str, path: str, body: bytes = b"") -> bytes:
-        """As the administrator."""
+        """Send a request with the administrator's key; return the body of the response."""
         key = (self.data_dir / "admin.key").read_text().strip()
         kind = "application/json" if body.startswith(b"{") else "application/toml"
         headers = {"Authorization": f"Bearer {key}", "Content-Type": kind}
-        answer = urllib3.request(
+        response = urllib3.request(
             method, self.url + path, body=body or None, headers=headers, retries=False, timeout=REQUEST_TIMEOUT_S
         )
-        assert answer.status == 200, answer.data
-        return answer.data
+        assert response.status == 200, response.data
+        return response.data
 
 
 class Postgres:
-    """A durable PostgreSQL server that can lose all its processes at once."""
+    """Durable PostgreSQL server; ``kill`` ends all its processes at once."""
 
     def __init__(self, home: Path) -> None:
         self._identity = postgres._choose_identity(home)
@@ -188,7 +188,7 @@ class Postgres:
         )
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start the server and wait until it responds."""
         settings = [*postgres.DURABLE_SETTINGS, "wal_writer_delay=10s"]
         options = [word for setting in settings for word in ("-c", setting)]
         command: list[str | Path] = [self._binaries / "postgres", "-D", self._data, "-k", self._home, *options]
@@ -198,7 +198,7 @@ class Postgres:
         postgres._wait_until_ready(self.server, process, self._home / "log")
 
     def kill(self) -> None:
-        """kill -9 for the server and every process of its own, so that nobody writes what was not written yet."""
+        """Send SIGKILL to the server and all its processes, so that none of them writes pending data."""
         assert self._process is not None
         children = _list_children(self._process.pid)
         self._process.send_signal(signal.SIGSTOP)
@@ -213,11 +213,11 @@ class Postgres:
         )
 
     def checkpoint(self) -> None:
-        """Make everything so far durable, also what a broken variant committed."""
+        """Make all data durable, including commits of a broken variant."""
         postgres._execute(self.server, "CHECKPOINT")
 
     def stop(self) -> None:
-        """End it for good."""
+        """Stop the server."""
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
             self._process.wait(STOP_TIMEOUT_S)
@@ -229,13 +229,13 @@ def _list_children(pid: int) -> list[int]:
 
 
 def find_free_port() -> int:
-    """A port nobody listens on now."""
+    """Return a port that is currently free."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
 
 def build_mesh(agents: Sequence[str]) -> str:
-    """A full mesh of sites of one agent each."""
+    """Return a full mesh of sites with one agent each, as TOML."""
     sites = [
         f'[[site]]\nname = "{name}"\nlatitude = {40 + n}\nlongitude = 8\n'
         f'[[agent]]\nname = "{name}-a1"\nsite = "{name}"\naddress = "192.0.2.{n + 1}"\n'
@@ -246,20 +246,20 @@ def build_mesh(agents: Sequence[str]) -> str:
 
 
 def enrol_chaos_agent(collector: ChaosCollector, site: str, proxy: Proxy, state_dir: Path) -> None:
-    """Enrol the agent of a site, who will know the collector by its proxy."""
-    answer = collector.send_admin_request("POST", "/api/v1/tokens", codec.encode(control.TokenRequest(site=site)))
-    token = codec.decode(answer, control.TokenResponse).token
-    found = enrol_agent(collector.url, token, None)
+    """Enrol the agent of a site; its credential contains the URL of the proxy."""
+    response = collector.send_admin_request("POST", "/api/v1/tokens", codec.encode(control.TokenRequest(site=site)))
+    token = codec.decode(response, control.TokenResponse).token
+    enrolment = enrol_agent(collector.url, token, None)
     state_dir.mkdir()
     credential = Credential(
-        collector=f"http://127.0.0.1:{proxy.port}", agent=found.agent, site=found.site, key=found.key
+        collector=f"http://127.0.0.1:{proxy.port}", agent=enrolment.agent, site=enrolment.site, key=enrolment.key
     )
     StateDirectory(state_dir).save_credential(credential)
 
 
 @dataclass(slots=True)
 class SmallDisk:
-    """A file system of a few hundred kilobytes on a directory; needs root."""
+    """tmpfs of a few hundred kilobytes on a directory; needs root."""
 
     path: Path
     kib: int
@@ -276,20 +276,20 @@ class SmallDisk:
             self.is_mounted = False
 
     def fill(self) -> None:
-        """Leave nothing."""
+        """Use up all free space."""
         with suppress(OSError), (self.path / "ballast").open("wb", buffering=0) as file:
             while True:
                 file.write(bytes(4_096))
 
     def free(self) -> None:
-        """Give it back."""
+        """Release the space used by ``fill``."""
         (self.path / "ballast").unlink(missing_ok=True)
 
 
 def copy_database(source: Path, target: Path) -> None:
-    """A SQLite database with its log, as it lies there; nobody may have it open for writing."""
-    for ending in ("", "-wal", "-shm"):
-        to = target.with_name(target.name + ending)
-        to.unlink(missing_ok=True)
-        if (found := source.with_name(source.name + ending)).exists():
-            shutil.copyfile(found, to)
+    """Copy the files of a SQLite database, which must not be open for writing."""
+    for suffix in ("", "-wal", "-shm"):
+        target_file, source_file = (path.with_name(path.name + suffix) for path in (target, source))
+        target_file.unlink(missing_ok=True)
+        if source_file.exists():
+            shutil.copyfile(source_file, target_file)

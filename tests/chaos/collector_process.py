@@ -1,4 +1,4 @@
-"""The collector of a chaos run: the real one, with the fast clock, and broken where a variant is asked for."""
+"""Collector process of a chaos run: the real collector with the fast clock, and deliberately broken for a variant."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def main() -> int:
     parser.add_argument("--origin-ns", type=int, required=True)
     parser.add_argument("--variant", type=Variant, default=Variant.NONE)
     args = parser.parse_args()
-    # A crash of the interpreter itself should say where.
+    # Print a traceback if the interpreter itself crashes.
     faulthandler.enable()
     log_to_stderr()
     break_collector(args.variant)
-    # The checker compares bodies, and the windows of a run are two months old.
-    for_ever = Retention(journal_s=None, windows_s=None, raw_s=None, rollups_s=None)
-    serve(read_config(vars(args) | {"retention": for_ever}, os.environ), FastClock(args.origin_ns), print)
+    # The checker compares bodies, and the windows of a run are two months old: retain everything.
+    unlimited = Retention(journal_s=None, windows_s=None, raw_s=None, rollups_s=None)
+    serve(read_config(vars(args) | {"retention": unlimited}, os.environ), FastClock(args.origin_ns), print)
     return 0
 
 

@@ -1,14 +1,14 @@
-"""A file system that loses power: the spool's ``Files`` port, with page cache and disk kept apart.
+"""In-memory ``FileSystem`` with simulated power loss: page cache and disk are separate.
 
-What POSIX lets a crash do, and no kill -9 can show:
-* Bytes written since the last sync: each 512-byte sector of them is on disk or not, in any combination. A file that
-  grew may have its new size and zeros, or its old size.
-* Names made, renamed or removed since the last sync of the directory: each is on disk or not. Syncing a file says
-  nothing about its name.
-* After a failed sync the kernel calls the pages clean: the next sync succeeds and writes nothing of them (as Linux
-  does; see the PostgreSQL community's "fsyncgate" of 2018). They may be on disk or not, whatever is synced later.
+Effects of a crash that POSIX allows and that a kill -9 cannot show:
+* Bytes written since the last sync: each 512-byte sector is on disk or not, in any combination. A file that grew may
+  have its new size with zeros, or its old size.
+* Names created, renamed or removed since the last sync of the directory: each change is on disk or not. Syncing a file
+  does not sync its name.
+* After a failed sync the kernel marks the pages as clean: the next sync succeeds without writing them (as on Linux; see
+  the PostgreSQL community's "fsyncgate" of 2018). They may be on disk or not, regardless of later syncs.
 
-Within one process everything looks as it was written.
+Within one process, all writes are visible at once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SECTOR_BYTES = 512
 
 
 class PowerLossError(Exception):
-    """The power went at this operation, before it had any effect."""
+    """Power loss at this operation, before it had any effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +43,12 @@ _Change = _Write | _Truncation
 
 @dataclass(slots=True)
 class _Inode:
-    """One inode: what everybody sees, what a crash keeps for certain, and what it may keep."""
+    """One inode: visible content, durable content, and changes that a crash may keep."""
 
     cached: bytearray = field(default_factory=bytearray)
     durable: bytearray = field(default_factory=bytearray)
     unsynced: list[_Change] = field(default_factory=list)
-    #: Offered to a sync that failed: no sync will write it any more.
+    #: Changes of a failed sync; later syncs do not write them.
     unsyncable: list[_Change] = field(default_factory=list)
 
     def change(self, change: _Change) -> None:
@@ -65,7 +65,7 @@ class _Inode:
         self.unsynced = []
 
     def after_crash(self, rng: Random) -> _Inode:
-        """One of the states that a crash may leave."""
+        """Return a random state that a crash may leave."""
         data = bytearray(self.durable)
         mode = rng.choice(("none", "all", "prefix", "any"))
         changes = [*self.unsyncable, *self.unsynced]
@@ -92,27 +92,27 @@ def _apply(data: bytearray, change: _Change) -> None:
 
 
 def _tear(data: bytearray, change: _Change, rng: Random) -> None:
-    """Let a change reach the disk sector by sector, or only as a size."""
+    """Apply a random part of the sectors of a change, or only its size."""
     if isinstance(change, _Truncation):
         _apply(data, change)
         return
     end = change.offset + len(change.data)
     if len(data) < end and rng.random() < 0.8:
         data.extend(bytes(end - len(data)))
-    likely = rng.choice((0.0, 0.5, 0.9))
+    probability = rng.choice((0.0, 0.5, 0.9))
     for sector in range(change.offset // SECTOR_BYTES * SECTOR_BYTES, end, SECTOR_BYTES):
         first, last = max(sector, change.offset), min(sector + SECTOR_BYTES, end, len(data))
-        if first < last and rng.random() < likely:
+        if first < last and rng.random() < probability:
             data[first:last] = change.data[first - change.offset : last - change.offset]
 
 
 _Names = dict[str, _Inode]
-#: (name, the file it means from then on; None when it was removed)
+#: (name, new inode of the name); None if the name was removed.
 _Renaming = tuple[tuple[str, _Inode | None], ...]
 
 
 class CrashingFiles:
-    """The port in memory. Faults are attributes that a test sets."""
+    """``FileSystem`` in memory. Tests set its attributes to inject faults."""
 
     def __init__(self, names: _Names | None = None) -> None:
         self._names: _Names = dict(names or {})
@@ -121,22 +121,22 @@ class CrashingFiles:
         self._open: dict[int, tuple[_Inode, int]] = {}
         self._next_handle = 3
         self._locked = False
-        #: Operations that touched the disk so far.
+        #: Number of disk operations so far.
         self.operations = 0
-        #: The power goes at the operation with this number; None for never.
+        #: Operation number of the power loss; None for no power loss.
         self.power_loss_at: int | None = None
-        #: Operation number: errno it fails with, instead of having its effect.
+        #: Errno by operation number; such an operation fails without effect.
         self.failures: dict[int, int] = {}
-        #: Bytes of all files together; None for no limit.
+        #: Total size limit of all files in bytes; None for no limit.
         self.capacity: int | None = None
         self.read_only = False
-        #: Called before each operation: the moment to look at what a crash would leave.
+        #: Called before each operation, to check the effect of a crash at that time.
         self.on_operation: Callable[[], None] | None = None
 
-    # -- what a test does to it --
+    # -- interface for tests --
 
     def after_crash(self, rng: Random) -> CrashingFiles:
-        """One of the disks that a crash at this moment may leave."""
+        """Return a random disk state that a crash may leave now."""
         names = dict(self._durable_names)
         mode = rng.choice(("none", "all", "prefix", "any"))
         keep = rng.randint(0, len(self._unsynced_names))
@@ -149,31 +149,31 @@ class CrashingFiles:
         return crashed
 
     def after_kill(self) -> CrashingFiles:
-        """What the next process finds after a kill -9: everything as it was written, synced or not."""
-        watch, self.on_operation = self.on_operation, None
+        """Return the disk after a kill -9: all written data, synced or not."""
+        callback, self.on_operation = self.on_operation, None
         survivor = deepcopy(self)
-        self.on_operation = watch
+        self.on_operation = callback
         survivor._open, survivor._locked = {}, False
         survivor.power_loss_at, survivor.failures, survivor.operations = None, {}, 0
         return survivor
 
     def content(self, name: str) -> bytearray:
-        """A file's bytes, to be read or damaged in place; the damage is durable."""
+        """Return the bytes of a file, to read or to damage in place; the damage is durable."""
         file = self._names[name]
         file.durable = file.cached
         return file.cached
 
     def remove_directory(self) -> None:
-        """What ``rm -rf`` does: names go, open files live on."""
+        """Remove all names, like ``rm -rf``; open files stay usable."""
         self._names, self._durable_names, self._unsynced_names = {}, {}, []
         self._locked = False
 
     @property
     def used_bytes(self) -> int:
-        """What all files take."""
+        """Total size of all files."""
         return sum(len(file.cached) for file in self._names.values())
 
-    # -- the port --
+    # -- FileSystem --
 
     def acquire_lock(self) -> bool:
         if self._locked:

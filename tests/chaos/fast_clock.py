@@ -1,18 +1,18 @@
-"""The clock of agents and collectors in a chaos run: hours in seconds, so that every wait of the product really ends.
+"""Clock of agents and collectors in a chaos run: an hour takes seconds, so that every delay of the product ends.
 
-Only the port ``leadline.clock.Clock`` runs faster; sockets and locks wait in real time.
+Only ``leadline.clock.Clock`` runs faster; sockets and locks use real time.
 """
 
 from __future__ import annotations
 
 from leadline.clock import SystemClock
 
-#: An hour in 15 s: the longest wait of the sending (a second rewind) ends within a run.
+#: An hour takes 15 s: the longest delay of the uploads (between two rewinds) ends within a run.
 SPEED = 240
 
 
 class FastClock:
-    """Wall and monotonic time ``SPEED`` times as fast, from real wall ``origin_ns`` on; the same in every process."""
+    """Clock that runs ``SPEED`` times as fast, from the real wall time ``origin_ns`` on; equal in all processes."""
 
     def __init__(self, origin_ns: int) -> None:
         self._origin_ns, self._real = origin_ns, SystemClock()

@@ -1,6 +1,6 @@
-"""The faults, and a seeded schedule of them: two lanes at once, one for processes and disks, one for the network.
+"""Nemesis: injects faults by a seeded schedule, in two threads: one for processes and disks, one for the network.
 
-Every pass of a lane fires each of its kinds once, in an order drawn anew; a run has at least one whole pass.
+Each pass of a thread injects every fault once, in random order; a run has at least one complete pass.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from tests.chaos.cluster import ChaosAgent, ChaosCollector, Postgres, SmallDisk,
 from tests.chaos.oracle import OracleBatch
 from tests.chaos.proxy import PROXY_FAULTS, ProxyFault
 
-#: Each restore has every agent send everything again: more would only make a long run longer.
+#: After each restore every agent sends all batches again; more restores would only extend the run.
 RESTORES_MAX = 3
-#: A backlog of this length is built up before it is damaged.
+#: A backlog of this duration accumulates before it is damaged.
 BACKLOG_S = 0.8
-#: A lie waits so long for a request to touch.
+#: Longest wait until a proxy fault has affected a request.
 PROXY_FAULT_S_MAX = 5.0
 
 
 class ChaosFault(StrEnum):
-    """What is done to processes and disks."""
+    """Fault of a process or a disk."""
 
     AGENT_KILL = "agent_kill"
     AGENT_TERM = "agent_term"
@@ -63,22 +63,22 @@ _AGENT_FAULTS = frozenset(
 
 @dataclass(slots=True, kw_only=True)
 class FaultLog:
-    """What the nemesis did, for the checker."""
+    """Injected faults and their effects, for the checker."""
 
     fired: Counter[str] = field(default_factory=Counter)
-    #: Batches whose bytes it destroyed.
+    #: Batches with destroyed bytes.
     damaged: set[OracleBatch] = field(default_factory=set)
-    #: Those of them that became zeros: at the end of a segment an extent that was never written looks the same.
+    #: Damaged batches that were overwritten with zeros. At the end of a segment they look like an unwritten extent.
     zeroed: set[OracleBatch] = field(default_factory=set)
     restored: bool = False
-    #: What the store had to have at some moment and had not: (fault, digests).
+    #: Acknowledged digests that were missing in the store after a crash: (fault, digests).
     missing_after_crash: list[tuple[str, set[str]]] = field(default_factory=list)
-    #: Acknowledged before the last restore: the store need not have them by itself.
+    #: Digests acknowledged before the last restore; the store may lack them until they are sent again.
     before_restore: set[str] = field(default_factory=set)
 
 
 class Nemesis:
-    """Does harm to one cluster."""
+    """Injects faults into one cluster."""
 
     def __init__(
         self,
@@ -103,25 +103,25 @@ class Nemesis:
 
     @property
     def proxy_faults(self) -> Sequence[ProxyFault]:
-        """What the proxies are told to do."""
+        """Faults of the proxies."""
         return self._proxy_faults
 
     @property
     def faults(self) -> list[ChaosFault]:
-        """What of it can be done here."""
-        absent = {ChaosFault.RESTORE} if self._postgres else {ChaosFault.POSTGRES_KILL}
+        """Faults of processes and disks that are possible in this run."""
+        unavailable = {ChaosFault.RESTORE} if self._postgres else {ChaosFault.POSTGRES_KILL}
         if self._disk is None:
-            absent.add(ChaosFault.DISK_FULL)
-        return [fault for fault in self._faults if fault not in absent]
+            unavailable.add(ChaosFault.DISK_FULL)
+        return [fault for fault in self._faults if fault not in unavailable]
 
     def run(self, seconds: float) -> None:
-        """Both lanes for ``seconds``, or one whole pass of each if that takes longer; then everything is up again."""
+        """Inject faults for ``seconds``, at least one complete pass of each thread; afterwards all processes run."""
         network = threading.Thread(
-            target=self._run_guarded, args=(self._network_lane, seconds, Random(self._rng.random()))
+            target=self._run_guarded, args=(self._run_network_faults, seconds, Random(self._rng.random()))
         )
         network.start()
         try:
-            self._process_lane(time.monotonic() + seconds)
+            self._run_process_faults(time.monotonic() + seconds)
         finally:
             self._is_over.set()
             network.join()
@@ -130,34 +130,34 @@ class Nemesis:
         if self._error is not None:
             raise self._error
 
-    def _run_guarded(self, lane: Callable[..., None], *arguments: object) -> None:
+    def _run_guarded(self, run_faults: Callable[..., None], *arguments: object) -> None:
         try:
-            lane(*arguments)
-        except BaseException as error:
+            run_faults(*arguments)
+        except BaseException as error:  # noqa: BLE001 - raised again by run()
             self._error = error
 
-    def _network_lane(self, seconds: float, rng: Random) -> None:
-        """Goes on until the other lane has ended, so that no lie lasts for long."""
-        each_s = min(2.0, max(0.5, seconds / len(self._proxy_faults)))
+    def _run_network_faults(self, seconds: float, rng: Random) -> None:
+        """Inject proxy faults until the other thread has ended, so that none of them lasts for long."""
+        duration_s = min(2.0, max(0.5, seconds / len(self._proxy_faults)))
         is_first = True
         while is_first or not self._is_over.is_set():
-            for lie in rng.sample(self._proxy_faults, len(self._proxy_faults)):
+            for fault in rng.sample(self._proxy_faults, len(self._proxy_faults)):
                 if is_first or not self._is_over.is_set():
-                    self._inject_proxy_fault(lie, each_s, PROXY_FAULT_S_MAX if is_first else 0.0)
+                    self._inject_proxy_fault(fault, duration_s, PROXY_FAULT_S_MAX if is_first else 0.0)
             is_first = False
 
-    def _inject_proxy_fault(self, lie: ProxyFault, seconds: float, patience_s: float) -> None:
-        """Lie for ``seconds``, or, with patience, until the lie has touched a request."""
-        self._say(f"network: {lie}")
+    def _inject_proxy_fault(self, fault: ProxyFault, seconds: float, timeout_s: float) -> None:
+        """Inject a fault for ``seconds``, and then up to ``timeout_s`` until it has affected a request."""
+        self._say(f"network: {fault}")
         for agent in self._agents:
             if agent.proxy.fault is not ProxyFault.BLOCKED:
-                agent.proxy.fault = lie
+                agent.proxy.fault = fault
         time.sleep(seconds)
-        deadline = time.monotonic() + patience_s
-        while time.monotonic() < deadline and not any(agent.proxy.fault_counts[lie] for agent in self._agents):
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline and not any(agent.proxy.fault_counts[fault] for agent in self._agents):
             time.sleep(0.1)
 
-    def _process_lane(self, deadline: float) -> None:
+    def _run_process_faults(self, deadline: float) -> None:
         while True:
             for fault in self._rng.sample(self.faults, len(self.faults)):
                 self._inject(fault)
@@ -185,7 +185,7 @@ class Nemesis:
 
     def _agent_term(self, agent: ChaosAgent) -> None:
         status = agent.process.terminate()
-        # -SIGTERM: it had not got as far as to listen for it.
+        # -SIGTERM: the agent had not installed its handler yet.
         assert status in {0, -signal.SIGTERM}, (
             f"{agent.name} ended with {status}: {agent.process.log.read_text()[-2000:]}"
         )
@@ -215,7 +215,7 @@ class Nemesis:
         self._check_acknowledged(ChaosFault.POSTGRES_KILL)
 
     def _restore(self, agent: ChaosAgent) -> None:
-        """A copy is taken while the collector is down, and put back some seconds of work later."""
+        """Copy the database while the collector is down; restore the copy after it has worked for some seconds."""
         database = Path(self._collector.database.database or "")
         backup = database.with_name("backup.sqlite")
         self._restores += 1
@@ -231,13 +231,13 @@ class Nemesis:
         self._collector.start()
 
     def collect_acknowledged(self) -> set[str]:
-        """Digests the collector has acknowledged so far."""
+        """Return the digests that the collector has acknowledged so far."""
         return {digest for agent in self._agents for digest in tuple(agent.proxy.acknowledged)}
 
     def _check_acknowledged(self, fault: ChaosFault) -> None:
-        """Whatever was acknowledged must be there after a crash, whoever may heal it later."""
-        promised = self.collect_acknowledged() - self.fault_log.before_restore
-        if missing := promised - self._journal():
+        """Record acknowledged batches that are missing after a crash, even if they arrive again later."""
+        expected = self.collect_acknowledged() - self.fault_log.before_restore
+        if missing := expected - self._journal():
             self.fault_log.missing_after_crash.append((fault, missing))
 
     def _bit_flip(self, agent: ChaosAgent) -> None:
@@ -249,8 +249,8 @@ class Nemesis:
     def _truncate(self, agent: ChaosAgent) -> None:
         self._damage_segment(agent, _truncate)
 
-    def _damage_segment(self, agent: ChaosAgent, harm: Callable[[bytearray, int], None]) -> None:
-        """While the agent is down, near the end of its newest segment, where what is not delivered lies."""
+    def _damage_segment(self, agent: ChaosAgent, damage: Callable[[bytearray, int], None]) -> None:
+        """Damage the newest segment near its end, among undelivered batches, while the agent is down."""
         with self._block_network(agent):
             while True:
                 agent.process.kill()
@@ -262,32 +262,32 @@ class Nemesis:
             path = segments[-1]
             before = path.read_bytes()
             data = bytearray(before)
-            harm(data, self._rng.randint(_pick_offset(before), len(data) - 1))
+            damage(data, self._rng.randint(_pick_offset(before), len(data) - 1))
             path.write_bytes(data)
             lost = _read_batches(agent.name, before) - _read_batches(agent.name, bytes(data))
             self.fault_log.damaged |= lost
-            self.fault_log.zeroed |= lost if harm is _zero else set()
+            self.fault_log.zeroed |= lost if damage is _zero else set()
             agent.process.start()
             time.sleep(0.3)
 
     def _spool_removed(self, agent: ChaosAgent) -> None:
-        """The directory goes while the agent runs. Moved first, so that it is known what was in it.
+        """Remove the spool while the agent runs. Rename it first, to read its batches.
 
-        While it starts, or killed before its next commit, it could not tell: nobody would know but the collector, which
-        lists the hole.
+        Only a running agent that commits again can report this loss. Otherwise only the collector's list of gaps shows
+        it.
         """
         with self._block_network(agent):
-            wait_until("the agent to know its spool", lambda: agent.has_recovered_spool)
-            gone = agent.state_dir / "spool.gone"
-            agent.spool.rename(gone)
-            wait_until("the agent to begin a new spool", lambda: any(agent.spool.glob("*.seg")))
-            for path in gone.iterdir():
+            wait_until("the recovery of the spool", lambda: agent.has_recovered_spool)
+            removed_spool = agent.state_dir / "spool.gone"
+            agent.spool.rename(removed_spool)
+            wait_until("the new spool", lambda: any(agent.spool.glob("*.seg")))
+            for path in removed_spool.iterdir():
                 if parse_segment_number(path.name) is not None:
                     self.fault_log.damaged |= _read_batches(agent.name, path.read_bytes())
-            shutil.rmtree(gone)
+            shutil.rmtree(removed_spool)
 
     def _disk_full(self, agent: ChaosAgent) -> None:
-        """The small disk has no byte left while nothing can be delivered either."""
+        """Fill the small disk while the network is blocked."""
         assert self._disk is not None
         with self._block_network(agent):
             self._disk.fill()
@@ -296,7 +296,7 @@ class Nemesis:
 
     @contextmanager
     def _block_network(self, agent: ChaosAgent) -> Iterator[None]:
-        """A backlog builds up meanwhile."""
+        """Block the network, so that a backlog accumulates."""
         agent.proxy.fault = ProxyFault.BLOCKED
         time.sleep(BACKLOG_S)
         try:
@@ -313,23 +313,24 @@ def _pick_offset(data: bytes) -> int:
     return HEADER_PAGE_BYTES + (len(data) - HEADER_PAGE_BYTES) * 3 // 4
 
 
-def _flip(data: bytearray, at: int) -> None:
-    data[at] ^= 0x10
+def _flip(data: bytearray, offset: int) -> None:
+    data[offset] ^= 0x10
 
 
-def _zero(data: bytearray, at: int) -> None:
-    end = min(at + 512, len(data))
-    data[at:end] = bytes(end - at)
+def _zero(data: bytearray, offset: int) -> None:
+    end = min(offset + 512, len(data))
+    data[offset:end] = bytes(end - offset)
 
 
-def _truncate(data: bytearray, at: int) -> None:
-    del data[at:]
+def _truncate(data: bytearray, offset: int) -> None:
+    del data[offset:]
 
 
 def _read_batches(agent: str, data: bytes) -> set[OracleBatch]:
-    """The intact batches of a segment, unless only its tombstones are left."""
-    opening = parse_header(data, 0)
-    if opening is not None and opening.kind == RecordKind.LOSS_RECORDS:
+    """Return the intact batches of a segment; none if the segment is evicted."""
+    first = parse_header(data, 0)
+    if first is not None and first.kind == RecordKind.LOSS_RECORDS:
         return set()
-    found = (item.header for item in scan_records(data) if isinstance(item, ScannedRecord) and item.is_intact)
-    return {OracleBatch(agent=agent, epoch=one.epoch, seq=one.seq) for one in found if one.kind == RecordKind.BATCH}
+    headers = (item.header for item in scan_records(data) if isinstance(item, ScannedRecord) and item.is_intact)
+    batches = (header for header in headers if header.kind == RecordKind.BATCH)
+    return {OracleBatch(agent=agent, epoch=header.epoch, seq=header.seq) for header in batches}

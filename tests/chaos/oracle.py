@@ -1,8 +1,8 @@
-"""What an agent promised, written down outside of it: an append-only file of JSON lines for each agent.
+"""Oracle: the promises of each agent, in an append-only file of JSON lines outside the spool.
 
-``sealed`` is written before the spool takes a batch in, so that a batch of which nothing is promised is known as well;
-``accepted`` after ``commit`` returned it; ``acked`` when the agent takes it for delivered. A kill -9 loses no line: the
-page cache survives it, and a line is one write.
+``sealed`` is written before a batch is appended, so that batches without a promise are known too; ``accepted`` after
+``commit`` returned the batch; ``acked`` when the agent regards it as delivered. A kill -9 loses no line: the page cache
+survives it, and a line is one write.
 """
 
 from __future__ import annotations
@@ -21,30 +21,31 @@ from leadline_agent.spool.index import BatchId, PackedBatch
 from leadline_agent.spool.spool import CommitFailure, CommitSuccess, Spool
 from tests.chaos.fast_clock import SPEED
 
-#: A turn of the agent's loop lasts no less: hours in seconds must not become a busy loop.
+#: Shortest iteration of the agent's main loop; prevents a busy loop with the fast clock.
 TURN_S_MIN = 0.005
 
 
 class OracleFile:
-    """The writing end."""
+    """Writer of an oracle file."""
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
-    def write(self, what: str, *facts: object) -> None:
-        """One line, in one write."""
-        os.write(self._file, msgspec.json.encode([what, *facts]) + b"\n")
+    def write(self, kind: str, *values: object) -> None:
+        """Append one line with a single write."""
+        os.write(self._file, msgspec.json.encode([kind, *values]) + b"\n")
 
 
 class WitnessedSpool(Spool):
-    """The real spool, its promises written down. Waits for its own lock in real time, so those are shortened."""
+    """Real spool that records its promises. ``wait`` uses real time, so timeouts are divided by ``SPEED``."""
 
     def __init__(self, *, oracle: OracleFile, **parameters: Any) -> None:
         self._oracle = oracle
         super().__init__(**parameters)
 
     def append(self, batch: PackedBatch) -> int:
-        windows = [[one.target, one.start_s, one.interval_ms] for one in unpack_batch(batch.body).series]
+        series = unpack_batch(batch.body).series
+        windows = [[window.target, window.start_s, window.interval_ms] for window in series]
         self._oracle.write("sealed", *batch.id, hashlib.sha256(batch.body).hexdigest(), windows)
         return super().append(batch)
 
@@ -69,7 +70,7 @@ class WitnessedSpool(Spool):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OracleWindow:
-    """One minute of one path."""
+    """One window of one path."""
 
     agent: str
     target: str
@@ -79,7 +80,7 @@ class OracleWindow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OracleBatch:
-    """A batch, for ever."""
+    """Permanent identity of a batch."""
 
     agent: str
     epoch: str
@@ -88,27 +89,27 @@ class OracleBatch:
 
 @dataclass(slots=True, kw_only=True)
 class Promises:
-    """All that the agents said."""
+    """Promises of all agents."""
 
-    #: Digest and windows of every batch that was ever given to a spool.
+    #: Digest and windows of every batch that was appended to a spool.
     digests: dict[OracleBatch, str] = field(default_factory=dict)
     windows: dict[OracleBatch, list[OracleWindow]] = field(default_factory=dict)
     accepted: set[OracleBatch] = field(default_factory=set)
     acked: set[OracleBatch] = field(default_factory=set)
 
     @property
-    def sealed_windows(self) -> set[OracleWindow]:
-        """Every window that was ever sealed."""
-        return {place for places in self.windows.values() for place in places}
+    def all_windows(self) -> set[OracleWindow]:
+        """All windows of all batches."""
+        return {window for windows in self.windows.values() for window in windows}
 
 
 def read_oracle_files(files: dict[str, Path]) -> Promises:
-    """The oracle files of the agents; a last line that is not whole was never written."""
-    told = Promises()
+    """Read the oracle files of the agents; ignore an incomplete last line."""
+    promises = Promises()
     for agent, path in files.items():
         for line in _read_lines(path):
-            _add_record(told, agent, line)
-    return told
+            _add_record(promises, agent, line)
+    return promises
 
 
 def _read_lines(path: Path) -> Iterator[list[Any]]:
@@ -117,17 +118,17 @@ def _read_lines(path: Path) -> Iterator[list[Any]]:
         yield msgspec.json.decode(line)
 
 
-def _add_record(told: Promises, agent: str, line: list[Any]) -> None:
-    what, *facts = line
-    if what == "accepted":
-        told.accepted.update(OracleBatch(agent=agent, epoch=epoch, seq=seq) for epoch, seq in facts[0])
+def _add_record(promises: Promises, agent: str, line: list[Any]) -> None:
+    kind, *values = line
+    if kind == "accepted":
+        promises.accepted.update(OracleBatch(agent=agent, epoch=epoch, seq=seq) for epoch, seq in values[0])
         return
-    name = OracleBatch(agent=agent, epoch=facts[0], seq=facts[1])
-    if what == "acked":
-        told.acked.add(name)
+    batch = OracleBatch(agent=agent, epoch=values[0], seq=values[1])
+    if kind == "acked":
+        promises.acked.add(batch)
         return
-    told.digests[name] = facts[2]
-    told.windows[name] = [
+    promises.digests[batch] = values[2]
+    promises.windows[batch] = [
         OracleWindow(agent=agent, target=target, start_s=start_s, interval_ms=interval_ms)
-        for target, start_s, interval_ms in facts[3]
+        for target, start_s, interval_ms in values[3]
     ]

@@ -1,7 +1,7 @@
-"""A proxy between one agent and the collector that understands HTTP well enough to lie.
+"""HTTP proxy between one agent and the collector that injects network faults.
 
-It also is the witness of the truth: ``acknowledged`` holds the digest of every batch for which the collector itself
-gave an acknowledgement, whether or not that reached the agent.
+``acknowledged`` contains the digest of every batch that the collector itself acknowledged, even if the response did not
+reach the agent.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from random import Random
 
 import msgspec
 
-#: The share of requests that a fault touches: the others go through, so that lies and truth are mixed.
+#: Share of the requests that a fault affects; the proxy forwards the others.
 FAULT_SHARE = 0.6
-#: Longer than the agent waits.
+#: Longer than the timeout of the agent.
 HALF_OPEN_TIMEOUT_S = 1.5
 SLOW_PIECES = 8
 SLOW_PAUSE_S = 0.05
@@ -32,20 +32,20 @@ HTML = b"<html><body>Please accept the terms of this network.</body></html>"
 
 
 class ProxyFault(StrEnum):
-    """What the proxy does to a request. CALM: nothing."""
+    """Effect of the proxy on a request."""
 
     NONE = "calm"
     #: Closes the connection before anything is forwarded.
     CUT = "cut"
-    #: Forwards, and closes before the answer.
+    #: Forwards the request, and closes before the response.
     CUT_ANSWER = "cut_answer"
-    #: Forwards, and resets in the middle of the answer.
+    #: Forwards the request, and resets in the middle of the response.
     RESET = "reset"
-    #: Takes the request and never says anything.
+    #: Reads the request and never responds.
     HALF_OPEN = "half_open"
-    #: The answer comes in pieces.
+    #: Sends the response in pieces.
     SLOW = "slow"
-    #: Answers with bytes that are no HTTP.
+    #: Responds with bytes that are not HTTP.
     GARBAGE = "garbage"
     #: 200 with a page.
     PORTAL = "portal"
@@ -60,12 +60,12 @@ class ProxyFault(StrEnum):
     REDIRECT = "redirect"
     #: 401, 404, 409, 422 as a proxy's page.
     FOREIGN_ERROR = "stranger"
-    #: Nobody gets through. Not a fault of the schedule: others use it to build up a backlog.
+    #: Closes every connection. Not part of the schedule: other faults use it to accumulate a backlog.
     BLOCKED = "blocked"
 
 
-#: What the schedule fires.
-PROXY_FAULTS = tuple(lie for lie in ProxyFault if lie not in {ProxyFault.NONE, ProxyFault.BLOCKED})
+#: Faults of the schedule.
+PROXY_FAULTS = tuple(fault for fault in ProxyFault if fault not in {ProxyFault.NONE, ProxyFault.BLOCKED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +77,14 @@ class _Request:
 
 
 class Proxy:
-    """Listens on a free port of the loopback; ``lie`` may be set at any time."""
+    """Proxy on a free loopback port; ``fault`` may be set at any time."""
 
     def __init__(self, collector_port: int, rng: Random) -> None:
         self._collector_port, self._rng = collector_port, rng
         self.fault = ProxyFault.NONE
-        #: How often each lie touched a request.
+        #: Number of requests that each fault affected.
         self.fault_counts: Counter[ProxyFault] = Counter()
-        #: Digests of batches that the collector acknowledged; the agents are told nothing else.
+        #: Digests of the batches that the collector acknowledged.
         self.acknowledged: set[str] = set()
         self._last_ack: bytes | None = None
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -92,7 +92,7 @@ class Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Stop accepting connections."""
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -112,18 +112,18 @@ class Proxy:
                     return
 
     def _handle(self, client: socket.socket, request: _Request) -> bool:
-        """Whether the connection lives on."""
-        lie = self.fault
-        if lie is ProxyFault.BLOCKED:
+        """Process a request; return whether the connection stays open."""
+        fault = self.fault
+        if fault is ProxyFault.BLOCKED:
             return False
-        if lie is ProxyFault.NONE or self._rng.random() > FAULT_SHARE:
+        if fault is ProxyFault.NONE or self._rng.random() > FAULT_SHARE:
             client.sendall(self._forward(request))
             return True
-        if lie is ProxyFault.REPLAY and (request.method != "POST" or self._last_ack is None):
+        if fault is ProxyFault.REPLAY and (request.method != "POST" or self._last_ack is None):
             client.sendall(self._forward(request))
             return True
-        self.fault_counts[lie] += 1
-        return self._respond(client, request, lie)
+        self.fault_counts[fault] += 1
+        return self._respond(client, request, fault)
 
     def _respond(self, client: socket.socket, request: _Request, fault: ProxyFault) -> bool:
         if fault is ProxyFault.CUT:
@@ -134,32 +134,32 @@ class Proxy:
         if fault in _FAKE_RESPONSES:
             client.sendall(_FAKE_RESPONSES[fault](self))
             return fault is not ProxyFault.GARBAGE
-        answer = self._forward(request)
+        response = self._forward(request)
         if fault is ProxyFault.CUT_ANSWER:
             return False
         if fault is ProxyFault.RESET:
-            client.sendall(answer[: len(answer) // 2])
+            client.sendall(response[: len(response) // 2])
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             return False
         if fault is ProxyFault.DUPLICATE:
-            answer = self._forward(request)
+            response = self._forward(request)
         if fault is ProxyFault.SLOW:
-            _send_slowly(client, answer)
+            _send_slowly(client, response)
         else:
-            client.sendall(answer)
+            client.sendall(response)
         return True
 
     def _forward(self, request: _Request) -> bytes:
-        """The collector's answer as bytes; OSError when it is away."""
+        """Return the response of the collector as bytes. Raise OSError if it is unavailable."""
         connection = http.client.HTTPConnection("127.0.0.1", self._collector_port, timeout=CONNECT_TIMEOUT_S)
         try:
             connection.request(request.method, request.path, request.body or None, request.headers)
-            answer = connection.getresponse()
-            body = answer.read()
+            response = connection.getresponse()
+            body = response.read()
         finally:
             connection.close()
-        self._record_ack(request, answer.status, body)
-        return _build_response(answer.status, body, dict(answer.getheaders()))
+        self._record_ack(request, response.status, body)
+        return _build_response(response.status, body, dict(response.getheaders()))
 
     def _record_ack(self, request: _Request, status: int, body: bytes) -> None:
         digest = hashlib.sha256(request.body).hexdigest()
@@ -168,11 +168,11 @@ class Proxy:
             self._last_ack = body
 
     def build_foreign_error(self) -> bytes:
-        """A refusal that no collector wrote."""
+        """Return an error response that is not from a collector."""
         return _build_response(self._rng.choice((401, 404, 409, 422)), HTML, {"Content-Type": "text/html"})
 
     def replay_ack(self) -> bytes:
-        """The last acknowledgement once more."""
+        """Return the last acknowledgement again."""
         assert self._last_ack is not None
         return _build_response(200, self._last_ack, {"Content-Type": "application/json"})
 
@@ -189,7 +189,7 @@ _FAKE_RESPONSES: dict[ProxyFault, Callable[[Proxy], bytes]] = {
 
 
 def _read_request(readline: Callable[[], bytes], read: Callable[[int], bytes]) -> _Request | None:
-    """The next request of a connection; None at its end."""
+    """Read the next request of a connection; return None at its end."""
     words = readline().split()
     if len(words) != 3:
         return None
@@ -198,8 +198,8 @@ def _read_request(readline: Callable[[], bytes], read: Callable[[int], bytes]) -
         name, _, value = line.decode("latin-1").partition(":")
         headers[name.strip().lower()] = value.strip()
     body = read(int(headers.get("content-length", "0")))
-    kept = {name: value for name, value in headers.items() if name not in {"connection", "content-length", "host"}}
-    return _Request(words[0].decode(), words[1].decode(), kept, body)
+    forwarded = {name: value for name, value in headers.items() if name not in {"connection", "content-length", "host"}}
+    return _Request(words[0].decode(), words[1].decode(), forwarded, body)
 
 
 def _build_response(status: int, body: bytes, headers: dict[str, str]) -> bytes:
@@ -210,10 +210,10 @@ def _build_response(status: int, body: bytes, headers: dict[str, str]) -> bytes:
     return "\r\n".join([*lines, *length, "", ""]).encode("latin-1") + body
 
 
-def _send_slowly(client: socket.socket, answer: bytes) -> None:
-    size = -(-len(answer) // SLOW_PIECES)
-    for first in range(0, len(answer), size):
-        client.sendall(answer[first : first + size])
+def _send_slowly(client: socket.socket, response: bytes) -> None:
+    size = -(-len(response) // SLOW_PIECES)
+    for start in range(0, len(response), size):
+        client.sendall(response[start : start + size])
         threading.Event().wait(SLOW_PAUSE_S)
 
 

@@ -1,4 +1,4 @@
-"""One chaos run: set up, harm, drain, check."""
+"""One chaos run: set up, inject faults, drain, check."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tests.chaos.variants import Variant
 from tests.support import postgres
 
 SITES = ("fra", "ams", "tiny")
-#: Whose spool is a small disk: it fills.
+#: Site of the agent with its spool on a small disk, which fills up.
 SMALL = "tiny"
 SMALL_DISK_KIB = 512
 SMALL_SPOOL_BYTES = 320 << 10
@@ -47,29 +47,29 @@ CHECK_EVERY_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChaosOptions:
-    """What to run."""
+    """Options of a chaos run."""
 
     seconds: float
     seed: int
     database: str = "sqlite"
     variant: Variant = Variant.NONE
-    #: Once the faults have stopped: how long it may take until one batch more of what was accepted has arrived. An
-    #: hour of the fast clocks is 15 s, and a rewind may have to wait for it.
+    #: Time limit without progress after the end of the faults. A rewind may wait for one hour of the fast clocks, which
+    #: is 15 s of real time.
     drain_s: float = 30.0
-    #: What may happen; a short run for a variant needs little.
+    #: Faults to inject; a short run for a variant needs few.
     faults: Sequence[ChaosFault] = tuple(ChaosFault)
     proxy_faults: Sequence[ProxyFault] = PROXY_FAULTS
-    #: Where logs, oracles and the SQLite file stay; None has them removed.
+    #: Directory for logs, oracle files and the SQLite database; None removes them.
     keep: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChaosReport:
-    """What came of it."""
+    """Result of a chaos run."""
 
     verdict: ChaosVerdict
     fired: Counter[str]
-    #: Kinds of fault that never fired: the run proves nothing about them.
+    #: Faults that never affected anything: the run proves nothing about them.
     unfired: list[str]
     drained_s: float
 
@@ -78,27 +78,27 @@ class ChaosReport:
         return self.verdict.is_good and not self.unfired
 
     def format_text(self) -> str:
-        """For a person."""
+        """Return a readable report."""
         fired = ", ".join(f"{kind} {count}" for kind, count in sorted(self.fired.items()))
-        figures = ", ".join(f"{count:,} {what}" for what, count in self.verdict.counts.items())
+        figures = ", ".join(f"{count:,} {name}" for name, count in self.verdict.counts.items())
         problems = [*self.verdict.violations.format_lines(), *self.verdict.missing.format_lines()]
         problems += [f"never fired: {', '.join(self.unfired)}"] if self.unfired else []
-        said = "nothing lost, nothing twice" if self.is_good else "\n".join(["BROKEN", *problems])
-        return f"faults: {fired}\n{figures}; drained in {self.drained_s:.1f} s\n{said}"
+        result = "nothing lost, nothing duplicated" if self.is_good else "\n".join(["FAILED", *problems])
+        return f"faults: {fired}\n{figures}; drained in {self.drained_s:.1f} s\n{result}"
 
 
 def run_chaos(options: ChaosOptions, say: Callable[[str], None]) -> ChaosReport:
-    """Everything; processes and mounts are gone at the end."""
+    """Run with the given options; end all processes and mounts at the end."""
     home = Path(tempfile.mkdtemp(prefix="leadline-chaos-", dir="/tmp"))
     with ExitStack() as stack:
         stack.callback(_clean_up, home, options.keep)
         started = time.monotonic()
         say(f"seed {options.seed}, {options.seconds:g} s on {options.database}, variant {options.variant}, in {home}")
-        world = stack.enter_context(_start_run(home, options))
-        nemesis = world.create_nemesis(options, lambda text: say(f"{time.monotonic() - started:6.1f} s  {text}"))
+        run = stack.enter_context(_start_run(home, options))
+        nemesis = run.create_nemesis(options, lambda text: say(f"{time.monotonic() - started:6.1f} s  {text}"))
         nemesis.run(options.seconds)
-        say(f"{time.monotonic() - started:6.1f} s  the faults stop")
-        return world.drain(nemesis, options)
+        say(f"{time.monotonic() - started:6.1f} s  end of the faults")
+        return run.drain(nemesis, options)
 
 
 def _clean_up(home: Path, keep: Path | None) -> None:
@@ -109,7 +109,7 @@ def _clean_up(home: Path, keep: Path | None) -> None:
 
 @dataclass(slots=True, kw_only=True)
 class ChaosRun:
-    """All that runs."""
+    """Processes and files of a run."""
 
     agents: list[ChaosAgent]
     collector: ChaosCollector
@@ -132,7 +132,7 @@ class ChaosRun:
         )
 
     def drain(self, nemesis: Nemesis, options: ChaosOptions) -> ChaosReport:
-        """Check until nothing is missing, something is wrong for ever, or nothing arrives any more."""
+        """Repeat the check until nothing is missing, a violation is found, or no more batches arrive."""
         self.quiet_file.touch()
         due = self._read_promises().accepted
         started = progress_at = time.monotonic()
@@ -146,49 +146,49 @@ class ChaosRun:
                 fewest, progress_at = missing, now
             if verdict.is_good or verdict.violations.counts or now - progress_at > options.drain_s:
                 break
-            # The proxies run in this process: most of its time is theirs.
+            # The proxies run in this process and need most of its time.
             time.sleep(max(CHECK_EVERY_S, 3 * (now - check_at)))
-        took_s = time.monotonic() - started
+        duration_s = time.monotonic() - started
         fired = sum((agent.proxy.fault_counts for agent in self.agents), Counter()) + nemesis.fault_log.fired
         kinds = [*nemesis.faults, *nemesis.proxy_faults]
         return ChaosReport(
-            verdict=verdict, fired=fired, unfired=[kind for kind in kinds if not fired[kind]], drained_s=took_s
+            verdict=verdict, fired=fired, unfired=[kind for kind in kinds if not fired[kind]], drained_s=duration_s
         )
 
     def _read_promises(self) -> oracle.Promises:
         return oracle.read_oracle_files({agent.name: agent.oracle_path for agent in self.agents})
 
     def _check(self, due: set[oracle.OracleBatch], nemesis: Nemesis) -> ChaosVerdict:
-        # The store first: what it holds was sealed, and what an agent took for delivered acknowledged, before.
+        # Read the store first: the oracle files then contain everything that is stored.
         stored = checker.read_store(self.collector.database)
-        told = self._read_promises()
+        promises = self._read_promises()
         return ConsistencyCheck(
-            promises=told,
+            promises=promises,
             due=due,
             stored=stored,
             holes={agent.name: self._fetch_gaps(agent.name) for agent in self.agents},
-            harm=nemesis.fault_log,
+            fault_log=nemesis.fault_log,
             acknowledged=nemesis.collect_acknowledged(),
             small={agent.name for agent in self.agents if agent.is_small},
         ).run()
 
     def _fetch_gaps(self, agent: str) -> list[tuple[int, int]]:
-        """What the collector lists as missing of all the minutes of the run."""
+        """Return the gaps that the collector lists for all minutes of the run."""
         from_s: int | None = source.compute_base_s(self.origin_ns)
         end_s = source.compute_base_s(self.origin_ns) + source.HISTORY_S
         holes: list[tuple[int, int]] = []
         while from_s is not None:
             path = f"/api/v1/agents/{agent}/gaps?from={from_s}&to={end_s}&limit={LIMIT_MAX}"
-            answer = msgspec.json.decode(self.collector.send_admin_request("GET", path), type=GapListResponse)
-            holes += [(gap.start_s, gap.end_s) for gap in answer.gaps]
-            from_s = answer.next_from
+            response = msgspec.json.decode(self.collector.send_admin_request("GET", path), type=GapListResponse)
+            holes += [(gap.start_s, gap.end_s) for gap in response.gaps]
+            from_s = response.next_from
         return holes
 
     def _assert_up(self) -> None:
-        """Every process that was not ended on purpose runs."""
+        """Raise RuntimeError if a process has ended unexpectedly."""
         for process in (self.collector.process, *(agent.process for agent in self.agents)):
             if process.exit_status is not None:
-                raise RuntimeError(f"ended by itself with {process.exit_status}:\n{process.log.read_text()[-3000:]}")
+                raise RuntimeError(f"unexpected exit status {process.exit_status}:\n{process.log.read_text()[-3000:]}")
 
 
 @contextmanager
@@ -243,11 +243,11 @@ def _migrate_database(database: URL) -> None:
     from leadline_collector.db import schema
     from leadline_collector.db.engine import Database
 
-    opened = Database(database)
+    connection = Database(database)
     try:
-        schema.upgrade(opened)
+        schema.upgrade(connection)
     finally:
-        opened.close()
+        connection.close()
 
 
 def _create_agent(

@@ -1,7 +1,7 @@
-"""Stands in for the probing process: whole minutes at high speed, each a function of its own name.
+"""Replacement for the prober process: generates windows at high speed, each a function of agent, target and time.
 
-Which minute comes is a function of the real time, so that a restarted source never contradicts the one before. At its
-start it gives one minute again that its predecessor may have given: two batches then speak of one window.
+The time of a window is a function of the real time, so that a restarted source is consistent with its predecessor. At
+its start, it repeats one minute that the predecessor may have sent: two batches then contain the same window.
 """
 
 from __future__ import annotations
@@ -13,54 +13,56 @@ from pathlib import Path
 
 from leadline.clock import SystemClock, make_rng
 from leadline.model import WINDOW_S, ErrorBound, Failure, Miss, Window, build_window
-from leadline.wire import batch as wire
+from leadline.wire.batch import to_target_window
 from leadline_agent.probe.ipc import PlanMessage, WindowsMessage, read_message, write_message
 
 NS_PER_S = 1_000_000_000
-#: Minutes a real second.
+#: Generated minutes per real second.
 MINUTES_PER_S = 20
-#: Of so many minutes one is sealed while the source is to be quiet.
+#: While the quiet file exists, only one of this many minutes is generated.
 QUIET_EVERY = 10
-#: The first minute lies so long before the run: far from every present, also that of the fast clocks.
+#: Age of the first minute: far from the current time, also from that of the fast clocks.
 HISTORY_S = 60 * 86_400
 MISS_SHARE = 0.06
 _FAILURES = (Failure.TIMEOUT, Failure.LATE, Failure.NOT_SENT, Failure.LOCAL_STALL, Failure.SEND_ERROR)
 
 
 def compute_base_s(origin_ns: int) -> int:
-    """The first minute of a run."""
+    """Return the first minute of a run, epoch seconds."""
     return (origin_ns // NS_PER_S - HISTORY_S) // WINDOW_S * WINDOW_S
 
 
 def generate_window(agent: str, target: str, start_s: int, interval_ms: int) -> Window:
-    """What ``agent`` measures of ``target`` in that minute, whoever asks."""
+    """Return the window of ``agent`` and ``target`` in that minute; equal arguments give equal windows."""
     rng = make_rng(f"{agent} {target} {start_s}")
     slots = range(WINDOW_S * 1_000 // interval_ms)
     misses = [_build_miss(slot, rng.randrange(len(_FAILURES))) for slot in slots if rng.random() < MISS_SHARE]
-    missed = {miss.slot for miss in misses}
-    rtts = {slot: 1_000 + rng.randrange(9_000) for slot in slots if slot not in missed}
+    missed_slots = {miss.slot for miss in misses}
+    rtts = {slot: 1_000 + rng.randrange(9_000) for slot in slots if slot not in missed_slots}
     bound = ErrorBound(p50_us=rng.randrange(50), p99_us=50 + rng.randrange(50))
     return build_window(start_s, interval_ms, rtts, misses, error_bound=bound)
 
 
-def _build_miss(slot: int, which: int) -> Miss:
-    failure = _FAILURES[which]
+def _build_miss(slot: int, index: int) -> Miss:
+    failure = _FAILURES[index]
     return Miss(slot, failure, 7 + slot if failure in {Failure.LATE, Failure.SEND_ERROR} else None)
 
 
 def build_windows_message(agent: str, plan: PlanMessage, start_s: int) -> WindowsMessage:
-    """That minute of all targets of the plan."""
+    """Return the windows of all targets of the plan in that minute."""
     series = [
-        wire.to_target_window(
-            one.name, one.address or "192.0.2.1", generate_window(agent, one.name, start_s, one.interval_ms)
+        to_target_window(
+            target.name,
+            target.address or "192.0.2.1",
+            generate_window(agent, target.name, start_s, target.settings.interval_ms),
         )
-        for one in plan.targets
+        for target in plan.targets
     ]
     return WindowsMessage(plan.mesh_version, series)
 
 
 def main() -> int:
-    """Read the plan, then write a minute every 1/RATE s until standard input ends."""
+    """Read the plan, then write a minute every 1 / MINUTES_PER_S seconds until standard input ends."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--agent", required=True)
     parser.add_argument("--origin-ns", type=int, required=True)
@@ -74,7 +76,7 @@ def main() -> int:
     try:
         _run(args, plan, ended)
     except BrokenPipeError:
-        sys.stdout = None  # the reader was killed: nothing is left to flush
+        sys.stdout = None  # The reader was killed: prevent a flush at exit.
     return 0
 
 
@@ -86,7 +88,7 @@ def _wait_for_end(ended: threading.Event) -> None:
 
 def _run(args: argparse.Namespace, plan: PlanMessage, ended: threading.Event) -> None:
     clock, first_s = SystemClock(), compute_base_s(args.origin_ns)
-    # The last multiple of RATE: the predecessor gave it within the last second.
+    # The last multiple of MINUTES_PER_S: the predecessor sent it within the last second.
     index = _compute_minute(clock, args.origin_ns) // MINUTES_PER_S * MINUTES_PER_S
     while not ended.is_set():
         if not (args.quiet_file.exists() and index % QUIET_EVERY):
@@ -97,7 +99,7 @@ def _run(args: argparse.Namespace, plan: PlanMessage, ended: threading.Event) ->
 
 
 def _compute_minute(clock: SystemClock, origin_ns: int) -> int:
-    """The number of the minute that is due now."""
+    """Return the index of the minute that is due now."""
     return (clock.wall_ns() - origin_ns) * MINUTES_PER_S // NS_PER_S
 
 

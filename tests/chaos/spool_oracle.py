@@ -1,7 +1,7 @@
-"""Who knows, outside of the spool, what the spool promised; and a life of a spool to try it on.
+"""Oracle of a single spool, and a simulated life of a spool to check.
 
-The oracle's one question, asked of any disk: is every accepted batch there as it was appended, or in a tombstone, or
-in the hands of the collector?
+The oracle checks one invariant: every accepted batch is readable with its original bytes, or a loss record covers it,
+or the collector has it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from leadline_agent.spool.spool import CommitFailure, CommitSuccess, Spool
 from tests.chaos.crashing_files import CrashingFiles, PowerLossError
 from tests.support.clock import FakeClock
 
-#: Segments of a few batches, and a budget of a few segments: everything happens within a hundred batches.
+#: Few batches per segment and few segments: a hundred batches exercise every case.
 SMALL_QUOTA = SpoolQuota(
     bytes_max=64 << 10,
     free_bytes_min=0,
@@ -31,90 +31,92 @@ MINUTE_NS = 60_000_000_000
 
 
 class SpoolOracle:
-    """Everything that was ever promised and told, over all lives of one spool."""
+    """Promises and loss reports of one spool, over all its processes."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.bodies: dict[BatchId, bytes] = {}
         self.accepted: set[BatchId] = set()
-        #: In the hands of the collector.
+        #: Batches that the collector has.
         self.acked: set[BatchId] = set()
         self.reported_losses: list[LossRecord] = []
-        #: Somebody damaged the disk: only then is damage an explanation. A crash alone must cost nothing accepted.
+        #: True if the test damaged the disk. Otherwise CORRUPT is not a valid reason: a crash must not lose accepted
+        #: batches.
         self.is_damaged = False
         self._epochs = count(1)
 
-    def open(self, files: FileSystem, limits: SpoolQuota = SMALL_QUOTA) -> Spool:
-        """A new life of the spool."""
-        return Spool(file_system=files, clock=self.clock, make_epoch=self._next_epoch, quota=limits)
+    def open(self, file_system: FileSystem, quota: SpoolQuota = SMALL_QUOTA) -> Spool:
+        """Open the spool, as a new process does."""
+        return Spool(file_system=file_system, clock=self.clock, make_epoch=self._next_epoch, quota=quota)
 
     def _next_epoch(self) -> str:
-        """Each sorts before the earlier ones: epochs are random, so their order says nothing about time."""
+        """Return an epoch that sorts before the earlier ones: the order of random epochs is not that of time."""
         return f"{(1 << 127) - next(self._epochs):032x}"
 
     def create_batch(self, spool: Spool, size: int) -> PackedBatch:
-        """A new batch whose bytes follow from its name."""
-        name = spool.reserve_id()
-        assert name not in self.bodies, f"{name} was given out twice"
-        self.bodies[name] = Random(f"{name.epoch}/{name.seq}").randbytes(size)
+        """Return a new batch with bytes derived from its id."""
+        batch_id = spool.reserve_id()
+        assert batch_id not in self.bodies, f"{batch_id} was reserved twice"
+        self.bodies[batch_id] = Random(f"{batch_id.epoch}/{batch_id.seq}").randbytes(size)
         minute_s = self.clock.wall_ns() // MINUTE_NS * 60
-        return PackedBatch(id=name, body=self.bodies[name], windows=2, t_first_s=minute_s, t_last_s=minute_s)
+        return PackedBatch(id=batch_id, body=self.bodies[batch_id], windows=2, t_first_s=minute_s, t_last_s=minute_s)
 
     def commit(self, spool: Spool) -> CommitSuccess | CommitFailure:
-        """Commit, and write down what was promised."""
+        """Commit and record the accepted batches."""
         result = spool.commit()
         if isinstance(result, CommitSuccess):
             self.accepted.update(result.accepted_ids)
         return result
 
     def ack(self, spool: Spool, batch: BatchId) -> None:
-        """The collector stores it; then the agent learns of it."""
+        """Record that the collector has the batch; then acknowledge it."""
         self.acked.add(batch)
         spool.ack(batch)
 
     def deliver(self, spool: Spool) -> None:
-        """The collector takes the tombstones; then the agent learns of it."""
-        tombstones = spool.list_undelivered_losses()
-        self.reported_losses += tombstones
-        spool.mark_delivered(tombstones)
+        """Record that the collector has the losses; then mark them as delivered."""
+        losses = spool.list_undelivered_losses()
+        self.reported_losses += losses
+        spool.mark_delivered(losses)
 
     def find_broken_promises(self, spool: Spool) -> list[str]:
-        """What is neither there nor explained, and what is there and was never appended."""
-        told = [
-            one
-            for one in (*self.reported_losses, *spool.list_undelivered_losses())
-            if self.is_damaged or one.reason is not LossReason.CORRUPT
+        """Return accepted batches that are lost without a report, and batches with other bytes than appended."""
+        losses = [
+            loss
+            for loss in (*self.reported_losses, *spool.list_undelivered_losses())
+            if self.is_damaged or loss.reason is not LossReason.CORRUPT
         ]
         return [
             *(
-                f"{name} is lost without a word"
-                for name in sorted(self.accepted - self.acked)
-                if spool.read_body(name) != self.bodies[name] and not any(has_batch(one, name) for one in told)
+                f"{batch_id} is lost without a report"
+                for batch_id in sorted(self.accepted - self.acked)
+                if spool.read_body(batch_id) != self.bodies[batch_id]
+                and not any(has_batch(loss, batch_id) for loss in losses)
             ),
             *(
-                f"{one.id} has other bytes"
-                for one in iter_unacked(spool)
-                if spool.read_body(one.id) not in {None, self.bodies.get(one.id)}
+                f"{batch.id} has other bytes"
+                for batch in iter_unacked(spool)
+                if spool.read_body(batch.id) not in {None, self.bodies.get(batch.id)}
             ),
         ]
 
 
-def has_batch(tombstone: LossRecord, batch: BatchId) -> bool:
-    """Whether a tombstone names a batch."""
-    last = batch.seq if tombstone.last_seq is None else tombstone.last_seq
-    return tombstone.epoch == batch.epoch and tombstone.first_seq <= batch.seq <= last
+def has_batch(loss: LossRecord, batch_id: BatchId) -> bool:
+    """Return whether a loss record covers a batch."""
+    last = batch_id.seq if loss.last_seq is None else loss.last_seq
+    return loss.epoch == batch_id.epoch and loss.first_seq <= batch_id.seq <= last
 
 
 def iter_unacked(spool: Spool) -> Iterator[SpooledBatch]:
-    """Every batch that waits, oldest first, as the backfill lane would send them."""
-    seen: set[BatchId] = set()
-    while (one := spool.find_oldest(seen)) is not None:
-        seen.add(one.id)
-        yield one
+    """Yield every unacknowledged batch, oldest first, as the backfill queue does."""
+    visited: set[BatchId] = set()
+    while (batch := spool.find_oldest(visited)) is not None:
+        visited.add(batch.id)
+        yield batch
 
 
 def simulate_spool_life(files: CrashingFiles, oracle: SpoolOracle, rng: Random, *, steps: int) -> None:
-    """A life of a spool with everything in it; ends early when the power goes or the disk is in use no more."""
+    """Run a spool through a random sequence of all operations; stop early at a power loss."""
     try:
         spool = oracle.open(files)
         for _ in range(steps):
@@ -128,11 +130,11 @@ def _step(spool: Spool, files: CrashingFiles, oracle: SpoolOracle, rng: Random) 
     for _ in range(rng.randint(0, 3)):
         spool.append(oracle.create_batch(spool, rng.randint(100, 3_000)))
     oracle.commit(spool)
-    for lane in (spool.find_newest, spool.find_oldest):
-        if rng.random() < 0.4 and (found := lane()) is not None:
-            oracle.ack(spool, found.id)
-    if rng.random() < 0.1 and (found := spool.find_oldest()) is not None:
-        spool.refuse(found.id, "422 no such target")
+    for find in (spool.find_newest, spool.find_oldest):
+        if rng.random() < 0.4 and (batch := find()) is not None:
+            oracle.ack(spool, batch.id)
+    if rng.random() < 0.1 and (batch := spool.find_oldest()) is not None:
+        spool.refuse(batch.id, "422 no such target")
     if rng.random() < 0.2:
         oracle.deliver(spool)
     if rng.random() < 0.05:

@@ -1,4 +1,4 @@
-"""Short chaos runs: the product loses and doubles nothing, and the checker notices each product that would."""
+"""Short chaos runs: the product loses and duplicates nothing, and the checker detects each broken variant."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ pytestmark = [
     pytest.mark.chaos,
     pytest.mark.slow,
     pytest.mark.timeout(180),
-    pytest.mark.skipif(os.geteuid() != 0, reason="a small disk is mounted, which needs root"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="mounting the small disk needs root"),
 ]
 
-#: What brings each variant to light, on which database, and what the checker then says.
+#: For each variant: database, faults that expose it, and the expected text of the checker.
 BROKEN = {
-    Variant.ANY_200: ("sqlite", (ChaosFault.AGENT_STOP,), (ProxyFault.PORTAL,), "taken for delivered"),
-    Variant.DELETE_BEFORE_SEND: ("sqlite", (ChaosFault.AGENT_KILL,), (ProxyFault.CUT,), "taken for delivered"),
+    Variant.ANY_200: ("sqlite", (ChaosFault.AGENT_STOP,), (ProxyFault.PORTAL,), "regarded as delivered"),
+    Variant.DELETE_BEFORE_SEND: ("sqlite", (ChaosFault.AGENT_KILL,), (ProxyFault.CUT,), "regarded as delivered"),
     Variant.ACK_BEFORE_COMMIT: (
         "sqlite",
         (ChaosFault.COLLECTOR_KILL,),
         (ProxyFault.CUT,),
-        "acknowledged and not in the journal",
+        "missing in the journal after a crash",
     ),
-    Variant.NO_DEDUP: ("sqlite", (ChaosFault.AGENT_STOP,), (ProxyFault.DUPLICATE,), "ledger that counts otherwise"),
+    Variant.NO_DEDUP: ("sqlite", (ChaosFault.AGENT_STOP,), (ProxyFault.DUPLICATE,), "wrong count in the ledger"),
     Variant.ASYNC_COMMIT: (
         "postgresql",
         (ChaosFault.POSTGRES_KILL,),
         (ProxyFault.CUT,),
-        "acknowledged and not in the journal",
+        "missing in the journal after a crash",
     ),
 }
 
@@ -44,7 +44,7 @@ def problems(report: ChaosReport) -> str:
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_no_window_is_lost_or_duplicated(database: str) -> None:
-    """Every fault fires once; every accepted window is in the store once with its value, or told as lost."""
+    """Every fault is injected; every accepted window is stored once with its values, or reported as lost."""
     report = run_chaos(ChaosOptions(seconds=12, seed=1, database=database), print)
 
     assert report.is_good, report.format_text()
@@ -53,20 +53,20 @@ def test_no_window_is_lost_or_duplicated(database: str) -> None:
 
 @pytest.mark.parametrize("variant", list(BROKEN))
 def test_broken_product_is_detected(variant: Variant) -> None:
-    """The variant is caught by a run of a few seconds, and for the reason it is broken."""
-    database, faults, lies, said = BROKEN[variant]
+    """A run of a few seconds detects the variant for the expected reason."""
+    database, faults, proxy_faults, expected_text = BROKEN[variant]
     options = ChaosOptions(
-        seconds=3, seed=1, database=database, variant=variant, faults=faults, proxy_faults=lies, drain_s=3
+        seconds=3, seed=1, database=database, variant=variant, faults=faults, proxy_faults=proxy_faults, drain_s=3
     )
 
     report = run_chaos(options, print)
 
     assert report.unfired == []
-    assert said in problems(report), report.format_text()
+    assert expected_text in problems(report), report.format_text()
 
 
 def test_intact_product_passes_the_faults_of_the_variants() -> None:
-    """Under the same few faults the unbroken product is found good."""
+    """The intact product passes a run with the same faults."""
     report = run_chaos(
         ChaosOptions(
             seconds=3, seed=1, faults=(ChaosFault.AGENT_STOP,), proxy_faults=(ProxyFault.PORTAL, ProxyFault.DUPLICATE)

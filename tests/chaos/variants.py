@@ -1,6 +1,6 @@
-"""Broken products: each does one thing that delivery forbids, and the checker has to notice.
+"""Broken variants of the product: each violates one delivery rule, and the checker must detect it.
 
-They are patched into the processes of a chaos run here and exist nowhere else.
+They exist only as patches in the processes of a chaos run.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import Engine
 
-from leadline.wire import batch as wire
+from leadline.wire.batch import Ack
 from leadline_agent.delivery import collector_client, upload_policy
 from leadline_agent.delivery.responses import BatchResponse, ResponseKind, parse_response
 from leadline_agent.delivery.uploader import Uploader
@@ -22,30 +22,30 @@ from leadline_collector.db.transactions import Store, WriteTransaction
 from leadline_collector.journal import store as journal_store
 from leadline_collector.journal.store import JournalEntry
 
-#: How much later than its acknowledgement a batch is committed (ACK_BEFORE_COMMIT).
+#: Delay between acknowledgement and commit (ACK_BEFORE_COMMIT).
 COMMIT_LATE_S = 0.5
 
 
 class Variant(StrEnum):
-    """What is broken."""
+    """Violation of a delivery rule."""
 
     NONE = "none"
-    #: The agent takes every 200 for an acknowledgement.
+    #: The agent accepts every 200 as an acknowledgement.
     ANY_200 = "any-200"
-    #: The agent forgets a batch before it has an answer.
+    #: The agent acknowledges a batch before the response.
     DELETE_BEFORE_SEND = "delete-before-send"
-    #: The collector answers, then commits.
+    #: The collector responds before it commits.
     ACK_BEFORE_COMMIT = "ack-before-commit"
-    #: The collector counts a batch each time it comes.
+    #: The collector counts a batch each time it arrives.
     NO_DEDUP = "no-dedup"
-    #: PostgreSQL answers a commit before its log is written. (SQLite's ``synchronous=OFF`` loses nothing to a kill -9:
-    #: what was written is in the page cache. The file-system crash simulator is the place for that.)
+    #: PostgreSQL confirms a commit before its log is written. (SQLite with ``synchronous=OFF`` loses nothing after a
+    #: kill -9, because the data is in the page cache. The file system simulator covers that case.)
     ASYNC_COMMIT = "async-commit"
 
 
-def choose_sender_class(variant: Variant) -> type[Uploader]:
-    """The sender of an agent."""
-    return _ForgettingSender if variant is Variant.DELETE_BEFORE_SEND else Uploader
+def choose_uploader_class(variant: Variant) -> type[Uploader]:
+    """Return the uploader class of an agent."""
+    return _AcknowledgingUploader if variant is Variant.DELETE_BEFORE_SEND else Uploader
 
 
 def break_agent(variant: Variant) -> None:
@@ -64,21 +64,21 @@ def break_collector(variant: Variant) -> None:
         event.listen(Engine, "begin", _commit_lazily)
 
 
-class _ForgettingSender(Uploader):
-    def _post_batch(self, choice: upload_policy.Send, name: BatchId, body: bytes) -> None:
-        self._spool.ack(name)
-        super()._post_batch(choice, name, body)
+class _AcknowledgingUploader(Uploader):
+    def _post_batch(self, send: upload_policy.Send, batch_id: BatchId, body: bytes) -> None:
+        self._spool.ack(batch_id)
+        super()._post_batch(send, batch_id, body)
 
 
 def _accept_any_200(status: int, retry_after: str, body: bytes, digest: str) -> BatchResponse:
-    found = parse_response(status, retry_after, body, digest)
-    if status != 200 or found.kind is ResponseKind.STORED:
-        return found
-    return BatchResponse(kind=ResponseKind.STORED, reason="200", status=200, ack=wire.Ack(digest=digest))
+    response = parse_response(status, retry_after, body, digest)
+    if status != 200 or response.kind is ResponseKind.STORED:
+        return response
+    return BatchResponse(kind=ResponseKind.STORED, reason="200", status=200, ack=Ack(digest=digest))
 
 
 class _RollbackError(Exception):
-    """Rolls a transaction back once its result is known."""
+    """Rolls back a transaction after its result is known."""
 
 
 def _transact_later(self: Store, work: Callable[[WriteTransaction], Any]) -> Any:
@@ -105,10 +105,10 @@ def _add_batch_twice(connection: Connection, entry: JournalEntry) -> int | None:
     if batches is not None:
         return batches
     row = {"src_id": entry.src_id, "epoch": entry.key.epoch}
-    found = connection.execute(
+    result = connection.execute(
         text("UPDATE ledger SET batches = batches + 1 WHERE src_id = :src_id AND epoch = :epoch RETURNING batches"), row
     )
-    return int(found.scalar_one())
+    return int(result.scalar_one())
 
 
 def _commit_lazily(connection: Connection) -> None:

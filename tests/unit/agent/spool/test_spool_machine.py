@@ -9,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from leadline_agent.spool.manifest import MANIFEST_NAME
 from leadline_agent.spool.spool import CommitSuccess, Spool
 from tests.chaos.crashing_files import CrashingFiles, PowerLossError
 from tests.chaos.spool_oracle import MINUTE_NS, SMALL_QUOTA, SpoolOracle, iter_unacked
@@ -118,7 +119,7 @@ class SpoolMachine(RuleBasedStateMachine):
         self.files.read_only = False
 
     @precondition(lambda self: any(name.endswith(".seg") for name in self.files.list_names()))
-    @rule(seed=SEEDS, kind=st.sampled_from(("flip", "zero", "cut", "remove", "ledger")))
+    @rule(seed=SEEDS, kind=st.sampled_from(("flip", "zero", "cut", "remove", "manifest")))
     def damage(self, seed: int, kind: str) -> None:
         """Damage one file while the spool is closed."""
         rng = Random(seed)
@@ -126,8 +127,8 @@ class SpoolMachine(RuleBasedStateMachine):
         self.files.failures, self.files.capacity = {}, None
         self.restart()
         names = sorted(name for name in self.files.list_names() if name.endswith(".seg"))
-        if kind == "ledger" or not names:
-            damage(self.files, "ledger", "flip", rng)
+        if kind == "manifest" or not names:
+            damage(self.files, MANIFEST_NAME, "flip", rng)
         else:
             damage(self.files, rng.choice(names), kind, rng)
         self.files = self.files.after_kill()

@@ -103,7 +103,7 @@ def _evaluate_availability(series: PathSeries) -> ScenarioStates:
     return ScenarioStates(worst_case=states, best_case=states)
 
 
-def _apply_loss_limit(readings: ScenarioStates, series: PathSeries, limit: LossLimit) -> ScenarioStates:
+def _apply_loss_limit(scenario: ScenarioStates, series: PathSeries, limit: LossLimit) -> ScenarioStates:
     """Mark every minute of an averaging interval as bad if its loss is out of limit; worse states stay."""
     assert limit.window_s is not None
     interval = (series.start_s + WINDOW_S * np.arange(len(series))) // limit.window_s
@@ -114,7 +114,7 @@ def _apply_loss_limit(readings: ScenarioStates, series: PathSeries, limit: LossL
     is_met = low < high if limit.comparison is Comparison.LESS else low <= high
     states = np.where(is_met | (sent == 0), np.uint8(GOOD), np.uint8(BAD))[interval]
     return ScenarioStates(
-        worst_case=np.maximum(readings.worst_case, states), best_case=np.maximum(readings.best_case, states)
+        worst_case=np.maximum(scenario.worst_case, states), best_case=np.maximum(scenario.best_case, states)
     )
 
 

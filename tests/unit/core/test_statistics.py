@@ -15,7 +15,7 @@ from leadline.model import Failure
 from leadline.statistics import P99, WindowStats, compute_stats, mean_step_us, nearest_rank
 
 LOST, NOT_SENT = Failure.TIMEOUT, Failure.NOT_SENT
-#: A slot: an RTT, or the reason why there is none.
+#: A slot: an RTT or a failure.
 SLOTS = st.lists(st.one_of(st.integers(0, 60_000_000), st.sampled_from(list(Failure))), min_size=1, max_size=120)
 
 

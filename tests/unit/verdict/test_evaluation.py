@@ -1,4 +1,4 @@
-"""Readings of arrays of windows: the same as ``leadline.evaluation`` says of each, and paths merged."""
+"""Evaluation of windows in arrays, compared with ``leadline.evaluation``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from leadline_verdict.states import BAD, GOOD, STATES_BY_CODE, UNAVAILABLE, UNKN
 
 Window = tuple[WindowStats, ErrorBound | None]
 
-#: Around a limit of 5 ms; most windows are whole, some lose a few probes or were not measured for some slots.
+#: RTTs around a limit of 5 ms; most windows are complete, some have lost or unsent probes.
 rtts = st.integers(4_990, 5_010)
 slots = st.lists(
     st.one_of(rtts, rtts, rtts, st.sampled_from([Failure.TIMEOUT, Failure.NOT_SENT])), min_size=1, max_size=12
@@ -48,11 +48,11 @@ def stats(slots: Sequence[int | Failure]) -> WindowStats:
 
 
 def series(windows: Sequence[Window]) -> PathSeries:
-    """A window a minute from the epoch on."""
+    """Build a series with one window per minute, from the epoch."""
     columns = make_empty_columns(len(windows))
-    for minute, (found, bound) in enumerate(windows):
+    for minute, (window, bound) in enumerate(windows):
         for name in columns:
-            value = getattr(bound, "p99_us", None) if name == "error_p99_us" else getattr(found, name)
+            value = getattr(bound, "p99_us", None) if name == "error_p99_us" else getattr(window, name)
             columns[name][minute] = MISSING if value is None else value
     return PathSeries.from_columns(0, columns)
 
@@ -62,78 +62,78 @@ def codes(*states: int) -> ScenarioStates:
     return ScenarioStates(worst_case=both, best_case=both)
 
 
-@given(found=windows, criteria=criteria)
-def test_arrays_are_judged_as_windows_are(
-    found: list[tuple[list[int | Failure], ErrorBound | None]], criteria: list[Criterion]
+@given(windows=windows, criteria=criteria)
+def test_arrays_are_evaluated_like_single_windows(
+    windows: list[tuple[list[int | Failure], ErrorBound | None]], criteria: list[Criterion]
 ) -> None:
-    """Coverage, loss, statistic and error bound: ``leadline.evaluation`` is the definition."""
-    months = [(stats(slots), bound) for slots, bound in found]
+    """Coverage, loss, statistic and error bound."""
+    window_stats = [(stats(slots), bound) for slots, bound in windows]
 
-    readings = evaluate_path(series(months), criteria)
+    states = evaluate_path(series(window_stats), criteria)
 
-    said = [
+    evaluations = [
         WindowEvaluation(worst_case=STATES_BY_CODE[low], best_case=STATES_BY_CODE[high])
-        for low, high in zip(readings.worst_case, readings.best_case, strict=True)
+        for low, high in zip(states.worst_case, states.best_case, strict=True)
     ]
-    assert said == [evaluation.evaluate_profile(window, criteria, bound) for window, bound in months]
+    assert evaluations == [evaluation.evaluate_profile(window, criteria, bound) for window, bound in window_stats]
 
 
 @given(paths=st.lists(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=5, max_size=5), max_size=4))
-def test_paths_are_merged_as_windows_are(paths: list[list[tuple[int, int]]]) -> None:
-    """Known if any path knows it, then the worse and the better of those that do."""
-    known = [
+def test_paths_are_combined_like_single_windows(paths: list[list[tuple[int, int]]]) -> None:
+    """The worst and the best of the known paths; unknown if no path is known."""
+    path_states = [
         [(low, high) if UNKNOWN not in (low, high) else (UNKNOWN, UNKNOWN) for low, high in path] for path in paths
     ]
-    readings = [
+    states = [
         ScenarioStates(
             worst_case=np.array([low for low, _ in path], dtype=np.uint8),
             best_case=np.array([high for _, high in path], dtype=np.uint8),
         )
-        for path in known
+        for path in path_states
     ]
 
-    found = combine_paths(readings, 5)
+    combined = combine_paths(states, 5)
 
     for minute in range(5):
         expected = evaluation.combine_paths(
             WindowEvaluation(worst_case=STATES_BY_CODE[path[minute][0]], best_case=STATES_BY_CODE[path[minute][1]])
-            for path in known
+            for path in path_states
         )
-        assert STATES_BY_CODE[found.worst_case[minute]] is expected.worst_case
-        assert STATES_BY_CODE[found.best_case[minute]] is expected.best_case
+        assert STATES_BY_CODE[combined.worst_case[minute]] is expected.worst_case
+        assert STATES_BY_CODE[combined.best_case[minute]] is expected.best_case
 
 
-def test_without_the_error_bound_both_readings_are_as_measured() -> None:
-    """The row of the sensitivity table that leaves H out."""
+def test_both_cases_are_as_measured_without_the_error_bound() -> None:
+    """The sensitivity table has a row without H."""
     criterion = Criterion(
         limit_id="limit", statistic=WindowStatistic.P95, comparison=Comparison.LESS_EQUAL, limit_us=5_000
     )
-    month = series([(stats([5_001] * 60), ErrorBound(p50_us=0, p99_us=10))])
+    path_series = series([(stats([5_001] * 60), ErrorBound(p50_us=0, p99_us=10))])
 
-    assert evaluate_path(month, [criterion]).best_case.tolist() == [GOOD]
-    assert evaluate_path(month, [criterion], use_error_bound=False).best_case.tolist() == [BAD]
-
-
-def test_loss_while_the_peer_may_have_been_down_is_excused_for_the_optimist_only() -> None:
-    """An isolated site and a rebooted host look the same: one reading takes each."""
-    readings = codes(GOOD, UNAVAILABLE, UNAVAILABLE, BAD, UNKNOWN)
-
-    found = excuse_ambiguous(readings, np.array([True, True, False, True, True]))
-
-    assert found.worst_case.tolist() == [GOOD, UNAVAILABLE, UNAVAILABLE, BAD, UNKNOWN]
-    assert found.best_case.tolist() == [GOOD, GOOD, UNAVAILABLE, BAD, UNKNOWN]
+    assert evaluate_path(path_series, [criterion]).best_case.tolist() == [GOOD]
+    assert evaluate_path(path_series, [criterion], use_error_bound=False).best_case.tolist() == [BAD]
 
 
-def test_unknown_minutes_can_be_supposed() -> None:
-    """Every one of them, in both readings, and no other."""
-    readings = codes(GOOD, UNKNOWN, BAD)
+def test_loss_is_excused_in_the_best_case_if_the_peer_may_have_been_down() -> None:
+    """An isolated site cannot be distinguished from a rebooted host, so the worst case counts the loss."""
+    states = codes(GOOD, UNAVAILABLE, UNAVAILABLE, BAD, UNKNOWN)
 
-    assert readings.with_unknown_as(BAD).worst_case.tolist() == [GOOD, BAD, BAD]
-    assert readings.with_unknown_as(GOOD).best_case.tolist() == [GOOD, GOOD, BAD]
+    excused = excuse_ambiguous(states, np.array([True, True, False, True, True]))
+
+    assert excused.worst_case.tolist() == [GOOD, UNAVAILABLE, UNAVAILABLE, BAD, UNKNOWN]
+    assert excused.best_case.tolist() == [GOOD, GOOD, UNAVAILABLE, BAD, UNKNOWN]
 
 
-def test_columns_of_different_lengths_are_no_series() -> None:
-    """Position is time, in every column."""
+def test_unknown_minutes_can_be_replaced() -> None:
+    """All unknown minutes and no others, in both cases."""
+    states = codes(GOOD, UNKNOWN, BAD)
+
+    assert states.with_unknown_as(BAD).worst_case.tolist() == [GOOD, BAD, BAD]
+    assert states.with_unknown_as(GOOD).best_case.tolist() == [GOOD, GOOD, BAD]
+
+
+def test_columns_of_different_lengths_are_refused() -> None:
+    """A period that does not start at a minute is refused as well."""
     columns = make_empty_columns(3)
 
     with pytest.raises(ValueError, match="the columns differ in length: 3 and 2 minutes"):

@@ -1,4 +1,4 @@
-"""The week as 168 cells, and whether a period has seen enough."""
+"""Hours of the week and validity of a period."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ MONDAY_S = 1_762_128_000
 WEEK = 7 * 1_440
 
 
-def full(weeks: int) -> MinuteMask:
+def all_minutes(weeks: int) -> MinuteMask:
     return np.ones(weeks * WEEK, dtype=np.bool_)
 
 
 def test_the_week_starts_on_monday() -> None:
-    """The first hour of a period that starts on a Monday is cell 0, its last hour cell 167."""
-    good = full(4)
+    """The first hour of a period that starts on a Monday has index 0, its last hour has index 167."""
+    good = all_minutes(4)
     good[0] = good[-1] = False
 
-    grid = count_hours_of_week(good, full(4), MONDAY_S)
+    hours = count_hours_of_week(good, all_minutes(4), MONDAY_S)
 
-    assert len(grid) == HOURS_PER_WEEK
-    assert [cell.index for cell in grid if cell.good < cell.known] == [0, 167]
-    assert (grid[0].weekday, grid[0].hour) == (0, 0)
-    assert (grid[167].weekday, grid[167].hour) == (6, 23)
-
-
-def test_a_period_from_thursday_on() -> None:
-    """The epoch was a Thursday: its first hour is cell 72."""
-    grid = count_hours_of_week(np.ones(60, dtype=np.bool_), np.ones(60, dtype=np.bool_), 0)
-
-    assert [cell.index for cell in grid if cell.windows] == [72]
-    assert (grid[72].weekday, grid[72].hour) == (3, 0)
+    assert len(hours) == HOURS_PER_WEEK
+    assert [cell.index for cell in hours if cell.good < cell.known] == [0, 167]
+    assert (hours[0].weekday, hours[0].hour) == (0, 0)
+    assert (hours[167].weekday, hours[167].hour) == (6, 23)
 
 
-def test_figures_of_a_cell() -> None:
-    """Shares are of the known windows; an hour of which nothing is known was not visited."""
-    good, known = full(4), full(4)
+def test_a_period_that_starts_on_thursday() -> None:
+    """The epoch was a Thursday: its first hour has index 72."""
+    hours = count_hours_of_week(np.ones(60, dtype=np.bool_), np.ones(60, dtype=np.bool_), 0)
+
+    assert [cell.index for cell in hours if cell.windows] == [72]
+    assert (hours[72].weekday, hours[72].hour) == (3, 0)
+
+
+def test_counts_and_ratios_of_an_hour() -> None:
+    """Ratios are over the known windows; a visit needs a known window."""
+    good, known = all_minutes(4), all_minutes(4)
     known[:60] = False
     known[WEEK : WEEK + 20] = False
     good[WEEK + 30 : WEEK + 40] = False
@@ -59,16 +59,16 @@ def test_figures_of_a_cell() -> None:
 
 
 def test_an_unknown_window_is_not_good() -> None:
-    """In the optimistic reading too a cell counts what was known."""
-    known = full(1)
+    """Only known windows count as good."""
+    known = all_minutes(1)
     known[:30] = False
 
-    assert count_hours_of_week(full(1), known, MONDAY_S)[0].good == 30
+    assert count_hours_of_week(all_minutes(1), known, MONDAY_S)[0].good == 30
 
 
 def test_the_worst_hour() -> None:
-    """The smallest share of good windows, the first of equals; cells of which nothing is known do not count."""
-    good, known = full(4), full(4)
+    """The smallest share of good windows, the first of equals; hours without a known window do not count."""
+    good, known = all_minutes(4), all_minutes(4)
     for week in range(4):
         known[week * WEEK : week * WEEK + 60] = False
         good[week * WEEK + 600 : week * WEEK + 603] = False
@@ -78,54 +78,59 @@ def test_the_worst_hour() -> None:
 
     assert worst is not None
     assert (worst.index, worst.good, worst.known) == (10, 228, 240)
-    assert find_worst_hour(count_hours_of_week(good, ~full(4), MONDAY_S)) is None
+    assert find_worst_hour(count_hours_of_week(good, ~all_minutes(4), MONDAY_S)) is None
 
 
 def test_four_full_weeks_are_valid() -> None:
-    """Everything known, each hour of the week seen four times."""
-    found = check_validity(count_hours_of_week(full(4), full(4), MONDAY_S))
+    """All windows are known, and each hour of the week has four visits."""
+    validity = check_validity(count_hours_of_week(all_minutes(4), all_minutes(4), MONDAY_S))
 
-    assert found.is_valid
-    assert (found.windows, found.known, found.low_coverage_hours, found.low_visit_hours) == (40_320, 40_320, (), ())
+    assert validity.is_valid
+    assert (validity.windows, validity.known, validity.low_coverage_hours, validity.low_visit_hours) == (
+        40_320,
+        40_320,
+        (),
+        (),
+    )
 
 
 def test_three_weeks_are_too_few_visits() -> None:
-    """Every hour was seen three times: not four, but enough for a provisional campaign."""
-    grid = count_hours_of_week(full(3), full(3), MONDAY_S)
+    """Three visits of every hour are enough for a provisional verdict only."""
+    hours = count_hours_of_week(all_minutes(3), all_minutes(3), MONDAY_S)
 
-    assert len(check_validity(grid).low_visit_hours) == HOURS_PER_WEEK
-    assert not check_validity(grid).is_valid
-    assert check_validity(grid, visits_needed=2).is_valid
+    assert len(check_validity(hours).low_visit_hours) == HOURS_PER_WEEK
+    assert not check_validity(hours).is_valid
+    assert check_validity(hours, visits_needed=2).is_valid
 
 
-def test_a_cell_needs_four_windows_of_five() -> None:
-    """192 of 240 known are enough, 191 are not."""
-    known = full(4)
+def test_an_hour_needs_four_of_five_windows() -> None:
+    """192 known windows of 240 are enough, 191 are not."""
+    known = all_minutes(4)
     known[:48] = False
-    grid = count_hours_of_week(full(4), known, MONDAY_S)
+    hours = count_hours_of_week(all_minutes(4), known, MONDAY_S)
     known[48] = False
-    one_less = count_hours_of_week(full(4), known, MONDAY_S)
+    one_fewer_hours = count_hours_of_week(all_minutes(4), known, MONDAY_S)
 
-    assert check_validity(grid).is_valid
-    assert check_validity(one_less).low_coverage_hours == (0,)
-    assert not check_validity(one_less).is_valid
+    assert check_validity(hours).is_valid
+    assert check_validity(one_fewer_hours).low_coverage_hours == (0,)
+    assert not check_validity(one_fewer_hours).is_valid
 
 
-def test_a_period_needs_nineteen_windows_of_twenty() -> None:
-    """Spread so thin that every hour keeps its 80 %: 2,016 unknown windows of 40,320 are allowed, 2,017 are not."""
-    known = full(4)
+def test_a_period_needs_nineteen_of_twenty_windows() -> None:
+    """2,016 unknown windows of 40,320 are allowed, 2,017 are not; every hour has at least 80 %."""
+    known = all_minutes(4)
     known[::20] = False
-    at_the_limit = check_validity(count_hours_of_week(full(4), known, MONDAY_S))
+    at_the_limit = check_validity(count_hours_of_week(all_minutes(4), known, MONDAY_S))
     known[1] = False
-    past_it = check_validity(count_hours_of_week(full(4), known, MONDAY_S))
+    below_the_limit = check_validity(count_hours_of_week(all_minutes(4), known, MONDAY_S))
 
     assert at_the_limit.is_valid
-    assert (past_it.windows - past_it.known, past_it.low_coverage_hours) == (2_017, ())
-    assert not past_it.is_valid
+    assert (below_the_limit.windows - below_the_limit.known, below_the_limit.low_coverage_hours) == (2_017, ())
+    assert not below_the_limit.is_valid
 
 
 def test_an_empty_period_is_not_valid() -> None:
-    """Nothing was seen of any hour."""
-    nothing = np.zeros(0, dtype=np.bool_)
+    """No hour has a visit."""
+    no_minutes = np.zeros(0, dtype=np.bool_)
 
-    assert not check_validity(count_hours_of_week(nothing, nothing, 0)).is_valid
+    assert not check_validity(count_hours_of_week(no_minutes, no_minutes, 0)).is_valid

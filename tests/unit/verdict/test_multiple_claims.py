@@ -1,4 +1,4 @@
-"""Many claims at once."""
+"""Expected number of wrong claims."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from leadline_verdict.multiple_claims import expected_wrong_claims
 
 
 def test_wrong_claims_of_ten_sites() -> None:
-    """45 pairs under three profiles are 135 claims: at most 6.75 of them wrong on average."""
+    """45 pairs with three profiles make 135 claims; on average at most 6.75 are wrong."""
     assert expected_wrong_claims(135) == pytest.approx(6.75)

@@ -1,4 +1,4 @@
-"""The verdict on a pair: the order, its reasons, and what never happens."""
+"""Precedence of verdict classes, reasons, and invariants of the verdict on a pair."""
 
 from __future__ import annotations
 
@@ -27,153 +27,155 @@ AMSTERDAM = Site(name="ams", latitude_deg=52.3676, longitude_deg=4.9041)
 NEW_YORK = Site(name="nyc", latitude_deg=40.7128, longitude_deg=-74.006)
 
 
-def own(*texts: str) -> RequirementSet:
+def make_requirements(*texts: str) -> RequirementSet:
     return build_requirements(
         load_catalogue(), None, LimitOverrides(values={}, declared_values={}, custom_limits=texts)
     )
 
 
-def judged(windows: PairWindows, *texts: str, rule: VerdictRule | None = None) -> PairVerdict:
-    return build_pair_verdict(windows, own(*texts or ("p95 <= 5 ms",)), rule or VerdictRule())
+def compute_verdict(windows: PairWindows, *texts: str, rule: VerdictRule | None = None) -> PairVerdict:
+    return build_pair_verdict(windows, make_requirements(*texts or ("p95 <= 5 ms",)), rule or VerdictRule())
 
 
 def codes(verdict: PairVerdict) -> list[str]:
     return [reason.code for reason in verdict.reasons]
 
 
-class TestOrder:
-    """Each verdict where it is the first that applies."""
+class TestPrecedence:
+    """Each verdict class as the first that applies."""
 
     def test_faster_than_light_is_invalid(self) -> None:
-        """Even where the limit is impossible as well: nothing can be concluded."""
+        """Even if the limit is impossible as well."""
         floors = propagation.compute_propagation_delay(FRANKFURT, NEW_YORK)
 
-        found = judged(build_pair(build_columns(28, 4_000), floors=floors))
+        verdict = compute_verdict(build_pair(build_columns(28, 4_000), floors=floors))
 
-        assert (found.verdict, codes(found), found.flips) == (VerdictClass.INVALID, ["faster_than_light"], [])
+        assert (verdict.verdict, codes(verdict), verdict.flips) == (VerdictClass.INVALID, ["faster_than_light"], [])
 
-    def test_a_limit_below_the_floor_is_impossible_whatever_was_measured(self) -> None:
-        """What the windows say is added; the distance that would do is named."""
-        found = judged(
+    def test_a_limit_below_the_minimum_rtt_is_impossible(self) -> None:
+        """The reasons include the measured verdict; the counterfactual is a shorter distance."""
+        verdict = compute_verdict(
             build_pair(build_columns(28, 80_000), floors=propagation.compute_propagation_delay(FRANKFURT, NEW_YORK))
         )
 
-        assert (found.verdict, codes(found)) == (VerdictClass.IMPOSSIBLE, ["floor_above_limit", "measured_says"])
-        assert found.reasons[1].numbers == {"verdict": "beyond"}
-        assert [flip.code for flip in found.flips] == ["shorter_distance"]
+        assert (verdict.verdict, codes(verdict)) == (VerdictClass.IMPOSSIBLE, ["floor_above_limit", "measured_says"])
+        assert verdict.reasons[1].numbers == {"verdict": "beyond"}
+        assert [flip.code for flip in verdict.flips] == ["shorter_distance"]
 
-    def test_between_the_floors_another_medium_might_do(self) -> None:
-        """London to New York in 40 ms: air could, glass cannot."""
-        found = judged(
+    def test_a_limit_between_both_minimum_rtts_is_impossible_on_glass(self) -> None:
+        """The counterfactuals are a shorter distance and another medium."""
+        verdict = compute_verdict(
             build_pair(build_columns(28, 80_000), floors=propagation.compute_propagation_delay(FRANKFURT, NEW_YORK)),
             "p95 <= 50 ms",
         )
 
-        assert found.verdict is VerdictClass.IMPOSSIBLE_ON_GLASS_FIBRE
-        assert [flip.code for flip in found.flips] == ["shorter_distance", "other_medium"]
+        assert verdict.verdict is VerdictClass.IMPOSSIBLE_ON_GLASS_FIBRE
+        assert [flip.code for flip in verdict.flips] == ["shorter_distance", "other_medium"]
 
-    def test_without_a_reply_nothing_is_known(self) -> None:
-        """A firewall looks the same as a dead path: never beyond."""
+    def test_no_reply_is_insufficient_data(self) -> None:
+        """A firewall cannot be distinguished from a dead path, so the class is not "beyond"."""
         silent = build_columns(28)
         lose_probes(silent, range(28 * DAY))
 
-        found = judged(build_pair(silent))
+        verdict = compute_verdict(build_pair(silent))
 
-        assert (found.verdict, codes(found)) == (VerdictClass.INSUFFICIENT_DATA, ["never_replied"])
+        assert (verdict.verdict, codes(verdict)) == (VerdictClass.INSUFFICIENT_DATA, ["never_replied"])
 
-    def test_without_a_window_nothing_is_known(self) -> None:
-        """And it is said otherwise than silence."""
-        assert codes(judged(build_pair())) == ["not_measured"]
+    def test_no_window_is_insufficient_data(self) -> None:
+        """The reason differs from that of a pair without replies."""
+        assert codes(compute_verdict(build_pair())) == ["not_measured"]
 
-    def test_too_little_was_measured(self) -> None:
-        """Days and coverage, both named."""
-        gone = build_columns(13)
-        drop_minutes(gone, range(1_000))
+    def test_too_few_days_and_low_coverage_are_insufficient_data(self) -> None:
+        """There is a reason for each."""
+        columns = build_columns(13)
+        drop_minutes(columns, range(1_000))
 
-        found = judged(build_pair(gone))
+        verdict = compute_verdict(build_pair(columns))
 
-        assert (found.verdict, codes(found)) == (VerdictClass.INSUFFICIENT_DATA, ["too_short", "coverage_low"])
-        assert {flip.code: flip.numbers for flip in found.flips} == {
+        assert (verdict.verdict, codes(verdict)) == (VerdictClass.INSUFFICIENT_DATA, ["too_short", "coverage_low"])
+        assert {flip.code: flip.numbers for flip in verdict.flips} == {
             "more_days": {"days": 1},
             "more_coverage": {"minutes": 64},
         }
 
-    def test_unknown_minutes_must_not_decide(self) -> None:
-        """A gap of two hours could have been bad: then the 99.5 % would not be shown."""
-        gone = build_columns(28)
-        drop_minutes(gone, range(5_000, 5_120))
+    def test_decisive_unknown_minutes_are_insufficient_data(self) -> None:
+        """If all minutes of a gap of two hours were bad, 99.5 % would not be demonstrated."""
+        columns = build_columns(28)
+        drop_minutes(columns, range(5_000, 5_120))
 
-        found = judged(build_pair(gone))
+        verdict = compute_verdict(build_pair(columns))
 
-        assert (found.verdict, codes(found)) == (VerdictClass.INSUFFICIENT_DATA, ["unknown_decides"])
-        assert found.reasons[0].numbers == {"unknown": 120, "if_bad": "marginal", "if_good": "within"}
+        assert (verdict.verdict, codes(verdict)) == (VerdictClass.INSUFFICIENT_DATA, ["unknown_decides"])
+        assert verdict.reasons[0].numbers == {"unknown": 120, "if_bad": "marginal", "if_good": "within"}
 
-    def test_explained_minutes_may_be_left_out_when_asked(self) -> None:
-        """And the verdict is then provisional at best."""
-        gone = build_columns(28)
-        drop_minutes(gone, range(5_000, 5_120))
-        windows = build_pair(gone)
+    def test_explained_minutes_are_excluded_with_missing_at_random(self) -> None:
+        """The verdict is then provisional at best."""
+        columns = build_columns(28)
+        drop_minutes(columns, range(5_000, 5_120))
+        windows = build_pair(columns)
         explained = windows.explained_minutes.copy()
         explained[5_000:5_120] = True
         rule = VerdictRule(missing_policy=MissingPolicy.MAR)
 
-        found = judged(replace(windows, explained_minutes=explained), rule=rule)
+        verdict = compute_verdict(replace(windows, explained_minutes=explained), rule=rule)
 
-        assert (found.verdict, codes(found)) == (
+        assert (verdict.verdict, codes(verdict)) == (
             VerdictClass.WITHIN_PROVISIONAL,
             ["share_demonstrated", "hours_of_week_missing", "missing_at_random"],
         )
-        assert judged(windows, rule=rule).verdict is VerdictClass.INSUFFICIENT_DATA
+        assert compute_verdict(windows, rule=rule).verdict is VerdictClass.INSUFFICIENT_DATA
 
-    def test_a_declared_number_that_fails_is_beyond_without_any_measurement(self) -> None:
-        """It hangs on none."""
-        known, bandwidth = load_catalogue(), "vmware-vsphere-6.5-vmotion-bandwidth"
-        wishes = LimitOverrides(values={}, declared_values={bandwidth: Decimal(1)})
-        asked = build_requirements(known, known.get_profile("vsphere-long-distance-vmotion"), wishes)
+    def test_a_declared_value_that_misses_its_limit_is_beyond(self) -> None:
+        """It needs no measurement."""
+        catalogue, bandwidth = load_catalogue(), "vmware-vsphere-6.5-vmotion-bandwidth"
+        overrides = LimitOverrides(values={}, declared_values={bandwidth: Decimal(1)})
+        requirements = build_requirements(catalogue, catalogue.get_profile("vsphere-long-distance-vmotion"), overrides)
 
-        assert build_pair_verdict(build_pair(), asked, VerdictRule()).verdict is VerdictClass.BEYOND
+        assert build_pair_verdict(build_pair(), requirements, VerdictRule()).verdict is VerdictClass.BEYOND
 
-    def test_loss_is_shown_or_not_or_not_yet(self) -> None:
-        """0.01 % of 2.4 million probes: none lost shows it, 5 in 10,000 break it."""
-        none, many = build_columns(28), build_columns(28)
-        lose_probes(many, range(0, 28 * DAY, 33), lost=1)
+    def test_loss_is_below_above_or_not_demonstrable(self) -> None:
+        """2.4 million probes without loss demonstrate 0.01 %; 5 lost of 10,000 exceed it."""
+        lossless, lossy = build_columns(28), build_columns(28)
+        lose_probes(lossy, range(0, 28 * DAY, 33), lost=1)
         texts = ("p50 <= 5 ms", "loss <= 0.01 %")
 
-        assert judged(build_pair(none), *texts).verdict is VerdictClass.WITHIN
-        assert codes(judged(build_pair(many), *texts)) == ["loss_above_limit"]
-        assert codes(judged(build_pair(none), "p50 <= 5 ms", "loss <= 0.0001 %")) == [
+        assert compute_verdict(build_pair(lossless), *texts).verdict is VerdictClass.WITHIN
+        assert codes(compute_verdict(build_pair(lossy), *texts)) == ["loss_above_limit"]
+        assert codes(compute_verdict(build_pair(lossless), "p50 <= 5 ms", "loss <= 0.0001 %")) == [
             "share_demonstrated",
             "loss_not_demonstrable_yet",
         ]
 
     def test_a_loss_averaged_over_a_day_makes_its_days_bad(self) -> None:
-        """One day above 0.2 % of 28: all of its minutes."""
-        found = build_columns(28)
-        lose_probes(found, range(3 * DAY, 4 * DAY, 5), lost=1)
-        known = load_catalogue()
-        asked = build_requirements(known, known.get_profile("hp-continuous-access-loss-high"))
+        """One of 28 days above 0.2 %: all minutes of the day are bad."""
+        columns = build_columns(28)
+        lose_probes(columns, range(3 * DAY, 4 * DAY, 5), lost=1)
+        catalogue = load_catalogue()
+        requirements = build_requirements(catalogue, catalogue.get_profile("hp-continuous-access-loss-high"))
 
-        readings = evaluate_pair(build_pair(found), asked.criteria, asked.loss_limits)
+        states = evaluate_pair(build_pair(columns), requirements.criteria, requirements.loss_limits)
 
-        assert np.flatnonzero(readings.worst_case == BAD).tolist() == list(range(3 * DAY, 4 * DAY))
+        assert np.flatnonzero(states.worst_case == BAD).tolist() == list(range(3 * DAY, 4 * DAY))
 
-    def test_the_better_of_two_paths_is_the_favourable_reading(self) -> None:
-        """An outage of one of two agents is neither a breach nor nothing."""
+    def test_the_best_path_gives_the_best_case(self) -> None:
+        """One bad path of two is marginal."""
         bad, good = build_columns(28), build_columns(28)
         add_delay(bad, range(28 * DAY))
 
-        found = judged(build_pair(bad, good))
+        verdict = compute_verdict(build_pair(bad, good))
 
-        assert found.verdict is VerdictClass.MARGINAL
-        assert (found.shares.pessimistic.states.good, found.shares.optimistic.states.bad) == (0, 0)
+        assert verdict.verdict is VerdictClass.MARGINAL
+        assert (verdict.shares.pessimistic.states.good, verdict.shares.optimistic.states.bad) == (0, 0)
 
 
 def test_the_worked_example_of_the_method_is_marginal() -> None:
     """Three episodes of 60, 60 and 14 minutes in 28 days: 0.98900 to 0.99950 (method.md 6.4)."""
-    found = build_columns(28)
-    add_delay(found, [*range(3 * DAY, 3 * DAY + 60), *range(10 * DAY, 10 * DAY + 60), *range(20 * DAY, 20 * DAY + 14)])
+    columns = build_columns(28)
+    add_delay(
+        columns, [*range(3 * DAY, 3 * DAY + 60), *range(10 * DAY, 10 * DAY + 60), *range(20 * DAY, 20 * DAY + 14)]
+    )
 
-    verdict = judged(build_pair(found))
+    verdict = compute_verdict(build_pair(columns))
 
     low, high = verdict.shares.pessimistic.interval, verdict.shares.optimistic.interval
     assert low is not None
@@ -182,101 +184,103 @@ def test_the_worked_example_of_the_method_is_marginal() -> None:
 
 
 @pytest.mark.parametrize("target", [0.99, 0.995, 0.999])
-def test_the_limit_that_would_have_been_met_is_met(target: float) -> None:
-    """With it the observed share reaches the target, with one microsecond less it does not."""
-    found = build_columns(14)
+def test_the_achieved_limit_is_the_smallest_that_meets_the_target(target: float) -> None:
+    """The observed share reaches the target with this limit and not with one microsecond less."""
+    columns = build_columns(14)
     rng = np.random.default_rng(7)
-    found["p95_us"] += rng.exponential(500, 14 * DAY).astype(np.int32)
-    windows = build_pair(found)
-    (criterion,) = own("p95 <= 5 ms").criteria
+    columns["p95_us"] += rng.exponential(500, 14 * DAY).astype(np.int32)
+    windows = build_pair(columns)
+    (criterion,) = make_requirements("p95 <= 5 ms").criteria
 
     reached_us = find_achieved_limit_us(windows, criterion, target)
 
     assert reached_us is not None
     for limit_us, is_met in ((reached_us, True), (reached_us - 1, False)):
-        readings = evaluate_pair(windows, [replace(criterion, limit_us=limit_us)])
-        assert (int(np.count_nonzero(readings.worst_case == GOOD)) >= target * 14 * DAY) is is_met
+        states = evaluate_pair(windows, [replace(criterion, limit_us=limit_us)])
+        assert (int(np.count_nonzero(states.worst_case == GOOD)) >= target * 14 * DAY) is is_met
 
 
-#: Stretches of minutes: where, how long, how much slower.
-stretches = st.lists(
+#: Delays: first minute, number of minutes, added microseconds.
+delay_lists = st.lists(
     st.tuples(st.integers(0, 15 * DAY - 500), st.integers(1, 400), st.integers(100, 3_000)), max_size=12
 )
-gaps = st.lists(st.tuples(st.integers(0, 15 * DAY - 500), st.integers(1, 300)), max_size=4)
+gap_lists = st.lists(st.tuples(st.integers(0, 15 * DAY - 500), st.integers(1, 300)), max_size=4)
 
 
-def made(slow_at: list[tuple[int, int, int]], gone_at: list[tuple[int, int]], more_us: int = 0) -> dict[str, IntColumn]:
-    found = build_columns(15, 4_000 + more_us)
-    for start, length, us in slow_at:
-        add_delay(found, range(start, start + length), us)
-    for start, length in gone_at:
-        drop_minutes(found, range(start, start + length))
-    return found
-
-
-@settings(max_examples=settings().max_examples * 2 // 5)
-@given(slow_at=stretches, gone_at=gaps, more_us=st.integers(1, 2_000))
-def test_a_larger_limit_worsens_no_minute_and_a_slower_path_betters_none(
-    slow_at: list[tuple[int, int, int]], gone_at: list[tuple[int, int]], more_us: int
-) -> None:
-    """So no share falls when a limit rises, and none rises when all round trips grow."""
-    (criterion,) = own("p95 <= 5 ms").criteria
-    windows = build_pair(made(slow_at, gone_at))
-    here = evaluate_pair(windows, [criterion])
-
-    wider = evaluate_pair(windows, [replace(criterion, limit_us=criterion.limit_us + more_us)])
-    slower = evaluate_pair(build_pair(made(slow_at, gone_at, more_us)), [criterion])
-
-    assert np.all(wider.worst_case <= here.worst_case)
-    assert np.all(wider.best_case <= here.best_case)
-    assert np.all(slower.worst_case >= here.worst_case)
-    assert np.all(slower.best_case >= here.best_case)
+def make_columns(
+    delays: list[tuple[int, int, int]], gaps_drawn: list[tuple[int, int]], added_us: int = 0
+) -> dict[str, IntColumn]:
+    columns = build_columns(15, 4_000 + added_us)
+    for start, length, us in delays:
+        add_delay(columns, range(start, start + length), us)
+    for start, length in gaps_drawn:
+        drop_minutes(columns, range(start, start + length))
+    return columns
 
 
 @settings(max_examples=settings().max_examples * 2 // 5)
-@given(slow_at=stretches, gone_at=gaps)
-def test_whatever_the_unknown_minutes_were_the_verdict_stands(
-    slow_at: list[tuple[int, int, int]], gone_at: list[tuple[int, int]]
+@given(delays=delay_lists, gaps_drawn=gap_lists, added_us=st.integers(1, 2_000))
+def test_states_are_monotonic_in_limit_and_rtt(
+    delays: list[tuple[int, int, int]], gaps_drawn: list[tuple[int, int]], added_us: int
 ) -> None:
-    """All good or all bad, it is the same word, or the data were insufficient."""
-    readings = evaluate_pair(build_pair(made(slow_at, gone_at)), own("p95 <= 5 ms").criteria)
+    """A larger limit makes no minute worse; a slower path makes no minute better."""
+    (criterion,) = make_requirements("p95 <= 5 ms").criteria
+    windows = build_pair(make_columns(delays, gaps_drawn))
+    baseline = evaluate_pair(windows, [criterion])
 
-    word = classify_period(readings, VerdictRule()).verdict_class
+    wider = evaluate_pair(windows, [replace(criterion, limit_us=criterion.limit_us + added_us)])
+    slower = evaluate_pair(build_pair(make_columns(delays, gaps_drawn, added_us)), [criterion])
 
-    if word is not VerdictClass.INSUFFICIENT_DATA:
+    assert np.all(wider.worst_case <= baseline.worst_case)
+    assert np.all(wider.best_case <= baseline.best_case)
+    assert np.all(slower.worst_case >= baseline.worst_case)
+    assert np.all(slower.best_case >= baseline.best_case)
+
+
+@settings(max_examples=settings().max_examples * 2 // 5)
+@given(delays=delay_lists, gaps_drawn=gap_lists)
+def test_the_class_does_not_depend_on_unknown_minutes(
+    delays: list[tuple[int, int, int]], gaps_drawn: list[tuple[int, int]]
+) -> None:
+    """The class is the same with all unknown minutes good and with all bad, or the data are insufficient."""
+    states = evaluate_pair(build_pair(make_columns(delays, gaps_drawn)), make_requirements("p95 <= 5 ms").criteria)
+
+    verdict_class = classify_period(states, VerdictRule()).verdict_class
+
+    if verdict_class is not VerdictClass.INSUFFICIENT_DATA:
         assert {
-            classify_period(readings.with_unknown_as(state), VerdictRule()).verdict_class for state in (GOOD, BAD)
-        } == {word}
+            classify_period(states.with_unknown_as(state), VerdictRule()).verdict_class for state in (GOOD, BAD)
+        } == {verdict_class}
 
 
-def test_fewer_bad_minutes_in_fewer_days_can_be_less_certain() -> None:
-    """Bounds by day are no function of the share: six bad minutes every day will go on, one bad day may or may not."""
+def test_bunched_bad_minutes_are_less_certain_than_evenly_spread_ones() -> None:
+    """Bounds by day do not depend on the share alone: one bad day has more variance than six bad minutes every day."""
     every_day, one_day = build_columns(28), build_columns(28)
     add_delay(every_day, [day * DAY + 60 * minute for day in range(28) for minute in range(6)])
     add_delay(one_day, [7 * DAY + 10 * minute for minute in range(90)])
 
-    steady, bunched = judged(build_pair(every_day)), judged(build_pair(one_day))
+    every_day_verdict, one_day_verdict = compute_verdict(build_pair(every_day)), compute_verdict(build_pair(one_day))
 
-    assert steady.shares.observed is not None
-    assert bunched.shares.observed is not None
-    assert steady.shares.observed < bunched.shares.observed
-    assert (steady.verdict, bunched.verdict) == (VerdictClass.WITHIN, VerdictClass.MARGINAL)
+    assert every_day_verdict.shares.observed is not None
+    assert one_day_verdict.shares.observed is not None
+    assert every_day_verdict.shares.observed < one_day_verdict.shares.observed
+    assert (every_day_verdict.verdict, one_day_verdict.verdict) == (VerdictClass.WITHIN, VerdictClass.MARGINAL)
 
 
-def test_the_sensitivity_table_holds_the_verdict_itself() -> None:
-    """One row of each choice is the one that was made, and says what the verdict says."""
-    found = build_columns(28)
-    add_delay(found, range(100, 160), 900)
+def test_the_sensitivity_table_contains_the_verdict() -> None:
+    """One row of each parameter has the value of the verdict and its class."""
+    columns = build_columns(28)
+    add_delay(columns, range(100, 160), 900)
 
-    verdict = judged(build_pair(found))
+    verdict = compute_verdict(build_pair(columns))
 
     chosen = [row for row in verdict.sensitivity if row.chosen]
     assert [row.what for row in chosen] == ["statistic", "target share", "unseen episode", "own delay", "limit"]
     assert {row.verdict for row in chosen} == {verdict.verdict}
 
 
-def test_an_own_limit_is_what_it_says() -> None:
-    """The sentence of the rule."""
+def test_the_description_of_a_custom_limit() -> None:
+    """Statistic, window, comparison and value."""
     criterion = parse_custom_limit("max < 2.6 ms").criterion
 
     assert criterion is not None

@@ -1,4 +1,4 @@
-"""The whole document: routes that change, sites together, and the file that says the same."""
+"""Assembly of the document: segments, site pairs and sets, and the CSV exchange file."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ LIMIT = build_requirements(
 )
 
 
-def judged(*pairs: PairWindows) -> VerdictDocument:
-    asked = ReportParams(
+def build_document(*pairs: PairWindows) -> VerdictDocument:
+    params = ReportParams(
         start_s=pairs[0].start_s,
         end_s=pairs[0].end_s,
         rule=VerdictRule(),
@@ -33,77 +33,77 @@ def judged(*pairs: PairWindows) -> VerdictDocument:
         catalogue_digest="",
         mesh_version=None,
     )
-    return build_report(asked, [(one, [LIMIT]) for one in pairs])
+    return build_report(params, [(pair, [LIMIT]) for pair in pairs])
 
 
-def between(source: str, destination: str, rtt_us: int) -> PairWindows:
+def make_pair(source: str, destination: str, rtt_us: int) -> PairWindows:
     return replace(build_pair(build_columns(28, rtt_us)), source=source, destination=destination)
 
 
-def test_the_last_route_speaks_for_today() -> None:
-    """A fortnight at 4 ms, then one at 6: each has its verdict, and that they differ is a reason of the whole."""
-    changed = build_columns(28)
-    add_delay(changed, range(14 * DAY, 28 * DAY), 2_000)
-    changed["min_us"][14 * DAY :] += 2_000
+def test_the_last_segment_decides() -> None:
+    """Two weeks at 4 ms, then two at 6: each segment has its class, and the disagreement is a reason."""
+    columns = build_columns(28)
+    add_delay(columns, range(14 * DAY, 28 * DAY), 2_000)
+    columns["min_us"][14 * DAY :] += 2_000
 
-    (found,) = judged(build_pair(changed)).pairs
+    (verdict,) = build_document(build_pair(columns)).pairs
 
-    assert [(one.start_s, one.change_us, one.verdict) for one in found.segments] == [
+    assert [(segment.start_s, segment.change_us, segment.verdict) for segment in verdict.segments] == [
         (START_S, None, "within"),
         (START_S + 14 * 86_400, 2_000, "beyond"),
     ]
-    assert found.segments_agree is False
-    assert found.verdict is VerdictClass.BEYOND
-    assert (found.reasons[0].code, found.reasons[0].numbers) == (
+    assert verdict.segments_agree is False
+    assert verdict.verdict is VerdictClass.BEYOND
+    assert (verdict.reasons[0].code, verdict.reasons[0].numbers) == (
         "segments_disagree",
         {"segments": 2, "whole": "beyond"},
     )
 
 
-def test_a_better_route_is_provisional_until_it_has_lasted() -> None:
-    """A fortnight at 6 ms, then one at 4: within, as far as a fortnight tells."""
-    changed = build_columns(28, 6_000)
+def test_a_better_last_segment_of_two_weeks_is_provisional() -> None:
+    """Two weeks at 6 ms, then two at 4."""
+    columns = build_columns(28, 6_000)
     for name in ("min_us", "mean_us", "p50_us", "p95_us", "p99_us", "max_us"):
-        changed[name][14 * DAY :] -= 2_000
+        columns[name][14 * DAY :] -= 2_000
 
-    (found,) = judged(build_pair(changed)).pairs
+    (verdict,) = build_document(build_pair(columns)).pairs
 
-    assert [one.verdict for one in found.segments] == ["beyond", "within"]
-    assert found.verdict is VerdictClass.WITHIN_PROVISIONAL
-
-
-def test_a_route_of_some_days_does_not_decide() -> None:
-    """Ten days at 6 ms after eighteen at 4: one word only, so the whole period speaks."""
-    changed = build_columns(28)
-    add_delay(changed, range(18 * DAY, 28 * DAY), 2_000)
-    changed["min_us"][18 * DAY :] += 2_000
-
-    (found,) = judged(build_pair(changed)).pairs
-
-    assert [one.verdict for one in found.segments] == ["within", None]
-    assert found.verdict is VerdictClass.BEYOND
-    assert "segments_disagree" not in [reason.code for reason in found.reasons]
+    assert [segment.verdict for segment in verdict.segments] == ["beyond", "within"]
+    assert verdict.verdict is VerdictClass.WITHIN_PROVISIONAL
 
 
-def test_sites_are_as_good_as_their_worst_pair() -> None:
-    """A good direction does not help a bad one, nor two good pairs a third."""
-    document = judged(
-        between("ams", "fra", 4_000),
-        between("fra", "ams", 4_000),
-        between("fra", "zrh", 4_000),
-        between("zrh", "fra", 9_000),
+def test_a_short_last_segment_does_not_decide() -> None:
+    """Ten days at 6 ms after eighteen at 4: only one segment has a class, so the whole period decides."""
+    columns = build_columns(28)
+    add_delay(columns, range(18 * DAY, 28 * DAY), 2_000)
+    columns["min_us"][18 * DAY :] += 2_000
+
+    (verdict,) = build_document(build_pair(columns)).pairs
+
+    assert [segment.verdict for segment in verdict.segments] == ["within", None]
+    assert verdict.verdict is VerdictClass.BEYOND
+    assert "segments_disagree" not in [reason.code for reason in verdict.reasons]
+
+
+def test_the_worst_pair_decides_for_sites() -> None:
+    """The worse direction decides for two sites, the worst pair for a set."""
+    document = build_document(
+        make_pair("ams", "fra", 4_000),
+        make_pair("fra", "ams", 4_000),
+        make_pair("fra", "zrh", 4_000),
+        make_pair("zrh", "fra", 9_000),
     )
 
-    assert [(one.sites, one.verdict, one.decided_by) for one in document.site_pairs] == [
+    assert [(item.sites, item.verdict, item.decided_by) for item in document.site_pairs] == [
         (["ams", "fra"], VerdictClass.WITHIN, ["ams", "fra"]),
         (["fra", "zrh"], VerdictClass.BEYOND, ["zrh", "fra"]),
     ]
-    assert [(one.sites, one.verdict) for one in document.sets] == [(["ams", "fra", "zrh"], VerdictClass.BEYOND)]
+    assert [(item.sites, item.verdict) for item in document.sets] == [(["ams", "fra", "zrh"], VerdictClass.BEYOND)]
     assert document.wrong_claims_expected == pytest.approx(0.2)
 
 
-def written() -> tuple[str, PairWindows]:
-    """A file of a pair with two paths, holes, losses and marks."""
+def write_file() -> tuple[str, PairWindows]:
+    """Write a file of a pair with two paths, missing windows, losses, ambiguous and explained minutes."""
     first, second = build_columns(14), build_columns(14)
     add_delay(first, range(100, 130))
     lose_probes(first, range(500, 510), lost=20)
@@ -119,22 +119,22 @@ def written() -> tuple[str, PairWindows]:
     return file.getvalue(), windows
 
 
-def test_a_file_holds_everything() -> None:
-    """Columns, marks and paths come back as they were; a site that is not named has no floors."""
-    text, windows = written()
+def test_a_file_reads_back_to_the_same_windows() -> None:
+    """Columns, masks and paths are equal; a site without coordinates has no propagation delay."""
+    text, windows = write_file()
 
-    (found,) = csv_exchange.read_windows(io.StringIO(text)).pairs
+    (pair_windows,) = csv_exchange.read_windows(io.StringIO(text)).pairs
 
-    assert [(one.agent, one.target) for one in found.paths] == [("fra1", "ams1"), ("fra2", "ams1")]
-    for before, after in zip(windows.series, found.series, strict=True):
+    assert [(path.agent, path.target) for path in pair_windows.paths] == [("fra1", "ams1"), ("fra2", "ams1")]
+    for before, after in zip(windows.series, pair_windows.series, strict=True):
         assert all((before.get_column(name) == after.get_column(name)).all() for name in COLUMNS)
-    assert (found.ambiguous_minutes == windows.ambiguous_minutes).all()
-    assert (found.explained_minutes == windows.explained_minutes).all()
-    assert found.propagation_delay is None
+    assert (pair_windows.ambiguous_minutes == windows.ambiguous_minutes).all()
+    assert (pair_windows.explained_minutes == windows.explained_minutes).all()
+    assert pair_windows.propagation_delay is None
 
 
-def test_bytes_that_are_no_text_are_refused() -> None:
-    """One line that says what the file is not."""
+def test_binary_files_are_refused() -> None:
+    """The error names the command that writes the files."""
     file = io.TextIOWrapper(io.BytesIO(b"\xfe\x00" * 100), encoding="utf-8")
 
     with pytest.raises(ConfigError, match="file: not a file written by"):
@@ -157,9 +157,9 @@ def test_bytes_that_are_no_text_are_refused() -> None:
         (f",{START_S},60,60", f",{START_S},60,-3", "line 3: sent is out of range: -3"),
     ],
 )
-def test_a_file_that_was_changed_is_refused_at_its_line(old: str, new: str, problem: str) -> None:
-    """With the line and what is wrong with it."""
-    text, _ = written()
+def test_invalid_files_are_refused_with_the_line(old: str, new: str, problem: str) -> None:
+    """The error has the line number and the problem."""
+    text, _ = write_file()
     assert old in text
 
     with pytest.raises(ConfigError, match=problem):

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import msgspec
 
-from leadline import evaluation
 from leadline.clock import format_iso8601
 from leadline.evaluation import WindowState, WindowStateCounts
 from leadline.limits.catalogue import load_catalogue
@@ -20,6 +19,7 @@ from leadline_collector.mesh import service as mesh_service
 from leadline_collector.mesh.registry import load_registry
 from leadline_collector.rollup import period_counts
 from leadline_collector.rollup.period_counts import PairCounts
+from leadline_collector.rollup.profile_revisions import get_evaluation_plan
 from leadline_collector.time_range import TimeRange
 
 #: A pair has no current state if its latest window is older than this many windows at the end of the period.
@@ -45,12 +45,11 @@ def load_matrix(
     """Build the matrix in the transaction that loaded the active mesh; raise the errors of ``build_matrix``."""
     catalogue = load_catalogue()
     profile = catalogue.get_profile(profile_id)
-    plan = evaluation.plan_evaluation(catalogue.get_required_limits(profile))
     version, mesh = active_mesh or (0, None)
     pairs = [] if mesh is None else list(_build_pairs(reader, mesh, profile_id, period, group))
     return MatrixResponse(
         profile=build_profile(catalogue, profile),
-        reason=plan.reason,
+        reason=get_evaluation_plan(profile_id).reason,
         start_s=period.start_s,
         start_iso=format_iso8601(period.start_s),
         end_s=period.end_s,

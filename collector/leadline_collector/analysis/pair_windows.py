@@ -6,9 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from leadline import evaluation
 from leadline.clock import format_iso8601
-from leadline.limits.catalogue import load_catalogue
 from leadline.model import WINDOW_S, Pair
 from leadline.wire.batch import is_imported
 from leadline_collector.analysis.documents import PairWindowResponse, PairWindowsResponse, PathWindowResponse
@@ -17,6 +15,7 @@ from leadline_collector.db.transactions import ReadTransaction
 from leadline_collector.errors import NotFoundError
 from leadline_collector.mesh import store as mesh_store
 from leadline_collector.mesh.store import NamedId, PathIds
+from leadline_collector.rollup.profile_revisions import get_evaluation_plan
 from leadline_collector.time_range import TimeRange
 from leadline_collector.windows import store as window_store
 from leadline_collector.windows.row_evaluation import RowEvaluator, RowValues
@@ -32,12 +31,7 @@ def load_pair_windows(
     reader: ReadTransaction, pair: Pair, period: TimeRange, profile_id: str | None, limit: int
 ) -> PairWindowsResponse:
     """Return at most ``limit`` minutes of a pair, oldest first; raise NotFoundError if one of its sites is unknown."""
-    catalogue = load_catalogue()
-    evaluator = (
-        None
-        if profile_id is None
-        else RowEvaluator(evaluation.plan_evaluation(catalogue.get_required_limits(catalogue.get_profile(profile_id))))
-    )
+    evaluator = None if profile_id is None else RowEvaluator(get_evaluation_plan(profile_id))
     rows = _load_rows(reader, pair, period, limit)
     minutes = sorted(rows)
     windows = [_build_window(t, rows[t], evaluator) for t in minutes[:limit]]

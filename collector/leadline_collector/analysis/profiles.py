@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from leadline import evaluation
 from leadline.evaluation import Criterion
 from leadline.limits.catalogue import Catalogue, Limit, Profile, SourceDocument, load_catalogue
@@ -33,7 +35,9 @@ def build_profile(limit_catalogue: Catalogue, profile: Profile) -> ProfileRespon
     )
 
 
+@cache
 def _build_limit(limit: Limit) -> LimitResponse:
+    """Build the response for a limit once; the catalogue is constant within a process."""
     result = evaluation.derive_criterion(limit)
     criterion = result if isinstance(result, Criterion) else None
     return LimitResponse(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from leadline import propagation
 from leadline.limits.catalogue import load_catalogue
 from leadline.mesh.model import Mesh
 from leadline.model import WINDOW_S, Pair
@@ -18,6 +17,7 @@ from leadline_collector.gaps import service as gap_service
 from leadline_collector.mesh import service as mesh_service
 from leadline_collector.mesh import store as mesh_store
 from leadline_collector.mesh.paths import load_paths_by_pair
+from leadline_collector.mesh.propagation import get_propagation_delay
 from leadline_collector.mesh.store import PathIds
 from leadline_collector.rollup import hour_reader
 from leadline_collector.time_range import TimeRange
@@ -190,7 +190,7 @@ class PairWindowLoader:
             start_s=self._period.start_s,
             minutes=self._period.window_count,
             paths=paths,
-            propagation_delay=propagation.compute_propagation_delay(*ends),
+            propagation_delay=get_propagation_delay(*ends),
             ambiguous_minutes=self._find_ambiguous(pair.destination, [path.series for path in paths]),
             explained_minutes=self._find_explained(sorted({path.agent for path in paths})),
         )

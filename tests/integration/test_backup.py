@@ -1,4 +1,4 @@
-"""Backup of a running collector, restore, and what agents do to fill the hole."""
+"""Backup of a running collector, restore, and refill by agents."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ MINUTES = 40
 
 
 def minute(number: int) -> int:
-    """Start of the n-th minute."""
+    """Return the start of the n-th minute."""
     return NOW_S - 86_400 + 60 * number
 
 
 def stored(file: Path) -> tuple[int, int]:
-    """Batches and windows in a database file."""
+    """Return the number of batches and windows in a database file."""
     with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as connection:
         return tuple(
             connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("batch", "window_stat")
@@ -39,8 +39,8 @@ def stored(file: Path) -> tuple[int, int]:
 
 
 @only_sqlite
-def test_a_backup_of_a_running_collector_is_one_moment(client: Client, fra1: str, url: URL, tmp_path: Path) -> None:
-    """While batches come in, each is in the copy with its window or not at all; the collector never refuses."""
+def test_a_backup_of_a_running_collector_is_one_snapshot(client: Client, fra1: str, url: URL, tmp_path: Path) -> None:
+    """A copy contains each batch with its window or not at all; the collector accepts every batch."""
     statuses: list[int] = []
 
     def send() -> None:
@@ -68,7 +68,7 @@ def test_a_backup_of_a_running_collector_is_one_moment(client: Client, fra1: str
 def test_a_restored_collector_is_refilled_without_doubles(
     config: CollectorConfig, clock: FakeClock, tmp_path: Path
 ) -> None:
-    """Keys, mesh and what was stored are back; batches of before and after the backup, sent again, are stored once."""
+    """The restore has keys, mesh and batches; batches from before and after the backup, sent again, are stored once."""
     file, copy = Path(str(config.database.database)), tmp_path / "copy.sqlite"
     documents = [build_batch(("ams1", build_steady_window(4_900, minute(number))), seq=number) for number in range(6)]
     with open_store(config) as store, serve_in_thread(config, store, clock) as url:
@@ -95,7 +95,7 @@ def test_a_restored_collector_is_refilled_without_doubles(
 
 @only_sqlite
 def test_a_restore_does_not_touch_the_database_of_a_running_collector(client: Client, url: URL, tmp_path: Path) -> None:
-    """The lock is in the way, and nothing was moved."""
+    """The lock prevents it, and no file is moved."""
     copy = tmp_path / "copy.sqlite"
     create_backup(url, copy)
     before = sorted(path.name for path in Path(str(url.database)).parent.iterdir())
@@ -108,17 +108,17 @@ def test_a_restore_does_not_touch_the_database_of_a_running_collector(client: Cl
 
 
 @only_sqlite
-def test_a_log_that_a_crash_left_does_not_meet_the_restored_file(
+def test_the_log_of_a_crash_is_not_applied_to_the_restored_file(
     config: CollectorConfig, clock: FakeClock, tmp_path: Path
 ) -> None:
-    """A collector killed with commits in its log: the log goes aside with its database; both are whole."""
+    """The write-ahead log of a killed collector is renamed with its database; both databases are complete."""
     file, copy, killed = Path(str(config.database.database)), tmp_path / "copy.sqlite", tmp_path / "killed"
     killed.mkdir()
     create_backup(config.database, copy)
     with open_store(config) as store, serve_in_thread(config, store, clock) as url:
         client = Client(url=url, admin_key=(config.data_dir / "admin.key").read_text().strip())
         client.apply()
-        # What a kill leaves: the files as they are in the middle of it.
+        # Copy the files of the running collector, as a kill would leave them.
         for path in file.parent.glob("leadline.sqlite*"):
             shutil.copy(path, killed / path.name)
         client.pool.clear()
@@ -136,8 +136,8 @@ def test_a_log_that_a_crash_left_does_not_meet_the_restored_file(
 
 
 @only_sqlite
-def test_a_backup_after_a_crash_holds_what_the_log_holds(client: Client, url: URL, tmp_path: Path) -> None:
-    """No collector runs, its last commits are only in the log: they are in the copy."""
+def test_a_backup_after_a_crash_contains_the_log(client: Client, url: URL, tmp_path: Path) -> None:
+    """The last commits are only in the log of the killed collector; the copy contains them."""
     client.apply()
     file, killed = Path(str(url.database)), tmp_path / "killed"
     killed.mkdir()
@@ -152,12 +152,12 @@ def test_a_backup_after_a_crash_holds_what_the_log_holds(client: Client, url: UR
 
 @only_sqlite
 @pytest.mark.parametrize("content", [b"", b"no database at all" * 1_000])
-def test_what_is_no_backup_is_not_restored(url: URL, tmp_path: Path, content: bytes) -> None:
-    """The database stays, and nothing half lies about."""
+def test_a_file_that_is_not_a_backup_is_not_restored(url: URL, tmp_path: Path, content: bytes) -> None:
+    """The database stays, and there are no partial files."""
     file = tmp_path / "wrong.sqlite"
     file.write_bytes(content)
 
-    with pytest.raises(UnavailableError, match="no database of a collector"):
+    with pytest.raises(UnavailableError, match="not a database of a collector"):
         restore_backup(url, file, 7)
 
     assert stored(Path(str(url.database))) == (0, 0)
@@ -166,7 +166,7 @@ def test_what_is_no_backup_is_not_restored(url: URL, tmp_path: Path, content: by
 
 @only_sqlite
 def test_a_backup_of_a_newer_collector_is_not_restored(url: URL, tmp_path: Path) -> None:
-    """It would only fail later, at the start."""
+    """It would fail only at the next start."""
     copy = tmp_path / "copy.sqlite"
     create_backup(url, copy)
     with closing(sqlite3.connect(copy)) as connection, connection:
@@ -178,19 +178,19 @@ def test_a_backup_of_a_newer_collector_is_not_restored(url: URL, tmp_path: Path)
 
 @only_sqlite
 def test_a_backup_overwrites_nothing(url: URL, tmp_path: Path) -> None:
-    """The file that is there may be the only good one."""
-    file = tmp_path / "there"
-    file.write_text("precious")
+    """The existing file may be the only good backup."""
+    file = tmp_path / "existing"
+    file.write_text("content")
 
-    with pytest.raises(ConfigError, match="already there"):
+    with pytest.raises(ConfigError, match="already exists"):
         create_backup(url, file)
 
-    assert file.read_text() == "precious"
+    assert file.read_text() == "content"
 
 
 @only_sqlite
-def test_a_damaged_database_is_not_backed_up_in_silence(url: URL, tmp_path: Path) -> None:
-    """A page of nonsense in the middle: the copy fails its check and gets no name."""
+def test_a_backup_of_a_damaged_database_fails(url: URL, tmp_path: Path) -> None:
+    """A page is overwritten: the copy fails its check and is removed."""
     file = Path(str(url.database))
     data = bytearray(file.read_bytes())
     data[4_096 * 2 : 4_096 * 3] = b"\xa5" * 4_096
@@ -203,25 +203,25 @@ def test_a_damaged_database_is_not_backed_up_in_silence(url: URL, tmp_path: Path
 
 
 def test_the_commands_work_beside_a_running_collector(url: URL, tmp_path: Path) -> None:
-    """SQLite is copied and, once the collector has stopped, put back; PostgreSQL's own commands are named."""
+    """SQLite is copied, and restored after the collector has stopped; for PostgreSQL the errors name its commands."""
     env, copy = environment(url, tmp_path / "data"), tmp_path / "copy.sqlite"
     with serving(env):
-        done = run(env, "backup", str(copy))
-    back = run(env, "restore", str(copy))
+        backup = run(env, "backup", str(copy))
+    restore = run(env, "restore", str(copy))
 
     if url.get_backend_name() == "postgresql":
-        assert (done.returncode, back.returncode) == (2, 2)
-        assert f"pg_dump --format=custom --file={copy}" in done.stderr
-        assert "pg_restore --clean --if-exists --dbname=" in back.stderr
+        assert (backup.returncode, restore.returncode) == (2, 2)
+        assert f"pg_dump --format=custom --file={copy}" in backup.stderr
+        assert "pg_restore --clean --if-exists --dbname=" in restore.stderr
         return
-    assert (done.returncode, done.stdout) == (0, f"{copy}: {copy.stat().st_size:,} bytes\n")
-    assert (back.returncode, "before it: " in back.stdout) == (0, True)
+    assert (backup.returncode, backup.stdout) == (0, f"{copy}: {copy.stat().st_size:,} bytes\n")
+    assert (restore.returncode, "before it: " in restore.stdout) == (0, True)
 
 
-def test_no_password_is_in_the_commands(tmp_path: Path) -> None:
-    """The address is printed without it."""
-    with pytest.raises(UnavailableError) as refused:
+def test_the_commands_contain_no_password(tmp_path: Path) -> None:
+    """The URL is printed without it."""
+    with pytest.raises(UnavailableError) as error:
         create_backup(URL.create("postgresql+psycopg", "u", "secret", "h", 5_432, "n"), tmp_path / "f")
 
-    assert "secret" not in str(refused.value)
-    assert "postgresql://u@h:5432/n" in str(refused.value)
+    assert "secret" not in str(error.value)
+    assert "postgresql://u@h:5432/n" in str(error.value)

@@ -1,4 +1,4 @@
-"""One writer for many: shared commits, own failures, bounded queues, an orderly end."""
+"""Group commit: shared commits, separate failures, bounded queues, orderly shutdown."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ WAIT_S = 20
 
 @pytest.fixture(name="table")
 def _table(database: Database) -> Database:
-    """A database with an empty table ``t (n)``."""
+    """Return a database with an empty table ``t (n)``."""
     with database.write() as connection:
         connection.exec_driver_sql("CREATE TABLE t (n INTEGER PRIMARY KEY)")
     return database
 
 
 def insert(n: int) -> Callable[[Connection], int]:
-    """Work that writes a number and returns it."""
+    """Return work that writes a number and returns it."""
 
     def work(connection: Connection) -> int:
         connection.exec_driver_sql(f"INSERT INTO t VALUES ({n})")
@@ -38,13 +38,13 @@ def insert(n: int) -> Callable[[Connection], int]:
 
 
 def numbers(database: Database) -> list[int]:
-    """What is committed."""
+    """Return the committed numbers."""
     with database.read() as connection:
         return list(connection.exec_driver_sql("SELECT n FROM t ORDER BY n").scalars())
 
 
 class Gate:
-    """Work that stands in the writer's way until it is opened."""
+    """Work that blocks the writer until it is opened."""
 
     def __init__(self) -> None:
         self.entered, self.opened = threading.Event(), threading.Event()
@@ -55,8 +55,8 @@ class Gate:
 
 
 @contextmanager
-def behind(database: Database, *works: Callable[[Connection], object]) -> Iterator[list[Future[object]]]:
-    """Have works wait in the queue together; they go on when the block ends."""
+def queued(database: Database, *works: Callable[[Connection], object]) -> Iterator[list[Future[object]]]:
+    """Queue works together behind a gate; they run when the block ends."""
     gate = Gate()
     group = database._group_commit
     assert group is not None
@@ -74,47 +74,45 @@ def behind(database: Database, *works: Callable[[Connection], object]) -> Iterat
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-def test_what_waits_together_is_committed_together(table: Database) -> None:
-    """Ten transactions that wait for the writer cost one commit."""
-    seen: list[int] = []
-    event.listen(table._write_engine, "commit", lambda _: seen.append(1))
+def test_queued_transactions_are_committed_together(table: Database) -> None:
+    """Ten transactions that wait for the writer take one commit."""
+    commits: list[int] = []
+    event.listen(table._write_engine, "commit", lambda _: commits.append(1))
 
-    with behind(table, *(insert(n) for n in range(10))) as futures:
-        seen.clear()
+    with queued(table, *(insert(n) for n in range(10))) as futures:
+        commits.clear()
 
     assert [future.result(WAIT_S) for future in futures] == list(range(10))
     assert numbers(table) == list(range(10))
-    assert len(seen) == 2  # that of the gate, and theirs
+    assert len(commits) == 2  # that of the gate, and theirs
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-def test_nobody_is_told_before_the_commit(table: Database) -> None:
-    """While the commit has not begun, no transaction of the group has an answer; afterwards every one is there."""
-    held = threading.Event()
-    told_early: list[bool] = []
+def test_no_result_before_the_commit(table: Database) -> None:
+    """When the commit begins, no transaction of the group has a result; afterwards all have one."""
+    early_results: list[bool] = []
 
-    with behind(table, insert(1), insert(2)) as futures:
-        event.listen(table._write_engine, "commit", lambda _: told_early.extend(future.done() for future in futures))
-        held.set()
+    with queued(table, insert(1), insert(2)) as futures:
+        event.listen(table._write_engine, "commit", lambda _: early_results.extend(future.done() for future in futures))
 
     assert {future.result(WAIT_S) for future in futures} == {1, 2}
-    assert told_early
-    assert not any(told_early)
+    assert early_results
+    assert not any(early_results)
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_a_failure_fails_alone(table: Database) -> None:
-    """The middle one breaks after writing: its row is gone, its exception comes back, the others are stored."""
+    """The second work raises after writing: it is rolled back, its caller gets the exception, the others commit."""
 
     def broken(connection: Connection) -> None:
         insert(2)(connection)
-        raise LookupError("of the work itself")
+        raise LookupError("raised by the work")
 
-    with behind(table, insert(1), broken, insert(3)) as futures:
+    with queued(table, insert(1), broken, insert(3)) as futures:
         pass
 
     assert futures[0].result(WAIT_S) == 1
-    with pytest.raises(LookupError, match="of the work itself"):
+    with pytest.raises(LookupError, match="raised by the work"):
         futures[1].result(WAIT_S)
     assert futures[2].result(WAIT_S) == 3
     assert numbers(table) == [1, 3]
@@ -122,15 +120,13 @@ def test_a_failure_fails_alone(table: Database) -> None:
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_a_commit_that_fails_fails_for_all(table: Database) -> None:
-    """Everybody of the group hears that it is not stored, and the writer goes on with the next."""
+    """Every caller of the group gets an error, and the writer continues."""
 
     def refuse(connection: Connection) -> None:
         raise OSError("the disk is gone")
 
-    with behind(table, insert(1), insert(2)) as futures:
-        event.listen(table._write_engine, "commit", refuse, once=False)
-        # The gate's own commit fails too: it is the first of the broken ones.
-        event.remove(table._write_engine, "commit", refuse)
+    with queued(table, insert(1), insert(2)) as futures:
+        # The first commit is that of the gate.
         event.listen(table._write_engine, "commit", _second_time(refuse))
 
     for future in futures:
@@ -140,7 +136,7 @@ def test_a_commit_that_fails_fails_for_all(table: Database) -> None:
 
 
 def _second_time(action: Callable[[Connection], None]) -> Callable[[Connection], None]:
-    """Nothing the first time, ``action`` the second, nothing afterwards."""
+    """Return a function that calls ``action`` only at its second call."""
     calls: list[int] = []
 
     def wrapped(connection: Connection) -> None:
@@ -153,20 +149,20 @@ def _second_time(action: Callable[[Connection], None]) -> Callable[[Connection],
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_the_queue_is_bounded(table: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """QUEUE_MAX transactions wait; the next is told to come again at once."""
+    """If QUEUE_MAX transactions wait, the next one fails at once."""
     works = [insert(n) for n in range(group_commit.QUEUE_MAX)]
 
-    with behind(table, *works), pytest.raises(StoreUnavailableError, match="waiting already"):
+    with queued(table, *works), pytest.raises(StoreUnavailableError, match="already waiting"):
         table.transact(insert(9_999))
 
     assert numbers(table) == list(range(group_commit.QUEUE_MAX))
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-def test_closing_does_what_is_waiting(table: Database) -> None:
-    """The queue is done before the connections close; later work is refused."""
+def test_closing_finishes_the_queue(table: Database) -> None:
+    """The queue is finished before the connections close; later work is refused."""
     url = table.url
-    with behind(table, insert(1), insert(2)) as futures:
+    with queued(table, insert(1), insert(2)) as futures:
         closing = threading.Thread(target=table.close)
         closing.start()
         closing.join(0.2)
@@ -183,12 +179,12 @@ def test_closing_does_what_is_waiting(table: Database) -> None:
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_the_writer_thread_does_not_starve_others(table: Database) -> None:
-    """While transactions come without a pause, one that writes in its own thread gets its turn."""
-    over = threading.Event()
+    """A thread with its own transactions can write during a continuous stream of queued transactions."""
+    stopping = threading.Event()
 
     def press(start: int) -> None:
         n = start
-        while not over.is_set():
+        while not stopping.is_set():
             table.transact(insert(n))
             n += 1
 
@@ -199,7 +195,7 @@ def test_the_writer_thread_does_not_starve_others(table: Database) -> None:
                 with table.write() as connection:
                     insert(n)(connection)
         finally:
-            over.set()
+            stopping.set()
         for future in futures:
             future.result(WAIT_S)
 
@@ -208,11 +204,11 @@ def test_the_writer_thread_does_not_starve_others(table: Database) -> None:
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 def test_writers_of_postgresql_are_bounded(table: Database) -> None:
-    """TRANSACTIONS_MAX run or wait for a connection; the next is told to come again at once."""
+    """If TRANSACTIONS_MAX transactions run or wait for a connection, the next one fails at once."""
     gate = Gate()
     with ThreadPoolExecutor(TRANSACTIONS_MAX) as pool:
         futures = [pool.submit(table.transact, gate) for _ in range(TRANSACTIONS_MAX)]
-        while table._transaction_slots._value:  # nothing else tells that all have arrived
+        while table._transaction_slots._value:  # wait until all have started
             threading.Event().wait(0.001)
         try:
             with pytest.raises(StoreUnavailableError, match="too many"):
@@ -227,7 +223,7 @@ def test_writers_of_postgresql_are_bounded(table: Database) -> None:
 
 
 def test_a_group_without_work_has_no_thread(tmp_path: Path) -> None:
-    """Whoever only migrates or reads starts nothing."""
+    """Migrating and reading start no thread."""
     database = Database(URL.create("sqlite", database=str(tmp_path / "idle.sqlite")))
 
     database.close()

@@ -1,4 +1,4 @@
-"""Simulated history on request: for an empty database, made whole where it was cut off, never beside measurements."""
+"""Simulated history: for an empty database, completed after an interruption, never mixed with measurements."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ HOUR_S = 3_600
 
 
 def fill(store: Store, clock: FakeClock, ahead_s: int = HOUR_S) -> history.HistoryResult:
-    """One day and what is ahead."""
+    """Simulate one day and ``ahead_s``."""
     return history.fill_history(store, clock, MESH, days=1, ahead_s=ahead_s, seed=1, on_progress=lambda count: None)
 
 
 def windows(store: Store) -> tuple[int, int]:
-    """How many there are, and the start of the last."""
+    """Return the number of windows and the start of the last one."""
     with store.read() as reader:
         row = reader.connection.execute(select(func.count(), func.max(tables.window_stat.c.t))).one()
     return row[0], row[1]
 
 
 def test_history_begins_at_a_midnight_and_ends_ahead(store: Store, clock: FakeClock) -> None:
-    """Both directions, every minute but those in which the agent was down."""
+    """Both directions have a window for every minute except the agent's outage."""
     filled = fill(store, clock)
 
     minutes = (filled.end_s - filled.start_s) // 60
@@ -70,8 +70,8 @@ def test_history_begins_at_a_midnight_and_ends_ahead(store: Store, clock: FakeCl
     assert windows(store) == (filled.window_count, filled.end_s - 60)
 
 
-def test_asked_again_it_goes_on_where_it_ended(store: Store, clock: FakeClock) -> None:
-    """And adds nothing where nothing is missing."""
+def test_a_second_call_continues_the_history(store: Store, clock: FakeClock) -> None:
+    """It adds nothing if nothing is missing."""
     first = fill(store, clock)
     assert fill(store, clock).window_count == 0
 
@@ -81,16 +81,16 @@ def test_asked_again_it_goes_on_where_it_ended(store: Store, clock: FakeClock) -
     assert windows(store)[1] == first.end_s + HOUR_S - 60
 
 
-def test_what_was_cut_off_is_made_whole(store: Store, clock: FakeClock) -> None:
-    """A path that has half of its history gets the other half, and the same as if nothing had happened."""
+def test_an_interrupted_history_is_completed(store: Store, clock: FakeClock) -> None:
+    """A path with half of its history gets the other half; the result equals an uninterrupted run."""
     first = fill(store, clock)
     before = windows(store)
     column = tables.window_stat.c
     with store.write() as writer:
-        (other,) = mesh_store.load_target_ids(writer.connection, {"b1"}).values()
+        (target_id,) = mesh_store.load_target_ids(writer.connection, {"b1"}).values()
         half_s = (first.start_s + first.end_s) // 2
-        writer.connection.execute(delete(tables.window_stat).where(column.dst_id == other, column.t > half_s))
-        writer.connection.execute(delete(tables.window_stat).where(column.dst_id != other))
+        writer.connection.execute(delete(tables.window_stat).where(column.dst_id == target_id, column.t > half_s))
+        writer.connection.execute(delete(tables.window_stat).where(column.dst_id != target_id))
 
     fill(store, clock)
 
@@ -98,7 +98,7 @@ def test_what_was_cut_off_is_made_whole(store: Store, clock: FakeClock) -> None:
 
 
 def test_a_database_with_measurements_is_refused(store: Store, clock: FakeClock, client: Client, fra1: str) -> None:
-    """Nobody's evidence gets company."""
+    """Evidence is not mixed with simulated windows."""
     assert client.post(build_batch(), fra1).status == 200
     before = windows(store)
 
@@ -109,7 +109,7 @@ def test_a_database_with_measurements_is_refused(store: Store, clock: FakeClock,
 
 @pytest.mark.source_tree
 def test_the_mesh_of_the_containers_is_simulated(store: Store, clock: FakeClock) -> None:
-    """Its cities, and not the two sites that measure."""
+    """Its cities are simulated, its two measuring sites are not."""
     text = Path(ROOT / "deploy/compose/mesh.toml").read_text(encoding="utf-8")
 
     history.fill_history(store, clock, text, days=1, ahead_s=0, seed=1, on_progress=lambda count: None)
@@ -128,7 +128,7 @@ def test_the_mesh_of_the_containers_is_simulated(store: Store, clock: FakeClock)
         (["--mesh", "/nowhere/mesh.toml"], "--mesh"),
     ],
 )
-def test_a_wrong_option_is_named_before_anything_is_made(
+def test_a_wrong_option_is_named_before_anything_is_created(
     options: list[str], key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exit status 2, and no database."""
@@ -138,14 +138,14 @@ def test_a_wrong_option_is_named_before_anything_is_made(
     assert not (tmp_path / "data").exists()
 
 
-def test_the_command_fills_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """On the demo's mesh, where none is named; asked again at once there is little or nothing to add."""
+def test_the_command_fills_and_continues(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It uses the demo's mesh by default; a second run adds little or nothing."""
     command = ["collector", "simulate", "--data-dir", str(tmp_path), "--days", "1", "--ahead", "10m", "--json"]
-    found = []
+    results = []
     for _ in range(2):
         assert main(command) == 0
-        found.append(json.loads(capsys.readouterr().out))
+        results.append(json.loads(capsys.readouterr().out))
 
-    assert found[0]["windows"] > 16 * 1_440 * 0.9
-    assert found[1]["windows"] <= 16 * 3
-    assert [one["failed"] for one in found] == [0, 0]
+    assert results[0]["windows"] > 16 * 1_440 * 0.9
+    assert results[1]["windows"] <= 16 * 3
+    assert [result["failed"] for result in results] == [0, 0]

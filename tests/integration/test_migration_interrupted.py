@@ -1,4 +1,4 @@
-"""kill -9 in the middle of a migration: the database is what it was before, and the next run completes it."""
+"""kill -9 during a migration: the database is unchanged, and the next run completes the migration."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from leadline_collector.db.engine import Database
 from tests.integration.test_serve import environment, run, serving
 from tests.support import postgres
 
-#: ``leadline collector …`` in a process that stands still, and says so, before a statement that contains argv[1].
-STANDS_STILL = """
+#: ``leadline collector …`` in a process that prints a line and blocks before a statement that contains argv[1].
+BLOCKING_COMMAND = """
 import sys
 from sqlalchemy import Engine, event
 from leadline_cli.__main__ import main
-words = sys.argv.pop(1)
+text = sys.argv.pop(1)
 
-def stand_still():
+def block():
     print("in the middle", flush=True)
     sys.stdin.read()
 
 @event.listens_for(Engine, "before_cursor_execute")
 def before_statement(connection, cursor, statement, *rest):
-    if words in statement:
-        stand_still()
+    if text in statement:
+        block()
 
 @event.listens_for(Engine, "commit")
 def before_commit(connection):
-    if words == "COMMIT" and connection.info.get("migrating"):
-        stand_still()
+    if text == "COMMIT" and connection.info.get("migrating"):
+        block()
 
 @event.listens_for(Engine, "after_cursor_execute")
 def after_statement(connection, cursor, statement, *rest):
@@ -46,8 +46,8 @@ def after_statement(connection, cursor, statement, *rest):
 
 sys.exit(main())
 """
-#: From the first change of the first version that is applied to the last moment before the commit.
-MOMENTS = (
+#: Statements from the first change of the first applied version to the commit.
+STATEMENTS = (
     "ADD COLUMN sealed_at_us",
     "INSERT INTO ledger",
     "CREATE TABLE quarantine",
@@ -60,23 +60,23 @@ MOMENTS = (
 BATCHES = 40
 
 
-def killed_at(moment: str, env: dict[str, str], command: Sequence[str]) -> None:
-    """Run a command of the collector and kill -9 it when it is there."""
+def kill_before(statement: str, env: dict[str, str], command: Sequence[str]) -> None:
+    """Run a command of the collector and kill it before this statement."""
     with subprocess.Popen(
-        [sys.executable, "-c", STANDS_STILL, moment, "collector", *command],
+        [sys.executable, "-c", BLOCKING_COMMAND, statement, "collector", *command],
         env=env,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "in the middle\n", moment
+        assert process.stdout.readline() == "in the middle\n", statement
         process.kill()
 
 
 @pytest.fixture(name="old_url")
 def _old_url(empty_url: URL) -> URL:
-    """A database of the first version, with a journal."""
+    """Return a database of the first version with a journal."""
     database = Database(empty_url)
     schema.upgrade(database, "0001")
     with database.write() as connection:
@@ -93,8 +93,8 @@ ADD_BATCH = text(
 )
 
 
-def found(url: URL) -> tuple[str | None, int, int | None]:
-    """The version of the schema, and how many batches journal and ledger have; None where there is no ledger."""
+def read_state(url: URL) -> tuple[str | None, int, int | None]:
+    """Return the schema version and the number of batches in journal and ledger; None without a ledger."""
     database = Database(url)
     try:
         version = schema.get_current_revision(database)
@@ -108,33 +108,33 @@ def found(url: URL) -> tuple[str | None, int, int | None]:
 
 
 def test_a_migration_that_is_killed_leaves_what_was_there(old_url: URL, tmp_path: Path) -> None:
-    """Killed at each of eight moments in turn, nothing has changed; the next run goes to the head, with all data."""
+    """A kill before each of eight statements changes nothing; the next run completes the migration with all data."""
     env = environment(old_url, tmp_path / "data")
-    for moment in MOMENTS:
-        killed_at(moment, env, ["migrate"])
-        assert found(old_url) == ("0001", BATCHES, None), moment
+    for statement in STATEMENTS:
+        kill_before(statement, env, ["migrate"])
+        assert read_state(old_url) == ("0001", BATCHES, None), statement
 
-    again = run(env, "migrate")
+    result = run(env, "migrate")
 
-    assert (again.returncode, again.stdout) == (0, f"schema 0001 -> {schema.get_head_revision()}\n")
-    assert found(old_url) == (schema.get_head_revision(), BATCHES, BATCHES)
+    assert (result.returncode, result.stdout) == (0, f"schema 0001 -> {schema.get_head_revision()}\n")
+    assert read_state(old_url) == (schema.get_head_revision(), BATCHES, BATCHES)
 
 
 @pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)
 def test_a_collector_killed_in_its_migration_starts_again(old_url: URL, tmp_path: Path) -> None:
-    """SQLite is migrated at the start: killed in it, the next start completes it and serves."""
+    """SQLite is migrated at start; after a kill the next start completes the migration and serves."""
     env = environment(old_url, tmp_path / "data")
-    killed_at("INSERT INTO ledger", env, ["serve", "--port", "0"])
+    kill_before("INSERT INTO ledger", env, ["serve", "--port", "0"])
 
     with serving(env):
         pass
 
-    assert found(old_url) == (schema.get_head_revision(), BATCHES, BATCHES)
+    assert read_state(old_url) == (schema.get_head_revision(), BATCHES, BATCHES)
 
 
 @pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
 def test_a_migration_that_waits_for_a_table_gives_up(old_url: URL, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody else's transaction holds a table: it says what to do, changes nothing, and goes through afterwards."""
+    """Another transaction locks a table: the error names the remedy, nothing is changed, and a later run succeeds."""
     monkeypatch.setattr(schema, "LOCK_TIMEOUT", "300ms")
     database = Database(old_url)
     with psycopg.connect(postgres.build_conninfo(old_url)) as other:
@@ -142,9 +142,9 @@ def test_a_migration_that_waits_for_a_table_gives_up(old_url: URL, monkeypatch: 
         with pytest.raises(UnavailableError, match=r"pg_stat_activity .* run the migration again"):
             schema.upgrade(database)
         other.rollback()
-    assert found(old_url) == ("0001", BATCHES, None)
+    assert read_state(old_url) == ("0001", BATCHES, None)
 
     schema.upgrade(database)
 
     database.close()
-    assert found(old_url) == (schema.get_head_revision(), BATCHES, BATCHES)
+    assert read_state(old_url) == (schema.get_head_revision(), BATCHES, BATCHES)

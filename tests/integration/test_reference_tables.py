@@ -1,4 +1,4 @@
-"""What Grafana's views join: limits, light and agents, as mesh and catalogue have them."""
+"""Reference tables for Grafana's views: limits, propagation delays and agents."""
 
 from __future__ import annotations
 
@@ -14,32 +14,49 @@ from tests.support.documents import MESH
 
 
 def counts(store: Store) -> tuple[int, int, int]:
-    """Floors, agents and limits that are written down."""
+    """Return the number of pairs, agents and limits in the tables."""
     with store.read() as reader:
-        found = [
+        pairs, agents, limits = (
             reader.connection.execute(select(func.count()).select_from(table)).scalar_one()
             for table in (pair_floor, mesh_agent, profile_limit)
-        ]
-    return found[0], found[1], found[2]
+        )
+    return pairs, agents, limits
 
 
-def test_what_the_mesh_says_is_written_down(store: Store, clock: FakeClock) -> None:
-    """Each pair and agent once, and the limits of the profiles."""
+def test_the_tables_contain_the_active_mesh(store: Store, clock: FakeClock) -> None:
+    """They have each pair and agent once, and the limits of the profiles."""
     mesh_service.apply_mesh(store, clock, MESH.encode())
     reference_tables.refresh_reference_tables(store)
     with store.read() as reader:
-        found = mesh_service.load_active_mesh(reader)
-    assert found is not None
-    mesh = found[1]
+        active_mesh = mesh_service.load_active_mesh(reader)
+    assert active_mesh is not None
+    mesh = active_mesh[1]
 
-    floors, agents, limits = counts(store)
+    pairs, agents, limits = counts(store)
 
-    assert (floors, agents) == (len(mesh.pairs), len(mesh.agents))
+    assert (pairs, agents) == (len(mesh.pairs), len(mesh.agents))
     assert limits >= len(load_catalogue().profiles) // 2
 
 
-def test_one_collector_at_a_time_writes_them(store: Store, clock: FakeClock) -> None:
-    """Two that delete and insert the same rows at once would fail on each other: the second leaves it to the first."""
+def test_a_changed_site_changes_its_pairs(store: Store, clock: FakeClock) -> None:
+    """The cache of propagation delays has no value of the old coordinates."""
+    mesh_service.apply_mesh(store, clock, MESH.encode())
+    reference_tables.refresh_reference_tables(store)
+    before = read_distances(store)
+
+    mesh_service.apply_mesh(store, clock, MESH.replace("latitude = 5", "latitude = 4").encode())
+    reference_tables.refresh_reference_tables(store)
+
+    assert not before & read_distances(store)
+
+
+def read_distances(store: Store) -> set[float]:
+    with store.read() as reader:
+        return set(reader.connection.execute(select(pair_floor.c.distance_km)).scalars())
+
+
+def test_one_collector_at_a_time_writes_the_tables(store: Store, clock: FakeClock) -> None:
+    """Two collectors that replace the same rows at once would conflict: the second one skips it."""
     mesh_service.apply_mesh(store, clock, MESH.encode())
 
     with store.try_lock(reference_tables.REFERENCES_LOCK, 0) as is_ours:

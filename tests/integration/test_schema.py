@@ -1,4 +1,4 @@
-"""Migrations: up, down, no drift, one at a time, and what a collector does with a schema it does not like."""
+"""Migrations: upgrade, downgrade, drift, locking, and the check of the schema at start."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def _empty(empty_url: URL) -> Iterator[Database]:
 
 
 def tables(database: Database) -> set[str]:
-    """The tables that are there, without Alembic's own."""
+    """Return the names of the tables without Alembic's own."""
     with database.read() as connection:
         return set(inspect(connection).get_table_names()) - {"alembic_version"}
 
 
-def test_up_makes_every_table(empty: Database) -> None:
-    """From nothing to the head."""
+def test_upgrade_creates_every_table(empty: Database) -> None:
+    """An empty database gets the newest revision."""
     assert schema.get_current_revision(empty) is None
 
     schema.upgrade(empty)
@@ -42,8 +42,8 @@ def test_up_makes_every_table(empty: Database) -> None:
     assert tables(empty) == set(metadata.tables)
 
 
-def test_down_removes_every_table(empty: Database) -> None:
-    """From the head to nothing, partitions included, and up again."""
+def test_downgrade_removes_every_table(empty: Database) -> None:
+    """Partitions are removed too, and the database can be upgraded again."""
     schema.upgrade(empty)
     Store(empty).ensure_partitions([0, 1_795_327_200])
 
@@ -55,25 +55,25 @@ def test_down_removes_every_table(empty: Database) -> None:
 
 
 def test_migrations_and_tables_agree(empty: Database) -> None:
-    """What the migrations make is what ``tables`` says; partitions are no difference."""
+    """The migrated schema equals ``tables``; partitions are not a difference."""
     schema.upgrade(empty)
     Store(empty).ensure_partitions([1_795_327_200])
 
     assert schema.find_drift(empty) == []
 
 
-def test_drift_is_seen(empty: Database) -> None:
-    """A column that no migration made and an index that is gone are both reported."""
+def test_drift_is_detected(empty: Database) -> None:
+    """An extra column and a missing index are both reported."""
     schema.upgrade(empty)
     with empty.write() as connection:
         connection.exec_driver_sql("DROP INDEX ix_batch_src_id_t_last")
         connection.exec_driver_sql("ALTER TABLE site ADD COLUMN colour INTEGER")
 
-    assert {found[0] for found in schema.find_drift(empty)} == {"add_index", "remove_column"}
+    assert {difference[0] for difference in schema.find_drift(empty)} == {"add_index", "remove_column"}
 
 
-def test_what_is_stored_already_is_counted(empty: Database) -> None:
-    """The ledger begins with the batches of the journal, by agent and epoch."""
+def test_the_new_ledger_counts_stored_batches(empty: Database) -> None:
+    """It starts with the batches of the journal, by agent and epoch."""
     schema.upgrade(empty, "0001")
     with empty.write() as connection:
         connection.exec_driver_sql("INSERT INTO site (id, name) VALUES (1, 'fra')")
@@ -95,8 +95,8 @@ def test_what_is_stored_already_is_counted(empty: Database) -> None:
     assert [(bytes(row[0]), row[1], row[2]) for row in ledger] == [(b"a" * 16, 2, 7), (b"b" * 16, 1, 1)]
 
 
-def test_signatures_go_and_batches_stay(empty: Database) -> None:
-    """Down from signatures and up again: batches of before and of since are there, unsigned then."""
+def test_a_downgrade_removes_signatures_and_keeps_batches(empty: Database) -> None:
+    """After another upgrade all batches are there, without signatures."""
     schema.upgrade(empty, "0003")
     rows = "(src_id, epoch, seq, received_at, sha256, mesh_version, body"
     values = {"epoch": b"a" * 16, "sha256": bytes(32), "signature": bytes(64)}
@@ -118,17 +118,17 @@ def test_signatures_go_and_batches_stay(empty: Database) -> None:
     schema.upgrade(empty)
 
     with empty.read() as connection:
-        found = connection.execute(text("SELECT seq, signature, signing_key_id FROM batch ORDER BY seq")).all()
-        keys = connection.execute(text("SELECT count(*) FROM signing_key")).scalar()
-    assert ([tuple(row) for row in found], keys) == ([(1, None, None), (2, None, None)], 0)
+        batches = connection.execute(text("SELECT seq, signature, signing_key_id FROM batch ORDER BY seq")).all()
+        key_count = connection.execute(text("SELECT count(*) FROM signing_key")).scalar()
+    assert ([tuple(row) for row in batches], key_count) == ([(1, None, None), (2, None, None)], 0)
     assert schema.find_drift(empty) == []
 
 
-def test_windows_that_are_stored_already_wait_for_compaction(empty: Database) -> None:
-    """Every hour of every agent with windows is marked; down again leaves the windows as they were."""
+def test_stored_windows_are_marked_for_compaction(empty: Database) -> None:
+    """The upgrade marks every hour of every agent with windows; a downgrade keeps the windows."""
     schema.upgrade(empty)
     schema.downgrade(empty, "0003")
-    places = [(1, 2, 7_200), (1, 2, 7_260), (1, 3, 7_260), (1, 2, 10_860), (4, 2, 0)]
+    keys = [(1, 2, 7_200), (1, 2, 7_260), (1, 3, 7_260), (1, 2, 10_860), (4, 2, 0)]
     with empty.write() as connection:
         if not empty.is_sqlite:
             connection.exec_driver_sql(
@@ -136,8 +136,8 @@ def test_windows_that_are_stored_already_wait_for_compaction(empty: Database) ->
             )
         columns = [column for column in window_stat.columns if not column.nullable]
         rows = [
-            {column.name: 0 for column in columns} | dict(zip(("src_id", "dst_id", "t"), place, strict=True))
-            for place in places
+            {column.name: 0 for column in columns} | dict(zip(("src_id", "dst_id", "t"), key, strict=True))
+            for key in keys
         ]
         connection.execute(insert(window_stat), rows)
 
@@ -148,11 +148,11 @@ def test_windows_that_are_stored_already_wait_for_compaction(empty: Database) ->
     assert [tuple(mark) for mark in marks] == [(1, 7_200, 1, 7_200), (1, 10_800, 1, 10_800), (4, 0, 1, 0)]
     schema.downgrade(empty, "0003")
     with empty.read() as connection:
-        assert connection.execute(select(func.count()).select_from(window_stat)).scalar_one() == len(places)
+        assert connection.execute(select(func.count()).select_from(window_stat)).scalar_one() == len(keys)
 
 
-def test_hours_counted_without_their_states_are_counted_anew(empty: Database) -> None:
-    """The rules of before are incomplete once the tallies keep the states of minutes, so the compactor counts again."""
+def test_hours_without_state_strings_are_counted_again(empty: Database) -> None:
+    """The upgrade to 0008 makes all profile revisions incomplete, so the rollup worker counts every hour again."""
     schema.upgrade(empty, "0007")
     with empty.write() as connection:
         statement = "INSERT INTO rule (id, profile, sha256, complete) VALUES (1, 'vsan-stretched', :sha256, (1 = 1))"
@@ -165,7 +165,7 @@ def test_hours_counted_without_their_states_are_counted_anew(empty: Database) ->
 
 
 def test_day_tallies_keep_their_counts(empty: Database) -> None:
-    """Schema 0009 drops the episodes of a day and keeps the rest; down again both tables have their old shape."""
+    """Schema 0009 drops the episodes of a day and keeps the counts; a downgrade restores the shape of both tables."""
     schema.upgrade(empty, "0008")
     before = shapes(empty)
     with empty.write() as connection:
@@ -202,21 +202,23 @@ def test_day_tallies_keep_their_counts(empty: Database) -> None:
 
 
 def shapes(database: Database) -> list[Any]:
-    """The columns and keys of the day tables, and in SQLite whether they have a rowid."""
-    found: list[Any] = []
+    """Return columns and keys of the day tables, and on SQLite whether they have a rowid."""
+    result: list[Any] = []
     with database.read() as connection:
         for name in ("rollup_day", "tally_day"):
             columns = inspect(connection).get_columns(name)
-            found += [(one["name"], str(one["type"]), one["nullable"], one["default"]) for one in columns]
-            found.append(inspect(connection).get_pk_constraint(name))
+            result += [
+                (column["name"], str(column["type"]), column["nullable"], column["default"]) for column in columns
+            ]
+            result.append(inspect(connection).get_pk_constraint(name))
         if database.is_sqlite:
             query = text("SELECT name, sql LIKE '%WITHOUT ROWID' FROM sqlite_master WHERE name LIKE '%_day' ORDER BY 1")
-            found += [tuple(row) for row in connection.execute(query)]
-    return found
+            result += [tuple(row) for row in connection.execute(query)]
+    return result
 
 
-def test_up_twice_does_nothing(empty: Database) -> None:
-    """A database at the head stays as it is."""
+def test_a_second_upgrade_does_nothing(empty: Database) -> None:
+    """A database with the newest revision is unchanged."""
     schema.upgrade(empty)
 
     schema.upgrade(empty)
@@ -225,7 +227,7 @@ def test_up_twice_does_nothing(empty: Database) -> None:
 
 
 def test_migrations_take_turns(empty: Database) -> None:
-    """Four at once: one migrates, the others wait and find it done."""
+    """Of four at once, one migrates, and the others wait and have nothing to do."""
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: schema.upgrade(empty), range(4)))
 
@@ -233,7 +235,7 @@ def test_migrations_take_turns(empty: Database) -> None:
 
 
 def test_a_failed_migration_leaves_nothing(empty: Database) -> None:
-    """The last table is in the way: the tables before it are rolled back with it."""
+    """The last table already exists: the tables before it are rolled back."""
     with empty.write() as connection:
         connection.exec_driver_sql("CREATE TABLE window_stat (in_the_way INTEGER)")
 
@@ -244,7 +246,7 @@ def test_a_failed_migration_leaves_nothing(empty: Database) -> None:
 
 
 def test_sqlite_is_migrated_at_start_and_postgresql_is_not(empty: Database) -> None:
-    """An embedded database has no operator; a served one has, and is told the command."""
+    """An embedded database has no operator; for PostgreSQL the error names the command."""
     if empty.is_sqlite:
         schema.ensure_schema(empty)
         assert schema.get_current_revision(empty) == schema.get_head_revision()
@@ -257,7 +259,7 @@ def test_sqlite_is_migrated_at_start_and_postgresql_is_not(empty: Database) -> N
 
 @pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)
 def test_a_second_process_may_not_use_the_file(empty: Database) -> None:
-    """The lock beside the file belongs to one; the next is told what to do, and gets it when the first has gone."""
+    """One process has the lock file; the second gets an error, and the lock after the first has closed."""
     with pytest.raises(UnavailableError, match="another collector uses"):
         Database(empty.url)
 
@@ -272,25 +274,25 @@ def test_sqlite_is_durable_and_readers_cannot_write(empty: Database) -> None:
     schema.upgrade(empty)
 
     with empty.write() as connection:
-        found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in PRAGMAS]
-    assert found == ["wal", 2, 1]
+        values = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in PRAGMAS]
+    assert values == ["wal", 2, 1]
     with pytest.raises(UnavailableError, match="readonly"), empty.read() as connection:
         connection.exec_driver_sql("DELETE FROM site")
 
 
 def test_the_last_batch_of_a_boot_is_found_by_an_index(empty: Database) -> None:
-    """Whatever an agent has delivered in years, one entry is read for it."""
+    """The query reads one index entry, independent of the size of the journal."""
     schema.upgrade(empty)
-    asked: list[Any] = []
+    queries: list[Any] = []
 
     with empty.read() as connection:
-        event.listen(connection, "before_cursor_execute", lambda *call: asked.append(call[2:4]))
+        event.listen(connection, "before_cursor_execute", lambda *call: queries.append(call[2:4]))
         journal_store.load_last_batch_clock_of_boot(connection, 1, "a-boot")
-        ((statement, values),) = asked
+        ((statement, values),) = queries
         if empty.is_sqlite:
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
         else:
-            # An empty table is read whole whatever indexes it has, unless that is forbidden.
+            # PostgreSQL uses no index on an empty table unless sequential scans are disabled.
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
             plan = connection.exec_driver_sql(f"EXPLAIN {statement}", values).all()
 
@@ -302,17 +304,17 @@ PRAGMAS = ("journal_mode", "synchronous", "foreign_keys")
 
 @pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
 def test_asynchronous_commit_is_refused(empty_url: URL) -> None:
-    """A database that answers before it is durable cannot be acknowledged from."""
-    careless = empty_url.update_query_dict({"options": "-c synchronous_commit=off"})
-    database = Database(careless)
+    """Acknowledgements need durable commits."""
+    asynchronous_url = empty_url.update_query_dict({"options": "-c synchronous_commit=off"})
+    database = Database(asynchronous_url)
 
     with pytest.raises(UnavailableError, match="synchronous_commit"), database.read():
         pass
     database.close()
 
 
-def test_a_database_in_a_place_that_cannot_be_used_is_named(tmp_path: Path) -> None:
-    """The message has the path and the reason."""
+def test_an_unusable_database_path_is_named(tmp_path: Path) -> None:
+    """The message contains the path and the reason."""
     file = tmp_path / "file"
     file.touch()
 

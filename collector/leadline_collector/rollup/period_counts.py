@@ -1,7 +1,7 @@
 """Exact state counts of site pairs over a period: from ``tally_day`` and ``tally_hour``, for dirty hours from windows.
 
 A month is some thirty rows of ``tally_day`` per pair and the hours around them. Minutes before the first and after the
-last whole hour, and dirty hours, are evaluated at once (``hour_reader``).
+last whole hour, and dirty hours, are evaluated from the windows of ``hour_reader``.
 """
 
 from __future__ import annotations

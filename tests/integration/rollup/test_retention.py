@@ -1,4 +1,4 @@
-"""Retention: what goes, what stays, and what must not go before it is compacted."""
+"""Retention: deleted data, kept data, and data that must be compacted first."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.rollup_data import DAY_S, RollupFixture, is_same_series, make
 
 NS_PER_S = 1_000_000_000
 HOUR_S = 3_600
-#: So old that a whole partition of PostgreSQL is past its time.
+#: So old that a whole partition of PostgreSQL has expired.
 OLD_S = NOW_S - 70 * DAY_S
 NOTHING = Retention(journal_s=None, windows_s=None, raw_s=None, rollups_s=None)
 SHORT_S = 3 * DAY_S
@@ -50,14 +50,14 @@ def _site(store: Store, clock: FakeClock) -> RollupFixture:
 
 
 def rows(store: Store) -> dict[str, int]:
-    """How many rows each table has, and how many batches a body."""
-    counted = {
-        which.name: len(read_table(store, which))
-        for which in (*tables.PARTITIONED_TABLES, tables.tally_day, tables.batch)
+    """Return the number of rows of each table, and of batches with a body."""
+    counts = {
+        table.name: len(read_table(store, table))
+        for table in (*tables.PARTITIONED_TABLES, tables.tally_day, tables.batch)
     }
     with store.read() as reader:
         query = select(func.count()).select_from(tables.batch).where(tables.HAS_BODY_CONDITION)
-        return counted | {"body": reader.connection.execute(query).scalar_one()}
+        return counts | {"body": reader.connection.execute(query).scalar_one()}
 
 
 def now_s(clock: FakeClock) -> int:
@@ -65,52 +65,52 @@ def now_s(clock: FakeClock) -> int:
 
 
 @pytest.mark.parametrize(
-    ("tier", "gone"),
+    ("tier", "deleted"),
     [
         ("journal_s", {"body": 2}),
         ("windows_s", {"window_stat": None}),
         ("raw_s", {"chunk": 2}),
     ],
 )
-def test_each_tier_goes_by_itself(
-    site: RollupFixture, store: Store, clock: FakeClock, tier: str, gone: dict[str, int | None]
+def test_each_tier_expires_on_its_own(
+    site: RollupFixture, store: Store, clock: FakeClock, tier: str, deleted: dict[str, int | None]
 ) -> None:
-    """What is old of that tier and nothing else; the series of the path is what it was."""
+    """Only old data of the tier is deleted; the series of the path is unchanged."""
     before, series = rows(store), site.load_series(site.find_path(), OLD_S, NOW_S + HOUR_S)
 
     apply_retention(store, replace(NOTHING, **{tier: SHORT_S}), now_s(clock))
 
     after = rows(store)
     changed = {name: before[name] - after[name] for name in before if before[name] != after[name]}
-    assert changed == {name: count or changed[name] for name, count in gone.items()}
+    assert changed == {name: count or changed[name] for name, count in deleted.items()}
     assert all(after.values())
     assert is_same_series(site.load_series(site.find_path(), OLD_S, NOW_S + HOUR_S), series)
 
 
-def test_everything_old_can_go(site: RollupFixture, store: Store, clock: FakeClock) -> None:
-    """Rollups, tallies and the rows of the journal go last; what is young stays."""
-    all_of_it = Retention(journal_s=SHORT_S, windows_s=SHORT_S, raw_s=SHORT_S, rollups_s=SHORT_S)
+def test_all_old_data_can_be_deleted(site: RollupFixture, store: Store, clock: FakeClock) -> None:
+    """Rollups, state counts and the rows of the journal are deleted too; recent data stays."""
+    retention = Retention(journal_s=SHORT_S, windows_s=SHORT_S, raw_s=SHORT_S, rollups_s=SHORT_S)
 
-    apply_retention(store, all_of_it, now_s(clock))
+    apply_retention(store, retention, now_s(clock))
 
     after = rows(store)
     assert (after["chunk"], after["rollup_hour"], after["tally_day"], after["batch"], after["body"]) == (1, 1, 0, 1, 1)
     assert site.load_series(site.find_path(), OLD_S, OLD_S + 2 * HOUR_S).expected.sum() == 0
-    assert {one.rows for one in apply_retention(store, all_of_it, now_s(clock))} == {0}
+    assert {result.rows for result in apply_retention(store, retention, now_s(clock))} == {0}
 
 
-def test_a_dry_run_removes_nothing(site: RollupFixture, store: Store, clock: FakeClock) -> None:
-    """It says what would go."""
+def test_a_dry_run_deletes_nothing(site: RollupFixture, store: Store, clock: FakeClock) -> None:
+    """It returns the number of rows to delete."""
     before = rows(store)
 
-    found = apply_retention(store, replace(NOTHING, journal_s=SHORT_S), now_s(clock), dry_run=True)
+    results = apply_retention(store, replace(NOTHING, journal_s=SHORT_S), now_s(clock), dry_run=True)
 
-    assert [(one.table, one.rows) for one in found] == [("batch.body", 2)]
+    assert [(result.table, result.rows) for result in results] == [("batch.body", 2)]
     assert rows(store) == before
 
 
-def test_what_is_marked_stays(site: RollupFixture, store: Store, clock: FakeClock) -> None:
-    """A late batch has its hour compacted anew: until then nothing from that day on goes."""
+def test_dirty_hours_are_not_deleted(site: RollupFixture, store: Store, clock: FakeClock) -> None:
+    """After a late batch nothing from its day on is deleted until the hour is compacted again."""
     site.store_windows(build_window([5_000] * 60, OLD_S))
     before = rows(store)
 
@@ -121,10 +121,8 @@ def test_what_is_marked_stays(site: RollupFixture, store: Store, clock: FakeCloc
     assert rows(store) == before
 
 
-def test_the_other_half_of_a_minute_finds_the_first_in_its_chunk(
-    site: RollupFixture, store: Store, clock: FakeClock
-) -> None:
-    """The first half's body is gone when the second comes: both are in the row, the chunk and the rollup."""
+def test_a_partial_window_is_merged_with_its_chunk(site: RollupFixture, store: Store, clock: FakeClock) -> None:
+    """The body of the first part has expired when the second arrives: row, chunk and rollup contain both."""
     minute_s = OLD_S + 3 * HOUR_S
     first, second = (
         build_window([4_000] * 30 + [None] * 30, minute_s),
@@ -145,17 +143,17 @@ def test_the_other_half_of_a_minute_finds_the_first_in_its_chunk(
     assert Chunk.decode(body).to_windows(minute_s)[0].rtt_us == (4_000,) * 30 + (6_000,) * 30
 
 
-def test_a_batch_without_body_is_still_known(site: RollupFixture, store: Store, clock: FakeClock) -> None:
-    """The digest stays: a retry is a duplicate and stores nothing."""
+def test_a_batch_keeps_its_row_without_its_body(site: RollupFixture, store: Store, clock: FakeClock) -> None:
+    """The digest stays, so a retry is a duplicate."""
     apply_retention(store, replace(NOTHING, journal_s=SHORT_S), now_s(clock))
 
     assert (rows(store)["batch"], rows(store)["body"]) == (3, 1)
 
 
-def test_the_check_of_the_journal_says_what_it_could_not_check(
+def test_the_check_of_the_journal_counts_expired_bodies(
     url: URL, site: RollupFixture, store: Store, clock: FakeClock
 ) -> None:
-    """A body that retention took is no fault, and is counted."""
+    """An expired body is counted and is not a fault."""
     apply_retention(store, replace(NOTHING, journal_s=SHORT_S), now_s(clock))
 
     with open_read_only(url) as read:
@@ -172,30 +170,30 @@ def test_the_check_of_the_journal_says_what_it_could_not_check(
         ({"windows_s": 100 * DAY_S, "rollups_s": 99 * DAY_S}, "--keep-rollups"),
     ],
 )
-def test_what_makes_no_sense_is_refused(options: dict[str, int | None], key: str) -> None:
-    """Shorter than agents can send again, or rollups that go before what they are needed for."""
+def test_an_inconsistent_retention_is_refused(options: dict[str, int | None], key: str) -> None:
+    """A tier is shorter than agents keep batches, or rollups expire before another tier."""
     with pytest.raises(ConfigError, match=key):
         Retention(**options)
 
 
-def test_the_commands_do_it_by_hand(
+def test_the_commands_compact_and_retain(
     url: URL, database: Database, store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``compact --all`` and ``retain --dry-run``, with figures as JSON."""
+    """``compact --all`` and ``retain --dry-run`` print their results as JSON."""
     site = RollupFixture(store, FakeClock(wall_ns=NOW_S * NS_PER_S))
     site.store_windows(*make_random_windows(random.Random(2), NOW_S - 900 * DAY_S, NOW_S - 900 * DAY_S + HOUR_S))
     database.close()
     monkeypatch.setenv("LEADLINE_DATABASE_URL", url.render_as_string(hide_password=False))
 
     assert main(["collector", "compact", "--all", "--json"]) == 0
-    done = json.loads(capsys.readouterr().out)
+    compacted = json.loads(capsys.readouterr().out)
     assert (
         main(["collector", "retain", "--keep-journal", "forever", "--keep-rollups", "forever", "--dry-run", "--json"])
         == 0
     )
-    found = json.loads(capsys.readouterr().out)
+    expired = json.loads(capsys.readouterr().out)
 
-    assert (done["hours"], done["days"], done["failed"]) == (1, 1, 0)
-    assert [one["table"] for one in found] == ["window_stat", "chunk"]
+    assert (compacted["hours"], compacted["days"], compacted["failed"]) == (1, 1, 0)
+    assert [result["table"] for result in expired] == ["window_stat", "chunk"]
     assert main(["collector", "retain", "--keep-raw", "yesterday"]) == 2
     assert "--keep-raw" in capsys.readouterr().err

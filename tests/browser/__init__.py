@@ -1,1 +1,1 @@
-"""The collector's pages in a real Chromium: what they do, what they ask for, how they look, who can use them."""
+"""Tests of the collector's pages in a real Chromium: behaviour, requests, layout and accessibility."""

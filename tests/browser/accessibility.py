@@ -1,4 +1,4 @@
-"""What axe-core finds on a page. Its script comes out of axe-playwright-python; nothing else of that is used."""
+"""Accessibility audit with axe-core. Only its script is used from the package axe-playwright-python."""
 
 from __future__ import annotations
 
@@ -9,46 +9,46 @@ from importlib.resources import files
 
 from playwright.sync_api import Page
 
-#: What keeps somebody from using the page, in axe's words; below are moderate and minor.
-GRAVE = frozenset({"serious", "critical"})
+#: Impact levels that fail a test; the lower levels are moderate and minor.
+SERIOUS_IMPACTS = frozenset({"serious", "critical"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A rule that a page breaks."""
+    """Violation of a rule."""
 
     rule: str
     impact: str
-    #: Where: a selector and the beginning of the element.
-    places: tuple[str, ...]
+    #: Selector and beginning of each element that violates the rule.
+    elements: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """What was looked for, and what was found."""
+    """Result of an audit."""
 
-    #: The rules that met something on the page which they could judge.
-    applied: frozenset[str]
+    #: Rules that applied to at least one element of the page.
+    applied_rules: frozenset[str]
     findings: tuple[Finding, ...]
 
-    def grave(self) -> Sequence[Finding]:
-        """Findings of impact serious or critical."""
-        return [one for one in self.findings if one.impact in GRAVE]
+    def serious_findings(self) -> Sequence[Finding]:
+        """Return the findings of impact serious or critical."""
+        return [finding for finding in self.findings if finding.impact in SERIOUS_IMPACTS]
 
 
 def audit(page: Page) -> Audit:
-    """Run every rule of axe on the whole page, as it looks at this moment."""
+    """Run all rules of axe on the whole page in its current state."""
     page.evaluate(_script())
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     return Audit(
-        applied=frozenset(one["id"] for kind in ("passes", "violations") for one in found[kind]),
+        applied_rules=frozenset(rule["id"] for kind in ("passes", "violations") for rule in result[kind]),
         findings=tuple(
             Finding(
-                rule=one["id"],
-                impact=one["impact"],
-                places=tuple(f"{' '.join(map(str, node['target']))}: {node['html'][:160]}" for node in one["nodes"]),
+                rule=rule["id"],
+                impact=rule["impact"],
+                elements=tuple(f"{' '.join(map(str, node['target']))}: {node['html'][:160]}" for node in rule["nodes"]),
             )
-            for one in found["violations"]
+            for rule in result["violations"]
         ),
     )
 

@@ -1,4 +1,4 @@
-"""The distribution's Chromium: where it is and how it is started. Playwright's own downloads are not used."""
+"""Starts the Chromium of the distribution; Playwright's own downloads are not used."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ VARIABLE = "LEADLINE_TEST_CHROMIUM"
 NAMES = ("chromium", "chromium-browser")
 FONTS = Path(__file__).with_name("fonts.conf")
 FLAGS = (
-    "--no-sandbox",  # its sandbox does not work for root, which the tests of the network need
-    "--disable-gpu",  # one way to draw, with and without a graphics card
+    "--no-sandbox",  # the sandbox does not work for root, which the network tests need
+    "--disable-gpu",  # the same rendering with and without a graphics card
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
     "--no-proxy-server",
-    # Whatever a page or the browser itself asks for: no name is resolved, so nothing leaves this machine.
+    # Neither pages nor the browser can resolve a name, so no request leaves this machine.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--font-render-hinting=none",
     "--force-color-profile=srgb",
@@ -30,23 +30,23 @@ FLAGS = (
 
 
 def executable() -> str | None:
-    """The program: what the variable names, or the first found on PATH; None if there is none."""
+    """Return the program from the variable, or the first one on PATH; None if not installed."""
     return os.environ.get(VARIABLE) or next(filter(None, map(shutil.which, NAMES)), None)
 
 
-def why_not() -> str | None:
-    """Why there can be no browser; None if there can."""
-    found = executable()
-    if found is None:
-        return f"no Chromium: neither {' nor '.join(NAMES)} is on PATH and {VARIABLE} names none"
-    if shutil.which(found) is None:
-        return f"{VARIABLE} names {found}, which cannot be started"
+def unavailable_reason() -> str | None:
+    """Return why the browser cannot start; None if it can."""
+    program = executable()
+    if program is None:
+        return f"no Chromium: neither {' nor '.join(NAMES)} is on PATH, and {VARIABLE} is not set"
+    if shutil.which(program) is None:
+        return f"cannot start {program} ({VARIABLE})"
     return None
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """A headless Chromium with an empty profile, which goes when it ends."""
+    """Run a headless Chromium with an empty, temporary profile."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=executable(),

@@ -1,4 +1,4 @@
-"""A collector whose clock stands still: the real one, for pictures that are the same from run to run."""
+"""Runs a real collector with a fixed clock, so that its pages are the same in every run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.clock import FakeClock
 
 
 def main() -> int:
-    """Serve until SIGTERM; the address is the only line of output."""
+    """Serve until SIGTERM; print the URL as the only line of output."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--now-s", type=int, required=True)

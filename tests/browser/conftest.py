@@ -1,4 +1,4 @@
-"""The browser and the collector of all browser tests. Without Chromium: skipped with the reason, on CI a failure."""
+"""Fixtures of the browser tests. Without Chromium, they are skipped with the reason; on CI, they fail."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests.browser.chromium import chromium, why_not
+from tests.browser.chromium import chromium, unavailable_reason
 from tests.browser.demo_collector import demo_collector, locked_collector
 from tests.browser.visitor import Visitor
 
@@ -18,18 +18,18 @@ _HERE = Path(__file__).parent
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test of this folder, so that ``-m browser`` finds it."""
+    """Mark every test of this folder with ``browser``."""
     for item in items:
         if item.path.is_relative_to(_HERE):
             item.add_marker(pytest.mark.browser)
-            # The first of them also simulates the month.
+            # The first test also simulates the month.
             item.add_marker(pytest.mark.timeout(300))
 
 
 @pytest.fixture(scope="package", name="chromium")
 def _chromium() -> Iterator[Browser]:
-    # For this folder only: while Playwright runs, no other test of this process could run an event loop.
-    if reason := why_not():
+    # Scope package: while Playwright runs, other tests in this process cannot run an event loop.
+    if reason := unavailable_reason():
         if os.environ.get("CI"):
             pytest.fail(f"browser tests must run on CI: {reason}", pytrace=False)
         pytest.skip(reason)
@@ -51,13 +51,13 @@ def _locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(name="visitor")
 def _visitor(chromium: Browser, collector: str) -> Iterator[Visitor]:
-    """Opens pages; at the end of the test nothing may have gone wrong on any of them."""
+    """Yield a visitor of the demo collector; fail the test after a fault on any page."""
     yield from _watched(Visitor(browser=chromium, origin=collector))
 
 
-@pytest.fixture(name="stranger")
-def _stranger(chromium: Browser, locked: str) -> Iterator[Visitor]:
-    """One who comes to a collector without its viewer key."""
+@pytest.fixture(name="anonymous_visitor")
+def _anonymous_visitor(chromium: Browser, locked: str) -> Iterator[Visitor]:
+    """Yield a visitor without a session of a collector with a viewer key."""
     yield from _watched(Visitor(browser=chromium, origin=locked))
 
 

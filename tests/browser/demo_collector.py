@@ -1,8 +1,8 @@
-"""A collector with the demo's mesh and simulated month, at a moment that is always the same.
+"""Collector with the demo's mesh and simulated month, at a fixed time.
 
-The demo itself lives in the present, so no two of its pages are equal; this one reuses its mesh and its simulation.
-Beside them three of its four local agents have delivered an hour of windows made here: two are heard, one fell silent,
-one never came.
+The demo itself uses the current time, so its pages always differ. This collector reuses its mesh and simulation. In
+addition, three of the four local agents have delivered an hour of windows: two are up to date, one became silent, and
+the fourth never connected.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import msgspec
 from leadline import __version__
 from leadline.clock import make_rng
 from leadline.mesh.parser import parse_mesh
-from leadline.wire import batch as wire
+from leadline.wire.batch import ClockState
 from leadline_cli.commands.demo import DAY_S, HISTORY_DAYS, SEED, build_mesh_toml
 from leadline_collector.config import read_config
 from leadline_collector.demo.simulation import simulate_windows
@@ -30,14 +30,14 @@ from tests.integration.conftest import Client
 from tests.support.clock import FakeClock
 from tests.support.documents import build_batch, build_window, encode_body
 
-#: Thursday, 2026-11-19 10:31:25 UTC: working hours in Europe, and five seconds before the collector brings up to date
-#: what is true now: standing there, it does so every five seconds.
+#: Thursday, 2026-11-19 10:31:25 UTC: working hours in Europe, and five seconds before the live worker is due. With the
+#: fixed clock, it runs every five seconds.
 NOW_S = 1_795_084_285
 START_S = (NOW_S // DAY_S - HISTORY_DAYS) * DAY_S
-#: The latest window that had time to arrive.
+#: The latest window that could have arrived.
 LAST_S = NOW_S // 60 * 60 - 120
 LOCAL = ("north", "east", "south", "west")
-#: Minutes ago that each local agent was heard last; the fourth never was.
+#: Minutes since the last batch of each local agent; the fourth never sent one.
 SILENT_MINUTES = {"north": 0, "east": 0, "south": 25}
 WINDOWS = 60
 VIEWER_KEY = "llv_" + "browser" * 6
@@ -47,7 +47,7 @@ ROOT = Path(__file__).parents[2]
 
 @contextmanager
 def demo_collector(directory: Path) -> Iterator[str]:
-    """Its address, as soon as everything is in it; it ends with the ``with``."""
+    """Run a collector with all data and yield its URL."""
     _fill(directory)
     with _process(directory, []) as url:
         client = Client(url=url, admin_key=(directory / "admin.key").read_text().strip())
@@ -59,7 +59,7 @@ def demo_collector(directory: Path) -> Iterator[str]:
 
 @contextmanager
 def locked_collector(directory: Path) -> Iterator[str]:
-    """The address of a collector without any data that shows its pages to holders of ``VIEWER_KEY`` only."""
+    """Run a collector without data and with ``VIEWER_KEY`` as its viewer key, and yield its URL."""
     key_file = directory / "viewer.key"
     key_file.write_text(f"{VIEWER_KEY}\n")
     key_file.chmod(0o600)
@@ -72,7 +72,7 @@ def _fill(directory: Path) -> None:
     with open_store(config) as store:
         version = mesh_service.apply_mesh(store, clock, build_mesh_toml().encode()).version
         simulate_windows(store, parse_mesh(build_mesh_toml()), version, START_S, LAST_S + 60, SEED, lambda _: None)
-        # Now, and not a minute after the start, somewhere in the middle of the tests.
+        # Compact now; otherwise the worker does so during the tests.
         run_compaction(store, clock)
 
 
@@ -88,7 +88,7 @@ def _process(directory: Path, options: Sequence[str]) -> Iterator[str]:
             text=True,
         )
     try:
-        yield _address(process.stdout, directory / "log")
+        yield _read_url(process.stdout, directory / "log")
     finally:
         process.terminate()
         try:
@@ -98,15 +98,15 @@ def _process(directory: Path, options: Sequence[str]) -> Iterator[str]:
             process.communicate()
 
 
-def _address(output: IO[str] | None, log: Path) -> str:
+def _read_url(output: IO[str] | None, log: Path) -> str:
     assert output is not None
-    if said := output.readline().strip():
-        return said
+    if url := output.readline().strip():
+        return url
     raise RuntimeError(f"the collector ended: {log.read_text(encoding='utf-8', errors='replace')}")
 
 
 def _deliver(client: Client, site: str, last_s: int) -> None:
-    """An hour of windows up to ``last_s`` from the agent of a site to the three others."""
+    """Send an hour of windows up to ``last_s`` from the agent of a site to the three others."""
     rng, agent = make_rng(f"{SEED} {site}"), f"{site}-a1"
     windows = [
         (f"{target}-a1", build_window([rng.randint(60, 140) for _ in range(60)], start_s))
@@ -116,7 +116,7 @@ def _deliver(client: Client, site: str, last_s: int) -> None:
     ]
     document = msgspec.structs.replace(
         build_batch(*windows, agent=agent, sealed_at_s=last_s + 76),
-        clock=wire.ClockState(synchronised=True, offset_us=40, max_error_us=9_000, estimated_error_us=300),
+        clock=ClockState(synchronised=True, offset_us=40, max_error_us=9_000, estimated_error_us=300),
         clock_offset_us=rng.randint(-900, 900),
         clock_offset_error_us=1_200,
     )

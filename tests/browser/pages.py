@@ -1,8 +1,8 @@
-"""The pages there are: what every one of them has to keep is tried on each of these."""
+"""The pages on which the common tests run."""
 
 from __future__ import annotations
 
-#: Name of a picture -> address. The week of the pair has windows of every state.
+#: Path of each page, by name. The week of the pair contains every state.
 PAGES = {
     "matrix": "/",
     "pair": "/pairs/frankfurt/zurich?from=-7d",

@@ -1,4 +1,4 @@
-"""Pictures of the pages: of every one for a person to look at, and the few that the README shows."""
+"""Screenshots of all pages, and the pictures of the README."""
 
 from __future__ import annotations
 
@@ -10,59 +10,59 @@ from PIL import Image
 from tests.browser.pages import PAGES, PROBLEM
 from tests.browser.visitor import PHONE, SCHEMES, WIDE, Visitor
 
-#: A phone has about as many dots to a pixel; a screen has one.
+#: Device pixels per CSS pixel of a phone.
 PHONE_SCALE = 2.0
 
-#: Name -> address and height in CSS pixels: what of the page is in the picture, from its top.
+#: Path of each page, and the height of its picture in CSS pixels from the top of the page.
 README = {
     "matrix": ("/?group=europe-simulated&profile=vcf9-stretched-cluster&from=-28d", 1_110),
     "pair": ("/pairs/frankfurt/zurich?from=-7d", 1_060),
     "map": ("/map", 900),
 }
 README_WIDTH = 1_200
-#: One and a half dots to a pixel stay sharp in the README's column on any screen.
+#: Device pixels per CSS pixel; 1.5 is sharp in the README on any screen.
 README_SCALE = 1.5
-#: The pages have few colours, and lines of them: a third of the bytes.
+#: The pages have few colours; a palette saves two thirds of the size.
 README_COLOURS = 256
-#: Everybody who opens the README loads them.
+#: Every reader of the README loads the pictures.
 README_BYTES_MAX = 250_000
 
 
-#: Name -> address of everything that a person looks at, and of what only one without a key sees.
-EVERYTHING = {**PAGES, "map-world": "/map?group=", "problem": PROBLEM}
-LOCKED = {"login": "/login"}
+#: Path of each page for screenshots, and of those that need a collector with a viewer key.
+ALL_PAGES = {**PAGES, "map-world": "/map?group=", "problem": PROBLEM}
+LOCKED_PAGES = {"login": "/login"}
 
 
 def screenshots(visitor: Visitor, folder: Path, pages: Mapping[str, str]) -> list[Path]:
-    """Pages, as long as they are, light and dark, on a screen and on a phone; where they were put."""
+    """Take full-page screenshots, light and dark, on a screen and on a phone; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
-    taken = []
+    files = []
     for name, path in pages.items():
         for scheme in SCHEMES:
-            for size, where, scale in ((WIDE, "screen", 1.0), (PHONE, "phone", PHONE_SCALE)):
+            for size, device, scale in ((WIDE, "screen", 1.0), (PHONE, "phone", PHONE_SCALE)):
                 status = 404 if path == PROBLEM else 200
                 page = visitor.open(path, scheme=scheme, size=size, scale=scale, status=status)
-                taken.append(folder / f"{name}-{where}-{scheme}.png")
-                page.screenshot(path=taken[-1], full_page=True, animations="disabled")
+                files.append(folder / f"{name}-{device}-{scheme}.png")
+                page.screenshot(path=files[-1], full_page=True, animations="disabled")
                 visitor.close()
-    return taken
+    return files
 
 
 def readme_pictures(visitor: Visitor, folder: Path) -> list[Path]:
-    """The README's pictures, light and dark; where they were put."""
+    """Take the pictures of the README, light and dark; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
-    taken = []
+    files = []
     for name, (path, height) in README.items():
         for scheme in SCHEMES:
             page = visitor.open(path, scheme=scheme, size=(README_WIDTH, height), scale=README_SCALE)
-            taken.append(folder / f"{name}-{scheme}.png")
-            page.screenshot(path=taken[-1], animations="disabled")
-            _shrink(taken[-1])
+            files.append(folder / f"{name}-{scheme}.png")
+            page.screenshot(path=files[-1], animations="disabled")
+            _reduce_colours(files[-1])
             visitor.close()
-    return taken
+    return files
 
 
-def _shrink(path: Path) -> None:
+def _reduce_colours(path: Path) -> None:
     with Image.open(path) as picture:
-        few = picture.convert("RGB").quantize(README_COLOURS, dither=Image.Dither.NONE)
-    few.save(path, optimize=True)
+        reduced = picture.convert("RGB").quantize(README_COLOURS, dither=Image.Dither.NONE)
+    reduced.save(path, optimize=True)

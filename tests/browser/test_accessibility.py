@@ -1,4 +1,4 @@
-"""Every page, looked over by axe-core in light and in dark, and the proof that it would have seen something."""
+"""axe-core audit of every page, light and dark, and a check that the audit detects faults."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from tests.browser.accessibility import audit
 from tests.browser.pages import PAGES, PROBLEM
 from tests.browser.visitor import PHONE, SCHEMES, WIDE, Scheme, Visitor
 
-#: Rules that meet something on every page; were one of them missing, the check would be a hollow one.
-ALWAYS = {"color-contrast", "document-title", "html-has-lang", "landmark-one-main", "link-name", "meta-viewport"}
+#: Rules that apply to every page; the audit must report them as applied.
+COMMON_RULES = {"color-contrast", "document-title", "html-has-lang", "landmark-one-main", "link-name", "meta-viewport"}
 BROKEN = """<!doctype html><html lang="en"><head><title>broken</title></head><body><main><h1>broken</h1>
 <p style="color:#bbb;background:#fff">hardly to be read</p><input name="from"></main></body></html>"""
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("path", PAGES.values(), ids=PAGES)
-def test_a_page_has_no_grave_finding(visitor: Visitor, path: str, scheme: Scheme) -> None:
-    """No rule of impact serious or critical is broken, in either scheme of colours."""
+def test_a_page_has_no_serious_finding(visitor: Visitor, path: str, scheme: Scheme) -> None:
+    """In both colour schemes."""
     page = visitor.open(path, scheme=scheme)
 
-    found = audit(page)
+    result = audit(page)
 
-    assert found.applied >= ALWAYS
-    assert found.grave() == []
-
-
-def test_a_problem_has_no_grave_finding(visitor: Visitor) -> None:
-    """The page of a problem is one that all can read."""
-    assert audit(visitor.open(PROBLEM, status=404)).grave() == []
+    assert result.applied_rules >= COMMON_RULES
+    assert result.serious_findings() == []
 
 
-def test_a_page_on_a_phone_has_no_grave_finding(visitor: Visitor) -> None:
-    """What moves together on a narrow screen stays usable."""
-    assert audit(visitor.open(PAGES["matrix"], size=PHONE)).grave() == []
+def test_a_problem_page_has_no_serious_finding(visitor: Visitor) -> None:
+    """Error pages are accessible too."""
+    assert audit(visitor.open(PROBLEM, status=404)).serious_findings() == []
 
 
-def test_a_broken_page_is_found_out(visitor: Visitor) -> None:
-    """Faint text and a field without a label are findings: the check does see."""
+def test_a_page_on_a_phone_has_no_serious_finding(visitor: Visitor) -> None:
+    """The narrow layout is accessible."""
+    assert audit(visitor.open(PAGES["matrix"], size=PHONE)).serious_findings() == []
+
+
+def test_the_audit_detects_faults(visitor: Visitor) -> None:
+    """Faint text and a field without a label are findings."""
     page = visitor.blank(size=WIDE)
     page.set_content(BROKEN)
 
-    assert {one.rule for one in audit(page).grave()} == {"color-contrast", "label"}
+    assert {finding.rule for finding in audit(page).serious_findings()} == {"color-contrast", "label"}

@@ -1,4 +1,4 @@
-"""Without a mouse: everything can be reached in the order it is read, and one always sees where one is."""
+"""Keyboard navigation: Tab reaches everything in reading order, and the focus is always visible."""
 
 from __future__ import annotations
 
@@ -11,56 +11,56 @@ from playwright.sync_api import Page, expect
 from tests.browser.pages import PAGES
 from tests.browser.visitor import Visitor
 
-#: Presses of Tab until a page must have been gone through; the demo's matrix takes about fifty.
+#: Maximum number of Tab presses on a page; the demo's matrix needs about fifty.
 STOPS_MAX = 400
-_HERE = """() => {
-  const one = document.activeElement, look = getComputedStyle(one)
-  if (one === document.body) return null
+_FOCUS_SCRIPT = """() => {
+  const element = document.activeElement, style = getComputedStyle(element)
+  if (element === document.body) return null
   return {
-    name: one.getAttribute("aria-label") || one.textContent.trim() || one.name || one.tagName,
-    at: Array.from(document.querySelectorAll("*")).indexOf(one),
-    seen: (look.outlineStyle !== "none" && parseFloat(look.outlineWidth) >= 2) || look.boxShadow !== "none",
+    name: element.getAttribute("aria-label") || element.textContent.trim() || element.name || element.tagName,
+    index: Array.from(document.querySelectorAll("*")).indexOf(element),
+    is_visible: (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2) || style.boxShadow !== "none",
   }
 }"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """Something that has the focus."""
+    """Element with the focus."""
 
     name: str
-    #: Its place among the elements of the page.
-    at: int
-    #: There is an outline of two pixels or more around it.
-    seen: bool
+    #: Position among the elements of the page.
+    index: int
+    #: It has an outline of at least two pixels, or a shadow.
+    is_visible: bool
 
 
-def stops(page: Page) -> list[Stop]:
-    """What Tab reaches, from the top of the page until the focus leaves it."""
-    found: list[Stop] = []
+def collect_stops(page: Page) -> list[Stop]:
+    """Press Tab from the top of the page until the focus leaves it, and return the focused elements."""
+    stops: list[Stop] = []
     for _ in range(STOPS_MAX):
         page.keyboard.press("Tab")
-        here = page.evaluate(_HERE)
-        if here is None or (found and here["at"] == found[0].at):
-            return found
-        found.append(Stop(**here))
+        focus = page.evaluate(_FOCUS_SCRIPT)
+        if focus is None or (stops and focus["index"] == stops[0].index):
+            return stops
+        stops.append(Stop(**focus))
     raise AssertionError(f"after {STOPS_MAX} presses of Tab the focus is still in the page")
 
 
 @pytest.mark.parametrize("path", PAGES.values(), ids=PAGES)
-def test_tab_goes_through_a_page_in_its_order_and_is_seen(visitor: Visitor, path: str) -> None:
-    """The focus moves down the page and has an outline wherever it is."""
-    found = stops(visitor.open(path))
+def test_tab_follows_the_order_of_a_page_with_visible_focus(visitor: Visitor, path: str) -> None:
+    """The focus moves down the page and always has an outline."""
+    stops = collect_stops(visitor.open(path))
 
-    assert len(found) > 5
-    assert [one.at for one in found] == sorted(one.at for one in found)
-    assert [one.name for one in found if not one.seen] == []
+    assert len(stops) > 5
+    assert [stop.index for stop in stops] == sorted(stop.index for stop in stops)
+    assert [stop.name for stop in stops if not stop.is_visible] == []
 
 
-def test_a_cell_is_opened_with_the_keyboard(visitor: Visitor) -> None:
-    """Tab arrives at every pair that is measured, and Enter opens it."""
+def test_a_cell_opens_with_the_keyboard(visitor: Visitor) -> None:
+    """Tab reaches every measured pair, and Enter opens it."""
     page = visitor.open("/?group=europe-simulated")
-    cells = [one.name for one in stops(page) if "windows good" in one.name]
+    cells = [stop.name for stop in collect_stops(page) if "windows good" in stop.name]
     assert len(cells) == 12
 
     page.get_by_role("link", name=cells[0]).focus()
@@ -70,7 +70,7 @@ def test_a_cell_is_opened_with_the_keyboard(visitor: Visitor) -> None:
 
 
 def test_the_navigation_can_be_skipped(visitor: Visitor) -> None:
-    """The first stop is a link that shows itself and goes past what stands on every page."""
+    """The first stop is a link that becomes visible and leads past the header."""
     page = visitor.open("/")
 
     page.keyboard.press("Tab")

@@ -1,4 +1,4 @@
-"""The catalogue as a person uses it: a word finds limits, a limit has its address and its source."""
+"""Catalogue of limits: search, page of a limit, link to its source."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from playwright.sync_api import expect
 from tests.browser.visitor import Visitor
 
 
-def test_a_word_finds_limits(visitor: Visitor) -> None:
-    """Searching shows fewer limits, says how many, and is an address that can be mailed."""
+def test_a_search_finds_limits(visitor: Visitor) -> None:
+    """The result has fewer limits, their number, and a URL that shows the same."""
     page = visitor.open("/limits")
-    all_of_them = page.locator("table.catalogue tbody th[scope=row]").count()
+    total_count = page.locator("table.catalogue tbody th[scope=row]").count()
 
     page.get_by_label("Find", exact=True).fill("witness")
     page.keyboard.press("Enter")
 
     expect(page.get_by_role("status")).to_contain_text("with “witness”")
-    found = page.locator("table.catalogue tbody th[scope=row]").count()
-    assert 0 < found < all_of_them
-    again = visitor.open(page.url.removeprefix(visitor.origin))
-    assert again.locator("main").inner_text() == page.locator("main").inner_text()
+    result_count = page.locator("table.catalogue tbody th[scope=row]").count()
+    assert 0 < result_count < total_count
+    second_page = visitor.open(page.url.removeprefix(visitor.origin))
+    assert second_page.locator("main").inner_text() == page.locator("main").inner_text()
 
 
-def test_a_word_nobody_wrote_finds_nothing_and_says_what_to_do(visitor: Visitor) -> None:
-    """An empty answer is a sentence with a way out, not an empty page."""
+def test_a_search_without_results_offers_a_way_back(visitor: Visitor) -> None:
+    """It shows a notice and a link that clears the search."""
     page = visitor.open("/limits?q=no-vendor-says-this")
 
     assert page.locator("p.notice").is_visible()
@@ -33,8 +33,8 @@ def test_a_word_nobody_wrote_finds_nothing_and_says_what_to_do(visitor: Visitor)
     expect(page.get_by_role("status")).to_have_text(re.compile(r"^(\d+) of \1 limits\.$"))
 
 
-def test_a_limit_has_a_page_that_leads_to_its_source(visitor: Visitor) -> None:
-    """From the list to the limit, and from there to the vendor's document."""
+def test_a_limit_page_links_to_its_source(visitor: Visitor) -> None:
+    """The list leads to the limit, and the limit to the vendor's document."""
     page = visitor.open("/limits?q=vmware-vsan-9.0-stretched-rtt")
 
     page.get_by_role("link", name="vmware-vsan-9.0-stretched-rtt").first.click()

@@ -1,4 +1,4 @@
-"""A collector that wants a key: the form, a wrong key, the right one, and out again."""
+"""Login of a collector with a viewer key: form, wrong key, right key, logout."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from tests.browser.demo_collector import VIEWER_KEY
 from tests.browser.visitor import PHONE, SCHEMES, Scheme, Visitor
 
 
-def test_the_key_opens_the_page_that_was_wanted(stranger: Visitor) -> None:
-    """Whoever is sent to the form arrives, after signing in, where they wanted to go; signing out closes the door."""
-    page = stranger.open("/limits?q=witness")
+def test_the_login_leads_to_the_requested_page(anonymous_visitor: Visitor) -> None:
+    """Signing out leads back to the form."""
+    page = anonymous_visitor.open("/limits?q=witness")
     expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
 
     page.keyboard.type(VIEWER_KEY)
     page.keyboard.press("Enter")
 
-    expect(page).to_have_url(f"{stranger.origin}/limits?q=witness")
+    expect(page).to_have_url(f"{anonymous_visitor.origin}/limits?q=witness")
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
 
 
-def test_a_wrong_key_is_said_and_may_be_tried_again(stranger: Visitor) -> None:
-    """The answer names the fault beside the field, which has the focus again."""
-    page = stranger.open("/login")
+def test_a_wrong_key_is_reported(anonymous_visitor: Visitor) -> None:
+    """The form shows an alert beside the field, which has the focus again."""
+    page = anonymous_visitor.open("/login")
 
     page.get_by_label("Viewer key").fill("wrong")
     page.get_by_role("button", name="Sign in").click()
@@ -35,13 +35,13 @@ def test_a_wrong_key_is_said_and_may_be_tried_again(stranger: Visitor) -> None:
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_the_form_has_no_grave_finding(stranger: Visitor, scheme: Scheme) -> None:
-    """Everybody can sign in."""
-    assert audit(stranger.open("/login", scheme=scheme)).grave() == []
+def test_the_form_has_no_serious_finding(anonymous_visitor: Visitor, scheme: Scheme) -> None:
+    """The form is accessible in both colour schemes."""
+    assert audit(anonymous_visitor.open("/login", scheme=scheme)).serious_findings() == []
 
 
-def test_the_form_fits_a_phone(stranger: Visitor) -> None:
-    """The form is as narrow as the screen."""
-    page = stranger.open("/login", size=PHONE)
+def test_the_form_fits_a_phone(anonymous_visitor: Visitor) -> None:
+    """It does not scroll sideways."""
+    page = anonymous_visitor.open("/login", size=PHONE)
 
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]

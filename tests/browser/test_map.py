@@ -1,4 +1,4 @@
-"""The map as a browser draws it: names that can be read on any screen, and a picture where no script runs."""
+"""Map in a browser: readable labels on every screen, and an image without scripts."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from playwright.sync_api import expect
 
 from tests.browser.visitor import PHONE, WIDE, Visitor
 
-#: Each name once, with its extent; under each lies the same in the colour of the paper.
-_NAMES = """() => Object.entries(Object.fromEntries([...document.querySelectorAll("figure.map svg text")]
+#: Each label once, with its extent; the SVG also contains each label as a halo.
+_LABELS = """() => Object.entries(Object.fromEntries([...document.querySelectorAll("figure.map svg text")]
   .filter(one => one.textContent.trim())
   .map(one => [one.textContent, one.getBoundingClientRect()])
 )).map(([name, box]) => [name, box.left, box.top, box.right, box.bottom])"""
@@ -18,27 +18,27 @@ _NAMES = """() => Object.entries(Object.fromEntries([...document.querySelectorAl
 
 @pytest.mark.parametrize("size", [WIDE, (760, 900), PHONE], ids=["screen", "tablet", "phone"])
 @pytest.mark.parametrize("path", ["/map", "/map?group=", "/map?group=world-simulated"])
-def test_no_name_covers_another_or_leaves_the_sheet(visitor: Visitor, path: str, size: tuple[int, int]) -> None:
-    """As wide as the browser's letters really are."""
+def test_labels_do_not_overlap_and_are_not_cut_off(visitor: Visitor, path: str, size: tuple[int, int]) -> None:
+    """With the real letter widths of the browser."""
     page = visitor.open(path, size=size)
-    sheet = page.locator("figure.map svg").bounding_box()
-    assert sheet is not None
+    canvas = page.locator("figure.map svg").bounding_box()
+    assert canvas is not None
 
-    names = page.evaluate(_NAMES)
+    labels = page.evaluate(_LABELS)
 
-    assert len(names) >= 3
-    for name, left, top, right, bottom in names:
-        assert left >= sheet["x"], name
-        assert right <= sheet["x"] + sheet["width"], name
-        assert sheet["y"] <= top, name
-        assert bottom <= sheet["y"] + sheet["height"], name
-    for one, other in combinations(names, 2):
-        apart = one[3] <= other[1] or other[3] <= one[1] or one[4] - 3 <= other[2] or other[4] - 3 <= one[2]
-        assert apart, (one, other)
+    assert len(labels) >= 3
+    for label, left, top, right, bottom in labels:
+        assert left >= canvas["x"], label
+        assert right <= canvas["x"] + canvas["width"], label
+        assert canvas["y"] <= top, label
+        assert bottom <= canvas["y"] + canvas["height"], label
+    for a, b in combinations(labels, 2):
+        are_separate = a[3] <= b[1] or b[3] <= a[1] or a[4] - 3 <= b[2] or b[4] - 3 <= a[2]
+        assert are_separate, (a, b)
 
 
-def test_a_group_is_a_link_away_and_the_whole_too(visitor: Visitor) -> None:
-    """The map begins in Europe, where sites can be told apart; the world has those overseas."""
+def test_the_map_links_to_groups_and_to_all_sites(visitor: Visitor) -> None:
+    """It starts with the group in Europe, where sites are separable; "all" adds those overseas."""
     page = visitor.open("/map")
     expect(page.get_by_role("link", name="europe-simulated")).to_have_attribute("aria-current", "page")
 
@@ -47,8 +47,8 @@ def test_a_group_is_a_link_away_and_the_whole_too(visitor: Visitor) -> None:
     expect(page.get_by_role("row", name="singapore simulated")).to_be_visible()
 
 
-def test_without_scripts_the_picture_takes_the_place_of_the_chart(visitor: Visitor) -> None:
-    """No empty frame stands above it."""
+def test_without_scripts_an_image_replaces_the_chart(visitor: Visitor) -> None:
+    """The empty frame of the chart is hidden."""
     page = visitor.open("/map", script=False)
 
     expect(page.get_by_role("img").first).to_be_visible()

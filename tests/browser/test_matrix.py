@@ -1,43 +1,37 @@
-"""The matrix as a person uses it: another profile, another period, a cell, and on to what the vendor says."""
+"""Matrix in a browser: profile, period, cells, and links to pairs and sources."""
 
 from __future__ import annotations
 
 import re
-from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.visitor import WIDE, Visitor, settled
+from tests.browser.visitor import WIDE, Visitor, query_params, wait_until_drawn
 
 FROM_TO = re.compile("frankfurt . zurich")
 FRANKFURT_ZURICH = re.compile("^frankfurt to zurich:")
 
 
-def asked(page: Page) -> dict[str, str]:
-    """The filters in the address, without empty ones."""
-    return {name: values[-1] for name, values in parse_qs(urlsplit(page.url).query).items()}
-
-
-def cell(page: Page) -> str:
-    """What the cell from Frankfurt to Zurich says."""
+def cell_text(page: Page) -> str:
+    """Return the text of the cell from Frankfurt to Zurich."""
     return " ".join(page.get_by_role("link", name=FRANKFURT_ZURICH).inner_text().split())
 
 
-def test_a_profile_is_an_address_that_can_be_mailed(visitor: Visitor) -> None:
-    """Choosing a profile judges by it; the address opened elsewhere shows the same."""
+def test_a_profile_is_part_of_the_url(visitor: Visitor) -> None:
+    """The matrix uses the profile, and its URL shows the same in another browser."""
     page = visitor.open("/")
-    before = cell(page)
+    before = cell_text(page)
 
     page.get_by_role("link", name="vcf9-stretched-cluster", exact=True).click()
 
     expect(page.get_by_role("heading", level=1)).to_contain_text("VCF 9")
-    assert asked(page)["profile"] == "vcf9-stretched-cluster"
-    assert cell(page) != before
-    assert cell(visitor.open(page.url.removeprefix(visitor.origin))) == cell(page)
+    assert query_params(page)["profile"] == "vcf9-stretched-cluster"
+    assert cell_text(page) != before
+    assert cell_text(visitor.open(page.url.removeprefix(visitor.origin))) == cell_text(page)
 
 
-def test_a_period_is_an_address_that_can_be_mailed(visitor: Visitor) -> None:
-    """A period typed into the form counts the windows of that period, by the profile chosen before."""
+def test_a_period_is_part_of_the_url(visitor: Visitor) -> None:
+    """The matrix counts the windows of the period, with the same profile as before."""
     page = visitor.open("/?profile=vcf9-stretched-cluster")
 
     page.get_by_text("Other", exact=True).click()
@@ -45,12 +39,12 @@ def test_a_period_is_an_address_that_can_be_mailed(visitor: Visitor) -> None:
     page.get_by_role("button", name="Show").click()
 
     expect(page.locator("main")).to_contain_text("10,080 windows")
-    assert asked(page) == {"profile": "vcf9-stretched-cluster", "from": "-7d"}
-    assert cell(visitor.open(page.url.removeprefix(visitor.origin))) == cell(page)
+    assert query_params(page) == {"profile": "vcf9-stretched-cluster", "from": "-7d"}
+    assert cell_text(visitor.open(page.url.removeprefix(visitor.origin))) == cell_text(page)
 
 
-def test_the_answer_is_on_the_first_screen(visitor: Visitor) -> None:
-    """Which sites are within: the table of verdicts begins above the fold, and every group's table is below it."""
+def test_the_verdicts_are_on_the_first_screen(visitor: Visitor) -> None:
+    """The table of verdicts starts near the top, followed by the matrix of the group."""
     page = visitor.open("/?group=europe-simulated&profile=vcf9-stretched-cluster")
 
     verdicts, matrix = page.locator("table.verdicts").bounding_box(), page.locator(".matrix").bounding_box()
@@ -60,17 +54,17 @@ def test_the_answer_is_on_the_first_screen(visitor: Visitor) -> None:
     assert verdicts["y"] + verdicts["height"] < matrix["y"] < WIDE[1]
 
 
-def test_what_is_awaited_has_its_place(visitor: Visitor) -> None:
-    """While verdicts are worked out the page says so, and nothing below jumps far when they come."""
+def test_verdicts_that_load_later_do_not_shift_the_page(visitor: Visitor) -> None:
+    """The page shows a progress bar until they are complete, and content below moves little."""
     page = visitor.blank()
-    page.route("**/verdicts?*", lambda route: held.append(route))
-    held: list[Route] = []
+    routes: list[Route] = []
+    page.route("**/verdicts?*", lambda route: routes.append(route))
     page.goto(f"{visitor.origin}/?group=europe-simulated&profile=vcf9-stretched-cluster")
 
     expect(page.get_by_role("progressbar")).to_be_visible()
     before = page.locator(".matrix").bounding_box()
-    held[0].continue_()
-    settled(page)
+    routes[0].continue_()
+    wait_until_drawn(page)
     after = page.locator(".matrix").bounding_box()
 
     assert before is not None
@@ -78,14 +72,14 @@ def test_what_is_awaited_has_its_place(visitor: Visitor) -> None:
     assert abs(after["y"] - before["y"]) < 100
 
 
-def test_a_cell_leads_to_its_pair_and_to_the_source_of_its_limit(visitor: Visitor) -> None:
-    """From the word in a cell to the page of the vendor are three links; the period comes along."""
+def test_a_cell_links_to_its_pair_and_to_the_source_of_its_limit(visitor: Visitor) -> None:
+    """The vendor's page is three links away; the links keep the period."""
     page = visitor.open("/?from=-7d")
 
     page.get_by_role("link", name=FRANKFURT_ZURICH).click()
 
     expect(page.get_by_role("heading", level=1)).to_have_text(FROM_TO)
-    assert asked(page)["from"] == "-7d"
+    assert query_params(page)["from"] == "-7d"
     page.get_by_role("link", name="Limits", exact=True).last.click()
     source = page.get_by_role("link", name="vSAN Bandwidth and Latency Requirements")
     assert (source.first.get_attribute("href") or "").startswith("https://techdocs.broadcom.com/")

@@ -1,23 +1,17 @@
-"""The page of a pair as a person uses it: the way there and back, and a zoom that can be mailed."""
+"""Pair page in a browser: zoom, reverse direction, layout."""
 
 from __future__ import annotations
 
 import re
-from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import Page, expect
 
 from tests.browser.pages import PAGES
-from tests.browser.visitor import PHONE, Visitor, settled
-
-
-def asked(page: Page) -> dict[str, str]:
-    """The filters in the address."""
-    return {name: values[-1] for name, values in parse_qs(urlsplit(page.url).query).items()}
+from tests.browser.visitor import PHONE, Visitor, query_params, wait_until_drawn
 
 
 def brush(page: Page, first: float, last: float) -> None:
-    """Drag over the first chart, from one share of its width to another."""
+    """Drag over the first chart, between two shares of its width."""
     box = page.locator("figure.chart[data-zoom] svg").first.bounding_box()
     assert box is not None
     y = box["y"] + box["height"] / 3
@@ -27,44 +21,44 @@ def brush(page: Page, first: float, last: float) -> None:
     page.mouse.up()
 
 
-def test_a_zoom_is_an_address_that_can_be_mailed(visitor: Visitor) -> None:
-    """Dragging over the chart asks for that part of the period; opened elsewhere, the address shows the same."""
+def test_a_zoom_is_part_of_the_url(visitor: Visitor) -> None:
+    """Dragging over the chart selects a part of the period; the URL shows the same in another browser."""
     page = visitor.open(PAGES["pair"])
 
     brush(page, 0.4, 0.6)
 
     page.wait_for_url(re.compile("[?&]to="))
-    settled(page)
-    assert asked(page)["from"].startswith("2026-11-1")
-    again = visitor.open(page.url.removeprefix(visitor.origin))
-    assert again.locator("main").inner_text() == page.locator("main").inner_text()
+    wait_until_drawn(page)
+    assert query_params(page)["from"].startswith("2026-11-1")
+    second_page = visitor.open(page.url.removeprefix(visitor.origin))
+    assert second_page.locator("main").inner_text() == page.locator("main").inner_text()
 
 
-def test_a_zoom_is_undone_by_the_back_button(visitor: Visitor) -> None:
-    """The browser's history holds the period before."""
+def test_the_back_button_undoes_a_zoom(visitor: Visitor) -> None:
+    """The browser's history has the previous period."""
     page = visitor.open(PAGES["pair"])
     brush(page, 0.4, 0.6)
     page.wait_for_url(re.compile("[?&]to="))
 
-    settled(page)
+    wait_until_drawn(page)
 
     page.go_back()
 
-    assert asked(page) == {"from": "-7d"}
+    assert query_params(page) == {"from": "-7d"}
 
 
-def test_the_reverse_direction_is_a_link_away(visitor: Visitor) -> None:
-    """The other direction is a page of its own, in the same period."""
+def test_a_pair_links_to_its_reverse_direction(visitor: Visitor) -> None:
+    """The link keeps the period."""
     page = visitor.open(PAGES["pair"])
 
     page.get_by_role("link", name="reverse").click()
 
     expect(page.get_by_role("heading", level=1)).to_have_text(re.compile("zurich . frankfurt"))
-    assert asked(page) == {"from": "-7d"}
+    assert query_params(page) == {"from": "-7d"}
 
 
-def test_what_is_folded_opens_by_its_link_and_on_paper(visitor: Visitor) -> None:
-    """The list of windows is long and asked for seldom: a link at the top leads into it, and print shows it."""
+def test_the_collapsed_windows_open_by_a_link_and_in_print(visitor: Visitor) -> None:
+    """The long list of windows is collapsed; a link at the top opens it, and print shows it."""
     page = visitor.open(PAGES["pair"])
     windows = page.get_by_role("region", name="Latest windows")
     expect(windows).to_be_hidden()
@@ -77,8 +71,8 @@ def test_what_is_folded_opens_by_its_link_and_on_paper(visitor: Visitor) -> None
     assert (page.locator("#latest .windows").bounding_box() or {"height": 0})["height"] > 100
 
 
-def test_no_words_run_together_on_a_phone(visitor: Visitor) -> None:
-    """What is small stands on a line of its own where a cell is a line of a list."""
+def test_words_do_not_run_together_on_a_phone(visitor: Visitor) -> None:
+    """Small text has its own line in the list layout."""
     page = visitor.open(PAGES["pair"], size=PHONE)
 
     lines = page.locator("table.directions").inner_text().splitlines()
@@ -87,8 +81,8 @@ def test_no_words_run_together_on_a_phone(visitor: Visitor) -> None:
     assert all(line.startswith("Korn") for line in lines if "Korn" in line)
 
 
-def test_no_line_is_drawn_outside_of_its_axis(visitor: Visitor) -> None:
-    """A limit to the right of the values has its place in the plot."""
+def test_lines_are_drawn_inside_the_axis(visitor: Visitor) -> None:
+    """The plot includes a limit to the right of the values."""
     page = visitor.open(PAGES["pair"])
     chart = page.locator("figure.distribution svg")
 

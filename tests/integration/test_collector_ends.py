@@ -1,4 +1,4 @@
-"""A collector that ends under load, by kill -9 or when told to: what it acknowledged is stored, and nothing twice."""
+"""A collector that ends under load, by SIGKILL or SIGTERM: acknowledged batches are stored, each once."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from tests.integration.test_serve import environment, serving
 from tests.support.documents import NOW_S, build_batch, build_steady_window, encode_body
 
 BATCHES = 120
-#: So many are acknowledged when the collector ends: in the midst of the others.
+#: Number of acknowledged batches at which the test ends the collector.
 ACKNOWLEDGED = 30
 SENDERS = 8
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_what_was_acknowledged_is_stored_when_the_collector_ends(
+def test_acknowledged_batches_are_stored_when_the_collector_ends(
     url: URL, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """Eight connections carry 120 batches; after the end, the journal has every one that was acknowledged, and the next
-    collector takes all of them again, each once.
+    """Eight connections send 120 batches. After the end, the journal has every acknowledged one, and the next
+    collector accepts all of them again and stores each once.
     """
     env = environment(url, tmp_path / "data")
-    sent = [
+    bodies = [
         encode_body(build_batch(("ams1", build_steady_window(4_900, NOW_S + 60 * seq)), seq=seq))
         for seq in range(BATCHES)
     ]
@@ -41,7 +41,7 @@ def test_what_was_acknowledged_is_stored_when_the_collector_ends(
 
     def post(client: Client, key: str, seq: int) -> None:
         try:
-            answer = client.post_bytes(sent[seq], key)
+            answer = client.post_bytes(bodies[seq], key)
         except urllib3.exceptions.HTTPError:
             return
         if answer.status == 200:
@@ -62,10 +62,10 @@ def test_what_was_acknowledged_is_stored_when_the_collector_ends(
         client.pool.clear()
 
     assert ACKNOWLEDGED <= len(acknowledged) < BATCHES
-    assert set(acknowledged) <= journal(url)
+    assert set(acknowledged) <= load_journal_seqs(url)
     with serving(env) as (_, address):
         client = Client(url=address, admin_key="")
-        answers = [client.post_bytes(data, key) for data in sent]
+        answers = [client.post_bytes(body, key) for body in bodies]
         client.pool.clear()
     assert {answer.status for answer in answers} == {200}
     assert {seq for seq in acknowledged if not answers[seq].json()["duplicate"]} == set()
@@ -74,10 +74,10 @@ def test_what_was_acknowledged_is_stored_when_the_collector_ends(
     database.close()
 
 
-def journal(url: URL) -> set[int]:
-    """The numbers of the batches that are there."""
+def load_journal_seqs(url: URL) -> set[int]:
+    """Return the sequence numbers of the batches in the journal."""
     database = Database(url)
     with database.read() as connection:
-        found = set(connection.exec_driver_sql("SELECT seq FROM batch").scalars())
+        seqs = set(connection.exec_driver_sql("SELECT seq FROM batch").scalars())
     database.close()
-    return found
+    return seqs

@@ -1,7 +1,7 @@
-"""``leadline grafana push`` against a server that keeps the contract of Grafana's API, and against a real one if named.
+"""``leadline grafana push`` against a fake server that checks the contract of Grafana's API, and optionally a real one.
 
-LEADLINE_TEST_GRAFANA names a real Grafana (and LEADLINE_TEST_GRAFANA_TOKEN_FILE the token of one of its
-administrators): the tests that know nothing but the API run against it too, and leave their folder there.
+LEADLINE_TEST_GRAFANA is the URL of a real Grafana, and LEADLINE_TEST_GRAFANA_TOKEN_FILE the token of an administrator.
+The tests that use only the API then run against it too, and leave their folder there.
 """
 
 from __future__ import annotations
@@ -39,26 +39,26 @@ class Pusher:
     url: str
     directory: Path
     capsys: pytest.CaptureFixture[str]
-    #: None for a real one.
+    #: None for a real Grafana.
     fake: FakeGrafana | None
     token_file: Path
 
     def __call__(
         self, *options: str, documents: dict[str, bytes] = DASHBOARDS, groups: list[dict[str, Any]] = GROUPS
     ) -> tuple[int, list[dict[str, str]]]:
-        """Exit status and items of a run with ``--json``."""
+        """Run with ``--json`` and return the exit status and the items."""
         status = grafana.push_dashboards(self.args("--json", *self.source(), *options), documents, groups)
         items: list[dict[str, str]] = json.loads(self.capsys.readouterr().out)["items"]
         return status, items
 
     def args(self, *options: str) -> argparse.Namespace:
-        """The command line of the command."""
+        """Return the parsed arguments of the command."""
         return build_parser().parse_args(
             ["grafana", "push", "--url", self.url, "--token-file", str(self.token_file), *options]
         )
 
     def source(self) -> list[str]:
-        """A datasource with a password; a real Grafana has its own."""
+        """Return the options of a datasource with a password; a real Grafana has its own."""
         if self.fake is None:
             return []
         (self.directory / "password").write_text("reader-password\n")
@@ -66,13 +66,13 @@ class Pusher:
         return ["--datasource-host", "db:5432", "--datasource-password-file", str(self.directory / "password")]
 
     def actions(self, *options: str, **documents: Any) -> list[str]:
-        """What became of the items, in order."""
+        """Run, and return the actions of the items in order."""
         return [item["action"] for item in self(*options, **documents)[1]]
 
 
 @pytest.fixture(name="fake")
 def _fake() -> Iterator[FakeGrafana]:
-    """An empty Grafana; the contract was kept by whoever asked it."""
+    """Yield an empty Grafana; afterwards, check that all requests followed the contract."""
     fake = FakeGrafana()
     yield fake
     assert fake.violations == []
@@ -86,32 +86,32 @@ def _push(fake: FakeGrafana, tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 @pytest.fixture(name="any_push", params=["contract", "real"])
 def _any_push(request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Pusher:
-    """Against the contract and against a real Grafana."""
+    """Return a pusher for the fake, and for a real Grafana if configured."""
     if request.param == "contract":
         pusher: Pusher = request.getfixturevalue("push")
         return pusher
     if not os.environ.get(VARIABLE):
-        pytest.skip(f"{VARIABLE} names no Grafana")
+        pytest.skip(f"{VARIABLE} is not set")
     file = Path(os.environ[TOKEN_VARIABLE])
     return Pusher(url=os.environ[VARIABLE], directory=tmp_path, capsys=capsys, fake=None, token_file=file)
 
 
 def token(directory: Path, text: str) -> Path:
-    """A file with a token, for its owner only."""
+    """Create a token file that only its owner can read."""
     file = directory / "token"
     file.write_text(f"{text}\n")
     file.chmod(0o600)
     return file
 
 
-def in_words(push: Pusher, *options: str) -> tuple[int, list[str]]:
-    """Exit status and lines of a run for a person."""
+def push_as_text(push: Pusher, *options: str) -> tuple[int, list[str]]:
+    """Run without ``--json`` and return the exit status and the lines."""
     status = grafana.push_dashboards(push.args(*push.source(), *options), DASHBOARDS, GROUPS)
     return status, push.capsys.readouterr().out.splitlines()
 
 
 def test_the_second_run_changes_nothing(any_push: Pusher) -> None:
-    """Whatever the server made of what it was given."""
+    """Also if the server adds fields to the documents."""
     any_push()
     status, items = any_push()
 
@@ -121,20 +121,20 @@ def test_the_second_run_changes_nothing(any_push: Pusher) -> None:
     ]  # fmt: skip
 
 
-def test_a_change_is_put_and_named(any_push: Pusher) -> None:
-    """Only the dashboard that differs is written, and the line says where."""
+def test_a_change_is_written_and_reported(any_push: Pusher) -> None:
+    """Only the dashboard that differs is written; the detail is the path of the difference."""
     any_push()
-    changed = DASHBOARDS | {"pair.json": DASHBOARDS["pair.json"].replace(b"SELECT 1", b"SELECT 2")}
+    documents = DASHBOARDS | {"pair.json": DASHBOARDS["pair.json"].replace(b"SELECT 1", b"SELECT 2")}
 
-    items = [item for item in any_push(documents=changed)[1] if item["action"] != "unchanged"]
+    items = [item for item in any_push(documents=documents)[1] if item["action"] != "unchanged"]
     any_push()
 
     assert [(item["name"], item["action"]) for item in items] == [("leadline test: pair", "updated")]
     assert items[0]["detail"] == "panels[0].targets[0].rawSql"
 
 
-def test_everything_is_created_in_the_order_of_need(push: Pusher, fake: FakeGrafana) -> None:
-    """Datasource and folder first; the rules can be edited in Grafana, and their group has its interval."""
+def test_items_are_created_in_the_order_of_dependency(push: Pusher, fake: FakeGrafana) -> None:
+    """Datasource and folder come first; rules remain editable in Grafana, and their group has its interval."""
     status, items = push()
 
     assert (status, [item["action"] for item in items]) == (0, ["created"] * 6 + ["updated"])
@@ -151,35 +151,35 @@ def test_everything_is_created_in_the_order_of_need(push: Pusher, fake: FakeGraf
     assert fake.intervals == {("leadline", "leadline test"): 120}
 
 
-def test_a_dry_run_reads_and_says(push: Pusher, fake: FakeGrafana) -> None:
-    """Nothing is written, before the first run and after a change."""
-    status, lines = in_words(push, "--dry-run")
+def test_a_dry_run_writes_nothing(push: Pusher, fake: FakeGrafana) -> None:
+    """It reports what a run would do, before the first run and after a change."""
+    status, lines = push_as_text(push, "--dry-run")
     assert (status, fake.list_writes()) == (0, [])
     assert lines[0] == f"Grafana 12.4.2: {push.url}/api"
     assert lines[1:3] == ["would create  datasource  leadline", "would create  folder      leadline"]
 
     push()
     fake.requests.clear()
-    assert "would update  folder      other: title" in in_words(push, "--dry-run", "--folder", "other")[1]
+    assert "would update  folder      other: title" in push_as_text(push, "--dry-run", "--folder", "other")[1]
     assert fake.list_writes() == []
 
 
-def test_a_dashboard_saved_in_the_meantime_is_not_overwritten(push: Pusher, fake: FakeGrafana) -> None:
-    """The version that was read is sent: Grafana refuses, the others are put, and the status is 1."""
+def test_a_concurrently_saved_dashboard_is_not_overwritten(push: Pusher, fake: FakeGrafana) -> None:
+    """The request contains the version that was read: Grafana refuses it. The others are written, the status is 1."""
     push()
-    changed = {name: data.replace(b"SELECT 1", b"SELECT 2") for name, data in DASHBOARDS.items()}
+    documents = {name: data.replace(b"SELECT 1", b"SELECT 2") for name, data in DASHBOARDS.items()}
     fake.concurrently_saved.add("leadline-test-overview")
 
-    status, items = push(documents=changed)
+    status, items = push(documents=documents)
 
     refused = [item for item in items if item["action"] == "refused"]
     assert (status, [item["name"] for item in refused]) == (1, ["leadline test: overview"])
     assert "412 (The dashboard has been changed by someone else)" in refused[0]["detail"]
-    assert "somebody saved it in the meantime" in refused[0]["detail"]
+    assert "another user saved it in the meantime" in refused[0]["detail"]
 
 
-def test_a_dashboard_moved_elsewhere_is_brought_back(push: Pusher, fake: FakeGrafana) -> None:
-    """The links between dashboards do not care, but permissions are the folder's."""
+def test_a_dashboard_in_another_folder_is_moved_back(push: Pusher, fake: FakeGrafana) -> None:
+    """The folder determines the permissions."""
     push()
     fake.dashboards["leadline-test-pair"]["meta"]["folderUid"] = "elsewhere"
 
@@ -189,8 +189,8 @@ def test_a_dashboard_moved_elsewhere_is_brought_back(push: Pusher, fake: FakeGra
     assert fake.dashboards["leadline-test-pair"]["meta"]["folderUid"] == "leadline"
 
 
-def test_what_files_provide_is_refused_with_the_remedy(push: Pusher, fake: FakeGrafana) -> None:
-    """Grafana would refuse it too, and say less; what is as wanted stays unchanged."""
+def test_changes_of_file_provisioned_items_are_refused_with_a_remedy(push: Pusher, fake: FakeGrafana) -> None:
+    """Grafana would refuse them too, without a remedy. Items without a difference are unchanged."""
     push()
     fake.datasources["leadline"] |= {"readOnly": True, "url": "old:5432"}
     fake.dashboards["leadline-test-pair"]["meta"]["provisioned"] = True
@@ -208,8 +208,8 @@ def test_what_files_provide_is_refused_with_the_remedy(push: Pusher, fake: FakeG
     assert (status, fake.list_writes()) == (1, [])
 
 
-def test_a_changed_password_is_noticed_by_the_database(push: Pusher, fake: FakeGrafana) -> None:
-    """Grafana shows no password; that its query fails says that the one it has is another."""
+def test_a_changed_password_is_detected_by_the_health_check(push: Pusher, fake: FakeGrafana) -> None:
+    """Grafana returns no password; a failing query means that its password is different."""
     push()
     fake.passwords["leadline"] = "forgotten"
 
@@ -219,8 +219,8 @@ def test_a_changed_password_is_noticed_by_the_database(push: Pusher, fake: FakeG
     assert fake.passwords["leadline"] == "reader-password"
 
 
-def test_a_datasource_that_does_not_work_is_no_success(push: Pusher, fake: FakeGrafana) -> None:
-    """With what Grafana says of it."""
+def test_a_datasource_that_does_not_work_is_refused(push: Pusher, fake: FakeGrafana) -> None:
+    """The detail contains Grafana's error."""
     fake.database_password = "another"
 
     status, items = push()
@@ -229,19 +229,19 @@ def test_a_datasource_that_does_not_work_is_no_success(push: Pusher, fake: FakeG
     assert "password authentication failed" in items[0]["detail"]
 
 
-def test_without_a_host_the_datasource_is_somebody_elses(push: Pusher, fake: FakeGrafana) -> None:
-    """It is not written, and has to be there."""
+def test_without_a_host_the_datasource_must_exist(push: Pusher, fake: FakeGrafana) -> None:
+    """The command does not write it."""
     args = push.args("--json")
     assert grafana.push_dashboards(args, DASHBOARDS, GROUPS) == 1
-    said = json.loads(push.capsys.readouterr().out)["items"][0]
-    assert (said["action"], "--datasource-host" in said["detail"]) == ("refused", True)
+    item = json.loads(push.capsys.readouterr().out)["items"][0]
+    assert (item["action"], "--datasource-host" in item["detail"]) == ("refused", True)
 
     fake.datasources["leadline"] = {"uid": "leadline", "name": "theirs"}
     assert grafana.push_dashboards(args, DASHBOARDS, GROUPS) == 0
 
 
 def test_rules_can_be_locked_and_unlocked(push: Pusher, fake: FakeGrafana) -> None:
-    """Locked ones can be changed through the API only."""
+    """Only the API can change a locked rule."""
     push("--lock-rules")
     assert {rule["provenance"] for rule in fake.rules.values()} == {"api"}
     assert set(push.actions("--lock-rules")) == {"unchanged"}
@@ -250,8 +250,8 @@ def test_rules_can_be_locked_and_unlocked(push: Pusher, fake: FakeGrafana) -> No
     assert all("provenance" not in rule for rule in fake.rules.values())
 
 
-def test_rules_of_others_in_the_group_stay(push: Pusher, fake: FakeGrafana) -> None:
-    """Also when the interval of the group is put right."""
+def test_foreign_rules_in_the_group_stay(push: Pusher, fake: FakeGrafana) -> None:
+    """Also if the run changes the interval of the group."""
     push()
     fake.rules["theirs"] = fake.rules["leadline-test-silent"] | {"uid": "theirs", "title": "Theirs"}
     fake.intervals["leadline", "leadline test"] = 60
@@ -261,20 +261,20 @@ def test_rules_of_others_in_the_group_stay(push: Pusher, fake: FakeGrafana) -> N
 
 
 @pytest.mark.parametrize(("role", "refused"), [("Viewer", ["datasource", "folder"]), ("Editor", ["datasource"])])
-def test_a_role_that_is_too_low_is_said(push: Pusher, fake: FakeGrafana, role: str, refused: list[str]) -> None:
-    """Status, Grafana's words, and the role that is needed."""
+def test_an_insufficient_role_is_reported(push: Pusher, fake: FakeGrafana, role: str, refused: list[str]) -> None:
+    """With the status, Grafana's message and the necessary role."""
     fake.tokens["admin-token"] = role
 
     status, items = push()
 
-    found = [item for item in items if item["action"] == "refused"]
-    assert (status, [item["kind"] for item in found][: len(refused)]) == (1, refused)
-    assert "answered 403 (You'll need additional permissions" in found[0]["detail"]
-    assert "the role Admin" in found[0]["detail"]
+    refused_items = [item for item in items if item["action"] == "refused"]
+    assert (status, [item["kind"] for item in refused_items][: len(refused)]) == (1, refused)
+    assert "status 403 (You'll need additional permissions" in refused_items[0]["detail"]
+    assert "the role Admin" in refused_items[0]["detail"]
 
 
-def test_a_folder_of_that_name_of_others_is_not_taken(push: Pusher, fake: FakeGrafana) -> None:
-    """Nothing is put anywhere else instead."""
+def test_a_foreign_folder_with_the_same_name_is_not_used(push: Pusher, fake: FakeGrafana) -> None:
+    """The run stops there."""
     fake.folders["theirs"] = {"uid": "theirs", "title": "leadline"}
 
     status, items = push()
@@ -283,19 +283,19 @@ def test_a_folder_of_that_name_of_others_is_not_taken(push: Pusher, fake: FakeGr
     assert "409" in items[1]["detail"]
 
 
-def test_a_token_that_is_not_known_ends_the_run(push: Pusher, fake: FakeGrafana) -> None:
-    """With the address, and never with the token."""
+def test_an_unknown_token_ends_the_run(push: Pusher, fake: FakeGrafana) -> None:
+    """The error contains the URL, and never the token."""
     fake.tokens.clear()
 
-    with pytest.raises(UnavailableError) as refused:
+    with pytest.raises(UnavailableError) as info:
         push()
-    assert "GET " + push.url in str(refused.value)
-    assert "answered 401 (Invalid API key): the token is not known there" in str(refused.value)
-    assert "admin-token" not in str(refused.value)
+    assert "GET " + push.url in str(info.value)
+    assert "status 401 (Invalid API key): the token is unknown" in str(info.value)
+    assert "admin-token" not in str(info.value)
 
 
 def test_an_old_grafana_is_refused(push: Pusher, fake: FakeGrafana) -> None:
-    """Before anything is written; the next version is fine."""
+    """Before the first write; newer versions are accepted."""
     fake.version = "10.4.19"
     with pytest.raises(UnavailableError, match=r"Grafana 10\.4\.19; these dashboards need 11 or newer"):
         push()
@@ -305,106 +305,102 @@ def test_an_old_grafana_is_refused(push: Pusher, fake: FakeGrafana) -> None:
     assert push()[0] == 0
 
 
-class NoGrafana(BaseHTTPRequestHandler):
-    """Something else: a page, whatever is asked."""
+class HtmlServer(BaseHTTPRequestHandler):
+    """Server that responds with an HTML page to every request."""
 
     def do_GET(self) -> None:
-        """A page."""
         self.reply(200, "text/html", b"<html>hello</html>")
 
-    def reply(self, status: int, kind: str, body: bytes) -> None:
-        """One answer."""
+    def reply(self, status: int, media_type: str, body: bytes) -> None:
+        """Send a response."""
         self.send_response(status)
-        self.send_header("Content-Type", kind)
+        self.send_header("Content-Type", media_type)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Location", "https://sso.example.net/")
         self.end_headers()
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
-class Redirecting(NoGrafana):
-    """A proxy with a login page of its own."""
+class RedirectingProxy(HtmlServer):
+    """Proxy that redirects to its own login page."""
 
     def do_GET(self) -> None:
-        """To somewhere else."""
         self.reply(302, "text/html", b"")
 
 
-class Elsewhere(NoGrafana):
-    """A server with another API."""
+class ForeignApi(HtmlServer):
+    """Server with another API: its errors are lists, which grafana-api does not expect."""
 
     def do_GET(self) -> None:
-        """A list of errors, which grafana-api does not expect."""
         self.reply(404, "application/json", b"[]")
 
 
-class AnotherHealth(NoGrafana):
-    """A server with a health of its own."""
+class ForeignHealth(HtmlServer):
+    """Server with another health document."""
 
     def do_GET(self) -> None:
-        """Not Grafana's."""
         self.reply(200, "application/json", b'{"status": "ok"}')
 
 
 @pytest.mark.parametrize(
-    ("handler", "said"),
+    ("handler", "message"),
     [
-        (NoGrafana, "the answer is none of Grafana's"),
-        (Redirecting, "answered with a redirect: give --url the address it leads to"),
-        (Elsewhere, "is not that of a Grafana"),
-        (AnotherHealth, "is not that of a Grafana"),
+        (HtmlServer, "the response is not from Grafana"),
+        (RedirectingProxy, "responded with a redirect: pass its target as --url"),
+        (ForeignApi, "is not from Grafana"),
+        (ForeignHealth, "is not from Grafana"),
     ],
 )
-def test_what_is_no_grafana_is_told_apart(
-    handler: type[BaseHTTPRequestHandler], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_server_that_is_not_grafana_is_reported(
+    handler: type[BaseHTTPRequestHandler], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With the address that was asked."""
-    with serve_handler(handler) as url, pytest.raises(UnavailableError) as refused:
+    """The error contains the URL of the request."""
+    with serve_handler(handler) as url, pytest.raises(UnavailableError) as info:
         Pusher(url=url, directory=tmp_path, capsys=capsys, fake=None, token_file=token(tmp_path, "t"))()
 
-    assert said in str(refused.value)
-    assert f"{url}/api/health" in str(refused.value)
+    assert message in str(info.value)
+    assert f"{url}/api/health" in str(info.value)
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_connection_that_fails_is_said(scheme: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Refused, or no TLS where TLS is asked for: in one line, without the names of classes."""
-    server = nullcontext("http://127.0.0.1:9") if scheme == "http" else serve_handler(NoGrafana)
-    with server as url:
-        where = url.replace("http:", f"{scheme}:")
-        push = Pusher(url=where, directory=tmp_path, capsys=capsys, fake=None, token_file=token(tmp_path, "t"))
-        with pytest.raises(UnavailableError) as refused:
+def test_a_failed_connection_is_reported(scheme: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A refused connection, or a server without TLS: one line, without names of classes."""
+    server = nullcontext("http://127.0.0.1:9") if scheme == "http" else serve_handler(HtmlServer)
+    with server as server_url:
+        url = server_url.replace("http:", f"{scheme}:")
+        push = Pusher(url=url, directory=tmp_path, capsys=capsys, fake=None, token_file=token(tmp_path, "t"))
+        with pytest.raises(UnavailableError) as info:
             push()
 
-    assert ("no connection" if scheme == "http" else "TLS failed") in str(refused.value)
-    assert "HTTPConnection" not in str(refused.value)
-    assert "\n" not in str(refused.value)
+    assert ("cannot connect" if scheme == "http" else "TLS failed") in str(info.value)
+    assert "HTTPConnection" not in str(info.value)
+    assert "\n" not in str(info.value)
 
 
 @pytest.mark.parametrize(
     "url", ["grafana.example.net", "ftp://x/", "https://", "https://x/?orgId=2", "https://admin:x@h/", "https://h:x/"]
 )
-def test_an_address_that_is_none_is_named(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A password in it, too, for it would stand in the list of processes."""
-    with pytest.raises(ConfigError) as refused:
+def test_an_invalid_url_is_refused(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """So is a URL with a password, because the list of processes would show it."""
+    with pytest.raises(ConfigError) as info:
         Pusher(url=url, directory=tmp_path, capsys=capsys, fake=None, token_file=token(tmp_path, "t"))()
-    assert refused.value.key == "--url"
+    assert info.value.key == "--url"
 
 
-@pytest.mark.parametrize(("content", "said"), [("", "no secret"), ("two words", "more than one word")])
-def test_a_token_file_without_a_token_is_named(push: Pusher, content: str, said: str) -> None:
-    """Before anybody is asked."""
+@pytest.mark.parametrize(("content", "message"), [("", "no secret"), ("two words", "more than one word")])
+def test_a_token_file_without_a_token_is_refused(push: Pusher, content: str, message: str) -> None:
+    """Before the first request."""
     push.token_file.write_text(content)
 
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         push()
 
 
-def test_a_token_that_others_may_read_is_warned_of(push: Pusher) -> None:
-    """The run goes on; the remedy is one command."""
+def test_a_token_file_that_others_can_read_causes_a_warning(push: Pusher) -> None:
+    """The run continues; the warning contains the command that fixes it."""
     push.token_file.chmod(0o644)
 
     assert push.actions("--dry-run")
@@ -413,8 +409,8 @@ def test_a_token_that_others_may_read_is_warned_of(push: Pusher) -> None:
     assert f"chmod 600 {push.token_file}" in push.capsys.readouterr().err
 
 
-def test_what_is_packaged_is_pushed(push: Pusher, fake: FakeGrafana) -> None:
-    """The generated dashboards and rules: three, five and more, and the second time nothing."""
+def test_the_packaged_dashboards_are_pushed(push: Pusher, fake: FakeGrafana) -> None:
+    """The first run writes at least three dashboards and five rules, the second run nothing."""
     arguments = push.args("--json", *push.source())
     assert arguments.run(arguments) == 0
     first = json.loads(push.capsys.readouterr().out)["items"]
@@ -427,42 +423,42 @@ def test_what_is_packaged_is_pushed(push: Pusher, fake: FakeGrafana) -> None:
 
 
 def test_a_dashboard_without_a_uid_is_refused(push: Pusher) -> None:
-    """Every run would make another one."""
+    """Every run would create another one."""
     with pytest.raises(LeadlineError, match=r"broken\.json"):
         push(documents={"broken.json": build_dashboard("", "x")})
 
 
-class Gone:
-    """A Grafana that has answered before, and does no longer."""
+class UnreachableApi:
+    """API of a Grafana that became unreachable."""
 
     url = "http://192.0.2.1/api"
 
     def get(self, path: str) -> Any:
-        """Nobody is there."""
-        raise UnavailableError(f"GET {self.url}{path}: no connection")
+        """Raise a connection error."""
+        raise UnavailableError(f"GET {self.url}{path}: cannot connect")
 
     def send(self, method: str, path: str, document: dict[str, Any], headers: dict[str, str] | None = None) -> Any:
-        """Nor here."""
-        raise AssertionError("nothing is written where nothing can be read")
+        """Fail the test: a failed read must not be followed by a write."""
+        raise AssertionError("write after a failed read")
 
 
-def test_a_connection_lost_on_the_way_ends_the_run() -> None:
-    """It is said once, and not as a refusal of every item that is left."""
+def test_a_lost_connection_ends_the_run() -> None:
+    """There is one error, not a refusal of every remaining item."""
     source = Datasource(address="db:5432", database="leadline", user="grafana", password=None, ssl_mode="disable")
-    wanted = DesiredState(folder="leadline", datasource=source, dashboards=(), rule_groups=())
+    desired_state = DesiredState(folder="leadline", datasource=source, dashboards=(), rule_groups=())
 
-    with pytest.raises(UnavailableError, match="no connection"):
-        list(GrafanaPush(api=Gone()).run(wanted))
+    with pytest.raises(UnavailableError, match="cannot connect"):
+        list(GrafanaPush(api=UnreachableApi()).run(desired_state))
 
 
-def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
-    """On an agent's host, for instance: one line, and exit status 2."""
+def test_without_the_extra_the_error_names_the_package(tmp_path: Path) -> None:
+    """For example on an agent's host: one line, and exit status 2."""
     arguments = ["grafana", "push", "--url", "http://127.0.0.1:9", "--token-file", str(token(tmp_path, "t"))]
     code = "import sys; sys.modules['grafana_api'] = None; from leadline_cli.__main__ import main; sys.exit(main())"
 
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60)
+    process = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60)
 
-    assert done.returncode == 2
-    assert done.stderr.splitlines() == [
+    assert process.returncode == 2
+    assert process.stderr.splitlines() == [
         "leadline: this needs grafana_api, which is not installed: pip install 'leadline[grafana]'"
     ]

@@ -1,4 +1,4 @@
-"""What Grafana may read, and that it says what the verdict code says."""
+"""Database views for Grafana: access rights, and agreement with the verdict code."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _connection(filled: Demo) -> Iterator[psycopg.Connection]:
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_the_role_reads_every_view(connection: psycopg.Connection, view: str) -> None:
-    """Each has rows on the demo's data, but for days that wait, which are of the open day only."""
+    """Each view has rows on the demo's data."""
     (rows,) = connection.execute(f"SELECT count(*) FROM {view}").fetchone() or (0,)
 
     assert rows > 0
@@ -66,7 +66,7 @@ def test_the_role_reads_every_view(connection: psycopg.Connection, view: str) ->
 
 @pytest.mark.parametrize("table", tables.metadata.tables)
 def test_the_role_reads_no_table(connection: psycopg.Connection, table: str) -> None:
-    """Keys, bodies and the audit stay where they are, and nothing can be written."""
+    """It cannot read keys, bodies or the audit log."""
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute(f"SELECT 1 FROM {table}")
 
@@ -74,7 +74,7 @@ def test_the_role_reads_no_table(connection: psycopg.Connection, table: str) -> 
 @pytest.mark.source_tree
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_column_is_documented(connection: psycopg.Connection, view: str) -> None:
-    """In docs/grafana.md, which is the contract."""
+    """The documentation is docs/grafana.md."""
     page = (Path(__file__).parents[2] / "docs" / "grafana.md").read_text(encoding="utf-8")
 
     names = [column.name for column in connection.execute(f"SELECT * FROM {view} LIMIT 0").description or ()]
@@ -83,24 +83,26 @@ def test_every_column_is_documented(connection: psycopg.Connection, view: str) -
     assert [name for name in (view, *names) if f"`{name}`" not in page] == []
 
 
-def share(connection: psycopg.Connection, profile: str, start_s: int, end_s: int) -> dict[tuple[str, str], list[Any]]:
-    """What the function says of each pair: counts, ratios, least round trip."""
-    names = (
+def load_shares(
+    connection: psycopg.Connection, profile: str, start_s: int, end_s: int
+) -> dict[tuple[str, str], list[Any]]:
+    """Return the result of ``grafana_share`` for each pair: counts, ratios, lowest round trip."""
+    columns = (
         "windows, good, bad, unavailable, unknown, observed, pessimistic, optimistic, coverage, min_us, simulated, "
         "first_t, last_t"
     )
     rows = connection.execute(
-        f"SELECT source, destination, {names} FROM grafana_share(%s, %s, %s)", (profile, start_s, end_s)
+        f"SELECT source, destination, {columns} FROM grafana_share(%s, %s, %s)", (profile, start_s, end_s)
     ).fetchall()
     return {(row[0], row[1]): list(row[2:]) for row in rows}
 
 
 def periods(filled: Demo) -> list[TimeRange]:
-    """Whole hours: days only, an odd start and end, within a day, over midnight, and with the open day."""
+    """Return periods of whole hours: whole days, partial days at both ends, within a day, over midnight, with today."""
     start_s, end_s = filled.start_s, filled.end_s // HOUR_S * HOUR_S - HOUR_S
     return [
-        TimeRange(start_s=start_s + first, end_s=last)
-        for first, last in (
+        TimeRange(start_s=start_s + offset_s, end_s=period_end_s)
+        for offset_s, period_end_s in (
             (0, start_s + 7 * DAY_S),
             (5 * HOUR_S, start_s + 6 * DAY_S + 3 * HOUR_S),
             (2 * DAY_S + HOUR_S, start_s + 2 * DAY_S + 9 * HOUR_S),
@@ -112,151 +114,149 @@ def periods(filled: Demo) -> list[TimeRange]:
 
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("number", range(5))
-def test_shares_are_those_of_the_verdict_code(
-    filled: Demo, connection: psycopg.Connection, profile: str, number: int
-) -> None:
-    """Over whole hours, for every pair: counts, both readings, coverage and the least round trip."""
+def test_shares_match_the_matrix(filled: Demo, connection: psycopg.Connection, profile: str, number: int) -> None:
+    """Over whole hours, for every pair: counts, worst case, best case, coverage and the lowest round trip."""
     period = periods(filled)[number]
 
-    found = share(connection, profile, period.start_s, period.end_s)
+    shares = load_shares(connection, profile, period.start_s, period.end_s)
 
-    answers = [one for one in build_matrix(filled.store, profile, period).pairs if one.paths]
+    pairs = [pair for pair in build_matrix(filled.store, profile, period).pairs if pair.paths]
     expected = {
-        (one.source, one.destination): [
+        (pair.source, pair.destination): [
             period.window_count,
-            one.pessimistic.good,
-            one.pessimistic.bad,
-            one.pessimistic.unavailable,
-            one.pessimistic.unknown,
-            one.pessimistic.good_ratio,
-            one.pessimistic.good / period.window_count,
-            (one.optimistic.good + one.optimistic.unknown) / period.window_count,
-            one.pessimistic.coverage_ratio,
-            one.rtt_us.min,
+            pair.pessimistic.good,
+            pair.pessimistic.bad,
+            pair.pessimistic.unavailable,
+            pair.pessimistic.unknown,
+            pair.pessimistic.good_ratio,
+            pair.pessimistic.good / period.window_count,
+            (pair.optimistic.good + pair.optimistic.unknown) / period.window_count,
+            pair.pessimistic.coverage_ratio,
+            pair.rtt_us.min,
             True,
             period.start_s,
             period.end_s,
         ]
-        for one in answers
+        for pair in pairs
     }
     assert len(expected) == len(CITY_PAIRS)
-    assert found == expected
+    assert shares == expected
 
 
-def test_shares_are_those_of_the_verdict(filled: Demo, connection: psycopg.Connection) -> None:
-    """Whole days, every pair, every profile: what a verdict prints, though it is made another way."""
+def test_shares_match_the_verdict(filled: Demo, connection: psycopg.Connection) -> None:
+    """Whole days, every pair, every profile; the verdict computes them differently."""
     period = TimeRange(start_s=filled.start_s, end_s=filled.start_s + 7 * DAY_S)
-    asked = VerdictRequest(
+    verdict_request = VerdictRequest(
         period=period, pair=None, sites=CITIES, profiles=tuple(PROFILES), overrides=NO_OVERRIDES, rule=VerdictRule()
     )
 
-    found = {profile: share(connection, profile, period.start_s, period.end_s) for profile in PROFILES}
+    shares = {profile: load_shares(connection, profile, period.start_s, period.end_s) for profile in PROFILES}
 
-    document = compute_verdicts(filled.store, asked)
-    assert {(one.source, one.destination, one.profile) for one in document.pairs} == {
-        (*pair, profile) for profile, pairs in found.items() for pair in pairs
+    document = compute_verdicts(filled.store, verdict_request)
+    assert {(verdict.source, verdict.destination, verdict.profile) for verdict in document.pairs} == {
+        (*pair, profile) for profile, pairs in shares.items() for pair in pairs
     }
-    for one in document.pairs:
-        windows, *_, observed, pessimistic, optimistic, coverage = found[one.profile][one.source, one.destination][:9]
-        measured, best = one.shares.pessimistic.states, one.shares.optimistic.states
+    for verdict in document.pairs:
+        row = shares[verdict.profile][verdict.source, verdict.destination]
+        windows, *_, observed, pessimistic, optimistic, coverage = row[:9]
+        worst_case, best_case = verdict.shares.pessimistic.states, verdict.shares.optimistic.states
         assert [observed, pessimistic, optimistic, coverage] == [
-            one.shares.observed,
-            measured.good / windows,
-            (best.good + best.unknown) / windows,
-            one.coverage,
+            verdict.shares.observed,
+            worst_case.good / windows,
+            (best_case.good + best_case.unknown) / windows,
+            verdict.coverage,
         ]
 
 
-def test_days_that_are_behind_are_counted_by_hours(filled: Demo, connection: psycopg.Connection) -> None:
-    """A day whose tally is wrong and that is marked changes nothing; unmarked, it would."""
+def test_dirty_days_are_counted_from_hours(filled: Demo, connection: psycopg.Connection) -> None:
+    """Wrong counts of a dirty day have no effect; wrong counts of a clean day do."""
     start_s, end_s = filled.start_s, filled.start_s + 3 * DAY_S
-    before = share(connection, PROFILES[0], start_s, end_s)
+    before = load_shares(connection, PROFILES[0], start_s, end_s)
     day = tables.tally_day.c
     with filled.store.read() as read:
-        kept = read.connection.execute(select(day.good).where(day.t == start_s + DAY_S)).scalars().all()
-    assert kept
+        good_counts = read.connection.execute(select(day.good).where(day.t == start_s + DAY_S)).scalars().all()
+    assert good_counts
     with filled.store.write() as writer:
         writer.connection.execute(
             tables.tally_day.update().where(day.t == start_s + DAY_S).values(good=day.bad, bad=day.good)
         )
 
-    unmarked = share(connection, PROFILES[0], start_s, end_s)
+    clean = load_shares(connection, PROFILES[0], start_s, end_s)
     with filled.store.write() as writer:
         sites = writer.connection.execute(select(tables.site.c.id)).scalars().all()
         rows = [{"source_id": site, "t": start_s + DAY_S} for site in sites]
         writer.connection.execute(tables.mark_day.insert(), rows)
-    marked = share(connection, PROFILES[0], start_s, end_s)
+    dirty = load_shares(connection, PROFILES[0], start_s, end_s)
 
     with filled.store.write() as writer:
         writer.connection.execute(
             tables.tally_day.update().where(day.t == start_s + DAY_S).values(good=day.bad, bad=day.good)
         )
         writer.connection.execute(tables.mark_day.delete().where(tables.mark_day.c.t == start_s + DAY_S))
-    assert unmarked != before
-    assert marked == before
+    assert clean != before
+    assert dirty == before
 
 
-def test_states_and_episodes_are_those_of_the_windows(filled: Demo, connection: psycopg.Connection) -> None:
-    """Every minute of every pair, and its runs of bad minutes joined over gaps of at most two."""
-    length_s, joined = 7 * DAY_S, 0
-    of_pair = "source = %s AND destination = %s AND profile = %s"
+def test_states_and_episodes_match_the_windows(filled: Demo, connection: psycopg.Connection) -> None:
+    """Every minute of every pair, and its runs of bad minutes, joined over gaps of at most two."""
+    length_s, joined_count = 7 * DAY_S, 0
+    condition = "source = %s AND destination = %s AND profile = %s"
     for pair, profile in product(CITY_PAIRS, PROFILES):
         expected = _states(filled, pair, profile, length_s)
-        of = (pair.source, pair.destination, profile)
+        parameters = (pair.source, pair.destination, profile)
         end_s = filled.start_s + length_s
 
         runs = connection.execute(
-            f"SELECT t, until_t, state FROM grafana_state WHERE {of_pair} AND hour_t < %s", (*of, end_s)
+            f"SELECT t, until_t, state FROM grafana_state WHERE {condition} AND hour_t < %s", (*parameters, end_s)
         ).fetchall()
         episodes = connection.execute(
-            f"SELECT t, until_t, windows FROM grafana_episode WHERE {of_pair} AND until_t < %s ORDER BY t",
-            (*of, end_s - 180),
+            f"SELECT t, until_t, windows FROM grafana_episode WHERE {condition} AND until_t < %s ORDER BY t",
+            (*parameters, end_s - 180),
         ).fetchall()
 
-        minutes = {t: state for begin, until, state in runs for t in range(begin, until, 60)}
+        minutes = {t: state for start, until, state in runs for t in range(start, until, 60)}
         assert [minutes.get(t, "unknown") for t in range(filled.start_s, filled.start_s + length_s, 60)] == [
             STATES_BY_CODE[code].value for code in expected
         ]
-        assert episodes == [one for one in _episodes(expected, filled.start_s) if one[1] < end_s - 180]
-        joined += sum(windows * 60 < until - begin for begin, until, windows in episodes)
-    assert joined > 0
+        assert episodes == [episode for episode in _episodes(expected, filled.start_s) if episode[1] < end_s - 180]
+        joined_count += sum(windows * 60 < until - start for start, until, windows in episodes)
+    assert joined_count > 0
 
 
 def _states(filled: Demo, pair: Pair, profile: str, length_s: int) -> list[int]:
     with filled.store.read() as read:
-        known = registry.load_registry(read.connection)
-        source_id, destination_id = known.site_ids[pair.source], known.site_ids[pair.destination]
-        found = hour_reader.load_hours(
-            read.connection, known.agents_by_site[source_id], filled.start_s, filled.start_s + length_s
+        ids = registry.load_registry(read.connection)
+        source_id, destination_id = ids.site_ids[pair.source], ids.site_ids[pair.destination]
+        hours = hour_reader.load_hours(
+            read.connection, ids.agents_by_site[source_id], filled.start_s, filled.start_s + length_s
         )
-        judged = state_counts.evaluate_pair_hours(
-            found, profile_revisions.get_criteria(profile), known.site_by_agent, known.site_by_target
+        evaluation = state_counts.evaluate_pair_hours(
+            hours, profile_revisions.get_criteria(profile), ids.site_by_agent, ids.site_by_target
         )
-    hours = {
+    states_by_hour = {
         key[2]: row.tolist()
-        for key, row in zip(judged.keys, judged.worst_case, strict=True)
+        for key, row in zip(evaluation.keys, evaluation.worst_case, strict=True)
         if key[1] == destination_id
     }
-    ends = range(filled.start_s, filled.start_s + length_s, HOUR_S)
-    return [code for t in ends for code in hours.get(t, [UNKNOWN] * 60)]
+    hour_starts = range(filled.start_s, filled.start_s + length_s, HOUR_S)
+    return [code for t in hour_starts for code in states_by_hour.get(t, [UNKNOWN] * 60)]
 
 
 def _episodes(states: list[int], start_s: int) -> list[tuple[int, int, int]]:
-    """(start, end, bad windows) of maximal runs, joined over gaps of ``MERGE_GAP_WINDOWS``."""
-    bad = [code not in (GOOD, UNKNOWN) for code in states]
-    at = [number for number, flag in enumerate(bad) if flag]
-    merged: list[tuple[int, int, int]] = []
-    for _, run in groupby(enumerate(at), lambda one: one[1] - one[0]):
-        places = list(map(itemgetter(1), run))
-        if merged and places[0] - merged[-1][1] <= MERGE_GAP_WINDOWS:
-            merged[-1] = (merged[-1][0], places[-1] + 1, merged[-1][2] + len(places))
+    """Return start, end and bad windows of maximal runs, joined over gaps of ``MERGE_GAP_WINDOWS``."""
+    bad_indices = [index for index, code in enumerate(states) if code not in (GOOD, UNKNOWN)]
+    episodes: list[tuple[int, int, int]] = []
+    for _, group in groupby(enumerate(bad_indices), lambda entry: entry[1] - entry[0]):
+        run = list(map(itemgetter(1), group))
+        if episodes and run[0] - episodes[-1][1] <= MERGE_GAP_WINDOWS:
+            episodes[-1] = (episodes[-1][0], run[-1] + 1, episodes[-1][2] + len(run))
         else:
-            merged.append((places[0], places[-1] + 1, len(places)))
-    return [(start_s + 60 * first, start_s + 60 * last, windows) for first, last, windows in merged]
+            episodes.append((run[0], run[-1] + 1, len(run)))
+    return [(start_s + 60 * first, start_s + 60 * end, windows) for first, end, windows in episodes]
 
 
-def test_limits_and_floors_are_those_of_the_catalogue_and_of_light(connection: psycopg.Connection) -> None:
-    """Every profile's limits are there, and a floor for every pair of the mesh."""
+def test_limits_and_floors_match_catalogue_and_propagation_delay(connection: psycopg.Connection) -> None:
+    """Every profile has its limits, and every pair of the mesh a floor."""
     limits = connection.execute("SELECT DISTINCT profile FROM grafana_limit").fetchall()
     floors = connection.execute("SELECT source, destination, distance_km, glass_us FROM grafana_pair").fetchall()
 
@@ -264,13 +264,13 @@ def test_limits_and_floors_are_those_of_the_catalogue_and_of_light(connection: p
     assert {row[0] for row in limits} >= set(PROFILES)
     assert {(row[0], row[1]) for row in floors} == {(pair.source, pair.destination) for pair in PAIRS}
     mesh = parse_mesh(build_mesh_toml())
-    light = propagation.compute_propagation_delay(mesh.get_site("frankfurt"), mesh.get_site("london"))
+    delay = propagation.compute_propagation_delay(mesh.get_site("frankfurt"), mesh.get_site("london"))
     (london,) = [row[2:] for row in floors if row[:2] == ("frankfurt", "london")]
-    assert (london[0], float(london[1])) == (light.distance_km, light.glass_ns / 1_000)
+    assert (london[0], float(london[1])) == (delay.distance_km, delay.glass_ns / 1_000)
 
 
 def test_a_user_of_the_role_logs_in_and_reads(filled: Demo) -> None:
-    """Made with its password, made again with another one; it writes nothing, and its password is in no statement."""
+    """A second call changes the password; the user cannot write."""
     database = Database(filled.url)
     grant_access(database, "leadline_test_grafana", "first password")
 
@@ -289,8 +289,8 @@ def test_a_user_of_the_role_logs_in_and_reads(filled: Demo) -> None:
 
 
 @pytest.mark.parametrize("name", ["Grafana", "a-b", "x; DROP TABLE y", "", "a" * 64])
-def test_a_name_that_needs_quotes_is_refused(filled: Demo, name: str) -> None:
-    """It would have to be quoted wherever it is used."""
+def test_a_user_name_that_needs_quotes_is_refused(filled: Demo, name: str) -> None:
+    """Every statement would have to quote it."""
     database = Database(filled.url)
     try:
         with pytest.raises(ConfigError, match="lower-case"):
@@ -299,9 +299,9 @@ def test_a_name_that_needs_quotes_is_refused(filled: Demo, name: str) -> None:
         database.close()
 
 
-@pytest.mark.skipif(postgres.SERVER_ENV_VAR in os.environ, reason="needs a server that has no such role yet")
-def test_who_may_not_create_the_role_is_told_and_migrates(caplog: pytest.LogCaptureFixture) -> None:
-    """The views are made; what is left to do is in the log, and the command that does it says the same."""
+@pytest.mark.skipif(postgres.SERVER_ENV_VAR in os.environ, reason="needs a server without the role")
+def test_a_migration_without_the_right_to_create_roles_succeeds(caplog: pytest.LogCaptureFixture) -> None:
+    """It creates the views; the log and the command ``grant-reader`` name the statement to run."""
     with postgres.run_server() as server:
         url = postgres.create_database(server, "mine")
         with psycopg.connect(postgres.build_conninfo(url), autocommit=True) as admin:
@@ -323,7 +323,7 @@ def test_who_may_not_create_the_role_is_told_and_migrates(caplog: pytest.LogCapt
 
 
 def test_sqlite_has_no_role(tmp_path: Path) -> None:
-    """And no Grafana; the message says so."""
+    """The error says that Grafana does not read SQLite."""
     database = Database(URL.create("sqlite", database=str(tmp_path / "leadline.sqlite")))
     try:
         with pytest.raises(ConfigError, match="Grafana does not read"):

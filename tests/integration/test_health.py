@@ -1,4 +1,4 @@
-"""What the collector tells of itself: alive, ready, and figures for Prometheus."""
+"""Health routes: liveness, readiness, and metrics of ingest."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
-from leadline_collector.config import CollectorConfig
 from leadline_collector.db import schema
 from leadline_collector.db.engine import Database
 from leadline_collector.db.transactions import Store
@@ -23,21 +22,21 @@ from tests.support.documents import NOW_S, build_batch, build_steady_window, enc
 
 
 def samples(client: Client) -> dict[str, float]:
-    """Every figure of a scrape: ``name{label=value}``."""
+    """Scrape ``/metrics`` and return the samples by ``name{label=value}``."""
     answer = client.send("GET", "/metrics")
     assert answer.status == 200, answer.body
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
-    found = {}
+    values = {}
     for family in text_string_to_metric_families(answer.body.decode()):
         for sample in family.samples:
             labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()))
-            found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
-    return found
+            values[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
+    return values
 
 
 @pytest.fixture(name="broken")
 def _broken(client: Client, database: Database, request: pytest.FixtureRequest) -> Iterator[Client]:
-    """A collector whose database has gone: its file moved away, or dropped on the server."""
+    """Yield a collector without its database: the file is renamed, or the database dropped."""
     if not database.is_sqlite:
         postgres.drop_database(request.getfixturevalue("postgres_server"), str(database.url.database))
         yield client
@@ -50,13 +49,13 @@ def _broken(client: Client, database: Database, request: pytest.FixtureRequest) 
 
 
 def test_a_collector_is_alive_and_ready(client: Client) -> None:
-    """Both without a key."""
+    """Both routes need no key."""
     assert client.get("/healthz")["status"] == "ok"
     assert client.get("/readyz")["status"] == "ok"
 
 
 def test_a_collector_with_another_schema_is_alive_and_not_ready(client: Client, database: Database) -> None:
-    """503 with both versions: somebody migrated the database under it, or did not."""
+    """The 503 names both versions."""
     with database.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = 'other'"))
 
@@ -68,72 +67,72 @@ def test_a_collector_with_another_schema_is_alive_and_not_ready(client: Client, 
 
 
 def test_a_collector_without_its_database_is_alive_and_not_ready(broken: Client) -> None:
-    """503 and when to ask again; restarting the process would not help, so it is healthy."""
+    """Readiness is 503 with Retry-After. A restart would not help, so liveness is ok."""
     answer = broken.send("GET", "/readyz")
 
     assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
     assert broken.send("GET", "/healthz").status == 200
 
 
-def test_the_figures_say_what_was_stored(client: Client, fra1: str, clock: FakeClock) -> None:
-    """Batches, windows, samples and bytes once; repetitions apart; refusals by reason; the age of the latest window."""
+def test_metrics_count_stored_and_refused_batches(client: Client, fra1: str, clock: FakeClock) -> None:
+    """Stored batches, duplicates, refusals by reason, enrolments, and the age of the latest window."""
     document = build_batch(("ams1", build_steady_window(4_900)))
     client.post(document, fra1)
     client.post(document, fra1)
     client.post(build_batch(("ams1", build_steady_window(5_000))), fra1)
     client.post_bytes(b"nonsense", fra1)
-    client.post(document, "ll_agent_of_nobody")
-    client.enrol("ll_token_of_nobody")
+    client.post(document, "ll_agent_unknown")
+    client.enrol("ll_token_unknown")
 
-    found = samples(client)
+    values = samples(client)
 
-    assert found["leadline_batches_total{result=stored}"] == 1
-    assert found["leadline_batches_total{result=duplicate}"] == 1
-    assert found["leadline_batches_refused_total{reason=conflict}"] == 1
-    assert found["leadline_batches_refused_total{reason=damaged}"] == 1
-    assert found["leadline_batches_refused_total{reason=key}"] == 1
-    assert found["leadline_batches_refused_total{reason=too_large}"] == 0
-    assert (found["leadline_windows_total"], found["leadline_samples_total"]) == (1, 60)
-    assert found["leadline_batch_bytes_total"] == len(encode_body(document))
-    assert found["leadline_ingest_seconds_count"] == 5
-    assert found["leadline_batches_inside"] == 0
-    assert found["leadline_enrolments_total{result=enrolled}"] == 1
-    assert found["leadline_enrolments_total{result=refused}"] == 1
-    assert found["leadline_agent_latest_window_age_seconds{agent=fra1}"] == clock.wall_ns() // 10**9 - NOW_S - 60
-    assert "leadline_agent_latest_window_age_seconds{agent=fra2}" not in found
-    assert found[f"leadline_schema_info{{version={schema.get_head_revision()}}}"] == 1
-    assert (found["leadline_database_up"], found["leadline_mesh_version"]) == (1, 1)
-    assert found["process_resident_memory_bytes"] > 0
+    assert values["leadline_batches_total{result=stored}"] == 1
+    assert values["leadline_batches_total{result=duplicate}"] == 1
+    assert values["leadline_batches_refused_total{reason=conflict}"] == 1
+    assert values["leadline_batches_refused_total{reason=damaged}"] == 1
+    assert values["leadline_batches_refused_total{reason=key}"] == 1
+    assert values["leadline_batches_refused_total{reason=too_large}"] == 0
+    assert (values["leadline_windows_total"], values["leadline_samples_total"]) == (1, 60)
+    assert values["leadline_batch_bytes_total"] == len(encode_body(document))
+    assert values["leadline_ingest_seconds_count"] == 5
+    assert values["leadline_batches_inside"] == 0
+    assert values["leadline_enrolments_total{result=enrolled}"] == 1
+    assert values["leadline_enrolments_total{result=refused}"] == 1
+    assert values["leadline_agent_latest_window_age_seconds{agent=fra1}"] == clock.wall_ns() // 10**9 - NOW_S - 60
+    assert "leadline_agent_latest_window_age_seconds{agent=fra2}" not in values
+    assert values[f"leadline_schema_info{{version={schema.get_head_revision()}}}"] == 1
+    assert (values["leadline_database_up"], values["leadline_mesh_version"]) == (1, 1)
+    assert values["process_resident_memory_bytes"] > 0
 
 
 def test_a_window_ahead_of_the_clock_has_no_negative_age(client: Client, fra1: str, clock: FakeClock) -> None:
-    """An agent whose clock is wrong is not the future."""
+    """An agent may have a wrong clock."""
     client.post(build_batch(("ams1", build_steady_window(4_900, NOW_S + 7_200))), fra1)
 
     assert samples(client)["leadline_agent_latest_window_age_seconds{agent=fra1}"] == 0
 
 
-def test_a_scrape_answers_without_the_database(broken: Client) -> None:
-    """leadline_database_up is 0, what the process itself knows is there."""
-    found = samples(broken)
+def test_a_scrape_succeeds_without_the_database(broken: Client) -> None:
+    """leadline_database_up is 0; metrics from memory are present."""
+    values = samples(broken)
 
-    assert found["leadline_database_up"] == 0
-    assert "leadline_batches_total{result=stored}" in found
+    assert values["leadline_database_up"] == 0
+    assert "leadline_batches_total{result=stored}" in values
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-def test_two_applications_count_apart(client: Client, config: CollectorConfig, store: Store, clock: FakeClock) -> None:
-    """Each has a registry of its own; what another in the process did is not in it."""
-    client.post_bytes(b"nonsense", "ll_agent_of_nobody")
+def test_each_application_has_its_own_registry(client: Client, store: Store, clock: FakeClock) -> None:
+    """Counts of one application do not appear in another one of the same process."""
+    client.post_bytes(b"nonsense", "ll_agent_unknown")
 
     assert 'batches_refused_total{reason="key"} 0.0' in Metrics(store, clock, lambda: 0).render().decode()
     assert samples(client)["leadline_batches_refused_total{reason=key}"] == 1
 
 
 def test_the_collector_registers_nothing_globally() -> None:
-    """On import; in a process of its own, where nothing else has been imported."""
+    """The import runs in a new process, without other imports."""
     code = (
-        "import prometheus_client as p; before = set(p.REGISTRY._names_to_collectors); import leadline_collector.server.app; "
-        "assert set(p.REGISTRY._names_to_collectors) == before"
+        "import prometheus_client as p; before = set(p.REGISTRY._names_to_collectors); "
+        "import leadline_collector.server.app; assert set(p.REGISTRY._names_to_collectors) == before"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,6 +1,6 @@
-"""The OpenAPI document is a promise: whatever is sent, with whatever key, is answered as it says, never with a 5xx.
+"""Every response conforms to the OpenAPI document, for valid and invalid requests with any key; none is a 5xx.
 
-Requests are made from the document by schemathesis, right ones and wrong ones, a bounded number for each operation.
+schemathesis generates the requests from the document, a bounded number for each operation.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tests.support.clock import FakeClock
 from tests.support.documents import MESH
 
 VIEWER_KEY = "ll_viewer_0123456789abcdef"
-#: Requests of each kind for each operation and holder: making up a batch takes longer than refusing it.
+#: Valid, and invalid, requests for each operation and key; generating a batch is slow.
 EXAMPLES = 3
 CHECKS: list[Any] = [
     not_a_server_error,
@@ -44,13 +44,13 @@ CHECKS: list[Any] = [
 
 @schemathesis.serializer("application/toml")
 def toml(context: Any, value: Any) -> bytes:
-    """A mesh file that is none: any text."""
+    """Serialise any text as a mesh file."""
     return value if isinstance(value, bytes) else str(value).encode(errors="surrogatepass")
 
 
 @pytest.fixture(name="guarded")
 def _guarded(config: CollectorConfig, store: Store, clock: FakeClock, tmp_path: Path) -> Iterator[Client]:
-    """A collector with a mesh whose readers need a key, and that does not mind failed enrolments."""
+    """Yield a collector with a mesh and a viewer key."""
     file = tmp_path / "viewer.key"
     file.write_text(VIEWER_KEY)
     with serve_in_thread(replace(config, viewer_key_file=file), store, clock) as url:
@@ -61,30 +61,30 @@ def _guarded(config: CollectorConfig, store: Store, clock: FakeClock, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("url", "holder"),
-    [("sqlite", "nobody"), ("sqlite", "viewer"), ("postgresql", "agent"), ("postgresql", "admin")],
+    ("url", "role"),
+    [("sqlite", "none"), ("sqlite", "viewer"), ("postgresql", "agent"), ("postgresql", "admin")],
     indirect=["url"],
 )
-def test_every_answer_is_one_the_document_names(guarded: Client, holder: str) -> None:
-    """Status, media type and content of every answer, for right and wrong requests with each key."""
-    keys = {"nobody": None, "agent": guarded.key("fra1", "fra"), "viewer": VIEWER_KEY, "admin": guarded.admin_key}
-    headers = {} if keys[holder] is None else {"Authorization": f"Bearer {keys[holder]}"}
+def test_responses_conform_to_the_openapi_document(guarded: Client, role: str) -> None:
+    """Status, media type and schema of every response, for valid and invalid requests with the key of each role."""
+    keys = {"none": None, "agent": guarded.key("fra1", "fra"), "viewer": VIEWER_KEY, "admin": guarded.admin_key}
+    headers = {} if keys[role] is None else {"Authorization": f"Bearer {keys[role]}"}
     document = guarded.get("/openapi.json", Authorization=f"Bearer {guarded.admin_key}")
     schema = schemathesis.openapi.from_dict(document)
-    operations: list[Any] = [found.ok() for found in schema.get_all_operations()]  # type: ignore[union-attr]
+    operations: list[Any] = [result.ok() for result in schema.get_all_operations()]  # type: ignore[union-attr]
     assert len(operations) >= 17
 
     with Session() as session:
         for operation in operations:
-            described = document["paths"][operation.path][operation.method.lower()]
+            description = document["paths"][operation.path][operation.method.lower()]
             exercise(operation, GenerationMode.POSITIVE, guarded.url, headers, session)
-            if described.keys() & {"parameters", "requestBody"}:  # otherwise there is nothing to do wrong
-                with suppress(Unsatisfiable):  # a header that may be any text
+            if description.keys() & {"parameters", "requestBody"}:  # other operations have no invalid requests
+                with suppress(Unsatisfiable):  # the only parameter is a header of any text
                     exercise(operation, GenerationMode.NEGATIVE, guarded.url, headers, session)
 
 
 def exercise(operation: Any, mode: GenerationMode, url: str, headers: dict[str, str], session: Session) -> None:
-    """Send some requests of one kind to one operation and check each answer."""
+    """Send valid or invalid requests to one operation and check each response."""
 
     @given(case=operation.as_strategy(generation_mode=mode))
     @settings(
@@ -95,7 +95,7 @@ def exercise(operation: Any, mode: GenerationMode, url: str, headers: dict[str, 
         suppress_health_check=list(HealthCheck),
     )
     def send(case: Any) -> None:
-        answer = case.call(base_url=url, headers=headers, session=session, timeout=20)
-        case.validate_response(answer, checks=CHECKS)
+        response = case.call(base_url=url, headers=headers, session=session, timeout=20)
+        case.validate_response(response, checks=CHECKS)
 
     send()

@@ -1,4 +1,4 @@
-"""What Prometheus reads: round trips counted once, states of now, agents, within bounds."""
+"""Prometheus metrics of round trips, current states and agents, and their bounds."""
 
 from __future__ import annotations
 
@@ -33,40 +33,42 @@ FROM = "source=fra"
 SPOOL = "batches=12, bytes=34567, max=536870912"
 
 
-def bucket(found: dict[str, float], le: str) -> float:
-    """Replies of at most so many seconds from fra to ams."""
-    return found[f"leadline_rtt_seconds_bucket{{{TO},le={le},{FROM}}}"]
+def bucket(values: dict[str, float], le: str) -> float:
+    """Return the number of replies of at most ``le`` seconds from fra to ams."""
+    return values[f"leadline_rtt_seconds_bucket{{{TO},le={le},{FROM}}}"]
 
 
-def test_a_limit_in_use_is_an_edge_and_belongs_to_its_bucket(client: Client, fra1: str) -> None:
-    """A round trip of exactly the limit is within; one of a microsecond more is not."""
+def test_a_limit_of_the_mesh_is_a_bucket_edge(client: Client, fra1: str) -> None:
+    """A round trip of exactly the limit is in the bucket; one microsecond more is not."""
     assert client.apply(MESH.replace("vcf9-stretched-cluster", "vsan-stretched")).status == 200
     rtts = [4_999, 5_000, 5_001] * 20
 
     assert client.post(build_batch(("ams1", build_window(rtts))), fra1).status == 200
-    found = samples(client)
+    values = samples(client)
 
-    assert (bucket(found, "0.001"), bucket(found, "0.005"), bucket(found, "0.01")) == (0, 40, 60)
-    assert bucket(found, "+Inf") == found[f"leadline_rtt_seconds_count{{{TO},{FROM}}}"] == 60
-    assert found[f"leadline_rtt_seconds_sum{{{TO},{FROM}}}"] == pytest.approx(sum(rtts) / 1e6)
+    assert (bucket(values, "0.001"), bucket(values, "0.005"), bucket(values, "0.01")) == (0, 40, 60)
+    assert bucket(values, "+Inf") == values[f"leadline_rtt_seconds_count{{{TO},{FROM}}}"] == 60
+    assert values[f"leadline_rtt_seconds_sum{{{TO},{FROM}}}"] == pytest.approx(sum(rtts) / 1e6)
 
 
 def test_lost_probes_are_counted_by_reason(client: Client, fra1: str) -> None:
-    """What was not sent is in none; a lost probe is in no bucket."""
+    """Probes that were not sent are not counted as lost; lost probes are in no bucket."""
     lost = build_window([None if slot < 6 else 3_000 for slot in range(60)], missing=Failure.TIMEOUT)
     unsent = build_window([None if slot < 9 else 3_000 for slot in range(60)], NOW_S + 60, missing=Failure.NOT_SENT)
 
     client.post(build_batch(("ams1", lost), ("ams1", unsent)), fra1)
-    found = samples(client)
+    values = samples(client)
 
-    assert found[f"leadline_probes_sent_total{{{TO},{FROM}}}"] == 60 + 51
-    of = {name: found[f"leadline_probes_lost_total{{{TO},reason={name},{FROM}}}"] for name in ("timeout", "late")}
-    assert of == {"timeout": 6, "late": 0}
-    assert bucket(found, "+Inf") == 54 + 51
+    assert values[f"leadline_probes_sent_total{{{TO},{FROM}}}"] == 60 + 51
+    lost_by_reason = {
+        reason: values[f"leadline_probes_lost_total{{{TO},reason={reason},{FROM}}}"] for reason in ("timeout", "late")
+    }
+    assert lost_by_reason == {"timeout": 6, "late": 0}
+    assert bucket(values, "+Inf") == 54 + 51
 
 
-def test_what_comes_twice_is_counted_once_and_backfill_too(client: Client, fra1: str) -> None:
-    """The same batch again, and a batch of two hours ago."""
+def test_a_duplicate_is_counted_once_and_backfill_is_counted(client: Client, fra1: str) -> None:
+    """The same batch is sent twice, then a batch of two hours ago."""
     document = build_batch(("ams1", build_steady_window(4_900)))
     client.post(document, fra1)
     client.post(document, fra1)
@@ -75,29 +77,29 @@ def test_what_comes_twice_is_counted_once_and_backfill_too(client: Client, fra1:
     assert bucket(samples(client), "+Inf") == 120
 
 
-def test_every_pair_has_its_series_before_anything_was_measured(client: Client, fra1: str) -> None:
-    """At 0, so that the first increase is seen."""
+def test_every_pair_has_series_before_the_first_measurement(client: Client, fra1: str) -> None:
+    """They are 0, so that Prometheus sees the first increase."""
     assert bucket(samples(client), "+Inf") == 0
 
 
-def test_another_mesh_with_the_same_limits_goes_on_counting(client: Client, fra1: str) -> None:
-    """And one with other limits begins anew, with them as edges."""
+def test_counters_survive_a_mesh_with_the_same_limits(client: Client, fra1: str) -> None:
+    """A mesh with other limits resets them, with the new limits as edges."""
     client.post(build_batch(("ams1", build_steady_window(4_900))), fra1)
     assert client.apply(MESH + "\n# the same again\n").status == 200
     client.post(build_batch(("ams1", build_steady_window(4_900, NOW_S + 60)), seq=2), fra1)
     assert bucket(samples(client), "+Inf") == 120
 
     assert client.apply(MESH.replace("vcf9-stretched-cluster", "vsphere-long-distance-vmotion")).status == 200
-    for seq in (3, 4):  # one may be under way while the mesh changes
+    for seq in (3, 4):  # the mesh may change during the first
         client.post(build_batch(("ams1", build_steady_window(4_900, NOW_S + 60 * seq)), seq=seq), fra1)
-    found = samples(client)
+    values = samples(client)
 
-    assert f"leadline_rtt_seconds_bucket{{{TO},le=0.005,{FROM}}}" not in found
-    assert (bucket(found, "0.15"), bucket(found, "+Inf")) == (60, 60)
+    assert f"leadline_rtt_seconds_bucket{{{TO},le=0.005,{FROM}}}" not in values
+    assert (bucket(values, "0.15"), bucket(values, "+Inf")) == (60, 60)
 
 
-def test_limits_in_use_fit_into_few_buckets() -> None:
-    """Of all profiles together: no more than sixteen with the one without an edge."""
+def test_the_number_of_buckets_is_bounded() -> None:
+    """All profiles together need at most sixteen, including +Inf."""
     limits = rtt_counters.list_limits_us(list(load_catalogue().profiles))
 
     assert 5_000 in limits
@@ -107,7 +109,7 @@ def test_limits_in_use_fit_into_few_buckets() -> None:
 
 @pytest.fixture(name="scraped")
 def _scraped(store: Store, clock: FakeClock) -> Metrics:
-    """The figures of a collector on a day of windows, brought up to date."""
+    """Create the metrics of a collector with a day of windows and refreshed current states."""
     site = RollupFixture(store, clock)
     recount.sync_revisions(store)
     for hour in range(12):
@@ -121,54 +123,56 @@ def _scraped(store: Store, clock: FakeClock) -> Metrics:
 
 
 def lines(metrics: Metrics) -> dict[str, float]:
-    """What is scraped."""
+    """Return the rendered metrics: value by series."""
     text = metrics.render().decode()
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
 
 
 def test_the_state_of_a_pair_is_a_gauge_for_each_state(scraped: Metrics) -> None:
-    """1 for the one it is in, and since when."""
-    found = lines(scraped)
-    of = '{destination="ams",profile="vcf9-stretched-cluster",source="fra"'
+    """The current state is 1; another gauge has its start."""
+    values = lines(scraped)
+    labels = '{destination="ams",profile="vcf9-stretched-cluster",source="fra"'
 
-    states = {state: found[f'leadline_pair_state{of},state="{state}"}}'] for state in ("good", "bad", "unknown")}
+    states = {state: values[f'leadline_pair_state{labels},state="{state}"}}'] for state in ("good", "bad", "unknown")}
     assert states == {"good": 0, "bad": 1, "unknown": 0}
-    assert found[f"leadline_pair_state_since_seconds{of}}}"] == NOW_S + 12 * 3_600
-    assert found["leadline_now_age_seconds"] == 0
+    assert values[f"leadline_pair_state_since_seconds{labels}}}"] == NOW_S + 12 * 3_600
+    assert values["leadline_now_age_seconds"] == 0
 
 
 def test_coverage_is_the_share_of_known_windows(scraped: Metrics) -> None:
-    """Of the last fifteen minutes, and of the last day whose hours are counted: twelve of twenty-four are there."""
-    found = lines(scraped)
+    """For the last fifteen minutes, and for the last 24 compacted hours, of which twelve have data."""
+    values = lines(scraped)
 
-    assert found['leadline_pair_coverage_ratio{destination="ams",period="15m",source="fra"}'] == 1
-    assert found['leadline_pair_coverage_ratio{destination="ams",period="24h",source="fra"}'] == 0.5
-    assert found['leadline_pair_coverage_ratio{destination="fra",period="24h",source="ams"}'] == 0
+    assert values['leadline_pair_coverage_ratio{destination="ams",period="15m",source="fra"}'] == 1
+    assert values['leadline_pair_coverage_ratio{destination="ams",period="24h",source="fra"}'] == 0.5
+    assert values['leadline_pair_coverage_ratio{destination="fra",period="24h",source="ams"}'] == 0
 
 
 @pytest.mark.usefixtures("scraped")
-def test_what_does_not_fit_is_told(store: Store, clock: FakeClock) -> None:
-    """Of two pairs one has series, and a gauge says that one has not."""
-    found = lines(Metrics(store, clock, lambda: 0, pairs_max=1))
+def test_pairs_beyond_the_limit_are_omitted_and_counted(store: Store, clock: FakeClock) -> None:
+    """One of two pairs has series; a gauge counts the other one."""
+    values = lines(Metrics(store, clock, lambda: 0, pairs_max=1))
 
-    assert found['leadline_metrics_left_out{what="pairs"}'] == 1
-    assert found['leadline_metrics_left_out{what="limits"}'] == 0
-    shown = {name for name in found if "leadline_rtt_seconds_bucket" in name or name.startswith("leadline_pair_state{")}
-    assert shown
-    assert all('source="ams"' in name for name in shown)
+    assert values['leadline_metrics_left_out{what="pairs"}'] == 1
+    assert values['leadline_metrics_left_out{what="limits"}'] == 0
+    series = {
+        name for name in values if "leadline_rtt_seconds_bucket" in name or name.startswith("leadline_pair_state{")
+    }
+    assert series
+    assert all('source="ams"' in name for name in series)
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (Debian: prometheus)")
-def test_promtool_has_nothing_to_say(scraped: Metrics) -> None:
-    """Names, units and help as Prometheus wants them."""
-    done = subprocess.run(["promtool", "check", "metrics"], input=scraped.render(), capture_output=True, timeout=60)
+def test_promtool_accepts_the_metrics(scraped: Metrics) -> None:
+    """Names, units and help texts follow Prometheus' conventions."""
+    process = subprocess.run(["promtool", "check", "metrics"], input=scraped.render(), capture_output=True, timeout=60)
 
-    assert (done.returncode, done.stderr.decode(), done.stdout.decode()) == (0, "", "")
+    assert (process.returncode, process.stderr.decode(), process.stdout.decode()) == (0, "", "")
 
 
 @pytest.fixture(name="quick")
 def _quick(config: CollectorConfig, store: Store) -> Iterator[Client]:
-    """A collector whose clock stands a fifth of a second before a minute is due: it has a round each time."""
+    """Yield a collector with a clock fixed 0.2 s before the live worker is due: it refreshes every 0.2 s."""
     clock = FakeClock(wall_ns=(NOW_S + 3_600 + 30) * NS_PER_S - 200_000_000)
     with serve_in_thread(config, store, clock) as url:
         client = Client(url=url, admin_key=(config.data_dir / "admin.key").read_text().strip())
@@ -176,31 +180,31 @@ def _quick(config: CollectorConfig, store: Store) -> Iterator[Client]:
         client.pool.clear()
 
 
-def test_what_an_agent_says_of_itself_is_there_a_minute_later(quick: Client, store: Store) -> None:
-    """Version and spool from its headers, the clock from its batch; of an agent that never came nothing."""
+def test_the_status_an_agent_reports_becomes_metrics(quick: Client, store: Store) -> None:
+    """Version and spool are from its headers; an agent that never reported has no series."""
     assert quick.apply().status == 200
     key = quick.key("fra1", "fra")
     document = build_batch(("ams1", build_steady_window(4_900)))
     headers = {"Content_Encoding": "gzip", "User_Agent": "leadline-agent/1.2.3", "Leadline_Spool": SPOOL}
     assert quick.send("POST", "/api/v1/batches", encode_body(document), key, **headers).status == 200
 
-    found = _soon(quick, "leadline_agent_spool_batches{agent=fra1}")
+    values = _soon(quick, "leadline_agent_spool_batches{agent=fra1}")
 
-    assert found["leadline_agent_spool_batches{agent=fra1}"] == 12
-    assert found["leadline_agent_spool_bytes{agent=fra1}"] == 34_567
-    assert found["leadline_agent_spool_limit_bytes{agent=fra1}"] == 512 << 20
-    assert found["leadline_agent_info{agent=fra1,version=1.2.3}"] == 1
-    assert 0 <= found["leadline_agent_heard_age_seconds{agent=fra1}"] <= 1
-    assert not [name for name in found if name.startswith("leadline_agent") and "fra2" in name]
+    assert values["leadline_agent_spool_batches{agent=fra1}"] == 12
+    assert values["leadline_agent_spool_bytes{agent=fra1}"] == 34_567
+    assert values["leadline_agent_spool_limit_bytes{agent=fra1}"] == 512 << 20
+    assert values["leadline_agent_info{agent=fra1,version=1.2.3}"] == 1
+    assert 0 <= values["leadline_agent_heard_age_seconds{agent=fra1}"] <= 1
+    assert not [name for name in values if name.startswith("leadline_agent") and "fra2" in name]
     with store.read() as reader:
         assert len(live_store.load_agents(reader.connection)) == 3
 
 
 def _soon(client: Client, name: str) -> dict[str, float]:
-    """A scrape that has the series; the round takes a fifth of a second."""
+    """Scrape until the series is present; a refresh takes 0.2 s."""
     clock = SystemClock()
     deadline_ns = clock.monotonic_ns() + 20 * NS_PER_S
-    while name not in (found := samples(client)):
+    while name not in (values := samples(client)):
         assert clock.monotonic_ns() < deadline_ns
         clock.sleep_until(clock.monotonic_ns() + 50_000_000)
-    return found
+    return values

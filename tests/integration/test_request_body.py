@@ -1,4 +1,4 @@
-"""Hostile and damaged bodies: each gets its status, its path, and stores nothing."""
+"""Hostile and damaged bodies: each gets its status and path; nothing is stored."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from leadline.wire import batch as wire
 from leadline.wire import codec
-from leadline.wire.batch import BODY_BYTES_MAX, INFLATED_BYTES_MAX
+from leadline.wire.batch import BODY_BYTES_MAX, INFLATED_BYTES_MAX, compute_digest
 from leadline_collector.errors import TooLargeError
 from leadline_collector.http.request_body import DRAIN_FACTOR, SMALL_BODY_BYTES_MAX
 from leadline_collector.journal.body_codec import inflate_body
@@ -24,8 +23,8 @@ GOOD = build_batch(("ams1", build_steady_window(4_900)))
 PLAIN = codec.encode(GOOD)
 
 
-def changed(**members: object) -> bytes:
-    """The good batch with members added or replaced, compressed."""
+def with_members(**members: object) -> bytes:
+    """Return the good batch with members added or replaced, compressed."""
     return gzip.compress(msgspec.json.encode(msgspec.json.decode(PLAIN) | members))
 
 
@@ -37,7 +36,7 @@ BAD = {
     "followed by more": (encode_body(GOOD) + b"more", "gzip", 400, None),
     "second member": (encode_body(GOOD) * 2, "gzip", 400, None),
     "zlib and not gzip": (zlib.compress(PLAIN), "gzip", 400, None),
-    "gzip said to be plain": (encode_body(GOOD), "identity", 400, "document"),
+    "gzip declared as plain": (encode_body(GOOD), "identity", 400, "document"),
     "nothing": (b"", "identity", 400, "document"),
     "not JSON": (gzip.compress(b"{"), "gzip", 400, "document"),
     "not UTF-8": (gzip.compress(b'{"agent": "\xff\xfe"}'), "gzip", 400, "document"),
@@ -45,11 +44,11 @@ BAD = {
     "an infinity": (gzip.compress(PLAIN.replace(b"4900", b"1e999", 1)), "gzip", 422, "series[0].rtt_us[0]"),
     "a fraction": (gzip.compress(PLAIN.replace(b"4900", b"49.5", 1)), "gzip", 422, "series[0].rtt_us[0]"),
     "a million brackets": (gzip.compress(b"[" * 1_000_000), "gzip", 422, "document"),
-    "no windows at all": (changed(series=None), "gzip", 422, "series"),
-    "unknown key": (changed(colour="red"), "gzip", 422, "document"),
-    "later version": (changed(v=4_000_000_000), "gzip", 426, "v"),
-    "later version with more to say": (changed(v=4_000_000_000, colour="red"), "gzip", 426, "v"),
-    "no version": (changed(v="1"), "gzip", 422, "v"),
+    "no windows at all": (with_members(series=None), "gzip", 422, "series"),
+    "unknown key": (with_members(colour="red"), "gzip", 422, "document"),
+    "later version": (with_members(v=4_000_000_000), "gzip", 426, "v"),
+    "later version with an unknown key": (with_members(v=4_000_000_000, colour="red"), "gzip", 426, "v"),
+    "no version": (with_members(v="1"), "gzip", 422, "v"),
     "list": (gzip.compress(b"[]"), "gzip", 422, "document"),
     "brotli": (encode_body(GOOD), "br", 415, None),
     "two encodings": (encode_body(GOOD), "gzip, gzip", 415, None),
@@ -59,10 +58,10 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("url", ["sqlite"], indirect=True)  # nothing of this reaches a database
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)  # these bodies do not reach the database
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_body_is_refused(client: Client, fra1: str, name: str) -> None:
-    """Damaged bytes are 400, a wrong document 422 with its path, too large 413, unknown encoding 415."""
+    """Damaged bytes get 400, an invalid document 422 with the path, too large 413, an unknown encoding 415."""
     data, encoding, status, path = BAD[name]
 
     answer = client.post_bytes(data, fra1, encoding)
@@ -74,8 +73,8 @@ def test_a_bad_body_is_refused(client: Client, fra1: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-def test_a_body_that_is_not_announced_is_counted(client: Client, fra1: str) -> None:
-    """A chunked body without Content-Length gets the same 413, and the client can read it."""
+def test_a_chunked_body_is_limited(client: Client, fra1: str) -> None:
+    """A body without Content-Length gets the same 413, and the client can read the response."""
 
     def chunks() -> Iterator[bytes]:
         for _ in range(40):
@@ -87,8 +86,8 @@ def test_a_body_that_is_not_announced_is_counted(client: Client, fra1: str) -> N
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-def test_a_body_of_the_largest_size_is_read(client: Client, fra1: str) -> None:
-    """Exactly the limit is not too large: it is only no gzip."""
+def test_a_body_of_the_maximum_size_is_read(client: Client, fra1: str) -> None:
+    """Exactly the limit is accepted; the 400 is because it is not gzip."""
     answer = client.post_bytes(bytes(BODY_BYTES_MAX), fra1)
 
     assert answer.status == 400
@@ -96,17 +95,17 @@ def test_a_body_of_the_largest_size_is_read(client: Client, fra1: str) -> None:
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("encoding", ["identity", ""])
-def test_a_plain_body_is_welcome(client: Client, fra1: str, encoding: str) -> None:
-    """A batch may travel uncompressed, for curl's sake."""
+def test_an_uncompressed_body_is_accepted(client: Client, fra1: str, encoding: str) -> None:
+    """So curl can send a batch."""
     headers = {"Content_Encoding": encoding} if encoding else {}
 
     answer = client.send("POST", "/api/v1/batches", PLAIN, fra1, **headers)
 
-    assert (answer.status, answer.json()["digest"]) == (200, wire.compute_digest(PLAIN))
+    assert (answer.status, answer.json()["digest"]) == (200, compute_digest(PLAIN))
 
 
 def test_a_bomb_takes_no_more_memory_than_the_limit() -> None:
-    """300 MB of zeros in a body of 300 kB: what is inflated, and held, stays near 8 MiB."""
+    """A body of 300 kB with 300 MB of zeros is inflated to about 8 MiB only."""
     bomb = gzip.compress(bytes(300 << 20))
     tracemalloc.start()
 
@@ -119,7 +118,7 @@ def test_a_bomb_takes_no_more_memory_than_the_limit() -> None:
 
 
 def test_inflation_stops_at_its_limit() -> None:
-    """The largest allowed document inflates, one byte more does not."""
+    """The largest permitted document inflates, one byte more does not."""
     assert len(inflate_body(gzip.compress(bytes(INFLATED_BYTES_MAX)))) == INFLATED_BYTES_MAX
     with pytest.raises(TooLargeError):
         inflate_body(gzip.compress(bytes(INFLATED_BYTES_MAX + 1)))
@@ -128,15 +127,15 @@ def test_inflation_stops_at_its_limit() -> None:
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("path", ["/api/v1/enroll", "/api/v1/tokens"])
 def test_small_requests_have_a_small_limit(client: Client, fra1: str, path: str) -> None:
-    """16 KiB are read, a byte more is 413, announced or not: whoever has no key fills no memory with a megabyte."""
+    """16 KiB are read; one byte more gets 413, with or without Content-Length."""
 
     def chunks() -> Iterator[bytes]:
         for _ in range(4):
             yield b" " * (SMALL_BODY_BYTES_MAX // 2)
 
     answers = [
-        client.send("POST", path, sent, client.admin_key)
-        for sent in (b" " * SMALL_BODY_BYTES_MAX, b" " * (SMALL_BODY_BYTES_MAX + 1), chunks())
+        client.send("POST", path, body, client.admin_key)
+        for body in (b" " * SMALL_BODY_BYTES_MAX, b" " * (SMALL_BODY_BYTES_MAX + 1), chunks())
     ]
 
     assert [answer.status for answer in answers] == [400, 413, 413]
@@ -144,8 +143,8 @@ def test_small_requests_have_a_small_limit(client: Client, fra1: str, path: str)
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-def test_a_stranger_is_not_listened_to_for_long(client: Client) -> None:
-    """Of a body of many megabytes for a token, 128 KiB are thrown away; then he has his answer and no connection."""
+def test_an_oversized_body_is_read_up_to_a_limit(client: Client) -> None:
+    """128 KiB of a large enrolment request are discarded; then the client gets its response."""
     with socket.create_connection(("127.0.0.1", int(client.url.rpartition(":")[2])), timeout=10) as stream:
         stream.sendall(b"POST /api/v1/enroll HTTP/1.1\r\nHost: x\r\nContent-Length: 99000000\r\n\r\n")
         stream.sendall(b" " * (DRAIN_FACTOR * SMALL_BODY_BYTES_MAX + 1))

@@ -1,4 +1,4 @@
-"""The collector as a process: its commands, its start, its end."""
+"""The collector as a process: commands, start and stop."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from tests.integration.conftest import Client
 
 
 def environment(url: URL, data_dir: Path) -> dict[str, str]:
-    """The variables of a process whose database is ``url``."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("LEADLINE_")}
-    address = url.render_as_string(hide_password=False)
-    return kept | {"LEADLINE_DATABASE_URL": address, "LEADLINE_DATA_DIR": str(data_dir)}
+    """Return the environment of a process with the database ``url``."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("LEADLINE_")}
+    database_url = url.render_as_string(hide_password=False)
+    return inherited | {"LEADLINE_DATABASE_URL": database_url, "LEADLINE_DATA_DIR": str(data_dir)}
 
 
 def run(env: dict[str, str], *args: str) -> subprocess.CompletedProcess[str]:
-    """One command to its end."""
+    """Run one command to completion."""
     return subprocess.run(
         [sys.executable, "-c", START, "collector", *args], env=env, capture_output=True, text=True, timeout=60
     )
 
 
-#: The command line without an installed script.
+#: Runs the CLI without an installed script.
 START = "import sys; from leadline_cli.__main__ import main; sys.exit(main())"
 
 
@@ -40,7 +40,7 @@ START = "import sys; from leadline_cli.__main__ import main; sys.exit(main())"
 def serving(
     env: dict[str, str], prepare: Callable[[], None] | None = None
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A collector on a free port, and its address; ``prepare`` is what the process does before it becomes one."""
+    """Run a collector on a free port and yield it with its URL; the new process calls ``prepare`` before exec."""
     command = [sys.executable, "-c", START, "collector", "serve", "--port", "0"]
     with subprocess.Popen(
         command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=prepare
@@ -55,7 +55,7 @@ def serving(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_collector_says_where_it_listens_and_stops_when_told(url: URL, tmp_path: Path, number: int) -> None:
+def test_a_collector_prints_its_url_and_stops_on_a_signal(url: URL, tmp_path: Path, number: int) -> None:
     """One line on standard output once it accepts; a signal ends it with status 0, no traceback, no key in the log."""
     data_dir = tmp_path / "data"
     with serving(environment(url, data_dir)) as (process, address):
@@ -74,24 +74,24 @@ def test_a_collector_says_where_it_listens_and_stops_when_told(url: URL, tmp_pat
 
 
 def test_postgresql_is_migrated_by_command(empty_url: URL, tmp_path: Path) -> None:
-    """A fresh PostgreSQL is refused with the command's name; SQLite just starts; after migrate, both serve."""
+    """An empty PostgreSQL is refused with the name of the command; SQLite starts; after migrate, both serve."""
     env = environment(empty_url, tmp_path / "data")
     if empty_url.get_backend_name() == "postgresql":
-        refused = run(env, "serve", "--port", "0")
-        assert (refused.returncode, "leadline collector migrate" in refused.stderr) == (2, True)
-        assert len(refused.stderr.splitlines()) == 1
+        serve = run(env, "serve", "--port", "0")
+        assert (serve.returncode, "leadline collector migrate" in serve.stderr) == (2, True)
+        assert len(serve.stderr.splitlines()) == 1
 
-    migrated = run(env, "migrate")
+    migrate = run(env, "migrate")
 
-    assert (migrated.returncode, migrated.stdout) == (0, f"schema none -> {schema.get_head_revision()}\n")
-    assert run(env, "migrate").stdout == f"the schema is at {schema.get_head_revision()} already\n"
+    assert (migrate.returncode, migrate.stdout) == (0, f"schema none -> {schema.get_head_revision()}\n")
+    assert run(env, "migrate").stdout == f"the schema is already at {schema.get_head_revision()}\n"
     with serving(env) as (_, address):
         assert urllib3.request("GET", f"{address}/healthz", timeout=10).status == 200
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_the_second_collector_on_a_file_is_refused(url: URL, tmp_path: Path) -> None:
-    """One line, status 2."""
+    """It exits with status 2 and one line."""
     env = environment(url, tmp_path / "data")
     with serving(env):
         second = run(env, "serve", "--port", "0")
@@ -101,8 +101,8 @@ def test_the_second_collector_on_a_file_is_refused(url: URL, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-def test_a_taken_port_is_named(url: URL, tmp_path: Path) -> None:
-    """One line with the port, status 2."""
+def test_a_port_in_use_is_reported(url: URL, tmp_path: Path) -> None:
+    """The collector exits with status 2 and one line with the port."""
     with serving(environment(url, tmp_path / "data")) as (_, address):
         other = url.set(database=str(tmp_path / "other.sqlite"))
         second = run(environment(other, tmp_path / "other"), "serve", "--port", address.rpartition(":")[2])
@@ -113,38 +113,38 @@ def test_a_taken_port_is_named(url: URL, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
-def test_an_open_address_without_tls_is_refused(url: URL, tmp_path: Path, host: str) -> None:
-    """Binding anything but loopback needs TLS or a proxy in front; the line says so."""
-    refused = run(environment(url, tmp_path / "data"), "serve", "--host", host)
+def test_a_public_address_without_tls_is_refused(url: URL, tmp_path: Path, host: str) -> None:
+    """Every address except loopback needs TLS or a proxy; the error names the option."""
+    process = run(environment(url, tmp_path / "data"), "serve", "--host", host)
 
-    assert refused.returncode == 2
-    assert "--behind-proxy" in refused.stderr
+    assert process.returncode == 2
+    assert "--behind-proxy" in process.stderr
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-def test_an_open_address_does_not_let_everybody_read_by_accident(url: URL, tmp_path: Path) -> None:
-    """Without a viewer key and without --open-reading it is refused, in one line that names both ways."""
-    refused = run(environment(url, tmp_path / "data"), "serve", "--host", "0.0.0.0", "--behind-proxy")
+def test_a_public_address_needs_a_viewer_key_or_open_reading(url: URL, tmp_path: Path) -> None:
+    """The error is one line and names both options."""
+    process = run(environment(url, tmp_path / "data"), "serve", "--host", "0.0.0.0", "--behind-proxy")
 
-    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
-    assert "--viewer-key-file" in refused.stderr
-    assert "--open-reading" in refused.stderr
+    assert (process.returncode, len(process.stderr.splitlines())) == (2, 1)
+    assert "--viewer-key-file" in process.stderr
+    assert "--open-reading" in process.stderr
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("option", ["--viewer-key-file", "--metrics-key-file"])
-def test_a_key_file_that_is_not_there_is_refused(url: URL, tmp_path: Path, option: str) -> None:
-    """A collector never starts more open than it was told to be."""
-    refused = run(environment(url, tmp_path / "data"), "serve", "--port", "0", option, str(tmp_path / "missing"))
+def test_a_missing_key_file_is_refused(url: URL, tmp_path: Path, option: str) -> None:
+    """A collector never starts with less protection than configured."""
+    process = run(environment(url, tmp_path / "data"), "serve", "--port", "0", option, str(tmp_path / "missing"))
 
-    assert (refused.returncode, option in refused.stderr) == (2, True)
+    assert (process.returncode, option in process.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-def test_an_admin_key_file_that_is_not_there_is_refused(url: URL, tmp_path: Path) -> None:
-    """A given key is used or nothing: none is made in its stead."""
+def test_a_missing_admin_key_file_is_refused(url: URL, tmp_path: Path) -> None:
+    """The collector creates no other key instead."""
     env = environment(url, tmp_path / "data") | {"LEADLINE_ADMIN_KEY_FILE": str(tmp_path / "missing")}
-    refused = run(env, "serve", "--port", "0")
+    process = run(env, "serve", "--port", "0")
 
-    assert (refused.returncode, "LEADLINE_ADMIN_KEY_FILE" in refused.stderr) == (2, True)
+    assert (process.returncode, "LEADLINE_ADMIN_KEY_FILE" in process.stderr) == (2, True)
     assert not (tmp_path / "data" / "admin.key").exists()

@@ -1,4 +1,4 @@
-"""Who may do what: every route has a role, and every wrong key gets the same answer."""
+"""Access control: every route has a role, and every wrong key gets the same response."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ pytestmark = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 VIEWER_KEY = "ll_viewer_0123456789abcdef"
 METRICS_KEY = "ll_metrics_0123456789abcdef"
 
-#: Everything that needs no key, and why. A sixth entry needs a very good reason.
+#: Routes without a key, and why. A sixth entry needs a very good reason.
 PUBLIC = {
-    "/healthz": "whoever restarts the process asks it",
-    "/readyz": "load balancers ask it",
+    "/healthz": "for service managers",
+    "/readyz": "for load balancers",
     "/api/v1/enroll": "the token in the body is the credential",
     "/login": "the key in the form is the credential",
-    "/static/{name}": "the login page's style; no file of it holds data",
+    "/static/{name}": "the login page needs its style sheet; no file contains data",
 }
 
 
 def routes(app: FastAPI) -> Iterator[APIRoute]:
-    """Every route of the application, those of included routers too."""
+    """Yield every route of the application, including those of included routers."""
 
-    def of(items: Any) -> Iterator[APIRoute]:
+    def walk(items: Any) -> Iterator[APIRoute]:
         for item in items:
             if isinstance(item, APIRoute):
                 yield item
             elif (router := getattr(item, "original_router", None)) is not None:
-                yield from of(router.routes)
+                yield from walk(router.routes)
 
-    yield from of(app.routes)
+    yield from walk(app.routes)
 
 
-#: A route without one of them is a bug.
+#: Every route has exactly one of these dependencies.
 ROLES: tuple[Callable[..., object], ...] = (
     http_roles.public,
     http_roles.viewer,
@@ -62,24 +62,24 @@ ROLES: tuple[Callable[..., object], ...] = (
 
 
 def roles(route: APIRoute) -> list[str]:
-    """The roles a route declares."""
-    return [call.__name__ for one in route.dependant.dependencies if (call := one.call) in ROLES]
+    """Return the roles that a route declares."""
+    return [call.__name__ for dependency in route.dependant.dependencies if (call := dependency.call) in ROLES]
 
 
 def test_every_route_has_one_role(config: CollectorConfig, store: Store, clock: FakeClock) -> None:
-    """Each declares exactly one, and only the listed ones are public."""
-    found = list(routes(create_app(config, store, clock)))
+    """Only the routes in ``PUBLIC`` are public."""
+    app_routes = list(routes(create_app(config, store, clock)))
 
-    assert len(found) >= 18
+    assert len(app_routes) >= 18
     assert len(PUBLIC) <= 5
-    assert {route.path: len(roles(route)) for route in found} == {route.path: 1 for route in found}
-    assert {route.path for route in found if roles(route) == ["public"]} <= PUBLIC.keys()
+    assert {route.path: len(roles(route)) for route in app_routes} == {route.path: 1 for route in app_routes}
+    assert {route.path for route in app_routes if roles(route) == ["public"]} <= PUBLIC.keys()
 
 
-#: Tries an import of another host than the one that delivers here, and undoes it.
+#: Checks an import for another agent than the one that delivers in these tests.
 IMPORT = f"/api/v1/imports/fra2?file=a.log&sha256={'0' * 64}&format=ping&check=true"
 
-#: role: (method, path) of its routes; {body} is whatever is well-formed there.
+#: (method, path) of the routes of each role.
 ROUTES = {
     "public": [
         ("GET", "/healthz"),
@@ -134,78 +134,78 @@ BODIES = {
 
 
 def test_every_route_is_in_the_matrix(config: CollectorConfig, store: Store, clock: FakeClock) -> None:
-    """A new route is tested with every role, or this fails: under the role it declares, each once."""
-    found = {
+    """``ROUTES`` lists each route once, under the role it declares, so a new route is tested with every role."""
+    app_routes = {
         (roles(route)[0], method, route.path_regex)
         for route in routes(create_app(config, store, clock))
         for method in route.methods or ()
     }
     listed = [(role, method, path.partition("?")[0]) for role, requests in ROUTES.items() for method, path in requests]
 
-    assert len(found) == len(listed)
-    for role, method, regex in found:
-        assert [one for one in listed if one[:2] == (role, method) and regex.match(one[2])], (role, method, regex)
+    assert len(app_routes) == len(listed)
+    for role, method, regex in app_routes:
+        assert [entry for entry in listed if entry[:2] == (role, method) and regex.match(entry[2])], (method, regex)
 
 
 @pytest.fixture(name="guarded")
 def _guarded(config: CollectorConfig, store: Store, clock: FakeClock, tmp_path: Path) -> Iterator[Client]:
-    """A collector whose readers and scrapers need a key."""
-    viewer, metrics = tmp_path / "viewer.key", tmp_path / "metrics.key"
-    viewer.write_text(VIEWER_KEY + "\n")
-    metrics.write_text(METRICS_KEY + "\n")
-    with serve_in_thread(replace(config, viewer_key_file=viewer, metrics_key_file=metrics), store, clock) as url:
+    """Yield a collector with a viewer key and a metrics key."""
+    viewer_file, metrics_file = tmp_path / "viewer.key", tmp_path / "metrics.key"
+    viewer_file.write_text(VIEWER_KEY + "\n")
+    metrics_file.write_text(METRICS_KEY + "\n")
+    guarded_config = replace(config, viewer_key_file=viewer_file, metrics_key_file=metrics_file)
+    with serve_in_thread(guarded_config, store, clock) as url:
         client = Client(url=url, admin_key=(config.data_dir / "admin.key").read_text().strip())
         assert client.apply().status == 200
         yield client
         client.pool.clear()
 
 
-@pytest.mark.parametrize("holder", ["nobody", "agent", "admin", "viewer", "metrics"])
-def test_each_key_opens_its_own_routes(guarded: Client, holder: str) -> None:
-    """Every role at every route: 401 everywhere but at home; the administrator may read and scrape too.
+@pytest.mark.parametrize("key_role", ["none", "agent", "admin", "viewer", "metrics"])
+def test_each_key_gives_access_to_its_own_routes(guarded: Client, key_role: str) -> None:
+    """Every key gets 401 on the routes of other roles; the administrator may also read and scrape.
 
-    Whoever opens a page without any key is shown the login instead.
+    A page without any key redirects to the login.
     """
     keys = {
-        "nobody": None,
+        "none": None,
         "agent": guarded.key("fra1", "fra"),
         "admin": guarded.admin_key,
         "viewer": VIEWER_KEY,
         "metrics": METRICS_KEY,
     }
-    opens = {holder, "public"} | ({"viewer", "metrics"} if holder == "admin" else set())
+    permitted_roles = {key_role, "public"} | ({"viewer", "metrics"} if key_role == "admin" else set())
 
     for role, requests in ROUTES.items():
         for method, path in requests:
             data = None if method == "GET" else BODIES.get(path) or mesh_text(guarded)
             headers = {"Content_Encoding": "gzip"} if path.endswith("batches") else {}
-            answer = guarded.send(method, path, data, keys[holder], **headers)
-            refused = 303 if holder == "nobody" and method == "GET" and is_page(path) else 401
-            expected = WRONG_BODY.get(path, 200) if role in opens else refused
-            assert answer.status == expected, (holder, method, path, answer.body)
+            answer = guarded.send(method, path, data, keys[key_role], **headers)
+            refusal = 303 if key_role == "none" and method == "GET" and is_page(path) else 401
+            expected = PERMITTED_STATUS.get(path, 200) if role in permitted_roles else refusal
+            assert answer.status == expected, (key_role, method, path, answer.body)
 
 
-#: What a request with the right key gets that is not 200: these change nothing, so that the matrix can go on.
-WRONG_BODY = {"/api/v1/enroll": 400, "/api/v1/tokens/0123456789abcdef": 404, "/login": 401, "/logout": 303}
+#: Status with a permitted key if it is not 200; these requests fail on purpose, so that they change nothing.
+PERMITTED_STATUS = {"/api/v1/enroll": 400, "/api/v1/tokens/0123456789abcdef": 404, "/login": 401, "/logout": 303}
 
 
 def is_page(path: str) -> bool:
-    """True for what a person opens, False for what a program asks."""
+    """Return True for an HTML page or a static file, False for a route for programs."""
     return not path.startswith(("/api/", "/openapi", "/metrics"))
 
 
 def mesh_text(client: Client) -> bytes:
-    """The mesh in force: applying it again changes nothing."""
-    return str(client.get("/api/v1/mesh", **admin(client))["text"]).encode()
+    """Return the active mesh file: applying it again changes nothing."""
+    return str(client.get("/api/v1/mesh", **admin_header(client))["text"]).encode()
 
 
-def admin(client: Client) -> dict[str, str]:
-    """The administrator's header."""
+def admin_header(client: Client) -> dict[str, str]:
     return {"Authorization": f"Bearer {client.admin_key}"}
 
 
 def test_every_refusal_is_the_same(guarded: Client) -> None:
-    """No key, a wrong key, a key of another role, a malformed header: the answers do not differ."""
+    """A missing key, a wrong key, a key of another role and a malformed header get the same response."""
     attempts = ["", "Bearer", "Bearer wrong", f"Bearer {VIEWER_KEY}", "Basic %%%", "Digest x", "Bearer " + "x" * 5_000]
     attempts += ["Basic", "Basic \xff", "Bearer \xff", basic(b"no colon"), basic(b"\xff:\xff"), basic(b":")]
 
@@ -217,98 +217,99 @@ def test_every_refusal_is_the_same(guarded: Client) -> None:
 
 
 def test_a_browser_reads_with_a_password(guarded: Client) -> None:
-    """The viewer key as the password of any user; the refusal asks for one."""
+    """The viewer key is the password of any user; the 401 requests one."""
     path = "/api/v1/profiles"
-    given = basic(f"anyone:{VIEWER_KEY}".encode())
+    header = basic(f"anyone:{VIEWER_KEY}".encode())
 
     assert guarded.send("GET", path).headers["WWW-Authenticate"] == 'Basic realm="leadline", charset="UTF-8"'
-    assert guarded.send("GET", path, Authorization=given).status == 200
+    assert guarded.send("GET", path, Authorization=header).status == 200
 
 
-def test_the_scheme_has_no_case_and_may_be_followed_by_more_space(guarded: Client) -> None:
-    """Bearer and Basic alike; the user name of the latter is UTF-8."""
-    given = basic(f"jürgen:{VIEWER_KEY}".encode()).partition(" ")[2]
-    headers = [f"bearer   {VIEWER_KEY}  ", f"BEARER {VIEWER_KEY}", f"basic  {given} ", f"BASIC {given}"]
+def test_the_scheme_is_case_insensitive_and_extra_space_is_ignored(guarded: Client) -> None:
+    """For Bearer and Basic; the user name in Basic is UTF-8."""
+    credentials = basic(f"jürgen:{VIEWER_KEY}".encode()).partition(" ")[2]
+    headers = [f"bearer   {VIEWER_KEY}  ", f"BEARER {VIEWER_KEY}", f"basic  {credentials} ", f"BASIC {credentials}"]
 
-    found = [guarded.send("GET", "/api/v1/profiles", Authorization=value).status for value in headers]
+    statuses = [guarded.send("GET", "/api/v1/profiles", Authorization=value).status for value in headers]
 
-    assert found == [200] * 4
+    assert statuses == [200] * 4
 
 
-def test_a_basic_value_that_is_malformed_gets_the_refusal_of_its_role(guarded: Client) -> None:
-    """The answer to no key, byte for byte."""
+def test_a_malformed_basic_header_gets_the_same_response_as_no_key(guarded: Client) -> None:
+    """Byte for byte."""
     path = "/api/v1/profiles"
-    without = guarded.send("GET", path)
+    without_key = guarded.send("GET", path)
 
     for value in ("Basic %%%", "Basic \xff", basic(b"\xff"), basic(b"no colon")):
         answer = guarded.send("GET", path, Authorization=value)
-        assert (answer.status, answer.body) == (without.status, without.body)
-        assert answer.headers["WWW-Authenticate"] == without.headers["WWW-Authenticate"]
+        assert (answer.status, answer.body) == (without_key.status, without_key.body)
+        assert answer.headers["WWW-Authenticate"] == without_key.headers["WWW-Authenticate"]
 
 
 def basic(credentials: bytes) -> str:
-    """The header of HTTP Basic."""
+    """Return the value of an HTTP Basic header."""
     return "Basic " + base64.b64encode(credentials).decode()
 
 
-def test_reading_is_open_without_a_viewer_key(client: Client, fra1: str) -> None:
-    """On loopback, whoever can connect may read."""
+def test_reading_is_public_without_a_viewer_key(client: Client, fra1: str) -> None:
+    """This is the default on loopback."""
     assert client.send("GET", "/api/v1/mesh").status == 200
 
 
-def test_without_a_metrics_key_whoever_reads_may_scrape(
+def test_without_a_metrics_key_the_viewer_key_gives_access_to_metrics(
     config: CollectorConfig, store: Store, clock: FakeClock, tmp_path: Path
 ) -> None:
-    """And nobody else: a viewer key guards the figures too."""
+    """Requests without the viewer key get 401."""
     file = tmp_path / "viewer.key"
     file.write_text(VIEWER_KEY)
     with serve_in_thread(replace(config, viewer_key_file=file), store, clock) as url:
         client = Client(url=url, admin_key="")
-        found = [client.send("GET", "/metrics", key=key).status for key in (None, METRICS_KEY, VIEWER_KEY)]
+        statuses = [client.send("GET", "/metrics", key=key).status for key in (None, METRICS_KEY, VIEWER_KEY)]
         client.pool.clear()
 
-    assert found == [401, 401, 200]
+    assert statuses == [401, 401, 200]
 
 
 def test_an_unauthorised_body_is_not_read(client: Client) -> None:
-    """A large body without a key gets 401, not 413: nothing is taken from strangers."""
+    """A large body without a key gets 401, not 413."""
     answer = client.send("POST", "/api/v1/batches", bytes(1 << 21))
 
     assert answer.status == 401
 
 
-def test_keys_are_nowhere_in_the_database(client: Client, fra1: str, config: CollectorConfig) -> None:
-    """The file holds digests only."""
-    stored = b"".join(path.read_bytes() for path in Path(str(config.database.database)).parent.glob("leadline.sqlite*"))
+def test_the_database_contains_no_keys(client: Client, fra1: str, config: CollectorConfig) -> None:
+    """It contains digests only."""
+    files = Path(str(config.database.database)).parent.glob("leadline.sqlite*")
+    content = b"".join(path.read_bytes() for path in files)
 
-    assert fra1.encode() not in stored
-    assert client.admin_key.encode() not in stored
+    assert fra1.encode() not in content
+    assert client.admin_key.encode() not in content
 
 
 def test_the_admin_key_file_is_private(client: Client, config: CollectorConfig) -> None:
-    """Nobody else may read what the collector made."""
+    """Only its owner may read it."""
     assert (config.data_dir / "admin.key").stat().st_mode & 0o777 == 0o600
 
 
 def test_the_admin_key_survives_a_restart(client: Client, config: CollectorConfig, store: Store) -> None:
-    """A second start finds the key of the first and makes no other."""
+    """A second start creates no other key."""
     with serve_in_thread(config, store, FakeClock()) as url:
-        again = Client(url=url, admin_key=client.admin_key)
-        assert again.apply().status == 200
-        again.pool.clear()
+        second_client = Client(url=url, admin_key=client.admin_key)
+        assert second_client.apply().status == 200
+        second_client.pool.clear()
 
 
-def test_a_given_admin_key_replaces_the_old_one(
+def test_a_configured_admin_key_replaces_the_old_one(
     client: Client, config: CollectorConfig, store: Store, tmp_path: Path
 ) -> None:
-    """A collector that is given a key file accepts that key and no other."""
-    file = tmp_path / "given.key"
-    file.write_text("ll_admin_given_by_the_operator")
+    """A collector with an admin key file accepts only the key in it."""
+    file = tmp_path / "operator.key"
+    file.write_text("ll_admin_chosen_by_the_operator")
     with serve_in_thread(replace(config, admin_key_file=file), store, FakeClock()) as url:
         for key, status in ((client.admin_key, 401), (file.read_text(), 200)):
-            one = Client(url=url, admin_key=key)
-            assert one.apply().status == status
-            one.pool.clear()
+            key_client = Client(url=url, admin_key=key)
+            assert key_client.apply().status == status
+            key_client.pool.clear()
 
 
 @pytest.mark.parametrize(
@@ -323,17 +324,17 @@ def test_a_given_admin_key_replaces_the_old_one(
     ],
 )
 def test_every_error_is_a_problem_document(client: Client, method: str, path: str, status: int) -> None:
-    """RFC 9457, whatever made the error."""
+    """As in RFC 9457, for errors of routes and of the framework."""
     answer = client.send(method, path)
 
     assert (answer.status, answer.headers["Content-Type"]) == (status, "application/problem+json")
     assert answer.json().keys() >= {"type", "title", "status", "detail"}
 
 
-def test_a_bug_shows_nothing_of_the_inside(
+def test_a_bug_reveals_no_internals(
     config: CollectorConfig, store: Store, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """500 carries an id; the traceback stands in the log under it, once."""
+    """The 500 contains an id; the log has the traceback with that id, once."""
     with serve_in_thread(config, store, BrokenClock()) as url:
         client = Client(url=url, admin_key="")
         answer = client.send("GET", "/api/v1/matrix?profile=vcf9-stretched-cluster")
@@ -341,13 +342,13 @@ def test_a_bug_shows_nothing_of_the_inside(
 
     assert answer.status == 500
     assert "broken on purpose" not in answer.body.decode()
-    (record,) = [one for one in caplog.records if one.message == "unexpected error"]
+    (record,) = [record for record in caplog.records if record.message == "unexpected error"]
     assert answer.json()["error_id"] == vars(record)["error_id"]
     assert "broken on purpose" in caplog.text
 
 
 class BrokenClock(FakeClock):
-    """A clock that works for whoever is not answering a request."""
+    """Clock that raises in the threads of requests only."""
 
     def wall_ns(self) -> int:
         if threading.current_thread().name.startswith("AnyIO"):
@@ -355,8 +356,8 @@ class BrokenClock(FakeClock):
         return super().wall_ns()
 
 
-def test_the_openapi_document_describes_every_answer(client: Client) -> None:
-    """Each operation's 200 names a schema that is there, and so does every reference."""
+def test_the_openapi_document_describes_every_response(client: Client) -> None:
+    """Every 200 and every reference names an existing schema."""
     document = client.get("/openapi.json")
     schemas = document["components"]["schemas"]
 
@@ -367,27 +368,27 @@ def test_the_openapi_document_describes_every_answer(client: Client) -> None:
                 continue
             reference = content["application/json"]["schema"]["$ref"]
             assert reference.rpartition("/")[2] in schemas, path
-    assert set(references(document)) <= {f"#/components/schemas/{name}" for name in schemas}
+    assert set(find_references(document)) <= {f"#/components/schemas/{name}" for name in schemas}
 
 
-def test_the_openapi_document_names_the_keys_of_every_operation(client: Client) -> None:
-    """A bearer key or a password; none where the role is public."""
+def test_the_openapi_document_declares_the_security_of_every_operation(client: Client) -> None:
+    """Bearer or basic; nothing for public routes."""
     document = client.get("/openapi.json")
     schemes = {name: scheme["scheme"] for name, scheme in document["components"]["securitySchemes"].items()}
-    operations = [(path, one) for path, methods in document["paths"].items() for one in methods.values()]
+    operations = [(path, operation) for path, methods in document["paths"].items() for operation in methods.values()]
 
     assert schemes == {"bearer": "bearer", "basic": "basic"}
     for path, operation in operations:
         assert operation.get("security", []) == ([] if path in PUBLIC else [{"bearer": []}, {"basic": []}]), path
 
 
-def references(document: Any) -> Iterator[str]:
-    """Every $ref anywhere in a document."""
+def find_references(document: Any) -> Iterator[str]:
+    """Yield every $ref in a document."""
     if isinstance(document, dict):
         if isinstance(document.get("$ref"), str):
             yield document["$ref"]
         for value in document.values():
-            yield from references(value)
+            yield from find_references(value)
     elif isinstance(document, list):
         for value in document:
-            yield from references(value)
+            yield from find_references(value)

@@ -36,12 +36,12 @@ REQUEST_TIMEOUT_S = 60.0
 MESH_TAIL = '[[group]]\nname = "all"\nkind = "full-mesh"\nsites = [{sites}]\n[probe]\ninterval = "5s"\n'
 
 
-def wait_until(what: str, condition: Any, seconds: float = START_TIMEOUT_S) -> None:
+def wait_until(description: str, condition: Any, seconds: float = START_TIMEOUT_S) -> None:
     """Return once ``condition()`` is true. Raise RuntimeError after ``seconds``."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise RuntimeError(f"{what} did not come within {seconds:g} s")
+            raise RuntimeError(f"{description} did not come within {seconds:g} s")
         time.sleep(0.02)
 
 

@@ -217,7 +217,7 @@ def test_a_probing_process_that_cannot_be_started_is_tried_again(
     """A host without a free descriptor or process has them again some time."""
     program = tmp_path / "prober"
     agent = agents(command=[str(program)]).start()
-    wait_until(lambda: "cannot be started" in caplog.text, "the complaint")
+    wait_until(lambda: "cannot start the prober process" in caplog.text, "the complaint")
     start_s = clock.wall_ns() // 10**9
     ready = tmp_path / "ready"
     ready.write_text(f"#!/bin/sh\nexec {sys.executable} -m tests.support.in_memory_prober {start_s}\n")
@@ -434,7 +434,9 @@ def test_an_agent_without_descriptors_loses_nothing_and_recovers(
 def test_two_agents_cannot_share_a_spool(agents: Agents, store: Store) -> None:
     """The second says who has it and what to do, and the first does not notice."""
     first = agents().start()
-    with pytest.raises(UnavailableError, match=r"is in use by process .*two agents cannot share one; stop the other"):
+    with pytest.raises(
+        UnavailableError, match=r"is in use by process .*two agents cannot share a spool: stop the other"
+    ):
         agents()
     wait_until(lambda: whole_minutes(store) >= 1, "a minute")
     first.stop()

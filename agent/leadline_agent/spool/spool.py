@@ -103,8 +103,8 @@ class Spool:
             self._next_id = BatchId(self._make_unused_epoch(), 0)
 
     def _make_unused_epoch(self) -> str:
-        used = {segment.epoch for segment in self._state.index}
-        while (epoch := self._make_epoch()) in used:
+        used_epochs = {segment.epoch for segment in self._state.index}
+        while (epoch := self._make_epoch()) in used_epochs:
             log.error("the random source returned a used epoch", extra={"epoch": epoch})
         return epoch
 

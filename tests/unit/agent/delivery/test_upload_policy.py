@@ -45,7 +45,7 @@ def ack(batches: int | None = None, duplicate: bool = False) -> BatchResponse:
     return parse_response(200, "", codec.encode(document), DIGEST)
 
 
-def response(code: int, retry_after: str = "", is_problem: bool = True) -> BatchResponse:
+def http_response(code: int, retry_after: str = "", is_problem: bool = True) -> BatchResponse:
     body = msgspec.json.encode({"status": code, "title": "No"}) if is_problem else b"<html>"
     return parse_response(code, retry_after, body, DIGEST)
 
@@ -59,9 +59,9 @@ def send(seq: int = 1, windows: int = 5, collector: int = 0, is_live: bool = Tru
 
 
 def apply(
-    answer: BatchResponse, state: UploadState = READY, jitter: float = 0.5, windows: int = 5, collector: int = 0
+    response: BatchResponse, state: UploadState = READY, jitter: float = 0.5, windows: int = 5, collector: int = 0
 ) -> tuple[UploadState, UploadAction]:
-    return apply_response(state, send(1, windows, collector), answer, NOW_NS, jitter)
+    return apply_response(state, send(1, windows, collector), response, NOW_NS, jitter)
 
 
 def test_acknowledgement_resets_failures() -> None:
@@ -76,7 +76,7 @@ def test_acknowledgement_resets_failures() -> None:
 @pytest.mark.parametrize("code", [400, 422])
 def test_refused_batch_becomes_a_dead_letter(code: int) -> None:
     """A refused batch does not block the others."""
-    state, action = apply(response(code))
+    state, action = apply(http_response(code))
 
     assert isinstance(action, MoveToDeadLetters)
     assert state.next_send_ns == NOW_NS
@@ -86,36 +86,40 @@ def test_refused_batch_becomes_a_dead_letter(code: int) -> None:
 def test_errors_for_an_operator_are_retried_slowly(code: int) -> None:
     """The batch stays, the error is logged, and the next attempt is 2.5 to 5 minutes later."""
     for jitter in (0.0, 0.999):
-        state, action = apply(response(code), jitter=jitter)
+        state, action = apply(http_response(code), jitter=jitter)
 
         assert isinstance(action, Retry)
         assert action.needs_operator
         assert 150 <= (state.next_send_ns - NOW_NS) / SECOND_NS <= 300
 
 
-@pytest.mark.parametrize("answer", [response(200, is_problem=False), response(302), response(400, is_problem=False)])
-def test_response_of_a_non_collector_is_a_network_failure(answer: BatchResponse) -> None:
+@pytest.mark.parametrize(
+    "response", [http_response(200, is_problem=False), http_response(302), http_response(400, is_problem=False)]
+)
+def test_response_of_a_non_collector_is_a_network_failure(response: BatchResponse) -> None:
     """The back-off is that of a network failure, but an operator is notified."""
-    state, action = apply(answer)
+    state, action = apply(response)
 
-    assert action == Retry(reason=answer.reason, needs_operator=True)
+    assert action == Retry(reason=response.reason, needs_operator=True)
     assert 0 < state.next_send_ns - NOW_NS <= SECOND_NS
 
 
-@pytest.mark.parametrize("answer", [build_unavailable_response("reset"), *map(response, (408, 429, 500, 502, 503))])
-def test_unavailable_collector_is_retried_with_backoff(answer: BatchResponse) -> None:
+@pytest.mark.parametrize(
+    "response", [build_unavailable_response("reset"), *map(http_response, (408, 429, 500, 502, 503))]
+)
+def test_unavailable_collector_is_retried_with_backoff(response: BatchResponse) -> None:
     """The back-off has full jitter below a ceiling that doubles with each consecutive failure."""
-    state, action = apply(answer, replace(READY, failures=4), jitter=0.999)
+    state, action = apply(response, replace(READY, failures=4), jitter=0.999)
 
-    assert action == Retry(reason=answer.reason, needs_operator=False)
+    assert action == Retry(reason=response.reason, needs_operator=False)
     assert 15 < (state.next_send_ns - NOW_NS) / SECOND_NS < 16
     assert state.failures == 5
 
 
 def test_retry_after_is_honoured_and_bounded() -> None:
     """The delay is at least Retry-After, which is limited to five minutes."""
-    short, _ = apply(response(503, "40"), jitter=0.0)
-    long, _ = apply(response(503, "999999999"), jitter=0.0)
+    short, _ = apply(http_response(503, "40"), jitter=0.0)
+    long, _ = apply(http_response(503, "999999999"), jitter=0.0)
 
     assert short.next_send_ns - NOW_NS == 40 * SECOND_NS
     assert long.next_send_ns - NOW_NS == 300 * SECOND_NS
@@ -123,7 +127,7 @@ def test_retry_after_is_honoured_and_bounded() -> None:
 
 def test_a_cloned_identity_gets_a_new_epoch() -> None:
     """The state of the old epoch is dropped. A pause limits the number of epochs that a faulty collector can cause."""
-    state, action = apply(response(409), replace(READY, live_seq=77, expected_batches=70))
+    state, action = apply(http_response(409), replace(READY, live_seq=77, expected_batches=70))
 
     assert isinstance(action, BeginEpoch)
     assert state.next_send_ns - NOW_NS >= 150 * SECOND_NS
@@ -133,7 +137,7 @@ def test_a_cloned_identity_gets_a_new_epoch() -> None:
 
 def test_conflict_in_an_earlier_epoch_reissues_the_batch() -> None:
     """Batches from before the detection of the clone are reissued one by one, without a pause."""
-    state, action = apply_response(READY, send(7, epoch=EARLIER), response(409), NOW_NS, 0.5)
+    state, action = apply_response(READY, send(7, epoch=EARLIER), http_response(409), NOW_NS, 0.5)
 
     assert isinstance(action, Reissue)
     assert state.next_send_ns == NOW_NS
@@ -141,14 +145,14 @@ def test_conflict_in_an_earlier_epoch_reissues_the_batch() -> None:
 
 def test_too_large_batch_is_split() -> None:
     """A proxy has size limits too, so its 413 also splits the batch."""
-    assert isinstance(apply(response(413), windows=2)[1], Split)
-    assert isinstance(apply(response(413, is_problem=False), windows=2)[1], Split)
+    assert isinstance(apply(http_response(413), windows=2)[1], Split)
+    assert isinstance(apply(http_response(413, is_problem=False), windows=2)[1], Split)
 
 
 def test_one_window_cannot_be_split() -> None:
     """A 413 of a collector makes a dead letter; a 413 of a proxy keeps the batch."""
-    assert isinstance(apply(response(413), windows=1)[1], MoveToDeadLetters)
-    assert isinstance(apply(response(413, is_problem=False), windows=1)[1], Retry)
+    assert isinstance(apply(http_response(413), windows=1)[1], MoveToDeadLetters)
+    assert isinstance(apply(http_response(413, is_problem=False), windows=1)[1], Retry)
 
 
 def test_the_first_contact_is_spread() -> None:
@@ -196,11 +200,11 @@ def test_empty_queue_is_idle() -> None:
 def test_overload_halves_the_backfill_rate(code: int) -> None:
     """The rate does not fall below one batch a minute, and stored batches raise it up to the maximum."""
     state = replace(READY, backfill_rate=8.0)
-    assert apply(response(code), state)[0].backfill_rate == 4.0
+    assert apply(http_response(code), state)[0].backfill_rate == 4.0
     assert apply(ack(), state)[0].backfill_rate == 8.25
 
     assert (
-        apply(response(code), replace(state, backfill_rate=upload_policy.BACKFILL_RATE_MIN))[0].backfill_rate
+        apply(http_response(code), replace(state, backfill_rate=upload_policy.BACKFILL_RATE_MIN))[0].backfill_rate
         == upload_policy.BACKFILL_RATE_MIN
     )
     assert (
@@ -255,11 +259,11 @@ def test_store_that_lost_one_batch_causes_a_rewind() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [ack(batches=101), ack(batches=500), ack(batches=100, duplicate=True), ack(batches=None)]
+    "response", [ack(batches=101), ack(batches=500), ack(batches=100, duplicate=True), ack(batches=None)]
 )
-def test_intact_store_causes_no_rewind(answer: BatchResponse) -> None:
+def test_intact_store_causes_no_rewind(response: BatchResponse) -> None:
     """A higher count follows a lost acknowledgement; None means that the collector does not count."""
-    _, action = apply(answer, replace(READY, expected_batches=100))
+    _, action = apply(response, replace(READY, expected_batches=100))
 
     assert isinstance(action, Acknowledge)
     assert not action.rewind
@@ -276,7 +280,7 @@ def test_other_epochs_are_not_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "is_lost"),
+    ("response", "is_lost"),
     [
         (ack(duplicate=True), False),
         (ack(duplicate=True, batches=10), False),
@@ -284,10 +288,10 @@ def test_other_epochs_are_not_counted() -> None:
         (ack(duplicate=False, batches=10), True),
     ],
 )
-def test_store_restored_during_downtime_is_detected(answer: BatchResponse, is_lost: bool) -> None:
+def test_store_restored_during_downtime_is_detected(response: BatchResponse, is_lost: bool) -> None:
     """A re-verified batch must be a duplicate, and its epoch must have at least the expected number of batches."""
     check = Send(queue_end=queue_end(9, epoch=EARLIER, expected_batches=10), collector=0, is_live=False)
-    _, action = apply_response(READY, check, answer, NOW_NS, 0.5)
+    _, action = apply_response(READY, check, response, NOW_NS, 0.5)
 
     assert isinstance(action, Acknowledge)
     assert action.rewind is is_lost
@@ -304,9 +308,9 @@ def test_wrong_count_causes_one_rewind_an_hour() -> None:
 
 
 CODES = (200, 201, 302, 400, 401, 403, 404, 408, 409, 413, 415, 422, 426, 429, 500, 503)
-answers = st.one_of(
+responses = st.one_of(
     st.builds(ack, batches=st.none() | st.integers(0, 50), duplicate=st.booleans()),
-    st.builds(response, st.sampled_from(CODES), st.sampled_from(["", "5", "86400"]), st.booleans()),
+    st.builds(http_response, st.sampled_from(CODES), st.sampled_from(["", "5", "86400"]), st.booleans()),
     st.builds(build_unavailable_response, st.just("timeout")),
 )
 jitters = st.floats(0, 1, exclude_max=True)
@@ -378,38 +382,38 @@ class SimulatedAgent:
                 self.add(windows)
 
 
-@given(st.integers(1, 3), st.lists(st.tuples(answers, jitters), max_size=80))
+@given(st.integers(1, 3), st.lists(st.tuples(responses, jitters), max_size=80))
 def test_no_response_loses_a_batch_or_stalls_uploads(
     collectors: int, script: list[tuple[BatchResponse, float]]
 ) -> None:
     """Only a valid 200 acknowledges, only a refusal makes a dead letter, other batches stay, and waits are bounded."""
     agent = SimulatedAgent(collectors, batches=100)
-    for answer, jitter in script:
+    for response, jitter in script:
         windows = sum(agent.pending.values())
-        agent.upload_next(lambda _, answer=answer: answer, jitter)  # type: ignore[misc]
+        agent.upload_next(lambda _, response=response: response, jitter)  # type: ignore[misc]
         if isinstance(agent.actions[-1][1], Retry | Split | BeginEpoch | Reissue):
             assert sum(agent.pending.values()) == windows
 
-    for answer, action in agent.actions:
-        assert isinstance(action, Acknowledge) == (answer.kind is ResponseKind.STORED)
-        assert not isinstance(action, MoveToDeadLetters) or answer.kind in (
+    for response, action in agent.actions:
+        assert isinstance(action, Acknowledge) == (response.kind is ResponseKind.STORED)
+        assert not isinstance(action, MoveToDeadLetters) or response.kind in (
             ResponseKind.REFUSED,
             ResponseKind.TOO_LARGE,
         )
-        assert not isinstance(action, BeginEpoch | Reissue) or answer.kind is ResponseKind.CONFLICT
+        assert not isinstance(action, BeginEpoch | Reissue) or response.kind is ResponseKind.CONFLICT
     assert max(agent.waits_ns, default=0) <= 2 * upload_policy.OPERATOR_RETRY_NS + int(
         1.5 / upload_policy.BACKFILL_RATE_MIN * SECOND_NS
     )
 
 
-@given(st.integers(1, 3), st.lists(st.tuples(answers, jitters), max_size=40), st.integers(0, 2))
+@given(st.integers(1, 3), st.lists(st.tuples(responses, jitters), max_size=40), st.integers(0, 2))
 def test_backlog_drains_with_one_working_collector(
     collectors: int, script: list[tuple[BatchResponse, float]], working: int
 ) -> None:
     """After any history, the backlog drains while one collector responds and the others do not (no livelock)."""
     agent = SimulatedAgent(collectors, batches=60)
-    for answer, jitter in script:
-        agent.upload_next(lambda _, answer=answer: answer, jitter)  # type: ignore[misc]
+    for response, jitter in script:
+        agent.upload_next(lambda _, response=response: response, jitter)  # type: ignore[misc]
     rng = make_rng(1)
 
     def reply(send: Send) -> BatchResponse:
@@ -428,8 +432,8 @@ def test_backlog_drains_with_one_working_collector(
 @given(jitters)
 def test_failures_are_never_retried_at_once(jitter: float) -> None:
     """Every response that keeps the batch delays the next upload."""
-    for answer in (*map(response, CODES[1:]), build_unavailable_response("reset")):
-        state, action = apply(answer, replace(READY, failures=20), jitter=jitter)
+    for response in (*map(http_response, CODES[1:]), build_unavailable_response("reset")):
+        state, action = apply(response, replace(READY, failures=20), jitter=jitter)
 
         if isinstance(action, Retry | BeginEpoch):
             assert state.next_send_ns - NOW_NS >= int(jitter * 100 * SECOND_NS)

@@ -65,12 +65,14 @@ def harness() -> SpoolHarness:
 
 def test_committed_batches_survive_a_restart(harness: SpoolHarness) -> None:
     """Bodies and order are unchanged."""
-    names = harness.append_and_commit(20)
+    ids = harness.append_and_commit(20)
 
     harness.restart()
 
-    assert harness.list_unacked() == names
-    assert [harness.spool.read_body(name) for name in names] == [harness.oracle.bodies[name] for name in names]
+    assert harness.list_unacked() == ids
+    assert [harness.spool.read_body(batch_id) for batch_id in ids] == [
+        harness.oracle.bodies[batch_id] for batch_id in ids
+    ]
 
 
 def test_newest_and_oldest_batch_are_found(harness: SpoolHarness) -> None:
@@ -100,9 +102,9 @@ def test_acknowledged_batch_stays_on_disk(harness: SpoolHarness) -> None:
 def test_acknowledged_batches_expire() -> None:
     """They stay until the retention has passed; then whole segments are removed."""
     harness = SpoolHarness(replace(SMALL_QUOTA, acked_retention_s=7_200))
-    names = harness.append_and_commit(20)
-    for name in names:
-        harness.spool.ack(name)
+    ids = harness.append_and_commit(20)
+    for batch_id in ids:
+        harness.spool.ack(batch_id)
     harness.oracle.clock.advance(2 * HOUR_NS)
 
     harness.spool.commit()
@@ -116,18 +118,18 @@ def test_acknowledged_batches_expire() -> None:
 
 def test_rewind_makes_acknowledged_batches_unacknowledged(harness: SpoolHarness) -> None:
     """A rewind starts at a number, in one epoch or in all; the next commit makes it durable."""
-    names = harness.append_and_commit(4)
-    for name in names:
-        harness.spool.ack(name)
+    ids = harness.append_and_commit(4)
+    for batch_id in ids:
+        harness.spool.ack(batch_id)
     harness.spool.commit()
 
     assert harness.spool.rewind(since_seq=2, epoch="f" * 32) == 0
-    assert harness.spool.rewind(since_seq=2, epoch=names[0].epoch) == 2
-    assert harness.list_unacked() == names[2:]
+    assert harness.spool.rewind(since_seq=2, epoch=ids[0].epoch) == 2
+    assert harness.list_unacked() == ids[2:]
 
     harness.spool.commit()
     harness.spool = harness.oracle.open(harness.file_system.after_kill())
-    assert harness.list_unacked() == names[2:]
+    assert harness.list_unacked() == ids[2:]
     assert harness.spool.rewind() == 2
 
 
@@ -160,11 +162,11 @@ def test_dead_letters_are_bounded(harness: SpoolHarness) -> None:
 
 def test_eviction_order_is_acknowledged_dead_oldest(harness: SpoolHarness) -> None:
     """Overflow evicts the least important segments first."""
-    names = harness.append_and_commit(30)
-    for name in names[15:25]:
-        harness.spool.ack(name)
-    for name in names[5:15]:
-        harness.spool.refuse(name, "400")
+    ids = harness.append_and_commit(30)
+    for batch_id in ids[15:25]:
+        harness.spool.ack(batch_id)
+    for batch_id in ids[5:15]:
+        harness.spool.refuse(batch_id, "400")
     harness.spool.mark_delivered(harness.spool.list_undelivered_losses())
 
     states: list[str] = []
@@ -180,14 +182,14 @@ def test_eviction_order_is_acknowledged_dead_oldest(harness: SpoolHarness) -> No
 
 def test_overflow_is_reported_until_it_is_delivered(harness: SpoolHarness) -> None:
     """A run of batches gives one loss record with its times and windows; delivery removes it permanently."""
-    names = harness.append_and_commit(90)
+    ids = harness.append_and_commit(90)
     harness.restart()
 
     (loss,) = harness.spool.list_undelivered_losses()
 
-    lost_seqs = [name.seq for name in names if name not in harness.list_unacked()]
+    lost_seqs = [batch_id.seq for batch_id in ids if batch_id not in harness.list_unacked()]
     assert loss == LossRecord(
-        epoch=names[0].epoch,
+        epoch=ids[0].epoch,
         first_seq=0,
         last_seq=lost_seqs[-1],
         t_first_s=1_700_000_040,
@@ -223,9 +225,9 @@ def test_full_disk_evicts_the_oldest_segment(harness: SpoolHarness) -> None:
 def test_spool_stops_growing_below_the_free_space_limit() -> None:
     """Acknowledged segments are evicted at once; unacknowledged ones are only replaced by newer ones."""
     harness = SpoolHarness(replace(SMALL_QUOTA, free_bytes_min=20_000))
-    names = harness.append_and_commit(30)
-    for name in names[:10]:
-        harness.spool.ack(name)
+    ids = harness.append_and_commit(30)
+    for batch_id in ids[:10]:
+        harness.spool.ack(batch_id)
     harness.file_system.capacity = harness.file_system.used_bytes + 19_000
     before = harness.spool.get_usage()
 
@@ -242,19 +244,19 @@ def test_spool_stops_growing_below_the_free_space_limit() -> None:
 def test_failed_sync_is_retried_in_a_new_segment(harness: SpoolHarness) -> None:
     """The same commit succeeds with a new segment and descriptor; a batch with two copies counts once."""
     (before,) = harness.append_and_commit()
-    names = harness.append(2)
+    ids = harness.append(2)
     # Two writes, then the sync.
     harness.file_system.failures[harness.file_system.operations + 3] = errno.EIO
 
     result = harness.oracle.commit(harness.spool)
 
-    assert result == CommitSuccess(accepted_ids=tuple(names))
+    assert result == CommitSuccess(accepted_ids=tuple(ids))
     assert sorted(name for name in harness.file_system.list_names() if name.endswith("seg")) == [
         "0000000001.seg",
         "0000000002.seg",
     ]
     harness.spool = harness.oracle.open(harness.file_system.after_kill())
-    assert harness.list_unacked() == [before, *names]
+    assert harness.list_unacked() == [before, *ids]
     assert harness.spool.get_usage().unacked == 3
 
 
@@ -300,15 +302,15 @@ def test_quota_is_enforced_after_a_read_only_period(harness: SpoolHarness) -> No
 def test_read_only_disk_is_a_commit_failure(harness: SpoolHarness) -> None:
     """Batches stay in memory, can be uploaded from there, and become durable once the disk is writable."""
     harness.file_system.read_only = True
-    names = harness.append(3)
+    ids = harness.append(3)
 
     assert harness.spool.commit() == CommitFailure(reason="Read-only file system", pending=3)
-    assert harness.list_unacked() == names
-    assert harness.spool.read_body(names[0]) == harness.oracle.bodies[names[0]]
+    assert harness.list_unacked() == ids
+    assert harness.spool.read_body(ids[0]) == harness.oracle.bodies[ids[0]]
     assert harness.spool.get_usage().degraded == "Read-only file system"
 
     harness.file_system.read_only = False
-    assert harness.spool.commit() == CommitSuccess(accepted_ids=tuple(names))
+    assert harness.spool.commit() == CommitSuccess(accepted_ids=tuple(ids))
     assert harness.spool.get_usage().degraded is None
 
 
@@ -440,8 +442,8 @@ def test_epoch_can_be_renewed(harness: SpoolHarness) -> None:
 def test_usage_contains_counts_and_days_left() -> None:
     """Age and days left follow from the window times and the rate of the last day."""
     harness = SpoolHarness(SpoolQuota(bytes_max=10_000_000, segment_bytes=100_000, memory_bytes_max=1_000_000))
-    names = harness.append_and_commit(120, size=5_000)
-    harness.spool.ack(names[0])
+    ids = harness.append_and_commit(120, size=5_000)
+    harness.spool.ack(ids[0])
     harness.append()
 
     usage = harness.spool.get_usage()
@@ -489,10 +491,10 @@ def test_invalid_quota_is_refused(changes: dict[str, int]) -> None:
 
 def test_backlog_contains_unacknowledged_batches(harness: SpoolHarness) -> None:
     """The backlog contains unacknowledged batches and the size of their segments, without acknowledged ones."""
-    names = harness.append_and_commit(20)
+    ids = harness.append_and_commit(20)
     before = harness.spool.get_backlog()
-    for name in names:
-        harness.spool.ack(name)
+    for batch_id in ids:
+        harness.spool.ack(batch_id)
     (newest,) = harness.append()
 
     after = harness.spool.get_backlog()

@@ -12,6 +12,7 @@ from leadline_collector.web.charts.hour_of_week import WEEKDAYS
 from leadline_collector.web.charts.spec_templates import Spec
 from leadline_collector.web.charts.timeline import TimelineChart
 from leadline_collector.web.formatting import (
+    NO_VALUE,
     format_comparison,
     format_count,
     format_duration,
@@ -233,7 +234,7 @@ def _to_episode_row(episode: EpisodeSection, direction: DirectionData, params: P
 
 def _format_hour(cell: HourOfWeek) -> tuple[str, bool]:
     return (
-        format_percent(cell.good, cell.known).replace("\u00a0%", "") if cell.known else "none sent",
+        format_percent(cell.good, cell.known).replace("\u00a0%", "") if cell.known else NO_VALUE,
         cell.is_covered,
     )
 

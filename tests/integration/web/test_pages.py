@@ -619,7 +619,7 @@ def test_table_has_the_latest_windows(measured: Client) -> None:
 
 
 def test_table_has_at_most_60_windows(client: Client, fra1: str) -> None:
-    """This also holds if the windows are far apart."""
+    """The windows may be far apart."""
     windows = [build_steady_window(4_900, LAST_S - 60 * n * 30) for n in range(70)]
     client.post(build_batch(*(("ams1", window) for window in windows)), fra1)
 

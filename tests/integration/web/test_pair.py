@@ -201,7 +201,7 @@ def test_state_has_its_start(measured: Client) -> None:
 
 
 def test_hours_of_the_week_have_a_table(measured: Client) -> None:
-    """Sparse cells are marked. The legend says that no verdict uses the worst hour."""
+    """Sparse cells are marked. The legend notes that no verdict uses the worst hour."""
     page = page_at(measured, PAIR)
 
     (table,) = page.all("div", **{"aria-label": "Hours of the week fra → ams"})
@@ -211,7 +211,7 @@ def test_hours_of_the_week_have_a_table(measured: Client) -> None:
 
 
 def test_free_hours_have_a_text(measured: Client) -> None:
-    """Without a month of data no hour is free, and the label says so."""
+    """Without a month of data no hour is free: the label is "none"."""
     page = page_at(measured, PAIR)
 
     labels = [element.attributes.get("aria-label") for element in page.all("span", role="img")]

@@ -1,4 +1,4 @@
-"""The agent's loop against a real collector: what is measured arrives, whatever happens around it."""
+"""The agent's loop against a real collector: every measured window arrives, also after faults."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ PLAN = control.Plan(
 
 @pytest.fixture(name="clock")
 def _clock() -> FastClock:
-    """Of agent and collector alike."""
+    """Clock of agent and collector."""
     return FastClock(SystemClock().wall_ns())
 
 
 @pytest.fixture(name="url")
 def _url(sqlite_template: Path, tmp_path: Path) -> URL:
-    """On SQLite only: an agent cannot tell, and what the databases do is tested elsewhere on both."""
+    """SQLite only: the database makes no difference to an agent."""
     path = tmp_path / "leadline.sqlite"
     shutil.copy(sqlite_template, path)
     return URL.create("sqlite", database=str(path))
@@ -79,7 +79,7 @@ def _url(sqlite_template: Path, tmp_path: Path) -> URL:
 
 @contextmanager
 def proxy_of(client: Client) -> Iterator[Proxy]:
-    """A proxy before the collector."""
+    """Run a proxy in front of the collector."""
     proxy = Proxy(int(client.url.rpartition(":")[2]), make_rng(1))
     try:
         yield proxy
@@ -89,7 +89,7 @@ def proxy_of(client: Client) -> Iterator[Proxy]:
 
 
 def prober(start_s: int, rtt_us: int = RTT_US) -> list[str]:
-    """A probing process on paper whose clock begins there."""
+    """Return the command of an in-memory prober that starts at ``start_s``."""
     return [sys.executable, "-m", "tests.support.in_memory_prober", str(start_s), str(rtt_us)]
 
 
@@ -98,28 +98,28 @@ Agents = Callable[..., LiveAgent]
 
 @pytest.fixture(name="agents")
 def _agents(client: Client, fra1: str, clock: FastClock, tmp_path: Path) -> Iterator[Agents]:
-    """Makes agents of one identity; those still running at the end are stopped."""
-    made: list[LiveAgent] = []
+    """Yield a factory of agents with one identity; stop them at the end."""
+    created: list[LiveAgent] = []
 
     def make(name: str = "agent", url: str = client.url, **parts: object) -> LiveAgent:
         (tmp_path / name).mkdir(exist_ok=True)
-        made.append(LiveAgent(tmp_path / name, url, fra1, clock, **parts))  # type: ignore[arg-type]
-        return made[-1]
+        created.append(LiveAgent(tmp_path / name, url, fra1, clock, **parts))  # type: ignore[arg-type]
+        return created[-1]
 
     yield make
-    for agent in made:
+    for agent in created:
         agent.loop.stop()
         if agent.is_running:
             agent.wait()
 
 
 def whole_minutes(store: Store, target: str = "ams1") -> int:
-    """Windows of the target in which every probe was answered."""
+    """Return the number of stored windows of a target with a reply to every probe."""
     return sum(row["received"] == 60 for row in rows(store, target=target))
 
 
-def test_what_is_measured_is_stored(agents: Agents, store: Store) -> None:
-    """The plan is fetched and handed over, minutes are sealed, committed and delivered, and the end loses nothing."""
+def test_measured_windows_are_stored(agents: Agents, store: Store) -> None:
+    """The plan reaches the prober, batches are built, committed and delivered, and the stop loses nothing."""
     agent = agents().start()
     wait_until(lambda: whole_minutes(store) >= MINUTES, "three minutes")
     agent.stop()
@@ -127,25 +127,25 @@ def test_what_is_measured_is_stored(agents: Agents, store: Store) -> None:
     batches = read_journal(store)
     assert agent.read_accepted()
     assert agent.read_accepted() <= set(batches)
-    found = [one for batch in batches.values() for one in batch.series]
-    assert {one.target for one in found} == {"ams1"}
-    assert {rtt for one in found for rtt in one.rtt_us} - {None} == {RTT_US}
-    starts = sorted(one.start_s for one in found)
+    windows = [window for batch in batches.values() for window in batch.series]
+    assert {window.target for window in windows} == {"ams1"}
+    assert {rtt for window in windows for rtt in window.rtt_us} - {None} == {RTT_US}
+    starts = sorted(window.start_s for window in windows)
     assert starts == list(range(starts[0], starts[-1] + 60, 60))
     status = read_status(agent.directory)
     assert (status.agent, status.plan_version, status.targets) == ("fra1", 1, 1)
 
 
-def test_an_agent_goes_on_with_the_plan_of_last_time_while_its_collector_is_away(
+def test_an_agent_continues_with_its_stored_plan_without_a_collector(
     agents: Agents, client: Client, store: Store
 ) -> None:
-    """And delivers when it is back; the next life begins with what this one left."""
+    """It delivers its spool, including batches from before its restart, when the collector is reachable again."""
     first = agents().start()
     wait_until(lambda: whole_minutes(store) >= 1, "a minute")
     first.stop()
     with proxy_of(client) as proxy:
         proxy.fault = ProxyFault.BLOCKED
-        # A directory has one credential: the second life is the first one's with another way to the collector.
+        # A directory has one credential: the second agent has the first one's, with another URL of the collector.
         second = agents(url=f"http://127.0.0.1:{proxy.port}").start()
         before = len(first.read_accepted())
         wait_until(lambda: len(second.read_accepted()) >= before + MINUTES, "three minutes without a collector")
@@ -157,29 +157,29 @@ def test_an_agent_goes_on_with_the_plan_of_last_time_while_its_collector_is_away
     assert second.find_lost(store) == set()
 
 
-class Meddled(CollectorClient):
-    """A collector whose plans somebody spoils on the way."""
+class PlanChangingClient(CollectorClient):
+    """A client that changes the collector's plans."""
 
-    spoils: Callable[[control.Plan], control.Plan] = staticmethod(lambda plan: plan)
-    known: int | None = 0
+    change: Callable[[control.Plan], control.Plan] = staticmethod(lambda plan: plan)
 
     def fetch_plan(self, known_version: int | None) -> control.Plan | RequestFailed | None:
-        found = super().fetch_plan(self.known)
-        return type(self).spoils(found) if isinstance(found, control.Plan) else found
+        # Version 0, so that the collector always sends its plan.
+        result = super().fetch_plan(0)
+        return type(self).change(result) if isinstance(result, control.Plan) else result
 
 
-def test_a_plan_that_cannot_be_is_refused_and_the_old_one_goes_on(
+def test_an_invalid_plan_is_refused_and_the_old_one_continues(
     agents: Agents, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An interval that does not divide a minute: said loudly, and the measuring does not stop."""
+    """An interval that does not divide a minute is logged, and probing does not stop."""
 
-    class Spoilt(Meddled):
+    class Changing(PlanChangingClient):
         pass
 
-    agent = agents(client=Spoilt).start()
+    agent = agents(client=Changing).start()
     wait_until(lambda: whole_minutes(store) >= 1, "a minute")
     wrong = [msgspec.structs.replace(PLAN.targets[0], interval_ms=7)]
-    Spoilt.spoils = staticmethod(lambda plan: msgspec.structs.replace(plan, mesh_version=9, targets=wrong))
+    Changing.change = staticmethod(lambda plan: msgspec.structs.replace(plan, mesh_version=9, targets=wrong))
     wait_until(lambda: "invalid plan rejected" in caplog.text, "the refusal")
     before = whole_minutes(store)
     wait_until(lambda: whole_minutes(store) >= before + 2, "two minutes more")
@@ -189,7 +189,7 @@ def test_a_plan_that_cannot_be_is_refused_and_the_old_one_goes_on(
 
 
 def test_a_new_mesh_is_measured_within_minutes(agents: Agents, client: Client, store: Store) -> None:
-    """The acknowledgement names it, the plan is fetched, the probing process is handed the change."""
+    """The acknowledgement has the new version, the agent fetches the plan and passes it to the prober."""
     agent = agents().start()
     wait_until(lambda: whole_minutes(store) >= 1, "a minute")
     more = MESH.replace("[[group]]", '[[agent]]\nname = "ams2"\nsite = "ams"\naddress = "192.0.2.4"\n\n[[group]]')
@@ -201,8 +201,8 @@ def test_a_new_mesh_is_measured_within_minutes(agents: Agents, client: Client, s
 
 
 @pytest.mark.parametrize(("program", "status"), [("import sys; sys.exit(3)", 3), ("import os; os.close(1)", 0)])
-def test_an_agent_whose_probing_process_ends_says_so_and_ends(agents: Agents, program: str, status: int) -> None:
-    """Its service manager starts it again; the spool is free for that."""
+def test_an_agent_ends_with_an_error_if_its_prober_ends(agents: Agents, program: str, status: int) -> None:
+    """The spool is unlocked, so that a service manager can start the agent again."""
     agent = agents(command=[sys.executable, "-c", program]).start()
     agent.wait()
 
@@ -211,10 +211,10 @@ def test_an_agent_whose_probing_process_ends_says_so_and_ends(agents: Agents, pr
     agent.reopen_spool().close()
 
 
-def test_a_probing_process_that_cannot_be_started_is_tried_again(
+def test_a_prober_that_cannot_be_started_is_started_again(
     agents: Agents, store: Store, tmp_path: Path, clock: FastClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A host without a free descriptor or process has them again some time."""
+    """The cause may be temporary, for example no free descriptor or process."""
     program = tmp_path / "prober"
     agent = agents(command=[str(program)]).start()
     wait_until(lambda: "cannot start the prober process" in caplog.text, "the complaint")
@@ -233,41 +233,43 @@ NAMED = MESH.replace('address = "192.0.2.3"', 'address = "ams1.test"').replace(
 
 
 @pytest.mark.parametrize("hangs", [False, True])
-def test_a_name_that_does_not_resolve_is_not_measured_until_it_does(
+def test_an_unresolved_name_is_not_probed(
     agents: Agents, client: Client, store: Store, clock: FastClock, hangs: bool
 ) -> None:
-    """Its slots say why and are no loss, the others go on, it is asked for again; one that hangs is no different."""
+    """Its slots have the reason and are no loss, other targets are probed, and it is resolved again, also after a
+    lookup that hangs.
+    """
     assert client.apply(NAMED).status == 200
-    is_well, let_go = threading.Event(), threading.Event()
-    asked_ns: list[int] = []
+    is_resolvable, release = threading.Event(), threading.Event()
+    lookups_ns: list[int] = []
 
     def look_up(name: str) -> str | None:
-        asked_ns.append(clock.monotonic_ns())
-        if hangs and not is_well.is_set():
-            let_go.wait(30)
-        return "192.0.2.3" if is_well.is_set() else None
+        lookups_ns.append(clock.monotonic_ns())
+        if hangs and not is_resolvable.is_set():
+            release.wait(30)
+        return "192.0.2.3" if is_resolvable.is_set() else None
 
     agent = agents(look_up=look_up).start()
     wait_until(lambda: len(rows(store)) >= 2 and whole_minutes(store, "ams2") >= 2, "two minutes of both")
-    wait_until(lambda: hangs or len(asked_ns) >= 4, "a fourth question")
+    wait_until(lambda: hangs or len(lookups_ns) >= 4, "a fourth lookup")
     unresolved = rows(store)
-    is_well.set()
-    let_go.set()
+    is_resolvable.set()
+    release.set()
     wait_until(lambda: whole_minutes(store) >= 2, "two minutes of the name")
     agent.stop()
 
     assert {(row["sent"], row["received"]) for row in unresolved} == {(0, 0)}
-    found = [one for batch in read_journal(store).values() for one in batch.series if one.target == "ams1"]
-    reasons = {miss.failure for one in found if one.address == "unresolved" for miss in one.misses}
-    # Not only when every name is looked at again anyway.
-    assert hangs or min(after - before for before, after in pairwise(asked_ns)) < RESOLVE_INTERVAL_S * 10**9 / 2
+    windows = [window for batch in read_journal(store).values() for window in batch.series if window.target == "ams1"]
+    reasons = {miss.failure for window in windows if window.address == "unresolved" for miss in window.misses}
+    # Sooner than the periodic lookup of every name.
+    assert hangs or min(after - before for before, after in pairwise(lookups_ns)) < RESOLVE_INTERVAL_S * 10**9 / 2
     assert Failure.RESOLVE_ERROR in reasons
     assert not any(failure.is_loss for failure in reasons)
     assert agent.find_lost(store) == set()
 
 
 class SickDisk(DirectoryFileSystem):
-    """A disk on which every change fails with an errno, until it is well."""
+    """A disk on which every write fails with ``errno`` while it is set."""
 
     errno: int | None = None
 
@@ -289,15 +291,15 @@ class SickDisk(DirectoryFileSystem):
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EROFS])
-def test_a_loop_whose_disk_is_sick_goes_on_and_heals_with_it(
+def test_the_loop_continues_with_a_failing_disk_and_recovers(
     agents: Agents, store: Store, tmp_path: Path, number: int
 ) -> None:
-    """Spool, plan and status cannot be written: batches are sent from memory, and nothing ends."""
+    """Spool, plan and status cannot be written: batches are sent from memory, and the agent keeps running."""
     (tmp_path / "agent").mkdir()
     files = SickDisk(tmp_path / "agent" / "spool")
-    # Neither the plan nor the status can be written: their new files are in the way.
-    in_the_way = [tmp_path / "agent" / name for name in ("plan.new", "status.new")]
-    for path in in_the_way:
+    # Directories with the names of their temporary files make plan and status unwritable.
+    obstacles = [tmp_path / "agent" / name for name in ("plan.new", "status.new")]
+    for path in obstacles:
         path.mkdir()
     agent = agents(files=files)
     files.errno = number
@@ -307,7 +309,7 @@ def test_a_loop_whose_disk_is_sick_goes_on_and_heals_with_it(
     assert agent.spool.get_usage().degraded == os.strerror(number)
 
     files.errno = None
-    for path in in_the_way:
+    for path in obstacles:
         path.rmdir()
     wait_until(agent.read_accepted, "the disk")
     wait_until((tmp_path / "agent" / "status.json").exists, "the status")
@@ -317,23 +319,21 @@ def test_a_loop_whose_disk_is_sick_goes_on_and_heals_with_it(
 
 
 def newest(agent: LiveAgent) -> wire.Batch:
-    """What it sealed last."""
-    found = agent.spool.find_newest()
-    assert found is not None
-    body = agent.spool.read_body(found.id)
+    """Return the newest batch in the spool."""
+    batch = agent.spool.find_newest()
+    assert batch is not None
+    body = agent.spool.read_body(batch.id)
     assert body is not None
     return unpack_batch(body)
 
 
 def is_cut_short(batch: wire.Batch) -> bool:
-    """Whether its minute did not come to its end."""
-    return any(miss.slot == 59 for one in batch.series for miss in one.misses)
+    """Return True if the last slot of its minute was not probed."""
+    return any(miss.slot == 59 for window in batch.series for miss in window.misses)
 
 
-def test_the_last_windows_are_on_disk_while_the_collector_still_keeps_us_waiting(
-    agents: Agents, clock: FastClock
-) -> None:
-    """Told to stop in the middle of a POST that nobody answers: what is measured is safe long before that ends."""
+def test_the_last_windows_are_on_disk_before_a_hanging_post_ends(agents: Agents, clock: FastClock) -> None:
+    """After a stop during a POST without a response, the last windows are in the spool long before the POST ends."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         agent = agents(url=f"http://127.0.0.1:{silent.getsockname()[1]}")
         agent.state.save_plan(PLAN)
@@ -346,12 +346,12 @@ def test_the_last_windows_are_on_disk_while_the_collector_still_keeps_us_waiting
             wait_until(lambda: is_cut_short(newest(agent)), "the last minute")
             wait_until(lambda: agent.spool.get_usage().pending == 0, "its promise")
             assert agent.is_running
-        # The last try finds somebody who takes the connection and never answers: it is not waited for as others are.
+        # The last attempt also gets no response; its timeout is shorter than that of others.
         agent.wait()
 
 
 class AgentProcess:
-    """The whole agent as a process, its probing process the checker's: twenty minutes a second."""
+    """The agent as a process, with the chaos checker's prober: twenty minutes a second."""
 
     def __init__(self, directory: Path, url: str, key: str, origin_ns: int) -> None:
         self.agent = LiveAgent(directory, url, key, FastClock(origin_ns))
@@ -372,29 +372,29 @@ class AgentProcess:
             self.process.kill()
         self.process.wait()
 
-    def says(self, text: str) -> bool:
+    def has_logged(self, text: str) -> bool:
         return text in self.log.read_text()
 
-    def limit_descriptors(self, most: int) -> None:
-        """From now on it gets no number from ``most`` on; those it has it keeps."""
+    def limit_descriptors(self, limit: int) -> None:
+        """Refuse new descriptors from number ``limit`` on; open ones stay open."""
         hard = resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE)[1]
-        resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (most, hard))
+        resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (limit, hard))
 
 
-#: SIGTERM to the end: the windows within five seconds, the sending in five more, and a busy machine.
+#: From SIGTERM to the end: five seconds for the windows, five for sending, and time for a busy machine.
 STOP_S = 15
 
 
-@pytest.mark.parametrize("lie", [ProxyFault.NONE, ProxyFault.BUSY, ProxyFault.SLOW, ProxyFault.HALF_OPEN])
+@pytest.mark.parametrize("fault", [ProxyFault.NONE, ProxyFault.BUSY, ProxyFault.SLOW, ProxyFault.HALF_OPEN])
 def test_sigterm_under_load_loses_nothing(
-    client: Client, fra1: str, store: Store, tmp_path: Path, lie: ProxyFault
+    client: Client, fra1: str, store: Store, tmp_path: Path, fault: ProxyFault
 ) -> None:
-    """Twenty batches a second, a collector in any mood: it ends with status 0 and every promise is kept."""
+    """Twenty batches a second and a faulty network: it ends with status 0, and no accepted batch is lost."""
     with proxy_of(client) as proxy:
         url = f"http://127.0.0.1:{proxy.port}"
         with AgentProcess(tmp_path, url, fra1, SystemClock().wall_ns()) as running:
             wait_until(lambda: len(running.agent.read_accepted()) >= 20, "twenty batches")
-            proxy.fault = lie
+            proxy.fault = fault
             before = len(running.agent.read_accepted())
             wait_until(lambda: len(running.agent.read_accepted()) >= before + 20, "twenty more")
             running.process.send_signal(signal.SIGTERM)
@@ -407,24 +407,24 @@ def test_sigterm_under_load_loses_nothing(
 def test_an_agent_without_descriptors_loses_nothing_and_recovers(
     client: Client, fra1: str, store: Store, tmp_path: Path
 ) -> None:
-    """Posts fail as the network would, the spool keeps batches in memory, nothing ends; then all is made up for."""
+    """Posts fail, the spool keeps batches in memory, the agent keeps running; with descriptors it recovers."""
     with (
         proxy_of(client) as proxy,
         AgentProcess(tmp_path, f"http://127.0.0.1:{proxy.port}", fra1, SystemClock().wall_ns()) as running,
     ):
         wait_until(lambda: len(running.agent.read_accepted()) >= 20, "twenty batches")
         running.limit_descriptors(0)
-        # Connections that are open work on: they are cut, and a new one needs a descriptor.
+        # Open connections still work: cut them, so that a new one needs a descriptor.
         proxy.fault = ProxyFault.BLOCKED
-        wait_until(lambda: running.says("[Errno 24] Too many open files"), "a post that fails")
+        wait_until(lambda: running.has_logged("[Errno 24] Too many open files"), "a post that fails")
         proxy.fault = ProxyFault.NONE
-        wait_until(lambda: running.says("the spool does not work"), "a segment that cannot be made")
-        in_doubt = len(running.agent.read_accepted())
+        wait_until(lambda: running.has_logged("the spool does not work"), "a segment that cannot be made")
+        accepted = len(running.agent.read_accepted())
         assert running.process.poll() is None
 
         running.limit_descriptors(1_024)
-        wait_until(lambda: running.says("the spool works again"), "the spool")
-        wait_until(lambda: len(running.agent.read_accepted()) > in_doubt, "new promises")
+        wait_until(lambda: running.has_logged("the spool works again"), "the spool")
+        wait_until(lambda: len(running.agent.read_accepted()) > accepted, "newly accepted batches")
         running.process.terminate()
         assert running.process.wait(STOP_S) == 0
 
@@ -432,7 +432,7 @@ def test_an_agent_without_descriptors_loses_nothing_and_recovers(
 
 
 def test_two_agents_cannot_share_a_spool(agents: Agents, store: Store) -> None:
-    """The second says who has it and what to do, and the first does not notice."""
+    """The error of the second has the process and the remedy; the first is not affected."""
     first = agents().start()
     with pytest.raises(
         UnavailableError, match=r"is in use by process .*two agents cannot share a spool: stop the other"
@@ -442,26 +442,29 @@ def test_two_agents_cannot_share_a_spool(agents: Agents, store: Store) -> None:
     first.stop()
 
 
-def promised(agent: LiveAgent) -> set[int]:
-    """The minutes it accepted, under whatever name."""
-    told = read_oracle_files({"fra1": agent.directory / "oracle"})
-    return {place.start_s for name in told.accepted for place in told.windows[name]}
+def find_accepted_minutes(agent: LiveAgent) -> set[int]:
+    """Return the minutes of the batches that the spool accepted, under any batch id."""
+    oracle = read_oracle_files({"fra1": agent.directory / "oracle"})
+    return {window.start_s for batch in oracle.accepted for window in oracle.windows[batch]}
 
 
-def kept(agent: LiveAgent, store: Store, rtt_us: int) -> set[int]:
-    """The minutes of an RTT that are in the journal, or still in the spool of the agent, which has ended."""
+def find_stored_minutes(agent: LiveAgent, store: Store, rtt_us: int) -> set[int]:
+    """Return the minutes with an RTT in the journal or in the spool of the stopped agent."""
     spool = agent.reopen_spool()
-    left = [unpack_batch(body) for one in iter_unacked(spool) if (body := spool.read_body(one.id)) is not None]
+    unacked = [unpack_batch(body) for entry in iter_unacked(spool) if (body := spool.read_body(entry.id)) is not None]
     spool.close()
     return {
-        one.start_s for batch in [*read_journal(store).values(), *left] for one in batch.series if rtt_us in one.rtt_us
+        window.start_s
+        for batch in [*read_journal(store).values(), *unacked]
+        for window in batch.series
+        if rtt_us in window.rtt_us
     }
 
 
-def test_a_cloned_identity_loses_nothing_and_is_told(
+def test_a_cloned_identity_loses_nothing_and_is_reported(
     agents: Agents, client: Client, store: Store, clock: FastClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A machine copied while its agent ran: the same key, spool and epoch. Both go on, the second under a new epoch."""
+    """A machine was copied with a running agent: the same key, spool and epoch. Both continue, one with a new epoch."""
     common, *own = (secrets.token_hex(16) for _ in range(3))
     first_s = clock.wall_ns() // 10**9
     with proxy_of(client) as proxy:
@@ -481,13 +484,14 @@ def test_a_cloned_identity_loses_nothing_and_is_told(
     copy.start()
     wait_until(lambda: original.uploader.cloned_at_s or copy.uploader.cloned_at_s, "the conflict")
     wait_until(lambda: {batch.epoch for batch in read_journal(store).values()} & set(own), "a batch of the new epoch")
-    noticed = original if original.uploader.cloned_at_s else copy
-    wait_until(lambda: read_status(noticed.directory).cloned_at_s, "the status")
+    reporter = original if original.uploader.cloned_at_s else copy
+    wait_until(lambda: read_status(reporter.directory).cloned_at_s, "the status")
     original.stop()
     copy.stop()
 
-    assert promised(original) <= kept(original, store, 4_000)
-    assert promised(copy) - promised(before) <= kept(copy, store, 6_000)
+    assert find_accepted_minutes(original) <= find_stored_minutes(original, store, 4_000)
+    copied = find_accepted_minutes(before)
+    assert find_accepted_minutes(copy) - copied <= find_stored_minutes(copy, store, 6_000)
     assert "another agent uses this identity" in caplog.text
     audit = client.send("GET", "/api/v1/audit", key=client.admin_key).json()["entries"]
     assert {"batch conflict"} <= {entry["what"] for entry in audit if entry["subject"] == "fra1"}

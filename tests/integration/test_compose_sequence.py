@@ -1,8 +1,7 @@
-"""What docker-compose.yml starts, run as processes in its order: the same commands, variables, files; no Docker.
+"""The services of docker-compose.yml as processes, in its order: the same commands, variables and files, no Docker.
 
-Other than in containers are addresses (loopback), the place of the files, and how much history is simulated. Isolation
-and images are not tried here (tests/contract/test_compose.py, test_images.py); an engine runs the file as it is in
-test_containers.py.
+Differences from containers: addresses (loopback), paths, and the amount of simulated history. Isolation and images are
+tested in tests/contract/test_compose.py and test_images.py; test_containers.py runs the file with an engine.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ from tests.support.compose import ROOT, Document, get_container_command, load_co
 pytestmark = [pytest.mark.source_tree, pytest.mark.slow, pytest.mark.timeout(400)]
 
 PLACE = "/srv/leadline"
-#: A minute under way when the agents start, the one they measure, sealing and sending it.
+#: The minute in which the agents start, the minute that they measure, sealing and sending.
 MEASURED_S = 240
 
 
 def may_send_echoes() -> bool:
-    """True if an agent could measure here."""
+    """Return True if this host permits ICMP echoes."""
     try:
         open_socket(SocketKey(ip_version=4), b"leadline", (SocketKind.DATAGRAM, SocketKind.RAW)).close()
     except LeadlineError:
@@ -48,7 +47,7 @@ def may_send_echoes() -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """One place where the services run as processes."""
+    """Directories, database and port of the services on this host."""
 
     directory: Path
     server: URL
@@ -56,41 +55,41 @@ class Machine:
     document: Document
 
     def here(self, text: str) -> str:
-        """A word of the file as it is on this machine."""
+        """Replace paths and addresses of the file by those of this machine."""
         socket_directory = self.server.query["host"]
-        for there, local in (
+        for original, local in (
             ("./deploy/compose/mesh.toml", f"{self.directory}/mesh.toml"),
             (f"{PLACE}/mesh.toml", f"{self.directory}/mesh.toml"),
             (PLACE, str(self.directory)),
             ("@database/leadline", f"@/leadline?host={socket_directory}"),
             ("http://collector:8427", f"http://127.0.0.1:{self.port}"),
         ):
-            text = text.replace(there, local)
-        replaced = {"0.0.0.0": "127.0.0.1", "8427": str(self.port), "28": "2", "3d": "1h"}
-        return replaced.get(text, text)
+            text = text.replace(original, local)
+        replacements = {"0.0.0.0": "127.0.0.1", "8427": str(self.port), "28": "2", "3d": "1h"}
+        return replacements.get(text, text)
 
     def environment(self, name: str) -> dict[str, str]:
-        """The variables of a service."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("LEADLINE_")}
-        own = self.document["services"][name].get("environment", {})
+        """Return the environment variables of a service."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("LEADLINE_")}
+        variables = self.document["services"][name].get("environment", {})
         path = {"PATH": f"{self.directory / 'bin'}:{os.environ['PATH']}"}
-        return kept | {variable: self.here(value) for variable, value in own.items()} | path
+        return inherited | {variable: self.here(value) for variable, value in variables.items()} | path
 
     def command(self, name: str) -> list[str]:
-        """What a service runs."""
+        """Return the command of a service."""
         return [self.here(word) for word in get_container_command(self.document["services"][name])]
 
     def run(self, name: str) -> str:
-        """One service that ends, to its end; what it said."""
-        done = subprocess.run(
+        """Run a one-shot service to its end; return its output."""
+        process = subprocess.run(
             self.command(name), env=self.environment(name), capture_output=True, text=True, timeout=200, cwd="/"
         )
-        assert done.returncode == 0, (name, done.stdout, done.stderr)
-        return done.stdout
+        assert process.returncode == 0, (name, process.stdout, process.stderr)
+        return process.stdout
 
     @contextmanager
     def running(self, name: str) -> Iterator[subprocess.Popen[bytes]]:
-        """One that runs on."""
+        """Run a long-running service for the duration of the block."""
         with (self.directory / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
                 self.command(name), env=self.environment(name), stdout=log, stderr=log, cwd="/", start_new_session=True
@@ -106,28 +105,28 @@ class Machine:
                 process.wait()
 
     def is_healthy(self, name: str) -> bool:
-        """What its health check says."""
+        """Return True if the health check of a service passes."""
         test = self.document["services"][name]["healthcheck"]["test"]
         environment = self.environment(name) | {"LEADLINE_COLLECTOR_URL": f"http://127.0.0.1:{self.port}"}
         return subprocess.run(test[1:], env=environment, capture_output=True, timeout=30).returncode == 0
 
     def wait_for(self, name: str, seconds: float) -> None:
-        """Until it is healthy."""
+        """Wait until a service is healthy."""
         deadline = time.monotonic() + seconds
         while not self.is_healthy(name):
             assert time.monotonic() < deadline, (self.directory / f"{name}.log").read_text()
             time.sleep(0.5)
 
     def connect(self, user: str, password: str) -> psycopg.Connection[Any]:
-        """A connection to the database as somebody."""
+        """Connect to the database as this user."""
         return psycopg.connect(host=str(self.server.query["host"]), dbname="leadline", user=user, password=password)
 
 
 @pytest.fixture(name="machine")
 def _machine(tmp_path: Path) -> Iterator[Machine]:
-    """With the database of the file: its owner has the password that was made, and nobody enters without one."""
+    """Prepare the services with a temporary PostgreSQL server."""
     if os.environ.get(postgres.SERVER_ENV_VAR):
-        pytest.skip(f"{postgres.SERVER_ENV_VAR} names a server; this test changes who may enter one")
+        pytest.skip(f"{postgres.SERVER_ENV_VAR} is set; this test changes the authentication of its server")
     if not may_send_echoes():
         pytest.skip("no permission to send ICMP echoes")
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -139,7 +138,7 @@ def _machine(tmp_path: Path) -> Iterator[Machine]:
 
 
 def prepare(machine: Machine) -> None:
-    """The directories that the image has, the file that is mounted, and ``leadline`` on the path."""
+    """Create the directories of the image, the mounted mesh file, and ``leadline`` on the path."""
     for name in ("database", "reader", "grafana", "administration", "left", "right", "bin"):
         (machine.directory / name).mkdir(mode=0o750)
     mesh = (ROOT / "deploy/compose/mesh.toml").read_text(encoding="utf-8")
@@ -151,7 +150,7 @@ def prepare(machine: Machine) -> None:
 
 
 def set_up_database(machine: Machine) -> None:
-    """What the image of PostgreSQL does with POSTGRES_USER, POSTGRES_DB and POSTGRES_PASSWORD_FILE."""
+    """Set up user, database and password like the PostgreSQL image does with its POSTGRES_ variables."""
     settings = machine.environment("database")
     password = Path(settings["POSTGRES_PASSWORD_FILE"]).read_text().strip()
     with psycopg.connect(postgres.build_conninfo(machine.server), autocommit=True) as connection:
@@ -164,14 +163,14 @@ def set_up_database(machine: Machine) -> None:
 
 
 def get(machine: Machine, path: str) -> Any:
-    """A document of the collector."""
+    """Get a JSON document from the collector."""
     with urllib3.PoolManager(retries=False, timeout=30) as pool:
         answer = pool.request("GET", f"http://127.0.0.1:{machine.port}{path}")
     assert answer.status == 200, answer.data
     return msgspec.json.decode(answer.data)
 
 
-def test_the_services_do_what_they_are_for_and_may_be_started_again(machine: Machine) -> None:
+def test_the_services_work_and_can_be_started_again(machine: Machine) -> None:
     """Secrets, database, schema, login, history, collector, enrolment, agents; a second start changes nothing."""
     machine.run("secrets")
     files = {path: path.read_text() for path in machine.directory.glob("*/*") if path.parent.name != "bin"}
@@ -180,27 +179,27 @@ def test_the_services_do_what_they_are_for_and_may_be_started_again(machine: Mac
     with pytest.raises(psycopg.OperationalError):
         machine.connect("leadline", "wrong")
     assert "none ->" in machine.run("migrate")
-    assert "grafana is one of it" in machine.run("reader")
+    assert "grafana has this role" in machine.run("reader")
     assert "simulated" in machine.run("simulate")
 
     with machine.running("collector"):
         machine.wait_for("collector", 60)
-        said = machine.run("enrol")
-        assert ("site left" in said, "site right" in said) == (True, True)
+        output = machine.run("enrol")
+        assert ("site left" in output, "site right" in output) == (True, True)
         with machine.running("agent-left"), machine.running("agent-right"):
             machine.wait_for("agent-left", 90)
             machine.wait_for("agent-right", 90)
-            filled = get(machine, "/api/v1/matrix?profile=vsan-stretched&group=europe-simulated&from=-1d")
-            assert len(filled["pairs"]) == 12
-            assert all(pair["pessimistic"]["coverage_ratio"] > 0.5 for pair in filled["pairs"])
-            may_read_and_nothing_else(machine)
-            started_again(machine, files)
+            matrix = get(machine, "/api/v1/matrix?profile=vsan-stretched&group=europe-simulated&from=-1d")
+            assert len(matrix["pairs"]) == 12
+            assert all(pair["pessimistic"]["coverage_ratio"] > 0.5 for pair in matrix["pairs"])
+            assert_reader_is_read_only(machine)
+            assert_restart_changes_nothing(machine, files)
             wait_until_measured(machine)
-            grafana_sees_now(machine)
+            wait_for_current_states(machine)
 
 
-def may_read_and_nothing_else(machine: Machine) -> None:
-    """The login with the password of its file."""
+def assert_reader_is_read_only(machine: Machine) -> None:
+    """Grafana's login can read the views and nothing else."""
     password = (machine.directory / "reader/leadline_grafana_database").read_text()
     with machine.connect("grafana", password) as connection:
         assert connection.execute("SHOW default_transaction_read_only").fetchone() == ("on",)
@@ -209,8 +208,8 @@ def may_read_and_nothing_else(machine: Machine) -> None:
             connection.execute("SELECT * FROM agent_key")
 
 
-def started_again(machine: Machine, files: dict[Path, str]) -> None:
-    """As ``docker compose up`` does with what has ended: no new password, schema, history or agent."""
+def assert_restart_changes_nothing(machine: Machine, files: dict[Path, str]) -> None:
+    """A second run of the one-shot services creates no new password, schema, history or agent."""
     machine.run("secrets")
     assert {path: path.read_text() for path in files} == files
     assert "already" in machine.run("migrate")
@@ -220,7 +219,7 @@ def started_again(machine: Machine, files: dict[Path, str]) -> None:
 
 
 def wait_until_measured(machine: Machine) -> None:
-    """Both directions, by agents that are no simulation."""
+    """Wait until both agents have delivered good windows that are not simulated."""
     deadline = time.monotonic() + MEASURED_S
     while True:
         matrix = get(machine, "/api/v1/matrix?profile=vsan-stretched&group=this-machine&from=-1h")
@@ -231,8 +230,8 @@ def wait_until_measured(machine: Machine) -> None:
         time.sleep(2)
 
 
-def grafana_sees_now(machine: Machine) -> None:
-    """The newest state of every pair, simulated or not, as the overview shows it."""
+def wait_for_current_states(machine: Machine) -> None:
+    """Wait until Grafana's view has a current state for every pair, simulated or not."""
     password = (machine.directory / "reader/leadline_grafana_database").read_text()
     deadline = time.monotonic() + MEASURED_S
     with machine.connect("grafana", password) as connection:

@@ -1,4 +1,4 @@
-"""``leadline demo`` as a person starts it: one command, an address to open, Ctrl-C."""
+"""``leadline demo`` as a process: start, printed address, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def _demo(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 def address(output: IO[str]) -> str:
-    """The address it prints."""
+    """Return the address in the output."""
     for line in output:
-        if found := re.search(r"http://127\.0\.0\.1:\d+", line):
-            return found[0]
+        if match := re.search(r"http://127\.0\.0\.1:\d+", line):
+            return match[0]
     raise AssertionError("the demo ended without printing an address")
 
 
@@ -54,10 +54,10 @@ def get(url: str) -> Any:
 
 
 @pytest.mark.timeout(START_S + STOP_S)
-def test_the_demo_shows_history_that_says_it_is_simulated_and_ends_cleanly(
+def test_the_demo_has_simulated_history_and_ends_cleanly(
     demo: tuple[subprocess.Popen[str], str], tmp_path: Path
 ) -> None:
-    """Cities are simulated over 28 days, the local sites are not; Ctrl-C leaves neither processes nor files."""
+    """Cities have 28 simulated days, the local sites are not simulated; Ctrl-C leaves no processes and no files."""
     process, url = demo
     cities = get(f"{url}/api/v1/matrix?profile=vsan-stretched&group=europe-simulated&from=-28d")
     local = get(f"{url}/api/v1/matrix?profile=vsan-stretched&group=this-machine&from=-1h")
@@ -71,19 +71,19 @@ def test_the_demo_shows_history_that_says_it_is_simulated_and_ends_cleanly(
     assert len(local["pairs"]) == 12
     assert not local["simulated"]
 
-    agents = list(Path("/proc").glob("[0-9]*/cmdline"))
-    ours = [path for path in agents if str(tmp_path).encode() in read(path)]
-    assert len(ours) == 4
-    started = time.monotonic()
+    command_lines = list(Path("/proc").glob("[0-9]*/cmdline"))
+    agents = [path for path in command_lines if str(tmp_path).encode() in read(path)]
+    assert len(agents) == 4
+    stop_s = time.monotonic()
     process.send_signal(signal.SIGINT)
     assert process.wait(STOP_S) == 0
-    assert time.monotonic() - started < STOP_S
-    assert not any(path.exists() for path in ours)
+    assert time.monotonic() - stop_s < STOP_S
+    assert not any(path.exists() for path in agents)
     assert not list(tmp_path.iterdir())
 
 
 def read(path: Path) -> bytes:
-    """A process's command line; empty when it has ended."""
+    """Return the command line of a process; empty if it has ended."""
     try:
         return path.read_bytes()
     except OSError:

@@ -1,4 +1,4 @@
-"""The demo's simulated month: the verdict on each of its pairs, before and after compaction, and from a file."""
+"""The demo's simulated month: the verdict of each pair before and after compaction, and from a file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 START_S, END_S = 1_792_886_400, 1_792_886_400 + HISTORY_DAYS * 86_400
 STORAGE, CLUSTER, VMOTION = "vsan-stretched", "vcf9-stretched-cluster", "vsphere-long-distance-vmotion"
 CITIES = ("frankfurt", "zurich", "amsterdam", "london", "new-york", "singapore")
-#: What decides, from the most severe reason on. Both directions share the fibre; only what is not known differs.
+#: Verdict and reasons, the most severe first. Both directions share the fibre; only the unknown minutes differ.
 EXPECTED = {
     ("frankfurt", "zurich", STORAGE): ("beyond", ["share_below_target"]),
     ("frankfurt", "zurich", CLUSTER): ("within", ["share_demonstrated"]),
@@ -83,7 +83,7 @@ EXPECTED = {
 }
 
 
-def question(*profiles: str) -> VerdictRequest:
+def build_request(*profiles: str) -> VerdictRequest:
     return VerdictRequest(
         period=TimeRange(start_s=START_S, end_s=END_S),
         pair=None,
@@ -96,35 +96,35 @@ def question(*profiles: str) -> VerdictRequest:
 
 @pytest.fixture(name="month")
 def _month(store: Store) -> Store:
-    """The demo's cities over a month that does not depend on today."""
+    """The demo's cities over a fixed month."""
     clock = FakeClock(wall_ns=END_S * 1_000_000_000)
     version = mesh_service.apply_mesh(store, clock, build_mesh_toml().encode()).version
     simulate_windows(store, parse_mesh(build_mesh_toml()), version, START_S, END_S, SEED, lambda _: None)
     return store
 
 
-def said(document: VerdictDocument) -> dict[tuple[str, str, str], tuple[str, list[str]]]:
-    """The verdict on each pair and why, without what is said of all."""
+def summarise(document: VerdictDocument) -> dict[tuple[str, str, str], tuple[str, list[str]]]:
+    """Return verdict and reason codes of each pair, without the code that all pairs have."""
     return {
-        (one.source, one.destination, one.profile): (
-            one.verdict.value,
-            [reason.code for reason in one.reasons if reason.code != "simulated"],
+        (pair.source, pair.destination, pair.profile): (
+            pair.verdict.value,
+            [reason.code for reason in pair.reasons if reason.code != "simulated"],
         )
-        for one in document.pairs
+        for pair in document.pairs
     }
 
 
 def test_every_pair_of_the_demo_gets_its_verdict(month: Store) -> None:
-    """The same before and after compaction, the same from the exported file, and none that its minutes deny."""
-    before = compute_verdicts(month, question())
-    assert said(before) == EXPECTED
-    for one in before.pairs:
-        assert_claim_is_true(one)
+    """Verdicts are equal before and after compaction and from the exported file, and agree with the minutes."""
+    before = compute_verdicts(month, build_request())
+    assert summarise(before) == EXPECTED
+    for pair_verdict in before.pairs:
+        assert_claim_is_true(pair_verdict)
 
     run_compaction(month, FakeClock(wall_ns=(END_S + 86_400) * 1_000_000_000))
-    assert compute_verdicts(month, question()) == before
+    assert compute_verdicts(month, build_request()) == before
 
-    pairs, mesh = load_verdict_windows(month, question())
+    pairs, mesh = load_verdict_windows(month, build_request())
     file = io.StringIO()
     csv_exchange.write_windows(file, pairs, mesh.sites)
     file.seek(0)
@@ -132,7 +132,7 @@ def test_every_pair_of_the_demo_gets_its_verdict(month: Store) -> None:
     profiles = [
         build_requirements(load_catalogue(), load_catalogue().get_profile(name)) for name in (STORAGE, CLUSTER, VMOTION)
     ]
-    asked = ReportParams(
+    params = ReportParams(
         start_s=START_S,
         end_s=END_S,
         rule=VerdictRule(),
@@ -140,18 +140,18 @@ def test_every_pair_of_the_demo_gets_its_verdict(month: Store) -> None:
         catalogue_digest=load_catalogue().digest,
         mesh_version=1,
     )
-    again = build_report(asked, ((pair, profiles) for pair in windows.pairs))
+    again = build_report(params, ((pair, profiles) for pair in windows.pairs))
     assert msgspec.json.encode(again) == msgspec.json.encode(before)
 
 
-def assert_claim_is_true(one: PairVerdict) -> None:
-    """The minutes themselves, all of which are known here but for the agents' outages."""
+def assert_claim_is_true(pair: PairVerdict) -> None:
+    """Compare a verdict with the observed share: all minutes are known here except for the agents' outages."""
     target = evaluation.TARGET_SHARE_DEFAULT
-    observed = one.shares.observed
+    observed = pair.shares.observed
     assert observed is not None
-    if one.verdict in {VerdictClass.WITHIN, VerdictClass.WITHIN_PROVISIONAL}:
+    if pair.verdict in {VerdictClass.WITHIN, VerdictClass.WITHIN_PROVISIONAL}:
         assert observed > target
-    if one.verdict is VerdictClass.BEYOND:
+    if pair.verdict is VerdictClass.BEYOND:
         assert observed < target
-    if one.verdict in {VerdictClass.IMPOSSIBLE, VerdictClass.IMPOSSIBLE_ON_GLASS_FIBRE}:
+    if pair.verdict in {VerdictClass.IMPOSSIBLE, VerdictClass.IMPOSSIBLE_ON_GLASS_FIBRE}:
         assert observed == 0

@@ -1,4 +1,4 @@
-"""Importing files: the same journal as agents use, marked for ever, and never over what an agent measured."""
+"""Import of files: stored in the agents' journal, marked as imported, and never over an agent's data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FILE_SHA256 = "ab" * 32
 
 
 def csv(path: Path, first: int, count: int, rtt_ms: float = 4.9) -> Path:
-    """A CSV of one probe a second from second ``first`` after NOW_S."""
+    """Write a CSV with one probe a second from second ``first`` after NOW_S."""
     path.write_text("t,rtt_ms\n" + "".join(f"{NOW_S + number},{rtt_ms}\n" for number in range(first, first + count)))
     return path
 
@@ -41,29 +41,29 @@ def _key_file(client: Client, tmp_path: Path) -> Path:
 
 
 def run(client: Client, key_file: Path, *words: str | Path) -> int:
-    """``leadline import`` against the collector."""
+    """Run ``leadline import`` against the collector; return its exit status."""
     access = ("--collector", client.url, "--admin-key-file", str(key_file))
     return main(["import", *map(str, words), *access])
 
 
 def windows(client: Client, source: str = "fra", destination: str = "ams") -> Any:
-    """What the collector has of a pair in the hour of the tests."""
+    """Return the windows of a pair in the hour of the tests."""
     return client.get(f"/api/v1/pairs/{source}/{destination}/windows?from={NOW_S}&to={NOW_S + 3_600}")
 
 
 def audited(client: Client) -> list[dict[str, Any]]:
-    """The rows of imports in the audit, newest first."""
+    """Return the audit entries of imports, newest first."""
     entries = client.get("/api/v1/audit", Authorization=f"Bearer {client.admin_key}")["entries"]
     return [entry for entry in entries if entry["what"] == "data imported"]
 
 
 def imported(*series: tuple[str, Any], source: str = "fra1", **members: Any) -> bytes:
-    """A batch as the command sends it."""
+    """Return the body of an imported batch."""
     return codec.encode(build_batch(*series, agent=f"import:{source}", mesh_version=0, **members))
 
 
 def post(client: Client, data: bytes, source: str = "fra1", query: str = "", key: str | None = None) -> Any:
-    """Send it."""
+    """Post an imported batch."""
     path = f"/api/v1/imports/{source}?file=a.log&sha256={FILE_SHA256}&format=ping{query}"
     return client.send("POST", path, data, key or client.admin_key)
 
@@ -71,7 +71,7 @@ def post(client: Client, data: bytes, source: str = "fra1", query: str = "", key
 def test_a_file_is_imported_once(
     client: Client, fra1: str, key_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its windows are there and marked, the audit names the file, and the second time changes nothing."""
+    """The windows are marked, the audit has the file, and the second import changes nothing."""
     file = csv(tmp_path / "old.csv", 30, 120)
 
     assert run(client, key_file, "csv", file, "--src", "fra1", "--dst", "ams", "--json") == 0
@@ -80,7 +80,7 @@ def test_a_file_is_imported_once(
     second = json.loads(capsys.readouterr().out)
 
     assert before["imported"] is True
-    assert [(one["t"] - NOW_S, one["paths"][0]["received"]) for one in before["windows"]] == [
+    assert [(window["t"] - NOW_S, window["paths"][0]["received"]) for window in before["windows"]] == [
         (0, 30),
         (60, 60),
         (120, 30),
@@ -90,13 +90,16 @@ def test_a_file_is_imported_once(
     assert (path["p95_us"], path["error_p99_us"], path["mesh_version"]) == (4_900, None, 0)
     assert windows(client) == before
     assert (first["stored"]["duplicates"], second["stored"]["duplicates"]) == (0, 1)
-    assert [(one["subject"], one["detail"]["file"], one["detail"]["file_sha256"]) for one in audited(client)] == [
-        ("import:fra1", "old.csv", first["sha256"])
-    ]
+    (entry,) = audited(client)
+    assert (entry["subject"], entry["detail"]["file"], entry["detail"]["file_sha256"]) == (
+        "import:fra1",
+        "old.csv",
+        first["sha256"],
+    )
 
 
 def test_the_import_is_the_same_under_another_mesh(client: Client, fra1: str, key_file: Path, tmp_path: Path) -> None:
-    """Nothing out of the mesh is in the bytes."""
+    """The batch contains nothing from the mesh."""
     file = csv(tmp_path / "old.csv", 0, 60)
     assert run(client, key_file, "csv", file, "--src", "fra", "--dst", "ams1") == 0
 
@@ -107,7 +110,7 @@ def test_the_import_is_the_same_under_another_mesh(client: Client, fra1: str, ke
 
 
 def test_the_matrix_and_the_pages_say_imported(client: Client, fra1: str, key_file: Path, tmp_path: Path) -> None:
-    """The direction with imported windows is marked and named, the other is not."""
+    """The direction with imported windows is marked, the other is not."""
     assert run(client, key_file, "csv", csv(tmp_path / "a.csv", 0, 3_600), "--src", "fra", "--dst", "ams") == 0
 
     matrix = client.get("/api/v1/matrix?profile=vcf9-stretched-cluster&from=-2h")
@@ -115,16 +118,16 @@ def test_the_matrix_and_the_pages_say_imported(client: Client, fra1: str, key_fi
     reverse = client.send("GET", "/pairs/ams/fra?from=-2h").body.decode()
 
     assert matrix["imported"] is True
-    assert {(one["source"], one["imported"]) for one in matrix["pairs"]} == {("fra", True), ("ams", False)}
+    assert {(pair["source"], pair["imported"]) for pair in matrix["pairs"]} == {("fra", True), ("ams", False)}
     assert all("IMPORTED DATA" in page for page in pages)
     assert "· imported" in pages[0]
     assert "IMPORTED DATA</strong> in fra → ams:" in reverse
 
 
-def test_what_an_agent_measured_is_not_imported_over(
+def test_an_import_does_not_overwrite_an_agents_data(
     client: Client, fra1: str, key_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The first minute that is taken is named, nothing of the file is stored, and the agent's window is as it was."""
+    """The error names the first conflicting minute; nothing of the file is stored, the agent's window is unchanged."""
     assert client.post(build_batch(("ams1", build_steady_window(5_100, NOW_S + 120))), fra1).status == 200
     before = windows(client)
 
@@ -139,7 +142,7 @@ def test_what_an_agent_measured_is_not_imported_over(
 def test_another_host_of_the_site_may_have_measured_at_the_same_time(
     client: Client, fra1: str, key_file: Path, tmp_path: Path
 ) -> None:
-    """What fra2 is said to have measured is a path of its own."""
+    """An import for fra2 is a separate path."""
     assert client.post(build_batch(("ams1", build_steady_window(5_100))), fra1).status == 200
 
     assert run(client, key_file, "csv", csv(tmp_path / "a.csv", 0, 60), "--src", "fra2", "--dst", "ams1") == 0
@@ -147,23 +150,23 @@ def test_another_host_of_the_site_may_have_measured_at_the_same_time(
     assert [path["agent"] for path in windows(client)["windows"][0]["paths"]] == ["fra1", "import:fra2"]
 
 
-def test_a_rotated_log_is_merged_in_the_minute_of_its_cut(
+def test_a_rotated_log_is_merged_in_the_minute_of_the_rotation(
     client: Client, fra1: str, key_file: Path, tmp_path: Path
 ) -> None:
-    """Two files that complete each other make one whole window, and either may be imported again."""
+    """Two files that complete each other give one complete window, and both can be imported again."""
     files = [csv(tmp_path / "a.csv", 0, 100), csv(tmp_path / "b.csv", 100, 20)]
 
     for file in (*files, *files):
         assert run(client, key_file, "csv", file, "--src", "fra", "--dst", "ams1") == 0
 
-    assert [one["paths"][0]["received"] for one in windows(client)["windows"]] == [60, 60]
+    assert [window["paths"][0]["received"] for window in windows(client)["windows"]] == [60, 60]
     assert len(audited(client)) == 2
 
 
 def test_two_files_that_disagree_are_not_merged(
     client: Client, fra1: str, key_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A better RTT for a second that was imported already is refused, and so is the same file read otherwise."""
+    """A different RTT for an imported second is refused, and so is the same file with other options."""
     assert run(client, key_file, "csv", csv(tmp_path / "a.csv", 0, 100), "--src", "fra", "--dst", "ams1") == 0
     before = windows(client)
 
@@ -179,7 +182,7 @@ def test_two_files_that_disagree_are_not_merged(
 def test_a_file_of_several_batches_is_all_or_nothing(
     client: Client, fra1: str, key_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The conflict is in the last of them: the others are not stored either; without it, all are."""
+    """With a conflict in the last batch no batch is stored; without it all are."""
     monkeypatch.setattr(wire, "SERIES_MAX", 10)
     assert client.post(build_batch(("ams1", build_steady_window(5_100, NOW_S + 40 * 60))), fra1).status == 200
 
@@ -188,32 +191,32 @@ def test_a_file_of_several_batches_is_all_or_nothing(
 
     assert run(client, key_file, "csv", csv(tmp_path / "a.csv", 0, 2_400), "--src", "fra1", "--dst", "ams1") == 0
     assert len(windows(client)["windows"]) == 41
-    assert [one["detail"]["seq"] for one in audited(client)] == [3, 2, 1, 0]
+    assert [entry["detail"]["seq"] for entry in audited(client)] == [3, 2, 1, 0]
 
 
 def test_a_check_changes_nothing(client: Client, fra1: str, store: Store) -> None:
-    """Not even the list of sources."""
+    """A check does not even add the source."""
     answer = post(client, imported(("ams1", build_steady_window(4_900))), query="&check=true")
 
     assert (answer.status, answer.json()["duplicate"]) == (200, False)
     assert windows(client)["windows"] == []
     with store.read() as reader:
-        assert [one.name for one in mesh_store.load_agents(reader.connection)] == ["fra1", "fra2", "ams1"]
+        assert [agent.name for agent in mesh_store.load_agents(reader.connection)] == ["fra1", "fra2", "ams1"]
 
 
 def test_a_source_of_imports_is_no_agent(client: Client, fra1: str) -> None:
-    """It is not listed with the agents, never falls silent, and owes no windows."""
+    """It is not in the list of agents and has neither metrics nor gaps."""
     assert post(client, imported(("ams1", build_steady_window(4_900)))).status == 200
 
     agents = client.get("/api/v1/agents", Authorization=f"Bearer {client.admin_key}")["agents"]
 
-    assert sorted(one["name"] for one in agents) == ["ams1", "fra1", "fra2"]
+    assert sorted(agent["name"] for agent in agents) == ["ams1", "fra1", "fra2"]
     assert b"import:" not in client.send("GET", "/metrics").body
     assert client.send("GET", "/api/v1/agents/import:fra1/gaps").status == 404
 
 
 def test_an_agent_cannot_import(client: Client, fra1: str) -> None:
-    """Its key does not open the route, and a batch of an imported source is not its own."""
+    """Its key is refused by the route, and its batches cannot have an import source."""
     assert post(client, imported(("ams1", build_steady_window(4_900))), key=fra1).status == 401
     answer = client.post(build_batch(("ams1", build_steady_window(4_900)), agent="import:fra1"), fra1)
 
@@ -221,8 +224,8 @@ def test_an_agent_cannot_import(client: Client, fra1: str) -> None:
     assert windows(client)["windows"] == []
 
 
-def test_a_batch_of_an_agent_does_not_come_in_by_the_side_door(client: Client, fra1: str) -> None:
-    """The source in the path and in the batch are the same, so both begin with import:."""
+def test_an_import_must_have_its_own_source(client: Client, fra1: str) -> None:
+    """The batch must have the source of the path, with the prefix import:."""
     assert post(client, codec.encode(build_batch(("ams1", build_steady_window(4_900))))).status == 403
     assert post(client, imported(("ams1", build_steady_window(4_900)), source="fra2")).status == 403
 
@@ -248,18 +251,18 @@ def test_a_batch_of_an_agent_does_not_come_in_by_the_side_door(client: Client, f
         ([("ams1", build_steady_window(4_900))], "x" * 57, 422, "source"),
     ],
 )
-def test_what_cannot_be_is_refused(
+def test_an_invalid_import_is_refused(
     client: Client, fra1: str, series: Sequence[Any], source: str, status: int, problem: str
 ) -> None:
-    """A name that nobody has, a site to itself, a time that is none: with the reason, and nothing is stored."""
+    """An unknown name, a pair within a site or an implausible time is refused with the reason; nothing is stored."""
     answer = post(client, imported(*series, source=source), source=source)
 
     assert (answer.status, problem in answer.json()["detail"]) == (status, True), answer.body
     assert audited(client) == []
 
 
-def test_a_name_of_a_batch_that_is_taken_is_a_conflict(client: Client, fra1: str) -> None:
-    """The same epoch and number with other bytes: not stored, as for agents."""
+def test_the_same_batch_key_with_other_bytes_is_a_conflict(client: Client, fra1: str) -> None:
+    """409 for the same epoch and number with other bytes, as for agents."""
     assert post(client, imported(("ams1", build_steady_window(4_900)))).status == 200
 
     answer = post(client, imported(("ams1", build_steady_window(1_000))))
@@ -268,7 +271,7 @@ def test_a_name_of_a_batch_that_is_taken_is_a_conflict(client: Client, fra1: str
 
 
 def test_a_file_is_imported_while_an_agent_delivers(client: Client, fra1: str) -> None:
-    """Late windows of the agent stand beside what was imported meanwhile; neither changes the other."""
+    """Late windows of the agent and imported windows are separate paths; neither changes the other."""
     assert post(client, imported(("ams1", build_steady_window(4_900)))).status == 200
 
     assert client.post_bytes(encode_body(build_batch(("ams1", build_steady_window(5_100)))), fra1).status == 200
@@ -280,7 +283,7 @@ def test_a_file_is_imported_while_an_agent_delivers(client: Client, fra1: str) -
 
 
 def test_no_mesh_no_import(client: Client, key_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """And the remedy."""
+    """The error names the command that applies a mesh."""
     assert run(client, key_file, "csv", csv(tmp_path / "a.csv", 0, 60), "--src", "fra", "--dst", "ams") == 2
     assert "leadline mesh apply" in capsys.readouterr().err
 
@@ -288,7 +291,7 @@ def test_no_mesh_no_import(client: Client, key_file: Path, tmp_path: Path, capsy
 def test_a_site_with_several_targets_needs_one_named(
     client: Client, fra1: str, key_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Unless the file says which by its address."""
+    """The target is not required if the file has its address."""
     assert client.apply(MESH + HOST).status == 200
     ping = tmp_path / "ping.log"
     ping.write_text(
@@ -297,7 +300,7 @@ def test_a_site_with_several_targets_needs_one_named(
     )
 
     assert run(client, key_file, "csv", csv(tmp_path / "a.csv", 60, 60), "--src", "fra", "--dst", "ams") == 2
-    assert "name one of ams1 (192.0.2.3), ams-ups (192.0.2.9)" in capsys.readouterr().err
+    assert "pass one of ams1 (192.0.2.3), ams-ups (192.0.2.9)" in capsys.readouterr().err
     assert run(client, key_file, "ping", ping, "--src", "fra", "--dst", "ams") == 0
     assert windows(client)["windows"][0]["paths"][0]["target"] == "ams-ups"
     assert audited(client)[0]["detail"]["resolution_us"] == 10

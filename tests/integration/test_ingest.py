@@ -1,4 +1,4 @@
-"""What a POST of a batch does, and what it never does."""
+"""Ingest of batches over HTTP."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ from tests.support.documents import (
 
 
 def rows(store: Store, agent: str = "fra1", target: str = "ams1") -> list[dict[str, Any]]:
-    """Every stored window of a path."""
+    """Return every stored window of a path."""
     with store.read() as reader:
         path = PathIds(
             src_id=mesh_store.load_agent_ids(reader.connection, [agent])[agent],
             dst_id=mesh_store.load_target_ids(reader.connection, [target])[target],
         )
-        found = window_store.load_path_windows(reader.connection, path, WINDOW_COLUMNS, 0, 1 << 40)
-    return [dict(zip(WINDOW_COLUMNS, row, strict=True)) for row in found]
+        values = window_store.load_path_windows(reader.connection, path, WINDOW_COLUMNS, 0, 1 << 40)
+    return [dict(zip(WINDOW_COLUMNS, row, strict=True)) for row in values]
 
 
 def batches(store: Store) -> int:
-    """How many batches the journal holds."""
+    """Return the number of batches in the journal."""
     with store.read() as reader:
         return reader.connection.execute(select(func.count()).select_from(tables.batch)).scalar_one()
 
 
 def test_a_batch_is_acknowledged_with_the_digest_of_its_bytes(client: Client, fra1: str) -> None:
-    """The answer repeats the SHA-256 of what travelled, names the mesh in force, counts, and says when it came."""
+    """The acknowledgement has the SHA-256 of the body, the active mesh version, the count and the time of receipt."""
     sent = encode_body(build_batch(("ams1", build_steady_window(4_900))))
 
     answer = client.post_bytes(sent, fra1)
@@ -68,7 +68,7 @@ def test_a_batch_is_acknowledged_with_the_digest_of_its_bytes(client: Client, fr
 
 
 def test_a_window_is_stored_with_its_statistics(client: Client, store: Store, fra1: str) -> None:
-    """A row says what the window says, under which mesh, and from which batch."""
+    """The row has the statistics of the window, its mesh version and its batch."""
     client.post(build_batch(("ams1", build_window([4_900] * 57 + [5_100, None, None])), seq=7), fra1)
 
     (row,) = rows(store)
@@ -82,7 +82,7 @@ def test_a_window_is_stored_with_its_statistics(client: Client, store: Store, fr
 
 
 def test_the_journal_keeps_the_bytes_as_they_came(client: Client, store: Store, fra1: str) -> None:
-    """The stored body is the transferred one, byte for byte."""
+    """The stored body equals the received body, byte for byte."""
     sent = encode_body(build_batch(("ams1", build_steady_window(4_900))))
 
     client.post_bytes(sent, fra1)
@@ -95,7 +95,7 @@ def test_the_journal_keeps_the_bytes_as_they_came(client: Client, store: Store, 
 
 
 def test_the_same_bytes_again_are_a_duplicate(client: Client, store: Store, fra1: str) -> None:
-    """A retry is acknowledged like the first time and adds nothing."""
+    """A retry is acknowledged as a duplicate and stores nothing."""
     sent = encode_body(build_batch(("ams1", build_steady_window(4_900))))
     first = client.post_bytes(sent, fra1)
 
@@ -107,7 +107,7 @@ def test_the_same_bytes_again_are_a_duplicate(client: Client, store: Store, fra1
 
 
 def test_other_bytes_under_the_same_name_are_refused(client: Client, store: Store, fra1: str) -> None:
-    """409: the agent's identity was cloned; what is stored stays."""
+    """409: the agent's identity was cloned; the stored batch does not change."""
     client.post(build_batch(("ams1", build_steady_window(4_900))), fra1)
 
     answer = client.post(build_batch(("ams1", build_steady_window(9_900))), fra1)
@@ -118,7 +118,7 @@ def test_other_bytes_under_the_same_name_are_refused(client: Client, store: Stor
 
 
 def test_the_same_name_of_two_agents_is_two_batches(client: Client, store: Store, fra1: str) -> None:
-    """Epoch and sequence number count within an agent."""
+    """Epoch and sequence number identify a batch within an agent."""
     fra2 = client.key("fra2", "fra")
 
     client.post(build_batch(("ams1", build_steady_window(4_900))), fra1)
@@ -129,7 +129,7 @@ def test_the_same_name_of_two_agents_is_two_batches(client: Client, store: Store
 
 
 def test_many_posts_at_once_store_each_batch_once(client: Client, store: Store, fra1: str) -> None:
-    """Eight threads send forty batches three times each: forty rows, forty first acknowledgements."""
+    """Eight threads send forty batches three times each: forty rows, forty acknowledgements that are no duplicates."""
     sent = [
         encode_body(build_batch(("ams1", build_steady_window(4_900, NOW_S + 60 * n)), seq=n)) for n in range(40)
     ] * 3
@@ -143,7 +143,7 @@ def test_many_posts_at_once_store_each_batch_once(client: Client, store: Store, 
 
 
 def test_a_restart_within_the_minute_merges_the_two_halves(client: Client, store: Store, fra1: str) -> None:
-    """The agent measured slots 0 to 19 and, restarted, 30 to 59: one row of 50 probes, and 10 not sent."""
+    """The agent measured slots 0 to 19 and, after a restart, 30 to 59: one row of 50 probes, 10 not sent."""
     before = build_window([4_000] * 20 + [None] * 40, missing=Failure.NOT_SENT)
     after = build_window([None] * 30 + [6_000] * 30, missing=Failure.NOT_SENT)
 
@@ -158,7 +158,7 @@ def test_a_restart_within_the_minute_merges_the_two_halves(client: Client, store
 
 
 def thirds() -> list[Window]:
-    """The three parts of a minute in which an agent was restarted twice."""
+    """Return the three parts of a minute with two restarts of the agent."""
     slots = range(60)
     return [
         build_window([1_000 * part + 1_000 if slot // 20 == part else None for slot in slots], missing=Failure.NOT_SENT)
@@ -183,7 +183,7 @@ def test_three_parts_of_a_minute_merge_in_any_order(
 
 
 def test_the_batch_that_was_sealed_first_has_the_slot(client: Client, store: Store, fra1: str) -> None:
-    """By the time of sealing, whichever epoch or number is lower and whichever batch arrives first."""
+    """The time of sealing decides, not the epoch, the number or the order of arrival."""
     names = [((EPOCH, 1), (OTHER_EPOCH, 2)), ((OTHER_EPOCH, 1), (EPOCH, 2)), ((EPOCH, 2), (EPOCH, 1))]
     last = []
     for minute, (pair, is_in_order) in enumerate(product(names, (True, False))):
@@ -201,13 +201,13 @@ def test_the_batch_that_was_sealed_first_has_the_slot(client: Client, store: Sto
             assert client.post(document, fra1).status == 200
         last.append((bytes.fromhex(sealed[1].epoch), sealed[1].seq))
 
-    found = rows(store)
-    assert [(row["min_us"], row["max_us"]) for row in found] == [(4_000, 4_000)] * 6
-    assert [(row["epoch"], row["seq"]) for row in found] == last
+    stored = rows(store)
+    assert [(row["min_us"], row["max_us"]) for row in stored] == [(4_000, 4_000)] * 6
+    assert [(row["epoch"], row["seq"]) for row in stored] == last
 
 
 def test_parts_of_a_minute_that_arrive_at_once_are_all_merged(client: Client, store: Store, fra1: str) -> None:
-    """Six batches of ten slots each for the same minute, sent by eight threads, for six minutes: 60 replies in each."""
+    """Eight threads send six batches of ten slots for each of six minutes: every minute has 60 replies."""
     sent = [
         encode_body(build_batch(("ams1", tenth(NOW_S + 60 * minute, part)), seq=10 * minute + part))
         for minute in range(6)
@@ -222,12 +222,12 @@ def test_parts_of_a_minute_that_arrive_at_once_are_all_merged(client: Client, st
 
 
 def tenth(start_s: int, part: int) -> Window:
-    """Ten slots of a minute."""
+    """Build a window with ten measured slots."""
     return build_window([5_000 if slot // 10 == part else None for slot in range(60)], start_s, Failure.NOT_SENT)
 
 
 def test_windows_beside_a_merged_one_are_stored_too(client: Client, store: Store, fra1: str) -> None:
-    """Merging one window of a batch leaves the others alone."""
+    """Merging one window of a batch does not affect the others."""
     client.post(build_batch(("ams1", build_window([4_000] * 30 + [None] * 30, missing=Failure.NOT_SENT))), fra1)
     second = build_batch(
         ("ams1", build_window([None] * 30 + [6_000] * 30, missing=Failure.NOT_SENT)),
@@ -241,7 +241,7 @@ def test_windows_beside_a_merged_one_are_stored_too(client: Client, store: Store
 
 
 def test_a_batch_for_another_agent_is_forbidden(client: Client, store: Store, fra1: str) -> None:
-    """A key writes its own agent's measurements and no other's."""
+    """A key can only write data of its own agent."""
     answer = client.post(build_batch(("ams1", build_steady_window(4_900)), agent="fra2"), fra1)
 
     assert answer.status == 403
@@ -249,15 +249,15 @@ def test_a_batch_for_another_agent_is_forbidden(client: Client, store: Store, fr
 
 
 def test_an_unknown_target_is_named_and_nothing_is_stored(client: Client, store: Store, fra1: str) -> None:
-    """422 with the path of the series; the journal row of the same transaction is gone too."""
+    """422 with the path of the series; the journal row is rolled back too."""
     answer = client.post(build_batch(("ams1", build_steady_window(4_900)), ("lon1", build_steady_window(4_900))), fra1)
 
     assert (answer.status, answer.json()["path"]) == (422, "series[1].target")
     assert (rows(store), batches(store)) == ([], 0)
 
 
-def test_a_target_of_a_mesh_that_was_restored_away_is_waited_for(client: Client, fra1: str) -> None:
-    """The batch is of a later mesh than the one in force: 503, so that the agent keeps it until the mesh is back."""
+def test_a_target_of_a_mesh_missing_after_a_restore_is_retried_later(client: Client, fra1: str) -> None:
+    """The batch has a later mesh version than the active one: 503, so that the agent keeps it."""
     document = msgspec.structs.replace(build_batch(("nowhere1", build_steady_window(5_000))), mesh_version=2)
 
     answer = client.post(document, fra1)
@@ -266,8 +266,8 @@ def test_a_target_of_a_mesh_that_was_restored_away_is_waited_for(client: Client,
     assert "mesh version 2" in answer.json()["detail"]
 
 
-def test_a_target_of_an_older_mesh_is_still_welcome(client: Client, store: Store, fra1: str) -> None:
-    """What was measured under the version before arrives after the change and is stored."""
+def test_a_target_of_an_older_mesh_is_accepted(client: Client, store: Store, fra1: str) -> None:
+    """A batch under the previous version is stored after the change."""
     without = MESH.replace('name = "ams1"', 'name = "ams9"')
     assert client.apply(without).status == 200
 
@@ -279,7 +279,7 @@ def test_a_target_of_an_older_mesh_is_still_welcome(client: Client, store: Store
 
 @pytest.mark.parametrize("start_s", [1_577_836_800, NOW_S + 3_600 + 86_400])
 def test_times_at_the_limits_are_stored(client: Client, store: Store, fra1: str, start_s: int) -> None:
-    """The first minute of 2020 and the last minute of the next 24 hours are in."""
+    """The first minute of 2020 and the last minute of the next 24 hours are accepted."""
     answer = client.post(build_batch(("ams1", build_steady_window(4_900, start_s))), fra1)
 
     assert answer.status == 200
@@ -287,7 +287,7 @@ def test_times_at_the_limits_are_stored(client: Client, store: Store, fra1: str,
 
 
 def test_windows_of_many_months_are_stored(client: Client, store: Store, fra1: str) -> None:
-    """Every month finds or makes its place (PostgreSQL: its partition), old ones included."""
+    """Partitions are created for every month on PostgreSQL, also for old months."""
     months = [NOW_S - 30 * 86_400 * n for n in range(12)]
 
     for n, start_s in enumerate(months):
@@ -297,21 +297,21 @@ def test_windows_of_many_months_are_stored(client: Client, store: Store, fra1: s
 
 
 def test_a_batch_without_windows_is_stored(client: Client, fra1: str) -> None:
-    """An agent with nothing to say may say so."""
+    """An agent without windows may send an empty batch."""
     answer = client.post(build_batch(), fra1)
 
     assert answer.status == 200
 
 
 def sql(database: Database, *statements: str) -> None:
-    """Run statements as an operator would."""
+    """Run statements like an operator."""
     with database.write() as connection:
         for statement in statements:
             connection.exec_driver_sql(statement)
 
 
 def test_a_failure_leaves_nothing_behind(client: Client, store: Store, database: Database, fra1: str) -> None:
-    """If the windows cannot be written, the journal row is rolled back with them, and a retry is no duplicate."""
+    """If the windows cannot be written, the journal row is rolled back, and a retry is not a duplicate."""
     sent = encode_body(build_batch(("ams1", build_steady_window(4_900))))
     sql(database, "ALTER TABLE window_stat RENAME TO elsewhere")
     refused = client.post_bytes(sent, fra1)
@@ -324,7 +324,7 @@ def test_a_failure_leaves_nothing_behind(client: Client, store: Store, database:
     assert (len(rows(store)), batches(store)) == (1, 1)
 
 
-#: At the end of the transaction, when everything is written, the server drops the connection.
+#: The server drops the connection at the end of the transaction, after all writes.
 DIE_IN_COMMIT = (
     "CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS "
     "$$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$",
@@ -335,7 +335,7 @@ DIE_IN_COMMIT = (
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 def test_a_commit_that_fails_is_no_acknowledgement(client: Client, store: Store, database: Database, fra1: str) -> None:
-    """PostgreSQL dies in COMMIT: 503 with Retry-After; the retry stores the batch once."""
+    """PostgreSQL drops the connection in COMMIT: 503 with Retry-After; the retry stores the batch once."""
     sql(database, *DIE_IN_COMMIT)
     sent = encode_body(build_batch(("ams1", build_steady_window(4_900))))
     refused = client.post_bytes(sent, fra1)
@@ -350,7 +350,7 @@ def test_a_commit_that_fails_is_no_acknowledgement(client: Client, store: Store,
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_a_full_database_is_no_acknowledgement(client: Client, store: Store, database: Database, fra1: str) -> None:
-    """SQLite may not grow: 503 with Retry-After; once it may, the retry stores the batch once."""
+    """SQLite cannot grow: 503 with Retry-After; with space again, the retry stores the batch once."""
     sql(database, "PRAGMA max_page_count = 1")
     sent = encode_body(build_batch(*((("ams1", noisy(NOW_S + 60 * n))) for n in range(200))))
     refused = client.post_bytes(sent, fra1)
@@ -364,5 +364,5 @@ def test_a_full_database_is_no_acknowledgement(client: Client, store: Store, dat
 
 
 def noisy(start_s: int) -> Window:
-    """A window that does not compress to nothing."""
+    """Build a window that compresses badly."""
     return build_window([5_000 + (start_s * 7_919 + slot * 104_729) % 997 for slot in range(60)], start_s)

@@ -1,4 +1,4 @@
-"""The matrix and the windows behind it, against a slow reference that judges row by row."""
+"""The matrix and the windows of its pairs, compared with a slow reference that evaluates row by row."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from tests.support.documents import MESH, NOW_S, build_batch, build_steady_windo
 
 PROFILE = "vcf9-stretched-cluster"
 MATRIX = f"/api/v1/matrix?profile={PROFILE}"
-#: One hour from NOW_S; the clock of the tests stands at its end.
+#: The hour from NOW_S, without the last minute; the tests' clock is at the end of the hour.
 HOUR = f"&from={NOW_S}&to={NOW_S + 3_600 - 60}"
 
 
 def cell(document: Any, source: str = "fra", destination: str = "ams") -> Any:
-    """One pair of a matrix."""
-    (found,) = [pair for pair in document["pairs"] if (pair["source"], pair["destination"]) == (source, destination)]
-    return found
+    """Return one pair of a matrix."""
+    (pair,) = [pair for pair in document["pairs"] if (pair["source"], pair["destination"]) == (source, destination)]
+    return pair
 
 
-def anything(rng: random.Random, start_s: int) -> Window:
-    """A window of any state: fast, slow, lossy, half measured, not measured."""
+def make_random_window(rng: random.Random, start_s: int) -> Window:
+    """Return a window of any state: fast, slow, lossy, half measured, not measured."""
     level = rng.choice([3_000, 4_990, 5_000, 5_010, 9_000])
     lost, unsent = rng.choice([0, 0, 2, 4, 13]), rng.choice([0, 0, 0, 12, 13, 60])
     missing = set(rng.sample(range(60), max(lost, unsent)))
@@ -42,14 +42,14 @@ def anything(rng: random.Random, start_s: int) -> Window:
 
 
 def reference(windows: dict[int, list[Window]], profile: str, period: int) -> Counter[str]:
-    """States of a period of so many windows, judged one by one."""
+    """Return the state counts of a period of ``period`` windows, evaluated one by one."""
     criteria = evaluation.plan_evaluation(
         load_catalogue().get_required_limits(load_catalogue().get_profile(profile))
     ).criteria
     counts: Counter[str] = Counter()
     for paths in windows.values():
-        readings = [evaluation.evaluate_profile(compute_window_stats(one), criteria) for one in paths]
-        counts[evaluation.combine_paths(readings).worst_case.value] += 1
+        states = [evaluation.evaluate_profile(compute_window_stats(window), criteria) for window in paths]
+        counts[evaluation.combine_paths(states).worst_case.value] += 1
     counts["unknown"] += period - len(windows)
     return counts
 
@@ -59,43 +59,43 @@ def reference(windows: dict[int, list[Window]], profile: str, period: int) -> Co
 def test_the_counts_are_those_of_a_slow_reference(
     client: Client, fra1: str, profile: str, agents: tuple[str, ...]
 ) -> None:
-    """Forty random minutes of a pair with one path or two, nineteen without a row: every state is counted right."""
+    """Forty random minutes of a pair with one or two paths, and nineteen minutes without a row."""
     rng = random.Random(f"{profile}{agents}")
     keys = {"fra1": fra1, "fra2": client.key("fra2", "fra")}
     windows: dict[int, list[Window]] = {}
     for agent in agents:
-        sent = [anything(rng, NOW_S + 60 * n) for n in sorted(rng.sample(range(59), 40))]
-        client.post(build_batch(*(("ams1", one) for one in sent), agent=agent), keys[agent])
-        for one in sent:
-            windows.setdefault(one.start_s, []).append(one)
+        sent = [make_random_window(rng, NOW_S + 60 * n) for n in sorted(rng.sample(range(59), 40))]
+        client.post(build_batch(*(("ams1", window) for window in sent), agent=agent), keys[agent])
+        for window in sent:
+            windows.setdefault(window.start_s, []).append(window)
 
-    found = cell(client.get(f"/api/v1/matrix?profile={profile}{HOUR}"))
+    pair = cell(client.get(f"/api/v1/matrix?profile={profile}{HOUR}"))
 
     expected = reference(windows, profile, 59)
-    assert {state: found["pessimistic"][state] for state in ("good", "bad", "unavailable", "unknown")} == {
+    assert {state: pair["pessimistic"][state] for state in ("good", "bad", "unavailable", "unknown")} == {
         state: expected[state] for state in ("good", "bad", "unavailable", "unknown")
     }
     known = 59 - expected["unknown"]
-    assert found["pessimistic"]["good_ratio"] == pytest.approx(expected["good"] / known)
-    assert found["pessimistic"]["coverage_ratio"] == pytest.approx(known / 59)
-    assert (found["windows_expected"], found["paths"]) == (59, len(agents))
+    assert pair["pessimistic"]["good_ratio"] == pytest.approx(expected["good"] / known)
+    assert pair["pessimistic"]["coverage_ratio"] == pytest.approx(known / 59)
+    assert (pair["windows_expected"], pair["paths"]) == (59, len(agents))
 
 
 def test_the_latest_window_gives_the_state(client: Client, fra1: str) -> None:
-    """State, its time and its numbers are those of the last window; the minimum is of the whole period."""
+    """State, time and percentiles are those of the latest window; the minimum is of the whole period."""
     client.post(
         build_batch(("ams1", build_steady_window(2_000, NOW_S)), ("ams1", build_steady_window(90_000, NOW_S + 120))),
         fra1,
     )
 
-    found = cell(client.get(f"{MATRIX}&from={NOW_S}&to={NOW_S + 300}"))
+    pair = cell(client.get(f"{MATRIX}&from={NOW_S}&to={NOW_S + 300}"))
 
-    assert (found["state"], found["state_at"], found["state_at_iso"]) == ("bad", NOW_S + 120, "2026-11-22T06:02:00Z")
-    assert found["rtt_us"] == {"min": 2_000, "p50": 90_000, "p95": 90_000}
+    assert (pair["state"], pair["state_at"], pair["state_at_iso"]) == ("bad", NOW_S + 120, "2026-11-22T06:02:00Z")
+    assert pair["rtt_us"] == {"min": 2_000, "p50": 90_000, "p95": 90_000}
 
 
 def test_an_old_window_is_no_state(client: Client, fra1: str) -> None:
-    """A pair that fell silent four minutes before the end is unknown, and its last time is told."""
+    """A pair with its latest window four minutes before the end is unknown; the matrix has the time of that window."""
     client.post(build_batch(("ams1", build_steady_window(2_000, NOW_S))), fra1)
 
     assert cell(client.get(f"{MATRIX}&from={NOW_S}&to={NOW_S + 180}"))["state"] == "good"
@@ -103,8 +103,8 @@ def test_an_old_window_is_no_state(client: Client, fra1: str) -> None:
     assert (late["state"], late["state_at"]) == ("unknown", NOW_S)
 
 
-def test_directions_are_apart(client: Client, fra1: str) -> None:
-    """What Frankfurt measured says nothing of the way from Amsterdam."""
+def test_directions_are_separate(client: Client, fra1: str) -> None:
+    """Windows from Frankfurt do not count for the direction from Amsterdam."""
     client.post(build_batch(("ams1", build_steady_window(2_000, NOW_S))), fra1)
 
     other = cell(client.get(MATRIX + HOUR), "ams", "fra")
@@ -120,15 +120,15 @@ def test_a_period_is_half_open(client: Client, fra1: str) -> None:
         build_batch(("ams1", build_steady_window(2_000, NOW_S)), ("ams1", build_steady_window(2_000, NOW_S + 60))), fra1
     )
 
-    found = cell(client.get(f"{MATRIX}&from={NOW_S}&to={NOW_S + 60}"))
+    pair = cell(client.get(f"{MATRIX}&from={NOW_S}&to={NOW_S + 60}"))
 
-    assert (found["pessimistic"]["good"], found["windows_expected"]) == (1, 1)
+    assert (pair["pessimistic"]["good"], pair["windows_expected"]) == (1, 1)
 
 
 def test_time_zones_are_the_same_instant(client: Client, fra1: str) -> None:
-    """Epoch, UTC, local time with its offset (the plus escaped or not) and relative time mean one period."""
+    """Epoch, UTC, local time with an offset (the plus escaped or not) and relative time give the same period."""
     client.post(build_batch(("ams1", build_steady_window(2_000, NOW_S))), fra1)
-    written = [
+    periods = [
         f"&from={NOW_S}&to={NOW_S + 60}",
         "&from=2026-11-22T06:00:00Z&to=2026-11-22T06:01:00Z",
         "&from=2026-11-22T07:00:00%2B01:00&to=2026-11-22T07:01:00+01:00",
@@ -136,14 +136,14 @@ def test_time_zones_are_the_same_instant(client: Client, fra1: str) -> None:
         "&from=-59m&to=-58m",
     ]
 
-    answers = [client.get(MATRIX + period) for period in written]
+    answers = [client.get(MATRIX + period) for period in periods]
 
     assert all(answer == answers[0] for answer in answers)
     assert (answers[0]["from"], answers[0]["to_iso"]) == (NOW_S, "2026-11-22T06:01:00Z")
 
 
 def test_the_default_is_the_last_day(client: Client, fra1: str) -> None:
-    """24 hours, to the last minute that has had time to arrive."""
+    """24 hours up to the last minute whose windows have had time to arrive."""
     answer = client.get(MATRIX)
 
     assert answer["to"] == NOW_S + 3_600 - 60
@@ -160,18 +160,18 @@ def test_the_default_is_the_last_day(client: Client, fra1: str) -> None:
         (f"&from={NOW_S + 7_200}", "from"),
         ("&from=0", "from"),
         ("&from=99999999999", "from"),
-        ("&group=nobody", "group"),
+        ("&group=unknown", "group"),
     ],
 )
-def test_a_wrong_question_is_named(client: Client, fra1: str, query: str, path: str) -> None:
+def test_an_invalid_parameter_is_named(client: Client, fra1: str, query: str, path: str) -> None:
     """422 with the parameter."""
     answer = client.send("GET", MATRIX + query)
 
     assert (answer.status, answer.json()["path"]) == (422, path)
 
 
-def test_a_profile_tells_its_limits_with_sources(client: Client) -> None:
-    """Judged ones carry their rule, the others a reason; all a source."""
+def test_a_profile_has_its_limits_with_sources(client: Client) -> None:
+    """Evaluated limits have a rule, the others a reason; all have a source."""
     profile = client.get(MATRIX)["profile"]
 
     assert profile["id"] == PROFILE
@@ -191,7 +191,7 @@ def test_the_catalogue_is_listed(client: Client) -> None:
 
 
 def test_only_the_pairs_of_a_group(client: Client, fra1: str) -> None:
-    """A second group of one direction: asking for it leaves the other out."""
+    """A request for a group of one direction omits the other direction."""
     client.apply(MESH + '[[group]]\nname = "storage"\nkind = "pairs"\npairs = [["ams", "fra"]]\n')
 
     answer = client.get(f"{MATRIX}&group=storage")
@@ -205,7 +205,7 @@ SIMULATED = MESH.replace("longitude = 4.9", "longitude = 4.9\nsimulated = true")
 
 
 def test_simulated_sites_are_marked(client: Client) -> None:
-    """Without any data already."""
+    """The mark applies also without data."""
     client.apply(SIMULATED)
 
     answer = client.get(MATRIX)
@@ -214,8 +214,8 @@ def test_simulated_sites_are_marked(client: Client) -> None:
     assert [pair["simulated"] for pair in answer["pairs"]] == [True, True]
 
 
-def test_rows_no_agent_sent_are_marked_whatever_the_mesh_says(client: Client, store: Store, fra1: str) -> None:
-    """A mesh file cannot turn generated windows into measured ones."""
+def test_rows_without_a_batch_are_marked_as_simulated(client: Client, store: Store, fra1: str) -> None:
+    """The mark does not depend on the mesh."""
     with store.read() as reader:
         src_id, dst_id = (
             mesh_store.load_agent_ids(reader.connection, ["fra1"])["fra1"],
@@ -239,7 +239,7 @@ def test_rows_no_agent_sent_are_marked_whatever_the_mesh_says(client: Client, st
 
 
 def test_windows_of_a_pair_name_path_and_batch(client: Client, fra1: str) -> None:
-    """Each minute lists its paths with statistics, failures, state, and the batch they came from."""
+    """Each minute has its paths with statistics, failures, state and batch."""
     fra2 = client.key("fra2", "fra")
     client.post(
         build_batch(
@@ -251,7 +251,7 @@ def test_windows_of_a_pair_name_path_and_batch(client: Client, fra1: str) -> Non
 
     answer = client.get(f"/api/v1/pairs/fra/ams/windows?from={NOW_S}&profile={PROFILE}")
 
-    assert [(one["t"], one["state"], len(one["paths"])) for one in answer["windows"]] == [
+    assert [(window["t"], window["state"], len(window["paths"])) for window in answer["windows"]] == [
         (NOW_S, "good", 2),
         (NOW_S + 60, "bad", 1),
     ]
@@ -262,27 +262,27 @@ def test_windows_of_a_pair_name_path_and_batch(client: Client, fra1: str) -> Non
 
 
 def test_windows_come_in_pages(client: Client, fra1: str) -> None:
-    """A limit cuts after whole minutes and says where to go on; the pages together are everything, once."""
+    """A page has whole minutes and the start of the next page; all pages together have every minute once."""
     client.post(build_batch(*(("ams1", build_steady_window(2_000, NOW_S + 60 * n)) for n in range(5))), fra1)
     path, pages = "/api/v1/pairs/fra/ams/windows", []
 
     start: int | None = NOW_S
     while start is not None:
         page = client.get(f"{path}?from={start}&limit=2")
-        pages.append([one["t"] for one in page["windows"]])
+        pages.append([window["t"] for window in page["windows"]])
         start = page["next_from"]
 
     assert pages == [[NOW_S, NOW_S + 60], [NOW_S + 120, NOW_S + 180], [NOW_S + 240]]
 
 
 @pytest.mark.parametrize("pair", ["fra/lon", "lon/fra", "fra/fra"])
-def test_a_pair_nobody_has_is_not_found(client: Client, fra1: str, pair: str) -> None:
-    """404."""
+def test_an_unknown_pair_is_not_found(client: Client, fra1: str, pair: str) -> None:
+    """404 for unknown sites, and for a site with itself."""
     assert client.send("GET", f"/api/v1/pairs/{pair}/windows").status == 404
 
 
 def test_a_period_follows_the_clock(client: Client, fra1: str, clock: FakeClock) -> None:
-    """The end of the default period moves with time."""
+    """The end of the default period follows the clock."""
     before = client.get(MATRIX)["to"]
 
     clock.advance(600 * 1_000_000_000)

@@ -1,4 +1,4 @@
-"""``leadline collector ready`` asks a running collector, for the health checks of containers."""
+"""``leadline collector ready``, the health check of containers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.integration.conftest import Client
 
 
 def test_a_collector_that_serves_is_ready(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
-    """Status 0, and one line."""
+    """Status 0 and one line of output."""
     assert main(["collector", "ready", "--collector", client.url]) == 0
 
     assert capsys.readouterr().out == f"{client.url} is ready\n"
@@ -22,7 +22,7 @@ def test_a_collector_that_serves_is_ready(client: Client, capsys: pytest.Capture
 def test_a_collector_without_its_schema_is_not(
     client: Client, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Status 1, and what it says itself."""
+    """Status 1 and the collector's reason."""
     with store.write() as writer:
         writer.connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
 
@@ -30,10 +30,10 @@ def test_a_collector_without_its_schema_is_not(
     assert "schema version 0001" in capsys.readouterr().out
 
 
-def test_nobody_who_answers_is_not_ready(capsys: pytest.CaptureFixture[str]) -> None:
-    """Status 1, as a health check wants it, and the address."""
+def test_an_address_without_a_collector_is_not_ready(capsys: pytest.CaptureFixture[str]) -> None:
+    """Status 1, as health checks expect, and the address."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
 
     assert main(["collector", "ready", "--collector", url]) == 1
-    assert f"no answer from {url}/readyz" in capsys.readouterr().out
+    assert f"no response from {url}/readyz" in capsys.readouterr().out

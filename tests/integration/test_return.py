@@ -1,4 +1,4 @@
-"""All agents at once, each with a backlog: none is forgotten, none is stored twice, and the collector stays small."""
+"""Return of all agents at once, each with a backlog: every batch is stored once, and memory stays bounded."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from tests.integration.test_serve import environment, serving
 from tests.support import postgres
 from tests.support.agent_fleet import DeliveryResult, FleetAgent, enrol_agents
 
-#: Five hundred and as many more as it takes to fill the waiting room.
+#: More than admission control accepts and queues.
 AGENTS = 600
 BACKLOG = 2
-#: 120 were seen: 60 before the first request, and what 544 waiting batches and their threads take.
+#: Measured: 120, of which 60 before the first request; the rest is for 544 waiting batches and their threads.
 RESIDENT_MB_MAX = 200
 SECONDS_MAX = 90
 
 
 @contextmanager
 def slow(url: URL) -> Iterator[None]:
-    """The database answers and stores nothing: somebody else is writing."""
+    """Block writes to the database by another writer; reads work."""
     if url.get_backend_name() == "sqlite":
         with closing(sqlite3.connect(str(url.database), isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -46,15 +46,15 @@ def slow(url: URL) -> Iterator[None]:
 
 
 def peak_mb(process_id: int) -> float:
-    """The most memory a process ever had."""
+    """Return the peak resident memory of a process."""
     status = Path(f"/proc/{process_id}/status").read_text()
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    assert found
-    return int(found[1]) / 1_000
+    match = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert match
+    return int(match[1]) / 1_000
 
 
 def counts(database: Database) -> tuple[int, int, int]:
-    """Batches in the journal, batches counted, windows."""
+    """Return the number of batches in the journal, batches in the ledger, and windows."""
     queries = ("SELECT count(*) FROM batch", "SELECT sum(batches) FROM ledger", "SELECT count(*) FROM window_stat")
     with database.read() as connection:
         journal, ledger, windows = (int(connection.execute(text(query)).scalar_one()) for query in queries)
@@ -62,8 +62,9 @@ def counts(database: Database) -> tuple[int, int, int]:
 
 
 def test_hundreds_of_agents_return_at_once(url: URL, tmp_path: Path) -> None:
-    """600 agents with two batches each, while the database is busy: some are told to come again, and do; at the end
-    every batch is acknowledged and in the store once.
+    """600 agents deliver two batches each while the database is busy; some get 503 and retry.
+
+    In the end every batch is acknowledged and stored once.
     """
     assert AGENTS > CONCURRENT_BATCHES_MAX + QUEUED_BATCHES_MAX
     database = Database(url)
@@ -76,11 +77,11 @@ def test_hundreds_of_agents_return_at_once(url: URL, tmp_path: Path) -> None:
     start, stop = threading.Barrier(AGENTS + 1), threading.Event()
     with serving(environment(url, tmp_path / "data")) as (process, address), ThreadPoolExecutor(AGENTS + 1) as pool:
         assert process.stderr is not None
-        log = pool.submit(process.stderr.read)  # a pipe that nobody reads would stop the collector
+        log = pool.submit(process.stderr.read)  # a full pipe would stop the collector
         futures = [pool.submit(agent.deliver_backlog, address, start, stop) for agent in agents]
         with slow(url):
             start.wait()
-            stop.wait(1.5)  # real time: the requests have to get there
+            stop.wait(1.5)  # real time for the requests to arrive
         try:
             delivered: list[DeliveryResult] = [future.result(SECONDS_MAX) for future in futures]
         finally:
@@ -93,8 +94,10 @@ def test_hundreds_of_agents_return_at_once(url: URL, tmp_path: Path) -> None:
     database = Database(url)
     assert counts(database) == (AGENTS * BACKLOG,) * 3
     database.close()
-    ends = {(one.count_stored, one.usage.unacked, one.usage.pending, one.usage.dead) for one in delivered}
+    ends = {
+        (result.count_stored, result.usage.unacked, result.usage.pending, result.usage.dead) for result in delivered
+    }
     assert ends == {(BACKLOG, 0, 0, 0)}
-    refused = [answer for one in delivered for answer in one.responses if answer.ack is None]
+    refused = [answer for result in delivered for answer in result.responses if answer.ack is None]
     assert {(answer.status, answer.retry_after_s) for answer in refused} == {(503, 5.0)}
     assert memory_mb < RESIDENT_MB_MAX

@@ -1,4 +1,4 @@
-"""A database that is full or read-only: nothing is acknowledged, the collector says so, and recovers by itself."""
+"""A full or read-only database: no acknowledgements, not ready, and recovery without a restart."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.documents import NOW_S, build_batch, build_steady_window, enc
 
 
 def query_only(database: Database, value: str) -> None:
-    """Have SQLite refuse every write as it does on a file it may not write."""
+    """Make SQLite refuse every write, as on a read-only file."""
     connection = database._write_engine.raw_connection()
     connection.cursor().execute(f"PRAGMA query_only = {value}")
     connection.close()
@@ -33,7 +33,7 @@ def query_only(database: Database, value: str) -> None:
 
 @contextmanager
 def read_only(database: Database) -> Iterator[None]:
-    """A database that may only be read: a standby, one that its host has stopped because of its disk, a lost mount."""
+    """Make the database read-only, like a standby or a lost mount."""
     if database.is_sqlite:
         query_only(database, "ON")
         yield
@@ -53,7 +53,7 @@ READ_ONLY = "ALTER DATABASE {} SET default_transaction_read_only = {}"
 def test_a_read_only_database_is_no_acknowledgement(
     client: Client, store: Store, database: Database, fra1: str
 ) -> None:
-    """503 and when to come again; once it can be written the same bytes are stored, once, without a restart."""
+    """503 with Retry-After; when the database is writable again, a retry stores the batch once, without a restart."""
     sent = encode_body(build_batch(("ams1", build_steady_window(4_900))))
     with read_only(database):
         refused = client.post_bytes(sent, fra1)
@@ -66,7 +66,7 @@ def test_a_read_only_database_is_no_acknowledgement(
 
 
 def test_a_collector_that_cannot_store_is_not_ready(client: Client, database: Database, fra1: str) -> None:
-    """After a batch the database refused, /readyz says why; after one that it took, or half a minute, it is ready."""
+    """/readyz has the reason after a failed write; it is ready again after a successful one."""
     client.post(build_batch(("ams1", build_steady_window(4_900)), seq=1), fra1)
     with read_only(database):
         client.post(build_batch(("ams1", build_steady_window(4_900, NOW_S + 60)), seq=2), fra1)
@@ -83,7 +83,7 @@ def test_a_collector_that_cannot_store_is_not_ready(client: Client, database: Da
 def test_a_collector_is_tried_again_after_half_a_minute(
     client: Client, database: Database, fra1: str, clock: FakeClock
 ) -> None:
-    """A balancer that took it out sends it something again, or it would stay out for ever."""
+    """After half a minute it is ready, so that a load balancer sends batches again."""
     client.post(build_batch(seq=1), fra1)
     with read_only(database):
         client.post(build_batch(seq=2), fra1)
@@ -95,15 +95,15 @@ def test_a_collector_is_tried_again_after_half_a_minute(
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-def test_a_batch_that_is_wrong_says_nothing_of_the_database(client: Client, fra1: str) -> None:
-    """Nobody makes a collector unready by sending nonsense."""
+def test_an_invalid_batch_does_not_affect_readiness(client: Client, fra1: str) -> None:
+    """A 422 is not a failed write."""
     assert client.post(build_batch(("lon1", build_steady_window(4_900))), fra1).status == 422
     assert client.send("GET", "/readyz").status == 200
 
 
 @pytest.fixture(name="disk")
 def _disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    """A file system of two megabytes."""
+    """Mount a file system of two megabytes."""
     disk = SmallDisk(tmp_path / "small", 2_048)
     disk.mount()
     yield disk
@@ -112,7 +112,7 @@ def _disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
 def test_a_full_disk_is_no_acknowledgement(disk: SmallDisk, sqlite_template: Path, tmp_path: Path) -> None:
-    """A collector process whose file system is full: 503, not ready, alive; with room again it stores by itself."""
+    """A collector with a full file system: 503, not ready; with free space it stores again without a restart."""
     shutil.copy(sqlite_template, disk.path / "leadline.sqlite")
     url, data_dir = URL.create("sqlite", database=str(disk.path / "leadline.sqlite")), tmp_path / "data"
     with serving(environment(url, data_dir)) as (process, address):

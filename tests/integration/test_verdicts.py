@@ -1,4 +1,4 @@
-"""Verdicts over days: the collector's document, the file behind it, and what cannot be asked."""
+"""Verdicts over days: the collector's document, the exported file, and invalid requests."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from tests.integration.conftest import Client
 from tests.support.documents import NOW_S
 
 DAY_S = 86_400
-#: The tests' day is over: midnight after NOW_S.
+#: Midnight at the start of the day of NOW_S.
 END_S = NOW_S // DAY_S * DAY_S
 PROFILE = "vcf9-stretched-cluster"
 
 
 def whole(p95_us: int, lost: int = 0) -> WindowStats:
-    """A window of 60 probes with so many lost at the end."""
+    """Return the statistics of a window of 60 probes with ``lost`` lost probes."""
     received = 60 - lost
     return WindowStats(
         expected=60, sent=60, received=received,
@@ -41,7 +41,7 @@ def whole(p95_us: int, lost: int = 0) -> WindowStats:
 
 
 def measured(store: Store, source: str, target: str, days: int, at: Mapping[int, WindowStats | None]) -> None:
-    """``days`` days of a path up to END_S, good but for the minutes of ``at``, counted from the start."""
+    """Store ``days`` days of a path up to END_S: good except for the minutes in ``at``, counted from the start."""
     with store.read() as reader:
         src, dst = (
             mesh_store.load_agent_ids(reader.connection, [source])[source],
@@ -71,8 +71,8 @@ def ask(client: Client, **query: Any) -> Any:
 
 
 def direction(document: Any, source: str) -> Any:
-    (found,) = [pair for pair in document["pairs"] if pair["source"] == source]
-    return found
+    (pair,) = [pair for pair in document["pairs"] if pair["source"] == source]
+    return pair
 
 
 def codes(pair: Any) -> list[str]:
@@ -80,7 +80,7 @@ def codes(pair: Any) -> list[str]:
 
 
 def test_four_good_weeks_are_within(client: Client, fra1: str, store: Store) -> None:
-    """28 days without a bad minute show 99.777 %; the other direction was not measured, and two sites need both."""
+    """28 days without a bad minute demonstrate 99.777 %; the other direction is not measured, and sites need both."""
     measured(store, "fra1", "ams1", 28, {})
 
     document = ask(client)
@@ -96,7 +96,7 @@ def test_four_good_weeks_are_within(client: Client, fra1: str, store: Store) -> 
 
 
 def test_an_hour_a_day_out_of_limit_is_beyond(client: Client, fra1: str, store: Store) -> None:
-    """4 % of the minutes, each day: the favourable reading cannot reach 99.5 % either, and the hours are named."""
+    """4 % of the minutes each day: even the best case does not reach 99.5 %, and the document has the hours."""
     bad = {day * 1_440 + 600 + minute: whole(11_000) for day in range(28) for minute in range(60)}
     measured(store, "fra1", "ams1", 28, bad)
 
@@ -113,7 +113,7 @@ def test_an_hour_a_day_out_of_limit_is_beyond(client: Client, fra1: str, store: 
 
 
 def test_two_weeks_are_provisional_and_one_is_too_short(client: Client, fra1: str, store: Store) -> None:
-    """14 days see each hour of the week twice, 28 four times; a week says nothing final."""
+    """14 days have each hour of the week twice, 28 days four times; a week is not enough for a verdict."""
     measured(store, "fra1", "ams1", 28, {})
 
     fortnight = direction(ask(client, **{"from": END_S - 14 * DAY_S}), "fra")
@@ -127,7 +127,7 @@ def test_two_weeks_are_provisional_and_one_is_too_short(client: Client, fra1: st
 
 
 def test_a_reboot_of_the_peer_is_no_loss_and_a_cut_is(client: Client, fra1: str, store: Store) -> None:
-    """Ten hours of silence: if the peer's own agent was silent too, one reading excuses it and nobody says beyond."""
+    """Ten hours without replies: if the peer's own agent has no windows either, the best case excuses them."""
     cut = {minute: whole(5_000, lost=60) for minute in range(20_000, 20_600)}
     measured(store, "fra1", "ams1", 28, cut)
     alone = direction(ask(client), "fra")
@@ -143,8 +143,8 @@ def test_a_reboot_of_the_peer_is_no_loss_and_a_cut_is(client: Client, fra1: str,
     assert direction(ask(client), "fra")["shares"]["optimistic"]["states"]["unavailable"] == 600
 
 
-def test_the_users_own_numbers_are_printed_as_such(client: Client, fra1: str, store: Store) -> None:
-    """An override with what it replaces, a limit of his own, and what he vouches for."""
+def test_user_values_are_marked_as_such(client: Client, fra1: str, store: Store) -> None:
+    """An override with the original value, a custom limit, and a declared value."""
     measured(store, "fra1", "ams1", 28, {})
     limit_id = "vmware-vsphere-8.0-long-distance-vmotion-rtt"
 
@@ -166,15 +166,15 @@ def test_the_users_own_numbers_are_printed_as_such(client: Client, fra1: str, st
     assert direction(document, "fra")["labels"] == ["never", "outside_more_than_half"]
 
 
-def test_what_nobody_vouches_for_keeps_the_verdict_provisional(client: Client, fra1: str, store: Store) -> None:
-    """A bandwidth is shown as missing, never as passed; one that is too small is beyond."""
+def test_an_undeclared_limit_keeps_the_verdict_provisional(client: Client, fra1: str, store: Store) -> None:
+    """A missing bandwidth is never passed; a declared bandwidth that is too small is beyond."""
     measured(store, "fra1", "ams1", 28, {})
-    asked = {"profile": "vsphere-long-distance-vmotion"}
+    query = {"profile": "vsphere-long-distance-vmotion"}
     bandwidth = "vmware-vsphere-6.5-vmotion-bandwidth"
 
-    missing = direction(ask(client, **asked), "fra")
-    enough = direction(ask(client, **asked, declare=f"{bandwidth}=250"), "fra")
-    small = direction(ask(client, **asked, declare=f"{bandwidth}=100"), "fra")
+    missing = direction(ask(client, **query), "fra")
+    enough = direction(ask(client, **query, declare=f"{bandwidth}=250"), "fra")
+    small = direction(ask(client, **query, declare=f"{bandwidth}=100"), "fra")
 
     assert (missing["verdict"], codes(missing)) == ("within_provisional", ["share_demonstrated", "not_vouched_for"])
     assert enough["verdict"] == "within"
@@ -184,7 +184,7 @@ def test_what_nobody_vouches_for_keeps_the_verdict_provisional(client: Client, f
 def test_the_file_gives_the_same_verdict_to_the_last_digit(
     client: Client, fra1: str, store: Store, tmp_path: Path
 ) -> None:
-    """Exported windows, judged by the command without a collector: the same document but for the mesh."""
+    """Exported windows, evaluated by the command without a collector, give the same document except for the mesh."""
     bad = {minute: whole(11_000) for minute in [*range(600, 660), *range(9_000, 9_020), *range(30_000, 30_045)]}
     gone = dict.fromkeys(range(15000, 15030))
     lost = {minute: whole(5_000, lost=20) for minute in range(20_000, 20_005)}
@@ -193,18 +193,18 @@ def test_the_file_gives_the_same_verdict_to_the_last_digit(
     file = tmp_path / "windows.csv"
     file.write_bytes(client.send("GET", f"/api/v1/verdicts/windows?{query}").body)
 
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "leadline_cli", "verdict", "--input", str(file), "--profile", PROFILE, "--json"],
         capture_output=True, check=False,
     )  # fmt: skip
 
-    assert found.stderr == b""
-    assert found.returncode == 1
-    assert json.loads(found.stdout) == ask(client) | {"mesh_version": None}
+    assert process.stderr == b""
+    assert process.returncode == 1
+    assert json.loads(process.stdout) == ask(client) | {"mesh_version": None}
 
 
 @pytest.mark.parametrize(
-    ("query", "status", "said"),
+    ("query", "status", "detail"),
     [
         ({"pair": "fra"}, 422, "two different sites"),
         ({"pair": "fra,xyz"}, 404, "'xyz' is not a site of the mesh"),
@@ -217,11 +217,13 @@ def test_the_file_gives_the_same_verdict_to_the_last_digit(
         ({"target_share": 0.4}, 422, "target_share"),
     ],
 )
-def test_what_cannot_be_asked_is_said(client: Client, fra1: str, query: dict[str, Any], status: int, said: str) -> None:
-    """The parameter, its value, and what there is instead."""
+def test_an_invalid_request_is_refused(
+    client: Client, fra1: str, query: dict[str, Any], status: int, detail: str
+) -> None:
+    """The error has the parameter, its value and the valid values."""
     parameters = {"pair": "fra,ams", "profile": PROFILE} | query
 
     answer = client.send("GET", "/api/v1/verdicts?" + urlencode(parameters))
 
     assert answer.status == status
-    assert said in answer.body.decode()
+    assert detail in answer.body.decode()

@@ -1,4 +1,4 @@
-"""Agents that are older and newer than their collector: the one is served, the other keeps what it has."""
+"""Agents older and newer than their collector: an older agent is served, a newer one keeps its batches."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.integration.test_ingest import batches, rows
 from tests.support.clock import FakeClock
 from tests.support.documents import NOW_S, build_batch, build_steady_window
 
-#: The slots of a minute at one probe in 5 s, every way of missing in them.
+#: A minute with one probe every 5 s and every kind of failure.
 SERIES_V1: dict[str, Any] = {
     "target": "ams1",
     "address": "192.0.2.3",
@@ -53,7 +53,7 @@ SERIES_V1: dict[str, Any] = {
 
 @pytest.fixture(name="old")
 def _old(client: Client) -> AgentV1:
-    """An agent of version 1, enrolled, with its plan."""
+    """An enrolled agent of version 1."""
     assert client.apply().status == 200
     agent = AgentV1(port=int(client.url.rpartition(":")[2]))
     agent.enrol(client.token("fra"), "fra1")
@@ -61,7 +61,7 @@ def _old(client: Client) -> AgentV1:
 
 
 def test_an_agent_of_version_1_gets_its_plan(old: AgentV1) -> None:
-    """Every key it knows is there, and means what it meant."""
+    """The plan has every key of version 1 with its meaning."""
     plan = old.plan()
 
     assert old.mesh_version == 1
@@ -79,8 +79,8 @@ def test_an_agent_of_version_1_gets_its_plan(old: AgentV1) -> None:
     ]
 
 
-def test_what_an_agent_of_version_1_measured_is_stored_right(client: Client, store: Store, old: AgentV1) -> None:
-    """A window with every way of missing, and one without any: acknowledged, and each column says what they say."""
+def test_windows_of_an_agent_of_version_1_are_stored(client: Client, store: Store, old: AgentV1) -> None:
+    """A window with every kind of failure and one without failures are acknowledged and stored in every column."""
     old.plan()
     old.seal((NOW_S + 70) * 1_000_000, 86_400_000_000, [SERIES_V1])
     full = {"rtt_us": list(range(4_900, 4_912)), "start_s": NOW_S + 60, "misses": [], "error_us": None}
@@ -92,7 +92,7 @@ def test_what_an_agent_of_version_1_measured_is_stored_right(client: Client, sto
     assert (old.unsent, batches(store)) == ([], 3)
     first, second = rows(store)
     assert (first["expected"], first["sent"], first["received"]) == (12, 7, 4)
-    # The median of seven that were sent: a loss is slower than any reply.
+    # The median of seven sent probes: a lost probe counts as slower than any reply.
     assert (first["min_us"], first["p50_us"], first["max_us"], first["mean_us"]) == (4_900, 5_300, 5_300, 5_050)
     assert {name: first[name] for name in first if name.endswith("_count")} == {
         f"{failure}_count": 1 for failure in (miss[1] for miss in SERIES_V1["misses"])
@@ -102,8 +102,8 @@ def test_what_an_agent_of_version_1_measured_is_stored_right(client: Client, sto
     assert client.get(f"/api/v1/agents/fra1/gaps?from={NOW_S}&to={NOW_S + 120}")["gaps"] == []
 
 
-def test_what_an_agent_of_version_1_repeats_is_known(store: Store, old: AgentV1) -> None:
-    """The same bytes again are acknowledged and add nothing."""
+def test_a_retry_of_an_agent_of_version_1_is_a_duplicate(store: Store, old: AgentV1) -> None:
+    """The same bytes again are acknowledged and store nothing."""
     old.plan()
     old.seal((NOW_S + 70) * 1_000_000, 1, [SERIES_V1])
     again = list(old.unsent)
@@ -116,18 +116,18 @@ def test_what_an_agent_of_version_1_repeats_is_known(store: Store, old: AgentV1)
 
 
 class Upgraded:
-    """The collector, which somebody upgrades: the new one is on paper and stores what the old one could not read."""
+    """A collector that is upgraded: the new version is a fake that acknowledges every batch."""
 
     url = "http://collector.test"
 
     def __init__(self, old: CollectorClient, clock: FakeClock) -> None:
         self.old: CollectorClient | None = old
         self.clock = clock
-        #: When, in monotonic seconds, and what.
+        #: Monotonic time in seconds, and body.
         self.posts: list[tuple[float, bytes]] = []
 
     def send_batch(self, body: bytes) -> BatchResponse:
-        """Send one packed batch."""
+        """Send one encoded batch."""
         self.posts.append((self.clock.monotonic_ns() / 1e9, body))
         if self.old is not None:
             return self.old.send_batch(body)
@@ -138,9 +138,7 @@ class Upgraded:
 def test_an_agent_newer_than_its_collector_keeps_its_batches(
     client: Client, store: Store, fra1: str, tmp_path: Path
 ) -> None:
-    """426 for a version that is not known here: nothing is put aside; every few minutes the same bytes are sent again,
-    and the collector that understands them gets them.
-    """
+    """426 for an unknown version: the agent keeps the batch and sends it again every few minutes until the upgrade."""
     clock = FakeClock()
     spool = Spool(
         file_system=DirectoryFileSystem(tmp_path / "spool"),
@@ -151,7 +149,7 @@ def test_an_agent_newer_than_its_collector_keeps_its_batches(
     collector = Upgraded(
         CollectorClient(client.url, Credential(collector=client.url, agent="fra1", site="fra", key=fra1)), clock
     )
-    sender = Uploader(
+    uploader = Uploader(
         clients=[collector],  # type: ignore[list-item]  # the port, not the class
         spool=spool,
         batch_builder=BatchBuilder("fra1", spool, clock),
@@ -162,24 +160,24 @@ def test_an_agent_newer_than_its_collector_keeps_its_batches(
         "v": wire.WIRE_VERSION + 1,
         "mood": "good",
     }
-    sent = gzip.compress(msgspec.json.encode(newer))
-    spool.append(PackedBatch(id=spool.reserve_id(), body=sent, windows=1, t_first_s=NOW_S, t_last_s=NOW_S))
+    body = gzip.compress(msgspec.json.encode(newer))
+    spool.append(PackedBatch(id=spool.reserve_id(), body=body, windows=1, t_first_s=NOW_S, t_last_s=NOW_S))
     assert isinstance(spool.commit(), CommitSuccess)
 
     def try_again() -> None:
-        clock.sleep_until(sender.upload_next() or 0)  # it says when it is due
-        sender.upload_next()
+        clock.sleep_until(uploader.upload_next() or 0)  # returns the time of the next attempt
+        uploader.upload_next()
 
     for _ in range(3):
         try_again()
-    kept = (spool.get_usage().unacked, spool.get_usage().dead, batches(store))
-    said = sender.last_error or ""
+    counts = (spool.get_usage().unacked, spool.get_usage().dead, batches(store))
+    error = uploader.last_error or ""
     collector.old = None
     try_again()
 
-    assert kept == (1, 0, 0)
-    assert said.startswith("426")
-    assert [body for _, body in collector.posts] == [sent] * 4
+    assert counts == (1, 0, 0)
+    assert error.startswith("426")
+    assert [post_body for _, post_body in collector.posts] == [body] * 4
     assert all(150 <= later - earlier <= 300 for (earlier, _), (later, _) in pairwise(collector.posts))
     assert (spool.get_usage().unacked, spool.get_usage().acked) == (0, 1)
     spool.close()

@@ -28,7 +28,7 @@ from leadline_collector.journal.store import BatchKey, BatchSignature, ClockAnch
 from leadline_collector.mesh.store import ActiveTargetCache, NamedId
 from leadline_collector.windows import store as window_store
 from leadline_collector.windows.plausibility import has_plausible_time
-from leadline_collector.windows.rows import WindowRow, build_series_row
+from leadline_collector.windows.rows import WindowRow, build_window_columns
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class DecodedBatch:
     entry: JournalEntry
     #: Index of the first window of each target in the batch, quarantined windows included.
     first_index_by_target: Mapping[str, int]
-    #: Target and columns of every window with a plausible time (``windows.rows.build_series_row``).
+    #: Target and columns of every window with a plausible time (``windows.rows.build_window_columns``).
     rows: Sequence[tuple[str, WindowRow]]
     quarantine: Quarantine | None
     gaps: Sequence[ReportedGap]
@@ -154,7 +154,7 @@ def _build_decoded_batch(
     first_index_by_target: dict[str, int] = {}
     for index, window in enumerate(batch.series):
         first_index_by_target.setdefault(window.target, index)
-    rows = [build_series_row(window) for window in plausible]
+    rows = [build_window_columns(window) for window in plausible]
     return DecodedBatch(
         entry=build_journal_entry(agent, batch, body, now_s),
         first_index_by_target=first_index_by_target,

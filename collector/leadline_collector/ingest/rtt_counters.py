@@ -41,7 +41,7 @@ _ZERO_LOSSES = (0,) * len(LOSS_FAILURES)
 
 
 def _make_column_getter(*names: str) -> Callable[[WindowRow], Any]:
-    """Build a getter of these columns of a ``windows.rows.build_series_row``, which has no source and destination."""
+    """Build a getter of these columns of ``windows.rows.build_window_columns``, which omits source and destination."""
     return itemgetter(*(WINDOW_COLUMNS.index(name) - 2 for name in names))
 
 
@@ -62,7 +62,7 @@ class WindowCounts(NamedTuple):
 
 
 def count_window(series: TargetWindow, row: WindowRow, edges_us: Sequence[int]) -> WindowCounts:
-    """Count a window; ``row`` is its ``windows.rows.build_series_row``.
+    """Count a window; ``row`` is the result of ``windows.rows.build_window_columns``.
 
     It takes 2 µs if all replies are in one bucket, as in most windows.
     """

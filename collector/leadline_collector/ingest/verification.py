@@ -147,7 +147,7 @@ def _check_schema(connection: Connection) -> None:
     try:
         version = ReadTransaction(connection).load_schema_version()
     except (StoreUnavailableError, DatabaseError) as error:
-        raise UnavailableError(f"this is not a collector's database: {error}") from error
+        raise UnavailableError(f"this is not a database of a collector: {error}") from error
     if version != schema.get_head_revision():
         raise UnavailableError(
             f"the database has schema version {version}, this program needs {schema.get_head_revision()}: "

@@ -1,4 +1,4 @@
-"""The audit: everything that changes who may do what is in it, nothing leaves it, no secret gets into it."""
+"""The audit log: it has every change of access, is append-only and contains no secrets."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ ADMIN = "admin"
 
 
 def entries(client: Client, query: str = "") -> list[dict[str, Any]]:
-    """The audit, oldest first."""
+    """Return the entries of the audit log, oldest first."""
     answer = client.send("GET", f"/api/v1/audit{query}", key=client.admin_key)
     assert answer.status == 200, answer.body
     return list(reversed(answer.json()["entries"]))
 
 
 def test_every_change_is_in_the_audit(client: Client, clock: FakeClock) -> None:
-    """Who, what and to whom, in the order in which it happened, at its time."""
+    """Actor, action, subject and time, in order."""
     client.apply()
     token = client.token("fra")
     client.enrol(token, "nobody")
@@ -44,13 +44,13 @@ def test_every_change_is_in_the_audit(client: Client, clock: FakeClock) -> None:
     client.post(build_batch(("ams1", build_steady_window(5_000))), second)
     client.send("DELETE", "/api/v1/agents/fra1/keys", key=client.admin_key)
     client.token("ams")
-    other = client.send("GET", "/api/v1/tokens", key=client.admin_key).json()["tokens"]
-    unused = next(one["id"] for one in other if one["used_at_s"] is None)
+    tokens = client.send("GET", "/api/v1/tokens", key=client.admin_key).json()["tokens"]
+    unused = next(entry["id"] for entry in tokens if entry["used_at_s"] is None)
     client.send("DELETE", f"/api/v1/tokens/{unused}", key=client.admin_key)
 
-    found = entries(client)
+    audit_entries = entries(client)
 
-    assert [(entry["who"], entry["what"], entry["subject"]) for entry in found[1:]] == [
+    assert [(entry["who"], entry["what"], entry["subject"]) for entry in audit_entries[1:]] == [
         (ADMIN, "mesh applied", "version 1"),
         (ADMIN, "token created", "fra"),
         ("peer 127.0.0.1", "enrolment refused", "nobody"),
@@ -63,14 +63,14 @@ def test_every_change_is_in_the_audit(client: Client, clock: FakeClock) -> None:
         (ADMIN, "token created", "ams"),
         (ADMIN, "token revoked", unused),
     ]
-    assert (found[0]["who"], found[0]["what"]) == ("collector", "admin key changed")
-    assert {entry["at_s"] for entry in found} == {clock.wall_ns() // 1_000_000_000}
-    said = str(found)
-    assert not [secret for secret in (token, first, second, client.admin_key) if secret in said]
+    assert (audit_entries[0]["who"], audit_entries[0]["what"]) == ("collector", "admin key changed")
+    assert {entry["at_s"] for entry in audit_entries} == {clock.wall_ns() // 1_000_000_000}
+    audit_text = str(audit_entries)
+    assert not [secret for secret in (token, first, second, client.admin_key) if secret in audit_text]
 
 
 def test_what_changes_nothing_is_not_in_the_audit(client: Client, fra1: str) -> None:
-    """The same mesh again, a refused mesh, a batch, a refused key."""
+    """The same mesh again, a refused mesh, a batch and a refused key have no entry."""
     before = entries(client)
     client.apply()
     client.apply(MESH.replace('site = "ams"', 'site = "lon"'))
@@ -82,7 +82,7 @@ def test_what_changes_nothing_is_not_in_the_audit(client: Client, fra1: str) -> 
 
 
 def test_the_audit_is_paged(client: Client) -> None:
-    """Newest first; each page names the next; the last one does not."""
+    """Newest first; each page except the last one refers to the next."""
     for number in range(4):
         client.apply(f"{MESH}# {number}\n")
     whole = entries(client)
@@ -103,7 +103,7 @@ def test_the_audit_is_paged(client: Client) -> None:
     "statement", ["UPDATE audit SET who = 'somebody else'", "DELETE FROM audit", "DELETE FROM audit WHERE id = 1"]
 )
 def test_the_database_refuses_to_change_the_audit(client: Client, database: Database, statement: str) -> None:
-    """On both databases, whoever tries."""
+    """A trigger protects the table on both databases."""
     client.apply()
 
     with pytest.raises((DBAPIError, UnavailableError), match="append-only"), database.write() as connection:
@@ -113,7 +113,7 @@ def test_the_database_refuses_to_change_the_audit(client: Client, database: Data
 
 
 def test_the_audit_cannot_be_truncated(client: Client, database: Database) -> None:
-    """PostgreSQL has a statement of its own for that."""
+    """TRUNCATE on PostgreSQL is refused too."""
     if database.is_sqlite:
         pytest.skip("SQLite has no TRUNCATE")
 
@@ -122,7 +122,7 @@ def test_the_audit_cannot_be_truncated(client: Client, database: Database) -> No
 
 
 def test_a_change_that_fails_leaves_no_trace(client: Client, store: Store) -> None:
-    """A token for a site that is in no mesh: neither the token nor its entry."""
+    """A token for an unknown site leaves neither a token nor an entry."""
     before = entries(client)
 
     assert client.send("POST", "/api/v1/tokens", b'{"site": "fra"}', client.admin_key).status == 422
@@ -133,20 +133,20 @@ def test_a_change_that_fails_leaves_no_trace(client: Client, store: Store) -> No
 def test_a_new_admin_key_is_in_the_audit_once(
     client: Client, config: CollectorConfig, store: Store, tmp_path: Path
 ) -> None:
-    """Two starts with the same given key: one entry."""
-    file = tmp_path / "given.key"
+    """Two starts with the same key file add one entry."""
+    file = tmp_path / "operator.key"
     file.write_text("ll_admin_given_by_the_operator")
     for _ in range(2):
         with serve_in_thread(replace(config, admin_key_file=file), store, FakeClock()) as url:
             again = Client(url=url, admin_key=file.read_text())
-            found = [entry["what"] for entry in entries(again)]
+            actions = [entry["what"] for entry in entries(again)]
             again.pool.clear()
 
-    assert found == ["admin key changed", "admin key changed"]
+    assert actions == ["admin key changed", "admin key changed"]
 
 
 def test_what_a_stranger_says_cannot_steer_a_terminal(client: Client) -> None:
-    """Unprintable characters of the name it gives are replaced, NUL too, which PostgreSQL could not keep."""
+    """Unprintable characters of a requested name are replaced, NUL included, which PostgreSQL cannot store."""
     client.apply()
 
     answer = client.enrol("ll_token_of_nobody", "\x1b[2J\x00")
@@ -157,14 +157,14 @@ def test_what_a_stranger_says_cannot_steer_a_terminal(client: Client) -> None:
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_strangers_cannot_fill_the_audit(config: CollectorConfig, store: Store, clock: FakeClock) -> None:
-    """However many peers fail in a minute, a bounded number of it is written."""
+    """The number of recorded refusals per minute is limited over all clients."""
     with serve_in_thread(replace(config, behind_proxy=True), store, clock) as url:
         client = Client(url=url, admin_key=(config.data_dir / "admin.key").read_text().strip())
         for number in range(AUDITED_REFUSALS_MAX + 10):
             peer = f"192.0.2.{number // FAILURES_PER_PERIOD_MAX}"
             body = b'{"token": "ll_token_of_nobody"}'
             assert client.send("POST", "/api/v1/enroll", body, X_Forwarded_For=peer).status == 401
-        found = entries(client, "?limit=1000")
+        audit_entries = entries(client, "?limit=1000")
         client.pool.clear()
 
-    assert len([entry for entry in found if entry["what"] == "enrolment refused"]) == AUDITED_REFUSALS_MAX
+    assert len([entry for entry in audit_entries if entry["what"] == "enrolment refused"]) == AUDITED_REFUSALS_MAX

@@ -1,4 +1,4 @@
-"""Keys after enrolment: rotated by the agent, ended by the administrator, at their end; tokens taken back."""
+"""Keys after enrolment: rotation, revocation, expiry; revocation of tokens."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ SECOND = 1_000_000_000
 
 
 def rotated(client: Client, key: str) -> str:
-    """The successor of a key."""
+    """Rotate a key and return its successor."""
     answer = client.send("POST", "/api/v1/rotate", key=key)
     assert answer.status == 200, answer.body
     return str(answer.json()["key"])
 
 
 def statuses(client: Client, *keys: str) -> list[int]:
-    """What each key gets for asking for its plan."""
+    """Return the status of a plan request with each key."""
     return [client.send("GET", "/api/v1/plan", key=key).status for key in keys]
 
 
 def test_the_old_key_is_good_until_the_new_one_is_used(client: Client, fra1: str) -> None:
-    """Rotation by itself ends nothing; the first use of the new key does, from the next request on."""
+    """Not the rotation but the first use of the new key revokes the old key, from the next request on."""
     new = rotated(client, fra1)
 
     assert statuses(client, fra1, fra1) == [200, 200]
@@ -44,7 +44,7 @@ def test_the_old_key_is_good_until_the_new_one_is_used(client: Client, fra1: str
 
 
 def test_a_lost_answer_locks_nobody_out(client: Client, fra1: str, clock: FakeClock) -> None:
-    """However often the new key gets lost, the one the agent has works, and at most one lost one beside it."""
+    """After lost responses the agent's key still works, and at most one lost key besides."""
     lost = []
     for _ in range(3):
         clock.advance(SECOND)
@@ -55,7 +55,7 @@ def test_a_lost_answer_locks_nobody_out(client: Client, fra1: str, clock: FakeCl
 
 
 def test_two_keys_live_whatever_happens_in_one_second(client: Client, fra1: str) -> None:
-    """Rotations within one second keep the key that asks."""
+    """Rotations within one second keep the key of the request."""
     new = [rotated(client, fra1) for _ in range(4)]
 
     assert statuses(client, fra1) == [200]
@@ -63,7 +63,7 @@ def test_two_keys_live_whatever_happens_in_one_second(client: Client, fra1: str)
 
 
 def test_a_revoked_agent_is_out_at_once_and_may_enrol_again(client: Client, fra1: str) -> None:
-    """Both of its keys end; nobody else's do; a new token lets it back in."""
+    """Both of its keys are revoked, those of other agents are not; a new token enrols it again."""
     second, other = rotated(client, fra1), client.key("fra2", "fra")
 
     answer = client.send("DELETE", "/api/v1/agents/fra1/keys", key=client.admin_key)
@@ -82,25 +82,25 @@ def test_an_unknown_agent_cannot_be_revoked(client: Client, fra1: str) -> None:
 
 
 def test_the_agents_are_listed_with_their_keys(client: Client, fra1: str, clock: FakeClock) -> None:
-    """Name, site, live keys with their first use; an agent without one too; no secret."""
+    """Name, site and live keys with their first use, also for an agent without keys; no secrets."""
     statuses(client, fra1)
     rotated(client, fra1)
     client.post(build_batch(("ams1", build_steady_window(4_900))), fra1)
 
     answer = client.send("GET", "/api/v1/agents", key=client.admin_key)
-    found = {entry["name"]: entry for entry in answer.json()["agents"]}
+    agents = {entry["name"]: entry for entry in answer.json()["agents"]}
 
     now_s = clock.wall_ns() // SECOND
-    assert sorted(found) == ["ams1", "fra1", "fra2"]
-    assert [key["used_at_s"] for key in found["fra1"]["keys"]] == [now_s, None]
-    assert (found["ams1"]["keys"], found["ams1"]["latest_s"], found["fra1"]["site"]) == ([], None, "fra")
-    assert found["fra1"]["latest_s"] == now_s - 3_600 + 60
+    assert sorted(agents) == ["ams1", "fra1", "fra2"]
+    assert [key["used_at_s"] for key in agents["fra1"]["keys"]] == [now_s, None]
+    assert (agents["ams1"]["keys"], agents["ams1"]["latest_s"], agents["fra1"]["site"]) == ([], None, "fra")
+    assert agents["fra1"]["latest_s"] == now_s - 3_600 + 60
     assert fra1.encode() not in answer.body
 
 
 @pytest.fixture(name="ending")
 def _ending(config: CollectorConfig, store: Store, clock: FakeClock) -> Iterator[Client]:
-    """A collector whose agents' keys are good for an hour."""
+    """A collector with a key lifetime of one hour."""
     with serve_in_thread(replace(config, key_ttl_s=3_600), store, clock) as url:
         client = Client(url=url, admin_key=(config.data_dir / "admin.key").read_text().strip())
         assert client.apply().status == 200
@@ -109,7 +109,7 @@ def _ending(config: CollectorConfig, store: Store, clock: FakeClock) -> Iterator
 
 
 def test_a_key_ends_with_its_time_and_a_rotation_prolongs_it(ending: Client, clock: FakeClock) -> None:
-    """Good until the last second; the answer says when that is; the next key has an hour of its own."""
+    """A key is valid until its last second, which is in the response; the next key has a full lifetime."""
     answer = ending.enrol(ending.token("ams")).json()
     assert answer["expires_at_s"] == clock.wall_ns() // SECOND + 3_600
     clock.advance(3_599 * SECOND)
@@ -122,7 +122,7 @@ def test_a_key_ends_with_its_time_and_a_rotation_prolongs_it(ending: Client, clo
 
 
 def test_a_token_can_be_taken_back(client: Client) -> None:
-    """By its id, while nobody used it; then it buys nothing, and there is nothing more to take back."""
+    """An unused token is revoked by its id; then it cannot be used or revoked again."""
     client.apply()
     token = client.token("fra")
     (listed,) = client.send("GET", "/api/v1/tokens", key=client.admin_key).json()["tokens"]
@@ -138,7 +138,7 @@ def test_a_token_can_be_taken_back(client: Client) -> None:
 
 
 def test_a_used_token_is_listed_and_cannot_be_taken_back(client: Client, fra1: str) -> None:
-    """The agent that came in by it keeps its key."""
+    """The agent that used it keeps its key."""
     (listed,) = client.send("GET", "/api/v1/tokens", key=client.admin_key).json()["tokens"]
 
     assert listed["used_at_s"] is not None
@@ -147,7 +147,7 @@ def test_a_used_token_is_listed_and_cannot_be_taken_back(client: Client, fra1: s
 
 
 def test_who_guesses_tokens_is_told_to_wait(client: Client, clock: FakeClock) -> None:
-    """429 with Retry-After after a bounded number of failures in a minute, even with a good token; then it goes on."""
+    """429 with Retry-After after too many failures in a minute, even for a valid token; after the minute it works."""
     client.apply()
     token = client.token("fra")
 
@@ -161,12 +161,12 @@ def test_who_guesses_tokens_is_told_to_wait(client: Client, clock: FakeClock) ->
 
 
 def test_enrolling_is_not_limited_where_tokens_are_good(client: Client) -> None:
-    """A rollout from behind one address goes on: only failures are counted."""
+    """Only failures are counted, so that a rollout from behind one address works."""
     client.apply()
 
-    found = {client.enrol(client.token("fra"), "fra1").status for _ in range(FAILURES_PER_PERIOD_MAX + 2)}
+    statuses = {client.enrol(client.token("fra"), "fra1").status for _ in range(FAILURES_PER_PERIOD_MAX + 2)}
 
-    assert found == {200}
+    assert statuses == {200}
 
 
 @pytest.fixture(name="enrolled")
@@ -180,19 +180,19 @@ def _enrolled(client: Client, fra1: str, tmp_path: Path) -> StateDirectory:
 def test_the_command_rotates(
     client: Client, fra1: str, enrolled: StateDirectory, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The new key is on disk with mode 0600 and the old one is out; neither is printed."""
+    """The new key is on disk with mode 0600 and the old key is revoked; neither is printed."""
     status = main(["agent", "rotate", "--state-dir", str(enrolled.path)])
 
-    new = enrolled.load_credential().key
-    said = capsys.readouterr().out
-    assert (status, "refused from now on" in said, new in said) == (0, True, False)
-    assert new != fra1
-    assert statuses(client, fra1, new) == [401, 200]
+    new_key = enrolled.load_credential().key
+    output = capsys.readouterr().out
+    assert (status, "now refuses the old one" in output, new_key in output) == (0, True, False)
+    assert new_key != fra1
+    assert statuses(client, fra1, new_key) == [401, 200]
     assert (enrolled.path / "credential.json").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_refused_rotation_leaves_the_credential(client: Client, fra1: str, enrolled: StateDirectory) -> None:
-    """A revoked agent gets no new key, one line and status 2."""
+    """A revoked agent gets no new key; the command exits with status 2."""
     client.send("DELETE", "/api/v1/agents/fra1/keys", key=client.admin_key)
 
     assert main(["agent", "rotate", "--state-dir", str(enrolled.path)]) == 2
@@ -200,7 +200,10 @@ def test_a_refused_rotation_leaves_the_credential(client: Client, fra1: str, enr
 
 
 def test_a_running_agent_takes_the_new_key_up(client: Client, fra1: str, enrolled: StateDirectory) -> None:
-    """Rotated beside it, it is refused once, reads the file again and goes on; without a new key it stays refused."""
+    """After a rotation by the command it is refused once, reads the file again and continues.
+
+    Without a new key in the file it stays refused.
+    """
     agent = CollectorClient(client.url, enrolled.load_credential(), enrolled.load_credential)
     main(["agent", "rotate", "--state-dir", str(enrolled.path)])
 
@@ -212,7 +215,7 @@ def test_a_running_agent_takes_the_new_key_up(client: Client, fra1: str, enrolle
 
 
 def test_root_leaves_the_credential_to_the_owner_of_the_directory(tmp_path: Path) -> None:
-    """The service reads what root enrolled or rotated for it."""
+    """The service can read a credential that root enrolled or rotated."""
     if os.geteuid() != 0:
         pytest.skip("only root can give files away")
     os.chown(tmp_path, 12_345, 12_345)
@@ -225,24 +228,24 @@ def test_root_leaves_the_credential_to_the_owner_of_the_directory(tmp_path: Path
 def test_the_administrators_commands_work(
     client: Client, fra1: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Lists and revocations by the command line, with ids as the lists show them."""
+    """Lists and revocations on the command line, with the ids of the lists."""
     key_file = tmp_path / "key"
     key_file.write_text(client.admin_key)
     access = ["--collector", client.url, "--admin-key-file", str(key_file)]
     client.token("ams")
 
-    def said(*words: str) -> str:
+    def run_command(*words: str) -> str:
         assert main([*words, *access]) == 0
         return capsys.readouterr().out
 
-    tokens = said("token", "list").splitlines()
-    assert sorted(line.split()[1:3] for line in tokens) == [["ams", "ends"], ["fra", "used"]]
-    said("token", "revoke", next(line.split()[0] for line in tokens if " ams " in line))
-    assert "revoked" in said("token", "list")
-    assert next(line for line in said("agent", "list").splitlines() if "fra1" in line).split()[1:4] == [
+    tokens = run_command("token", "list").splitlines()
+    assert sorted(line.split()[1:3] for line in tokens) == [["ams", "expires"], ["fra", "used"]]
+    run_command("token", "revoke", next(line.split()[0] for line in tokens if " ams " in line))
+    assert "revoked" in run_command("token", "list")
+    assert next(line for line in run_command("agent", "list").splitlines() if "fra1" in line).split()[1:4] == [
         "fra",
         "1",
         "key",
     ]
-    assert "1 keys of agent fra1" in said("agent", "revoke", "fra1")
-    assert "admin: keys revoked fra1 keys=1" in said("collector", "audit", "--limit", "1")
+    assert "1 keys of agent fra1" in run_command("agent", "revoke", "fra1")
+    assert "admin: keys revoked fra1 keys=1" in run_command("collector", "audit", "--limit", "1")

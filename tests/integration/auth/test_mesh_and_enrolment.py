@@ -1,4 +1,4 @@
-"""Versions of the mesh, plans, one-time tokens and the keys they buy."""
+"""Mesh versions, plans, one-time tokens and enrolment."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.support.documents import MESH, build_batch, build_steady_window
 
 
 def test_a_mesh_gets_a_version(client: Client) -> None:
-    """The first is 1; the answer counts what is in the file."""
+    """The first version is 1; the response counts sites, agents and pairs."""
     answer = client.apply()
 
     assert answer.json() == {"version": 1, "changed": True, "sites": 2, "agents": 3, "pairs": 2}
 
 
 def test_the_same_mesh_again_is_no_new_version(client: Client) -> None:
-    """A file that says the same to the byte changes nothing."""
+    """A file with the same bytes changes nothing."""
     client.apply()
 
     answer = client.apply()
@@ -29,7 +29,7 @@ def test_the_same_mesh_again_is_no_new_version(client: Client) -> None:
 
 
 def test_another_mesh_is_a_new_version(client: Client) -> None:
-    """Any other byte is a new version, also the way back; the text is kept as it was written."""
+    """Any changed byte is a new version, also a return to an old text; the text is stored unchanged."""
     for text in (MESH, MESH + "# a comment\n", MESH):
         client.apply(text)
 
@@ -37,7 +37,7 @@ def test_another_mesh_is_a_new_version(client: Client) -> None:
 
 
 def test_a_wrong_mesh_is_named_and_changes_nothing(client: Client) -> None:
-    """422 with the line of the mistake; the mesh before stays in force."""
+    """422 with the position of the mistake; the previous mesh stays active."""
     client.apply()
 
     answer = client.apply(MESH.replace('site = "ams"', 'site = "lon"'))
@@ -48,7 +48,7 @@ def test_a_wrong_mesh_is_named_and_changes_nothing(client: Client) -> None:
 
 
 def test_a_name_stays_at_its_site(client: Client) -> None:
-    """Moving an agent would move what it measured: it needs another name."""
+    """Moving an agent would move its measurements: it needs another name."""
     client.apply()
 
     answer = client.apply(MESH.replace('name = "fra2"\nsite = "fra"', 'name = "fra2"\nsite = "ams"'))
@@ -57,7 +57,7 @@ def test_a_name_stays_at_its_site(client: Client) -> None:
 
 
 def test_meshes_applied_at_once_get_different_versions(client: Client) -> None:
-    """Eight administrators, eight versions, none lost."""
+    """Eight concurrent requests get eight versions."""
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda n: client.apply(f"{MESH}# {n}\n"), range(8)))
 
@@ -71,7 +71,7 @@ def test_no_mesh_is_no_error(client: Client) -> None:
 
 
 def test_an_agent_gets_its_plan(client: Client, fra1: str) -> None:
-    """Its own targets, the version, and an ETag."""
+    """Its targets, the version and an ETag."""
     answer = client.send("GET", "/api/v1/plan", key=fra1)
 
     plan = answer.json()
@@ -81,14 +81,14 @@ def test_an_agent_gets_its_plan(client: Client, fra1: str) -> None:
 
 
 def test_an_unchanged_plan_is_not_sent_again(client: Client, fra1: str) -> None:
-    """304 while the version is the agent's, the new plan after a change."""
+    """304 for the agent's version, the new plan after a change."""
     assert client.send("GET", "/api/v1/plan", key=fra1, If_None_Match='"1"').status == 304
     client.apply(MESH + "# newer\n")
     assert client.send("GET", "/api/v1/plan", key=fra1, If_None_Match='"1"').status == 200
 
 
 def test_an_agent_no_mesh_names_measures_nothing(client: Client, fra1: str) -> None:
-    """Its plan is empty, its key still good."""
+    """Its plan is empty and its key stays valid."""
     client.apply(MESH.replace('name = "fra1"', 'name = "fra9"'))
 
     answer = client.send("GET", "/api/v1/plan", key=fra1)
@@ -97,7 +97,7 @@ def test_an_agent_no_mesh_names_measures_nothing(client: Client, fra1: str) -> N
 
 
 def test_a_token_buys_one_key(client: Client) -> None:
-    """The second use is 401, like an unknown token; the first key works."""
+    """The second use gets 401, like an unknown token; the first key works."""
     client.apply()
     token = client.token("fra")
     first = client.enrol(token, "fra1")
@@ -109,7 +109,7 @@ def test_a_token_buys_one_key(client: Client) -> None:
 
 
 def test_a_token_used_by_many_at_once_buys_one_key(client: Client) -> None:
-    """Eight enrolments race with one token: one wins."""
+    """One of eight concurrent enrolments with one token succeeds."""
     client.apply()
     token = client.token("fra")
 
@@ -119,20 +119,20 @@ def test_a_token_used_by_many_at_once_buys_one_key(client: Client) -> None:
     assert sorted(answer.status for answer in answers) == [200] + [401] * 7
 
 
-@pytest.mark.parametrize(("waited_s", "status"), [(3_599, 200), (3_600, 401)])
-def test_a_token_expires(client: Client, clock: FakeClock, waited_s: int, status: int) -> None:
-    """Good until the last second of its time, not at its end."""
+@pytest.mark.parametrize(("age_s", "status"), [(3_599, 200), (3_600, 401)])
+def test_a_token_expires(client: Client, clock: FakeClock, age_s: int, status: int) -> None:
+    """A token is valid until the last second of its lifetime."""
     client.apply()
     token = client.token("fra", ttl_s=3_600)
 
-    clock.advance(waited_s * 1_000_000_000)
+    clock.advance(age_s * 1_000_000_000)
 
     assert client.enrol(token, "fra1").status == status
 
 
 @pytest.mark.parametrize("agent", [None, "ams1", "nobody"])
 def test_a_token_enrols_an_agent_of_its_site_only(client: Client, agent: str | None) -> None:
-    """422 with the names to choose from, and the token is not used up."""
+    """422 with the site's agents; the token stays unused."""
     client.apply()
     token = client.token("fra")
 
@@ -144,21 +144,21 @@ def test_a_token_enrols_an_agent_of_its_site_only(client: Client, agent: str | N
 
 
 def test_the_only_agent_of_a_site_needs_no_name(client: Client) -> None:
-    """Where there is no choice none is asked for."""
+    """The request may omit the name if the site has one agent."""
     client.apply()
 
     assert client.enrol(client.token("ams")).json()["agent"] == "ams1"
 
 
 def test_a_token_for_an_unknown_site_is_refused(client: Client) -> None:
-    """422: the mesh comes first."""
+    """422: the mesh must be applied first."""
     answer = client.send("POST", "/api/v1/tokens", b'{"site": "fra"}', client.admin_key)
 
     assert (answer.status, answer.json()["path"]) == (422, "site")
 
 
 def test_two_keys_of_an_agent_live(client: Client, clock: FakeClock, store: Store) -> None:
-    """Enrolling again leaves the key before alive for the change, and revokes the one before that."""
+    """Another enrolment keeps the previous key for the transition and revokes the one before that."""
     client.apply()
     keys = []
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""A running agent rotates its key by itself before it ends, whatever gets lost on the way."""
+"""Automatic key rotation of a running agent before the key expires, also after lost responses."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ TTL_S = 90 * DAY_S
 
 @pytest.fixture(name="ending")
 def _ending(config: CollectorConfig, store: Store, clock: FakeClock) -> Iterator[Client]:
-    """A collector whose agents' keys are good for 90 days."""
+    """A collector with a key lifetime of 90 days."""
     with serve_in_thread(replace(config, key_ttl_s=TTL_S), store, clock) as url:
         client = Client(url=url, admin_key=(config.data_dir / "admin.key").read_text().strip())
         assert client.apply().status == 200
@@ -64,12 +64,12 @@ def now_s(clock: FakeClock) -> int:
 
 
 def is_good(client: Client, key: str) -> bool:
-    """Whether a key opens."""
+    """Return True if the key is accepted."""
     return client.send("GET", "/api/v1/plan", key=key).status == 200
 
 
 def test_the_agent_knows_when_its_key_ends(ending: Client, state: StateDirectory, clock: FakeClock) -> None:
-    """From the enrolment, and from every acknowledgement."""
+    """From the enrolment and from every acknowledgement."""
     credential = state.load_credential()
     answer = CollectorClient(ending.url, credential).send_batch(
         encode_body(build_batch(("ams1", build_steady_window(4_900))))
@@ -81,13 +81,13 @@ def test_the_agent_knows_when_its_key_ends(ending: Client, state: StateDirectory
 
 
 def test_an_agent_that_runs_keeps_a_good_key_for_ever(ending: Client, state: StateDirectory, clock: FakeClock) -> None:
-    """Two years of days: it delivers on each of them, with a key that is changed about every 50 days."""
-    renewal, client = RotationScheduler(state, make_rng(7)), CollectorClient(ending.url, state.load_credential())
+    """For two years the key is rotated about every 50 days and always works."""
+    scheduler, client = RotationScheduler(state, make_rng(7)), CollectorClient(ending.url, state.load_credential())
     keys = {state.load_credential().key}
 
     for day in range(730):
         clock.advance(DAY_S * NS_PER_S)
-        renewed = renewal.rotate_if_due(ending.url, now_s(clock), None)
+        renewed = scheduler.rotate_if_due(ending.url, now_s(clock), None)
         if renewed is not None:
             client.use_credential(renewed)
             keys.add(renewed.key)
@@ -95,33 +95,33 @@ def test_an_agent_that_runs_keeps_a_good_key_for_ever(ending: Client, state: Sta
             assert getattr(client.fetch_plan(None), "agent", None) == "fra1"
 
     assert 730 // 54 <= len(keys) - 1 <= 730 // 45
-    assert renewal.key_state.failures == 0
+    assert scheduler.key_state.failures == 0
 
 
 def test_it_rotates_once_when_it_is_time(
     ending: Client, state: StateDirectory, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Not before half of the life is over; then the old key is out, the new one on disk with an end of its own."""
+    """Not before half of the lifetime; then the old key is revoked and the new key is on disk with its expiry."""
     old = state.load_credential().key
-    renewal = RotationScheduler(state, make_rng(1))
+    scheduler = RotationScheduler(state, make_rng(1))
     clock.advance((TTL_S // 2 - 60) * NS_PER_S)
-    before = renewal.rotate_if_due(ending.url, now_s(clock), None)
+    before = scheduler.rotate_if_due(ending.url, now_s(clock), None)
     clock.advance(TTL_S // 10 * NS_PER_S)
 
-    renewed = renewal.rotate_if_due(ending.url, now_s(clock), None)
+    renewed = scheduler.rotate_if_due(ending.url, now_s(clock), None)
 
     assert before is None
     assert renewed == state.load_credential()
     assert renewed is not None
     assert (is_good(ending, old), is_good(ending, renewed.key)) == (False, True)
-    assert renewed.expires_at_s == now_s(clock) + TTL_S == renewal.key_state.expires_at_s
-    assert renewal.rotate_if_due(ending.url, now_s(clock), None) is None
+    assert renewed.expires_at_s == now_s(clock) + TTL_S == scheduler.key_state.expires_at_s
+    assert scheduler.rotate_if_due(ending.url, now_s(clock), None) is None
     assert renewed.key not in caplog.text
 
 
 @contextmanager
 def losing_answers(url: str, count: int) -> Iterator[str]:
-    """A proxy that lets every request pass and hangs up on the first answers to rotations; its address."""
+    """Run a proxy that drops the first ``count`` responses to rotations; yield its URL."""
     left = [count]
 
     class Handler(BaseHTTPRequestHandler):
@@ -145,7 +145,7 @@ def losing_answers(url: str, count: int) -> Iterator[str]:
             self.wfile.write(answer.data)
 
         def log_message(self, *args: object) -> None:
-            """Tests are quiet."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -160,21 +160,21 @@ def losing_answers(url: str, count: int) -> Iterator[str]:
 def test_lost_answers_cost_tries_and_nothing_else(
     ending: Client, state: StateDirectory, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The collector made a key each time and the agent never heard of it: the old one works until one arrives."""
+    """The collector created keys that the agent never received: the old key works until a new one arrives."""
     old = state.load_credential().key
-    renewal = RotationScheduler(state, make_rng(1))
+    scheduler = RotationScheduler(state, make_rng(1))
     clock.advance(TTL_S * 6 // 10 * NS_PER_S)
     with losing_answers(ending.url, 3) as url:
         for failures in (1, 2, 3):
-            assert renewal.rotate_if_due(url, now_s(clock), None) is None
-            assert (renewal.key_state.failures, is_good(ending, old)) == (failures, True)
+            assert scheduler.rotate_if_due(url, now_s(clock), None) is None
+            assert (scheduler.key_state.failures, is_good(ending, old)) == (failures, True)
             clock.advance(2 * 3_600 * NS_PER_S)
 
-        renewed = renewal.rotate_if_due(url, now_s(clock), None)
+        renewed = scheduler.rotate_if_due(url, now_s(clock), None)
 
     assert renewed is not None
     assert [is_good(ending, key) for key in (old, renewed.key)] == [False, True]
-    assert renewal.key_state.error is None
+    assert scheduler.key_state.error is None
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert [record.getMessage() for record in errors] == [
         "key rotation failed: the key expires unless the cause is fixed"
@@ -182,31 +182,31 @@ def test_lost_answers_cost_tries_and_nothing_else(
 
 
 def test_a_disk_that_takes_no_key_leaves_the_old_one(ending: Client, state: StateDirectory, clock: FakeClock) -> None:
-    """The key that could not be kept was never used, so it ended nothing."""
+    """The key that could not be stored was never used, so the old key stays valid."""
     old = state.load_credential().key
-    renewal = RotationScheduler(state, make_rng(1))
+    scheduler = RotationScheduler(state, make_rng(1))
     clock.advance(TTL_S * 6 // 10 * NS_PER_S)
     in_the_way = state.path / "credential.new"
     in_the_way.mkdir()
 
-    assert renewal.rotate_if_due(ending.url, now_s(clock), None) is None
-    assert ("cannot write" in (renewal.key_state.error or ""), is_good(ending, old)) == (True, True)
+    assert scheduler.rotate_if_due(ending.url, now_s(clock), None) is None
+    assert ("cannot write" in (scheduler.key_state.error or ""), is_good(ending, old)) == (True, True)
 
     in_the_way.rmdir()
     clock.advance(2 * 3_600 * NS_PER_S)
-    assert renewal.rotate_if_due(ending.url, now_s(clock), None) is not None
+    assert scheduler.rotate_if_due(ending.url, now_s(clock), None) is not None
 
 
 def test_a_command_and_the_agent_take_turns(ending: Client, state: StateDirectory, clock: FakeClock) -> None:
-    """While one replaces the credential the other does not even ask: the later file would hold the earlier key."""
+    """A lock on the credential serialises rotations; otherwise the later file could contain the earlier key."""
     clock.advance(TTL_S * 6 // 10 * NS_PER_S)
-    renewal, old = RotationScheduler(state, make_rng(1)), state.load_credential()
-    beside = threading.Thread(target=renewal.rotate_if_due, args=(ending.url, now_s(clock), None))
+    scheduler, old = RotationScheduler(state, make_rng(1)), state.load_credential()
+    rotation = threading.Thread(target=scheduler.rotate_if_due, args=(ending.url, now_s(clock), None))
     with state.lock_credential():
-        beside.start()
-        beside.join(1.0)
+        rotation.start()
+        rotation.join(1.0)
         entries = ending.get("/api/v1/audit", Authorization=f"Bearer {ending.admin_key}")["entries"]
-    beside.join()
+    rotation.join()
 
     assert "key rotated" not in {entry["what"] for entry in entries}
     assert state.load_credential().key != old.key
@@ -215,38 +215,38 @@ def test_a_command_and_the_agent_take_turns(ending: Client, state: StateDirector
 def test_an_agent_of_before_learns_the_end_from_an_acknowledgement(
     ending: Client, state: StateDirectory, clock: FakeClock
 ) -> None:
-    """Its credential says nothing of an end; half of what is left later it rotates."""
-    known = state.load_credential()
-    state.replace_credential(msgspec.structs.replace(known, issued_at_s=None, expires_at_s=None))
-    renewal = RotationScheduler(state, make_rng(1))
-    answer = CollectorClient(ending.url, known).send_batch(
+    """A credential without an expiry is rotated after half of the remaining lifetime."""
+    credential = state.load_credential()
+    state.replace_credential(msgspec.structs.replace(credential, issued_at_s=None, expires_at_s=None))
+    scheduler = RotationScheduler(state, make_rng(1))
+    answer = CollectorClient(ending.url, credential).send_batch(
         encode_body(build_batch(("ams1", build_steady_window(4_900, NOW_S))))
     )
     assert answer.ack is not None
 
-    assert renewal.rotate_if_due(ending.url, now_s(clock), answer.ack.key_expires_at_s) is None
+    assert scheduler.rotate_if_due(ending.url, now_s(clock), answer.ack.key_expires_at_s) is None
     clock.advance(TTL_S * 6 // 10 * NS_PER_S)
-    assert renewal.rotate_if_due(ending.url, now_s(clock), None) is not None
+    assert scheduler.rotate_if_due(ending.url, now_s(clock), None) is not None
 
 
 def test_the_loop_sees_to_it_by_the_collectors_clock(
     ending: Client, state: StateDirectory, clock: FakeClock, tmp_path: Path
 ) -> None:
-    """An agent whose wall clock is 80 days late rotates all the same, sends with the new key, and says its end."""
+    """An agent with a wall clock 80 days late rotates in time, uses the new key, and reports its expiry."""
     late = FakeClock(wall_ns=clock.wall_ns() + (TTL_S * 6 // 10 - 80 * DAY_S) * NS_PER_S)
     clock.advance(TTL_S * 6 // 10 * NS_PER_S)
     old = state.load_credential()
     spool = Spool(
         file_system=DirectoryFileSystem(tmp_path / "spool"), clock=late, make_epoch=lambda: "0" * 32, quota=SpoolQuota()
     )
-    sealer = BatchBuilder("fra1", spool, late)
-    sealer.clock_offset = ClockOffset(offset_us=-80 * DAY_S * 1_000_000, error_us=1_000)
+    batch_builder = BatchBuilder("fra1", spool, late)
+    batch_builder.clock_offset = ClockOffset(offset_us=-80 * DAY_S * 1_000_000, error_us=1_000)
     client = CollectorClient(ending.url, old)
     loop = AgentLoop(
         agent="fra1",
         site="fra",
-        uploader=Uploader(clients=[client], spool=spool, batch_builder=sealer, clock=late, rng=make_rng(1)),
-        batch_builder=sealer,
+        uploader=Uploader(clients=[client], spool=spool, batch_builder=batch_builder, clock=late, rng=make_rng(1)),
+        batch_builder=batch_builder,
         spool=spool,
         state_dir=state,
         clock=late,

@@ -1,4 +1,4 @@
-"""Signed batches: taken with a good signature only, kept with it, and found when anybody changes them afterwards."""
+"""Signed batches: accepted only with a valid signature, stored with it, and verified against later changes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _state(client: Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def enrolled(client: Client, directory: Path, *options: str) -> StateDirectory:
-    """The state directory of agent fra1, freshly enrolled."""
+    """Enrol agent fra1 and return its state directory."""
     token = directory.with_suffix(".token")
     token.write_text(client.token("fra"))
     words = ["agent", "enroll", client.url, "--agent", "fra1", "--token-file", str(token)]
@@ -44,31 +44,31 @@ def enrolled(client: Client, directory: Path, *options: str) -> StateDirectory:
 
 
 def minute(seq: int) -> bytes:
-    """One of fra1's batches."""
+    """Return the body of a batch of fra1."""
     return encode_body(build_batch(("ams1", build_steady_window(4_900, NOW_S + 60 * seq)), seq=seq))
 
 
 def key_of(state: StateDirectory) -> Signer:
-    """What the agent signs with."""
+    """Return the agent's signer."""
     seed = state.load_credential().signing_key
     assert seed is not None
     return load_signer(seed)
 
 
 def post(client: Client, state: StateDirectory, data: bytes, headers: dict[str, str]) -> Answer:
-    """Send a batch of fra1 with these headers for a signature."""
+    """Send a batch of fra1 with these signature headers."""
     key = state.load_credential().key
-    named = {name.replace("-", "_"): value for name, value in headers.items()}
-    return client.send("POST", "/api/v1/batches", data, key, Content_Encoding="gzip", **named)
+    options = {name.replace("-", "_"): value for name, value in headers.items()}
+    return client.send("POST", "/api/v1/batches", data, key, Content_Encoding="gzip", **options)
 
 
 def send(client: Client, state: StateDirectory, *sequence: int) -> list[int]:
-    """What an agent gets for sending these batches signed."""
+    """Send these batches signed; return the statuses."""
     return [post(client, state, minute(seq), key_of(state).build_headers(minute(seq))).status for seq in sequence]
 
 
 def audit(client: Client) -> list[tuple[str, dict[str, Any]]]:
-    """What was done and its details, newest first."""
+    """Return action and detail of the audit entries, newest first."""
     entries = client.get("/api/v1/audit?limit=1000", Authorization=f"Bearer {client.admin_key}")["entries"]
     return [(entry["what"], entry["detail"]) for entry in entries]
 
@@ -76,25 +76,25 @@ def audit(client: Client) -> list[tuple[str, dict[str, Any]]]:
 def test_enrolling_registers_the_public_half(
     client: Client, state: StateDirectory, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The private half is in a file of the owner's only, printed nowhere, and what is printed can be kept elsewhere."""
+    """The private key is in a file that only its owner can read and is not printed; the public key is."""
     credential = state.load_credential()
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     (agent,) = [
-        one
-        for one in client.get("/api/v1/agents", Authorization=f"Bearer {client.admin_key}")["agents"]
-        if one["name"] == "fra1"
+        entry
+        for entry in client.get("/api/v1/agents", Authorization=f"Bearer {client.admin_key}")["agents"]
+        if entry["name"] == "fra1"
     ]
 
     assert (state.path / "credential.json").stat().st_mode & 0o777 == 0o600
-    assert f"fra1 {key_of(state).public_key.hex()}" in said
-    assert (credential.signing_key or "") not in said
-    assert credential.key not in said
+    assert f"fra1 {key_of(state).public_key.hex()}" in output
+    assert (credential.signing_key or "") not in output
+    assert credential.key not in output
     assert [key["public"] for key in agent["signing_keys"]] == [key_of(state).public_key.hex()]
     assert dict(audit(client))["agent enrolled"]["signing_key"] == agent["signing_keys"][0]["id"]
 
 
 def test_a_signed_batch_is_kept_with_its_signature(client: Client, state: StateDirectory, store: Store) -> None:
-    """Through the agent's own client; the same bytes again are a duplicate with the same signature."""
+    """With the agent's client; the same bytes again are a duplicate with the same signature."""
     agent = CollectorClient(client.url, state.load_credential())
 
     answers = [agent.send_batch(minute(1)) for _ in range(2)]
@@ -112,7 +112,7 @@ def test_a_signed_batch_is_kept_with_its_signature(client: Client, state: StateD
 def test_an_agent_that_signs_is_taken_at_its_signature_only(
     client: Client, state: StateDirectory, store: Store
 ) -> None:
-    """None, of other bytes, of another key, unreadable: 403, nothing is stored, and each is in the audit."""
+    """A missing, mismatched, foreign or malformed signature gets 403 and an audit entry; nothing is stored."""
     stranger = load_signer(generate_seed())
     renamed = key_of(state).build_headers(minute(1))[signing.SIGNATURE_HEADER].split()
     wrong: list[dict[str, str]] = [
@@ -135,7 +135,7 @@ def test_an_agent_that_signs_is_taken_at_its_signature_only(
 
 
 def test_refused_signatures_do_not_fill_the_audit(client: Client, state: StateDirectory) -> None:
-    """So many a minute are written; the log has them all."""
+    """The number of entries per minute is limited; the log has all refusals."""
     for _ in range(AUDITED_REFUSALS_MAX + 3):
         post(client, state, b"", {})
 
@@ -143,19 +143,19 @@ def test_refused_signatures_do_not_fill_the_audit(client: Client, state: StateDi
 
 
 def test_an_agent_without_a_key_goes_on_as_before(client: Client, fra1: str) -> None:
-    """Not signed; and a signature that nobody asked for is not looked at."""
+    """Unsigned batches are accepted, and a signature that is not required is ignored."""
     stray = load_signer(generate_seed()).build_headers(minute(2))[signing.SIGNATURE_HEADER]
 
     plain = client.post_bytes(minute(1), fra1)
-    given = client.send("POST", "/api/v1/batches", minute(2), fra1, Content_Encoding="gzip", Leadline_Signature=stray)
+    signed = client.send("POST", "/api/v1/batches", minute(2), fra1, Content_Encoding="gzip", Leadline_Signature=stray)
 
-    assert (plain.status, given.status) == (200, 200)
+    assert (plain.status, signed.status) == (200, 200)
 
 
 def test_a_new_signing_key_replaces_the_old_one_once_it_was_used(
     client: Client, state: StateDirectory, clock: FakeClock
 ) -> None:
-    """Both are good until a batch came with the new one, then the old one is refused; the audit names them both."""
+    """Both keys are valid until the first batch with the new key; then the old key is refused. The audit has both."""
     old, bearer = key_of(state), state.load_credential().key
     assert send(client, state, 1) == [200]
     clock.advance(SECOND)
@@ -172,7 +172,7 @@ def test_a_new_signing_key_replaces_the_old_one_once_it_was_used(
 
 
 def test_a_running_agent_takes_the_new_signing_key_up(client: Client, state: StateDirectory) -> None:
-    """It was started before; its next batch is signed with the key of the file."""
+    """An agent that started before the rotation signs its next batch with the key in the file."""
     agent = CollectorClient(client.url, state.load_credential(), state.load_credential)
     agent.send_batch(minute(1))
 
@@ -183,7 +183,7 @@ def test_a_running_agent_takes_the_new_signing_key_up(client: Client, state: Sta
 
 
 def test_lost_signing_keys_lock_nobody_out(client: Client, state: StateDirectory) -> None:
-    """However often the answer to a rotation gets lost, the key the agent has is good, used before or not."""
+    """After lost responses to rotations the agent's signing key is still valid, used before or not."""
     for _ in range(3):
         lost = load_signer(generate_seed()).public_key
         request = control.KeyRotationRequest(
@@ -196,14 +196,14 @@ def test_lost_signing_keys_lock_nobody_out(client: Client, state: StateDirectory
 
 @pytest.mark.parametrize("forged", [None, "stranger", "other agent"])
 def test_the_bearer_key_alone_changes_no_signing_key(client: Client, state: StateDirectory, forged: str | None) -> None:
-    """403 without the word of the signing key before; the bearer key is not changed either."""
+    """403 without an endorsement by the previous signing key; the bearer key is not changed either."""
     mine = load_signer(generate_seed())
-    by = {
+    endorsements = {
         None: None,
         "stranger": mine.endorse("fra1", mine.public_key),
         "other agent": key_of(state).endorse("fra2", mine.public_key),
     }
-    endorsement = by[forged]
+    endorsement = endorsements[forged]
     request = control.KeyRotationRequest(
         signing_key=mine.public_key.hex(), endorsement=None if endorsement is None else endorsement.hex()
     )
@@ -215,7 +215,7 @@ def test_the_bearer_key_alone_changes_no_signing_key(client: Client, state: Stat
 
 
 def test_an_agent_can_begin_to_sign(client: Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """By its first rotation with ``--sign``; from then on it has to."""
+    """The first rotation with ``--sign`` makes signatures mandatory."""
     client.apply()
     state = enrolled(client, tmp_path / "agent")
     assert post(client, state, minute(1), {}).status == 200
@@ -229,7 +229,7 @@ def test_an_agent_can_begin_to_sign(client: Client, tmp_path: Path, capsys: pyte
 def test_only_the_administrator_ends_signing(
     client: Client, state: StateDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Enrolling without ``--sign`` is 422 and leaves the token; after a revocation it is good."""
+    """An enrolment without ``--sign`` gets 422 and does not use the token; after a revocation it succeeds."""
     token = client.token("fra")
     refused = client.enrol(token, "fra1")
 
@@ -242,7 +242,7 @@ def test_only_the_administrator_ends_signing(
 
 
 def test_a_key_that_was_retired_does_not_come_back(client: Client, state: StateDirectory) -> None:
-    """Whoever finds an old one cannot register it again."""
+    """An old signing key cannot be registered again."""
     request = control.KeyRotationRequest(
         signing_key=key_of(state).public_key.hex(),
         endorsement=key_of(state).endorse("fra1", key_of(state).public_key).hex(),
@@ -254,21 +254,21 @@ def test_a_key_that_was_retired_does_not_come_back(client: Client, state: StateD
 def test_the_doctors_dry_post_is_signed(
     client: Client, state: StateDirectory, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It passes, and says with which key; nothing is stored."""
+    """The check passes and shows the key id; nothing is stored."""
     main(["agent", "doctor", "--json", "--state-dir", str(state.path)])
 
     printed = capsys.readouterr().out
-    found = {one["what"]: one for one in json.loads(printed[printed.index("[") :])}
-    assert found["dry POST"]["level"] == "ok"
-    assert signing.derive_key_id(key_of(state).public_key) in found["signing"]["detail"]
+    findings = {finding["what"]: finding for finding in json.loads(printed[printed.index("[") :])}
+    assert findings["dry POST"]["level"] == "ok"
+    assert signing.derive_key_id(key_of(state).public_key) in findings["signing"]["detail"]
 
 
-# The journal, afterwards
+# Verification of the journal
 
 
 @pytest.fixture(name="journal")
 def _journal(client: Client, state: StateDirectory, clock: FakeClock) -> list[int]:
-    """Batches of fra1: unsigned, then signed with two keys; the sequence numbers."""
+    """A journal with an unsigned batch of fra2 and batches of fra1 signed with two keys; their sequence numbers."""
     fra2 = client.key("fra2", "fra")
     unsigned = encode_body(build_batch(("ams1", build_steady_window(4_800)), agent="fra2", seq=1))
     assert client.post_bytes(unsigned, fra2).status == 200
@@ -280,7 +280,7 @@ def _journal(client: Client, state: StateDirectory, clock: FakeClock) -> list[in
 
 
 def verify(url: URL, capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, Any]:
-    """The command's exit status and its document."""
+    """Run ``leadline collector verify``; return its exit status and its document."""
     capsys.readouterr()
     address = url.render_as_string(hide_password=False)
     status = main(["collector", "verify", "--json", "--database-url", address, *options])
@@ -288,56 +288,56 @@ def verify(url: URL, capsys: pytest.CaptureFixture[str], *options: str) -> tuple
 
 
 def change(store: Store, what: str, seq: int = 2, **values: Any) -> None:
-    """Do what only the database's owner can."""
+    """Change a row of the journal, like the database's owner."""
     with store.write() as writer:
-        done = writer.connection.execute(
+        result = writer.connection.execute(
             text(f"UPDATE batch SET {what} WHERE seq = :seq AND signature IS NOT NULL"), {"seq": seq} | values
         )
-        assert done.rowcount == 1
+        assert result.rowcount == 1
 
 
 def faults(document: Any) -> list[tuple[int, str]]:
-    """Which batch has which fault."""
-    return [(one["seq"], one["fault"]) for one in document["findings"]]
+    """Return sequence number and fault of every finding."""
+    return [(finding["seq"], finding["fault"]) for finding in document["findings"]]
 
 
 def test_an_untouched_journal_is_good(url: URL, journal: list[int], capsys: pytest.CaptureFixture[str]) -> None:
-    """Everything is counted, also beside the running collector; old batches are checked with the old key."""
-    status, found = verify(url, capsys)
+    """Every batch is counted, also while the collector runs; old batches are verified with the old key."""
+    status, document = verify(url, capsys)
 
-    assert (status, found["batches"], found["signed"], found["bad"], found["findings"]) == (0, 4, 3, 0, [])
+    assert (status, document["batches"], document["signed"], document["bad"], document["findings"]) == (0, 4, 3, 0, [])
 
 
 def test_imported_files_are_checked_like_batches(url: URL, client: Client, capsys: pytest.CaptureFixture[str]) -> None:
-    """The administrator's, unsigned; a source of its own, whether the agent of that name signs or not."""
+    """An import is unsigned and has its own source, so the agent's signing keys do not apply."""
     client.apply()
     data = codec.encode(build_batch(("ams1", build_steady_window(4_900)), agent="import:fra2"))
     path = f"/api/v1/imports/fra2?file=a.log&sha256={'0' * 64}&format=ping"
     assert client.send("POST", path, data, client.admin_key).status == 200
 
-    status, found = verify(url, capsys, "--agent", "import:fra2")
+    status, document = verify(url, capsys, "--agent", "import:fra2")
 
-    assert (status, found["batches"], found["signed"]) == (0, 1, 0)
+    assert (status, document["batches"], document["signed"]) == (0, 1, 0)
 
 
 def test_one_changed_byte_is_named(
     url: URL, store: Store, journal: list[int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The byte of the gzip header that names the system means nothing, and is found all the same."""
+    """A change of an unused byte (the operating system in the gzip header) is detected too."""
     sent = bytearray(minute(2))
     sent[9] ^= 1
     change(store, "body = :body", body=bytes(sent))
 
-    status, found = verify(url, capsys)
+    status, document = verify(url, capsys)
 
-    assert (status, faults(found)) == (1, [(2, "body"), (2, "signature")])
-    assert (found["findings"][0]["agent"], found["bad"], found["batches"]) == ("fra1", 1, 4)
+    assert (status, faults(document)) == (1, [(2, "body"), (2, "signature")])
+    assert (document["findings"][0]["agent"], document["bad"], document["batches"]) == ("fra1", 1, 4)
 
 
 def test_an_owner_who_mends_the_digest_is_found_by_the_signature(
     url: URL, store: Store, journal: list[int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Better figures under a new digest: only the agent could have signed them."""
+    """A changed body with a matching digest has no valid signature: only the agent can sign."""
     better = encode_body(build_batch(("ams1", build_steady_window(900, NOW_S + 120)), seq=2))
     change(store, "body = :body, sha256 = :sha256", body=better, sha256=bytes.fromhex(wire.compute_digest(better)))
 
@@ -359,10 +359,10 @@ def test_an_owner_who_mends_the_digest_is_found_by_the_signature(
 def test_a_changed_row_is_named(
     url: URL, store: Store, journal: list[int], capsys: pytest.CaptureFixture[str], what: str, fault: str | None
 ) -> None:
-    """What stands beside the body must be what the body says; when it came, only the collector can say."""
+    """Columns must match the body, except the time of receipt, which the body does not contain."""
     change(store, what)
 
-    assert [one for _, one in faults(verify(url, capsys)[1])] == ([] if fault is None else [fault])
+    assert [code for _, code in faults(verify(url, capsys)[1])] == ([] if fault is None else [fault])
 
 
 def test_trust_can_be_brought(
@@ -373,7 +373,7 @@ def test_trust_can_be_brought(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The first key alone vouches for its successor; with a stranger's, everything of that agent is not trusted."""
+    """The first key is enough to trust its successor; with an unknown key no batch of the agent is trusted."""
     with store.read() as reader:
         keys = reader.connection.execute(select(tables.signing_key.c.public).order_by(tables.signing_key.c.id))
         first = next(keys.scalars())
@@ -395,7 +395,7 @@ def test_an_owner_who_denies_that_the_agent_signed_is_found_by_brought_trust(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Keys and signatures removed: the database agrees with itself, and the key kept elsewhere does not."""
+    """Without keys and signatures the database is consistent, but a trusted key from outside shows the change."""
     file = tmp_path / "agents.keys"
     with store.write() as writer:
         first = writer.connection.execute(select(tables.signing_key.c.public)).scalars().first()
@@ -426,38 +426,38 @@ def test_a_line_that_is_no_key_is_named(
 def test_the_command_says_it_in_words(
     url: URL, store: Store, journal: list[int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A line for what is wrong and one that counts; one agent alone can be looked at."""
+    """A line per finding and a summary; ``--agent`` selects one agent."""
     change(store, "sha256 = :sha256", sha256=bytes(32))
     words = ["collector", "verify", "--database-url", url.render_as_string(hide_password=False)]
     capsys.readouterr()
 
     status = main(words)
-    said = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.splitlines()
     other = main([*words, "--agent", "fra2"])
 
     assert (status, other) == (1, 0)
-    assert said[0].startswith("body: agent fra1 epoch ")
-    assert "seq 2, received 2026-11-22 07:02 UTC" in said[0]
-    assert said[1].endswith("3 signed, 1 bad")
+    assert lines[0].startswith("body: agent fra1 epoch ")
+    assert "seq 2, received 2026-11-22 07:02 UTC" in lines[0]
+    assert lines[1].endswith("3 signed, 1 faulty")
     assert "1 batches" in capsys.readouterr().out
     assert main([*words, "--agent", "nobody"]) == 2
 
 
 def test_a_database_that_is_none_is_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """No file, or no collector's: status 2 and no traceback."""
+    """A missing file or another database: status 2 and no traceback."""
     empty = tmp_path / "empty.sqlite"
     missing = main(["collector", "verify", "--database-url", f"sqlite:///{tmp_path}/none.sqlite"])
     empty.touch()
     other = main(["collector", "verify", "--database-url", f"sqlite:///{empty}"])
 
     assert (missing, other) == (2, 2)
-    said = capsys.readouterr().err
-    assert "there is no database" in said
-    assert "not a database of a collector" in said
+    errors = capsys.readouterr().err
+    assert "there is no database" in errors
+    assert "not a database of a collector" in errors
 
 
 def test_the_credential_of_an_agent_that_does_not_sign_has_no_new_keys(tmp_path: Path) -> None:
-    """So that the version before reads it after a way back."""
+    """The previous version can read it after a downgrade."""
     StateDirectory(tmp_path).save_credential(Credential(collector="http://h", agent="a", site="s", key="k"))
 
     document = msgspec.json.decode((tmp_path / "credential.json").read_bytes())

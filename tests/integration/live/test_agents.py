@@ -1,4 +1,4 @@
-"""What is stored of agents: the newest anybody heard, also of another collector, and nothing of a clock gone wrong."""
+"""Stored status of agents: the newest report of any collector, and nothing from a wrong clock."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ def _site(store: Store, clock: FakeClock) -> RollupFixture:
 
 
 def row(site: RollupFixture, agent: str = "fra1") -> AgentNowRow:
-    """What is stored of an agent."""
+    """Return the stored row of an agent."""
     with site.store.read() as reader:
         return live_store.load_agents(reader.connection)[site.agents[agent].id]
 
 
-def heard(site: RollupFixture, at_s: int, spool: str = SPOOL) -> ReportCache:
-    """A collector that heard fra1 at that time."""
-    hearing = ReportCache()
-    hearing.record_report(site.agents["fra1"].id, at_s, AGENT, spool)
-    hearing.record_batch(site.agents["fra1"].id, at_s)
-    return hearing
+def make_report_cache(site: RollupFixture, at_s: int, spool: str = SPOOL) -> ReportCache:
+    """Return the cache of a collector that received a report and a batch of fra1 at that time."""
+    report_cache = ReportCache()
+    report_cache.record_report(site.agents["fra1"].id, at_s, AGENT, spool)
+    report_cache.record_batch(site.agents["fra1"].id, at_s)
+    return report_cache
 
 
-def test_an_agent_that_never_came_has_a_row_of_nothing(site: RollupFixture) -> None:
-    """So that it is seen as missing."""
+def test_an_agent_that_never_delivered_has_an_empty_row(site: RollupFixture) -> None:
+    """Dashboards can show it as missing."""
     assert live_agents.refresh_agents(site.store, NOW_S, ReportCache()) == 3
 
-    found = row(site)
-    assert found[1:-1] == (None,) * 9
-    assert found.updated_at == NOW_S
+    stored = row(site)
+    assert stored[1:-1] == (None,) * 9
+    assert stored.updated_at == NOW_S
 
 
-def test_the_journal_tells_what_nobody_remembers(site: RollupFixture) -> None:
-    """After a start: the newest batch's receipt, its newest window, and its clock."""
+def test_values_come_from_the_journal_after_a_restart(site: RollupFixture) -> None:
+    """Receipt, newest window and clock of the newest batch."""
     site.store_windows(build_steady_window(3_000), build_steady_window(3_000, NOW_S + 60))
     site.store_windows(build_steady_window(3_000, NOW_S - 3_600), received_s=NOW_S + 500)
     with site.store.write() as writer:
@@ -59,15 +59,15 @@ def test_the_journal_tells_what_nobody_remembers(site: RollupFixture) -> None:
 
     live_agents.refresh_agents(site.store, NOW_S + 600, ReportCache())
 
-    found = row(site)
-    assert (found.heard_at, found.latest_t) == (NOW_S + 150, NOW_S + 60)
-    assert (found.clock_offset_us, found.clock_offset_error_us, found.ntp_synchronised) == (-7, 3, True)
-    assert (found.version, found.spool_batches) == (None, None)
+    stored = row(site)
+    assert (stored.heard_at, stored.latest_t) == (NOW_S + 150, NOW_S + 60)
+    assert (stored.clock_offset_us, stored.clock_offset_error_us, stored.ntp_synchronised) == (-7, 3, True)
+    assert (stored.version, stored.spool_batches) == (None, None)
 
 
-def test_what_was_heard_is_stored_and_stays(site: RollupFixture) -> None:
-    """Also where a collector that heard nothing writes after the one that did, or the process is started anew."""
-    live_agents.refresh_agents(site.store, NOW_S, heard(site, NOW_S - 5))
+def test_a_report_is_stored_and_stays(site: RollupFixture) -> None:
+    """A refresh by a collector without reports, or after a restart, does not overwrite it."""
+    live_agents.refresh_agents(site.store, NOW_S, make_report_cache(site, NOW_S - 5))
     first = row(site)
     live_agents.refresh_agents(site.store, NOW_S + 60, ReportCache())
 
@@ -77,49 +77,51 @@ def test_what_was_heard_is_stored_and_stays(site: RollupFixture) -> None:
     assert row(site) == first._replace(updated_at=NOW_S + 60)
 
 
-def test_an_agent_that_moved_to_another_collector_is_told_by_that_one(site: RollupFixture) -> None:
-    """What the first remembers is older than what the second wrote."""
-    old = heard(site, NOW_S)
+def test_the_report_of_a_later_collector_wins(site: RollupFixture) -> None:
+    """An agent moved to a second collector; the report in the first one is older than the stored row."""
+    old = make_report_cache(site, NOW_S)
     live_agents.refresh_agents(site.store, NOW_S + 1, old)
     later = NOW_S + REPORT_S_MAX + 60
 
-    live_agents.refresh_agents(site.store, later, heard(site, later, "batches=0, bytes=0, max=5000"))
+    live_agents.refresh_agents(site.store, later, make_report_cache(site, later, "batches=0, bytes=0, max=5000"))
     live_agents.refresh_agents(site.store, later + 30, old)
 
     assert (row(site).heard_at, row(site).spool_batches) == (later, 0)
 
 
-def test_malformed_headers_are_passed_over(site: RollupFixture) -> None:
-    """What was known before stays."""
-    hearing = heard(site, NOW_S)
-    hearing.record_report(site.agents["fra1"].id, NOW_S + 1, "curl/8", "batches=many")
+def test_malformed_headers_are_ignored(site: RollupFixture) -> None:
+    """The previous report stays."""
+    report_cache = make_report_cache(site, NOW_S)
+    report_cache.record_report(site.agents["fra1"].id, NOW_S + 1, "curl/8", "batches=many")
 
-    live_agents.refresh_agents(site.store, NOW_S + 2, hearing)
+    live_agents.refresh_agents(site.store, NOW_S + 2, report_cache)
 
-    assert hearing.get_reports()[site.agents["fra1"].id].backlog == SpoolBacklog(batches=3, bytes=400, bytes_max=5_000)
+    assert report_cache.get_reports()[site.agents["fra1"].id].backlog == SpoolBacklog(
+        batches=3, bytes=400, bytes_max=5_000
+    )
     assert row(site).version == "1.2"
 
 
-def test_a_row_of_the_future_does_not_stay(site: RollupFixture) -> None:
-    """A collector's clock was ten days ahead for a while."""
-    live_agents.refresh_agents(site.store, NOW_S + 10 * DAY_S, heard(site, NOW_S + 10 * DAY_S))
+def test_a_row_from_the_future_is_replaced(site: RollupFixture) -> None:
+    """A collector's clock was ten days ahead."""
+    live_agents.refresh_agents(site.store, NOW_S + 10 * DAY_S, make_report_cache(site, NOW_S + 10 * DAY_S))
 
-    live_agents.refresh_agents(site.store, NOW_S, heard(site, NOW_S))
+    live_agents.refresh_agents(site.store, NOW_S, make_report_cache(site, NOW_S))
 
     assert row(site).heard_at == NOW_S
 
 
-def test_of_two_writers_the_later_stays(site: RollupFixture) -> None:
-    """One that is behind by a minute changes nothing."""
-    live_agents.refresh_agents(site.store, NOW_S + 60, heard(site, NOW_S + 50))
+def test_the_later_of_two_writers_wins(site: RollupFixture) -> None:
+    """A writer that is a minute behind changes nothing."""
+    live_agents.refresh_agents(site.store, NOW_S + 60, make_report_cache(site, NOW_S + 50))
 
     live_agents.refresh_agents(site.store, NOW_S, ReportCache())
 
     assert row(site).updated_at == NOW_S + 60
 
 
-def test_an_agent_that_the_mesh_has_no_more_has_no_row(site: RollupFixture, clock: FakeClock) -> None:
-    """Nobody is told for ever that it is silent."""
+def test_an_agent_removed_from_the_mesh_has_no_row(site: RollupFixture, clock: FakeClock) -> None:
+    """It must not be reported as silent."""
     live_agents.refresh_agents(site.store, NOW_S, ReportCache())
     mesh_service.apply_mesh(site.store, clock, MESH.replace('name = "fra2"', 'name = "fra3"').encode())
 
@@ -130,10 +132,10 @@ def test_an_agent_that_the_mesh_has_no_more_has_no_row(site: RollupFixture, cloc
         assert len(live_store.load_agents(reader.connection)) == 3
 
 
-def test_columns_hold_the_largest_numbers_that_are_believed(site: RollupFixture) -> None:
-    """Fifteen digits, in a BIGINT."""
+def test_columns_store_the_largest_accepted_numbers(site: RollupFixture) -> None:
+    """Fifteen digits fit into a BIGINT."""
     live_agents.refresh_agents(
-        site.store, NOW_S, heard(site, NOW_S, f"batches={10**15 - 1}, bytes={10**15 - 1}, max={10**15 - 1}")
+        site.store, NOW_S, make_report_cache(site, NOW_S, f"batches={10**15 - 1}, bytes={10**15 - 1}, max={10**15 - 1}")
     )
 
     assert row(site).spool_bytes == 10**15 - 1

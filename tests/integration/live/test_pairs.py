@@ -1,4 +1,4 @@
-"""What is said of a pair now is what its windows say, whatever came late, and whoever else says it too."""
+"""Current state of pairs: equal to the state by the stored windows, with late windows and several collectors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ NS_PER_S = 1_000_000_000
 PROFILES = ("vcf9-stretched-cluster", "vsan-stretched")
 BOTH = MESH.replace('["vcf9-stretched-cluster"]', '["vcf9-stretched-cluster", "vsan-stretched"]')
 
-#: fra and ams are no pair any more, fra and par are one.
+#: The mesh with the pair fra-par instead of fra-ams.
 ELSEWHERE = (
     MESH.replace('sites = ["fra", "ams"]', 'sites = ["fra", "par"]').replace(
         "[[agent]]", '[[site]]\nname = "par"\nlatitude = 48.9\nlongitude = 2.4\n\n[[agent]]', 1
@@ -58,12 +58,12 @@ def _site(store: Store, clock: FakeClock) -> RollupFixture:
 
 
 def now_s(t: int) -> int:
-    """A moment at which minute ``t`` is the newest that is due."""
+    """Return a time at which minute ``t`` is the newest due minute."""
     return t + 60 + live_pairs.GRACE_S + 7
 
 
 def row(store: Store, profile: str = PROFILES[0], source: str = "fra") -> PairNowRow:
-    """What is stored of the pair from this site to the other."""
+    """Return the stored row of the pair from this site to the other."""
     with store.read() as reader:
         sites = registry.load_registry(reader.connection).site_ids
         number = reader.connection.execute(select(rule.c.id).where(rule.c.profile == profile)).scalar_one()
@@ -74,35 +74,32 @@ def row(store: Store, profile: str = PROFILES[0], source: str = "fra") -> PairNo
 def after(
     site: RollupFixture, t: int, profile: str = PROFILES[0], seen: LastCheckedWindows | None = None
 ) -> PairNowRow:
-    """What is stored after a round in which ``t`` is due."""
+    """Refresh when ``t`` is due and return the stored row."""
     live_pairs.refresh_pairs(site.store, now_s(t), {} if seen is None else seen)
     return row(site.store, profile)
 
 
 def states(site: RollupFixture, profile: str, end_s: int, minutes: int) -> list[tuple[WindowState, int | None]]:
-    """State and worst p95 of the last minutes before ``end_s`` from their rows, one by one, by ``judging``."""
-    asked = RowEvaluator(
+    """Return state and worst p95 of the last minutes before ``end_s``, evaluated row by row with ``RowEvaluator``."""
+    evaluator = RowEvaluator(
         evaluation.plan_evaluation(load_catalogue().get_required_limits(load_catalogue().get_profile(profile)))
     )
-    rows = [one for agent in ("fra1", "fra2") for one in site.read_rows(site.find_path(agent))]
-    found = []
+    rows = [row for agent in ("fra1", "fra2") for row in site.read_rows(site.find_path(agent))]
+    minute_states = []
     for t in range(end_s - 60 * minutes, end_s, 60):
-        facts = [tuple(one[name] for name in asked.columns) for one in rows if one["t"] == t]
-        known = [one["p95_us"] for one, fact in zip(_at(rows, t), facts, strict=True) if _is_known(asked, fact)]
-        found.append((asked.get_state(facts), None if None in known else max(known, default=None)))
-    return found
-
-
-def _at(rows: list[dict[str, Any]], t: int) -> list[dict[str, Any]]:
-    return [one for one in rows if one["t"] == t]
-
-
-def _is_known(asked: RowEvaluator, facts: tuple[int | None, ...]) -> bool:
-    return asked.get_state([facts]) is not WindowState.UNKNOWN
+        minute_rows = [row for row in rows if row["t"] == t]
+        values = [tuple(row[name] for name in evaluator.columns) for row in minute_rows]
+        p95s_us = [
+            row["p95_us"]
+            for row, row_values in zip(minute_rows, values, strict=True)
+            if evaluator.get_state([row_values]) is not WindowState.UNKNOWN
+        ]
+        minute_states.append((evaluator.get_state(values), None if None in p95s_us else max(p95s_us, default=None)))
+    return minute_states
 
 
 def expected(site: RollupFixture, profile: str, t: int, day: int) -> dict[str, Any]:
-    """The row as the windows of the last ``day`` minutes have it, if nothing came too late."""
+    """Return the expected row by the windows of the last ``day`` minutes, if none of them was too late."""
     last = states(site, profile, t + 60, day)
     run = next((n for n, (state, _) in enumerate(reversed(last)) if state is not last[-1][0]), day)
     known = [(t - 60 * n, p95) for n, (state, p95) in enumerate(reversed(last)) if state is not WindowState.UNKNOWN]
@@ -116,8 +113,8 @@ def expected(site: RollupFixture, profile: str, t: int, day: int) -> dict[str, A
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_a_row_says_what_the_windows_say(site: RollupFixture, seed: int) -> None:
-    """Seventy minutes of two paths, windows up to 13 minutes late or never, rounds missed, compaction in between."""
+def test_a_row_equals_the_state_of_its_windows(site: RollupFixture, seed: int) -> None:
+    """Seventy minutes of two paths with late and missing windows, missed refreshes, and compaction in between."""
     rng, seen = random.Random(f"now {seed}"), dict[tuple[int, int], int]()
     waiting: list[tuple[int, str, Window]] = []
     level = {"fra1": True, "fra2": True}
@@ -126,53 +123,54 @@ def test_a_row_says_what_the_windows_say(site: RollupFixture, seed: int) -> None
         for agent in level:
             level[agent] ^= rng.random() < 0.1
             if rng.random() < (0.85 if level[agent] else 0.1):
-                one = make_random_window(rng, t) if rng.random() < 0.3 else build_steady_window(3_000 + 40 * (n % 3), t)
-                waiting.append((t + 60 * rng.choice([0, 0, 0, 0, 1, 13]), agent, one))
-        for _, agent, one in [item for item in waiting if item[0] <= t]:
-            site.store_windows(one, agent=agent)
+                steady = build_steady_window(3_000 + 40 * (n % 3), t)
+                window = make_random_window(rng, t) if rng.random() < 0.3 else steady
+                waiting.append((t + 60 * rng.choice([0, 0, 0, 0, 1, 13]), agent, window))
+        for _, agent, window in [item for item in waiting if item[0] <= t]:
+            site.store_windows(window, agent=agent)
         waiting = [item for item in waiting if item[0] > t]
         if rng.random() < 0.15:
             continue
         live_pairs.refresh_pairs(site.store, now_s(t), seen)
         for profile in PROFILES:
-            found = row(site.store, profile)._asdict()
-            wanted = expected(site, profile, t, n + 1)
-            if wanted["since"] == NOW_S:  # nothing before: unknown since the day began, or since then
-                wanted["since"] = found["since"] if wanted["state"] == WindowState.UNKNOWN else NOW_S
-            assert {name: found[name] for name in wanted} == wanted
+            stored = row(site.store, profile)._asdict()
+            expected_row = expected(site, profile, t, n + 1)
+            if expected_row["since"] == NOW_S:  # no windows before NOW_S: an unknown run may begin earlier
+                expected_row["since"] = stored["since"] if expected_row["state"] == WindowState.UNKNOWN else NOW_S
+            assert {name: stored[name] for name in expected_row} == expected_row
         if n % 31 == 30:
             run_compaction(site.store, FakeClock(wall_ns=now_s(t) * NS_PER_S))
 
 
-def test_a_row_says_what_the_matrix_says(site: RollupFixture) -> None:
-    """State, and counts of the same fifteen minutes."""
+def test_a_row_equals_the_matrix(site: RollupFixture) -> None:
+    """State and counts of the same fifteen minutes are equal."""
     rng = random.Random(8)
     for agent in ("fra1", "fra2"):
         site.store_windows(*(make_random_window(rng, t) for t in range(NOW_S, NOW_S + 1_200, 60)), agent=agent)
     t = NOW_S + 1_140
 
     for profile in PROFILES:
-        found = after(site, t, profile)
+        stored = after(site, t, profile)
         period = TimeRange(start_s=t + 60 - 60 * RECENT_MINUTES, end_s=t + 60)
-        cell = next(one for one in build_matrix(site.store, profile, period).pairs if one.source == "fra")
-        assert (found.t, found.state) == (cell.state_at, cell.state.value)
-        tally = cell.pessimistic
-        assert (found.good_15, found.bad_15, found.unavailable_15) == (tally.good, tally.bad, tally.unavailable)
+        cell = next(pair for pair in build_matrix(site.store, profile, period).pairs if pair.source == "fra")
+        assert (stored.t, stored.state) == (cell.state_at, cell.state.value)
+        counts = cell.pessimistic
+        assert (stored.good_15, stored.bad_15, stored.unavailable_15) == (counts.good, counts.bad, counts.unavailable)
 
 
-def test_every_pair_of_the_mesh_has_a_row_for_every_rule(site: RollupFixture) -> None:
-    """Also the one that nobody ever measured: it is unknown, as far back as anybody looks, and nothing else."""
+def test_every_pair_of_the_mesh_has_a_row_for_every_profile(site: RollupFixture) -> None:
+    """A pair without windows is unknown since the start of the search."""
     site.store_windows(build_steady_window(3_000))
 
     assert live_pairs.refresh_pairs(site.store, now_s(NOW_S), {}) == 4
-    found = row(site.store, source="ams")
-    assert (found.state, found.known_at, found.p95_us) == ("unknown", None, None)
-    assert found.since == NOW_S + 60 - DAY_S
-    assert found[8:12] == (0, 0, 0, False)
+    stored = row(site.store, source="ams")
+    assert (stored.state, stored.known_at, stored.p95_us) == ("unknown", None, None)
+    assert stored.since == NOW_S + 60 - DAY_S
+    assert stored[8:12] == (0, 0, 0, False)
 
 
 def test_a_pair_that_falls_silent_becomes_unknown(site: RollupFixture) -> None:
-    """It never stays at what it was; the newest known minute stays until it is a day old."""
+    """The old state does not stay; the newest known minute stays until it is a day old."""
     site.store_windows(*(build_steady_window(3_000, NOW_S + 60 * n) for n in range(20)))
     last = NOW_S + 19 * 60
     assert after(site, last).state == "good"
@@ -187,18 +185,18 @@ def test_a_pair_that_falls_silent_becomes_unknown(site: RollupFixture) -> None:
     assert (gone.known_at, gone.p95_us, gone.since) == (None, None, last + 60)
 
 
-def test_a_run_is_carried_beyond_what_anybody_looks_through(site: RollupFixture) -> None:
-    """Two days of good minutes, a round an hour: the start is the first of them, though only a day is looked at."""
+def test_a_run_may_begin_before_the_searched_day(site: RollupFixture) -> None:
+    """After two days of good minutes the start is the first of them, though only a day is searched."""
     hours = 48
     for hour in range(hours):
         site.store_windows(*(build_steady_window(3_000, NOW_S + 3_600 * hour + 60 * n) for n in range(60)))
-        found = after(site, NOW_S + 3_600 * hour + 59 * 60)
+        stored = after(site, NOW_S + 3_600 * hour + 59 * 60)
 
-    assert (found.state, found.since) == ("good", NOW_S)
+    assert (stored.state, stored.since) == ("good", NOW_S)
 
 
-def test_without_a_row_before_a_run_begins_at_most_a_day_ago(site: RollupFixture) -> None:
-    """Whoever starts new looks through a day, compacted or not; the run is at least that long."""
+def test_without_a_previous_row_a_run_begins_at_most_a_day_ago(site: RollupFixture) -> None:
+    """A new collector searches one day, compacted or not; the run is at least that long."""
     for hour in range(26):
         site.store_windows(*(build_steady_window(3_000, NOW_S + 3_600 * hour + 60 * n) for n in range(60)))
     t = NOW_S + 26 * 3_600 - 60
@@ -207,8 +205,8 @@ def test_without_a_row_before_a_run_begins_at_most_a_day_ago(site: RollupFixture
     assert after(site, t).since == t + 60 - DAY_S
 
 
-def test_a_backlog_changes_the_newest_known_minute_and_nothing_else(site: RollupFixture) -> None:
-    """Bad windows from an hour ago are no news."""
+def test_a_backlog_changes_only_the_newest_known_minute(site: RollupFixture) -> None:
+    """Bad windows from an hour ago do not change the state."""
     site.store_windows(*(build_steady_window(3_000, NOW_S + 60 * n) for n in range(5)))
     t, seen = NOW_S + 90 * 60, dict[tuple[int, int], int]()
     before = after(site, t, seen=seen)
@@ -221,13 +219,13 @@ def test_a_backlog_changes_the_newest_known_minute_and_nothing_else(site: Rollup
     assert (before.known_at, before.p95_us) == (NOW_S + 240, 3_000)
     assert (first.known_at, first.p95_us) == (NOW_S + 29 * 60, 12_000)
     assert (second.known_at, second.p95_us) == (NOW_S + 39 * 60, 12_100)
-    for one in (first, second):
-        assert (one.state, one.since) == (before.state, before.since)
-        assert one[8:11] == (0, 0, 0)
+    for stored in (first, second):
+        assert (stored.state, stored.since) == (before.state, before.since)
+        assert stored[8:11] == (0, 0, 0)
 
 
 def test_a_backlog_does_not_move_the_start_of_a_run(site: RollupFixture) -> None:
-    """The agent is back, and sends what it measured meanwhile: the pair is known since it is back."""
+    """After an outage the agent sends its backlog; the run still begins with the end of the outage."""
     site.store_windows(*(build_steady_window(3_000, NOW_S + 60 * n) for n in range(10)))
     after(site, NOW_S + 9 * 60)
     after(site, NOW_S + 60 * 60)
@@ -241,7 +239,7 @@ def test_a_backlog_does_not_move_the_start_of_a_run(site: RollupFixture) -> None
 
 
 def test_late_windows_of_the_last_fifteen_minutes_move_the_start_of_a_run(site: RollupFixture) -> None:
-    """Known since a minute ago, or since two: it is what is known now that counts."""
+    """A late window extends the run to an earlier start."""
     site.store_windows(*(build_steady_window(3_000, NOW_S + 60 * n) for n in range(2, 16)))
     assert after(site, NOW_S + 15 * 60).since == NOW_S + 120
 
@@ -250,8 +248,8 @@ def test_late_windows_of_the_last_fifteen_minutes_move_the_start_of_a_run(site: 
     assert after(site, NOW_S + 15 * 60).since == NOW_S + 60
 
 
-def test_a_row_from_before_the_collector_was_down_does_not_bridge_what_happened_meanwhile(site: RollupFixture) -> None:
-    """Good before and good now, and nothing known between: the run began when it was known again."""
+def test_a_row_from_before_an_outage_of_the_collector_does_not_bridge_unknown_minutes(site: RollupFixture) -> None:
+    """Good before and after with unknown minutes between: the run begins after them."""
     site.store_windows(*(build_steady_window(3_000, NOW_S + 60 * n) for n in range(20)))
     assert after(site, NOW_S + 19 * 60).since == NOW_S
     site.store_windows(*(build_steady_window(3_000, NOW_S + 60 * n) for n in range(60, 90)))
@@ -259,18 +257,18 @@ def test_a_row_from_before_the_collector_was_down_does_not_bridge_what_happened_
     assert after(site, NOW_S + 89 * 60).since == NOW_S + 3_600
 
 
-def test_a_p95_on_a_lost_probe_has_no_number(site: RollupFixture) -> None:
-    """A path that lost one of ten has no p95, and the other path's is not shown in its place."""
+def test_an_infinite_p95_has_no_number(site: RollupFixture) -> None:
+    """A path that lost one of ten probes has no p95; the p95 of the other path does not replace it."""
     site.store_windows(build_window([None if slot % 10 == 0 else 3_000 for slot in range(60)]), agent="fra1")
     site.store_windows(build_steady_window(3_000), agent="fra2")
 
-    found = after(site, NOW_S)
+    stored = after(site, NOW_S)
 
-    assert (found.state, found.known_at, found.p95_us) == ("bad", NOW_S, None)
+    assert (stored.state, stored.known_at, stored.p95_us) == ("bad", NOW_S, None)
 
 
-def test_what_is_not_in_force_has_no_row(site: RollupFixture, clock: FakeClock) -> None:
-    """Rows of a profile that the mesh does not name any more, and of a site that it has not, are gone."""
+def test_inactive_profiles_and_pairs_have_no_rows(site: RollupFixture, clock: FakeClock) -> None:
+    """Rows of profiles and sites that the active mesh does not have are deleted."""
     site.store_windows(build_steady_window(3_000))
     after(site, NOW_S)
 
@@ -287,8 +285,8 @@ def test_what_is_not_in_force_has_no_row(site: RollupFixture, clock: FakeClock) 
         }
 
 
-def test_of_two_collectors_the_later_minute_stays(site: RollupFixture) -> None:
-    """One whose clock is behind changes nothing; a row of the future does not stay for ever."""
+def test_the_later_minute_of_two_collectors_wins(site: RollupFixture) -> None:
+    """A collector with a late clock changes nothing; a row from the future is replaced."""
     site.store_windows(*(build_steady_window(3_000, NOW_S + 60 * n) for n in range(5)))
     ahead = after(site, NOW_S + 240)
 
@@ -301,20 +299,19 @@ def test_of_two_collectors_the_later_minute_stays(site: RollupFixture) -> None:
     assert after(site, NOW_S + 240).t == NOW_S + 240
 
 
-def test_a_mesh_of_too_many_pairs_is_cut_and_said(
+def test_too_many_pairs_are_limited_and_logged(
     site: RollupFixture, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Rows cost time every minute: the first pairs have theirs, and the log says how many do."""
+    """Only the first pairs have rows; the log has both counts."""
     monkeypatch.setattr(live_pairs, "ROWS_MAX", len(PROFILES))
 
     assert live_pairs.refresh_pairs(site.store, now_s(NOW_S), {}) == len(PROFILES)
-    assert [(one.__dict__["pairs"], one.__dict__["of"]) for one in caplog.records if one.levelname == "WARNING"] == [
-        (2, 1)
-    ]
+    warnings = [record.__dict__ for record in caplog.records if record.levelname == "WARNING"]
+    assert [(warning["pairs"], warning["of"]) for warning in warnings] == [(2, 1)]
 
 
-def test_a_mesh_is_parsed_once_whoever_asks_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forty requests that each parse the mesh of 500 sites take minutes, and time out."""
+def test_a_mesh_is_parsed_once_for_concurrent_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forty requests that each parse a mesh of 500 sites would take minutes."""
     parsed: list[str] = []
 
     def slow(text: str) -> Mesh:
@@ -324,21 +321,21 @@ def test_a_mesh_is_parsed_once_whoever_asks_meanwhile(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(mesh_service, "_parse_cached", lru_cache(slow))
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(mesh_service._parse, [BOTH] * 8))
+        meshes = list(pool.map(mesh_service._parse, [BOTH] * 8))
 
     assert parsed == [BOTH]
-    assert all(one is found[0] for one in found)
+    assert all(mesh is meshes[0] for mesh in meshes)
 
 
 def test_one_collector_at_a_time(site: RollupFixture) -> None:
-    """The other does nothing, and says so."""
-    with site.store.try_lock(REFRESH_LOCK, 0) as is_ours:
-        assert is_ours
+    """A second collector does nothing and returns None."""
+    with site.store.try_lock(REFRESH_LOCK, 0) as has_lock:
+        assert has_lock
         assert live_pairs.refresh_pairs(site.store, now_s(NOW_S), {}) is None
 
 
 def test_simulated_pairs_are_marked(store: Store, clock: FakeClock) -> None:
-    """As the mesh says, also where nothing came in lately."""
+    """The mark of the mesh applies also without recent windows."""
     simulated = BOTH.replace("longitude", "simulated = true\nlongitude")
     site = RollupFixture(store, clock, simulated)
     recount.sync_revisions(store)
@@ -346,10 +343,10 @@ def test_simulated_pairs_are_marked(store: Store, clock: FakeClock) -> None:
     assert after(site, NOW_S).simulated
 
 
-def test_what_fails_does_not_keep_the_other_from_being_done(
+def test_a_failed_task_does_not_stop_the_other(
     site: RollupFixture, database: Database, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without its table the pairs fail, and are logged; the agents are brought up to date."""
+    """Without its table the refresh of pairs fails and is logged; the agents are refreshed."""
     with database.write() as connection:
         connection.execute(text("ALTER TABLE pair_now RENAME TO pair_then"))
 
@@ -361,7 +358,7 @@ def test_what_fails_does_not_keep_the_other_from_being_done(
 
 
 def test_a_minute_is_due_a_while_after_its_end() -> None:
-    """90 s: the newest of which everything has had time to arrive."""
+    """A minute is due 90 s after its end, when its windows have had time to arrive."""
     end_s = NOW_S + 60
 
     assert compute_due_minute(end_s + 89) == NOW_S - 60

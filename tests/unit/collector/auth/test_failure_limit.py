@@ -1,4 +1,4 @@
-"""Failed attempts of each client are limited."""
+"""Rate limit for failed attempts of each client."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from tests.support.clock import FakeClock
 SECOND = 1_000_000_000
 
 
-def test_a_peer_waits_after_too_many_failures_and_no_other_does() -> None:
-    """The last allowed failure closes the door until the minute is over."""
+def test_a_client_waits_after_too_many_failures_and_no_other_does() -> None:
+    """After the last allowed failure the client must wait until the minute is over."""
     clock = FakeClock()
     limit = FailureRateLimiter(clock)
     for _ in range(FAILURES_PER_PERIOD_MAX):
@@ -23,8 +23,8 @@ def test_a_peer_waits_after_too_many_failures_and_no_other_does() -> None:
     assert limit.retry_after_s("a") == 0
 
 
-def test_memory_for_peers_is_bounded() -> None:
-    """One more than there is room for: the one known longest is forgotten."""
+def test_the_number_of_tracked_clients_is_bounded() -> None:
+    """A new client replaces the oldest one."""
     limit = FailureRateLimiter(FakeClock(), failures_max=1)
     for number in range(CLIENTS_MAX + 1):
         limit.record_failure(f"peer{number}")

@@ -1,4 +1,4 @@
-"""Holes and their reasons, from windows, numbers and clocks alone."""
+"""Holes and their reasons from windows, batch numbers and clocks."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from leadline_collector.windows.store import Island
 T = 1_795_327_200
 US = 1_000_000
 EPOCH, OTHER = b"\x01" * 16, b"\x02" * 16
-#: Ten minutes in which nothing was measured.
+#: Ten minutes without windows.
 HOLE = (T + 60, T + 660)
 
 
-def seal(t: int, seq: int) -> BatchClock:
-    """A batch of the minute ``t``, sealed 10 s after its end, of a host that was booted long ago and is in time."""
+def make_batch_clock(t: int, seq: int) -> BatchClock:
+    """Return the clocks of a batch of minute ``t``, sealed 10 s after its end, on a host with a correct clock."""
     return BatchClock(
         key=BatchKey(epoch=EPOCH, seq=seq),
         received_at_s=t + 71,
@@ -41,20 +41,20 @@ def seal(t: int, seq: int) -> BatchClock:
     )
 
 
-BEFORE, AFTER = seal(T, 7), seal(T + 660, 8)
+BEFORE, AFTER = make_batch_clock(T, 7), make_batch_clock(T + 660, 8)
 
 
 def reason(**around: object) -> GapReason:
-    """Why the hole is there, with these things around it changed."""
+    """Return the reason of the hole with these neighbours changed."""
     return explain_hole(HOLE, replace(Neighbours(before=BEFORE, after=AFTER), **around)).reason  # type: ignore[arg-type]
 
 
-def told(why: GapReason) -> ReportedGap:
-    return ReportedGap(reason=why, from_s=0, to_s=0, windows=None, first_seq=8, last_seq=9, epoch=EPOCH)
+def make_reported_gap(gap_reason: GapReason) -> ReportedGap:
+    return ReportedGap(reason=gap_reason, from_s=0, to_s=0, windows=None, first_seq=8, last_seq=9, epoch=EPOCH)
 
 
-def test_the_holes_of_an_agent_are_what_no_target_covers() -> None:
-    """Two targets cover for each other; what neither has is a hole, to the edges of the period."""
+def test_an_agent_hole_is_a_minute_without_any_target() -> None:
+    """Minutes that neither of two targets has are holes, up to the edges of the period."""
     islands = [
         Island(start_s=T, end_s=T + 120, dst_id=1, mesh_version=1),
         Island(start_s=T + 60, end_s=T + 180, dst_id=2, mesh_version=1),
@@ -80,77 +80,77 @@ def test_a_target_that_left_the_plan_is_a_change_of_configuration() -> None:
 
 
 def test_no_batch_sealed_in_between_is_an_agent_that_was_down() -> None:
-    """The numbers follow each other and the clocks agree: the process was not there."""
+    """Consecutive numbers and consistent clocks: the process did not run."""
     assert reason() is GapReason.AGENT_DOWN
 
 
 def test_another_boot_or_another_epoch_is_an_agent_that_was_down() -> None:
-    """The host was booted, or the agent's state made anew."""
+    """The host was booted, or the agent's state was recreated."""
     assert reason(after=replace(AFTER, boot_id="two", boottime_us=US)) is GapReason.AGENT_DOWN
     assert reason(after=replace(AFTER, key=BatchKey(epoch=OTHER, seq=0))) is GapReason.AGENT_DOWN
     assert reason(before=None) is GapReason.AGENT_DOWN
 
 
 def test_an_open_end_is_not_explained() -> None:
-    """Nothing came after it yet: the agent may be down, or cut off with all of it in its spool."""
+    """Without a later batch the agent may be down, or disconnected with the data in its spool."""
     assert reason(after=None) is GapReason.UNEXPLAINED
 
 
-def test_numbers_that_are_missing_are_named_and_not_explained() -> None:
-    """Batches 8 and 9 were sealed and are not here; nobody told why."""
-    found = explain_hole(HOLE, Neighbours(before=BEFORE, after=seal(T + 660, 10)))
+def test_missing_numbers_are_named_and_not_explained() -> None:
+    """Batches 8 and 9 are missing without a reported gap."""
+    gap = explain_hole(HOLE, Neighbours(before=BEFORE, after=make_batch_clock(T + 660, 10)))
 
-    assert (found.reason, found.epoch, found.first_seq, found.last_seq) == (GapReason.UNEXPLAINED, EPOCH, 8, 9)
+    assert (gap.reason, gap.epoch, gap.first_seq, gap.last_seq) == (GapReason.UNEXPLAINED, EPOCH, 8, 9)
 
 
-@pytest.mark.parametrize("why", [GapReason.SPOOL_CORRUPT, GapReason.SPOOL_OVERFLOW, GapReason.REFUSED])
-def test_numbers_that_somebody_told_of_have_that_reason(why: GapReason) -> None:
-    """A tombstone without times explains by its numbers."""
-    assert reason(after=seal(T + 660, 10), reported_gaps=[told(why)]) is why
+@pytest.mark.parametrize("gap_reason", [GapReason.SPOOL_CORRUPT, GapReason.SPOOL_OVERFLOW, GapReason.REFUSED])
+def test_missing_numbers_have_the_reported_reason(gap_reason: GapReason) -> None:
+    """A loss record without times explains by its numbers."""
+    assert reason(after=make_batch_clock(T + 660, 10), reported_gaps=[make_reported_gap(gap_reason)]) is gap_reason
 
 
 def test_numbers_of_batches_without_windows() -> None:
-    """All of them empty: there was nothing to measure; one in quarantine: the clock; one missing: not explained."""
-    after = seal(T + 660, 10)
+    """All empty: nothing to measure; one in quarantine: the clock; one missing: unexplained."""
+    after = make_batch_clock(T + 660, 10)
 
     assert reason(after=after, empty_seqs={8, 9}) is GapReason.CONFIG_CHANGE
     assert reason(after=after, quarantined_seqs={8}, empty_seqs={9}) is GapReason.CLOCK_UNSYNC
     assert reason(after=after, empty_seqs={8}) is GapReason.UNEXPLAINED
 
 
-def test_a_machine_that_stood_still_is_a_stall() -> None:
-    """Ten minutes passed on the wall and none since boot, with the clock right on both sides: it was paused."""
+def test_a_paused_machine_is_a_stall() -> None:
+    """The wall clock advanced by ten minutes, boottime by one, and the clock is right on both sides."""
     paused = replace(AFTER, boottime_us=(BEFORE.boottime_us or 0) + 60 * US)
 
     assert reason(after=paused) is GapReason.LOCAL_STALL
 
 
 @pytest.mark.parametrize("doubt", [{"ntp_synchronised": False}, {"clock_offset_us": 600 * US}])
-def test_a_wall_clock_that_was_stepped_is_not_in_time(doubt: dict[str, object]) -> None:
-    """The same ten minutes, with a clock nobody keeps, or one that is ten minutes off afterwards."""
+def test_a_stepped_wall_clock_is_not_synchronised(doubt: dict[str, object]) -> None:
+    """The same ten minutes, with an unsynchronised clock or an offset of ten minutes afterwards."""
     paused = replace(AFTER, boottime_us=(BEFORE.boottime_us or 0) + 60 * US)
 
     assert reason(after=replace(paused, **doubt)) is GapReason.CLOCK_UNSYNC  # type: ignore[arg-type]
 
 
-def test_a_later_number_of_an_earlier_minute_is_a_clock_that_went_back() -> None:
-    """Numbers never go back, clocks do."""
-    assert reason(before=seal(T, 9)) is GapReason.CLOCK_UNSYNC
+def test_a_later_number_of_an_earlier_minute_is_a_clock_step_back() -> None:
+    """Batch numbers only increase; clocks can step back."""
+    assert reason(before=make_batch_clock(T, 9)) is GapReason.CLOCK_UNSYNC
 
 
 def test_a_new_mesh_explains_two_minutes_and_not_ten() -> None:
-    """The minute of the change may be lost; an agent that is away for longer is down."""
+    """The minute of the change may be lost; a longer hole means that the agent is down."""
     after = replace(AFTER, mesh_version=2)
 
     assert explain_hole((T + 60, T + 180), Neighbours(before=BEFORE, after=after)).reason is GapReason.CONFIG_CHANGE
     assert explain_hole((T + 60, T + 240), Neighbours(before=BEFORE, after=after)).reason is GapReason.AGENT_DOWN
 
 
-def test_quarantined_windows_are_put_where_boottime_says() -> None:
-    """Sealed at 70 s of 1970, 660 s of boottime before a batch that is believed: eleven minutes before that one."""
-    kept = Quarantine(reason=GapReason.CLOCK_UNSYNC, path="series[0].start_s", windows=1, t_first=0, t_last=0)
-    absurd = replace(BEFORE, sealed_at_us=70 * US, received_at_s=T + 9_999)
-    found = QuarantinedBatch(quarantine=kept, batch_clock=absurd)
+def test_quarantined_windows_are_placed_by_boottime() -> None:
+    """Sealed at 70 s of 1970, 660 s of boottime before a plausible batch: eleven minutes before that batch."""
+    quarantine = Quarantine(reason=GapReason.CLOCK_UNSYNC, path="series[0].start_s", windows=1, t_first=0, t_last=0)
+    wrong_clock = replace(BEFORE, sealed_at_us=70 * US, received_at_s=T + 9_999)
+    batch = QuarantinedBatch(quarantine=quarantine, batch_clock=wrong_clock)
 
-    assert estimate_measured_interval(found, AFTER) == (T, T + 60)
-    assert estimate_measured_interval(found, None) == ((T + 9_999 - 70) // 60 * 60, (T + 9_999 - 70) // 60 * 60 + 60)
+    assert estimate_measured_interval(batch, AFTER) == (T, T + 60)
+    assert estimate_measured_interval(batch, None) == ((T + 9_999 - 70) // 60 * 60, (T + 9_999 - 70) // 60 * 60 + 60)

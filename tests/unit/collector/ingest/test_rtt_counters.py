@@ -1,4 +1,4 @@
-"""A window counted for a histogram is what its round trips are, one by one."""
+"""RTT counts of a window equal the counts of its slots, one by one."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leadline.model import Failure, Miss, Window
-from leadline.wire import batch as wire
+from leadline.wire.batch import to_target_window
 from leadline_collector.ingest.rtt_counters import LOSS_FAILURES, count_window
-from leadline_collector.windows.rows import build_series_row
+from leadline_collector.windows.rows import build_window_columns
 
 EDGES_US = (100, 1_000, 5_000, 10_000, 100_000, 1_000_000)
 RTT = st.one_of(st.sampled_from([0, *EDGES_US, *(edge + 1 for edge in EDGES_US)]), st.integers(0, 2_000_000))
@@ -29,12 +29,12 @@ def test_a_window_is_counted_as_its_slots_are(slots: list[int | Failure]) -> Non
         rtt_us=tuple(None if isinstance(slot, Failure) else slot for slot in slots),
         misses=tuple(misses),
     )
-    series = wire.to_target_window("x", "192.0.2.1", window)
+    series = to_target_window("x", "192.0.2.1", window)
 
-    found = count_window(series, build_series_row(series), EDGES_US)
+    counts = count_window(series, build_window_columns(series), EDGES_US)
 
-    lost = Counter(miss.failure for miss in misses)
-    assert dict(found.buckets) == Counter(bisect_left(EDGES_US, rtt) for rtt in rtts)
-    assert found.sum_us == sum(rtts)
-    assert found.loss_counts == tuple(lost[failure] for failure in LOSS_FAILURES)
-    assert found.sent == len(rtts) + sum(found.loss_counts)
+    losses = Counter(miss.failure for miss in misses)
+    assert dict(counts.buckets) == Counter(bisect_left(EDGES_US, rtt) for rtt in rtts)
+    assert counts.sum_us == sum(rtts)
+    assert counts.loss_counts == tuple(losses[failure] for failure in LOSS_FAILURES)
+    assert counts.sent == len(rtts) + sum(counts.loss_counts)

@@ -1,4 +1,4 @@
-"""Words for agents: where each begins, at the number and one past it."""
+"""Thresholds of agent health and warnings, at each number and one beyond."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEY = KeyEntry(id="0" * 16, created_at_s=NOW_S - 10)
 
 
 @pytest.mark.parametrize(
-    ("age_s", "word"),
+    ("age_s", "health"),
     [
         (0, AgentHealth.OK),
         (AGENT_DELAY_S_MAX, AgentHealth.OK),
@@ -34,20 +34,20 @@ KEY = KeyEntry(id="0" * 16, created_at_s=NOW_S - 10)
         (AGENT_SILENCE_S_MAX + 1, AgentHealth.SILENT),
     ],
 )
-def test_an_agent_is_late_and_then_silent(age_s: int, word: AgentHealth) -> None:
-    """By the age of the end of its newest window."""
-    assert assess_health(NOW_S - age_s, NOW_S) is word
+def test_an_agent_is_late_and_then_silent(age_s: int, health: AgentHealth) -> None:
+    """Health depends on the age of the end of the newest window."""
+    assert assess_health(NOW_S - age_s, NOW_S) is health
 
 
-def test_an_agent_without_a_window_was_never_heard() -> None:
-    """Unless nobody expects one of it."""
+def test_an_agent_without_a_window_was_never_seen() -> None:
+    """Simulated and retired agents are not expected to deliver."""
     assert assess_health(None, NOW_S) is AgentHealth.NEVER_SEEN
     assert assess_health(None, NOW_S, simulated=True) is AgentHealth.SIMULATED
     assert assess_health(NOW_S, NOW_S, retired=True) is AgentHealth.RETIRED
 
 
 @pytest.mark.parametrize(
-    ("told", "suspect"),
+    ("status", "suspect"),
     [
         (ReportedStatus(), False),
         (ReportedStatus(ntp_synchronised=True), False),
@@ -57,14 +57,14 @@ def test_an_agent_without_a_window_was_never_heard() -> None:
         (ReportedStatus(ntp_synchronised=True, clock_offset_us=CLOCK_OFFSET_US_MAX + 1), True),
     ],
 )
-def test_a_clock_is_suspect_if_it_is_certainly_off_or_not_synchronised(told: ReportedStatus, suspect: bool) -> None:
-    """The error of the offset is in its favour; what was not told is no concern."""
-    assert (HealthWarning.CLOCK in list_warnings(told, [KEY], NOW_S)) is suspect
+def test_a_clock_is_suspect_if_it_is_certainly_off_or_not_synchronised(status: ReportedStatus, suspect: bool) -> None:
+    """The offset must exceed the limit by more than its error; a missing value is not a warning."""
+    assert (HealthWarning.CLOCK in list_warnings(status, [KEY], NOW_S)) is suspect
 
 
 @pytest.mark.parametrize(("used", "filling"), [(49, False), (50, True), (100, True)])
-def test_a_spool_is_filling_from_half_of_its_budget_on(used: int, filling: bool) -> None:
-    """What was not told is no concern."""
+def test_a_spool_is_filling_from_half_of_its_quota(used: int, filling: bool) -> None:
+    """A missing value is not a warning."""
     assert (
         HealthWarning.SPOOL in list_warnings(ReportedStatus(spool_bytes=used, spool_bytes_max=100), [KEY], NOW_S)
     ) is filling
@@ -73,7 +73,7 @@ def test_a_spool_is_filling_from_half_of_its_budget_on(used: int, filling: bool)
 
 @pytest.mark.parametrize(("age_s", "old"), [(75, False), (76, True)])
 def test_a_key_should_be_renewed_before_three_quarters_of_its_life(age_s: int, old: bool) -> None:
-    """One young key beside it is enough; a key without an end never gets old."""
+    """One newer key is enough; a key without an expiry never causes a warning."""
     key = KeyEntry(id="1" * 16, created_at_s=NOW_S - age_s, expires_at_s=NOW_S - age_s + 100)
 
     assert (HealthWarning.KEY_ENDS in list_warnings(ReportedStatus(), [key], NOW_S)) is old
@@ -81,13 +81,13 @@ def test_a_key_should_be_renewed_before_three_quarters_of_its_life(age_s: int, o
 
 
 def test_an_agent_without_a_live_key_cannot_deliver() -> None:
-    """Revoked, or past its end."""
+    """All keys are revoked or expired."""
     assert list_warnings(ReportedStatus(), [], NOW_S) == (HealthWarning.NO_KEY,)
 
 
 @pytest.mark.source_tree
 def test_prometheus_alerts_by_the_numbers_of_the_pages() -> None:
-    """Whoever is paged finds the word on the page."""
+    """An alert and the warning on the page have the same threshold."""
     alerts = " ".join(Path("deploy/prometheus-alerts.yml").read_text(encoding="utf-8").split())
 
     assert f"min by (agent) (leadline_agent_heard_age_seconds) > {AGENT_SILENCE_S_MAX} " in alerts
@@ -100,8 +100,10 @@ def test_prometheus_alerts_by_the_numbers_of_the_pages() -> None:
     [("leadline-agent-silent", AGENT_SILENCE_S_MAX), ("leadline-clock-suspect", CLOCK_OFFSET_US_MAX / 1_000_000)],
 )
 def test_grafana_alerts_by_the_numbers_of_the_pages(uid: str, above: float) -> None:
-    """As it is in the file that Grafana is given."""
-    (rule,) = [one for group in leadline_dashboards.load_alert_rules() for one in group["rules"] if one["uid"] == uid]
+    """The rules in the file for Grafana have the thresholds of the pages."""
+    (rule,) = [
+        rule for group in leadline_dashboards.load_alert_rules() for rule in group["rules"] if rule["uid"] == uid
+    ]
 
     (limit,) = [
         condition["evaluator"]["params"] for query in rule["data"] for condition in query["model"].get("conditions", ())
@@ -110,15 +112,17 @@ def test_grafana_alerts_by_the_numbers_of_the_pages(uid: str, above: float) -> N
 
 
 def test_grafana_colours_what_the_pages_warn_of() -> None:
-    """The agents in the fleet's dashboard: silence, spool and clock change colour where the words do."""
+    """Silence, spool and clock change colour in the fleet dashboard at the thresholds of the pages."""
     fleet = json.loads(leadline_dashboards.load_dashboards()["leadline-fleet.json"])
-    overrides = [one for panel in fleet["panels"] for one in panel.get("fieldConfig", {}).get("overrides", ())]
+    overrides = [
+        override for panel in fleet["panels"] for override in panel.get("fieldConfig", {}).get("overrides", ())
+    ]
 
     steps = {
-        one["matcher"]["options"]: [step["value"] for step in name["value"]["steps"]]
-        for one in overrides
-        for name in one["properties"]
-        if name["id"] == "thresholds"
+        override["matcher"]["options"]: [step["value"] for step in item["value"]["steps"]]
+        for override in overrides
+        for item in override["properties"]
+        if item["id"] == "thresholds"
     }
 
     assert steps["silent_s"] == [None, AGENT_SILENCE_S_MAX]
@@ -127,7 +131,7 @@ def test_grafana_colours_what_the_pages_warn_of() -> None:
 
 
 def test_grafana_calls_silent_what_the_pages_call_silent() -> None:
-    """The overview counts and lists agents by the same number."""
+    """The overview counts and lists silent agents by the same threshold."""
     overview = json.loads(leadline_dashboards.load_dashboards()["leadline-overview.json"])
     queries = " ".join(target["rawSql"] for panel in overview["panels"] for target in panel["targets"])
 

@@ -215,7 +215,7 @@ def test_the_commands_work_beside_a_running_collector(url: URL, tmp_path: Path) 
         assert "pg_restore --clean --if-exists --dbname=" in restore.stderr
         return
     assert (backup.returncode, backup.stdout) == (0, f"{copy}: {copy.stat().st_size:,} bytes\n")
-    assert (restore.returncode, "before it: " in restore.stdout) == (0, True)
+    assert (restore.returncode, "replaced database: " in restore.stdout) == (0, True)
 
 
 def test_the_commands_contain_no_password(tmp_path: Path) -> None:

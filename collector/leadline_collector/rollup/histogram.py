@@ -21,7 +21,7 @@ from leadline_collector.rollup.varint import Int64Array
 #: Values below this have a bin of their own.
 _EXACT_US = 1_000
 _BINS_PER_DECADE = 900
-#: 1,000 µs to 100 s: more than the largest RTT on the wire (``leadline.wire.batch.RTT_US_MAX``).
+#: 1,000 µs to 100 s: more than the largest RTT on the wire (``leadline.model.RTT_US_MAX``).
 _DECADES = 5
 US_MAX = _EXACT_US * 10**_DECADES
 _DECADE_EDGES = _EXACT_US * 10 ** np.arange(_DECADES)

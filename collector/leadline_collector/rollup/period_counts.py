@@ -329,7 +329,7 @@ def _build_hour_query(source_ids: Collection[int], sites: Registry, hour_s: int)
 
 
 def _build_last_hour_query(src_ids: Collection[int], start_s: int, end_s: int) -> Select[Any]:
-    """Return the query of the last rollup of every path of these agents in [start_s, end_s): one key lookup per path."""
+    """Return the query of the last rollup of each path of these agents in [start_s, end_s): one key lookup per path."""
     row = rollup_hour.alias().c
     last_t = select(func.max(row.t)).where(
         row.src_id == agent.c.id, row.dst_id == target.c.id, row.t >= start_s, row.t < end_s

@@ -24,7 +24,7 @@ from leadline_collector.windows.plausibility import has_plausible_time
 from leadline_verdict.series import IntColumn
 
 
-class _StoredSeries(Struct):
+class _StoredWindow(Struct):
     """The fields of a journaled window that its chunk needs. Ingest has validated it."""
 
     target: str
@@ -43,14 +43,14 @@ class _StoredBatch(Struct):
     epoch: str
     seq: int
     sealed_at_us: int
-    series: list[_StoredSeries]
+    series: list[_StoredWindow]
 
 
 #: Order of sealing: time, epoch, sequence number.
 _BatchOrder: TypeAlias = tuple[int, str, int]
 #: By target and start of the minute: the versions of the window. Nearly all have one version, so there is no list.
 _VersionsByTarget: TypeAlias = defaultdict[
-    str, dict[int, tuple[_BatchOrder, _StoredSeries] | list[tuple[_BatchOrder, _StoredSeries]]]
+    str, dict[int, tuple[_BatchOrder, _StoredWindow] | list[tuple[_BatchOrder, _StoredWindow]]]
 ]
 
 _batch_decoder = msgspec.json.Decoder(_StoredBatch)
@@ -73,8 +73,8 @@ def build_hour_chunks(connection: Connection, src_id: int, hour_s: int, dst_ids:
     }
 
 
-def _build_chunk(hour_s: int, windows: Sequence[_StoredSeries]) -> Chunk:
-    return Chunk.from_windows(hour_s, windows, _parse_rtts([series.rtt_us for series in windows]))
+def _build_chunk(hour_s: int, windows: Sequence[_StoredWindow]) -> Chunk:
+    return Chunk.from_windows(hour_s, windows, _parse_rtts([window.rtt_us for window in windows]))
 
 
 def _parse_rtts(json_lists: Sequence[Raw]) -> IntColumn:
@@ -91,20 +91,20 @@ def _parse_rtts(json_lists: Sequence[Raw]) -> IntColumn:
 def _add_batch_windows(versions: _VersionsByTarget, body: bytes, received_at_s: int, hour_s: int) -> None:
     batch = _batch_decoder.decode(body_codec.read_stored_json(body))
     order = (batch.sealed_at_us, batch.epoch, batch.seq)
-    for series in batch.series:
-        if hour_s <= series.start_s < hour_s + HOUR_S and has_plausible_time(series.start_s, received_at_s):
-            _add_version(versions, order, series)
+    for window in batch.series:
+        if hour_s <= window.start_s < hour_s + HOUR_S and has_plausible_time(window.start_s, received_at_s):
+            _add_version(versions, order, window)
 
 
-def _add_version(versions: _VersionsByTarget, order: _BatchOrder, series: _StoredSeries) -> None:
-    by_minute = versions[series.target]
-    earlier = by_minute.get(series.start_s)
+def _add_version(versions: _VersionsByTarget, order: _BatchOrder, window: _StoredWindow) -> None:
+    by_minute = versions[window.target]
+    earlier = by_minute.get(window.start_s)
     if earlier is None:
-        by_minute[series.start_s] = (order, series)
+        by_minute[window.start_s] = (order, window)
     elif isinstance(earlier, list):
-        earlier.append((order, series))
+        earlier.append((order, window))
     else:
-        by_minute[series.start_s] = [earlier, (order, series)]
+        by_minute[window.start_s] = [earlier, (order, window)]
 
 
 def _add_chunk_windows(
@@ -113,22 +113,22 @@ def _add_chunk_windows(
     """Add the windows of the stored chunks as the first versions: batches with expired bodies were sealed earlier."""
     for name, windows in chunk_store.load_hour_windows(connection, src_id, hour_s, dst_ids):
         for window in windows:
-            _add_version(versions, (0, "", 0), _to_stored_series(name, window))
+            _add_version(versions, (0, "", 0), _to_stored_window(name, window))
 
 
 def _merge_versions(
-    versions: tuple[_BatchOrder, _StoredSeries] | list[tuple[_BatchOrder, _StoredSeries]],
-) -> _StoredSeries:
+    versions: tuple[_BatchOrder, _StoredWindow] | list[tuple[_BatchOrder, _StoredWindow]],
+) -> _StoredWindow:
     """Merge the versions of a window as ingest did."""
     if isinstance(versions, tuple):
         return versions[1]
     ordered = [stored for _, stored in sorted(versions, key=itemgetter(0))]
-    return _to_stored_series(
+    return _to_stored_window(
         ordered[0].target, merge_windows([to_window(_to_target_window(stored)) for stored in ordered])
     )
 
 
-def _to_target_window(stored: _StoredSeries) -> TargetWindow:
+def _to_target_window(stored: _StoredWindow) -> TargetWindow:
     return TargetWindow(
         target=stored.target,
         address=_UNKNOWN_ADDRESS,
@@ -141,9 +141,9 @@ def _to_target_window(stored: _StoredSeries) -> TargetWindow:
     )
 
 
-def _to_stored_series(target: str, window: Window) -> _StoredSeries:
+def _to_stored_window(target: str, window: Window) -> _StoredWindow:
     target_window = to_target_window(target, _UNKNOWN_ADDRESS, window)
-    return _StoredSeries(
+    return _StoredWindow(
         target=target,
         start_s=target_window.start_s,
         interval_ms=target_window.interval_ms,

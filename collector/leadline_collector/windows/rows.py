@@ -57,19 +57,19 @@ def build_window_row(
     )
 
 
-def build_series_row(series: TargetWindow) -> WindowRow:
-    """Return the columns ``t`` to ``error_p99_us`` of a series, as ``build_window_row`` does for its window.
+def build_window_columns(target_window: TargetWindow) -> WindowRow:
+    """Return the columns ``t`` to ``error_p99_us`` of a window, as ``build_window_row`` does for its window.
 
     Ingest spends most of its time here, so no ``Window`` is built, and a window without misses takes a short cut.
     """
-    counts, loss_count = _count_misses(series.misses) if series.misses else (_ZERO_COUNTS, 0)
-    bound = series.error_us
+    counts, loss_count = _count_misses(target_window.misses) if target_window.misses else (_ZERO_COUNTS, 0)
+    bound = target_window.error_us
     return (
-        series.start_s,
-        series.interval_ms,
-        len(series.rtt_us),
-        *compute_rtt_stats(series.rtt_us, loss_count),
-        series.duplicates,
+        target_window.start_s,
+        target_window.interval_ms,
+        len(target_window.rtt_us),
+        *compute_rtt_stats(target_window.rtt_us, loss_count),
+        target_window.duplicates,
         *counts,
         *((None, None) if bound is None else (bound.p50_us, bound.p99_us)),
     )

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leadline.model import FAILURES_WITH_DETAIL, RTT_US_MAX, ErrorBound, Failure, Miss, Window, build_window
-from leadline.wire import batch as wire
+from leadline.wire.batch import to_target_window
 from leadline_collector.rollup import byte_shuffle
 from leadline_collector.rollup.raw_codec import FAILURE_CODES, Chunk, to_rtt_column
 from leadline_collector.windows.dirty_hours import HOUR_S
@@ -18,7 +18,7 @@ HOUR = 1_795_327_200
 
 def chunk(windows: list[Window]) -> Chunk:
     """Build a chunk as compaction does."""
-    target_windows = [wire.to_target_window("a", "192.0.2.1", window) for window in windows]
+    target_windows = [to_target_window("a", "192.0.2.1", window) for window in windows]
     slots = [rtt for target_window in target_windows for rtt in target_window.rtt_us]
     return Chunk.from_windows(HOUR, target_windows, to_rtt_column(slots))
 

@@ -143,7 +143,7 @@ def start_deployment(wan: Wan, stack: ExitStack, directory: Path, port: int, dat
     wait_for_text(directory / "collector.log", "listening on")
     file = directory / "mesh.toml"
     file.write_text(build_mesh())
-    assert "mesh version 1 is in force" in deployment.run_command("near", "mesh", "apply", str(file))
+    assert "mesh version 1 is active" in deployment.run_command("near", "mesh", "apply", str(file))
     for pair in RTTS_MS:
         for side in ("near", "far"):
             start_agent(deployment, stack, side, f"{side}{pair}")

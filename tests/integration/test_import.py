@@ -109,7 +109,7 @@ def test_the_import_is_the_same_under_another_mesh(client: Client, fra1: str, ke
     assert len(audited(client)) == 1
 
 
-def test_the_matrix_and_the_pages_say_imported(client: Client, fra1: str, key_file: Path, tmp_path: Path) -> None:
+def test_the_matrix_and_the_pages_show_imported_data(client: Client, fra1: str, key_file: Path, tmp_path: Path) -> None:
     """The direction with imported windows is marked, the other is not."""
     assert run(client, key_file, "csv", csv(tmp_path / "a.csv", 0, 3_600), "--src", "fra", "--dst", "ams") == 0
 
@@ -204,7 +204,7 @@ def test_a_check_changes_nothing(client: Client, fra1: str, store: Store) -> Non
         assert [agent.name for agent in mesh_store.load_agents(reader.connection)] == ["fra1", "fra2", "ams1"]
 
 
-def test_a_source_of_imports_is_no_agent(client: Client, fra1: str) -> None:
+def test_an_import_source_is_not_an_agent(client: Client, fra1: str) -> None:
     """It is not in the list of agents and has neither metrics nor gaps."""
     assert post(client, imported(("ams1", build_steady_window(4_900)))).status == 200
 

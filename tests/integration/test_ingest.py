@@ -206,7 +206,7 @@ def test_the_batch_that_was_sealed_first_has_the_slot(client: Client, store: Sto
     assert [(row["epoch"], row["seq"]) for row in stored] == last
 
 
-def test_parts_of_a_minute_that_arrive_at_once_are_all_merged(client: Client, store: Store, fra1: str) -> None:
+def test_concurrent_parts_of_a_minute_are_all_merged(client: Client, store: Store, fra1: str) -> None:
     """Eight threads send six batches of ten slots for each of six minutes: every minute has 60 replies."""
     sent = [
         encode_body(build_batch(("ams1", tenth(NOW_S + 60 * minute, part)), seq=10 * minute + part))

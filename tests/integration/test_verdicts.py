@@ -126,7 +126,7 @@ def test_two_weeks_are_provisional_and_one_is_too_short(client: Client, fra1: st
     assert (week["verdict"], codes(week)) == ("insufficient_data", ["too_short"])
 
 
-def test_a_reboot_of_the_peer_is_no_loss_and_a_cut_is(client: Client, fra1: str, store: Store) -> None:
+def test_a_reboot_of_the_peer_is_no_loss_and_a_disconnection_is(client: Client, fra1: str, store: Store) -> None:
     """Ten hours without replies: if the peer's own agent has no windows either, the best case excuses them."""
     cut = {minute: whole(5_000, lost=60) for minute in range(20_000, 20_600)}
     measured(store, "fra1", "ams1", 28, cut)

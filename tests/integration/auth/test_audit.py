@@ -69,7 +69,7 @@ def test_every_change_is_in_the_audit(client: Client, clock: FakeClock) -> None:
     assert not [secret for secret in (token, first, second, client.admin_key) if secret in audit_text]
 
 
-def test_what_changes_nothing_is_not_in_the_audit(client: Client, fra1: str) -> None:
+def test_requests_without_a_change_are_not_in_the_audit(client: Client, fra1: str) -> None:
     """The same mesh again, a refused mesh, a batch and a refused key have no entry."""
     before = entries(client)
     client.apply()
@@ -145,7 +145,7 @@ def test_a_new_admin_key_is_in_the_audit_once(
     assert actions == ["admin key changed", "admin key changed"]
 
 
-def test_what_a_stranger_says_cannot_steer_a_terminal(client: Client) -> None:
+def test_control_characters_of_a_client_are_replaced_in_the_audit(client: Client) -> None:
     """Unprintable characters of a requested name are replaced, NUL included, which PostgreSQL cannot store."""
     client.apply()
 

@@ -35,7 +35,7 @@ def statuses(client: Client, *keys: str) -> list[int]:
     return [client.send("GET", "/api/v1/plan", key=key).status for key in keys]
 
 
-def test_the_old_key_is_good_until_the_new_one_is_used(client: Client, fra1: str) -> None:
+def test_the_old_key_is_valid_until_the_new_one_is_used(client: Client, fra1: str) -> None:
     """Not the rotation but the first use of the new key revokes the old key, from the next request on."""
     new = rotated(client, fra1)
 
@@ -43,7 +43,7 @@ def test_the_old_key_is_good_until_the_new_one_is_used(client: Client, fra1: str
     assert statuses(client, new, fra1, new) == [200, 401, 200]
 
 
-def test_a_lost_answer_locks_nobody_out(client: Client, fra1: str, clock: FakeClock) -> None:
+def test_a_lost_response_does_not_lock_the_agent_out(client: Client, fra1: str, clock: FakeClock) -> None:
     """After lost responses the agent's key still works, and at most one lost key besides."""
     lost = []
     for _ in range(3):
@@ -54,7 +54,7 @@ def test_a_lost_answer_locks_nobody_out(client: Client, fra1: str, clock: FakeCl
     assert statuses(client, lost[2], fra1) == [200, 401]
 
 
-def test_two_keys_live_whatever_happens_in_one_second(client: Client, fra1: str) -> None:
+def test_two_keys_are_live_after_rotations_within_one_second(client: Client, fra1: str) -> None:
     """Rotations within one second keep the key of the request."""
     new = [rotated(client, fra1) for _ in range(4)]
 
@@ -62,7 +62,7 @@ def test_two_keys_live_whatever_happens_in_one_second(client: Client, fra1: str)
     assert sorted(statuses(client, *new)) == [200, 401, 401, 401]
 
 
-def test_a_revoked_agent_is_out_at_once_and_may_enrol_again(client: Client, fra1: str) -> None:
+def test_a_revoked_agent_is_refused_at_once_and_can_enrol_again(client: Client, fra1: str) -> None:
     """Both of its keys are revoked, those of other agents are not; a new token enrols it again."""
     second, other = rotated(client, fra1), client.key("fra2", "fra")
 
@@ -108,7 +108,7 @@ def _ending(config: CollectorConfig, store: Store, clock: FakeClock) -> Iterator
         client.pool.clear()
 
 
-def test_a_key_ends_with_its_time_and_a_rotation_prolongs_it(ending: Client, clock: FakeClock) -> None:
+def test_a_key_expires_unless_it_is_rotated(ending: Client, clock: FakeClock) -> None:
     """A key is valid until its last second, which is in the response; the next key has a full lifetime."""
     answer = ending.enrol(ending.token("ams")).json()
     assert answer["expires_at_s"] == clock.wall_ns() // SECOND + 3_600
@@ -121,7 +121,7 @@ def test_a_key_ends_with_its_time_and_a_rotation_prolongs_it(ending: Client, clo
     assert statuses(ending, answer["key"], new) == [401, 200]
 
 
-def test_a_token_can_be_taken_back(client: Client) -> None:
+def test_an_unused_token_can_be_revoked(client: Client) -> None:
     """An unused token is revoked by its id; then it cannot be used or revoked again."""
     client.apply()
     token = client.token("fra")
@@ -137,7 +137,7 @@ def test_a_token_can_be_taken_back(client: Client) -> None:
     assert listed["used_at_s"] is None
 
 
-def test_a_used_token_is_listed_and_cannot_be_taken_back(client: Client, fra1: str) -> None:
+def test_a_used_token_is_listed_and_cannot_be_revoked(client: Client, fra1: str) -> None:
     """The agent that used it keeps its key."""
     (listed,) = client.send("GET", "/api/v1/tokens", key=client.admin_key).json()["tokens"]
 
@@ -146,7 +146,7 @@ def test_a_used_token_is_listed_and_cannot_be_taken_back(client: Client, fra1: s
     assert statuses(client, fra1) == [200]
 
 
-def test_who_guesses_tokens_is_told_to_wait(client: Client, clock: FakeClock) -> None:
+def test_failed_enrolments_are_rate_limited(client: Client, clock: FakeClock) -> None:
     """429 with Retry-After after too many failures in a minute, even for a valid token; after the minute it works."""
     client.apply()
     token = client.token("fra")
@@ -160,7 +160,7 @@ def test_who_guesses_tokens_is_told_to_wait(client: Client, clock: FakeClock) ->
     assert client.enrol(token, "fra1").status == 200
 
 
-def test_enrolling_is_not_limited_where_tokens_are_good(client: Client) -> None:
+def test_successful_enrolments_are_not_limited(client: Client) -> None:
     """Only failures are counted, so that a rollout from behind one address works."""
     client.apply()
 
@@ -199,7 +199,7 @@ def test_a_refused_rotation_leaves_the_credential(client: Client, fra1: str, enr
     assert enrolled.load_credential().key == fra1
 
 
-def test_a_running_agent_takes_the_new_key_up(client: Client, fra1: str, enrolled: StateDirectory) -> None:
+def test_a_running_agent_uses_the_new_key(client: Client, fra1: str, enrolled: StateDirectory) -> None:
     """After a rotation by the command it is refused once, reads the file again and continues.
 
     Without a new key in the file it stays refused.

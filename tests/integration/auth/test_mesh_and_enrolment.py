@@ -87,7 +87,7 @@ def test_an_unchanged_plan_is_not_sent_again(client: Client, fra1: str) -> None:
     assert client.send("GET", "/api/v1/plan", key=fra1, If_None_Match='"1"').status == 200
 
 
-def test_an_agent_no_mesh_names_measures_nothing(client: Client, fra1: str) -> None:
+def test_an_agent_outside_the_mesh_measures_nothing(client: Client, fra1: str) -> None:
     """Its plan is empty and its key stays valid."""
     client.apply(MESH.replace('name = "fra1"', 'name = "fra9"'))
 
@@ -96,7 +96,7 @@ def test_an_agent_no_mesh_names_measures_nothing(client: Client, fra1: str) -> N
     assert (answer.status, answer.json()["targets"]) == (200, [])
 
 
-def test_a_token_buys_one_key(client: Client) -> None:
+def test_a_token_gives_one_key(client: Client) -> None:
     """The second use gets 401, like an unknown token; the first key works."""
     client.apply()
     token = client.token("fra")
@@ -108,7 +108,7 @@ def test_a_token_buys_one_key(client: Client) -> None:
     assert client.send("GET", "/api/v1/plan", key=first.json()["key"]).status == 200
 
 
-def test_a_token_used_by_many_at_once_buys_one_key(client: Client) -> None:
+def test_a_token_used_concurrently_gives_one_key(client: Client) -> None:
     """One of eight concurrent enrolments with one token succeeds."""
     client.apply()
     token = client.token("fra")

@@ -80,7 +80,7 @@ def test_the_agent_knows_when_its_key_ends(ending: Client, state: StateDirectory
     assert answer.ack.key_expires_at_s == credential.expires_at_s
 
 
-def test_an_agent_that_runs_keeps_a_good_key_for_ever(ending: Client, state: StateDirectory, clock: FakeClock) -> None:
+def test_a_running_agent_always_has_a_valid_key(ending: Client, state: StateDirectory, clock: FakeClock) -> None:
     """For two years the key is rotated about every 50 days and always works."""
     scheduler, client = RotationScheduler(state, make_rng(7)), CollectorClient(ending.url, state.load_credential())
     keys = {state.load_credential().key}
@@ -157,7 +157,7 @@ def losing_answers(url: str, count: int) -> Iterator[str]:
             thread.join()
 
 
-def test_lost_answers_cost_tries_and_nothing_else(
+def test_lost_responses_only_cost_attempts(
     ending: Client, state: StateDirectory, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The collector created keys that the agent never received: the old key works until a new one arrives."""
@@ -181,7 +181,9 @@ def test_lost_answers_cost_tries_and_nothing_else(
     ] * 3
 
 
-def test_a_disk_that_takes_no_key_leaves_the_old_one(ending: Client, state: StateDirectory, clock: FakeClock) -> None:
+def test_a_key_that_cannot_be_stored_leaves_the_old_one_valid(
+    ending: Client, state: StateDirectory, clock: FakeClock
+) -> None:
     """The key that could not be stored was never used, so the old key stays valid."""
     old = state.load_credential().key
     scheduler = RotationScheduler(state, make_rng(1))
@@ -212,7 +214,7 @@ def test_a_command_and_the_agent_take_turns(ending: Client, state: StateDirector
     assert state.load_credential().key != old.key
 
 
-def test_an_agent_of_before_learns_the_end_from_an_acknowledgement(
+def test_an_older_agent_learns_the_expiry_from_an_acknowledgement(
     ending: Client, state: StateDirectory, clock: FakeClock
 ) -> None:
     """A credential without an expiry is rotated after half of the remaining lifetime."""
@@ -229,7 +231,7 @@ def test_an_agent_of_before_learns_the_end_from_an_acknowledgement(
     assert scheduler.rotate_if_due(ending.url, now_s(clock), None) is not None
 
 
-def test_the_loop_sees_to_it_by_the_collectors_clock(
+def test_the_loop_rotates_by_the_collectors_clock(
     ending: Client, state: StateDirectory, clock: FakeClock, tmp_path: Path
 ) -> None:
     """An agent with a wall clock 80 days late rotates in time, uses the new key, and reports its expiry."""

@@ -73,7 +73,7 @@ def audit(client: Client) -> list[tuple[str, dict[str, Any]]]:
     return [(entry["what"], entry["detail"]) for entry in entries]
 
 
-def test_enrolling_registers_the_public_half(
+def test_enrolling_registers_the_public_key(
     client: Client, state: StateDirectory, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The private key is in a file that only its owner can read and is not printed; the public key is."""
@@ -93,7 +93,7 @@ def test_enrolling_registers_the_public_half(
     assert dict(audit(client))["agent enrolled"]["signing_key"] == agent["signing_keys"][0]["id"]
 
 
-def test_a_signed_batch_is_kept_with_its_signature(client: Client, state: StateDirectory, store: Store) -> None:
+def test_a_signed_batch_is_stored_with_its_signature(client: Client, state: StateDirectory, store: Store) -> None:
     """With the agent's client; the same bytes again are a duplicate with the same signature."""
     agent = CollectorClient(client.url, state.load_credential())
 
@@ -109,9 +109,7 @@ def test_a_signed_batch_is_kept_with_its_signature(client: Client, state: StateD
     assert signing.format_header(public, signed) == key_of(state).build_headers(minute(1))[signing.SIGNATURE_HEADER]
 
 
-def test_an_agent_that_signs_is_taken_at_its_signature_only(
-    client: Client, state: StateDirectory, store: Store
-) -> None:
+def test_an_agent_that_signs_must_sign_every_batch(client: Client, state: StateDirectory, store: Store) -> None:
     """A missing, mismatched, foreign or malformed signature gets 403 and an audit entry; nothing is stored."""
     stranger = load_signer(generate_seed())
     renamed = key_of(state).build_headers(minute(1))[signing.SIGNATURE_HEADER].split()
@@ -142,7 +140,7 @@ def test_refused_signatures_do_not_fill_the_audit(client: Client, state: StateDi
     assert [what for what, _ in audit(client)].count("signature refused") == AUDITED_REFUSALS_MAX
 
 
-def test_an_agent_without_a_key_goes_on_as_before(client: Client, fra1: str) -> None:
+def test_an_agent_without_a_signing_key_need_not_sign(client: Client, fra1: str) -> None:
     """Unsigned batches are accepted, and a signature that is not required is ignored."""
     stray = load_signer(generate_seed()).build_headers(minute(2))[signing.SIGNATURE_HEADER]
 
@@ -171,7 +169,7 @@ def test_a_new_signing_key_replaces_the_old_one_once_it_was_used(
     assert replaced == {"key": signing.derive_key_id(old.public_key), "by": signing.derive_key_id(new.public_key)}
 
 
-def test_a_running_agent_takes_the_new_signing_key_up(client: Client, state: StateDirectory) -> None:
+def test_a_running_agent_uses_the_new_signing_key(client: Client, state: StateDirectory) -> None:
     """An agent that started before the rotation signs its next batch with the key in the file."""
     agent = CollectorClient(client.url, state.load_credential(), state.load_credential)
     agent.send_batch(minute(1))
@@ -182,7 +180,7 @@ def test_a_running_agent_takes_the_new_signing_key_up(client: Client, state: Sta
     assert dict(audit(client))["signing key replaced"]["by"] == signing.derive_key_id(key_of(state).public_key)
 
 
-def test_lost_signing_keys_lock_nobody_out(client: Client, state: StateDirectory) -> None:
+def test_lost_signing_keys_do_not_lock_the_agent_out(client: Client, state: StateDirectory) -> None:
     """After lost responses to rotations the agent's signing key is still valid, used before or not."""
     for _ in range(3):
         lost = load_signer(generate_seed()).public_key
@@ -241,7 +239,7 @@ def test_only_the_administrator_ends_signing(
     assert client.post_bytes(minute(1), again.json()["key"]).status == 200
 
 
-def test_a_key_that_was_retired_does_not_come_back(client: Client, state: StateDirectory) -> None:
+def test_a_retired_key_cannot_be_registered_again(client: Client, state: StateDirectory) -> None:
     """An old signing key cannot be registered again."""
     request = control.KeyRotationRequest(
         signing_key=key_of(state).public_key.hex(),
@@ -334,7 +332,7 @@ def test_one_changed_byte_is_named(
     assert (document["findings"][0]["agent"], document["bad"], document["batches"]) == ("fra1", 1, 4)
 
 
-def test_an_owner_who_mends_the_digest_is_found_by_the_signature(
+def test_a_changed_body_with_a_matching_digest_is_detected(
     url: URL, store: Store, journal: list[int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A changed body with a matching digest has no valid signature: only the agent can sign."""
@@ -365,7 +363,7 @@ def test_a_changed_row_is_named(
     assert [code for _, code in faults(verify(url, capsys)[1])] == ([] if fault is None else [fault])
 
 
-def test_trust_can_be_brought(
+def test_trusted_keys_can_come_from_a_file(
     url: URL,
     store: Store,
     state: StateDirectory,
@@ -387,7 +385,7 @@ def test_trust_can_be_brought(
     assert faults(bad[1]) == [(seq, "key") for seq in journal]
 
 
-def test_an_owner_who_denies_that_the_agent_signed_is_found_by_brought_trust(
+def test_removed_signatures_are_detected_with_trusted_keys(
     url: URL,
     store: Store,
     state: StateDirectory,
@@ -411,7 +409,7 @@ def test_an_owner_who_denies_that_the_agent_signed_is_found_by_brought_trust(
 
 @pytest.mark.parametrize("line", ["fra1", "fra1 00", f"fra1 {'0' * 64} yesterday", f"fra1 {'z' * 64}"])
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-def test_a_line_that_is_no_key_is_named(
+def test_an_invalid_line_of_the_key_file_is_named(
     url: URL, tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str
 ) -> None:
     """Exit status 2 with its number."""
@@ -423,7 +421,7 @@ def test_a_line_that_is_no_key_is_named(
     assert (status, "line 2" in capsys.readouterr().err) == (2, True)
 
 
-def test_the_command_says_it_in_words(
+def test_the_command_prints_findings_and_a_summary(
     url: URL, store: Store, journal: list[int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A line per finding and a summary; ``--agent`` selects one agent."""
@@ -443,7 +441,9 @@ def test_the_command_says_it_in_words(
     assert main([*words, "--agent", "nobody"]) == 2
 
 
-def test_a_database_that_is_none_is_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_is_not_a_collectors_database_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A missing file or another database: status 2 and no traceback."""
     empty = tmp_path / "empty.sqlite"
     missing = main(["collector", "verify", "--database-url", f"sqlite:///{tmp_path}/none.sqlite"])

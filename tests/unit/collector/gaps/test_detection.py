@@ -79,7 +79,7 @@ def test_a_target_that_left_the_plan_is_a_change_of_configuration() -> None:
     }
 
 
-def test_no_batch_sealed_in_between_is_an_agent_that_was_down() -> None:
+def test_a_hole_between_consecutive_batches_is_an_agent_that_was_down() -> None:
     """Consecutive numbers and consistent clocks: the process did not run."""
     assert reason() is GapReason.AGENT_DOWN
 

@@ -19,7 +19,7 @@ SLOT = st.one_of(RTT, st.sampled_from(list(Failure)))
 
 
 @given(st.lists(SLOT, min_size=60, max_size=60))
-def test_a_window_is_counted_as_its_slots_are(slots: list[int | Failure]) -> None:
+def test_a_window_is_counted_like_its_slots(slots: list[int | Failure]) -> None:
     """Buckets are upper-inclusive; sum, sent and every kind of loss are exact."""
     rtts = [slot for slot in slots if isinstance(slot, int)]
     misses = [Miss(number, slot, 1) for number, slot in enumerate(slots) if isinstance(slot, Failure)]

@@ -86,7 +86,7 @@ def test_an_agent_without_a_live_key_cannot_deliver() -> None:
 
 
 @pytest.mark.source_tree
-def test_prometheus_alerts_by_the_numbers_of_the_pages() -> None:
+def test_prometheus_alerts_have_the_thresholds_of_the_pages() -> None:
     """An alert and the warning on the page have the same threshold."""
     alerts = " ".join(Path("deploy/prometheus-alerts.yml").read_text(encoding="utf-8").split())
 
@@ -99,7 +99,7 @@ def test_prometheus_alerts_by_the_numbers_of_the_pages() -> None:
     ("uid", "above"),
     [("leadline-agent-silent", AGENT_SILENCE_S_MAX), ("leadline-clock-suspect", CLOCK_OFFSET_US_MAX / 1_000_000)],
 )
-def test_grafana_alerts_by_the_numbers_of_the_pages(uid: str, above: float) -> None:
+def test_grafana_alerts_have_the_thresholds_of_the_pages(uid: str, above: float) -> None:
     """The rules in the file for Grafana have the thresholds of the pages."""
     (rule,) = [
         rule for group in leadline_dashboards.load_alert_rules() for rule in group["rules"] if rule["uid"] == uid
@@ -111,7 +111,7 @@ def test_grafana_alerts_by_the_numbers_of_the_pages(uid: str, above: float) -> N
     assert limit == [above]
 
 
-def test_grafana_colours_what_the_pages_warn_of() -> None:
+def test_grafana_colours_have_the_thresholds_of_the_pages() -> None:
     """Silence, spool and clock change colour in the fleet dashboard at the thresholds of the pages."""
     fleet = json.loads(leadline_dashboards.load_dashboards()["leadline-fleet.json"])
     overrides = [
@@ -130,7 +130,7 @@ def test_grafana_colours_what_the_pages_warn_of() -> None:
     assert steps["clock_offset_us"] == [None, -CLOCK_OFFSET_US_MAX, CLOCK_OFFSET_US_MAX]
 
 
-def test_grafana_calls_silent_what_the_pages_call_silent() -> None:
+def test_grafana_and_the_pages_have_the_same_threshold_for_silence() -> None:
     """The overview counts and lists silent agents by the same threshold."""
     overview = json.loads(leadline_dashboards.load_dashboards()["leadline-overview.json"])
     queries = " ".join(target["rawSql"] for panel in overview["panels"] for target in panel["targets"])

@@ -76,7 +76,7 @@ class CsvResponse(Response):
 def json_responses(document_type: type[Struct], *problem_statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the ``responses`` of a route: ``document_type`` for 200, a problem for each other status."""
     success = {
-        "description": _first_doc_line(document_type),
+        "description": (document_type.__doc__ or "").partition("\n")[0],
         "content": {"application/json": {"schema": _make_schema_ref(document_type)}},
     }
     return {200: success, **_problem_responses(*problem_statuses)}
@@ -110,10 +110,6 @@ def toml_request_body() -> dict[str, Any]:
 
 def _make_schema_ref(document_type: type[Struct]) -> dict[str, str]:
     return {"$ref": _REF_TEMPLATE.format(name=document_type.__name__)}
-
-
-def _first_doc_line(document_type: type[Struct]) -> str:
-    return (document_type.__doc__ or "").partition("\n")[0]
 
 
 def install_openapi(app: FastAPI) -> None:

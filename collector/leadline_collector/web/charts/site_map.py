@@ -83,7 +83,10 @@ def build_site_map(
         "rings": [_to_line_feature(trace_ring(ring)) | {"best": ring.is_vacuum} for ring in rings],
         "links": [_to_edge_row(edge) for edge in edges],
         "signs": [_to_sign_row(edge, midpoint) for edge, midpoint in midpoints],
-        "spots": [_to_marker_row(marker) for marker in markers],
+        "spots": [
+            {"x": marker.position[0], "y": marker.position[1], "tip": marker.tooltip, "href": marker.href}
+            for marker in markers
+        ],
         "names": marker_labels,
         "labels": ring_labels,
     }
@@ -118,10 +121,6 @@ def _to_line_feature(coordinates: Iterable[LonLat]) -> dict[str, Any]:
 def _to_edge_row(edge: Edge) -> DataRow:
     """Return a feature with its properties beside the geometry, where Vega-Lite reads fields."""
     return _to_line_feature([edge.start, edge.end]) | {"state": edge.state, "tip": edge.tooltip, "href": edge.href}
-
-
-def _to_marker_row(marker: Marker) -> DataRow:
-    return {"x": marker.position[0], "y": marker.position[1], "tip": marker.tooltip, "href": marker.href}
 
 
 def _to_ring_label(ring: RangeRing) -> RingLabel:

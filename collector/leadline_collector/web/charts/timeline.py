@@ -87,7 +87,10 @@ def build_timeline_chart(
     max_us = max((bucket.max_us for bucket in buckets if bucket.max_us is not None), default=0)
     data: dict[str, Sequence[DataRow]] = {
         "steps": list(_build_curve_rows(buckets)),
-        "tips": [_to_tooltip_row(bucket) for bucket in buckets],
+        "tips": [
+            {"t": bucket.start_s * 1_000, "u": bucket.end_s * 1_000, "tip": _format_tooltip(bucket)}
+            for bucket in buckets
+        ],
         "lines": list(_build_line_rows(drawn_lines, top_us)),
         "infinite": [{"t": (bucket.start_s + bucket.end_s) * 500} for bucket in buckets if bucket.infinite_count],
         "strip": list(_build_strip_rows(buckets)),
@@ -118,10 +121,6 @@ def _to_curve_row(at_s: int, bucket: TimeBucket) -> DataRow:
     # Without a finite p95, the p50 is a lower bound.
     p95_us = bucket.p50_us if bucket.p95_us is None else bucket.p95_us
     return {"t": at_s * 1_000, "p50": _to_ms(bucket.p50_us), "p95": _to_ms(p95_us), "max": _to_ms(bucket.max_us)}
-
-
-def _to_tooltip_row(bucket: TimeBucket) -> DataRow:
-    return {"t": bucket.start_s * 1_000, "u": bucket.end_s * 1_000, "tip": _format_tooltip(bucket)}
 
 
 def _format_tooltip(bucket: TimeBucket) -> str:

@@ -1,6 +1,6 @@
 """An agent as it was under wire version 1, frozen: what it sends and what it reads must work for ever.
 
-It shares no code with the product, so that a change of ``leadline.wire.batch`` cannot change it, and is never edited: the
+It shares no code with the product, so that a change of ``leadline.wire`` cannot change it, and is never edited: the
 next version's agent gets a file of its own when there is a version after it.
 """
 

@@ -27,8 +27,8 @@ ACTOR_COLLECTOR = "collector"
 class AuditAction(StrEnum):
     """Kinds of audited changes."""
 
-    TOKEN_CREATED = "token created"
-    TOKEN_REVOKED = "token revoked"
+    TOKEN_CREATED = "token created"  # noqa: S105  # not a secret
+    TOKEN_REVOKED = "token revoked"  # noqa: S105  # not a secret
     AGENT_ENROLLED = "agent enrolled"
     ENROLMENT_REFUSED = "enrolment refused"
     KEY_ROTATED = "key rotated"

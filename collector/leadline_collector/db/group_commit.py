@@ -105,7 +105,7 @@ class GroupCommit:
             group = [first, *self._drain_queue(GROUP_SIZE_MAX - 1)]
             try:
                 self._commit(group)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # every waiting caller receives it
                 _fail_group(group, error)
             else:
                 _resolve_futures(group)
@@ -130,7 +130,7 @@ class GroupCommit:
                 savepoint = connection.begin_nested()
                 try:
                     job.result = job.work(connection)
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001  # every waiting caller receives it
                     # Raises if SQLite has rolled back the whole transaction (disk full): then all jobs fail.
                     savepoint.rollback()
                     job.error = error

@@ -61,7 +61,7 @@ class WriteTransaction(ReadTransaction):
         names = table.columns.keys()
         if not self._is_postgresql:
             places = ", ".join("?" * len(names))
-            statement = f"INSERT OR REPLACE INTO {table.name} VALUES ({places})"
+            statement = f"INSERT OR REPLACE INTO {table.name} VALUES ({places})"  # noqa: S608  # names of our own tables
             self._connection.exec_driver_sql(statement, list(rows))
             return
         driver = self._connection.connection.driver_connection
@@ -71,7 +71,7 @@ class WriteTransaction(ReadTransaction):
         lists = ", ".join(f"%s::{kind}[]" for _, _, kind in keys)
         with driver.cursor() as cursor:
             cursor.execute(
-                f"DELETE FROM {table.name} old USING unnest({lists}) new ({', '.join(key[0] for key in keys)}) "
+                f"DELETE FROM {table.name} old USING unnest({lists}) new ({', '.join(key[0] for key in keys)}) "  # noqa: S608
                 f"WHERE {same}",
                 [[row[place] for row in rows] for _, place, _ in keys],
             )

@@ -116,7 +116,7 @@ def add_batch(connection: Connection, entry: JournalEntry) -> int | None:
 _ANCHOR_COLUMNS = tuple(ClockAnchors.__dataclass_fields__)
 _BATCH_COLUMNS = tables.batch.columns.keys()
 _ADD_BATCH = text(
-    f"INSERT INTO batch ({', '.join(_BATCH_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _BATCH_COLUMNS)}) "
+    f"INSERT INTO batch ({', '.join(_BATCH_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _BATCH_COLUMNS)}) "  # noqa: S608
     "ON CONFLICT DO NOTHING RETURNING seq"
 )
 _INCREMENT_LEDGER = text(

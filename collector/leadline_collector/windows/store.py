@@ -158,7 +158,7 @@ def delete_windows(connection: Connection, src_id: int, windows: Collection[Wind
 
 
 _COLUMN_NAMES = ", ".join(WINDOW_COLUMNS)
-_INSERT_WINDOW_SQL = f"INSERT INTO {window_stat.name} ({_COLUMN_NAMES}) VALUES ({', '.join('?' * len(WINDOW_COLUMNS))})"
+_INSERT_WINDOW_SQL = f"INSERT INTO {window_stat.name} ({_COLUMN_NAMES}) VALUES ({', '.join('?' * len(WINDOW_COLUMNS))})"  # noqa: S608
 #: % formats None as "None"; no other value of a row has this text.
 _COPY_WINDOWS_SQL = f"COPY {window_stat.name} ({_COLUMN_NAMES}) FROM STDIN (NULL 'None')"
 _COPY_ROW_FORMAT = "\t".join(["%s"] * len(WINDOW_COLUMNS)) + "\n"

@@ -75,9 +75,9 @@ def test_the_counts_are_those_of_a_slow_reference(
     assert {state: pair["pessimistic"][state] for state in ("good", "bad", "unavailable", "unknown")} == {
         state: expected[state] for state in ("good", "bad", "unavailable", "unknown")
     }
-    known = 59 - expected["unknown"]
-    assert pair["pessimistic"]["good_ratio"] == pytest.approx(expected["good"] / known)
-    assert pair["pessimistic"]["coverage_ratio"] == pytest.approx(known / 59)
+    known_count = 59 - expected["unknown"]
+    assert pair["pessimistic"]["good_ratio"] == pytest.approx(expected["good"] / known_count)
+    assert pair["pessimistic"]["coverage_ratio"] == pytest.approx(known_count / 59)
     assert (pair["windows_expected"], pair["paths"]) == (59, len(agents))
 
 

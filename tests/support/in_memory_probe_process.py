@@ -77,5 +77,7 @@ def run_process(
 def decode_windows(messages: list[WindowsMessage], start_s: int = START_S) -> list[tuple[int, int, wire.TargetWindow]]:
     """Return (minute, mesh version, window) of every window; minutes count from the start."""
     return [
-        ((one.start_s - start_s) // 60, message.mesh_version, one) for message in messages for one in message.windows
+        ((window.start_s - start_s) // 60, message.mesh_version, window)
+        for message in messages
+        for window in message.windows
     ]

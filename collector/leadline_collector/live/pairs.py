@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from leadline.mesh.model import Mesh
 from leadline.model import WINDOW_S
 from leadline_collector.db.transactions import ReadTransaction, Store
 from leadline_collector.live import store as live_store
@@ -131,17 +130,17 @@ def _build_rows(
     registry = load_registry(connection)
     revisions = _load_active_revisions(reader)
     t = compute_due_minute(now_s)
-    # A row of a minute that is still to come is of a clock that was wrong.
+    # A row of a later minute comes from a wrong clock.
     old_rows = {key: row for key, row in old_rows.items() if row.t <= t}
-    row_by_pair = {
-        pair: number for number, pair in enumerate(_limit_pairs(list(_iter_mesh_pairs(mesh, registry)), len(revisions)))
-    }
+    pairs = [(registry.site_ids[pair.source], registry.site_ids[pair.destination]) for pair in mesh.pairs]
+    row_by_pair = {pair: number for number, pair in enumerate(_limit_pairs(pairs, len(revisions)))}
     minutes = MinuteInterval(start_s=t - (RECENT_MINUTES - 1) * WINDOW_S, end_s=t + WINDOW_S)
     agents = [src_id for site in {pair[0] for pair in row_by_pair} for src_id in registry.agents_by_site.get(site, ())]
     evaluated = _evaluate_minutes(
         _load_recent_windows(connection, agents, minutes), revisions, registry, row_by_pair, minutes
     )
-    drafts = list(_draft_rows(evaluated, old_rows, _get_simulated_sites(mesh, registry)))
+    simulated_sites = {registry.site_ids[site.name] for site in mesh.sites if site.simulated}
+    drafts = list(_draft_rows(evaluated, old_rows, simulated_sites))
     lookups = _look_up_day(connection, drafts, revisions, registry, old_rows, minutes, last_checked)
     for draft in drafts:
         yield _finish_row(draft, old_rows.get(draft.key), lookups.get(draft.key, _EMPTY_LOOKUP), t, now_s)
@@ -165,15 +164,6 @@ def _load_active_revisions(reader: ReadTransaction) -> list[ProfileRevision]:
         for revision in profile_revisions.load_current_revisions(reader.connection)
         if revision.profile in profiles
     ]
-
-
-def _iter_mesh_pairs(mesh: Mesh, registry: Registry) -> Iterator[PairIds]:
-    return ((registry.site_ids[pair.source], registry.site_ids[pair.destination]) for pair in mesh.pairs)
-
-
-def _get_simulated_sites(mesh: Mesh, registry: Registry) -> frozenset[int]:
-    """Return the ids of the sites that the mesh marks as simulated."""
-    return frozenset(registry.site_ids[site.name] for site in mesh.sites if site.simulated)
 
 
 def _load_recent_windows(connection: Connection, agents: Sequence[int], minutes: MinuteInterval) -> HourBlock:

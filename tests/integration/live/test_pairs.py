@@ -72,10 +72,10 @@ def row(store: Store, profile: str = PROFILES[0], source: str = "fra") -> PairNo
 
 
 def after(
-    site: RollupFixture, t: int, profile: str = PROFILES[0], seen: LastCheckedWindows | None = None
+    site: RollupFixture, t: int, profile: str = PROFILES[0], last_checked: LastCheckedWindows | None = None
 ) -> PairNowRow:
     """Refresh when ``t`` is due and return the stored row."""
-    live_pairs.refresh_pairs(site.store, now_s(t), {} if seen is None else seen)
+    live_pairs.refresh_pairs(site.store, now_s(t), {} if last_checked is None else last_checked)
     return row(site.store, profile)
 
 
@@ -102,11 +102,13 @@ def expected(site: RollupFixture, profile: str, t: int, day: int) -> dict[str, A
     """Return the expected row by the windows of the last ``day`` minutes, if none of them was too late."""
     last = states(site, profile, t + 60, day)
     run = next((n for n, (state, _) in enumerate(reversed(last)) if state is not last[-1][0]), day)
-    known = [(t - 60 * n, p95) for n, (state, p95) in enumerate(reversed(last)) if state is not WindowState.UNKNOWN]
+    known_minutes = [
+        (t - 60 * n, p95) for n, (state, p95) in enumerate(reversed(last)) if state is not WindowState.UNKNOWN
+    ]
+    known_at, p95_us = known_minutes[0] if known_minutes else (None, None)
     recent = [state for state, _ in last[-RECENT_MINUTES:]]
     return {
-        "t": t, "state": last[-1][0].value, "since": t + 60 - 60 * run,
-        "known_at": known[0][0] if known else None, "p95_us": known[0][1] if known else None,
+        "t": t, "state": last[-1][0].value, "since": t + 60 - 60 * run, "known_at": known_at, "p95_us": p95_us,
         "good_15": recent.count(WindowState.GOOD), "bad_15": recent.count(WindowState.BAD),
         "unavailable_15": recent.count(WindowState.UNAVAILABLE),
     }  # fmt: skip
@@ -115,7 +117,7 @@ def expected(site: RollupFixture, profile: str, t: int, day: int) -> dict[str, A
 @pytest.mark.parametrize("seed", range(2))
 def test_a_row_equals_the_state_of_its_windows(site: RollupFixture, seed: int) -> None:
     """Seventy minutes of two paths with late and missing windows, missed refreshes, and compaction in between."""
-    rng, seen = random.Random(f"now {seed}"), dict[tuple[int, int], int]()
+    rng, last_checked = random.Random(f"now {seed}"), dict[tuple[int, int], int]()
     waiting: list[tuple[int, str, Window]] = []
     level = {"fra1": True, "fra2": True}
     for n in range(70):
@@ -131,7 +133,7 @@ def test_a_row_equals_the_state_of_its_windows(site: RollupFixture, seed: int) -
         waiting = [item for item in waiting if item[0] > t]
         if rng.random() < 0.15:
             continue
-        live_pairs.refresh_pairs(site.store, now_s(t), seen)
+        live_pairs.refresh_pairs(site.store, now_s(t), last_checked)
         for profile in PROFILES:
             stored = row(site.store, profile)._asdict()
             expected_row = expected(site, profile, t, n + 1)
@@ -208,13 +210,13 @@ def test_without_a_previous_row_a_run_begins_at_most_a_day_ago(site: RollupFixtu
 def test_a_backlog_changes_only_the_newest_known_minute(site: RollupFixture) -> None:
     """Bad windows from an hour ago do not change the state."""
     site.store_windows(*(build_steady_window(3_000, NOW_S + 60 * n) for n in range(5)))
-    t, seen = NOW_S + 90 * 60, dict[tuple[int, int], int]()
-    before = after(site, t, seen=seen)
+    t, last_checked = NOW_S + 90 * 60, dict[tuple[int, int], int]()
+    before = after(site, t, last_checked=last_checked)
 
     site.store_windows(*(build_steady_window(12_000, NOW_S + 60 * n) for n in range(20, 30)))
-    first = after(site, t + 60, seen=seen)
+    first = after(site, t + 60, last_checked=last_checked)
     site.store_windows(*(build_steady_window(12_100, NOW_S + 60 * n) for n in range(30, 40)))
-    second = after(site, t + 120, seen=seen)
+    second = after(site, t + 120, last_checked=last_checked)
 
     assert (before.known_at, before.p95_us) == (NOW_S + 240, 3_000)
     assert (first.known_at, first.p95_us) == (NOW_S + 29 * 60, 12_000)

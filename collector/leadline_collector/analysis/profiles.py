@@ -6,7 +6,7 @@ from functools import cache
 
 from leadline import evaluation
 from leadline.evaluation import Criterion
-from leadline.limits.catalogue import Catalogue, Limit, Profile, SourceDocument, load_catalogue
+from leadline.limits.catalogue import Catalogue, Limit, Profile, load_catalogue
 from leadline_collector.analysis.documents import (
     LimitResponse,
     LimitSourceResponse,
@@ -52,9 +52,5 @@ def _build_limit(limit: Limit) -> LimitResponse:
         statistic=limit.statistic.value,
         confidence=limit.confidence.value,
         read_in=limit.read_in.value,
-        source=_build_source(limit.source),
+        source=LimitSourceResponse(title=limit.source.title, url=limit.source.url, published=limit.source.published),
     )
-
-
-def _build_source(source: SourceDocument) -> LimitSourceResponse:
-    return LimitSourceResponse(title=source.title, url=source.url, published=source.published)

@@ -1,11 +1,11 @@
 # Two images: `docker build --target agent .` and `docker build --target collector .` (the last one, and the default).
 #
-# Only the build needs a package index; what it makes runs offline, as a user without privileges, on a root file system
-# that may be read-only. The base is pinned by its full version. Where you can pull it, pin the digest as well:
+# Only the build needs a package index. The images run offline, as an unprivileged user, and support a read-only root file
+# system. The base image is pinned by its full version. If possible, pin the digest as well:
 #   docker buildx imagetools inspect python:3.13.11-slim-bookworm
 FROM python:3.13.11-slim-bookworm AS base
-# Mount volumes on these: one that begins empty takes owner and mode of the directory. There is no VOLUME line, because
-# data must not end in a volume without a name: what has none fails on a read-only root, and says so.
+# Mount volumes on these directories. An empty volume takes owner and mode of the directory. There is no VOLUME line, so
+# that data never ends up in an anonymous volume: without a volume, writes fail on a read-only root.
 RUN groupadd --system --gid 8427 leadline \
     && useradd --system --uid 8427 --gid leadline --no-create-home --home-dir /var/lib/leadline leadline \
     && install --directory --mode 0700 --owner leadline --group leadline /var/lib/leadline \
@@ -26,7 +26,7 @@ RUN pip install --no-cache-dir --require-hashes -r requirements/build.txt
 COPY . .
 RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheel .
 
-# Nothing but the dependencies and the wheel goes into these environments: no pip, no sources, no compiler.
+# These environments contain only the dependencies and the wheel: no pip, no sources, no compiler.
 FROM base AS agent-environment
 COPY requirements/agent.txt /requirements.txt
 RUN python -m venv --without-pip /opt/leadline \
@@ -41,22 +41,22 @@ RUN python -m venv --without-pip /opt/leadline \
 COPY --from=wheel /wheel /wheel
 RUN pip --python /opt/leadline install --no-cache-dir --no-deps --no-index /wheel/*.whl
 
-# It sends echoes through datagram sockets, which need no capability where net.ipv4.ping_group_range includes group 8427:
-# Docker opens it in every network of its own. On the host's network set it there, or run as root with NET_RAW alone.
+# The agent uses datagram ICMP sockets, which need no capability if net.ipv4.ping_group_range includes group 8427. Docker
+# opens this range in its own networks. On the host network, set it on the host, or run as root with only NET_RAW.
 FROM base AS agent
 LABEL org.opencontainers.image.title="leadline agent" \
-      org.opencontainers.image.description="Measures round trips between data centres"
+      org.opencontainers.image.description="Measures round-trip times between data centres"
 COPY --from=agent-environment /opt/leadline /opt/leadline
 ENV STATE_DIRECTORY=/var/lib/leadline
 USER 8427:8427
-# The agent writes about itself every minute.
+# The agent writes its status every minute.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=90s --retries=3 CMD ["leadline", "agent", "status"]
 ENTRYPOINT ["leadline"]
 CMD ["agent", "run"]
 
 FROM base AS collector
 LABEL org.opencontainers.image.title="leadline collector" \
-      org.opencontainers.image.description="Stores round trips between data centres and judges them by published limits"
+      org.opencontainers.image.description="Stores round-trip times between data centres and evaluates them against published limits"
 COPY --from=collector-environment /opt/leadline /opt/leadline
 ENV LEADLINE_DATA_DIR=/var/lib/leadline
 USER 8427:8427

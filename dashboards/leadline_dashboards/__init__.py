@@ -1,6 +1,6 @@
-"""What Grafana is given, as files of this package: dashboards, alert rules, provisioning. ``generate`` makes them.
+"""Dashboards, alert rules and provisioning files for Grafana. ``generate`` writes them.
 
-The generator needs the development dependencies; reading the files needs the standard library only.
+The generator needs the development dependencies. Reading the files needs only the standard library.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
-#: Of the datasource in every dashboard and rule.
+#: Uid of the datasource in every dashboard and rule.
 DATASOURCE_UID = "leadline"
 #: Grafana's PostgreSQL datasource; "postgres" is its alias.
 DATASOURCE_TYPE = "grafana-postgresql-datasource"
@@ -18,12 +18,12 @@ FOLDER = "leadline"
 
 
 def load_dashboards() -> dict[str, bytes]:
-    """Every dashboard as a JSON document, by name of its file."""
+    """Return every dashboard as JSON bytes, by file name."""
     return {file.name: file.read_bytes() for file in _list_json_files("json")}
 
 
 def load_alert_rules() -> list[dict[str, Any]]:
-    """The groups of alert rules as Grafana's provisioning files have them."""
+    """Return the groups of alert rules in the format of Grafana's provisioning files."""
     return [
         group
         for file in _list_json_files("provisioning", "alerting")
@@ -32,5 +32,5 @@ def load_alert_rules() -> list[dict[str, Any]]:
 
 
 def _list_json_files(*folder: str) -> list[Traversable]:
-    found = files(__name__).joinpath(*folder).iterdir()
-    return sorted((file for file in found if file.name.endswith(".json")), key=lambda file: file.name)
+    entries = files(__name__).joinpath(*folder).iterdir()
+    return sorted((file for file in entries if file.name.endswith(".json")), key=lambda file: file.name)

@@ -75,7 +75,7 @@ def test_every_query_returns_rows(filled: Demo, connection: psycopg.Connection, 
         result = rows(connection, QUERIES[name], PanelRange(from_s=from_s, to_s=filled.end_s, interval_s=interval_s))
 
         # No profile of the demo limits the variation, so this query returns nothing.
-        assert result or name == "leadline-pair.json Variation of the round trip (p95 − min of a minute) B"  # noqa: RUF001
+        assert result or name == "leadline-pair.json Delay variation (p95 - min of each minute) B"
         assert all("?column?" not in row for row in result[:1])
         assert not any(isinstance(row.get("time"), str) for row in result), "Grafana does not parse a time from text"
 
@@ -84,7 +84,7 @@ def test_every_query_returns_rows(filled: Demo, connection: psycopg.Connection, 
     ("ref", "metrics"),
     [
         (
-            "leadline-pair.json Round trip B",
+            "leadline-pair.json Round-trip time B",
             {"limit <= 10 ms, vmware-vcf-9.0-cluster-host-rtt", "light in glass", "light in a vacuum"},
         ),
     ],
@@ -104,7 +104,7 @@ def test_a_limit_far_above_the_data_is_not_drawn(filled: Demo, connection: psyco
     panel_range = PanelRange(from_s=filled.end_s - DAY_S, to_s=filled.end_s)
     profile = "vsphere-long-distance-vmotion"
 
-    lines = rows(connection, QUERIES["leadline-pair.json Round trip B"], panel_range, profile=profile)
+    lines = rows(connection, QUERIES["leadline-pair.json Round-trip time B"], panel_range, profile=profile)
     assert {row["metric"] for row in lines} == {"light in glass", "light in a vacuum"}
     limits = rows(connection, QUERIES["leadline-pair.json Limits of the profile A"], panel_range, profile=profile)
     assert 150_000 in {row["limit_us"] for row in limits}
@@ -140,11 +140,12 @@ def test_panels_show_the_shares_of_the_verdict_code(filled: Demo, connection: ps
     for (source, destination), worst_case in expected.items():
         variables = {"profile": profile, "source": source, "destination": destination}
         (statistics,) = rows(
-            connection, QUERIES["leadline-pair.json Over the whole hours of the time range A"], panel_range, **variables
+            connection,
+            QUERIES["leadline-pair.json Shares over the whole hours of the time range A"],
+            panel_range,
+            **variables,
         )
-        (hours,) = rows(
-            connection, QUERIES["leadline-pair.json Minutes by state, and coverage A"], panel_range, **variables
-        )
+        (hours,) = rows(connection, QUERIES["leadline-pair.json Minutes by state A"], panel_range, **variables)
         assert statistics["observed"] == worst_case.good_ratio
         known_count = hours["good"] + hours["bad"] + hours["unavailable"]
         assert hours["good"] / known_count == pytest.approx(worst_case.good_ratio, rel=1e-12)
@@ -235,8 +236,8 @@ def test_committed_dashboards_are_up_to_date() -> None:
     """``make dashboards`` would change nothing; the generator is a development dependency."""
     generate = pytest.importorskip("leadline_dashboards.generate.__main__", reason="the generator's library is missing")
 
-    made: Mapping[str, str] = generate.generated()
+    files: Mapping[str, str] = generate.generate_files()
 
-    for path, text in made.items():
-        assert (generate.PACKAGE / path).read_text(encoding="utf-8") == text, f"run make dashboards: {path}"
-    assert {path.removeprefix("json/") for path in made if path.startswith("json/")} == set(BOARDS)
+    for path, text in files.items():
+        assert (generate.PACKAGE_DIR / path).read_text(encoding="utf-8") == text, f"run make dashboards: {path}"
+    assert {path.removeprefix("json/") for path in files if path.startswith("json/")} == set(BOARDS)

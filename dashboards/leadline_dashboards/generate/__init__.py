@@ -1,1 +1,1 @@
-"""Makes the dashboards and alert rules: ``python -m leadline_dashboards.generate`` writes them. Development only."""
+"""Generator of the dashboards and alert rules: ``python -m leadline_dashboards.generate``. Development only."""

@@ -1,8 +1,8 @@
-"""Alert rules as Grafana's provisioning files have them (apiVersion 1; the SDK has those of the HTTP interface).
+"""Alert rules in the format of Grafana's provisioning files (apiVersion 1; the SDK only has that of the HTTP API).
 
-Rule 1: they read what is true now and never the past, so data that comes late raises nothing.
+Rule 1: they read only the current state, so late data raises no alert.
 Rule 2: hysteresis: a rule fires above one value and recovers below another (``unloadEvaluator``, since Grafana 10.4).
-Rule 3: a query answers a table with one number; its texts become labels, so each pair or agent is an alert of its own.
+Rule 3: a query returns a table with one number. Its text columns become labels: one alert for each pair or agent.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from leadline_dashboards import DATASOURCE_UID, FOLDER
 from leadline_dashboards.generate.panels import FLEET_UID, OVERVIEW_UID, PAIR_UID
 from leadline_dashboards.generate.queries import Query
 
-#: Of 15 minutes this many are bad or unavailable: an episode forgives two between (method.md §3.2).
+#: Bad or unavailable minutes of the last 15. An episode bridges two other minutes (method.md §3.2).
 BAD_MINUTES_ALERT, BAD_MINUTES_RECOVERY = 13, 6
-#: A pair without a known minute: ten of them, while a minute is sealed 16 s after its end and sent at once.
+#: Time without a known minute of a pair. Agents send a minute 16 s after its end.
 PAIR_SILENCE_ALERT_S, PAIR_SILENCE_RECOVERY_S = 600, 300
-#: An agent that is heard again.
+#: Time since the last contact at which an agent recovers.
 AGENT_SILENCE_RECOVERY_S = 120
-#: More than 3 of 15 minutes unknown is coverage below 80 %.
+#: More than 3 unknown minutes of 15 mean a coverage below 80 %.
 UNKNOWN_MINUTES_ALERT, UNKNOWN_MINUTES_RECOVERY = 3, 2
-#: The offset of a clock that is certain: what the pages call suspect too.
+#: Clock offset beyond its error, the same threshold as "suspect" on the pages.
 CLOCK_OFFSET_ALERT_S, CLOCK_OFFSET_RECOVERY_S = CLOCK_OFFSET_US_MAX / 1e6, CLOCK_OFFSET_US_MAX / 2e6
 
 EVALUATION_INTERVAL = "1m"
 _PAIR_TEXT = "{{ .Labels.source }} to {{ .Labels.destination }}"
-#: Without data there is no value, and a template that fails would be shown as it stands here.
+#: Without data there is no value, and Grafana would show a failed template as text.
 _VALUE_TEXT = "{{ with .Values.A }}{{ . }}{{ end }}"
-#: The address of Grafana, which ends with a slash in some versions. No dollar: files would take it for a variable.
+#: URL of Grafana, with a final slash in some versions. No dollar sign, which would be a variable in files.
 _GRAFANA_URL = '{{ reReplaceAll "/*\\\\z" "/" externalURL }}'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertRule:
-    """One rule: fires when ``value`` of the query is above ``above``, recovers when it is below ``below``."""
+    """A rule: fires if ``value`` exceeds ``alert_threshold``, recovers below ``recovery_threshold``."""
 
     uid: str
     title: str
@@ -48,9 +48,9 @@ class AlertRule:
     summary: str
     description: str
     dashboard: str
-    #: What no rows mean; said in docs/grafana.md for each.
+    #: State without rows; docs/grafana.md explains it for each rule.
     no_data: str = "OK"
-    #: A failing query keeps what was; one rule only tells of it, so that a database that is away is one alert.
+    #: A failed query keeps the state. Only one rule reports it, so that a database outage is one alert.
     on_error: str = "KeepLast"
 
 
@@ -67,8 +67,8 @@ ALERT_RULES = (
         recovery_threshold=BAD_MINUTES_RECOVERY,
         pending_period="1m",
         severity="critical",
-        summary=f"{_PAIR_TEXT} is beyond {{{{ .Labels.profile }}}} for 15 minutes",
-        description=f"{_VALUE_TEXT} of the last 15 minutes were bad or unavailable, in the reading least favourable to it.",
+        summary=f"{_PAIR_TEXT} exceeds the limits of {{{{ .Labels.profile }}}} for 15 minutes",
+        description=f"{_VALUE_TEXT} of the last 15 minutes were bad or unavailable (worst case).",
         dashboard=PAIR_UID,
     ),
     AlertRule(
@@ -83,8 +83,8 @@ ALERT_RULES = (
         recovery_threshold=PAIR_SILENCE_RECOVERY_S,
         pending_period="2m",
         severity="warning",
-        summary=f"nothing is known of {_PAIR_TEXT}",
-        description=f"The last known minute ended {_VALUE_TEXT} s ago: a defect of the measurement, not of the path.",
+        summary=f"no data for {_PAIR_TEXT}",
+        description=f"The last known minute ended {_VALUE_TEXT} s ago. The measurement failed, not the path.",
         dashboard=PAIR_UID,
         no_data="NoData",
     ),
@@ -97,7 +97,7 @@ ALERT_RULES = (
         pending_period="2m",
         severity="warning",
         summary="agent {{ .Labels.agent }} at {{ .Labels.site }} is silent",
-        description=f"The collector heard nothing for {_VALUE_TEXT} s (999999: never). What it measured is in its spool.",
+        description=f"No contact for {_VALUE_TEXT} s (999999: never). A running agent keeps its data in its spool.",
         dashboard=FLEET_UID,
         no_data="NoData",
         on_error="Error",
@@ -114,8 +114,8 @@ ALERT_RULES = (
         recovery_threshold=UNKNOWN_MINUTES_RECOVERY,
         pending_period="10m",
         severity="warning",
-        summary=f"{_PAIR_TEXT} is measured with gaps",
-        description=f"{_VALUE_TEXT} of the last 15 minutes are unknown. A verdict on this time may be insufficient data.",
+        summary=f"the measurement of {_PAIR_TEXT} has gaps",
+        description=f"{_VALUE_TEXT} of the last 15 minutes are unknown. A verdict for this time may lack data.",
         dashboard=OVERVIEW_UID,
     ),
     AlertRule(
@@ -130,8 +130,8 @@ ALERT_RULES = (
         recovery_threshold=CLOCK_OFFSET_RECOVERY_S,
         pending_period="10m",
         severity="warning",
-        summary="the clock of {{ .Labels.agent }} at {{ .Labels.site }} is off",
-        description=f"By {_VALUE_TEXT} s at least, against the collector. Round trips are right, their minutes may not be.",
+        summary="the clock of {{ .Labels.agent }} at {{ .Labels.site }} is wrong",
+        description=f"Offset of {_VALUE_TEXT} s or more to the collector. RTTs are correct, minutes may be wrong.",
         dashboard=FLEET_UID,
     ),
     AlertRule(
@@ -146,7 +146,7 @@ ALERT_RULES = (
         pending_period="15m",
         severity="info",
         summary="the clock of {{ .Labels.agent }} at {{ .Labels.site }} is not synchronised",
-        description="Its kernel says so. The clock may be right still; nobody vouches for it.",
+        description="Its kernel reports no NTP synchronisation. The clock may still be correct.",
         dashboard=FLEET_UID,
     ),
 )  # fmt: skip
@@ -164,13 +164,13 @@ _DASHBOARD_LINKS = {
 
 
 def build_document() -> dict[str, Any]:
-    """The provisioning file."""
+    """Build the provisioning file."""
     group = {
         "orgId": 1,
         "name": "leadline",
         "folder": FOLDER,
         "interval": EVALUATION_INTERVAL,
-        "rules": [_build_rule(one) for one in ALERT_RULES],
+        "rules": [_build_rule(rule) for rule in ALERT_RULES],
     }
     return {"apiVersion": 1, "groups": [group]}
 
@@ -196,7 +196,7 @@ def _build_rule(rule: AlertRule) -> dict[str, Any]:
 
 def _build_query(rule: AlertRule) -> dict[str, Any]:
     model = Query(rule.sql).to_json() | {"intervalMs": 60_000, "maxDataPoints": 1}
-    # The range is asked for by the file format; no query here has a time in it.
+    # The file format requires a range. The queries do not use it.
     return {
         "refId": "A",
         "queryType": "",

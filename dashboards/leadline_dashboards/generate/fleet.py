@@ -1,4 +1,4 @@
-"""The fleet: agents and what they deliver."""
+"""Fleet dashboard: agents and their deliveries."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from leadline_dashboards.generate.style import (
 )
 
 _SITE_FILTER = "site IN (${site:sqlstring})"
-#: The journal has a row a minute and agent: more than two days of it would be read for seconds.
+#: The journal has one row for each minute and agent. Queries over more than two days would take seconds.
 _TIME_FILTER = "t_last >= GREATEST($__unixEpochFrom(), $__unixEpochTo() - 172800) AND t_last < $__unixEpochTo()"
-_TWO_DAYS_NOTE = "At most the last two days of the chosen time."
+_TWO_DAYS_NOTE = "Limited to the last two days of the time range."
 _TIME_BIN = "$__unixEpochGroupAlias(t_last, $__interval, NULL)"
 
 
 def build_fleet() -> build.Dashboard:
-    """The dashboard."""
-    made = panels.build_dashboard(
+    """Build the fleet dashboard."""
+    dashboard = panels.build_dashboard(
         panels.FLEET_UID,
         "leadline fleet",
-        "The agents: who is heard of, what waits in their spools, what is missing and why, whose clock is off.",
+        "Agents: contact, spool, gaps with their reasons, and clock offset.",
         "now-24h",
     )
-    made.with_variable(panels.build_profile_variable()).with_variable(
+    dashboard.with_variable(panels.build_profile_variable()).with_variable(
         panels.build_variable(
             "site",
             "Site",
@@ -49,17 +49,18 @@ def build_fleet() -> build.Dashboard:
         )
     )
     return panels.add_panels(
-        made, [_build_agents(), _build_ingest(), _build_delay(), _build_coverage(), _build_gap_reasons(), _build_gaps()]
+        dashboard,
+        [_build_agents(), _build_ingest(), _build_delay(), _build_coverage(), _build_gap_reasons(), _build_gaps()],
     )
 
 
 def _build_agents() -> table.Panel:
-    made = panels.configure_panel(
+    panel = panels.configure_panel(
         table.Panel(),
         "Agents",
-        "Every agent of the mesh as the collector last heard of it. Behind: how old the newest minute is that it "
-        "delivered. Spool: what it measured and could not deliver yet, and how full that leaves its disk quota. Clock "
-        "offset is against the collector, give or take its error; it moves minutes, never a round trip.",
+        "All agents of the mesh at their last contact. Behind: age of the newest delivered minute. Spool: undelivered "
+        "batches, and their share of the disk quota. Clock offset: agent minus collector, with its error; it affects "
+        "the minute of a measurement, never an RTT.",
         (panels.DASHBOARD_WIDTH, 12),
         Query(
             f"""
@@ -71,7 +72,7 @@ def _build_agents() -> table.Panel:
         ),
     )
     names = {
-        "heard_at": "last heard (UTC)", "silent_s": "silent for", "behind_s": "behind",
+        "heard_at": "last contact (UTC)", "silent_s": "silent for", "behind_s": "behind",
         "spool_batches": "spooled batches",
         "spool_bytes": "spool", "spool_ratio": "spool full", "clock_offset_us": "clock offset",
         "clock_offset_error_us": "± error", "ntp_synchronised": "clock",
@@ -94,19 +95,19 @@ def _build_agents() -> table.Panel:
         properties += [prop("unit", units[name])] if name in units else []
         if name in steps:
             properties += [prop("custom.cellOptions", cell), prop("thresholds", steps[name].build())]
-        made.override_by_name(name, properties)
-    made.override_by_name("silent_s", [prop("noValue", "never heard")])
-    made.override_by_name(
+        panel.override_by_name(name, properties)
+    panel.override_by_name("silent_s", [prop("noValue", "no data yet")])
+    panel.override_by_name(
         "ntp_synchronised", [prop("mappings", build_yes_no_mappings("synchronised", "not synchronised"))]
     )
-    return made.filterable(True)
+    return panel.filterable(True)
 
 
 def _build_ingest() -> timeseries.Panel:
-    made = panels.build_chart(
-        "Batches by the minute they are about",
-        "How many batches agents delivered, by the time their newest minute began and not by when they came: what was "
-        f"delivered late fills its place. One a minute and agent is usual; a dip that stays is missing. {_TWO_DAYS_NOTE}",
+    panel = panels.build_chart(
+        "Batches by measurement time",
+        "Number of delivered batches by the start of their newest minute, not by arrival: late batches fill earlier "
+        f"gaps. Usual: one for each minute and agent. A permanent dip is missing data. {_TWO_DAYS_NOTE}",
         (12, 9),
         Query(
             f"""
@@ -116,14 +117,14 @@ def _build_ingest() -> timeseries.Panel:
             series=True,
         ),
     )
-    return made.unit("short").decimals(0).interval("5m")
+    return panel.unit("short").decimals(0).interval("5m")
 
 
 def _build_delay() -> timeseries.Panel:
-    made = panels.build_chart(
-        "Delay of delivery",
-        "From the end of a batch's newest minute to its receipt: median and longest of each step. A minute stays "
-        "open for late replies, so some 16 s are usual; more is a spool delivered late. " + _TWO_DAYS_NOTE,
+    panel = panels.build_chart(
+        "Delivery delay",
+        "Time from the end of a batch's newest minute to its receipt: median and longest of each step. About 16 s are "
+        "usual, because agents wait for late replies. More means late delivery from the spool. " + _TWO_DAYS_NOTE,
         (12, 9),
         Query(
             f"""
@@ -133,15 +134,15 @@ def _build_delay() -> timeseries.Panel:
             series=True,
         ),
     )
-    return made.unit(SECONDS).interval("5m")
+    return panel.unit(SECONDS).interval("5m")
 
 
 def _build_coverage() -> table.Panel:
-    made = panels.configure_panel(
+    panel = panels.configure_panel(
         table.Panel(),
         "Coverage by source site over the time range",
-        "Known minutes over all minutes of the site's pairs, of the whole hours in the chosen time. What is missing is "
-        "a defect of the measurement and says nothing about a path. Lost probes are not missing: they were measured.",
+        "Known minutes as a share of all minutes of the site's pairs, over the whole hours of the time range. Missing "
+        "minutes are a measurement problem, not a path problem. Lost probes count as measured.",
         (8, 10),
         Query(
             f"""
@@ -153,22 +154,22 @@ def _build_coverage() -> table.Panel:
     )
     cell = TableColoredBackgroundCellOptions(mode=TableCellBackgroundDisplayMode.BASIC)
     steps = build_thresholds(VERMILION, (0.8, ORANGE), (0.95, GREEN)).build()
-    made.override_by_name(
+    panel.override_by_name(
         "coverage",
         [prop("unit", RATIO), prop("decimals", 2), prop("custom.cellOptions", cell), prop("thresholds", steps)],
     )
-    made.override_by_name("unknown", [prop("displayName", "minutes not measured")])
-    return made.override_by_name("simulated", [prop("mappings", build_yes_no_mappings("simulated", "measured"))])
+    panel.override_by_name("unknown", [prop("displayName", "minutes not measured")])
+    return panel.override_by_name("simulated", [prop("mappings", build_yes_no_mappings("simulated", "measured"))])
 
 
 _GAPS_CLAUSE = f"FROM grafana_gap WHERE {_SITE_FILTER} AND until_t > $__unixEpochFrom() AND t < $__unixEpochTo()"
 
 
 def _build_gap_reasons() -> table.Panel:
-    made = panels.configure_panel(
+    panel = panels.configure_panel(
         table.Panel(),
         "Gaps by reason",
-        "What agents and the collector told of minutes that are missing in the chosen time, by reason.",
+        "Gaps in the time range that agents or the collector reported, by reason.",
         (6, 10),
         Query(
             f"""
@@ -177,19 +178,19 @@ def _build_gap_reasons() -> table.Panel:
             """
         ),
     )
-    return made.override_by_name("windows", [prop("displayName", "windows given up")])
+    return panel.override_by_name("windows", [prop("displayName", "lost windows")])
 
 
 def _build_gaps() -> table.Panel:
-    made = panels.configure_panel(
+    panel = panels.configure_panel(
         table.Panel(),
         "Gaps",
-        "Every hole as it was told, the newest first: whose it is, from when to when, and why.",
+        "All reported gaps, newest first: agent, start, end and reason.",
         (10, 10),
         Query(
             f"SELECT time, time_end, site, agent, reason, windows, source {_GAPS_CLAUSE} ORDER BY t DESC, 4 LIMIT 500"
         ),
     )
-    made.override_by_name("time", [prop("displayName", "from (UTC)")])
-    made.override_by_name("time_end", [prop("displayName", "to (UTC)")])
-    return made.override_by_name("source", [prop("displayName", "told by")])
+    panel.override_by_name("time", [prop("displayName", "from (UTC)")])
+    panel.override_by_name("time_end", [prop("displayName", "to (UTC)")])
+    return panel.override_by_name("source", [prop("displayName", "reported by")])

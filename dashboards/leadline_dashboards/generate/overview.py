@@ -1,4 +1,4 @@
-"""The overview: which pairs are well now, and which were over the chosen time."""
+"""Overview dashboard: states of all pairs now and over the time range."""
 
 from __future__ import annotations
 
@@ -29,19 +29,20 @@ from leadline_dashboards.generate.style import (
 )
 
 _SITE_FILTER = "source IN (${site:sqlstring})"
-#: Every site beside itself, so that rows and columns of a matrix come in the same order.
+_SILENCE_FILTER = f"silent_s IS NULL OR silent_s > {AGENT_SILENCE_S_MAX}"
+#: Diagonal cells, so that rows and columns of a matrix have the same order.
 _DIAGONAL = f"FROM grafana_pair WHERE {_SITE_FILTER}"
 
 
 def build_overview() -> build.Dashboard:
-    """The dashboard."""
-    made = panels.build_dashboard(
+    """Build the overview dashboard."""
+    dashboard = panels.build_dashboard(
         panels.OVERVIEW_UID,
         "leadline overview",
-        "Which site pairs are within the limits of a profile: now, and over the chosen time.",
+        "Site pairs within the limits of a profile: now, and over the time range.",
         "now-7d",
     )
-    made.with_variable(panels.build_profile_variable()).with_variable(
+    dashboard.with_variable(panels.build_profile_variable()).with_variable(
         panels.build_variable(
             "site",
             "Source site",
@@ -51,7 +52,7 @@ def build_overview() -> build.Dashboard:
         )
     )
     return panels.add_panels(
-        made,
+        dashboard,
         [
             _build_state_counts(),
             _build_agent_counts(),
@@ -65,37 +66,34 @@ def build_overview() -> build.Dashboard:
 
 def _build_state_counts() -> stat.Panel:
     counts = ", ".join(f"count(*) FILTER (WHERE state_now = '{state}') AS {state}" for state in STATE_STYLES)
-    made = panels.build_stat_panel(
+    panel = panels.build_stat_panel(
         "Pairs now",
-        "Directed pairs by the state of their newest minute, in the reading least favourable to the path. Unknown: too "
-        "little was measured, which is no statement on the path. Unavailable: 20 % or more of the probes were lost.",
+        "Directed pairs by the state of their newest minute (worst case). Unknown: not enough probes were sent, so "
+        "the state of the path is not known. Unavailable: 20 % or more of the probes were lost.",
         (18, 4),
         Query(f"SELECT {counts} FROM grafana_pair_now WHERE {PROFILE_FILTER} AND {_SITE_FILTER}"),
     )
     for state, (shape, colour) in STATE_STYLES.items():
-        made.override_by_name(state, [colour_prop(colour), prop("displayName", f"{shape} {state}")])
-    return made
+        panel.override_by_name(state, [colour_prop(colour), prop("displayName", f"{shape} {state}")])
+    return panel
 
 
 def _build_agent_counts() -> stat.Panel:
-    made = panels.build_stat_panel(
+    panel = panels.build_stat_panel(
         "Agents",
-        f"Agents of the mesh, and those the collector heard nothing of for more than {AGENT_SILENCE_S_MAX} s, or never.",
+        f"All agents of the mesh, and those without data for more than {AGENT_SILENCE_S_MAX} s or without any data.",
         (6, 4),
-        Query(
-            f"SELECT count(*) AS agents, count(*) FILTER (WHERE silent_s IS NULL OR silent_s > {AGENT_SILENCE_S_MAX}) AS silent "
-            "FROM grafana_agent"
-        ),
+        Query(f"SELECT count(*) AS agents, count(*) FILTER (WHERE {_SILENCE_FILTER}) AS silent FROM grafana_agent"),
     )
-    made.override_by_name("silent", [prop("thresholds", build_thresholds(GREEN, (1, VERMILION)).build())])
-    return made.override_by_name("agents", [colour_prop(GREY)])
+    panel.override_by_name("silent", [prop("thresholds", build_thresholds(GREEN, (1, VERMILION)).build())])
+    return panel.override_by_name("agents", [colour_prop(GREY)])
 
 
 def _build_state_matrix() -> table.Panel:
-    made = panels.build_matrix(
+    panel = panels.build_matrix(
         "State now",
-        "The newest minute of every directed pair: rows measure, columns are measured. An empty cell is a pair that "
-        "the mesh does not probe, or does not judge by this profile. Simulated pairs say so. A cell leads to its pair.",
+        "State of the newest minute of every directed pair, from row to column. An empty cell: the mesh does not probe "
+        "this pair or does not evaluate it by this profile. Simulated pairs are marked. Click a cell to open its pair.",
         Query(
             f"""
             SELECT source, destination, state_now || CASE WHEN simulated THEN '{SIMULATED_SUFFIX}' ELSE '' END AS state
@@ -107,15 +105,15 @@ def _build_state_matrix() -> table.Panel:
         ),
         "state",
     )
-    return panels.map_states(made)
+    return panels.map_states(panel)
 
 
 def _build_share_matrix() -> table.Panel:
     target = f"{TARGET_SHARE_DEFAULT:.1%}"
-    made = panels.build_matrix(
+    panel = panels.build_matrix(
         "Share within the limits over the time range",
-        "Good minutes over known minutes, of the whole hours in the chosen time: what was observed, and not a verdict, "
-        f"which also has an interval (leadline verdict). Green from {target} on, the usual target; orange below.",
+        "Good minutes as a share of known minutes, over the whole hours of the time range. This is an observation, not "
+        f"a verdict with a confidence interval (see leadline verdict). Green: {target} (default target) or more.",
         Query(
             f"""
             SELECT source, destination, observed FROM {SHARE_FUNCTION} WHERE {_SITE_FILTER}
@@ -126,16 +124,16 @@ def _build_share_matrix() -> table.Panel:
         ),
         "observed",
     )
-    return made.unit(RATIO).decimals(2).thresholds(build_thresholds(ORANGE, (TARGET_SHARE_DEFAULT, GREEN)))
+    return panel.unit(RATIO).decimals(2).thresholds(build_thresholds(ORANGE, (TARGET_SHARE_DEFAULT, GREEN)))
 
 
 def _build_worst_pairs() -> table.Panel:
-    made = panels.configure_panel(
+    panel = panels.configure_panel(
         table.Panel(),
         "Worst pairs over the time range",
-        "Pairs by the share of known minutes that were within the limits, the lowest first. Pessimistic counts "
-        "unknown minutes as bad, optimistic as good and takes off what the agent itself may have added. "
-        "Not measured is apart from bad and from unavailable, which means lost probes.",
+        "Pairs by share of known minutes within the limits, lowest first. Pessimistic: unknown minutes count as bad. "
+        "Optimistic: unknown minutes count as good, and the error of the agent host is subtracted. Minutes that were "
+        "not measured are counted separately from bad and unavailable ones (lost probes).",
         (panels.DASHBOARD_WIDTH, 11),
         Query(
             f"""
@@ -147,40 +145,43 @@ def _build_worst_pairs() -> table.Panel:
         ),
     )
     names = {
-        "observed": "within the limits", "windows": "minutes", "unknown": "not measured", "min_us": "shortest RTT",
-        "glass_us": "light in glass", "distance_km": "distance",
+        "observed": "within the limits", "windows": "minutes", "unknown": "not measured", "min_us": "minimum RTT",
+        "glass_us": "minimum RTT in fibre", "distance_km": "distance",
     }  # fmt: skip
     units = {"min_us": MICROSECONDS, "glass_us": MICROSECONDS, "distance_km": KM}
     units |= dict.fromkeys(("observed", "pessimistic", "optimistic", "coverage"), RATIO)
     for name in dict.fromkeys((*names, *units)):
         properties = [prop("displayName", names[name])] if name in names else []
         properties += [prop("unit", units[name]), prop("decimals", 2)] if name in units else []
-        made.override_by_name(name, properties)
-    made.override_by_name("simulated", [prop("mappings", build_yes_no_mappings("simulated", "measured"))])
-    return made.data_links([panels.build_pair_link(*panels.ROW_LINK_FIELDS)]).filterable(True)
+        panel.override_by_name(name, properties)
+    panel.override_by_name("simulated", [prop("mappings", build_yes_no_mappings("simulated", "measured"))])
+    return panel.data_links([panels.build_pair_link(*panels.ROW_LINK_FIELDS)]).filterable(True)
 
 
 def _build_silent_agents() -> table.Panel:
-    made = panels.configure_panel(
+    panel = panels.configure_panel(
         table.Panel(),
-        "Agents silent",
-        f"Agents of which the collector heard nothing for more than {AGENT_SILENCE_S_MAX} s; empty if all are well. What they "
-        "measure meanwhile stays in their spool and comes later.",
+        "Silent agents",
+        f"Agents without data for more than {AGENT_SILENCE_S_MAX} s; empty if there are none. A running agent keeps "
+        "its measurements in its spool and delivers them later.",
         (panels.DASHBOARD_WIDTH, 7),
         Query(
             f"""
             SELECT site, agent, heard_at, silent_s, latest, version FROM grafana_agent
-            WHERE silent_s IS NULL OR silent_s > {AGENT_SILENCE_S_MAX} ORDER BY silent_s DESC NULLS FIRST, 1, 2 LIMIT 200
+            WHERE {_SILENCE_FILTER} ORDER BY silent_s DESC NULLS FIRST, 1, 2 LIMIT 200
             """
         ),
     )
     cell = TableColoredBackgroundCellOptions(mode=TableCellBackgroundDisplayMode.BASIC)
-    made.override_by_name(
+    panel.override_by_name(
         "silent_s",
         [
-            prop("displayName", "silent for"), prop("unit", SECONDS), prop("noValue", "never heard"),
-            prop("custom.cellOptions", cell), prop("thresholds", build_thresholds(TRANSPARENT, (AGENT_SILENCE_S_MAX, VERMILION)).build()),
+            prop("displayName", "silent for"),
+            prop("unit", SECONDS),
+            prop("noValue", "no data yet"),
+            prop("custom.cellOptions", cell),
+            prop("thresholds", build_thresholds(TRANSPARENT, (AGENT_SILENCE_S_MAX, VERMILION)).build()),
         ],
-    )  # fmt: skip
-    made.override_by_name("heard_at", [prop("displayName", "last heard (UTC)")])
-    return made.override_by_name("latest", [prop("displayName", "newest minute delivered (UTC)")]).no_value("")
+    )
+    panel.override_by_name("heard_at", [prop("displayName", "last contact (UTC)")])
+    return panel.override_by_name("latest", [prop("displayName", "newest minute (UTC)")]).no_value("")

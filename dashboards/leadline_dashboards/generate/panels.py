@@ -1,4 +1,4 @@
-"""Panels, variables and links as all three dashboards have them. No panel without a description."""
+"""Panels, variables and links shared by the three dashboards. Every panel has a description."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _PanelT = TypeVar("_PanelT", table.Panel, stat.Panel, timeseries.Panel, statetim
 
 
 def configure_panel(panel: _PanelT, title: str, description: str, size: tuple[int, int], *queries: Query) -> _PanelT:
-    """What every panel has: a title, a description, (width, height), and queries."""
+    """Set the common properties of a panel; ``size`` is (width, height)."""
     panel.title(title).description(description).datasource(build_datasource_ref()).span(size[0]).height(size[1])
     for query in queries:
         panel.with_target(query)
@@ -52,8 +52,8 @@ def configure_panel(panel: _PanelT, title: str, description: str, size: tuple[in
 
 
 def build_dashboard(uid: str, title: str, description: str, since: str) -> build.Dashboard:
-    """An empty dashboard over the time from ``since`` to now, in UTC."""
-    made = (
+    """Create an empty dashboard from ``since`` to now, in UTC."""
+    dashboard = (
         build.Dashboard(title)
         .uid(uid)
         .description(description)
@@ -70,13 +70,13 @@ def build_dashboard(uid: str, title: str, description: str, since: str) -> build
             .keep_time(True)
         )
     )
-    return made.readonly()
+    return dashboard.readonly()
 
 
 def build_variable(name: str, label: str, description: str, sql: str, *, multiple: bool = False) -> build.QueryVariable:
-    """A choice out of what a query says; ``several`` may be chosen at once, and all are at first."""
+    """Create a variable with the values of a query; ``multiple`` allows several, by default all."""
     query = Query(sql, ref=f"variable-{name}")
-    made = (
+    variable = (
         build.QueryVariable(name)
         .label(label)
         .description(description)
@@ -87,21 +87,21 @@ def build_variable(name: str, label: str, description: str, sql: str, *, multipl
         .sort(VariableSort.DISABLED)
         .allow_custom_value(False)
     )
-    return made.multi(True).include_all(True) if multiple else made
+    return variable.multi(True).include_all(True) if multiple else variable
 
 
 def build_profile_variable() -> build.QueryVariable:
-    """The profiles that windows are counted by."""
+    """Create the variable for the profile."""
     return build_variable(
         "profile",
         "Profile",
-        "The published limits that windows are judged by. Only profiles the mesh gives to some pair are counted.",
+        "Published limits to evaluate against. Only profiles that the mesh assigns to a pair are available.",
         "SELECT title AS __text, profile AS __value FROM grafana_profile ORDER BY 1",
     )
 
 
 def build_pair_link(source: str, destination: str) -> build.DashboardLink:
-    """To the dashboard of a pair, with the profile and the time range as they are."""
+    """Create a link to the dashboard of a pair with the same profile and time range."""
     url = (
         f"/d/{PAIR_UID}?var-source={source}&var-destination={destination}&${{profile:queryparam}}&${{__url_time_range}}"
     )
@@ -109,19 +109,19 @@ def build_pair_link(source: str, destination: str) -> build.DashboardLink:
 
 
 ROW_LINK_FIELDS = ("${__data.fields.source}", "${__data.fields.destination}")
-#: In a matrix the row is the first field and the column is the name of the field.
+#: In a matrix, the first field is the row and the name of the field is the column.
 CELL_LINK_FIELDS = ("${__data.fields[0]}", "${__field.name}")
 
 
 def build_matrix(title: str, description: str, query: Query, value: str) -> table.Panel:
-    """Sites by sites: rows are sources, columns destinations, a cell leads to its pair."""
-    made = configure_panel(table.Panel(), title, description, (12, 12), query)
+    """Create a matrix of sites: rows are sources, columns destinations. Each cell links to its pair."""
+    panel = configure_panel(table.Panel(), title, description, (12, 12), query)
     options = {"columnField": "destination", "rowField": "source", "valueField": value, "emptyValue": "empty"}
-    made.with_transformation(DataTransformerConfig(id_val="groupingToMatrix", options=options))
-    made.cell_options(TableColoredBackgroundCellOptions(mode=TableCellBackgroundDisplayMode.BASIC))
-    made.data_links([build_pair_link(*CELL_LINK_FIELDS)]).no_value("")
-    # The first column has the sources' names: no colour and no link.
-    made.override_by_name(
+    panel.with_transformation(DataTransformerConfig(id_val="groupingToMatrix", options=options))
+    panel.cell_options(TableColoredBackgroundCellOptions(mode=TableCellBackgroundDisplayMode.BASIC))
+    panel.data_links([build_pair_link(*CELL_LINK_FIELDS)]).no_value("")
+    # The first column contains the names of the sources, without colour and link.
+    panel.override_by_name(
         "source\\destination",
         [
             DynamicConfigValue(id_val="displayName", value="from \\ to"),
@@ -129,53 +129,53 @@ def build_matrix(title: str, description: str, query: Query, value: str) -> tabl
             DynamicConfigValue(id_val="links", value=[]),
         ],
     )
-    return made
+    return panel
 
 
 def map_states(panel: _PanelT) -> _PanelT:
-    """With states as words, shapes and colours."""
+    """Show states as text with shape and colour."""
     panel.mappings(build_state_mappings())
     return panel
 
 
 def build_stat_panel(title: str, description: str, size: tuple[int, int], query: Query) -> stat.Panel:
-    """The columns of one row, as large numbers."""
-    made = configure_panel(stat.Panel(), title, description, size, query)
-    made.reduce_options(ReduceDataOptions().values(False).calcs(["lastNotNull"]).fields("/.*/"))
-    made.graph_mode(BigValueGraphMode.NONE).color_mode(BigValueColorMode.VALUE)
-    return made.text_mode(BigValueTextMode.VALUE_AND_NAME).no_value("none")
+    """Create a panel with the columns of one row as large numbers."""
+    panel = configure_panel(stat.Panel(), title, description, size, query)
+    panel.reduce_options(ReduceDataOptions().values(False).calcs(["lastNotNull"]).fields("/.*/"))
+    panel.graph_mode(BigValueGraphMode.NONE).color_mode(BigValueColorMode.VALUE)
+    return panel.text_mode(BigValueTextMode.VALUE_AND_NAME).no_value("none")
 
 
 def build_chart(title: str, description: str, size: tuple[int, int], *queries: Query) -> timeseries.Panel:
-    """Lines as they were measured: from zero, not smoothed, and interrupted where nothing is known."""
-    made = configure_panel(timeseries.Panel(), title, description, size, *queries)
-    made.min(0).line_interpolation(LineInterpolation.LINEAR).line_width(1).fill_opacity(0)
-    made.show_points(VisibilityMode.AUTO).span_nulls(False)
-    made.tooltip(Tooltip().mode(TooltipDisplayMode.MULTI))
-    return made.legend(build_legend())
+    """Create a line chart: starts at zero, without smoothing, with gaps for missing data."""
+    chart = configure_panel(timeseries.Panel(), title, description, size, *queries)
+    chart.min(0).line_interpolation(LineInterpolation.LINEAR).line_width(1).fill_opacity(0)
+    chart.show_points(VisibilityMode.AUTO).span_nulls(False)
+    chart.tooltip(Tooltip().mode(TooltipDisplayMode.MULTI))
+    return chart.legend(build_legend())
 
 
 def build_legend(*calcs: str) -> VizLegendOptions:
-    """Below the chart; with figures it is a table."""
-    made = VizLegendOptions().show_legend(True).placement(LegendPlacement.BOTTOM)
-    return made.display_mode(LegendDisplayMode.TABLE if calcs else LegendDisplayMode.LIST).calcs(list(calcs))
+    """Create a legend below the chart; a table if ``calcs`` are given."""
+    legend = VizLegendOptions().show_legend(True).placement(LegendPlacement.BOTTOM)
+    return legend.display_mode(LegendDisplayMode.TABLE if calcs else LegendDisplayMode.LIST).calcs(list(calcs))
 
 
 def stack_bars(panel: timeseries.Panel) -> timeseries.Panel:
-    """Parts of a whole over time."""
+    """Draw the series as stacked bars."""
     panel.draw_style(GraphDrawStyle.BARS).stacking(StackingConfig().mode(StackingMode.NORMAL).group("A"))
     return panel.fill_opacity(90).line_width(0).show_points(VisibilityMode.NEVER)
 
 
 def line_style_prop(fill: str) -> DynamicConfigValue:
-    """The property that draws a line dashed or dotted."""
+    """Return the property for a dashed or dotted line."""
     style = LineStyle().fill("dash" if fill == "dash" else "dot").dash([8, 6] if fill == "dash" else [2, 4]).build()
     return DynamicConfigValue(id_val="custom.lineStyle", value=style)
 
 
 def add_panels(dashboard: build.Dashboard, panels: Sequence[Builder[Panel]]) -> build.Dashboard:
-    """The panels in order, numbered from 1."""
-    for number, one in enumerate(panels, 1):
-        one.build().id_val = number
-        dashboard.with_panel(one)
+    """Add the panels in order, with ids from 1."""
+    for number, panel in enumerate(panels, 1):
+        panel.build().id_val = number
+        dashboard.with_panel(panel)
     return dashboard

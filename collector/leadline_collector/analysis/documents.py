@@ -103,7 +103,7 @@ class MatrixPairResponse(ResponseDocument, frozen=True, kw_only=True):
     imported: bool
     #: Worst-case state of the latest window; unknown if that is older than three minutes before the period's end.
     state: WindowState
-    #: Start of the latest window of the period; null if there is none.
+    #: Start of the latest window of the period; null without windows.
     state_at: int | None
     state_at_iso: str | None
     windows_expected: int

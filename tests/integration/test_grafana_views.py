@@ -313,7 +313,7 @@ def test_a_migration_without_the_right_to_create_roles_succeeds(caplog: pytest.L
             with database.read() as connection:
                 assert connection.exec_driver_sql("SELECT count(*) FROM grafana_pair").scalar_one() == 0
             assert "CREATE ROLE leadline_reader NOLOGIN" in caplog.text
-            with pytest.raises(UnavailableError, match="as one who may create roles"):
+            with pytest.raises(UnavailableError, match="as a user that may create roles"):
                 grant_access(database)
             with psycopg.connect(postgres.build_conninfo(url), autocommit=True) as admin:
                 admin.execute("CREATE ROLE leadline_reader NOLOGIN")
@@ -323,10 +323,10 @@ def test_a_migration_without_the_right_to_create_roles_succeeds(caplog: pytest.L
 
 
 def test_sqlite_has_no_role(tmp_path: Path) -> None:
-    """The error says that Grafana does not read SQLite."""
+    """Grafana cannot read SQLite."""
     database = Database(URL.create("sqlite", database=str(tmp_path / "leadline.sqlite")))
     try:
-        with pytest.raises(ConfigError, match="Grafana does not read"):
+        with pytest.raises(ConfigError, match="cannot be read by Grafana"):
             grant_access(database)
     finally:
         database.close()

@@ -144,7 +144,7 @@ def _read_secret(option: str, source: str) -> str:
         raise ConfigError(option, f"cannot read {source}: {error}") from error
     secret = text.strip()
     if not secret or any(character.isspace() for character in secret):
-        raise ConfigError(option, f"{source} contains {'no secret' if not secret else 'more than result word'}")
+        raise ConfigError(option, f"{source} contains {'no secret' if not secret else 'more than one word'}")
     if source != "-" and Path(source).stat().st_mode & _NON_OWNER_MODE_BITS:
         print(f"leadline: warning: other users can read {source}: chmod 600 {source}", file=sys.stderr)
     return secret

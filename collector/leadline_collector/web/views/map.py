@@ -19,6 +19,7 @@ from leadline_collector.analysis.documents import MatrixPairResponse, MatrixResp
 from leadline_collector.analysis.matrix import load_matrix
 from leadline_collector.db.transactions import Store
 from leadline_collector.mesh import service as mesh_service
+from leadline_collector.rollup.profile_revisions import get_criteria
 from leadline_collector.time_range import TimeRange, parse_time_range
 from leadline_collector.web.charts.map_labels import LABEL_SEPARATOR, Marker, has_separable_markers
 from leadline_collector.web.charts.site_map import Edge, RangeRing, build_site_map
@@ -33,7 +34,6 @@ from leadline_collector.web.formatting import (
     format_time_zone,
 )
 from leadline_collector.web.params import PERIOD_DEFAULT, Choice
-from leadline_collector.web.views.matrix import get_criteria
 from leadline_collector.web.views.propagation import REACH_LABELS, classify_reach
 
 #: Round trips with a ring: the most frequent limits of vendors, in microseconds.

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from leadline import evaluation
 from leadline.evaluation import TARGET_SHARE_DEFAULT, Criterion, WindowState
 from leadline.limits.catalogue import load_catalogue
 from leadline.mesh.model import Mesh
@@ -27,6 +26,7 @@ from leadline_collector.analysis.matrix import load_matrix
 from leadline_collector.db.transactions import Store
 from leadline_collector.errors import InvalidRequestError
 from leadline_collector.mesh import service as mesh_service
+from leadline_collector.rollup.profile_revisions import get_criteria
 from leadline_collector.time_range import TimeRange
 from leadline_collector.web.charts.hour_of_week import SHARE_CLASSES
 from leadline_collector.web.formatting import (
@@ -252,12 +252,6 @@ def _build_tables(mesh: Mesh, matrix: MatrixResponse, params: PageParams, now_s:
         }
         if pairs:
             yield _build_table(group, pairs, context)
-
-
-def get_criteria(profile_id: str) -> tuple[Criterion, ...]:
-    """Return the criteria of a profile of the catalogue."""
-    catalogue = load_catalogue()
-    return evaluation.plan_evaluation(catalogue.get_required_limits(catalogue.get_profile(profile_id))).criteria
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
-from leadline import evaluation, propagation
+from leadline import propagation
 from leadline.evaluation import EvaluationPlan
 from leadline.limits.catalogue import load_catalogue
 from leadline.mesh.model import Mesh
@@ -17,6 +17,7 @@ from leadline.wire.batch import is_imported
 from leadline_collector.db.transactions import ReadTransaction, Store
 from leadline_collector.errors import NotFoundError
 from leadline_collector.mesh import service as mesh_service
+from leadline_collector.rollup.profile_revisions import get_evaluation_plan
 from leadline_collector.time_range import TimeRange
 from leadline_collector.web.charts.spec_templates import Spec
 from leadline_collector.web.charts.timeline import find_highest_p95_us
@@ -195,12 +196,7 @@ def build_chart_spec(
 
 def _plan_evaluations(mesh: Mesh, pair: Pair, profile_id: str) -> dict[str, EvaluationPlan]:
     """Return the plans of the pair's profiles and of the requested one, by profile id."""
-    catalogue = load_catalogue()
-    ids = dict.fromkeys([*mesh.pairs[pair].profiles, profile_id])
-    profiles = {name: catalogue.get_profile(name) for name in ids}
-    return {
-        name: evaluation.plan_evaluation(catalogue.get_required_limits(profile)) for name, profile in profiles.items()
-    }
+    return {name: get_evaluation_plan(name) for name in (*mesh.pairs[pair].profiles, profile_id)}
 
 
 def choose_profile(mesh: Mesh, pair: Pair, params: PageParams) -> str:

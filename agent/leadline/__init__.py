@@ -6,4 +6,4 @@ Rule 2: it imports the standard library, msgspec and geographiclib, and neither 
 Rule 3: a type belongs here if agent and collector both need it; otherwise it belongs to the side that needs it.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -58,7 +58,7 @@ Slot = tuple[int, str, int | None, bool, bool]
 def build_slot(outcome: ProbeResult) -> Slot:
     """What the benchmark keeps; a late reply is a loss here as it is for the engine."""
     is_void = outcome.failure is not None and not outcome.failure.is_loss
-    return outcome.slot, outcome.target_name, outcome.rtt_ns, outcome.sent_at_ns is not None, not is_void
+    return outcome.slot, outcome.target.name, outcome.rtt_ns, outcome.sent_at_ns is not None, not is_void
 
 
 def build_report(addresses: Sequence[str], slots: Sequence[Slot], notes: dict[str, str]) -> ToolReport:

@@ -21,6 +21,8 @@ FIELDS = {
     "agent/leadline_cli/check/document.py": "Fields of `leadline check --json`.",
     "collector/leadline_collector/analysis/documents.py": "Fields of answers of the API.",
     "collector/leadline_verdict/document.py": "Fields of the verdict document (docs/verdict.schema.json).",
+    "agent/leadline_agent/spool/manifest.py": "Fields of the spool's manifest on disk.",
+    "collector/leadline_collector/http/documents.py": "Fields of answers of the API.",
     "collector/leadline_collector/journal/store.py": "Columns of a batch; the insert reads them by name.",
 }
 IN_TEMPLATES = "The pages' templates read these fields."
@@ -32,6 +34,7 @@ FRAMEWORKS = {
     "collect": "prometheus_client calls it at a scrape",
     "components": "the merged dictionary is part of the OpenAPI document",
     "describe": "prometheus_client calls it at registration",
+    "frame": "the signature of signal handlers",
     "filters": "Jinja2 reads it",
     "globals": "Jinja2 reads it",
     "id_val": "grafana-foundation-sdk writes it into the dashboard",
@@ -39,6 +42,7 @@ FRAMEWORKS = {
     "isolation_level": "sqlite3 reads it",
     "max_redirects": "requests reads it",
     "media_type": "Starlette reads it",
+    "schema_version": "grafana-foundation-sdk writes it into the dashboard",
     "should_exit": "uvicorn reads it",
     "subsequent_indent": "textwrap reads it",
 }
@@ -46,8 +50,9 @@ FRAMEWORKS = {
 BY_TESTS = "Tests check the product through these names."
 #: Name: its reader.
 TESTS = {
-    "dead_letters": "the spool's tests read its dead letters",
-    "drift": "tests of migrations compare tables and database",
+    "count_at_or_below": "the stored histograms are read by tests until a page draws them",
+    "find_drift": "tests of migrations compare tables and database",
+    "list_dead_letters": "the spool's tests read its dead letters",
 }
 
 

@@ -39,8 +39,3 @@ class ProbeResult:
     sent_at_ns: int | None = None
     #: TTL (hop limit) of the reply; None without a reply.
     ttl: int | None = None
-
-    @property
-    def target_name(self) -> str:
-        """Name of the target."""
-        return self.target.name

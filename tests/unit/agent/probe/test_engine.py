@@ -319,7 +319,7 @@ def test_unchanged_targets_are_undisturbed() -> None:
 
     slots = defaultdict(list)
     for result in harness.run_to_end():
-        slots[result.target_name].append(result.slot)
+        slots[result.target.name].append(result.slot)
 
     first = min(slots["stays"])
     assert list(range(first, first + 12)) == sorted(slots["stays"])
@@ -471,7 +471,7 @@ def test_every_slot_has_exactly_one_true_result(
     results = harness.run_to_end()
 
     for name in ("one", "two"):
-        reported_slots = sorted(result.slot for result in results if result.target_name == name)
+        reported_slots = sorted(result.slot for result in results if result.target.name == name)
         assert list(range(reported_slots[0], reported_slots[0] + slots)) == reported_slots
     true_ns = {
         (sent_ns, min(fates[index % len(fates)].replies_ns, default=0)) for index, _, sent_ns in harness.network.sent

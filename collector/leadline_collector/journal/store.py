@@ -32,7 +32,7 @@ class BatchKey:
 class ClockAnchors:
     """Clocks of the agent when it sealed a batch (``wire.batch.Batch``).
 
-    A value is None if the agent did not report it; all are None in rows older than migration 0002.
+    None for values that the agent did not report, and for all values of rows older than migration 0002.
     """
 
     sealed_at_us: int | None

@@ -75,7 +75,7 @@ def build_document(
 ) -> CheckDocument:
     """Evaluate every target of a measurement."""
     campaign = evaluation.compute_campaign()
-    floors = propagation.compute_propagation_delay(*request.sites) if request.sites else None
+    delay = propagation.compute_propagation_delay(*request.sites) if request.sites else None
     return CheckDocument(
         version=CHECK_VERSION,
         leadline=__version__,
@@ -93,19 +93,21 @@ def build_document(
                 measurement.loopback_ns[ipaddress.ip_address(address).version],
                 profiles,
                 catalogue,
-                floors,
+                delay,
             )
             for host, address in measurement.targets
         ],
     )
 
 
-def _select_target_measurement(run: CheckMeasurement, host: str, address: str, interval_ms: int) -> TargetMeasurement:
+def _select_target_measurement(
+    measurement: CheckMeasurement, host: str, address: str, interval_ms: int
+) -> TargetMeasurement:
     return TargetMeasurement(
         host=host,
         address=address,
-        results=run.results.get(host, []),
-        duplicates=run.duplicates.get(host, 0),
+        results=measurement.results.get(host, []),
+        duplicates=measurement.duplicates.get(host, 0),
         interval_ms=interval_ms,
     )
 
@@ -115,12 +117,12 @@ def evaluate_target(
     loopback_ns: Sequence[int],
     profiles: Sequence[Profile],
     catalogue: Catalogue,
-    floors: PropagationDelay | None,
+    delay: PropagationDelay | None,
 ) -> TargetCheckResult:
     """Evaluate one target. ``loopback_ns`` are the loopback RTTs of this host during the same time."""
-    whole = _build_window(measurement.results, loopback_ns)
+    total = _build_window(measurement.results, loopback_ns)
     windows = [_build_window(part, loopback_ns) for part in _split_into_windows(measurement)]
-    stats = whole.stats
+    stats = total.stats
     return TargetCheckResult(
         host=measurement.host,
         address=measurement.address,
@@ -143,11 +145,11 @@ def evaluate_target(
             mean_step=stats.mean_step_us,
             rfc3550=interarrival_jitter_us(_extract_rtts_us(measurement.results)),
         ),
-        error_bound_us=CheckErrorBound(p50=whole.error_bound.p50_us, p99=whole.error_bound.p99_us)
-        if whole.error_bound
+        error_bound_us=CheckErrorBound(p50=total.error_bound.p50_us, p99=total.error_bound.p99_us)
+        if total.error_bound
         else None,
         profiles=[
-            _evaluate_profile(profile, catalogue, windows, whole, floors, _describe_main_failure(measurement.results))
+            _evaluate_profile(profile, catalogue, windows, total, delay, _describe_main_failure(measurement.results))
             for profile in profiles
         ],
     )
@@ -219,8 +221,8 @@ def _evaluate_profile(
     profile: Profile,
     catalogue: Catalogue,
     windows: Sequence[_CheckWindow],
-    whole: _CheckWindow,
-    floors: PropagationDelay | None,
+    total: _CheckWindow,
+    delay: PropagationDelay | None,
     main_failure: str,
 ) -> ProfileCheckResult:
     plan = evaluation.plan_evaluation(catalogue.get_required_limits(profile))
@@ -235,7 +237,7 @@ def _evaluate_profile(
             note=profile.note,
         )
     answers = [
-        (_evaluate_criterion(criterion, windows, whole, floors, main_failure), criterion) for criterion in plan.criteria
+        (_evaluate_criterion(criterion, windows, total, delay, main_failure), criterion) for criterion in plan.criteria
     ]
     (verdict, reason), criterion = min(answers, key=lambda answer: _SEVERITY[answer[0][0]])
     return ProfileCheckResult(
@@ -247,11 +249,11 @@ def _evaluate_profile(
         limit_us=criterion.limit_us,
         comparison=str(criterion.comparison),
         measure=str(criterion.statistic),
-        observed_us=evaluation.select_statistic_us(whole.stats, criterion.statistic),
+        observed_us=evaluation.select_statistic_us(total.stats, criterion.statistic),
         source=build_limit_source(catalogue.get_limit(criterion.limit_id)),
-        physics=_build_propagation(criterion, floors),
+        physics=_build_propagation(criterion, delay),
         not_judged=unchecked_limits,
-        note=_join_notes(profile.note, criterion.approximation, sent=whole.stats.sent),
+        note=_join_notes(profile.note, criterion.approximation, sent=total.stats.sent),
     )
 
 
@@ -271,15 +273,15 @@ def build_limit_source(limit: Limit) -> CheckLimitSource:
     )
 
 
-def _build_propagation(criterion: Criterion, floors: PropagationDelay | None) -> CheckPropagation | None:
-    if floors is None or not criterion.is_rtt_limit:
+def _build_propagation(criterion: Criterion, delay: PropagationDelay | None) -> CheckPropagation | None:
+    if delay is None or not criterion.is_rtt_limit:
         return None
-    feasibility = propagation.check_feasibility(floors, criterion.limit_us, criterion.comparison)
+    feasibility = propagation.check_feasibility(delay, criterion.limit_us, criterion.comparison)
     return CheckPropagation(
         reach=str(feasibility.feasibility),
-        distance_km=round(floors.distance_km, 3),
-        floor_vacuum_us=floors.vacuum_ns / 1_000,
-        floor_glass_us=floors.glass_ns / 1_000,
+        distance_km=round(delay.distance_km, 3),
+        floor_vacuum_us=delay.vacuum_ns / 1_000,
+        floor_glass_us=delay.glass_ns / 1_000,
         reach_km=round(feasibility.reachable_km, 1),
         route_factor_max=None if feasibility.route_factor_max is None else round(feasibility.route_factor_max, 2),
     )
@@ -288,42 +290,42 @@ def _build_propagation(criterion: Criterion, floors: PropagationDelay | None) ->
 def _evaluate_criterion(
     criterion: Criterion,
     windows: Sequence[_CheckWindow],
-    whole: _CheckWindow,
-    floors: PropagationDelay | None,
+    total: _CheckWindow,
+    delay: PropagationDelay | None,
     main_failure: str,
 ) -> tuple[CheckVerdict, str]:
-    measured = _evaluate_measurement(criterion, windows, whole, main_failure)
-    if floors is None or not criterion.is_rtt_limit:
+    measured = _evaluate_measurement(criterion, windows, total, main_failure)
+    if delay is None or not criterion.is_rtt_limit:
         return measured
-    return _check_propagation(criterion, floors, whole.stats.min_us) or measured
+    return _check_propagation(criterion, delay, total.stats.min_us) or measured
 
 
 def _check_propagation(
-    criterion: Criterion, floors: PropagationDelay, min_us: int | None
+    criterion: Criterion, delay: PropagationDelay, min_us: int | None
 ) -> tuple[CheckVerdict, str] | None:
-    if min_us is not None and propagation.check_plausibility(floors, min_us).plausibility is Plausibility.INVALID:
+    if min_us is not None and propagation.check_plausibility(delay, min_us).plausibility is Plausibility.INVALID:
         return CheckVerdict.INVALID, (
-            f"the fastest reply took {_format_ms(min_us)}, but light in vacuum needs {floors.vacuum_ns / 1e6:.3f} ms "
-            f"for {floors.distance_low_km:.0f} km and back: the coordinates (or the clock) are wrong"
+            f"the fastest reply took {_format_ms(min_us)}, but light in vacuum needs {delay.vacuum_ns / 1e6:.3f} ms "
+            f"for {delay.distance_low_km:.0f} km and back: the coordinates (or the clock) are wrong"
         )
-    reach = propagation.check_feasibility(floors, criterion.limit_us, criterion.comparison).feasibility
+    reach = propagation.check_feasibility(delay, criterion.limit_us, criterion.comparison).feasibility
     if reach is Feasibility.IMPOSSIBLE:
         return CheckVerdict.IMPOSSIBLE, (
-            f"light in vacuum needs {floors.vacuum_ns / 1e6:.2f} ms for {floors.distance_low_km:.0f} km and back; "
+            f"light in vacuum needs {delay.vacuum_ns / 1e6:.2f} ms for {delay.distance_low_km:.0f} km and back; "
             f"the limit is {criterion.comparison} {_format_ms(criterion.limit_us)}"
         )
     if reach is Feasibility.IMPOSSIBLE_ON_GLASS_FIBRE:
         return CheckVerdict.IMPOSSIBLE_ON_GLASS_FIBRE, (
-            f"light in a straight fibre of {floors.distance_low_km:.0f} km needs {floors.glass_ns / 1e6:.2f} ms there "
+            f"light in a straight fibre of {delay.distance_low_km:.0f} km needs {delay.glass_ns / 1e6:.2f} ms there "
             f"and back; the limit is {criterion.comparison} {_format_ms(criterion.limit_us)}"
         )
     return None
 
 
 def _evaluate_measurement(
-    criterion: Criterion, windows: Sequence[_CheckWindow], whole: _CheckWindow, main_failure: str
+    criterion: Criterion, windows: Sequence[_CheckWindow], total: _CheckWindow, main_failure: str
 ) -> tuple[CheckVerdict, str]:
-    if whole.stats.sent and not whole.stats.received:
+    if total.stats.sent and not total.stats.received:
         return CheckVerdict.NOT_MEASURED, (
             f"no reply ({main_failure}): the path is down or a filter drops the probes; probe a host that answers ping"
         )
@@ -373,10 +375,10 @@ def _format_worst_value(criterion: Criterion, windows: Sequence[_CheckWindow]) -
     values = [
         evaluation.select_statistic_us(window.stats, criterion.statistic) for window in windows if window.stats.sent
     ]
-    known = [value for value in values if value is not None]
-    if len(known) < len(values):
+    received_values = [value for value in values if value is not None]
+    if len(received_values) < len(values):
         return f"the {criterion.statistic} is a lost probe"
-    return f"measured {_format_ms(max(known))}"
+    return f"measured {_format_ms(max(received_values))}"
 
 
 def _format_ms(us: int) -> str:

@@ -73,7 +73,7 @@ def _format_pair(pair: PairVerdict) -> str:
     lines += [*_format_share_lines(pair.shares, pair.coverage), *_format_rtt_lines(pair.rtt)]
     if pair.physics:
         lines += _wrap(_format_propagation(pair.physics), "  physics  ")
-    for episode in sorted(pair.episodes, key=lambda one: -one.minutes)[:_EPISODES_MAX]:
+    for episode in sorted(pair.episodes, key=lambda episode: -episode.minutes)[:_EPISODES_MAX]:
         worst = "lost" if episode.p95_us_worst is None else _format_ms(episode.p95_us_worst)
         lines.append(
             f"  episode  {episode.start_iso}, {episode.minutes} min, worst p95 {worst}, "
@@ -82,7 +82,7 @@ def _format_pair(pair: PairVerdict) -> str:
     if pair.episodes_total > _EPISODES_MAX:
         lines.append(f"  episodes {pair.episodes_total:,} in total; the longest are shown")
     usable = ", ".join(
-        f"{one.minutes} min {_format_percent(one.pessimistic)}" for one in pair.migration if one.pessimistic is not None
+        f"{row.minutes} min {_format_percent(row.pessimistic)}" for row in pair.migration if row.pessimistic is not None
     )
     lines.append(f"  migrate  start times for a whole migration within limits: {usable or 'not defined'}")
     for row in pair.sensitivity:
@@ -95,9 +95,11 @@ def _format_pair(pair: PairVerdict) -> str:
 
 def _format_share_lines(shares: SharesSection, coverage: float) -> Iterator[str]:
     counts = shares.pessimistic.states
-    known = counts.good + counts.bad + counts.unavailable
+    known_minutes = counts.good + counts.bad + counts.unavailable
     observed = (
-        "not defined" if shares.observed is None else f"{_format_percent(shares.observed)} of {known:,} known minutes"
+        "not defined"
+        if shares.observed is None
+        else f"{_format_percent(shares.observed)} of {known_minutes:,} known minutes"
     )
     yield (
         f"  share    {observed} within; {counts.bad:,} bad, {counts.unavailable:,} unavailable, "

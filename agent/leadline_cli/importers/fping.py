@@ -56,20 +56,20 @@ class _FpingParser:
             )
         if _IGNORED_LINE.fullmatch(line):
             return
-        found = _LINE.fullmatch(line)
-        if found is None or not self._parse_host_line(number, found["host"], found["stamp"], found["rest"]):
+        match = _LINE.fullmatch(line)
+        if match is None or not self._parse_host_line(number, match["host"], match["stamp"], match["rest"]):
             raise build_unknown_line_error(number, line, "fping -l, -c or -C")
 
     def _parse_host_line(self, line: int, host: str, stamp: str | None, rest: str) -> bool:
-        if found := _REPLY.fullmatch(rest):
-            self._track_resolution(found[2])
-            self._add_probe(host, int(found[1]), parse_reply(found[2], stamp))
-        elif found := _TIMED_OUT.fullmatch(rest):
-            self._add_probe(host, int(found[1]), LOST)
-        elif found := _DUPLICATE.fullmatch(rest):
-            self._count_duplicate(line, host, int(found[1]))
-        elif found := _TOTAL.fullmatch(rest):
-            self._check_total(line, host, int(found[1]), int(found[2]))
+        if match := _REPLY.fullmatch(rest):
+            self._track_resolution(match[2])
+            self._add_probe(host, int(match[1]), parse_reply(match[2], stamp))
+        elif match := _TIMED_OUT.fullmatch(rest):
+            self._add_probe(host, int(match[1]), LOST)
+        elif match := _DUPLICATE.fullmatch(rest):
+            self._count_duplicate(line, host, int(match[1]))
+        elif match := _TOTAL.fullmatch(rest):
+            self._check_total(line, host, int(match[1]), int(match[2]))
         elif _VALUES.fullmatch(rest):
             self._add_values(line, host, rest.split(" "))
         else:
@@ -133,9 +133,9 @@ class _FpingParser:
         )
 
 
-def _check_reply_count(line: int, total: int, found: int) -> None:
-    if total != found:
-        raise build_line_error(line, f"fping counted {total} replies, but the file has {found}: lines are missing")
+def _check_reply_count(line: int, reported: int, counted: int) -> None:
+    if reported != counted:
+        raise build_line_error(line, f"fping counted {reported} replies, but the file has {counted}: lines are missing")
 
 
 def _note_missing(run: LogRun, sent: int) -> None:

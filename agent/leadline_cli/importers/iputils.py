@@ -73,25 +73,25 @@ class _PingParser:
         self._resolution_us_max: int | None = None
 
     def parse_line(self, number: int, line: str) -> None:
-        if found := _REPLY.fullmatch(line):
-            if found["time"] is None:
+        if match := _REPLY.fullmatch(line):
+            if match["time"] is None:
                 raise build_line_error(
                     number, "has no time: ping measures times only with a payload of 16 bytes or more (-s)"
                 )
-            self._resolution_us_max = max(self._resolution_us_max or 0, parse_resolution_us(found["ms"]))
-            self._current_run(number, found["from"]).add_reply(
-                number, int(found["seq"]), parse_reply(found["ms"], found["stamp"])
+            self._resolution_us_max = max(self._resolution_us_max or 0, parse_resolution_us(match["ms"]))
+            self._current_run(number, match["from"]).add_reply(
+                number, int(match["seq"]), parse_reply(match["ms"], match["stamp"])
             )
-        elif found := _HEADER.fullmatch(line):
-            self._runs.append(_RunBuilder(found["host"], extract_address(found["address"]), first=1))
-        elif found := _NO_REPLY_YET.fullmatch(line):
-            self._current_run(number, None).add_failure(int(found["seq"]), LOST)
-        elif found := _ERROR.fullmatch(line):
+        elif match := _HEADER.fullmatch(line):
+            self._runs.append(_RunBuilder(match["host"], extract_address(match["address"]), first=1))
+        elif match := _NO_REPLY_YET.fullmatch(line):
+            self._current_run(number, None).add_failure(int(match["seq"]), LOST)
+        elif match := _ERROR.fullmatch(line):
             self._current_run(number, None).add_failure(
-                int(found["seq"]), _parse_icmp_error(number, line, found["from"], found["what"])
+                int(match["seq"]), _parse_icmp_error(number, line, match["from"], match["what"])
             )
-        elif found := _TOTAL.fullmatch(line):
-            self._current_run(number, None).set_total(number, int(found[1]), int(found[2]))
+        elif match := _TOTAL.fullmatch(line):
+            self._current_run(number, None).set_total(number, int(match[1]), int(match[2]))
         elif not _IGNORED_LINE.fullmatch(line):
             raise _build_format_error(number, line)
 
@@ -168,10 +168,10 @@ class _RunBuilder:
     def set_total(self, line: int, sent: int, received: int) -> None:
         self.is_finished = True
         self._sent_count = sent
-        found = sum(probe.rtt_us is not None for probe in self._run.probes.values())
-        if self._first_number is not None and found != received:
+        counted = sum(probe.rtt_us is not None for probe in self._run.probes.values())
+        if self._first_number is not None and counted != received:
             raise build_line_error(
-                line, f"ping counted {received} replies, but the file has {found}: lines are missing"
+                line, f"ping counted {received} replies, but the file has {counted}: lines are missing"
             )
 
     def build(self) -> LogRun:

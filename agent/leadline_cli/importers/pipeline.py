@@ -78,22 +78,22 @@ def _load_file(path: Path, options: ImportOptions) -> ImportFile:
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     with path.open(encoding="utf-8", newline="") as lines:
-        found, samples = _read_samples(lines, options)
-    ms = windowing.choose_interval_ms(samples, options.interval_ms)
+        log, samples = _read_samples(lines, options)
+    interval_ms = windowing.choose_interval_ms(samples, options.interval_ms)
     return ImportFile(
         file=path.name,
         sha256=sha256,
         format=options.format,
-        host=found.runs[0].host if found.runs else None,
-        address=_find_address(found.runs),
+        host=log.runs[0].host if log.runs else None,
+        address=_find_address(log.runs),
         start_us=options.start_us,
         first_us=samples[0].at_us,
         last_us=samples[-1].at_us,
         period_us=windowing.compute_period_us(samples),
-        interval_ms=ms,
-        resolution_us=found.resolution_us,
-        windows=windowing.build_windows(samples, ms),
-        notes=[*_collect_notes(found, options)],
+        interval_ms=interval_ms,
+        resolution_us=log.resolution_us,
+        windows=windowing.build_windows(samples, interval_ms),
+        notes=[*_collect_notes(log, options)],
     )
 
 
@@ -113,20 +113,20 @@ def _read_samples(lines: Iterable[str], options: ImportOptions) -> tuple[ParsedL
     return ParsedLog(runs=runs, resolution_us=log.resolution_us), samples
 
 
-def _find_address(found: Sequence[LogRun]) -> str | None:
-    addresses = {run.address for run in found if run.address is not None}
+def _find_address(runs: Sequence[LogRun]) -> str | None:
+    addresses = {run.address for run in runs if run.address is not None}
     if len(addresses) > 1:
         raise ConfigError(
-            "FILE", f"{found[0].host} has several addresses ({', '.join(sorted(addresses))}): split the file"
+            "FILE", f"{runs[0].host} has several addresses ({', '.join(sorted(addresses))}): split the file"
         )
     return next(iter(addresses), None)
 
 
-def _collect_notes(found: ParsedLog, options: ImportOptions) -> Iterable[str]:
-    yield from dict.fromkeys(note for run in found.runs for note in run.notes)
+def _collect_notes(log: ParsedLog, options: ImportOptions) -> Iterable[str]:
+    yield from dict.fromkeys(note for run in log.runs for note in run.notes)
     if options.start_us is not None:
         step = f"{options.interval_ms} ms" if options.interval_ms else f"{PING_PERIOD_MS} ms, the default of ping"
         yield f"times are computed from --start in steps of {step}; their error grows with the length of the file"
-    if found.resolution_us is not None and found.resolution_us > 1:
-        yield f"RTTs have a resolution of {found.resolution_us} µs; the true value may differ by half of it"
+    if log.resolution_us is not None and log.resolution_us > 1:
+        yield f"RTTs have a resolution of {log.resolution_us} µs; the true value may differ by half of it"
     yield "no kernel timestamps and no calibration: the error of the measuring host is unknown"

@@ -45,8 +45,8 @@ def build_check_document(
     request = CheckRequest(
         hosts=("host",), profiles=profiles, settings=TARGET.settings, slots=len(slots), family=None, sites=sites
     )
-    found = [load_catalogue().get_profile(profile) for profile in profiles]
-    return build_document(request, found, load_catalogue(), measurement, datetime(2026, 1, 1, tzinfo=UTC))
+    catalogue_profiles = [load_catalogue().get_profile(profile) for profile in profiles]
+    return build_document(request, catalogue_profiles, load_catalogue(), measurement, datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def evaluate(slots: Sequence[float | ProbeResult], profile: str, **kwargs: tuple[Site, Site]) -> ProfileCheckResult:
@@ -59,16 +59,16 @@ def build_failure(failure: Failure, detail: int | None = None) -> ProbeResult:
 
 def test_rtt_below_the_limit_is_within_so_far() -> None:
     """4.9 ms with a limit of 5 ms; the result has the source of the limit."""
-    found = evaluate([4.9] * 60, "vsan-stretched")
+    result = evaluate([4.9] * 60, "vsan-stretched")
 
-    assert (found.verdict, found.limit_us, found.comparison, found.observed_us) == (
+    assert (result.verdict, result.limit_us, result.comparison, result.observed_us) == (
         CheckVerdict.WITHIN_SO_FAR,
         5_000,
         "<",
         4_900,
     )
-    assert found.source is not None
-    assert found.source.url is not None
+    assert result.source is not None
+    assert result.source.url is not None
 
 
 def test_beyond_even_minus_the_error_of_this_host() -> None:
@@ -106,34 +106,34 @@ def test_average_limit_is_compared_with_the_mean() -> None:
 
 def test_one_bad_minute_of_several_is_reported() -> None:
     """Each window is evaluated separately."""
-    found = evaluate([4.0] * 120 + [9.0] * 60, "vsan-stretched")
+    result = evaluate([4.0] * 120 + [9.0] * 60, "vsan-stretched")
 
-    assert found.verdict is CheckVerdict.BEYOND
-    assert "in 1 of 3 windows" in found.reason
+    assert result.verdict is CheckVerdict.BEYOND
+    assert "in 1 of 3 windows" in result.reason
 
 
 def test_loss_of_a_fifth_is_an_outage() -> None:
     """12 of 60 probes lost: unavailable."""
     lost = [build_failure(Failure.TIMEOUT)] * 12
-    found = evaluate([*[4.0] * 48, *lost], "vsphere-long-distance-vmotion")
+    result = evaluate([*[4.0] * 48, *lost], "vsphere-long-distance-vmotion")
 
-    assert found.verdict is CheckVerdict.UNAVAILABLE
+    assert result.verdict is CheckVerdict.UNAVAILABLE
 
 
 def test_host_without_replies_is_not_measured() -> None:
     """A filter gives the same result as a dead path."""
-    found = evaluate([build_failure(Failure.TIMEOUT)] * 60, "vsan-stretched")
+    result = evaluate([build_failure(Failure.TIMEOUT)] * 60, "vsan-stretched")
 
-    assert found.verdict is CheckVerdict.NOT_MEASURED
-    assert "no reply (60 of 60 probes: no reply in time)" in found.reason
+    assert result.verdict is CheckVerdict.NOT_MEASURED
+    assert "no reply (60 of 60 probes: no reply in time)" in result.reason
 
 
 def test_send_error_of_this_host_is_not_measured() -> None:
     """EPERM comes from a local firewall: not measured, with this reason."""
-    found = evaluate([build_failure(Failure.SEND_ERROR, errno.EPERM)] * 60, "vsan-stretched")
+    result = evaluate([build_failure(Failure.SEND_ERROR, errno.EPERM)] * 60, "vsan-stretched")
 
-    assert found.verdict is CheckVerdict.NOT_MEASURED
-    assert "EPERM (a firewall rule on this host?)" in found.reason
+    assert result.verdict is CheckVerdict.NOT_MEASURED
+    assert "EPERM (a firewall rule on this host?)" in result.reason
 
 
 def test_icmp_error_is_in_the_reason() -> None:
@@ -143,34 +143,34 @@ def test_icmp_error_is_in_the_reason() -> None:
 
 def test_limit_impossible_in_vacuum() -> None:
     """10 ms from Frankfurt to Chicago and back is physically impossible."""
-    found = evaluate([90.0] * 60, "vcf9-stretched-cluster", sites=(FRANKFURT, CHICAGO))
+    result = evaluate([90.0] * 60, "vcf9-stretched-cluster", sites=(FRANKFURT, CHICAGO))
 
-    assert found.verdict is CheckVerdict.IMPOSSIBLE
-    assert found.physics is not None
-    assert found.physics.reach == "impossible"
+    assert result.verdict is CheckVerdict.IMPOSSIBLE
+    assert result.physics is not None
+    assert result.physics.reach == "impossible"
 
 
 def test_limit_impossible_in_fibre_only() -> None:
     """5 ms from Vienna to Zurich and back is possible in vacuum, but not in fibre (method §5)."""
-    found = evaluate([7.0] * 60, "vsan-stretched", sites=(VIENNA, ZURICH))
+    result = evaluate([7.0] * 60, "vsan-stretched", sites=(VIENNA, ZURICH))
 
-    assert found.verdict is CheckVerdict.IMPOSSIBLE_ON_GLASS_FIBRE
+    assert result.verdict is CheckVerdict.IMPOSSIBLE_ON_GLASS_FIBRE
 
 
 def test_rtt_faster_than_light_is_invalid() -> None:
     """The coordinates are wrong, so there is no conclusion."""
-    found = evaluate([1.0] * 60, "vcf9-stretched-cluster", sites=(FRANKFURT, CHICAGO))
+    result = evaluate([1.0] * 60, "vcf9-stretched-cluster", sites=(FRANKFURT, CHICAGO))
 
-    assert found.verdict is CheckVerdict.INVALID
+    assert result.verdict is CheckVerdict.INVALID
     assert propagation.compute_propagation_delay(FRANKFURT, CHICAGO).vacuum_ns > 1_000_000
 
 
 def test_worst_limit_decides_a_profile() -> None:
     """MetroCluster IP requires 7 ms RTT and 3 ms jitter; its loss limit needs more probes than a minute has."""
-    found = evaluate([*[2.0] * 30, *[6.5] * 30], "netapp-metrocluster-ip")
+    result = evaluate([*[2.0] * 30, *[6.5] * 30], "netapp-metrocluster-ip")
 
-    assert (found.verdict, found.limit_id) == (CheckVerdict.BEYOND, "netapp-metrocluster-ip-jitter-rtt")
-    assert [item.limit_id for item in found.not_judged] == ["netapp-metrocluster-ip-loss"]
+    assert (result.verdict, result.limit_id) == (CheckVerdict.BEYOND, "netapp-metrocluster-ip-jitter-rtt")
+    assert [item.limit_id for item in result.not_judged] == ["netapp-metrocluster-ip-loss"]
 
 
 @pytest.mark.parametrize(
@@ -209,12 +209,12 @@ def test_report_has_limit_source_and_days_needed() -> None:
 
 def test_rfc3550_jitter_is_informational() -> None:
     """A last step of 3.2 ms gives an RFC 3550 jitter of 0.2 ms, without effect on PDV and verdict."""
-    found = build_check_document([*[4.0] * 59, build_failure(Failure.TIMEOUT), 7.2], "vsan-stretched")
+    result = build_check_document([*[4.0] * 59, build_failure(Failure.TIMEOUT), 7.2], "vsan-stretched")
 
-    jitter = found.targets[0].jitter_us
+    jitter = result.targets[0].jitter_us
     assert (jitter.pdv, jitter.mean_step, jitter.rfc3550) == (0, 0, 200)
-    assert "mean step 0.000 ms, RFC 3550 0.200 ms (informational)" in format_report(found)
-    assert found.targets[0].profiles[0].verdict is CheckVerdict.WITHIN_SO_FAR
+    assert "mean step 0.000 ms, RFC 3550 0.200 ms (informational)" in format_report(result)
+    assert result.targets[0].profiles[0].verdict is CheckVerdict.WITHIN_SO_FAR
 
 
 def test_document_round_trip() -> None:

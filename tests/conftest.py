@@ -1,4 +1,4 @@
-"""How the tests share the cores: a file is one worker's, and so are all files that need the same costly thing."""
+"""Distribution of tests to workers: one worker runs a whole file, or a whole folder with an expensive fixture."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
-#: One worker's as a whole: a second one would start a second Chromium and simulate the demo's month again.
+#: Folders for one worker: a second worker would start a second Chromium and simulate the month of the demo again.
 WHOLE_FOLDERS = ("tests/browser/",)
 
-#: Hypothesis measures neither an example nor its generation by the wall clock: a busy machine fails no test.
+#: Hypothesis without wall-clock limits: a busy machine must not fail a test.
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("person", UNTIMED, max_examples=25)
-#: The same examples in every run, and a line that repeats a failure elsewhere.
+#: The same examples in every run, and a printed blob that reproduces a failure.
 settings.register_profile("ci", UNTIMED, max_examples=100, derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "person")
 
@@ -28,5 +28,5 @@ class _Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no typ
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Scheduling | None:
-    """For ``--dist loadfile``; any other way to share keeps its own rules."""
+    """Return the scheduler for ``--dist loadfile``; None selects the default of other modes."""
     return _Scheduling(config, log) if config.getoption("dist") == "loadfile" else None

@@ -1,1 +1,1 @@
-"""How exact and how cheap the probe engine is, beside other tools: ``make bench-probe``; docs/benchmarks.md."""
+"""Benchmarks of probe engine, agent, ingest and queries: ``make bench-probe`` and others; see docs/benchmarks.md."""

@@ -1,8 +1,8 @@
-"""The benchmark of the agent: ``make bench-agent``, or ``python -m tests.bench.agent``. Needs root.
+"""Benchmark of the agent: ``make bench-agent``, or ``python -m tests.bench.agent``. Needs root.
 
-Memory and CPU of both processes of an agent at several numbers of targets, one probe a second to each, with a real
-collector on SQLite; the time from its start to its first probe; the bytes of a sample on the wire and in the spool. All
-on loopback, with the programs as they are installed. It prints a table, says which goals are met, and writes JSON.
+Measures memory and CPU of both processes of an agent at several numbers of targets, with one probe a second to each and
+a real collector on SQLite; the time from the start to the first probe; the bytes of a sample on the wire and in the
+spool. Everything runs on loopback, with the installed programs. Prints a table and the goals, and writes JSON.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from statistics import median
 import msgspec
 
 from leadline.model import build_window
-from leadline.wire import batch as wire
+from leadline.wire.batch import WIRE_VERSION, Batch, ClockState, to_target_window
 from leadline_agent.delivery.batch_builder import pack_batch
 from leadline_agent.spool.record_format import HEADER_BYTES
 from tests.bench.agent_process import (
@@ -36,16 +36,16 @@ from tests.bench.agent_process import (
     run_collector,
 )
 
-#: Imports, the first plan, the first probes.
+#: Time for imports, the first plan and the first probes.
 SETTLE_S = 5
 RSS_KB_MAX = 35 << 10
 CPU_RATIO_MAX = 0.02
 START_S_MAX = 0.4
 BYTES_MAX = 8.0
-#: Where the goals for memory and CPU are set.
+#: The goals for memory and CPU are set for this number of targets.
 GOAL_TARGETS = 50
 FIRST_ADDRESS = "127.0.1.1"
-#: Name: base RTT and the mean of an exponential jitter on top, microseconds.
+#: Name: base RTT and mean of the exponential jitter on top, microseconds.
 PATHS = {
     "loopback": (14, 3.0),
     "metro, 1 ms": (1_000, 15.0),
@@ -57,11 +57,11 @@ PATHS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentRun:
-    """What an agent used at a number of targets."""
+    """Resources of an agent at a number of targets."""
 
     targets: int
     seconds: float
-    #: The process that sends batches, and the one that probes; CPU is that of the measured time.
+    #: The process that sends batches and the prober process; CPU time is that of the measured period.
     loop: ProcessUsage
     prober: ProcessUsage
 
@@ -72,7 +72,7 @@ class AgentRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleSize:
-    """What a sample of a path takes in a batch of one minute and ``GOAL_TARGETS`` targets."""
+    """Bytes of a sample in a batch of one minute and ``GOAL_TARGETS`` targets."""
 
     path: str
     on_the_wire: float
@@ -81,7 +81,7 @@ class SampleSize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentGoal:
-    """What is to be reached."""
+    """A goal with its measured value."""
 
     text: str
     figure: str
@@ -90,7 +90,7 @@ class AgentGoal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentBenchmark:
-    """Everything, as the JSON file has it."""
+    """All results; the document of the JSON file."""
 
     version: int
     machine: dict[str, str]
@@ -101,10 +101,10 @@ class AgentBenchmark:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it; 0 when it ran, whatever it found, 2 when it cannot run here."""
+    """Run the benchmark; return 0 after a complete run, met goals or not, and 2 if it cannot run here."""
     options = _parse_options(arguments)
     if os.geteuid() != 0:
-        print("the benchmark cannot run here: it listens for the first probe as root", file=sys.stderr)
+        print("the benchmark cannot run here: it needs root to capture the first probe", file=sys.stderr)
         return 2
     try:
         with (
@@ -116,26 +116,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AgentBenchError as error:
         print(f"the benchmark ends without a result: {error}", file=sys.stderr)
         return 2
-    found = measure_bytes_per_sample()
-    findings = AgentBenchmark(
+    sample_sizes = measure_bytes_per_sample()
+    benchmark = AgentBenchmark(
         version=1,
         machine={"cores": str(os.cpu_count()), "kernel": platform.release(), "python": platform.python_version()},
         runs=runs,
         starts_s=starts_s,
-        bytes_per_sample=found,
-        goals=evaluate_goals(runs, starts_s, found),
+        bytes_per_sample=sample_sizes,
+        goals=evaluate_goals(runs, starts_s, sample_sizes),
     )
-    print(*format_table(findings), sep="\n")
-    options.json.write_bytes(msgspec.json.format(msgspec.json.encode(findings)))
-    print(f"\nall figures: {options.json}")
+    print(*format_table(benchmark), sep="\n")
+    options.json.write_bytes(msgspec.json.format(msgspec.json.encode(benchmark)))
+    print(f"\nall results: {options.json}")
     return 0
 
 
 def _parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.agent", description=__doc__)
     parser.add_argument("--targets", type=_parse_numbers, default=[10, 50, 200], help="default: 10,50,200")
-    parser.add_argument("--seconds", type=int, default=60, help="of each run; a whole minute holds one sealing")
-    parser.add_argument("--starts", type=int, default=5, help="how often the start is timed (default: 5)")
+    parser.add_argument(
+        "--seconds",
+        type=int,
+        default=60,
+        help="seconds of each run; a whole minute includes the building of one batch (default: 60)",
+    )
+    parser.add_argument("--starts", type=int, default=5, help="number of timed starts (default: 5)")
     parser.add_argument("--json", type=Path, default=Path("bench-agent.json"), metavar="FILE")
     return parser.parse_args(arguments)
 
@@ -145,7 +150,7 @@ def _parse_numbers(text: str) -> list[int]:
 
 
 def build_mesh(targets: int, interval: str) -> str:
-    """One agent and so many addresses of the own loopback as hosts of another site."""
+    """Return a mesh of one agent and a number of loopback addresses as hosts of another site."""
     site = '[[site]]\nname = "{}"\nlatitude = 50.0\nlongitude = 8.0\nuncertainty_km = 100\n'
     hosts = (
         f'[[host]]\nname = "h{number}"\nsite = "far"\naddress = "127.0.{1 + number // 256}.{number % 256}"\n'
@@ -169,11 +174,11 @@ def _run_agent(server: BenchmarkCollector, targets: int, seconds: int) -> AgentR
     with run_agent(server.enrol_agent(build_mesh(targets, "1s"))) as loop_id:
         prober_id = find_child(loop_id)
         time.sleep(SETTLE_S)
-        began, before = time.monotonic(), [read_usage(loop_id), read_usage(prober_id)]
+        start_s, before = time.monotonic(), [read_usage(loop_id), read_usage(prober_id)]
         time.sleep(seconds)
-        took_s, after = time.monotonic() - began, [read_usage(loop_id), read_usage(prober_id)]
+        elapsed_s, after = time.monotonic() - start_s, [read_usage(loop_id), read_usage(prober_id)]
     loop, prober = (_subtract_usage(first, last) for first, last in zip(before, after, strict=True))
-    return AgentRun(targets=targets, seconds=took_s, loop=loop, prober=prober)
+    return AgentRun(targets=targets, seconds=elapsed_s, loop=loop, prober=prober)
 
 
 def _subtract_usage(before: ProcessUsage, after: ProcessUsage) -> ProcessUsage:
@@ -187,19 +192,21 @@ def _subtract_usage(before: ProcessUsage, after: ProcessUsage) -> ProcessUsage:
 
 
 def _measure_starts(server: BenchmarkCollector, count: int) -> Iterator[float]:
-    """Slots of 10 ms, so that the wait for the first whole slot does not count; the first start, uncounted, gets the
-    plan and warms the disk.
+    """Yield the seconds to the first probe of each start.
+
+    Slots of 10 ms keep the wait for the first slot short. The first start is not counted: it fetches the plan and warms
+    the page cache.
     """
     state = server.enrol_agent(build_mesh(1, "10ms"))
     for number in range(count + 1):
         _print_progress(f"start {number} of {count}")
-        took_s = measure_seconds_to_first_probe(state, FIRST_ADDRESS)
+        elapsed_s = measure_seconds_to_first_probe(state, FIRST_ADDRESS)
         if number:
-            yield took_s
+            yield elapsed_s
 
 
 def measure_bytes_per_sample() -> list[SampleSize]:
-    """Of made-up minutes, for on loopback RTTs are short and compress too well."""
+    """Return the sizes for generated minutes: RTTs on loopback are short and compress too well."""
     return [_measure_path(path, base_us, jitter_us) for path, (base_us, jitter_us) in PATHS.items()]
 
 
@@ -211,33 +218,37 @@ def _measure_path(path: str, base_us: int, jitter_us: float) -> SampleSize:
         )
         for _ in range(GOAL_TARGETS)
     ]
-    batch = wire.Batch(
-        v=wire.WIRE_VERSION, agent="fra-a1", epoch=f"{rng.getrandbits(128):032x}", seq=12_345, mesh_version=3,
+    batch = Batch(
+        v=WIRE_VERSION, agent="fra-a1", epoch=f"{rng.getrandbits(128):032x}", seq=12_345, mesh_version=3,
         sealed_at_us=1_795_327_269_123_456, monotonic_us=123_456_789_012, boottime_us=123_456_789_012,
         boot_id="0a8e2d2a-6c62-4bb1-a43f-1c57f1b5dd1b", clock_offset_us=-1_234, clock_offset_error_us=456,
-        clock=wire.ClockState(synchronised=True, offset_us=12, max_error_us=16_000, estimated_error_us=345),
-        series=[wire.to_target_window(f"site{nth:02}-a1", f"192.0.2.{nth}", window) for nth, window in enumerate(windows)],
+        clock=ClockState(synchronised=True, offset_us=12, max_error_us=16_000, estimated_error_us=345),
+        series=[
+            to_target_window(f"site{nth:02}-a1", f"192.0.2.{nth}", window) for nth, window in enumerate(windows)
+        ],
     )  # fmt: skip
     size, samples = len(pack_batch(batch)), GOAL_TARGETS * 60
     return SampleSize(path=path, on_the_wire=size / samples, in_the_spool=(size + HEADER_BYTES) / samples)
 
 
-def evaluate_goals(runs: Iterable[AgentRun], starts_s: Sequence[float], found: Sequence[SampleSize]) -> list[AgentGoal]:
-    """Which goals are met. Memory is judged three ways, the strictest first, for two processes share pages."""
+def evaluate_goals(
+    runs: Iterable[AgentRun], starts_s: Sequence[float], sample_sizes: Sequence[SampleSize]
+) -> list[AgentGoal]:
+    """Return all goals. Memory has three, the strictest first, because the two processes share pages."""
     at_goal = next((run for run in runs if run.targets == GOAL_TARGETS), None)
-    judged = [] if at_goal is None else [*_evaluate_memory(at_goal), _evaluate_cpu(at_goal)]
+    goals = [] if at_goal is None else [*_evaluate_memory(at_goal), _evaluate_cpu(at_goal)]
     if starts_s:
-        middle_s = median(starts_s)
-        judged.append(
+        median_s = median(starts_s)
+        goals.append(
             AgentGoal(
-                text=f"start to first probe <= {START_S_MAX} s", figure=f"{middle_s:.2f} s", met=middle_s <= START_S_MAX
+                text=f"start to first probe <= {START_S_MAX} s", figure=f"{median_s:.2f} s", met=median_s <= START_S_MAX
             )
         )
-    worst = max(one.in_the_spool for one in found)
-    judged.append(
+    worst = max(size.in_the_spool for size in sample_sizes)
+    goals.append(
         AgentGoal(text=f"bytes a sample <= {BYTES_MAX:.0f}", figure=f"{worst:.2f} at worst", met=worst <= BYTES_MAX)
     )
-    return judged
+    return goals
 
 
 def _evaluate_memory(run: AgentRun) -> Iterator[AgentGoal]:
@@ -256,22 +267,22 @@ def _evaluate_cpu(run: AgentRun) -> AgentGoal:
     return AgentGoal(text=text, figure=f"{run.cpu_ratio:.1%}", met=run.cpu_ratio <= CPU_RATIO_MAX)
 
 
-def format_table(findings: AgentBenchmark) -> Iterator[str]:
-    """The figures as Markdown, and a line a goal."""
+def format_table(benchmark: AgentBenchmark) -> Iterator[str]:
+    """Yield the results as Markdown and one line per goal."""
     yield "| targets | process | RSS MB | peak | PSS | private | CPU of a core |"
     yield "|---:|---|---:|---:|---:|---:|---:|"
-    for run in findings.runs:
-        for name, one in (("loop", run.loop), ("prober", run.prober)):
-            memory = " | ".join(map(_format_mb, (one.rss_kb, one.rss_peak_kb, one.pss_kb, one.private_kb)))
-            yield f"| {run.targets} | {name} | {memory} | {one.cpu_s / run.seconds:.2%} |"
+    for run in benchmark.runs:
+        for name, usage in (("loop", run.loop), ("prober", run.prober)):
+            memory = " | ".join(map(_format_mb, (usage.rss_kb, usage.rss_peak_kb, usage.pss_kb, usage.private_kb)))
+            yield f"| {run.targets} | {name} | {memory} | {usage.cpu_s / run.seconds:.2%} |"
     yield ""
     yield "| path | bytes a sample on the wire | in the spool |"
     yield "|---|---:|---:|"
-    for found in findings.bytes_per_sample:
-        yield f"| {found.path} | {found.on_the_wire:.2f} | {found.in_the_spool:.2f} |"
+    for size in benchmark.bytes_per_sample:
+        yield f"| {size.path} | {size.on_the_wire:.2f} | {size.in_the_spool:.2f} |"
     yield ""
-    yield "start to first probe, s: " + ", ".join(f"{took_s:.3f}" for took_s in findings.starts_s)
-    for goal in findings.goals:
+    yield "start to first probe, s: " + ", ".join(f"{elapsed_s:.3f}" for elapsed_s in benchmark.starts_s)
+    for goal in benchmark.goals:
         yield f"{'met' if goal.met else 'NOT MET'}: {goal.text}: {goal.figure}"
 
 
@@ -280,7 +291,7 @@ def _format_mb(kb: int) -> str:
 
 
 def _print_progress(text: str) -> None:
-    """Progress goes to stderr, results to stdout."""
+    """Print progress to stderr; results are printed to stdout."""
     print(text, file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""A collector and an agent as processes on loopback, and what the kernel says they use."""
+"""A collector and an agent as processes on loopback, and their resource usage."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ _ECHO_REQUEST = 8
 
 
 class AgentBenchError(Exception):
-    """A process did not do what it had to."""
+    """A process failed or did not respond in time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessUsage:
-    """What one process uses; memory in kB as the kernel counts."""
+    """Resource usage of one process; memory in kB as reported by the kernel."""
 
     rss_kb: int
-    #: The most it has been.
+    #: Peak since the start.
     rss_peak_kb: int
-    #: Shared pages by their share.
+    #: Shared pages are counted proportionally.
     pss_kb: int
-    #: What would be free if it ended: no page of it is shared.
+    #: Memory that is not shared with another process.
     private_kb: int
     cpu_s: float
 
 
 def read_usage(process_id: int) -> ProcessUsage:
-    """What a process uses now."""
+    """Return the current usage of a process."""
     status = Path(f"/proc/{process_id}/status").read_text()
     rollup = Path(f"/proc/{process_id}/smaps_rollup").read_text()
     ticks = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[11:13]
@@ -53,20 +53,20 @@ def read_usage(process_id: int) -> ProcessUsage:
 
 
 def _parse_kb(text: str, name: str) -> int:
-    found = re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)
-    assert found is not None, name
-    return int(found[1])
+    match = re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)
+    assert match is not None, name
+    return int(match[1])
 
 
 def find_child(process_id: int) -> int:
-    """The one child of a process; AgentBenchError when it does not come."""
+    """Wait for the child of a process and return its id; raise AgentBenchError after the timeout."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         for entry in Path("/proc").iterdir():
             if entry.name.isdecimal() and _read_parent(entry) == process_id:
                 return int(entry.name)
         time.sleep(0.05)
-    raise AgentBenchError("the agent has no probing process")
+    raise AgentBenchError("the agent has no prober process")
 
 
 def _read_parent(entry: Path) -> int | None:
@@ -78,26 +78,26 @@ def _read_parent(entry: Path) -> int | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkCollector:
-    """A collector on SQLite, as an administrator sees it."""
+    """A running collector on SQLite, with its administrator key."""
 
     url: str
     directory: Path
 
-    def run_command(self, *arguments: str, said: str = "") -> str:
-        """Run one command against it."""
+    def run_command(self, *arguments: str, stdin_text: str = "") -> str:
+        """Run one command against the collector and return its output."""
         environment = os.environ | {
             "LEADLINE_COLLECTOR_URL": self.url,
             "LEADLINE_ADMIN_KEY_FILE": str(self.directory / "data" / "admin.key"),
         }
-        done = subprocess.run(
-            [*LEADLINE, *arguments], env=environment, input=said, capture_output=True, text=True, check=False
+        process = subprocess.run(
+            [*LEADLINE, *arguments], env=environment, input=stdin_text, capture_output=True, text=True, check=False
         )
-        if done.returncode:
-            raise AgentBenchError(f"leadline {' '.join(arguments)}: {done.stderr.strip()}")
-        return done.stdout
+        if process.returncode:
+            raise AgentBenchError(f"leadline {' '.join(arguments)}: {process.stderr.strip()}")
+        return process.stdout
 
     def enrol_agent(self, mesh: str) -> Path:
-        """The state directory of an agent freshly enrolled under a mesh."""
+        """Apply a mesh, enrol a new agent and return its state directory."""
         state = self.directory / f"state{time.monotonic_ns()}"
         file = self.directory / "mesh.toml"
         file.write_text(mesh)
@@ -113,30 +113,30 @@ class BenchmarkCollector:
             "near-a1",
             "--state-dir",
             str(state),
-            said=token,
+            stdin_text=token,
         )
         return state
 
 
 @contextmanager
 def run_collector(directory: Path) -> Iterator[BenchmarkCollector]:
-    """A collector that accepts connections."""
+    """Start a collector and yield it when it accepts connections."""
     command = [*LEADLINE, "collector", "serve", "--port", "0", "--data-dir", str(directory / "data")]
     with (directory / "collector.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
     try:
         assert process.stdout is not None
-        said = process.stdout.readline()
-        if not said.startswith("listening on "):
-            raise AgentBenchError("the collector does not start: " + (directory / "collector.log").read_text()[-500:])
-        yield BenchmarkCollector(url=said.removeprefix("listening on ").strip(), directory=directory)
+        first_line = process.stdout.readline()
+        if not first_line.startswith("listening on "):
+            raise AgentBenchError("the collector did not start: " + (directory / "collector.log").read_text()[-500:])
+        yield BenchmarkCollector(url=first_line.removeprefix("listening on ").strip(), directory=directory)
     finally:
         _terminate(process)
 
 
 @contextmanager
 def run_agent(state: Path) -> Iterator[int]:
-    """An agent that runs; its process id."""
+    """Start an agent and yield its process id."""
     with (state / "agent.log").open("ab") as log:
         process = subprocess.Popen(
             [*LEADLINE, "agent", "run", "--state-dir", str(state)], stdout=log, stderr=log, start_new_session=True
@@ -163,13 +163,13 @@ def _terminate(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None
 
 
 def measure_seconds_to_first_probe(state: Path, address: str) -> float:
-    """From the start of the agent's process to its first echo request to ``address``, as a raw socket sees it."""
+    """Return the seconds from the start of the agent to its first echo request to ``address``, on a raw socket."""
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as listener:
         listener.settimeout(START_TIMEOUT_S)
-        began = time.monotonic()
+        start_s = time.monotonic()
         with run_agent(state):
             while True:
                 packet, _ = listener.recvfrom(256)
                 header_bytes = (packet[0] & 0xF) * 4
                 if packet[header_bytes] == _ECHO_REQUEST and socket.inet_ntoa(packet[16:20]) == address:
-                    return time.monotonic() - began
+                    return time.monotonic() - start_s

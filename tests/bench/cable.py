@@ -1,7 +1,7 @@
-"""A plain cable between two network namespaces, for rates that the emulated WAN cannot carry.
+"""Direct link between two network namespaces, for rates beyond the capacity of the emulated WAN.
 
-The far end answers for 10.78.0.0/16, the targets of the benchmark. There is no delay: the kernel hands a frame from end
-to end and the reply back while the sender sends, on the sender's core, so that its cost adds to that of the tool.
+The far end replies for 10.78.0.0/16, the targets of the benchmark. There is no delay: the kernel delivers the request
+and the reply within the send call, on the core of the sender, so that this cost counts as CPU time of the tool.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MAC = "02:00:00:00:00:78"
 
 
 class Cable:
-    """The cable, plugged in between ``__enter__`` and ``__exit__``. Needs root."""
+    """The link, as a context manager. Needs root."""
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -35,7 +35,7 @@ class Cable:
         self._cleanup.close()
 
     def run(self, argv: list[str], **options: Any) -> subprocess.CompletedProcess[Any]:
-        """Run a command at the near end to its end, output captured as text."""
+        """Run a command at the near end and capture its output as text."""
         return _run(self._near, argv, **options)
 
     def _connect(self) -> None:
@@ -50,7 +50,7 @@ class Cable:
 
 
 def compute_address(number: int) -> str:
-    """The target of that number, 0 to 65,279; the first and the last address of a /24 look odd and are left out."""
+    """Return the address of a target by its number, 0 to 65,279; .0 and .255 are not used."""
     high, low = divmod(number, 254)
     return f"10.78.{high}.{low + 1}"
 

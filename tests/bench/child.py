@@ -1,7 +1,7 @@
-"""The measuring process of the tools written in Python: a ``Task`` as JSON on stdin, a ``Report`` on stdout.
+"""Process for the tools written in Python: a ``ProbeTask`` as JSON on stdin, a ``ToolReport`` on stdout.
 
-Nothing but the tool runs here, so that the CPU time of the process is the tool's; matching and counting is done by the
-benchmark, afterwards.
+Only the tool runs here, so that the CPU time of the process is that of the tool. The benchmark process compares and
+counts afterwards.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from tests.bench.report import INTERVAL_MS, TIMEOUT_MS, ProbeTask, Tool, ToolRep
 from tests.support.probing import has_finished
 
 _NS_PER_S = 1_000_000_000
-#: How long after the last slot a reply may come.
+#: Time to wait for replies after the last slot.
 _LINGER_NS = TIMEOUT_MS * 1_000_000
 #: icmplib opens a descriptor per target.
 _DESCRIPTORS = 16_384
 
 
 def start_leadline(task: ProbeTask) -> Callable[[], ToolReport]:
-    """Probe with this engine, as the agent's probing process does; call the answer for the report."""
+    """Probe with leadline, as the agent's prober process does; return a function that builds the report."""
     gc.disable()
     clock, slots = SystemClock(), list[Slot]()
-    prober = Prober(clock=clock, rng=make_rng(1), on_result=lambda outcome: slots.append(build_slot(outcome)))
+    prober = Prober(clock=clock, rng=make_rng(1), on_result=lambda result: slots.append(build_slot(result)))
     settings = ProbeSettings(interval_ms=INTERVAL_MS, timeout_ms=TIMEOUT_MS)
     prober.set_targets(
         [ProbeTarget(name=name, address=name, settings=settings, slots=task.probes) for name in task.addresses]
@@ -50,19 +50,19 @@ def start_leadline(task: ProbeTask) -> Callable[[], ToolReport]:
     return lambda: build_report(task.addresses, slots, notes)
 
 
-#: What is kept of an outcome: number of the slot, target, RTT, whether it was sent, whether it was measured. Not the
-#: outcome itself: 100,000 of them kept would be work for the memory that no agent has.
+#: Slot number, target, RTT, whether it was sent, whether it was measured. Storing 100,000 results themselves would cost
+#: memory that an agent does not need.
 Slot = tuple[int, str, int | None, bool, bool]
 
 
-def build_slot(outcome: ProbeResult) -> Slot:
-    """What the benchmark keeps; a late reply is a loss here as it is for the engine."""
-    is_void = outcome.failure is not None and not outcome.failure.is_loss
-    return outcome.slot, outcome.target.name, outcome.rtt_ns, outcome.sent_at_ns is not None, not is_void
+def build_slot(result: ProbeResult) -> Slot:
+    """Return the fields of a result for the benchmark; a late reply is a loss, as in the engine."""
+    is_void = result.failure is not None and not result.failure.is_loss
+    return result.slot, result.target.name, result.rtt_ns, result.sent_at_ns is not None, not is_void
 
 
 def build_report(addresses: Sequence[str], slots: Sequence[Slot], notes: dict[str, str]) -> ToolReport:
-    """The report of this engine: what was sent, in order of slot, with what came of it."""
+    """Return the report of leadline: sent probes of each target in order of slot, with their RTTs."""
     rtts_ns: dict[str, list[int | None]] = {address: [] for address in addresses}
     void: dict[str, list[int]] = defaultdict(list)
     not_sent = 0
@@ -77,7 +77,7 @@ def build_report(addresses: Sequence[str], slots: Sequence[Slot], notes: dict[st
 
 
 def start_icmplib(task: ProbeTask) -> Callable[[], ToolReport]:
-    """Probe with icmplib's ``async_multiping`` at its best: datagram sockets, every target at once."""
+    """Probe with icmplib's ``async_multiping`` in its fastest mode: datagram sockets, all targets at once."""
     from icmplib import Host, async_multiping
 
     resource.setrlimit(resource.RLIMIT_NOFILE, (_DESCRIPTORS, _DESCRIPTORS))
@@ -106,13 +106,13 @@ def start_icmplib(task: ProbeTask) -> Callable[[], ToolReport]:
 
 
 def read_cpu_s() -> float:
-    """User and system time of this process so far."""
+    """Return user and system time of this process so far."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
 
 def main() -> None:
-    """Do the task on stdin."""
+    """Run the task from stdin."""
     task = msgspec.json.decode(sys.stdin.buffer.read(), type=ProbeTask)
     clock = SystemClock()
     before_s, before_ns = read_cpu_s(), clock.monotonic_ns()

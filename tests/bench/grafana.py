@@ -1,7 +1,8 @@
-"""Every query of the dashboards and alert rules on a full mesh with months of data: does each answer within a second?
+"""Benchmark of all queries of the dashboards and alert rules on a full mesh with months of data.
 
-``python -m tests.bench.grafana --sites 50 --days 30``. On PostgreSQL, as the role that reads the views, with macros and
-variables expanded as in the tests. The first asking of each is left out; the figure is the median of five.
+``python -m tests.bench.grafana --sites 50 --days 30``. It runs on PostgreSQL, as the role that reads the views, with
+macros and variables expanded as in the tests. The first run of each query is left out; the result is the median of
+five.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ GOAL_MS = 1_000
 
 
 def main() -> None:
-    """Fill, ask, print."""
-    parser = argparse.ArgumentParser(description="the dashboards' queries on months of a full mesh")
+    """Fill the database, run the queries, print the results."""
+    parser = argparse.ArgumentParser(description="queries of the dashboards on months of a full mesh")
     parser.add_argument("--sites", type=int, default=50)
     parser.add_argument("--days", type=int, default=30)
     options = parser.parse_args()
@@ -49,14 +50,16 @@ def main() -> None:
             with psycopg.connect(postgres.build_conninfo(url), autocommit=True) as connection:
                 connection.execute("VACUUM ANALYZE")
             with reader(url) as connection:
-                for figure in _measure_queries(connection, PanelRange(from_s=start_s, to_s=now_s, interval_s=3_600)):
-                    print(figure.format_line("postgresql"), flush=True)
+                for measurement in _measure_queries(
+                    connection, PanelRange(from_s=start_s, to_s=now_s, interval_s=3_600)
+                ):
+                    print(measurement.format_line("postgresql"), flush=True)
         finally:
             database.close()
 
 
 def _fill_store(store: Store, names: list[str], start_s: int, days: int) -> None:
-    """As ``query_data``; what is true now of every pair and agent, a batch a minute, and the minutes of one pair."""
+    """Fill as ``query_data`` does; add current state of pairs and agents, a batch a minute, windows of one agent."""
     data.fill_store(store, build_mesh(names), PROFILE, start_s, days)
     reference_tables.refresh_reference_tables(store)
     end_s = start_s + days * DAY_S
@@ -74,7 +77,7 @@ def _fill_store(store: Store, names: list[str], start_s: int, days: int) -> None
         "INSERT INTO window_stat SELECT a.id, b.id, t, 1000, 60, 60, 60, 3000, 3200, 3100, 3900 + t % 97, 4100, 4500, "
         f"900, 50, {counts}, 5, 20, 1, decode(repeat('00', 16), 'hex'), 1 FROM agent a CROSS JOIN target b "
         "CROSS JOIN generate_series(:start ::bigint, :end - 60, 60) t WHERE a.name IN "
-        # As they come: minute after minute, so that the minutes of a path lie far apart.
+        # In order of arrival, minute by minute, so that the windows of a path are spread over the table.
         "(SELECT min(name) FROM agent) AND b.site_id <> a.site_id ORDER BY t",
     ):
         with store.write() as writer:
@@ -83,17 +86,17 @@ def _fill_store(store: Store, names: list[str], start_s: int, days: int) -> None
 
 def _measure_queries(connection: psycopg.Connection, panel_range: PanelRange) -> Iterator[QueryMeasurement]:
     names = [row[0] for row in connection.execute("SELECT DISTINCT site FROM grafana_agent ORDER BY 1").fetchall()]
-    chosen = {"profile": PROFILE, "source": names[0], "destination": names[1], "site": tuple(names)}
+    variables = {"profile": PROFILE, "source": names[0], "destination": names[1], "site": tuple(names)}
     for name, sql in QUERIES.items():
-        statement = expand_macros(sql, panel_range, chosen)
+        statement = expand_macros(sql, panel_range, variables)
         times = [_measure_seconds(connection, statement) for _ in range(REPEATS + 1)]
         yield QueryMeasurement(what=name[:52], value=median(times[1:]) * 1_000, unit="ms", goal=GOAL_MS)
 
 
 def _measure_seconds(connection: psycopg.Connection, statement: str) -> float:
-    begun = time.perf_counter()
+    start_s = time.perf_counter()
     connection.execute(statement).fetchall()
-    return time.perf_counter() - begun
+    return time.perf_counter() - start_s
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The benchmark of ingest: ``make bench-ingest``, or ``python -m tests.bench.ingest``; docs/benchmarks.md.
+"""Benchmark of ingest: ``make bench-ingest``, or ``python -m tests.bench.ingest``; see docs/benchmarks.md.
 
-A collector on SQLite and on PostgreSQL, both with durable commits, and VictoriaMetrics from the distribution's packages
-with its defaults: the same samples over HTTP on loopback, first as fast as they are taken, then 500 simulated sites at
-their own pace. It prints tables, says which goals are met, and writes JSON.
+Compares a collector on SQLite and on PostgreSQL, both with durable commits, with VictoriaMetrics from the packages of
+the distribution with its defaults. All get the same samples over HTTP on loopback: first at full speed, then those of
+500 simulated sites at their real rate. Prints a table and the goals, and writes JSON.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from tests.bench.ingest_load import IngestPost, LoadResult
 from tests.bench.ingest_servers import IngestServer, has_victoria, run_collector, run_victoria
 
 SITES = 500
-#: Windows of an agent's six POSTs a minute: 499 targets.
+#: Windows in the six POSTs of an agent per minute: 499 targets.
 PARTS = (83, 83, 83, 83, 83, 84)
 POSTS_PER_S = 50
-#: Agents in the run at full speed; each POST is one agent's minute with 499 targets.
+#: Agents in the run at full speed; each POST is one minute of an agent with 499 targets.
 AGENTS = 20
 CONNECTIONS = 8
 OPEN_CONNECTIONS = 64
@@ -39,7 +39,7 @@ Body: TypeAlias = Callable[[IngestPost, Sequence[Window]], bytes]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestMeasurement:
-    """One run against one server."""
+    """Results of one run against one server."""
 
     server: str
     run: str
@@ -57,17 +57,17 @@ class IngestMeasurement:
     max_ms: float
     bytes_sent_per_sample: float
     bytes_on_disk_per_sample: float
-    #: What the server says it has afterwards; must be ``samples``.
+    #: Samples reported by the server afterwards; must equal ``samples``.
     samples_stored: int
 
 
 def main() -> None:
-    """Run, print, write."""
+    """Run the benchmark, print the results, write JSON."""
     options = _parse_options()
     sites = [f"s{n:03}" for n in range(SITES)]
     pool = load.generate_windows()
     fast = load.build_minute_posts(sites[:AGENTS], TARGETS, options.minutes)
-    # In a mesh of 20 agents there are no 499 others: an agent of the fast run probes the first 499 of all.
+    # A mesh of 20 agents has no 499 targets: an agent of the fast run probes the first 499 of all sites.
     fast = [_replace_targets(post, sites) for post in fast]
     paced = load.build_open_posts(sites, POSTS_PER_S * options.seconds, PARTS)
     print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores", flush=True)
@@ -83,25 +83,25 @@ def main() -> None:
 
 
 def _parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="samples a second, per core, and p99 of a POST")
+    parser = argparse.ArgumentParser(description="samples per second, per core, and p99 of a POST")
     parser.add_argument(
         "--minutes", type=int, default=20, help="minutes of 20 agents at full speed (600,000 samples each)"
     )
-    parser.add_argument("--seconds", type=int, default=20, help="seconds of 500 sites at their own pace, at most 60")
+    parser.add_argument("--seconds", type=int, default=20, help="seconds of 500 sites at their real rate, at most 60")
     parser.add_argument("--servers", default="sqlite,postgresql,victoria")
     parser.add_argument("--json", type=Path, default=Path("bench-ingest.json"))
     return parser.parse_args()
 
 
 def _select_servers(
-    sites: Sequence[str], chosen: str
+    sites: Sequence[str], names: str
 ) -> Iterator[tuple[Callable[[], AbstractContextManager[IngestServer]], Body]]:
-    for name in chosen.split(","):
+    for name in names.split(","):
         if name == "victoria":
             if has_victoria():
                 yield run_victoria, load.encode_victoria_body
             else:
-                print("no VictoriaMetrics here: apt-get install victoria-metrics")
+                print("VictoriaMetrics is not installed: apt-get install victoria-metrics")
         else:
             yield partial(run_collector, name, sites), load.encode_leadline_body
 
@@ -126,11 +126,13 @@ def _run_load(
         ]
         disk, cpu_s = server.disk_bytes(), server.read_cpu_s()
         if run == "full speed":
-            sent = load.run_closed_loop(server.port, requests, CONNECTIONS)
+            load_result = load.run_closed_loop(server.port, requests, CONNECTIONS)
         else:
-            sent = load.run_open_loop(server.port, requests, POSTS_PER_S, OPEN_CONNECTIONS)
+            load_result = load.run_open_loop(server.port, requests, POSTS_PER_S, OPEN_CONNECTIONS)
         cpu_s = server.read_cpu_s() - cpu_s
-        result = _build_result(server, run, posts, sent, cpu_s, sum(map(len, bodies)), server.disk_bytes() - disk)
+        result = _build_result(
+            server, run, posts, load_result, cpu_s, sum(map(len, bodies)), server.disk_bytes() - disk
+        )
     print(_format_result(result), flush=True)
     return result
 
@@ -139,7 +141,7 @@ def _build_result(
     server: IngestServer,
     run: str,
     posts: Sequence[IngestPost],
-    sent: LoadResult,
+    load_result: LoadResult,
     cpu_s: float,
     sent_bytes: int,
     disk_bytes: int,
@@ -150,14 +152,14 @@ def _build_result(
         run=run,
         posts=len(posts),
         samples=samples,
-        refused=sent.refused,
-        seconds=sent.seconds,
-        samples_per_s=samples / sent.seconds,
+        refused=load_result.refused,
+        seconds=load_result.seconds,
+        samples_per_s=samples / load_result.seconds,
         samples_per_core=samples / cpu_s,
-        cores=cpu_s / sent.seconds,
-        p50_ms=_compute_quantile_ms(sent.latencies_s, 0.5),
-        p99_ms=_compute_quantile_ms(sent.latencies_s, 0.99),
-        max_ms=sent.latencies_s[-1] * 1_000,
+        cores=cpu_s / load_result.seconds,
+        p50_ms=_compute_quantile_ms(load_result.latencies_s, 0.5),
+        p99_ms=_compute_quantile_ms(load_result.latencies_s, 0.99),
+        max_ms=load_result.latencies_s[-1] * 1_000,
         bytes_sent_per_sample=sent_bytes / samples,
         bytes_on_disk_per_sample=disk_bytes / samples,
         samples_stored=server.count_stored(),
@@ -178,14 +180,17 @@ def _format_result(result: IngestMeasurement) -> str:
 
 
 def _format_goals(results: Sequence[IngestMeasurement]) -> Iterator[str]:
-    of = {(result.server, result.run): result for result in results}
-    peer = of.get(("VictoriaMetrics", "full speed"))
+    results_by_run = {(result.server, result.run): result for result in results}
+    peer = results_by_run.get(("VictoriaMetrics", "full speed"))
     for kind, goal in (("sqlite", 3e6), ("postgresql", 2e6)):
-        fast, paced = of.get((f"leadline, {kind}", "full speed")), of.get((f"leadline, {kind}", "500 sites"))
+        fast, paced = (
+            results_by_run.get((f"leadline, {kind}", "full speed")),
+            results_by_run.get((f"leadline, {kind}", "500 sites")),
+        )
         if fast is None or paced is None:
             continue
         yield _format_goal(
-            f"{kind}: every sample stored", all(one.samples_stored == one.samples for one in (fast, paced))
+            f"{kind}: every sample stored", all(result.samples_stored == result.samples for result in (fast, paced))
         )
         yield _format_goal(f"{kind}: {goal / 1e6:.0f} M samples/s", fast.samples_per_s >= goal)
         yield _format_goal(f"{kind}: 500 sites under half a core", paced.cores <= 0.5)
@@ -202,12 +207,12 @@ def _format_goal(text: str, met: bool) -> str:
 
 
 def _describe_machine() -> dict[str, str]:
-    found = subprocess.run(["dpkg-query", "-W", "victoria-metrics"], capture_output=True, text=True, check=False)
+    package = subprocess.run(["dpkg-query", "-W", "victoria-metrics"], capture_output=True, text=True, check=False)
     return {
         "platform": platform.platform(),
         "python": platform.python_version(),
         "cores": str(os.cpu_count()),
-        "victoria_metrics": found.stdout.strip(),
+        "victoria_metrics": package.stdout.strip(),
     }
 
 

@@ -1,6 +1,6 @@
-"""What the ingest benchmark sends and how: the same samples for everybody, ready-made bodies, plain sockets.
+"""Load of the ingest benchmark: the same samples for every server, prebuilt bodies, plain sockets.
 
-The sender shares the machine with what it measures, so everything is made before the clock starts.
+The sender shares the machine with the server, so all requests are built before the clock starts.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from random import Random
 
 from leadline.model import ErrorBound, Window
-from leadline.wire import batch as wire
 from leadline.wire import codec
+from leadline.wire.batch import WIRE_VERSION, Batch, TargetWindow, to_target_window
 from leadline_agent.delivery.batch_builder import GZIP_LEVEL
 
 PROBES = 60
-#: Windows to choose from: enough that gzip finds nothing to repeat within its 32 KiB.
+#: Number of different windows: enough that gzip finds no repetition within its 32 KiB.
 POOL = 2_000
 EPOCH = "0123456789abcdef" * 2
 START_S = 1_795_327_200
@@ -29,7 +29,7 @@ TIMEOUT_S = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestPost:
-    """Windows of one agent in one minute: what one POST carries."""
+    """Content of one POST: windows of one agent in one minute."""
 
     agent: str
     targets: Sequence[str]
@@ -43,7 +43,7 @@ class IngestPost:
 
 
 def generate_windows(seed: int = 8_427) -> list[Window]:
-    """Windows as a quiet path has them: a floor, some queueing, now and then a spike."""
+    """Return windows of quiet paths: a minimum RTT, some queueing, rare spikes."""
     rng = Random(seed)
     return [
         Window(
@@ -59,7 +59,7 @@ def generate_windows(seed: int = 8_427) -> list[Window]:
 
 
 def build_minute_posts(agents: Sequence[str], targets: int, minutes: int) -> list[IngestPost]:
-    """A POST per agent and minute, each with windows of all its targets."""
+    """Return a POST per agent and minute, each with windows of all its targets."""
     return [
         IngestPost(
             agent=agent,
@@ -74,14 +74,14 @@ def build_minute_posts(agents: Sequence[str], targets: int, minutes: int) -> lis
 
 
 def build_open_posts(agents: Sequence[str], count: int, windows: Sequence[int]) -> list[IngestPost]:
-    """``count`` POSTs of the agents in turn; an agent's targets are spread over its POSTs of a minute."""
+    """Return ``count`` POSTs of the agents in turn; the targets of an agent are split over its POSTs of a minute."""
     posts = []
     for n in range(count):
         agent, part = agents[n % len(agents)], n // len(agents)
         others = _select_other_targets(agents, agent, len(agents) - 1)
         first = sum(windows[:part])
-        chosen = others[first : first + windows[part]]
-        posts.append(IngestPost(agent=agent, targets=chosen, seq=part, start_s=START_S, seed=n))
+        targets = others[first : first + windows[part]]
+        posts.append(IngestPost(agent=agent, targets=targets, seq=part, start_s=START_S, seed=n))
     return posts
 
 
@@ -90,21 +90,21 @@ def _select_other_targets(agents: Sequence[str], agent: str, count: int) -> list
 
 
 def encode_leadline_body(post: IngestPost, pool: Sequence[Window]) -> bytes:
-    """The batch an agent would send."""
-    template = [wire.to_target_window(target, "192.0.2.1", window) for target, window in _iter_windows(post, pool)]
+    """Return the body of an agent's batch."""
+    template = [to_target_window(target, "192.0.2.1", window) for target, window in _iter_windows(post, pool)]
     series = [
-        wire.TargetWindow(
-            target=one.target,
-            address=one.address,
+        TargetWindow(
+            target=window.target,
+            address=window.address,
             start_s=post.start_s,
-            interval_ms=one.interval_ms,
-            rtt_us=one.rtt_us,
-            error_us=one.error_us,
+            interval_ms=window.interval_ms,
+            rtt_us=window.rtt_us,
+            error_us=window.error_us,
         )
-        for one in template
+        for window in template
     ]
-    batch = wire.Batch(
-        v=wire.WIRE_VERSION,
+    batch = Batch(
+        v=WIRE_VERSION,
         agent=post.agent,
         epoch=EPOCH,
         seq=post.seq,
@@ -117,7 +117,7 @@ def encode_leadline_body(post: IngestPost, pool: Sequence[Window]) -> bytes:
 
 
 def encode_victoria_body(post: IngestPost, pool: Sequence[Window]) -> bytes:
-    """The same samples as lines of VictoriaMetrics' /api/v1/import: one series each."""
+    """Return the same samples as lines of VictoriaMetrics' /api/v1/import: one series per target."""
     times = [(post.start_s + second) * 1_000 for second in range(PROBES)]
     lines = (
         json.dumps(
@@ -141,24 +141,24 @@ def _iter_windows(post: IngestPost, pool: Sequence[Window]) -> Iterator[tuple[st
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadResult:
-    """What a run was like, seen from outside."""
+    """Results of a run, measured by the sender."""
 
     seconds: float
-    #: Of every POST, from the moment it was due to the end of its answer.
+    #: Of every POST, from its due time to the end of its response, in ascending order.
     latencies_s: Sequence[float]
     refused: int
 
 
 def run_closed_loop(port: int, requests: Sequence[bytes], connections: int) -> LoadResult:
-    """Send everything as fast as it is answered, on so many connections."""
-    begun = time.monotonic()
-    return _send_all(port, [(begun, request) for request in requests], connections, due_matters=False)
+    """Send all requests on a number of connections, each after the response to the previous one."""
+    start = time.monotonic()
+    return _send_all(port, [(start, request) for request in requests], connections, due_matters=False)
 
 
 def run_open_loop(port: int, requests: Sequence[bytes], per_second: float, connections: int) -> LoadResult:
-    """Send at a fixed rate whatever the answers; a POST that had to wait for its turn waited in its latency."""
-    begun = time.monotonic() + 0.1
-    due = [(begun + n / per_second, request) for n, request in enumerate(requests)]
+    """Send at a fixed rate, independent of the responses; the wait for a free connection counts as latency."""
+    start = time.monotonic() + 0.1
+    due = [(start + n / per_second, request) for n, request in enumerate(requests)]
     return _send_all(port, due, connections, due_matters=True)
 
 
@@ -169,46 +169,46 @@ def _send_all(port: int, requests: Sequence[tuple[float, bytes]], connections: i
         latencies, refused = [], 0
         with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as stream:
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for due, request in queue:  # next() of a list's iterator is atomic: each request goes to one thread
+            for due, request in queue:  # next() of a list's iterator is atomic: one thread gets each request
                 time.sleep(max(0.0, due - time.monotonic()))
                 since = due if due_matters else time.monotonic()
                 refused += send_request(stream, request) >= 300
                 latencies.append(time.monotonic() - since)
         return latencies, refused
 
-    begun = time.monotonic()
+    start = time.monotonic()
     with ThreadPoolExecutor(connections) as pool:
         results = [future.result() for future in [pool.submit(work) for _ in range(connections)]]
     return LoadResult(
-        seconds=time.monotonic() - begun,
+        seconds=time.monotonic() - start,
         latencies_s=sorted(latency for latencies, _ in results for latency in latencies),
         refused=sum(refused for _, refused in results),
     )
 
 
 def send_request(stream: socket.socket, request: bytes) -> int:
-    """Send one request, read its whole answer; the status."""
+    """Send one request, read the whole response and return its status."""
     stream.sendall(request)
-    answer = b""
-    while (end := answer.find(b"\r\n\r\n")) < 0:
-        answer += _read_chunk(stream)
-    head = answer[:end].decode().lower()
+    response = b""
+    while (end := response.find(b"\r\n\r\n")) < 0:
+        response += _read_chunk(stream)
+    head = response[:end].decode().lower()
     length = int(head.partition("content-length:")[2].partition("\r\n")[0] or 0)
-    missing = length - (len(answer) - end - 4)
+    missing = length - (len(response) - end - 4)
     while missing > 0:
         missing -= len(_read_chunk(stream))
     return int(head.split(" ", 2)[1])
 
 
 def _read_chunk(stream: socket.socket) -> bytes:
-    piece = stream.recv(65_536)
-    if not piece:
+    chunk = stream.recv(65_536)
+    if not chunk:
         raise ConnectionError("the server closed the connection")
-    return piece
+    return chunk
 
 
 def build_request(path: str, body: bytes, key: str | None = None) -> bytes:
-    """A POST as it goes out."""
+    """Return the bytes of a POST."""
     lines = [f"POST {path} HTTP/1.1", "Host: bench", "Content-Encoding: gzip", f"Content-Length: {len(body)}"]
     if key is not None:
         lines.append(f"Authorization: Bearer {key}")

@@ -1,4 +1,4 @@
-"""What the ingest benchmark measures: a collector on either database, and VictoriaMetrics, each in its own process."""
+"""Servers of the ingest benchmark: a collector on either database, and VictoriaMetrics, each in its own process."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(slots=True, kw_only=True)
 class IngestServer:
-    """Something that takes POSTs."""
+    """A running server that accepts POSTs."""
 
     name: str
     port: int
     path: str
-    #: Its processes, with those they start: their CPU time is what the samples cost.
+    #: Root processes; their CPU time, with that of their children, is the cost of the samples.
     pids: Sequence[int]
-    #: What it keeps on disk.
+    #: Data directory, for the bytes on disk.
     data: Path
-    #: By agent; empty where none is asked for.
+    #: Key by agent; empty if the server needs none.
     keys: Mapping[str, str]
-    #: How many samples it says it has.
+    #: Returns the number of stored samples.
     count_stored: Callable[[], int]
 
     def read_cpu_s(self) -> float:
-        """User and system time so far."""
+        """Return user and system time of all processes so far."""
         return sum(_read_process_cpu_s(pid) for root in self.pids for pid in _list_process_tree(root))
 
     def disk_bytes(self) -> int:
@@ -77,7 +77,7 @@ def _list_process_tree(root: int) -> list[int]:
 
 @contextmanager
 def run_collector(kind: str, agents: Sequence[str]) -> Iterator[IngestServer]:
-    """A collector on a fresh, durable database of that kind, with a mesh of these agents, one a site, all enrolled."""
+    """Start a collector on a new durable database, with a mesh of these agents, one per site, all enrolled."""
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"leadline-bench-{kind}-")))
         if kind == "sqlite":
@@ -103,7 +103,7 @@ def run_collector(kind: str, agents: Sequence[str]) -> Iterator[IngestServer]:
 
 
 def _count_received(url: URL) -> int:
-    # Past ``Database``, which the collector's process holds the lock of.
+    # Not with ``Database``: the collector's process has its lock.
     target = url.set(database=f"file:{url.database}?mode=ro", query={"uri": "true"}) if "sqlite" in str(url) else url
     engine = create_engine(target, poolclass=NullPool)
     with engine.connect() as connection:
@@ -111,13 +111,13 @@ def _count_received(url: URL) -> int:
 
 
 def _count_rows(port: int) -> int:
-    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=START_S_MAX) as answer:
-        lines = answer.read().decode().splitlines()
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=START_S_MAX) as response:
+        lines = response.read().decode().splitlines()
     return sum(int(float(line.split()[-1])) for line in lines if line.startswith("vm_rows_inserted_total{"))
 
 
 def _prepare_database(url: URL, agents: Sequence[str]) -> dict[str, str]:
-    """Schema, mesh and a key for every agent, past the API: enrolling is not what is measured."""
+    """Create schema, mesh and a key for every agent without the API: enrolment is not part of the benchmark."""
     database, keys = Database(url), {agent: generate_secret(SecretKind.AGENT_KEY) for agent in agents}
     try:
         schema.upgrade(database)
@@ -126,7 +126,7 @@ def _prepare_database(url: URL, agents: Sequence[str]) -> dict[str, str]:
         with store.write() as writer:
             for agent, number in mesh_store.load_agent_ids(writer.connection, agents).items():
                 key_store.add_key(writer.connection, number, hash_secret(keys[agent]), 1, None, None)
-                # The first use of a key is a transaction of its own, once in its life: not what is measured either.
+                # The first use of a key is a separate transaction, once per key: not part of the benchmark either.
                 key_store.confirm_first_use(writer.connection, hash_secret(keys[agent]), 1)
     finally:
         database.close()
@@ -169,19 +169,19 @@ def _stop(process: subprocess.Popen[str]) -> None:
 
 
 def _parse_announced_port(line: str) -> int:
-    found = [word for word in line.split() if "://" in word]
-    if not found:
-        raise RuntimeError(f"the collector does not start: {line!r}")
-    return int(found[0].rstrip("/").rpartition(":")[2])
+    urls = [word for word in line.split() if "://" in word]
+    if not urls:
+        raise RuntimeError(f"the collector did not start: {line!r}")
+    return int(urls[0].rstrip("/").rpartition(":")[2])
 
 
 @contextmanager
 def run_victoria() -> Iterator[IngestServer]:
-    """VictoriaMetrics as its package installs it, with its defaults, on a fresh data directory."""
+    """Start the packaged VictoriaMetrics with its defaults on a new data directory."""
     with tempfile.TemporaryDirectory(prefix="leadline-bench-victoria-") as directory:
         port = _find_free_port()
         command = ["victoria-metrics", f"-storageDataPath={directory}/data", f"-httpListenAddr=127.0.0.1:{port}"]
-        # Its default keeps one month; the samples of the benchmark are from its own calendar.
+        # The default retention is one month; the samples of the benchmark have fixed dates.
         command.append("-retentionPeriod=100y")
         with Path(directory, "log").open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, text=True)

@@ -1,4 +1,4 @@
-"""The arithmetic of the benchmark: reported RTTs beside true ones, and what is concluded. Pure."""
+"""Calculations of the probe benchmark: comparison of reported and true RTTs, results and goals. Pure."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ _WHOLE = Fraction(1)
 ERROR_P99_NS_MAX = 50_000
 CPU_RATIO_MAX = 2.5
 RATE_MIN = 20_000
-#: Where the goals for the error's bound and the CPU are set.
+#: The goals for error and CPU are set for this number of targets.
 GOAL_TARGETS = 1_000
 
 
 class BenchError(Exception):
-    """Nothing can be said about a tool: it failed, or its report and the truth log speak of different probes."""
+    """No result for a tool: it failed, or its report does not match the truth log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TruthComparison:
-    """What one run of a tool is worth."""
+    """Comparison of one run of a tool with the truth log."""
 
-    #: Requests the emulator saw.
+    #: Requests in the truth log.
     sent: int
-    #: |reported - true| RTT of every probe with both, smallest first.
+    #: |reported - true| RTT of every probe with both, in ascending order.
     errors_ns: tuple[int, ...]
-    #: Called lost by the tool although the reply was released within the timeout.
+    #: Reported as lost although the reply was released within the timeout.
     false_losses: int
-    #: Called not measured by the tool, or never sent at all.
+    #: Reported as not measured, or not sent.
     void: int
-    #: Probes whose RTT the tool gave in a way that does not say which is which; counted, not compared.
+    #: Probes with an RTT that cannot be assigned to a request; counted, not compared.
     unplaced: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolResult:
-    """A tool at one number of targets: one run, or the medians of several (counts are sums then)."""
+    """Result of a tool at one number of targets: one run, or the medians of several (with sums of counts)."""
 
     tool: Tool
     targets: int
@@ -50,18 +50,18 @@ class ToolResult:
     false_losses: int
     void: int
     unplaced: int
-    #: Nanoseconds; None without a single comparable probe.
+    #: Nanoseconds; None without comparable probes.
     p50_ns: float | None
     p99_ns: float | None
     max_ns: float | None
-    #: User and system seconds per 10,000 probes sent: of the measuring, and with the start of the process.
+    #: User and system seconds per 10,000 probes sent: without and with the start of the process.
     cpu_s_per_10k: float
     cpu_whole_s_per_10k: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineGoal:
-    """What the engine is to reach; ``met`` None where it was not measured."""
+    """A goal of the engine; ``met`` is None if it was not measured."""
 
     text: str
     figure: str
@@ -69,28 +69,28 @@ class EngineGoal:
 
 
 def compute_true_rtts(log: Iterable[FrameRecord]) -> dict[str, list[int | None]]:
-    """The true RTT of every echo, nanoseconds, per target in order of sending; None where no reply left.
+    """Return the true RTT of every echo in nanoseconds, per target in order of sending; None without a reply.
 
-    Request and reply belong together by target, identifier and sequence number: other tools put no index into their
-    payload. A sequence number that comes again belongs to the newest request.
+    Target, identifier and sequence number match a reply with its request, because other tools have no index in their
+    payload. A reused sequence number belongs to the newest request.
     """
     trips: dict[str, list[int | None]] = {}
-    out: dict[tuple[str | None, int | None, int | None], tuple[list[int | None], int, int]] = {}
+    pending: dict[tuple[str | None, int | None, int | None], tuple[list[int | None], int, int]] = {}
     for frame in sorted(log, key=lambda frame: frame.arrived_mono_ns):
         if frame.action is not FrameAction.PASS:
             continue
         if frame.is_request and frame.dst is not None:
             target = trips.setdefault(frame.dst, [])
-            out[frame.dst, frame.icmp_id, frame.icmp_sequence] = (target, len(target), frame.arrived_mono_ns)
+            pending[frame.dst, frame.icmp_id, frame.icmp_sequence] = (target, len(target), frame.arrived_mono_ns)
             target.append(None)
-        elif frame.is_reply and (found := out.pop((frame.src, frame.icmp_id, frame.icmp_sequence), None)):
-            target, position, arrived_ns = found
+        elif frame.is_reply and (request := pending.pop((frame.src, frame.icmp_id, frame.icmp_sequence), None)):
+            target, position, arrived_ns = request
             target[position] = None if frame.released_mono_ns is None else frame.released_mono_ns - arrived_ns
     return trips
 
 
 def compare_with_truth(report: ToolReport, trips: dict[str, list[int | None]], timeout_ns: int) -> TruthComparison:
-    """Match a report with the truth, the n-th probe to a target with the n-th. BenchError if that cannot be."""
+    """Compare a report with the true RTTs, by target and order; raise BenchError if the counts differ."""
     errors_ns: list[int] = []
     false_losses = 0
     for address, rtts_ns in report.rtts_ns.items():
@@ -116,7 +116,7 @@ def compare_with_truth(report: ToolReport, trips: dict[str, list[int | None]], t
 
 
 def build_result(tool: Tool, targets: int, comparison: TruthComparison, cpu_s: float, cpu_whole_s: float) -> ToolResult:
-    """The figures of one run, which sent at least one probe."""
+    """Return the result of one run with at least one probe."""
     errors_ns = comparison.errors_ns
     p50_ns, p99_ns, max_ns = (nearest_rank(errors_ns, len(errors_ns), q) for q in (P50, P99, _WHOLE))
     return ToolResult(
@@ -135,7 +135,7 @@ def build_result(tool: Tool, targets: int, comparison: TruthComparison, cpu_s: f
 
 
 def compute_median_result(rows: Sequence[ToolResult]) -> ToolResult:
-    """The median of every figure over several runs of one tool at one size; counts are added up."""
+    """Return the medians over several runs of one tool at one size, with sums of counts."""
     first = rows[0]
     return ToolResult(
         tool=first.tool,
@@ -153,18 +153,18 @@ def compute_median_result(rows: Sequence[ToolResult]) -> ToolResult:
 
 
 def _compute_median(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return median(known) if known else None
+    numbers = [value for value in values if value is not None]
+    return median(numbers) if numbers else None
 
 
 def evaluate_goals(rows: Iterable[ToolResult], rate: int | None) -> list[EngineGoal]:
-    """Every goal of the engine with its figure. ``rows`` has one per tool and size; ``rate`` None: not searched."""
-    found = {(row.tool, row.targets): row for row in rows}
-    sizes = sorted({targets for _, targets in found})
+    """Return all goals of the engine. ``rows`` has one result per tool and size; ``rate`` is None without a search."""
+    results = {(row.tool, row.targets): row for row in rows}
+    sizes = sorted({targets for _, targets in results})
     return [
-        *(_compare_with_fping(targets, _select_pair(found, targets)) for targets in sizes),
-        _evaluate_error_bound(found.get((Tool.LEADLINE, GOAL_TARGETS))),
-        _evaluate_cpu(_select_pair(found, GOAL_TARGETS)),
+        *(_compare_with_fping(targets, _select_pair(results, targets)) for targets in sizes),
+        _evaluate_error_bound(results.get((Tool.LEADLINE, GOAL_TARGETS))),
+        _evaluate_cpu(_select_pair(results, GOAL_TARGETS)),
         EngineGoal(
             text=f"at least {RATE_MIN:,} probes/s in one process, none lost",
             figure="not measured" if rate is None else f"{rate:,}/s",
@@ -174,9 +174,9 @@ def evaluate_goals(rows: Iterable[ToolResult], rate: int | None) -> list[EngineG
 
 
 def _select_pair(
-    found: dict[tuple[Tool, int], ToolResult], targets: int
+    results: dict[tuple[Tool, int], ToolResult], targets: int
 ) -> tuple[ToolResult | None, ToolResult | None]:
-    return found.get((Tool.LEADLINE, targets)), found.get((Tool.FPING, targets))
+    return results.get((Tool.LEADLINE, targets)), results.get((Tool.FPING, targets))
 
 
 def _compare_with_fping(targets: int, pair: tuple[ToolResult | None, ToolResult | None]) -> EngineGoal:
@@ -208,10 +208,10 @@ def _evaluate_cpu(pair: tuple[ToolResult | None, ToolResult | None]) -> EngineGo
 
 
 def format_us(ns: float | None) -> str:
-    """Nanoseconds as microseconds, the way a table shows them."""
+    """Format nanoseconds as microseconds for a table."""
     return format_number(None if ns is None else ns / 1_000, ",.1f")
 
 
 def format_number(value: float | None, form: str) -> str:
-    """A number in a table; a dash where there is none."""
+    """Format a number for a table; a dash for None."""
     return "-" if value is None else format(value, form)

@@ -1,8 +1,8 @@
-"""The benchmark of the probe engine: ``make bench-probe``, or ``python -m tests.bench.probe``. Needs root and fping.
+"""Benchmark of the probe engine: ``make bench-probe``, or ``python -m tests.bench.probe``. Needs root and fping.
 
-RTT error against the emulator's truth log, false losses and CPU time of leadline, fping and icmplib at several numbers
-of targets, one probe a second to each, taking turns; then the highest rate of leadline and of fping. It prints tables,
-says which goals are met, and writes JSON. docs/benchmarks.md says how to read it.
+Measures RTT error against the truth log of the emulator, false losses and CPU time of leadline, fping and icmplib at
+several numbers of targets, with one probe a second to each; then the highest rate of leadline and of fping. The tools
+run in turn. Prints tables and the goals, and writes JSON; docs/benchmarks.md describes the columns.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from tests.bench.report import INTERVAL_MS, Tool
 from tests.network.namespaces import find_unavailable_reason
 from tests.network.wan import WanError
 
-#: icmplib needs no more to show what it does, and at 5,000 targets each second of it costs the benchmark two.
+#: Enough for icmplib; at 5,000 targets each second of its run takes two.
 ICMPLIB_PROBES_MAX = 5
-#: The emulator carries 20,000 frames a second; more targets at 1/s would measure it and not the tools.
+#: The emulator forwards 20,000 frames a second; more targets at 1/s would measure the emulator.
 TARGETS_MAX = 10_000
 SECONDS_MAX = 120
 ROUNDS_MAX = 20
@@ -45,7 +45,7 @@ ROUNDS_MAX = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeBenchmarkOptions:
-    """What to run."""
+    """Options of a benchmark."""
 
     targets: tuple[int, ...]
     #: Probes per target in each run, one a second.
@@ -57,7 +57,7 @@ class ProbeBenchmarkOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeBenchmark:
-    """All figures of the benchmark, as the JSON file has them; every name with its unit."""
+    """All results of the benchmark; the document of the JSON file."""
 
     version: int
     machine: dict[str, str]
@@ -71,7 +71,7 @@ class ProbeBenchmark:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it; 0 when it ran, whatever it found, 2 when it cannot run here."""
+    """Run the benchmark; return 0 after a complete run, met goals or not, and 2 if it cannot run here."""
     options = parse_options(arguments)
     reason = find_unavailable_reason() or (
         None if shutil.which("fping") else "the command fping is missing: install fping"
@@ -81,38 +81,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     path.stay_on_one_core()
     try:
-        findings = run_benchmark(options)
+        benchmark = run_benchmark(options)
     except (BenchError, WanError, subprocess.TimeoutExpired) as error:
         print(f"the benchmark ends without a result: {error}", file=sys.stderr)
         return 2
     print(
-        *format_table(findings.medians),
+        *format_table(benchmark.medians),
         "",
-        *format_rate_table(findings.tries),
+        *format_rate_table(benchmark.tries),
         "",
-        *format_goals(findings.goals),
+        *format_goals(benchmark.goals),
         sep="\n",
     )
-    options.json.write_bytes(msgspec.json.format(msgspec.json.encode(findings)))
+    options.json.write_bytes(msgspec.json.format(msgspec.json.encode(benchmark)))
     print(f"\nall runs: {options.json}")
     return 0
 
 
 def parse_options(arguments: Sequence[str] | None) -> ProbeBenchmarkOptions:
-    """The options of the command line; exits 2 with a message where they are wrong."""
+    """Parse the command line; exit with status 2 and a message if it is invalid."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.probe", description=__doc__)
     parser.add_argument("--targets", type=_parse_sizes, help="numbers of targets (default: 100,1000,5000)")
     parser.add_argument("--seconds", type=_WholeNumber(SECONDS_MAX), help="probes per target in each run (default: 8)")
     parser.add_argument("--rounds", type=_WholeNumber(ROUNDS_MAX), help="runs of each tool at each size (default: 3)")
     parser.add_argument("--quick", action="store_true", help="under a minute: 100 and 1,000 targets, 4 s, one round")
     parser.add_argument("--json", type=Path, default=Path("bench-probe.json"), metavar="FILE")
-    given = parser.parse_args(arguments)
+    namespace = parser.parse_args(arguments)
     return ProbeBenchmarkOptions(
-        targets=given.targets or ((100, 1_000) if given.quick else (100, 1_000, 5_000)),
-        seconds=given.seconds or (4 if given.quick else 8),
-        rounds=given.rounds or (1 if given.quick else 3),
-        searches=rate.SEARCHES_QUICK if given.quick else rate.SEARCHES,
-        json=given.json,
+        targets=namespace.targets or ((100, 1_000) if namespace.quick else (100, 1_000, 5_000)),
+        seconds=namespace.seconds or (4 if namespace.quick else 8),
+        rounds=namespace.rounds or (1 if namespace.quick else 3),
+        searches=rate.SEARCHES_QUICK if namespace.quick else rate.SEARCHES,
+        json=namespace.json,
     )
 
 
@@ -121,7 +121,7 @@ def _parse_sizes(text: str) -> tuple[int, ...]:
 
 
 class _WholeNumber:
-    """Reads a whole number from 1 to a maximum."""
+    """Parser of a whole number from 1 to a maximum."""
 
     def __init__(self, maximum: int) -> None:
         self._maximum = maximum
@@ -133,7 +133,7 @@ class _WholeNumber:
 
 
 def run_benchmark(options: ProbeBenchmarkOptions) -> ProbeBenchmark:
-    """Run everything, the tools taking turns."""
+    """Run all tools in turn, then the searches for the highest rate."""
     runs = [
         _run_tool(tool, targets, options, turn)
         for targets in options.targets
@@ -145,7 +145,7 @@ def run_benchmark(options: ProbeBenchmarkOptions) -> ProbeBenchmark:
         for targets in options.targets
         for tool in select_tools(targets)
     ]
-    tries = [_print_attempt(tried) for wanted in options.searches for tried in rate.search_rate(wanted)]
+    tries = [_print_attempt(attempt) for search in options.searches for attempt in rate.search_rate(search)]
     return ProbeBenchmark(
         version=1,
         machine=_describe_machine(),
@@ -160,7 +160,7 @@ def run_benchmark(options: ProbeBenchmarkOptions) -> ProbeBenchmark:
 
 
 def select_tools(targets: int) -> list[Tool]:
-    """The tools compared at a size; fping in bursts only where the CPU has its goal, for it shows another bound."""
+    """Return the tools compared at a size; fping in bursts only at the size of the CPU goal."""
     return [tool for tool in Tool if tool is not Tool.FPING_BURST or targets == GOAL_TARGETS]
 
 
@@ -170,15 +170,14 @@ def _run_tool(tool: Tool, targets: int, options: ProbeBenchmarkOptions, turn: in
     return path.measure_tool(tool, targets, probes, _print_progress)
 
 
-def _print_attempt(tried: RateAttempt) -> RateAttempt:
-    _print_progress(
-        f"{tried.tool} at {tried.rate:,}/s for {tried.probes} s: {'carried' if tried.carried else 'not carried'}"
-    )
-    return tried
+def _print_attempt(attempt: RateAttempt) -> RateAttempt:
+    outcome = "carried" if attempt.carried else "not carried"
+    _print_progress(f"{attempt.tool} at {attempt.rate:,}/s for {attempt.probes} s: {outcome}")
+    return attempt
 
 
 def _print_progress(text: str) -> None:
-    """Progress goes to stderr, results to stdout."""
+    """Print progress to stderr; results are printed to stdout."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -193,7 +192,7 @@ def _describe_machine() -> dict[str, str]:
 
 
 def format_table(rows: Iterable[ToolResult]) -> list[str]:
-    """The medians as a Markdown table, which docs/benchmarks.md quotes."""
+    """Return the medians as a Markdown table, quoted in docs/benchmarks.md."""
     return [
         "| targets | tool | probes | false loss | void | error p50 µs | p99 µs | max µs | CPU s/10k | with start |",
         "|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|",
@@ -207,23 +206,24 @@ def format_table(rows: Iterable[ToolResult]) -> list[str]:
 
 
 def format_rate_table(tries: Iterable[RateAttempt]) -> list[str]:
-    """The tries of the search for the highest rate, as a Markdown table."""
+    """Return the attempts of the search for the highest rate as a Markdown table."""
     return [
         "| tool | probes/s | for s | carried | not sent | void | lost | took s | CPU s/10k | |",
         "|---|---:|---:|---|---:|---:|---:|---:|---:|---|",
         *(
-            f"| {tried.tool} | {tried.rate:,} | {tried.probes} | {'yes' if tried.carried else 'no'} "
-            f"| {tried.unsent:,} | {tried.void:,} | {tried.lost:,} "
-            f"| {format_number(tried.elapsed_s, '.1f')} | {format_number(tried.cpu_s_per_10k, '.2f')} | {tried.complaint} |"
-            for tried in tries
+            f"| {attempt.tool} | {attempt.rate:,} | {attempt.probes} | {'yes' if attempt.carried else 'no'} "
+            f"| {attempt.unsent:,} | {attempt.void:,} | {attempt.lost:,} "
+            f"| {format_number(attempt.elapsed_s, '.1f')} | {format_number(attempt.cpu_s_per_10k, '.2f')} "
+            f"| {attempt.complaint} |"
+            for attempt in tries
         ),
     ]
 
 
-def format_goals(found: Iterable[EngineGoal]) -> list[str]:
-    """One line per goal."""
-    words = {True: "met", False: "NOT MET", None: "not measured"}
-    return [f"{words[goal.met]}: {goal.text}: {goal.figure}" for goal in found]
+def format_goals(goals: Iterable[EngineGoal]) -> list[str]:
+    """Return one line per goal."""
+    labels = {True: "met", False: "NOT MET", None: "not measured"}
+    return [f"{labels[goal.met]}: {goal.text}: {goal.figure}" for goal in goals]
 
 
 if __name__ == "__main__":

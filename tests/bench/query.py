@@ -1,7 +1,7 @@
-"""The benchmark of months: ``make bench-query``, or ``python -m tests.bench.query``; docs/benchmarks.md.
+"""Benchmark of queries over months: ``make bench-query``, or ``python -m tests.bench.query``; see docs/benchmarks.md.
 
-50 sites, 2,450 directed pairs, 30 days of rollups and tallies, 100 pairs of raw chunks, on SQLite and PostgreSQL: the
-questions people ask, the compaction of an hour, and the bytes of a probe on disk. It prints a table with the goals.
+50 sites, 2,450 directed pairs, 30 days of rollups and state counts, 100 pairs of raw chunks, on SQLite and PostgreSQL.
+Measures the common queries, the compaction of an hour, and the bytes of a probe on disk. Prints a table with the goals.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from tests.support import postgres
 from tests.support.clock import FakeClock
 
 PROFILE = "vcf9-stretched-cluster"
-#: Midnight; 30 days from here are compacted, and the hour after them is what compaction is measured on.
+#: Midnight; the days from here on are compacted. The hour after them is for the measurement of compaction.
 START_S = load.START_S - load.START_S % DAY_S
 REPEATS = 5
 
@@ -63,14 +63,14 @@ class QueryMeasurement:
     goal: float | None = None
 
     def format_line(self, kind: str) -> str:
-        """As printed."""
+        """Return the printed line."""
         goal = "" if self.goal is None else f"  goal {self.goal:g}: {'met' if self.value <= self.goal else 'NOT MET'}"
         return f"{kind:10} {self.what:52} {self.value:9.2f} {self.unit:8}{goal}"
 
 
 def main() -> None:
-    """Fill, ask, print."""
-    parser = argparse.ArgumentParser(description="matrices, series and compaction of months")
+    """Fill the databases, run the queries, print the results."""
+    parser = argparse.ArgumentParser(description="queries and compaction over months of data")
     parser.add_argument("--sites", type=int, default=50)
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--databases", default="sqlite,postgresql")
@@ -78,13 +78,13 @@ def main() -> None:
     print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores", flush=True)
     for kind in options.databases.split(","):
         with _open_empty_store(kind) as (store, size, tidy):
-            for figure in _measure_all(store, size, tidy, options.sites, options.days):
-                print(figure.format_line(kind), flush=True)
+            for measurement in _measure_all(store, size, tidy, options.sites, options.days):
+                print(measurement.format_line(kind), flush=True)
 
 
 @contextmanager
 def _open_empty_store(kind: str) -> Iterator[tuple[Store, Callable[[Store], int], Callable[[], None]]]:
-    """An empty store with durable commits, what says how many bytes its chunks have, and what a fill is followed by."""
+    """Yield an empty store with durable commits, a function for its bytes on disk, and one to run after filling it."""
     with (
         tempfile.TemporaryDirectory(prefix="leadline-bench-query-") as home,
         postgres.run_server(durable=True) as server,
@@ -107,7 +107,7 @@ def _open_empty_store(kind: str) -> Iterator[tuple[Store, Callable[[Store], int]
 
 
 def _vacuum(url: URL) -> None:
-    """What PostgreSQL does by itself within minutes, and else in the middle of the questions."""
+    """Run VACUUM ANALYZE now; autovacuum would run it in the middle of the queries."""
     with psycopg.connect(postgres.build_conninfo(url), autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE")
 
@@ -130,7 +130,7 @@ def _measure_postgresql_bytes(store: Store) -> int:
 def _measure_all(
     store: Store, size: Callable[[Store], int], tidy: Callable[[], None], sites: int, days: int
 ) -> Iterator[QueryMeasurement]:
-    begun = time.perf_counter()
+    begin_s = time.perf_counter()
     names = [f"s{n:02}" for n in range(sites)]
     data.fill_store(store, build_mesh(names), PROFILE, START_S, days)
     before = size(store)
@@ -139,7 +139,7 @@ def _measure_all(
         what="bytes a probe in chunks, on disk", value=(size(store) - before) / probes, unit="B", goal=1.7
     )
     tidy()
-    yield QueryMeasurement(what="(filling took", value=time.perf_counter() - begun, unit="s)")
+    yield QueryMeasurement(what="(filling took", value=time.perf_counter() - begin_s, unit="s)")
     yield from _measure_queries(store, days)
     yield from _measure_compaction(store, names, START_S + days * DAY_S)
 
@@ -149,8 +149,8 @@ def _measure_queries(store: Store, days: int) -> Iterator[QueryMeasurement]:
     day, month = TimeRange(start_s=end_s - DAY_S, end_s=end_s), TimeRange(start_s=START_S, end_s=end_s)
     ragged = TimeRange(start_s=end_s - DAY_S - 1_500, end_s=end_s - 1_500)
     with store.read() as reader:
-        known = registry.load_registry(reader.connection)
-        sources = sorted(known.agents_by_site)
+        site_registry = registry.load_registry(reader.connection)
+        sources = sorted(site_registry.agents_by_site)
         path = PathIds(
             src_id=mesh_store.load_agents(reader.connection)[0].id,
             dst_id=mesh_store.load_targets(reader.connection)[5].id,
@@ -158,12 +158,12 @@ def _measure_queries(store: Store, days: int) -> Iterator[QueryMeasurement]:
         connection = reader.connection
         yield _measure_query(
             "counts of 24 h, every pair",
-            lambda: period_counts.count_pairs(connection, known, sources, PROFILE, day),
+            lambda: period_counts.count_pairs(connection, site_registry, sources, PROFILE, day),
             100,
         )
         yield _measure_query(
             "counts of the days, every pair",
-            lambda: period_counts.count_pairs(connection, known, sources, PROFILE, month),
+            lambda: period_counts.count_pairs(connection, site_registry, sources, PROFILE, month),
             100,
         )
         yield _measure_query(
@@ -174,27 +174,27 @@ def _measure_queries(store: Store, days: int) -> Iterator[QueryMeasurement]:
     yield _measure_query("matrix of 24 h as the API answers it", lambda: build_matrix(store, PROFILE, day), 100)
     yield _measure_query("matrix of 24 h that begin within an hour", lambda: build_matrix(store, PROFILE, ragged), None)
     yield _measure_query("matrix of the days as the API answers it", lambda: build_matrix(store, PROFILE, month), 100)
-    asked = VerdictRequest(
+    request = VerdictRequest(
         period=month, pair=("s00", "s05"), sites=(), profiles=(PROFILE,), overrides=NO_OVERRIDES, rule=VerdictRule()
     )
-    both = _measure_query(
-        "the verdict on a pair over the days, a direction", lambda: compute_verdicts(store, asked), 150
+    both_directions = _measure_query(
+        "the verdict on a pair over the days, a direction", lambda: compute_verdicts(store, request), 150
     )
-    yield replace(both, value=both.value / 2)
+    yield replace(both_directions, value=both_directions.value / 2)
 
 
-def _measure_query(what: str, ask: Callable[[], object], goal_ms: float | None) -> QueryMeasurement:
-    ask()
+def _measure_query(what: str, run_query: Callable[[], object], goal_ms: float | None) -> QueryMeasurement:
+    run_query()
     times = []
     for _ in range(REPEATS):
-        begun = time.perf_counter()
-        ask()
-        times.append(time.perf_counter() - begun)
+        begin_s = time.perf_counter()
+        run_query()
+        times.append(time.perf_counter() - begin_s)
     return QueryMeasurement(what=what, value=median(times) * 1_000, unit="ms", goal=goal_ms)
 
 
 def _measure_compaction(store: Store, names: list[str], hour_s: int) -> Iterator[QueryMeasurement]:
-    """An hour of every site, as it came in, a batch a minute."""
+    """Ingest an hour of every site, a batch a minute, and measure its compaction."""
     pool = load.generate_windows()
     with store.read() as reader:
         agents = {agent.name: agent for agent in mesh_store.load_agents(reader.connection)}
@@ -207,10 +207,10 @@ def _measure_compaction(store: Store, names: list[str], hour_s: int) -> Iterator
         if minute == 29:
             yield from _measure_half_hour(store, hour_s)
     clock = FakeClock(wall_ns=(hour_s + HOUR_S + 300) * 1_000_000_000)
-    cpu_s, begun = time.process_time(), time.perf_counter()
-    done = run_compaction(store, clock)
-    seconds, cpu_s = time.perf_counter() - begun, time.process_time() - cpu_s
-    assert (done.hours, done.failed, done.left) == (len(names), 0, 0)
+    cpu_s, begin_s = time.process_time(), time.perf_counter()
+    compaction = run_compaction(store, clock)
+    seconds, cpu_s = time.perf_counter() - begin_s, time.process_time() - cpu_s
+    assert (compaction.hours, compaction.failed, compaction.left) == (len(names), 0, 0)
     yield QueryMeasurement(what="compaction of an hour of every site", value=seconds, unit="s", goal=2)
     yield QueryMeasurement(what="… CPU time of it in this process", value=cpu_s, unit="s")
     yield QueryMeasurement(
@@ -219,11 +219,11 @@ def _measure_compaction(store: Store, names: list[str], hour_s: int) -> Iterator
 
 
 def _measure_decoding_s(store: Store) -> float:
-    """CPU time of what ingest does first with every batch of the hour: what the machine can do at the moment."""
+    """Return the CPU time of decoding every batch of the hour, a reference for the current speed of the machine."""
     with store.read() as reader:
-        found = reader.connection.execute(select(batch.c.body)).scalars().all()
+        bodies = reader.connection.execute(select(batch.c.body)).scalars().all()
     begun_s = time.process_time()
-    for body in found:
+    for body in bodies:
         body_codec.decode_stored_batch(body)
     return time.process_time() - begun_s
 
@@ -233,11 +233,11 @@ def _measure_half_hour(store: Store, hour_s: int) -> Iterator[QueryMeasurement]:
     yield _measure_query(
         "matrix of 24 h to now, half an hour not compacted", lambda: build_matrix(store, PROFILE, now), None
     )
-    seen: LastCheckedWindows = {}
-    live_pairs.refresh_pairs(store, hour_s + 1_830, seen)
+    last_checked: LastCheckedWindows = {}
+    live_pairs.refresh_pairs(store, hour_s + 1_830, last_checked)
     yield _measure_query(
         "the state of every pair now, once a minute",
-        lambda: live_pairs.refresh_pairs(store, hour_s + 1_830, seen),
+        lambda: live_pairs.refresh_pairs(store, hour_s + 1_830, last_checked),
         1_000,
     )
     run_compaction(store, FakeClock(wall_ns=(hour_s + 1_830) * 1_000_000_000))

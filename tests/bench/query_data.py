@@ -1,7 +1,7 @@
-"""What the query benchmark asks about: a full mesh of sites with months of rollups, made inside the database.
+"""Data of the query benchmark: a full mesh of sites with months of rollups, generated inside the database.
 
-A few hundred different hours are made as compaction makes them and dealt to all paths and hours by SQL: what matters is
-how many rows there are and how large they are, and a database does not look for repetition.
+A few hundred different hours are built like those of compaction; SQL assigns them to all paths and hours. Only number
+and size of the rows matter, as the databases do not compress across rows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, insert, te
 
 from leadline.clock import SystemClock
 from leadline.model import ErrorBound
-from leadline.wire import batch as wire
+from leadline.wire.batch import TargetWindow
 from leadline_collector.db import tables
 from leadline_collector.db.transactions import Store
 from leadline_collector.mesh import service as mesh_service
@@ -27,7 +27,7 @@ from leadline_verdict.series import COLUMNS
 HOUR_S = 3_600
 DAY_S = 86_400
 PROBES = 60
-#: Different hours; a prime, so that hours and paths are dealt evenly.
+#: Number of different hours; a prime, so that they are distributed evenly over paths and hours.
 POOL = 499
 #: Paths with raw chunks.
 RAW_PAIRS = 100
@@ -43,7 +43,7 @@ _HOUR_TABLE = Table("bench_hour", _SCRATCH_METADATA, Column("t", Integer, primar
 
 
 def fill_store(store: Store, mesh: str, profile: str, start_s: int, days: int) -> None:
-    """Rollups and tallies of every path over the days from ``start_s``, midnight, and chunks of some."""
+    """Write rollups and state counts of every path for a number of days from ``start_s``, a midnight."""
     mesh_service.apply_mesh(store, SystemClock(), mesh.encode())
     store.ensure_partitions(range(start_s, start_s + days * DAY_S, HOUR_S))
     with store.write() as writer:
@@ -63,34 +63,34 @@ def fill_store(store: Store, mesh: str, profile: str, start_s: int, days: int) -
 
 
 def fill_chunks(store: Store, start_s: int, days: int) -> int:
-    """Chunks of ``RAW_PAIRS`` paths; how many probes they hold."""
-    made = _build_pool_rows(np.random.default_rng(8_427))
+    """Write raw chunks of ``RAW_PAIRS`` paths and return the number of their probes."""
+    pool = _build_pool_rows(np.random.default_rng(8_427))
     with store.read() as reader:
         agents, targets = mesh_store.load_agents(reader.connection), mesh_store.load_targets(reader.connection)
     paths = [(agent.id, target.id) for agent in agents[:2] for target in targets[2 : 2 + RAW_PAIRS // 2]]
     for src_id, dst_id in paths:
         hours = range(start_s, start_s + days * DAY_S, HOUR_S)
-        rows = [(src_id, dst_id, t, made[(dst_id * 7 + n) % POOL]["body"]) for n, t in enumerate(hours)]
+        rows = [(src_id, dst_id, t, pool[(dst_id * 7 + n) % POOL]["body"]) for n, t in enumerate(hours)]
         with store.write() as writer:
             writer.replace_rows(tables.chunk, rows)
     return len(paths) * days * DAY_S
 
 
 def _build_pool_rows(rng: np.random.Generator) -> list[dict[str, Any]]:
-    made = []
+    rows = []
     for number in range(POOL):
         hour = _build_hour(rng, number)
         row = dict(zip(tables.rollup_hour.columns.keys(), path_rollups.build_hour_row(hour), strict=True))
         assert hour.chunk is not None
-        made.append(
+        rows.append(
             {"n": number, "body": hour.chunk.encode()}
             | {name: row[name] for name in ("packed", "latest", "rtt_histogram", "p95_histogram")}
         )
-    return made
+    return rows
 
 
 def _build_hour(rng: np.random.Generator, number: int) -> PathHour:
-    """Some 10 bits of information a probe: queueing of 150 µs or so, one spike in 200, a loss now and then."""
+    """Return an hour with about 10 bits of information per probe: queueing of about 150 µs, one spike in 200 probes."""
     base_us = 2_000 + 150 * number
     rtts = (
         base_us
@@ -106,10 +106,10 @@ def _build_hour(rng: np.random.Generator, number: int) -> PathHour:
         "error_p99_us": rng.integers(20, 30, 60),
     }  # fmt: skip
     block = window_codec.make_empty_hours(1)
-    for place, name in enumerate(COLUMNS):
-        block[0, place] = values[name]
+    for position, name in enumerate(COLUMNS):
+        block[0, position] = values[name]
     series = [
-        wire.TargetWindow(
+        TargetWindow(
             target="x", address="192.0.2.1", start_s=60 * minute, interval_ms=1_000, rtt_us=row,
             error_us=ErrorBound(5, int(values["error_p99_us"][minute])),
         )
@@ -118,14 +118,15 @@ def _build_hour(rng: np.random.Generator, number: int) -> PathHour:
     chunk = Chunk.from_windows(0, series, slots.reshape(-1))
     return PathHour(
         key=(0, 0, 0), windows=block[0], packed=window_codec.pack_hours(block)[0],
-        latest=window_codec.pack_latest_windows(block)[0], counters=chunk.compute_counters(), simulated=False, chunk=chunk,
+        latest=window_codec.pack_latest_windows(block)[0], counters=chunk.compute_counters(), simulated=False,
+        chunk=chunk,
     )  # fmt: skip
 
 
-#: States that differ between pairs and hours: most hours good, some with a few bad windows, a rare one lost.
+#: States that differ between pairs and hours: most hours good, some with a few bad windows, few with lost ones.
 _BAD = "CASE WHEN (a.id * 31 + b.id * 17 + {n} * 7) % 41 = 0 THEN 9 ELSE 0 END"
 _LOST = "CASE WHEN (a.id * 5 + b.id * 3 + {n}) % 997 = 0 THEN 20 ELSE 0 END"
-#: As many letters as an hour has minutes, to cut from: SQLite has no ``repeat``.
+#: Sixty letters each, one per minute, for ``substr``: SQLite has no ``repeat``.
 _BADS, _LOSTS, _GOODS = (f"'{letter * 60}'" for letter in "bxg")
 _STATES = (
     f"CASE WHEN ({{bad}}) + ({{lost}}) > 0 THEN substr({_BADS}, 1, {{bad}}) || substr({_LOSTS}, 1, {{lost}}) "

@@ -1,4 +1,4 @@
-"""The highest rate a tool keeps up in one process without losing a probe, found by going upwards step by step."""
+"""Search for the highest rate of a tool in one process without loss, in increasing steps."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from tests.bench import peers
 from tests.bench.cable import Cable, compute_address
 from tests.bench.report import INTERVAL_MS, ProbeTask, Tool, ToolReport
 
-#: Two tries, because other work on the machine can spoil one.
+#: Attempts per rate: other load on the machine can spoil one.
 TRIES = 2
-#: fping does not skip a probe it is late with but sends it later: it has kept its rate if it took no longer than this.
+#: fping sends delayed probes late instead of skipping them: it sustained the rate if it took at most this much longer.
 ELAPSED_RATIO_MAX = 1.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateSearch:
-    """Which rates to try, in this order until one fails, and for how many probes per target (one a second)."""
+    """Rates to try, in this order until one fails, and probes per target at each rate (one a second)."""
 
     tool: Tool
     probes: int
@@ -27,25 +27,25 @@ class RateSearch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateAttempt:
-    """One rate, tried once: as many targets as probes a second."""
+    """One attempt at one rate, with as many targets as probes per second."""
 
     tool: Tool
     rate: int
     probes: int
     carried: bool
-    #: Of the probes that should have been sent: never sent; sent, but called not measured by the tool; called lost.
+    #: Probes not sent; sent, but reported as not measured; reported as lost.
     unsent: int
     void: int
     lost: int
     elapsed_s: float | None
-    #: User and system seconds per 10,000 probes, those of the cable and its far end included, for they are worked off
-    #: in the send call. None where the tool did not come to an end.
+    #: User and system seconds per 10,000 probes. They include the cable and its far end, which run within the send
+    #: call. None if the tool did not finish.
     cpu_s_per_10k: float | None
     complaint: str
 
 
-#: leadline refuses more than 50,000/s to one process. fping numbers its probes with 16 bits and uses a number again
-#: after 10 s: three seconds show its speed, twelve what it can go on with.
+#: leadline limits one process to 50,000/s. fping has 16-bit sequence numbers and reuses a number after 10 s: three
+#: seconds show its peak rate, twelve its sustained rate.
 SEARCHES = (
     RateSearch(tool=Tool.LEADLINE, probes=4, rates=(10_000, 20_000, 25_000, 30_000, 40_000, 50_000)),
     RateSearch(tool=Tool.LEADLINE, probes=12, rates=(20_000, 30_000)),
@@ -58,41 +58,41 @@ SEARCHES_QUICK = (
 )
 
 
-def search_rate(wanted: RateSearch) -> Iterator[RateAttempt]:
-    """Try the rates upwards; ends with the first that fails ``TRIES`` times, or at which the tool itself gives up."""
-    for rate in wanted.rates:
+def search_rate(search: RateSearch) -> Iterator[RateAttempt]:
+    """Yield attempts at increasing rates; stop at a rate that fails ``TRIES`` times or at an error of the tool."""
+    for rate in search.rates:
         for _ in range(TRIES):
-            tried = attempt_rate(
-                ProbeTask(tool=wanted.tool, addresses=tuple(map(compute_address, range(rate))), probes=wanted.probes)
+            attempt = attempt_rate(
+                ProbeTask(tool=search.tool, addresses=tuple(map(compute_address, range(rate))), probes=search.probes)
             )
-            yield tried
-            if tried.carried:
+            yield attempt
+            if attempt.carried:
                 break
-            if tried.complaint:
-                return  # it gave up itself and would again
+            if attempt.complaint:
+                return  # the tool failed and would fail again
         else:
             return
 
 
 def attempt_rate(task: ProbeTask) -> RateAttempt:
-    """Try one rate on a cable of its own."""
+    """Try one rate on a new cable."""
     with Cable() as cable:
         try:
-            measured = peers.run_tool(task, cable.run)
+            measurement = peers.run_tool(task, cable.run)
         except subprocess.TimeoutExpired as error:
             return evaluate_attempt(
-                task, ToolReport(rtts_ns={}), None, f"not finished after {error.timeout:.0f} s, ended"
+                task, ToolReport(rtts_ns={}), None, f"not finished after {error.timeout:.0f} s, killed"
             )
-    return evaluate_attempt(task, measured.report, measured.cpu_s, measured.error_text)
+    return evaluate_attempt(task, measurement.report, measurement.cpu_s, measurement.error_text)
 
 
 def evaluate_attempt(task: ProbeTask, report: ToolReport, cpu_s: float | None, complaint: str) -> RateAttempt:
-    """What a try was worth: carried if every probe was sent in its second and answered."""
+    """Return the attempt; ``carried`` if every probe was sent within its second and has a reply."""
     sent = sum(map(len, report.rtts_ns.values()))
     answered = sum(rtt_ns is not None for rtts_ns in report.rtts_ns.values() for rtt_ns in rtts_ns)
     void = sum(map(len, report.void.values()))
     nominal_s = task.probes * INTERVAL_MS / 1_000
-    # This engine keeps its slots or says "not sent"; its process lives until the next whole second and the last reply.
+    # leadline never sends late but reports "not sent"; its process ends after the next whole second and the last reply.
     in_time = not task.is_fping or (report.elapsed_s or nominal_s) <= nominal_s * ELAPSED_RATIO_MAX
     return RateAttempt(
         tool=task.tool,
@@ -109,15 +109,15 @@ def evaluate_attempt(task: ProbeTask, report: ToolReport, cpu_s: float | None, c
 
 
 def find_highest_rates(tries: Iterable[RateAttempt]) -> dict[tuple[Tool, int], int]:
-    """The highest rate carried, 0 if none, by tool and by how many seconds each rate was tried for."""
-    found: dict[tuple[Tool, int], int] = {}
-    for tried in tries:
-        key = tried.tool, tried.probes
-        found[key] = max(found.get(key, 0), tried.rate if tried.carried else 0)
-    return found
+    """Return the highest rate carried, else 0, by tool and seconds per rate."""
+    rates: dict[tuple[Tool, int], int] = {}
+    for attempt in tries:
+        key = attempt.tool, attempt.probes
+        rates[key] = max(rates.get(key, 0), attempt.rate if attempt.carried else 0)
+    return rates
 
 
 def find_sustained_rate(tries: Iterable[RateAttempt], tool: Tool) -> int | None:
-    """The highest rate a tool carried for the longest time it was tried for; None if it was not tried."""
+    """Return the highest rate a tool carried in its longest attempts; None without attempts."""
     rates = {probes: rate for (name, probes), rate in find_highest_rates(tries).items() if name is tool}
     return rates[max(rates)] if rates else None

@@ -1,4 +1,4 @@
-"""What a measuring tool is asked to do, and what it says it saw: the two values that cross to its process and back."""
+"""Task and report of a measuring tool: the documents sent to its process and back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-#: Every tool sends one probe a second to each target, and gives a reply as long as fping gives it in count mode.
+#: Every tool sends one probe a second to each target, with the timeout of fping in count mode.
 INTERVAL_MS = 1_000
 TIMEOUT_MS = 1_000
 
@@ -16,7 +16,7 @@ class Tool(StrEnum):
 
     LEADLINE = "leadline"
     FPING = "fping"
-    #: The same told not to pause between probes: each round is one burst, which is its cheapest and fastest way.
+    #: fping without pauses between probes: each round is one burst, its cheapest and fastest mode.
     FPING_BURST = "fping -i 0"
     ICMPLIB = "icmplib"
 
@@ -34,24 +34,24 @@ class ProbeTask(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def count_probes(self) -> int:
-        """Probes in all."""
+        """Number of probes to all addresses."""
         return len(self.addresses) * self.probes
 
 
 class ToolReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a tool saw, per address."""
+    """Results of a tool, per address."""
 
-    #: In order of sending: the RTT in nanoseconds, or None where the tool has none.
+    #: RTTs in nanoseconds in order of sending; None without a reply.
     rtts_ns: dict[str, list[int | None]]
-    #: Positions in ``rtts_ns`` of probes the tool itself calls not measured (its host stood still, say): not losses.
+    #: Positions in ``rtts_ns`` of probes that the tool reports as not measured, for example after a stall; not losses.
     void: dict[str, list[int]] = {}
-    #: Addresses whose RTTs cannot be told apart because the tool left out the lost ones: how many it sent and received.
+    #: Probes sent and received, for addresses with losses that the tool leaves out of its list of RTTs.
     unplaced: dict[str, tuple[int, int]] = {}
-    #: Slots that passed without a send.
+    #: Slots without a send.
     not_sent: int = 0
-    #: User and system time of the measuring alone, seconds; None where only that of the whole process is known.
+    #: User and system seconds of the measurement alone; None if only those of the whole process are available.
     cpu_s: float | None = None
-    #: From the first moment to the last, seconds, as the tool says; None where it does not.
+    #: Duration in seconds as reported by the tool; None without a report.
     elapsed_s: float | None = None
-    #: What else it says about itself.
+    #: Other values reported by the tool.
     notes: dict[str, str] = {}

@@ -1,1 +1,1 @@
-"""Tests over an emulated WAN; ``tests.network.wan`` has the test bed, docs/testbed.md explains it."""
+"""Tests over an emulated WAN: ``tests.network.wan`` is the test bed, docs/testbed.md describes it."""

@@ -1,6 +1,6 @@
-"""Who may run network tests: every test here that uses the fixture ``wan`` or carries the mark ``network`` is one.
+"""Fixtures of the network tests: tests here that use the fixture ``wan`` or have the mark ``network``.
 
-Without network namespaces they are skipped and say why; on CI (the variable CI is set) that is a failure.
+Without network namespaces they are skipped with the reason; on CI (the variable CI is set) they fail.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ TIMESTAMPING_TIMEOUT_NS = 5_000_000_000
 
 @pytest.fixture(scope="session", autouse=True)
 def _stamping() -> Iterator[None]:
-    """The kernel stamps arrivals: it begins a moment after a first socket asks for it, and stops with the last."""
-    with socket.socket(type=socket.SOCK_DGRAM) as asking:
-        asking.bind(("127.0.0.1", 0))
-        asking.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, TIMESTAMP_RX_TX)
+    """Keep a socket with timestamps open: the kernel enables them with a delay and disables them with the last one."""
+    with socket.socket(type=socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, TIMESTAMP_RX_TX)
         deadline_ns = SystemClock().monotonic_ns() + TIMESTAMPING_TIMEOUT_NS
-        while not _is_stamped(asking):
-            assert SystemClock().monotonic_ns() < deadline_ns, "the kernel stamps no arrivals"
+        while not _is_stamped(sock):
+            assert SystemClock().monotonic_ns() < deadline_ns, "the kernel does not timestamp received packets"
         yield
 
 
@@ -45,7 +45,7 @@ def _is_stamped(sock: socket.socket) -> bool:
 
 @pytest.fixture(autouse=True)
 def _before_others(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A busy machine delays no probe of the tests here."""
+    """Run network tests at realtime priority, so that other load does not delay probes."""
     if request.node.get_closest_marker("network") is None:
         yield
         return
@@ -56,21 +56,21 @@ def _before_others(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(name="wan")
 def _wan() -> Iterator[Wan]:
-    """An emulated WAN without rules: everything passes at once."""
+    """Yield an emulated WAN without rules: all frames pass without delay."""
     with Wan() as wan:
         yield wan
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses the test bed, so that ``-m network`` finds it."""
+    """Mark tests that use the test bed, so that ``-m network`` selects them."""
     for item in items:
         if item.path.is_relative_to(_HERE) and "wan" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.network)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip, or fail on CI, where the machine cannot do it."""
+    """Skip a network test, or fail it on CI, if the machine has no network namespaces."""
     if item.get_closest_marker("network") is None:
         return
     reason = _unavailable_reason()
@@ -81,7 +81,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(name="nft")
 def _nft() -> None:
-    """For tests of a local firewall."""
+    """Require nftables, for tests of a local firewall."""
     if shutil.which("nft") is None:
         _skip_or_fail("the command nft is missing: install nftables")
 

@@ -1,8 +1,7 @@
-"""Where things stand in a frame as the emulator holds it: virtio_net_hdr (10 bytes), Ethernet (14), IPv4 or IPv6.
+"""Layout of a frame in the emulator: virtio_net_hdr (10 bytes), Ethernet (14), IPv4 or IPv6.
 
-The virtio_net_hdr is what PACKET_VNET_HDR puts before each frame: it says which checksum the sender left to its network
-card and how a large TCP segment is to be cut. Handed back on sending, it tells the receiver the same.
-Pure functions of bytes; no socket here.
+PACKET_VNET_HDR puts the virtio_net_hdr before each frame. It has the checksum and segmentation offload of the sender;
+the emulator sends it back unchanged, so that the receiver gets the same. Pure functions of bytes, without sockets.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ VNET_BYTES = 10
 IP_OFFSET = VNET_BYTES + 14
 #: virtio_net_hdr, Ethernet, the longest IPv4 header, ICMP echo header, cookie and index.
 HEADER_BYTES_MAX = IP_OFFSET + 60 + 8 + 16
-#: The largest frame a veth hands over: a TCP super-segment of 64 KiB.
+#: The largest frame of a veth: a TCP super-segment of 64 KiB.
 FRAME_BYTES_MAX = IP_OFFSET + 65_536
 
 ICMP, ICMPV6 = 1, 58
 ECHO_REQUEST, ECHO_REPLY = 8, 0
 ECHO_REQUEST_V6, ECHO_REPLY_V6 = 128, 129
-#: RFC 1812 §4.3.2.3 and RFC 4443 §2.4(c): an error message quotes as much as fits into the minimum MTU.
+#: RFC 1812 §4.3.2.3 and RFC 4443 §2.4(c): an error message quotes as many bytes as fit into the minimum MTU.
 ERROR_BYTES_MAX, ERROR_BYTES_MAX_V6 = 576, 1_280
 
 _IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
@@ -29,7 +28,7 @@ _VNET_NONE = bytes(VNET_BYTES)
 
 
 class Flow(NamedTuple):
-    """What rules look at. Addresses are packed, empty where the frame is not IP; ``icmp_at`` is 0 without ICMP."""
+    """Fields that rules match. Addresses are packed, empty for non-IP frames; ``icmp_offset`` is 0 without ICMP."""
 
     src: bytes
     dst: bytes
@@ -41,7 +40,7 @@ NOT_IP = Flow(b"", b"", -1, 0)
 
 
 def parse_flow(data: bytes) -> Flow:
-    """The flow of a frame; a fragment and an IPv6 packet with extension headers count as IP without ICMP."""
+    """Return the flow of a frame; fragments and IPv6 packets with extension headers count as IP without ICMP."""
     kind = data[IP_OFFSET - 2 : IP_OFFSET]
     if kind == _IPV4 and len(data) >= IP_OFFSET + 20:
         protocol, at = data[IP_OFFSET + 9], IP_OFFSET + (data[IP_OFFSET] & 15) * 4
@@ -63,7 +62,7 @@ def parse_flow(data: bytes) -> Flow:
 
 
 def parse_probe(data: bytes, flow: Flow) -> tuple[int, int] | None:
-    """Cookie and index, the first 16 bytes of an echo's payload; None without an echo or with a shorter payload."""
+    """Return cookie and index, the first 16 bytes of an echo's payload; None for other frames or a shorter payload."""
     if not is_echo(data, flow) or len(data) < flow.icmp_offset + 24:
         return None
     cookie, index = struct.unpack_from(">QQ", data, flow.icmp_offset + 8)
@@ -71,7 +70,7 @@ def parse_probe(data: bytes, flow: Flow) -> tuple[int, int] | None:
 
 
 def is_echo(data: bytes, flow: Flow) -> bool:
-    """Whether the frame is an echo request or an echo reply."""
+    """Return True for an echo request or an echo reply."""
     return flow.icmp_offset > 0 and data[flow.icmp_offset] in _ECHO_TYPES[flow.protocol]
 
 
@@ -79,7 +78,7 @@ _ECHO_TYPES = {ICMP: (ECHO_REQUEST, ECHO_REPLY), ICMPV6: (ECHO_REQUEST_V6, ECHO_
 
 
 def compute_checksum(data: bytes) -> int:
-    """The Internet checksum (RFC 1071) of ``data``, as a 16-bit number in network order."""
+    """Return the Internet checksum (RFC 1071) of ``data``, as a 16-bit number in network order."""
     padded = data + b"\0" * (len(data) % 2)
     total: int = sum(struct.unpack(f">{len(padded) // 2}H", padded))
     while total >> 16:
@@ -88,9 +87,9 @@ def compute_checksum(data: bytes) -> int:
 
 
 def build_icmp_error(data: bytes, flow: Flow, kind: tuple[int, int], source: str, value: int = 0) -> bytes:
-    """The frame that tells the sender of ``data`` about it: an ICMP error ``kind`` (type, code) from ``source``.
+    """Return the frame of an ICMP error ``kind`` (type, code) from ``source`` to the sender of ``data``.
 
-    ``value`` fills the 32 bits after the checksum: the next-hop MTU of a packet that is too big, else 0.
+    ``value`` fills the 32 bits after the checksum: the next-hop MTU for a packet that is too big, else 0.
     """
     sender, router = flow.src, ipaddress.ip_address(source).packed
     body_bytes_max = ERROR_BYTES_MAX - 28 if len(sender) == 4 else ERROR_BYTES_MAX_V6 - 48

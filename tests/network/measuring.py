@@ -1,7 +1,7 @@
-"""The agent's prober on the test bed, and its outcomes beside the truth.
+"""Run the agent's prober on the test bed and compare its results with the ground truth.
 
-As a program (``python -m tests.network.measuring ADDRESS SLOTS INTERVAL_MS``) it measures in a process of its own,
-which a test can stop; it prints one line per outcome: slot, rtt_ns, failure.
+``python -m tests.network.measuring ADDRESS SLOTS INTERVAL_MS`` measures in a separate process, which a test can stop.
+It prints one line per result: slot, rtt_ns, failure.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.network.wan import Wan
 from tests.support.probing import has_finished
 
 SLICE_NS = 50_000_000
-#: What lies between our stamps and the emulator's is two veth hops; a probe is looked for this near to its own time.
+#: Maximum distance between the prober's timestamp and the emulator's: two veth hops, with a large margin.
 NEAR_NS = 5_000_000
 TIMEOUT_MS = 400
 INTERVAL_MS = 50
@@ -33,7 +33,7 @@ HOST_FAILURES = {Failure.NOT_SENT, Failure.LOCAL_STALL}
 
 @dataclass(slots=True)
 class ProberMeasurement:
-    """What a measurement gave."""
+    """Results and counters of one measurement."""
 
     results: list[ProbeResult] = field(default_factory=list)
     duplicates: list[int] = field(default_factory=list)
@@ -41,7 +41,7 @@ class ProberMeasurement:
 
     @property
     def rtts_ns(self) -> list[int]:
-        return [outcome.rtt_ns for outcome in self.results if outcome.rtt_ns is not None]
+        return [result.rtt_ns for result in self.results if result.rtt_ns is not None]
 
 
 def build_probe_target(
@@ -54,7 +54,7 @@ def build_probe_target(
     dscp: int = 0,
     dont_fragment: bool = False,
 ) -> ProbeTarget:
-    """An aim named after its address, with short times, so that tests are short."""
+    """Return a target named after its address, with short times to keep tests short."""
     settings = ProbeSettings(
         interval_ms=interval_ms,
         timeout_ms=timeout_ms,
@@ -67,59 +67,59 @@ def build_probe_target(
 
 def measure_targets(
     wan: Wan,
-    *aims: ProbeTarget,
+    *targets: ProbeTarget,
     kinds: Sequence[icmp.SocketKind] = tuple(icmp.SocketKind),
-    open_lane: Callable[[SocketKey, bytes], ProbeSocket] | None = None,
+    open_socket: Callable[[SocketKey, bytes], ProbeSocket] | None = None,
     waits_for_late: bool = False,
     on_halfway: Callable[[], None] | None = None,
 ) -> ProberMeasurement:
-    """Probe from A until every aim has had its slots; ``halfway`` is called in the middle of it.
+    """Probe from A until all slots of all targets are done; call ``on_halfway`` in the middle.
 
-    A run during which this machine could not send in time is one of the machine, not of the engine: it is made again,
-    twice at most. Where ``halfway`` does something to the machine there is one run.
+    If this machine did not send in time (``HOST_FAILURES``), the run says nothing about the engine and is repeated, at
+    most twice. With ``on_halfway`` there is one run.
     """
     for run in range(RUNS_MAX if on_halfway is None else 1):
         if run:
             wan.restart_log()
-        measured = _run_prober(wan, aims, kinds, open_lane, waits_for_late, on_halfway or (lambda: None))
-        if not {outcome.failure for outcome in measured.results} & HOST_FAILURES:
+        measurement = _run_prober(wan, targets, kinds, open_socket, waits_for_late, on_halfway or (lambda: None))
+        if not {result.failure for result in measurement.results} & HOST_FAILURES:
             break
-    return measured
+    return measurement
 
 
 def _run_prober(
     wan: Wan,
-    aims: Sequence[ProbeTarget],
+    targets: Sequence[ProbeTarget],
     kinds: Sequence[icmp.SocketKind],
-    open_lane: Callable[[SocketKey, bytes], ProbeSocket] | None,
+    open_socket: Callable[[SocketKey, bytes], ProbeSocket] | None,
     waits_for_late: bool,
-    halfway: Callable[[], None],
+    on_halfway: Callable[[], None],
 ) -> ProberMeasurement:
-    measured = ProberMeasurement()
+    measurement = ProberMeasurement()
     clock = SystemClock()
     prober = Prober(
         clock=clock,
         rng=make_rng(1),
-        on_result=measured.results.append,
-        on_duplicate=lambda _, slot: measured.duplicates.append(slot),
-        open_socket=open_lane or partial(icmp.open_socket, kinds=kinds),
+        on_result=measurement.results.append,
+        on_duplicate=lambda _, slot: measurement.duplicates.append(slot),
+        open_socket=open_socket or partial(icmp.open_socket, kinds=kinds),
     )
     with wan.enter("a"):
-        prober.set_targets(aims)
-    length_ms = max((aim.slots or 0) * aim.settings.interval_ms for aim in aims)
+        prober.set_targets(targets)
+    length_ms = max((aim.slots or 0) * aim.settings.interval_ms for aim in targets)
     prober.run(clock.monotonic_ns() + length_ms * 500_000)
-    halfway()
+    on_halfway()
     prober.run(clock.monotonic_ns() + (length_ms // 2 + 2 * INTERVAL_MS) * 1_000_000)
     while waits_for_late and not has_finished(prober):
         prober.run(clock.monotonic_ns() + SLICE_NS)
     prober.drain()
     prober.close()
-    measured.counters = prober.counters
-    return measured
+    measurement.counters = prober.counters
+    return measurement
 
 
 class GroundTruth:
-    """The true RTTs of a measurement, found by where and when a probe was sent."""
+    """True RTTs of a measurement, by target and send time of a probe."""
 
     def __init__(self, log: Sequence[FrameRecord]) -> None:
         self._by_target: dict[str, list[TrueRtt]] = defaultdict(list)
@@ -128,28 +128,28 @@ class GroundTruth:
         for rtts in self._by_target.values():
             rtts.sort(key=lambda rtt: rtt.request.arrived_ns)
 
-    def find_rtt_ns(self, outcome: ProbeResult) -> int:
-        """The true RTT of a probe that was answered, nanoseconds."""
-        assert outcome.sent_at_ns is not None
-        rtts = self._by_target[outcome.target_name]
-        at = bisect_left(rtts, outcome.sent_at_ns, key=lambda rtt: rtt.request.arrived_ns)
-        near = min(
-            rtts[max(at - 1, 0) : at + 2], key=lambda rtt: abs(rtt.request.arrived_ns - (outcome.sent_at_ns or 0))
+    def find_rtt_ns(self, result: ProbeResult) -> int:
+        """Return the true RTT of a probe with a reply, in nanoseconds."""
+        assert result.sent_at_ns is not None
+        rtts = self._by_target[result.target.name]
+        at = bisect_left(rtts, result.sent_at_ns, key=lambda rtt: rtt.request.arrived_ns)
+        nearest = min(
+            rtts[max(at - 1, 0) : at + 2], key=lambda rtt: abs(rtt.request.arrived_ns - (result.sent_at_ns or 0))
         )
-        assert abs(near.request.arrived_ns - outcome.sent_at_ns) < NEAR_NS
-        return near.rtt_ns
+        assert abs(nearest.request.arrived_ns - result.sent_at_ns) < NEAR_NS
+        return nearest.rtt_ns
 
-    def compute_errors_ns(self, outcomes: Iterable[ProbeResult]) -> list[int]:
-        """Measured less true RTT, smallest first."""
-        return sorted(outcome.rtt_ns - self.find_rtt_ns(outcome) for outcome in outcomes if outcome.rtt_ns is not None)
+    def compute_errors_ns(self, results: Iterable[ProbeResult]) -> list[int]:
+        """Return measured minus true RTT of every probe with a reply, in ascending order."""
+        return sorted(result.rtt_ns - self.find_rtt_ns(result) for result in results if result.rtt_ns is not None)
 
 
 def main(address: str, slots: str, interval_ms: str) -> None:
-    def show(outcome: ProbeResult) -> None:
-        print(outcome.slot, outcome.rtt_ns, outcome.failure, flush=True)
+    def print_result(result: ProbeResult) -> None:
+        print(result.slot, result.rtt_ns, result.failure, flush=True)
 
     clock = SystemClock()
-    prober = Prober(clock=clock, rng=make_rng(1), on_result=show)
+    prober = Prober(clock=clock, rng=make_rng(1), on_result=print_result)
     prober.set_targets([build_probe_target(address, slots=int(slots), interval_ms=int(interval_ms))])
     while not has_finished(prober):
         prober.run(clock.monotonic_ns() + SLICE_NS)

@@ -1,6 +1,6 @@
-"""Network namespaces without names: each lives as long as a descriptor or a process holds it, so none is left behind.
+"""Network namespaces without names: the kernel removes one when its last descriptor and its last process are gone.
 
-A thread enters one by setns(2); what it opens or starts inside stays there. (``ip netns add`` would leave a mount in
+A thread enters one with setns(2); its new sockets and processes stay inside. (``ip netns add`` would leave a mount in
 /run/netns when the test run is killed.)
 """
 
@@ -16,8 +16,8 @@ from pathlib import Path
 _CLONE_NEWNET = 0x4000_0000
 _OWN_NAMESPACE = Path("/proc/thread-self/ns/net")
 _SYSCTLS = Path("/proc/sys/net")
-#: A new namespace takes settings of interfaces from the host, where a container engine or an administrator changed
-#: them. These are the kernel's own, without redirects and router advertisements.
+#: A new namespace inherits interface settings of the host, which a container engine or an administrator may have
+#: changed. These are the kernel's defaults, without redirects and router advertisements.
 _PER_DEVICE = {
     "ipv4": {
         "accept_local": 0,
@@ -44,7 +44,7 @@ _PER_DEVICE = {
     },
 }
 SYSCTLS = {
-    # The first ones: they set other keys.
+    # These come first: they change other keys.
     "ipv4/ip_forward": "0",
     "ipv6/conf/all/forwarding": "0",
     "ipv6/conf/default/forwarding": "0",
@@ -67,10 +67,10 @@ SYSCTLS = {
 
 
 class Namespace:
-    """One network namespace, held by a descriptor until ``close``."""
+    """One network namespace, kept alive by a descriptor until ``close``."""
 
     def __init__(self) -> None:
-        """Make a new one, empty but for a loopback that is down. OSError where that is not allowed."""
+        """Create a namespace with only a loopback, which is down; raise OSError without permission."""
         home = os.open(_OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
         try:
             _raise_on_error(_libc().unshare(_CLONE_NEWNET))
@@ -84,17 +84,17 @@ class Namespace:
 
     @property
     def inode(self) -> int:
-        """What stat(2) of a process's /proc/PID/ns/net says where the process is inside."""
+        """The inode of /proc/PID/ns/net of every process inside."""
         return os.fstat(self.fd).st_ino
 
     @property
     def path(self) -> str:
-        """A name other processes can use while this one lives: ``nsenter --net=PATH``."""
+        """A path for other processes while this process runs: ``nsenter --net=PATH``."""
         return f"/proc/{os.getpid()}/fd/{self.fd}"
 
     @contextmanager
     def enter(self) -> Iterator[None]:
-        """The current thread is inside; other threads stay where they are."""
+        """Move the current thread inside for the duration of the block; other threads do not move."""
         home = os.open(_OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
         try:
             _raise_on_error(_libc().setns(self.fd, _CLONE_NEWNET))
@@ -106,12 +106,12 @@ class Namespace:
             os.close(home)
 
     def close(self) -> None:
-        """Let go of it; the kernel removes it with its interfaces when no process and no socket is left inside."""
+        """Close the descriptor; the kernel removes the namespace when no process and no socket is left inside."""
         os.close(self.fd)
 
 
 def find_unavailable_reason() -> str | None:
-    """Why network namespaces cannot be used here; None if they can."""
+    """Return why network namespaces cannot be used here; None if they can."""
     if shutil.which("ip") is None:
         return "the command ip is missing: install iproute2"
     try:
@@ -122,10 +122,10 @@ def find_unavailable_reason() -> str | None:
 
 
 def _set_sysctls() -> None:
-    """Give the current thread's namespace the settings of ``SYSCTLS``, whatever the settings of the host."""
+    """Write ``SYSCTLS`` in the namespace of the current thread, so that settings of the host do not matter."""
     for key, value in SYSCTLS.items():
         path = _SYSCTLS / key
-        if path.exists():  # not without IPv6
+        if path.exists():  # the IPv6 keys do not exist without IPv6
             path.write_text(value)
 
 

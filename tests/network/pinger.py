@@ -1,4 +1,4 @@
-"""A sender of echoes as plain as can be, for tests of the test bed; the real one is the agent's."""
+"""Minimal sender of echoes, for tests of the test bed; it shares no code with the agent's prober."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from leadline.clock import SystemClock
 from tests.network.wan import Wan
 
 COOKIE = 0x0123_4567_89AB_CDEF
-#: Nothing over the test bed takes longer, unless it never comes.
+#: Longer than any round trip over the test bed.
 REPLY_TIMEOUT_S = 20.0
-#: How long silence must last to be believed.
+#: ``receive_all`` ends after this time without a reply.
 SILENCE_S = 0.15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EchoReply:
-    """An echo reply and when user space had it."""
+    """An echo reply and the time at which user space received it."""
 
     index: int
     received_at_ns: int
 
 
 class Pinger:
-    """Echoes by a plain datagram ICMP socket inside A, stamped in user space."""
+    """Sends echoes from a datagram ICMP socket inside A, with timestamps of user space."""
 
     def __init__(self, wan: Wan, family: socket.AddressFamily = socket.AF_INET) -> None:
         self._clock = SystemClock()
@@ -40,34 +40,34 @@ class Pinger:
             self._socket.setsockopt(socket.IPPROTO_IPV6, 25, 1)  # IPV6_RECVERR
 
     def send(self, dst: str, index: int) -> int:
-        """Send one echo; the moment before."""
+        """Send one echo and return the monotonic time before it."""
         return self.send_raw(dst, struct.pack(">BBHHHQQ", self._request, 0, 0, 0, index & 0xFFFF, COOKIE, index))
 
     def send_raw(self, dst: str, message: bytes) -> int:
-        """Send an ICMP message as it is; the moment before."""
+        """Send an ICMP message unchanged and return the monotonic time before it."""
         at_ns = self._clock.monotonic_ns()
         self._socket.sendto(message, (dst, 0))
         return at_ns
 
-    def receive(self, within_s: float = REPLY_TIMEOUT_S) -> EchoReply | None:
-        """The next reply; None if none comes in time. OSError where an ICMP error came instead."""
+    def receive(self, timeout_s: float = REPLY_TIMEOUT_S) -> EchoReply | None:
+        """Return the next reply, None after the timeout; raise OSError for an ICMP error."""
         try:
-            data = self.receive_raw(within_s)
+            data = self.receive_raw(timeout_s)
         except TimeoutError:
             return None
         return EchoReply(index=struct.unpack_from(">Q", data, 16)[0], received_at_ns=self._clock.monotonic_ns())
 
-    def receive_raw(self, within_s: float = REPLY_TIMEOUT_S) -> bytes:
-        """The next ICMP message; TimeoutError if none comes in time."""
-        self._socket.settimeout(within_s)
+    def receive_raw(self, timeout_s: float = REPLY_TIMEOUT_S) -> bytes:
+        """Return the next ICMP message; raise TimeoutError after the timeout."""
+        self._socket.settimeout(timeout_s)
         return self._socket.recv(2_048)
 
     def receive_all(self) -> list[int]:
-        """The indexes of all replies until there is silence, in order of receipt."""
-        found: list[int] = []
+        """Return the indexes of all replies in order of receipt, until none arrives for ``SILENCE_S``."""
+        reply_indexes: list[int] = []
         while (reply := self.receive(SILENCE_S)) is not None:
-            found.append(reply.index)
-        return found
+            reply_indexes.append(reply.index)
+        return reply_indexes
 
     def close(self) -> None:
         self._socket.close()

@@ -1,8 +1,9 @@
-"""What shall become of a frame: rules, and the seeded decisions they lead to. Pure; no socket and no clock.
+"""Rules for frames and their seeded decisions. Pure: no socket and no clock.
 
-Rule 1: one rule decides about a frame: the one added last among those that match. Without any, it passes at once.
-Rule 2: a rule with the same match (direction, src, dst, icmp_type) takes the place of the older one and starts anew.
-Rule 3: each rule has its own random numbers, seeded by the plan's seed and its match: other flows never shift them.
+Rule 1: the newest matching rule decides about a frame. A frame without a matching rule passes without delay.
+Rule 2: a rule with the same match (direction, src, dst, icmp_type) replaces the older one and starts its counts again.
+Rule 3: each rule has its own random numbers, seeded by the seed of the table and its match; other flows do not affect
+them.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from tests.network.frames import Flow
 
 Direction = Literal["a->b", "b->a"]
 DIRECTIONS: tuple[Direction, Direction] = ("a->b", "b->a")
-#: Longer than any timeout of leadline (51 s) with room for a reply that is later still.
+#: Longer than any timeout of leadline (51 s), with a margin for late replies.
 DELAY_NS_MAX = 120_000_000_000
-#: Flows whose rule is remembered; beyond, the memory is emptied and fills again.
+#: Maximum size of the cache of rules by flow; a full cache is cleared.
 FLOWS_MAX = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameSelector:
-    """Which of a rule's frames something happens to: one of the three is set. See ratio(), every() and indexes()."""
+    """Selection of frames of a rule: at most one of the three fields is set. See ratio(), every() and indexes()."""
 
     ratio: float = 0.0
     every: int = 0
@@ -36,30 +37,30 @@ class FrameSelector:
         if self.every < 0:
             raise ValueError(f"every {self.every}th frame: use 1 or more")
         if sum(map(bool, (self.ratio, self.every, self.indexes))) > 1:
-            raise ValueError("a pick is a ratio, every k-th frame or a set of indexes: set only one of them")
+            raise ValueError("set only one of ratio, every and indexes")
 
 
 ALL_FRAMES = FrameSelector(ratio=1.0)
 
 
 def ratio(share: float) -> FrameSelector:
-    """Each frame with probability ``share`` (0..1), by the seeded random numbers of the rule."""
+    """Select each frame with probability ``share`` (0..1), by the seeded random numbers of the rule."""
     return FrameSelector(ratio=share)
 
 
 def every(k: int) -> FrameSelector:
-    """The k-th, 2k-th, 3k-th … frame of the rule, counted from when the rule was set."""
+    """Select the k-th, 2k-th, 3k-th … frame of the rule, counted since the rule was added."""
     return FrameSelector(every=k)
 
 
-def indexes(*chosen: int) -> FrameSelector:
-    """Frames whose payload carries one of these probe indexes; never a frame that carries none."""
-    return FrameSelector(indexes=frozenset(chosen))
+def indexes(*probe_indexes: int) -> FrameSelector:
+    """Select frames with one of these probe indexes in the payload."""
+    return FrameSelector(indexes=frozenset(probe_indexes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameRule:
-    """What becomes of the frames that match. ``src`` and ``dst`` are addresses or prefixes; None matches everything.
+    """Match and effects of a rule. ``src`` and ``dst`` are addresses or prefixes; None matches everything.
 
     All times are one way. Order of application: drop, then ICMP error, then delay, then duplicate.
     """
@@ -69,23 +70,23 @@ class FrameRule:
     dst: str | None = None
     icmp_type: int | None = None
     delay_ns: int = 0
-    #: One number: uniform within ± that. Several: added in turn, over and over. A total below 0 counts as 0.
+    #: One number: uniform within ± that number. Several: added in turn, cyclically. A total delay below 0 counts as 0.
     jitter_ns: tuple[int, ...] = ()
     drop: FrameSelector | None = None
     duplicate: FrameSelector | None = None
-    #: How long after the original the copy leaves.
+    #: Delay of the copy after the original.
     duplicate_ns: int = 0
     reorder: FrameSelector | None = None
-    #: Extra delay of the frames that ``reorder`` picks, so that later ones overtake them.
+    #: Extra delay of the frames that ``reorder`` selects, so that later frames overtake them.
     reorder_ns: int = 0
     late: FrameSelector | None = None
-    #: Extra delay of the frames that ``late`` picks.
+    #: Extra delay of the frames that ``late`` selects.
     late_ns: int = 0
-    #: Type and code of the ICMP error that the sender gets, after the delay, instead of the frame going on.
+    #: Type and code of the ICMP error that the sender gets after the delay; the frame itself is dropped.
     icmp_error: tuple[int, int] | None = None
-    #: Who says so; None is the emulator's own router address.
+    #: Source address of the error; None for the emulator's router address.
     error_from: str | None = None
-    #: The next-hop MTU in a "fragmentation needed" or "packet too big".
+    #: Next-hop MTU of "fragmentation needed" or "packet too big".
     error_mtu: int = 0
 
     def __post_init__(self) -> None:
@@ -98,11 +99,11 @@ class FrameRule:
             if not 0 <= getattr(self, name) <= DELAY_NS_MAX:
                 raise ValueError(f"{name} of {getattr(self, name)} is outside 0..{DELAY_NS_MAX}")
         if any(abs(step) > DELAY_NS_MAX for step in self.jitter_ns):
-            raise ValueError(f"jitter_ns {self.jitter_ns} goes beyond {DELAY_NS_MAX}")
+            raise ValueError(f"jitter_ns {self.jitter_ns} is outside ±{DELAY_NS_MAX}")
 
     @property
     def match_key(self) -> tuple[Direction | None, str | None, str | None, int | None]:
-        """What the rule is about; no two rules of a plan share it."""
+        """The key of the rule; unique within a table."""
         return self.direction, self.src, self.dst, self.icmp_type
 
 
@@ -110,17 +111,19 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class FrameDecider:
-    """A rule at work: its match made ready for packed addresses, its random numbers and its count of frames."""
+    """State of a rule: parsed networks, random numbers and the count of its frames."""
 
     def __init__(self, rule: FrameRule, seed: int) -> None:
         self.rule = rule
-        self.needs_index = any(pick.indexes for pick in (rule.drop, rule.duplicate, rule.reorder, rule.late) if pick)
+        self.needs_index = any(
+            selector.indexes for selector in (rule.drop, rule.duplicate, rule.reorder, rule.late) if selector
+        )
         self._src, self._dst = _parse_network(rule.src), _parse_network(rule.dst)
         self._draw = make_rng(f"{seed} {rule.match_key}").random
         self._count = 0
 
     def matches(self, direction: Direction, flow: Flow, icmp_type: int | None) -> bool:
-        """Whether the rule speaks about frames of this flow."""
+        """Return True if the rule matches frames of this flow."""
         return (
             self.rule.direction in (None, direction)
             and self.rule.icmp_type in (None, icmp_type)
@@ -129,7 +132,7 @@ class FrameDecider:
         )
 
     def decide_delays_ns(self, index: int | None) -> tuple[int, ...]:
-        """How long each copy of the next frame stays: none when it is dropped, two when it is duplicated."""
+        """Return the delay of each copy of the next frame: empty for a dropped frame, two for a duplicated one."""
         self._count += 1
         rule = self.rule
         if self._is_selected(rule.drop, index):
@@ -144,12 +147,12 @@ class FrameDecider:
             return delay_ns, delay_ns + rule.duplicate_ns
         return (delay_ns,)
 
-    def _is_selected(self, pick: FrameSelector | None, index: int | None) -> bool:
-        if pick is None:
+    def _is_selected(self, selector: FrameSelector | None, index: int | None) -> bool:
+        if selector is None:
             return False
-        if pick.every:
-            return self._count % pick.every == 0
-        return index in pick.indexes or (pick.ratio > 0 and self._draw() < pick.ratio)
+        if selector.every:
+            return self._count % selector.every == 0
+        return index in selector.indexes or (selector.ratio > 0 and self._draw() < selector.ratio)
 
     def _draw_jitter_ns(self) -> int:
         steps = self.rule.jitter_ns
@@ -171,7 +174,7 @@ def _is_within(packed: bytes, network: Network | None) -> bool:
 
 
 class RuleTable:
-    """The rules in force."""
+    """The active rules."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -180,26 +183,26 @@ class RuleTable:
         self._deciders_by_flow: dict[tuple[Direction, Flow, int | None], FrameDecider] = {}
 
     def add(self, rule: FrameRule) -> None:
-        """Put a rule in force, before all older ones."""
+        """Add a rule; it takes precedence over all older ones."""
         self._rules.pop(rule.match_key, None)
         self._rules[rule.match_key] = FrameDecider(rule, self._seed)
         self._deciders_by_flow.clear()
 
     def clear(self) -> None:
-        """Forget every rule: all frames pass at once."""
+        """Remove all rules: all frames pass without delay."""
         self._rules.clear()
         self._deciders_by_flow.clear()
 
     def find_decider(self, direction: Direction, flow: Flow, icmp_type: int | None) -> FrameDecider:
-        """Who decides about a frame of this flow."""
+        """Return the newest matching rule for frames of this flow."""
         key = direction, flow, icmp_type
-        found = self._deciders_by_flow.get(key)
-        if found is None:
+        decider = self._deciders_by_flow.get(key)
+        if decider is None:
             if len(self._deciders_by_flow) >= FLOWS_MAX:
                 self._deciders_by_flow.clear()
-            found = self._deciders_by_flow[key] = self._match_decider(direction, flow, icmp_type)
-        return found
+            decider = self._deciders_by_flow[key] = self._match_decider(direction, flow, icmp_type)
+        return decider
 
     def _match_decider(self, direction: Direction, flow: Flow, icmp_type: int | None) -> FrameDecider:
         newest_first = reversed(self._rules.values())
-        return next((one for one in newest_first if one.matches(direction, flow, icmp_type)), self._default)
+        return next((decider for decider in newest_first if decider.matches(direction, flow, icmp_type)), self._default)

@@ -1,4 +1,4 @@
-"""The two ends of the emulated link as sockets, and the offset between the clock of stamps and the clock of waiting."""
+"""Sockets on the two ends of the emulated link, and the offset between CLOCK_REALTIME and CLOCK_MONOTONIC."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from leadline.clock import Clock
 from tests.network.frames import FRAME_BYTES_MAX
 
-#: One second of 20,000 frames/s at the kernel's 1 kB of accounting a frame, times two.
+#: Two seconds of 20,000 frames/s; the kernel accounts 1 kB per frame.
 RECEIVE_BUFFER_BYTES = 40 << 20
-#: Two clock readings further apart than this were interrupted and say nothing about the offset.
+#: Two clock readings further apart than this were interrupted and are not used for the offset.
 BRACKET_NS = 2_000
 BRACKET_TRIES = 5
 
@@ -25,7 +25,7 @@ _ANCILLARY_BYTES = 256
 
 
 class Port:
-    """One veth end: frames in with the kernel's stamp of their arrival, frames out with that of their departure."""
+    """One veth end; receives and sends frames with kernel timestamps."""
 
     def __init__(self, device: str) -> None:
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
@@ -42,7 +42,7 @@ class Port:
         return self._socket.fileno()
 
     def receive(self) -> tuple[bytes, int | None] | None:
-        """The next frame and its arrival on CLOCK_REALTIME; None if there is none."""
+        """Return the next frame and its arrival on CLOCK_REALTIME (None without a timestamp); None without a frame."""
         try:
             size, ancillary, _, _ = self._socket.recvmsg_into((self._buffer,), _ANCILLARY_BYTES)
         except BlockingIOError:
@@ -50,13 +50,14 @@ class Port:
         except OSError as error:
             if error.errno != errno.ENETDOWN:
                 raise
-            return None  # said once when the interface goes down; frames come again when it is up
+            return None  # reported once when the interface goes down
         return bytes(memoryview(self._buffer)[:size]), _stamp_ns(ancillary)
 
     def send(self, data: bytes) -> int | None:
-        """Send a frame; its departure on CLOCK_REALTIME, None if the kernel gave no stamp. OSError if it refuses.
+        """Send a frame and return its departure on CLOCK_REALTIME, None without a timestamp; raise OSError on refusal.
 
-        The stamp is taken while the frame passes into the veth, so it lies in the error queue when send returns.
+        The kernel takes the timestamp while it passes the frame to the veth: it is in the error queue when send
+        returns.
         """
         self._socket.send(data)
         try:
@@ -66,7 +67,7 @@ class Port:
         return _stamp_ns(ancillary)
 
     def count_overruns(self) -> int:
-        """Frames dropped since the start because nobody fetched them in time. Reading resets the kernel's count."""
+        """Return the frames dropped since the start because the buffer was full. Reading resets the kernel's count."""
         _, dropped = struct.unpack("II", self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
         self._overrun += dropped
         return self._overrun
@@ -84,7 +85,7 @@ _TIMESPEC = struct.Struct("@ll")
 
 
 class RealtimeOffset:
-    """CLOCK_REALTIME minus CLOCK_MONOTONIC, sampled anew on every turn of the loop."""
+    """CLOCK_REALTIME minus CLOCK_MONOTONIC, sampled in every iteration of the loop."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -92,7 +93,7 @@ class RealtimeOffset:
         self.sample()
 
     def sample(self) -> None:
-        """Read both clocks until no interruption falls between; keep the old offset if one always does."""
+        """Read both clocks until a reading is not interrupted; keep the old offset after ``BRACKET_TRIES``."""
         for _ in range(BRACKET_TRIES):
             before_ns = self._clock.monotonic_ns()
             wall_ns = self._clock.wall_ns()

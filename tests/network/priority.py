@@ -1,4 +1,4 @@
-"""Scheduling of the test bed: a probe or frame that waits for a core is a delay of the machine, not of the path."""
+"""Realtime scheduling of the test bed: waiting for a core would add delay to probes and frames."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import suppress
 
 
 def run_before_others() -> None:
-    """Run the current thread before all normal threads of the machine. Without the permission, change nothing."""
+    """Run the current thread before all normal threads of the machine; do nothing without the permission."""
     with suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
 

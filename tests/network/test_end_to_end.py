@@ -1,7 +1,7 @@
-"""From the socket to the verdict: agents in namespaces across the emulated WAN, real collectors, both databases.
+"""End-to-end tests: agents in namespaces across the emulated WAN, real collectors, both databases.
 
-Four pairs of sites, 4.9, 5.1, 9.8 and 10.2 ms apart, eight agents for each of two collectors (one on SQLite, one on
-PostgreSQL), all at once. What the matrix says is held against what the emulator really did to the agents' own packets.
+Four pairs of sites, 4.9, 5.1, 9.8 and 10.2 ms apart, and eight agents for each of two collectors (one on SQLite, one on
+PostgreSQL), all at once. The tests compare the matrix with the true RTTs of the agents' packets in the emulator.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from tests.support import postgres
 
 COLLECTOR = "10.77.0.100"
 PORTS = {"sqlite": 8427, "postgresql": 8428}
-#: Pair number: the round trip in milliseconds.
+#: Pair number: round trip in milliseconds.
 RTTS_MS = {1: 4.9, 2: 5.1, 3: 9.8, 4: 10.2}
-#: Profile: the limit in microseconds; "< 5 ms" and "<= 10 ms".
+#: Profile: limit in microseconds, for "< 5 ms" and "<= 10 ms".
 PROFILES = {"vsphere-4-vmotion": 4_999, "vsphere-5-metro-vmotion": 10_000}
-#: What the agents may measure above the truth at p95: two veth hops and an interrupt each.
+#: Maximum excess of a measured p95 over the true one: two veth hops and an interrupt each.
 MEASURED_ABOVE_US = 150
 WINDOWS = 3
-#: The minute that has begun, three whole ones, 16 s until the last is sealed, and a busy machine.
+#: A partial minute, three whole ones, 16 s until the last batch is built, and a margin for a busy machine.
 DEADLINE_S = 60 + WINDOWS * 60 + 90
 LEADLINE = (sys.executable, "-m", "leadline_cli")
 
@@ -50,7 +50,7 @@ def name_far_site(pair: int) -> str:
 
 
 def build_mesh() -> str:
-    """Sites near1..4 and far1..4, an agent each; only those of one number probe each other."""
+    """Return a mesh of sites near1..4 and far1..4 with an agent each; only sites of one number probe each other."""
     sites = [
         f'[[site]]\nname = "{side}{pair}"\nlatitude = 50.0\nlongitude = 8.0\nuncertainty_km = 100\n'
         f'[[agent]]\nname = "{side}{pair}-a1"\nsite = "{side}{pair}"\naddress = "{address(pair)}"\n'
@@ -70,31 +70,31 @@ class Deployment:
     url: str
     directory: Path
 
-    def run_command(self, side: str, *arguments: str, said: str = "") -> str:
-        """Run a command to its end, as a user would."""
+    def run_command(self, side: str, *arguments: str, stdin_text: str = "") -> str:
+        """Run a command of the CLI and return its output."""
         variables = {
             "LEADLINE_ADMIN_KEY_FILE": str(self.directory / "collector" / "admin.key"),
             "LEADLINE_COLLECTOR_URL": self.url,
         }
-        done = self.wan.run("a" if side == "near" else "b", [*LEADLINE, *arguments], input=said, env=variables)
-        return done.stdout
+        process = self.wan.run("a" if side == "near" else "b", [*LEADLINE, *arguments], input=stdin_text, env=variables)
+        return process.stdout
 
     def fetch_json(self, path: str) -> Any:
-        """The JSON at a path; the socket is made where the collector is."""
+        """Return the JSON at a path; the socket is opened in the namespace of the collector."""
         with self.wan.enter("a"):
             pool = urllib3.PoolManager(retries=False, timeout=30)
-            answer = pool.request("GET", self.url + path)
+            response = pool.request("GET", self.url + path)
             pool.clear()
-        assert answer.status == 200, answer.data
-        return msgspec.json.decode(answer.data)
+        assert response.status == 200, response.data
+        return msgspec.json.decode(response.data)
 
     def fetch_matrix(self, profile: str) -> dict[tuple[str, str], Any]:
-        """The pairs of the matrix by their ends."""
-        answer = self.fetch_json(f"/api/v1/matrix?profile={profile}&from=-1h")
-        return {(pair["source"], pair["destination"]): pair for pair in answer["pairs"]}
+        """Return the pairs of the matrix by source and destination."""
+        matrix = self.fetch_json(f"/api/v1/matrix?profile={profile}&from=-1h")
+        return {(pair["source"], pair["destination"]): pair for pair in matrix["pairs"]}
 
     def is_measured(self) -> bool:
-        """True when every pair has its windows."""
+        """Return True if every pair has ``WINDOWS`` windows."""
         pairs = self.fetch_matrix("vsphere-4-vmotion").values()
         return all(pair["pessimistic"]["good"] + pair["pessimistic"]["bad"] >= WINDOWS for pair in pairs)
 
@@ -111,7 +111,7 @@ def _wan() -> Iterator[Wan]:
 
 @pytest.fixture(scope="module", name="deployments")
 def _deployments(wan: Wan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Deployment]]:
-    """Both deployments, each with three minutes of data, and still running."""
+    """Yield both deployments, running, with three minutes of data each."""
     with ExitStack() as stack:
         server = stack.enter_context(postgres.run_server())
         name = "leadline_test_end_to_end"
@@ -132,13 +132,13 @@ def _deployments(wan: Wan, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def start_deployment(wan: Wan, stack: ExitStack, directory: Path, port: int, database: str | None) -> Deployment:
-    """Start a collector and its agents by the commands of the README."""
+    """Start a collector and its agents with the commands of the README."""
     data = ["--data-dir", str(directory / "collector"), *(["--database-url", database] if database else [])]
     if database:
         wan.run("a", [*LEADLINE, "collector", "migrate", *data])
-    listening = ["--host", COLLECTOR, "--port", str(port), "--behind-proxy", "--open-reading"]
+    options = ["--host", COLLECTOR, "--port", str(port), "--behind-proxy", "--open-reading"]
     log = stack.enter_context((directory / "collector.log").open("wb"))
-    wan.popen("a", [*LEADLINE, "collector", "serve", *data, *listening], stdout=log, stderr=log)
+    wan.popen("a", [*LEADLINE, "collector", "serve", *data, *options], stdout=log, stderr=log)
     deployment = Deployment(wan=wan, url=f"http://{COLLECTOR}:{port}", directory=directory)
     wait_for_text(directory / "collector.log", "listening on")
     file = directory / "mesh.toml"
@@ -151,11 +151,11 @@ def start_deployment(wan: Wan, stack: ExitStack, directory: Path, port: int, dat
 
 
 def start_agent(deployment: Deployment, stack: ExitStack, side: str, site: str) -> None:
-    """Enrol one agent with a token of its own and start it."""
+    """Enrol one agent with its own token and start it."""
     state = str(deployment.directory / site)
     token = deployment.run_command(side, "token", "create", "--site", site)
     deployment.run_command(
-        side, "agent", "enroll", deployment.url, "--token-file", "-", "--state-dir", state, said=token
+        side, "agent", "enroll", deployment.url, "--token-file", "-", "--state-dir", state, stdin_text=token
     )
     log = stack.enter_context((deployment.directory / f"{site}.log").open("wb"))
     argv = [*LEADLINE, "agent", "run", "--state-dir", state]
@@ -163,7 +163,7 @@ def start_agent(deployment: Deployment, stack: ExitStack, side: str, site: str) 
 
 
 def wait_for_text(path: Path, text: str) -> None:
-    """Return when a log says it."""
+    """Wait until a log contains a text."""
     deadline = time.monotonic() + 30
     while text not in path.read_text():
         assert time.monotonic() < deadline, path.read_text()
@@ -171,13 +171,13 @@ def wait_for_text(path: Path, text: str) -> None:
 
 
 def tail_logs(deployments: Sequence[Deployment] | Any) -> str:
-    """The last lines of every process, for a failure."""
+    """Return the last lines of every log, for a failure message."""
     paths = [path for deployment in deployments for path in sorted(deployment.directory.glob("*.log"))]
     return "\n".join(f"{path.name}: {line}" for path in paths for line in path.read_text().splitlines()[-5:])
 
 
 def compute_true_p95s_us(truths: Sequence[TrueRtt], source: str, destination: str, t: int) -> list[int]:
-    """The true p95 of the probes between two addresses in the minute from ``t``, one for each agent that sent any."""
+    """Return the true p95 of the probes between two addresses in the minute from ``t``, one for each sending agent."""
     by_cookie: defaultdict[int | None, list[int]] = defaultdict(list)
     for truth in truths:
         request = truth.request
@@ -188,7 +188,7 @@ def compute_true_p95s_us(truths: Sequence[TrueRtt], source: str, destination: st
 
 
 def derive_true_states(p95s_us: Sequence[int], limit_us: int) -> set[WindowState]:
-    """What may be said of a limit: both, where the truth lies so close to it that the measurement's error decides."""
+    """Return the correct states for a limit: both if the truth is within the measurement's error of the limit."""
     states = set()
     for p95_us in p95s_us:
         states.add(WindowState.GOOD if p95_us <= limit_us else WindowState.BAD)
@@ -198,10 +198,10 @@ def derive_true_states(p95s_us: Sequence[int], limit_us: int) -> set[WindowState
 
 @pytest.mark.parametrize("kind", list(PORTS))
 @pytest.mark.parametrize("profile", list(PROFILES))
-def test_the_matrix_says_what_the_network_did(
+def test_the_matrix_matches_the_truth_log(
     deployments: dict[str, Deployment], wan: Wan, kind: str, profile: str
 ) -> None:
-    """In both directions of every pair: the state of the latest window is the one its packets really had."""
+    """In both directions of every pair, the state of the latest window is the state of its true RTTs."""
     pairs = deployments[kind].fetch_matrix(profile)
     truths = list(compute_true_rtts(wan.read_frame_log()).values())
 
@@ -211,30 +211,30 @@ def test_the_matrix_says_what_the_network_did(
             ((f"near{pair}", f"far{pair}"), (name_near_site(pair), name_far_site(pair))),
             ((f"far{pair}", f"near{pair}"), (name_far_site(pair), name_near_site(pair))),
         ):
-            found = pairs[ends]
-            allowed = derive_true_states(compute_true_p95s_us(truths, *addresses, found["state_at"]), PROFILES[profile])
+            cell = pairs[ends]
+            allowed = derive_true_states(compute_true_p95s_us(truths, *addresses, cell["state_at"]), PROFILES[profile])
             assert allowed, (ends, "no probes of that minute in the truth log")
-            assert found["state"] in allowed, (ends, found)
+            assert cell["state"] in allowed, (ends, cell)
 
 
 @pytest.mark.parametrize("kind", list(PORTS))
 def test_most_minutes_are_as_configured(deployments: dict[str, Deployment], kind: str) -> None:
     """4.9 and 5.1 ms differ for the 5 ms limit, 9.8 and 10.2 ms for the 10 ms limit.
 
-    By p50 of the latest window, which the noise of a shared machine does not reach.
+    Compares p50 of the latest window: noise of a shared machine does not affect it.
     """
     pairs = deployments[kind].fetch_matrix("vsphere-4-vmotion")
 
-    for (source, _), found in pairs.items():
+    for (source, _), cell in pairs.items():
         configured_us = RTTS_MS[int(source[-1])] * 1_000
-        assert configured_us <= found["rtt_us"]["p50"] <= configured_us + 180, found
+        assert configured_us <= cell["rtt_us"]["p50"] <= configured_us + 180, cell
 
 
 @pytest.mark.parametrize("kind", list(PORTS))
-def test_every_window_names_its_mesh_and_its_error(deployments: dict[str, Deployment], kind: str) -> None:
-    """Whole windows of 60 slots, measured under version 1, with the error bound of the agent that measured them."""
-    answer = deployments[kind].fetch_json("/api/v1/pairs/near1/far1/windows?from=-1h")
-    windows = [window["paths"][0] for window in answer["windows"]]
+def test_every_window_has_its_mesh_version_and_error_bound(deployments: dict[str, Deployment], kind: str) -> None:
+    """Whole windows have 60 slots, mesh version 1 and the error bound of the agent."""
+    document = deployments[kind].fetch_json("/api/v1/pairs/near1/far1/windows?from=-1h")
+    windows = [window["paths"][0] for window in document["windows"]]
     whole = [window for window in windows if window["sent"] == WINDOW_S]
 
     assert len(whole) >= WINDOWS - 1
@@ -244,9 +244,9 @@ def test_every_window_names_its_mesh_and_its_error(deployments: dict[str, Deploy
 
 
 @pytest.mark.parametrize("kind", list(PORTS))
-def test_agents_logged_no_trouble(deployments: dict[str, Deployment], kind: str) -> None:
-    """Nothing was dropped, refused or lost on the way."""
-    said = tail_logs([deployments[kind]])
+def test_logs_have_no_errors(deployments: dict[str, Deployment], kind: str) -> None:
+    """No log of collector and agents reports an error or a dropped batch."""
+    lines = tail_logs([deployments[kind]])
 
-    assert " error " not in said, said
-    assert "dropped" not in said
+    assert " error " not in lines, lines
+    assert "dropped" not in lines

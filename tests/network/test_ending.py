@@ -1,4 +1,4 @@
-"""What is left when the test bed ends, and what is said where it cannot start or cannot keep up."""
+"""Tests of the end of the test bed, and of its errors without permission or under overload."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OWN_NAMESPACE = Path("/proc/thread-self/ns/net")
 PR_CAPBSET_DROP, CAP_SYS_ADMIN = 24, 21
 
 SIGTERM_IGNORER = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); signal.pause()"
-#: A test run of its own: prints the pids of its emulator and of a process inside, then waits to be killed.
+#: A separate test run: prints the pids of its emulator and of a process inside, then waits for SIGKILL.
 RUN = """
 import signal
 from tests.network.wan import Wan
@@ -31,7 +31,7 @@ wan.__enter__()
 print(wan.emulator_pid, wan.popen("b", ["sleep", "60"]).pid, flush=True)
 signal.pause()
 """
-#: A test run that is root without the right to make namespaces.
+#: A test run as root without the capability to create namespaces.
 WITHOUT_CAPABILITY = f"""
 import ctypes, os, sys
 ctypes.CDLL(None).prctl({PR_CAPBSET_DROP}, {CAP_SYS_ADMIN}, 0, 0, 0)
@@ -39,47 +39,47 @@ os.execv(sys.executable, [sys.executable, "-m", "pytest", "-p", "no:cacheprovide
 """
 
 
-def _interrupt(wan: Wan, started: list[subprocess.Popen[bytes]]) -> None:
+def _interrupt(wan: Wan, processes: list[subprocess.Popen[bytes]]) -> None:
     process = wan.popen("b", [sys.executable, "-c", SIGTERM_IGNORER], stdout=subprocess.PIPE)
-    started.append(process)
+    processes.append(process)
     assert process.stdout is not None
     process.stdout.readline()
     raise KeyboardInterrupt
 
 
-def _use_interrupted(started: list[subprocess.Popen[bytes]]) -> None:
+def _use_interrupted(processes: list[subprocess.Popen[bytes]]) -> None:
     with Wan() as wan:
-        _interrupt(wan, started)
+        _interrupt(wan, processes)
 
 
 @pytest.mark.network
-def test_the_end_of_the_bed_ends_its_processes() -> None:
-    """After Ctrl-C in a test nothing runs on, not even a process that does not listen to SIGTERM."""
-    started: list[subprocess.Popen[bytes]] = []
+def test_the_end_of_the_test_bed_ends_its_processes() -> None:
+    """After Ctrl-C in a test no process is left, not even one that ignores SIGTERM."""
+    processes: list[subprocess.Popen[bytes]] = []
 
     with pytest.raises(KeyboardInterrupt):
-        _use_interrupted(started)
+        _use_interrupted(processes)
 
-    assert [process.poll() for process in started] == [-signal.SIGKILL]
+    assert [process.poll() for process in processes] == [-signal.SIGKILL]
 
 
 @pytest.mark.network
 def test_a_killed_test_run_leaves_no_process() -> None:
-    """When a test run is killed outright, its emulator ends what runs inside the namespaces, and itself."""
+    """When a test run gets SIGKILL, its emulator kills the processes inside the namespaces and exits."""
     with subprocess.Popen([sys.executable, "-c", RUN], stdout=subprocess.PIPE, cwd=ROOT) as run:
         assert run.stdout is not None
-        left = [os.pidfd_open(int(pid)) for pid in run.stdout.readline().split()]
+        pidfds = [os.pidfd_open(int(pid)) for pid in run.stdout.readline().split()]
         run.kill()
 
-    ended = [bool(select.select((pidfd,), (), (), EXIT_TIMEOUT_S)[0]) for pidfd in left]
-    for pidfd in left:
+    has_ended = [bool(select.select((pidfd,), (), (), EXIT_TIMEOUT_S)[0]) for pidfd in pidfds]
+    for pidfd in pidfds:
         os.close(pidfd)
-    assert ended == [True, True]
+    assert has_ended == [True, True]
 
 
 @pytest.mark.network
-def test_the_bed_leaves_no_descriptor() -> None:
-    """Namespaces, log and pipes are closed with the bed; nothing else holds the namespaces."""
+def test_the_test_bed_leaves_no_descriptor() -> None:
+    """Namespaces, log and pipes are closed with the test bed."""
     before = len(list(Path("/proc/self/fd").iterdir()))
 
     with Wan() as wan:
@@ -89,8 +89,8 @@ def test_the_bed_leaves_no_descriptor() -> None:
 
 
 @pytest.mark.network
-def test_a_thread_comes_back_from_a_namespace() -> None:
-    """entered() moves the thread and brings it home again, after an error too."""
+def test_a_thread_returns_from_a_namespace() -> None:
+    """``enter`` moves the thread into the namespace and back, also after an error."""
     home, space = OWN_NAMESPACE.stat().st_ino, Namespace()
 
     with pytest.raises(ValueError, match="inside"), space.enter():
@@ -101,8 +101,8 @@ def test_a_thread_comes_back_from_a_namespace() -> None:
 
 
 @pytest.mark.network
-def test_a_bed_that_has_ended_says_so() -> None:
-    """A call after the end is a WanError with the exit status, not a strange error of a pipe."""
+def test_a_call_after_the_end_raises_wan_error() -> None:
+    """The error has the exit status of the emulator instead of an error of the pipe."""
     with Wan() as wan:
         pass
 
@@ -111,8 +111,8 @@ def test_a_bed_that_has_ended_says_so() -> None:
 
 
 @pytest.mark.network
-def test_an_emulator_that_lost_frames_says_so() -> None:
-    """Frames the kernel dropped before the emulator took them make truth() a WanError instead of a short log."""
+def test_frames_lost_by_the_emulator_raise_wan_error() -> None:
+    """``read_frame_log`` raises WanError if the kernel dropped frames before the emulator read them."""
     payload = bytes(8) + bytes(8_900)
     with Wan(mtu=9_000) as wan:
         with wan.enter("a"), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
@@ -127,15 +127,16 @@ def test_an_emulator_that_lost_frames_says_so() -> None:
 
 @pytest.mark.network
 @pytest.mark.parametrize(
-    ("ci", "status", "said"), [("", 0, "1 skipped"), ("true", 1, "network tests must run on CI: network namespaces")]
+    ("ci", "status", "expected_text"),
+    [("", 0, "1 skipped"), ("true", 1, "network tests must run on CI: network namespaces")],
 )
-def test_a_machine_without_namespaces_skips_but_ci_fails(ci: str, status: int, said: str) -> None:
-    """Without the right to make namespaces a network test is skipped with its reason; with CI set it fails."""
-    chosen = f"{Path(__file__).with_name('test_wan.py')}::test_frames_leave_on_time"
+def test_a_machine_without_namespaces_skips_but_ci_fails(ci: str, status: int, expected_text: str) -> None:
+    """Without the capability to create namespaces a network test is skipped with a reason; with CI set it fails."""
+    test_id = f"{Path(__file__).with_name('test_wan.py')}::test_frames_leave_on_time"
     environment = {key: value for key, value in os.environ.items() if key != "CI"} | ({"CI": ci} if ci else {})
 
     run = subprocess.run(
-        [sys.executable, "-c", WITHOUT_CAPABILITY, chosen],
+        [sys.executable, "-c", WITHOUT_CAPABILITY, test_id],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -143,5 +144,5 @@ def test_a_machine_without_namespaces_skips_but_ci_fails(ci: str, status: int, s
         check=False,
     )
 
-    assert (run.returncode, said in run.stdout) == (status, True), run.stdout + run.stderr
+    assert (run.returncode, expected_text in run.stdout) == (status, True), run.stdout + run.stderr
     assert "not allowed here (Operation not permitted)" in run.stdout

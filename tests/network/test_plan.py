@@ -1,4 +1,4 @@
-"""The plan by itself, values in and values out: which rule decides, and what it decides."""
+"""Unit tests of the rules: which rule decides, and its decision."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def _decide_delays(rule: FrameRule, count: int, seed: int = 1) -> list[tuple[int
     return [decider.decide_delays_ns(None) for _ in range(count)]
 
 
-def test_the_same_seed_gives_the_same_fates() -> None:
-    """Loss, jitter and copies repeat with the seed, and change with it."""
+def test_the_same_seed_gives_the_same_decisions() -> None:
+    """Loss, jitter and copies depend on the seed only."""
     rule = FrameRule(delay_ns=5 * MS, jitter_ns=(MS,), drop=ratio(0.1), duplicate=ratio(0.1))
 
     assert _decide_delays(rule, 500) == _decide_delays(rule, 500)
@@ -30,48 +30,48 @@ def test_the_same_seed_gives_the_same_fates() -> None:
 
 
 def test_a_loss_ratio_is_met() -> None:
-    """Of 10,000 frames at a ratio of 0.1 between 9 and 11 % are dropped (3.3 standard deviations)."""
+    """A ratio of 0.1 drops between 9 and 11 % of 10,000 frames (3.3 standard deviations)."""
     dropped = _decide_delays(FrameRule(drop=ratio(0.1)), 10_000).count(())
 
     assert 900 < dropped < 1_100
 
 
 def test_jitter_stays_within_its_bounds() -> None:
-    """Uniform jitter fills delay ± jitter and never leaves it."""
-    delays = [fate[0] for fate in _decide_delays(FrameRule(delay_ns=5 * MS, jitter_ns=(MS,)), 2_000)]
+    """Uniform jitter covers delay ± jitter and nothing beyond."""
+    delays = [copies[0] for copies in _decide_delays(FrameRule(delay_ns=5 * MS, jitter_ns=(MS,)), 2_000)]
 
     assert 4 * MS <= min(delays) < 4.1 * MS
     assert 5.9 * MS < max(delays) <= 6 * MS
 
 
 def test_listed_jitter_is_taken_in_turn() -> None:
-    """A list of jitters is added one by one, over and over, and never makes a delay negative."""
-    fates = _decide_delays(FrameRule(delay_ns=5, jitter_ns=(0, 3, -9)), 4)
+    """A list of jitters is added cyclically and never makes a delay negative."""
+    delays = _decide_delays(FrameRule(delay_ns=5, jitter_ns=(0, 3, -9)), 4)
 
-    assert fates == [(5,), (8,), (0,), (5,)]
+    assert delays == [(5,), (8,), (0,), (5,)]
 
 
 def test_the_newest_matching_rule_decides() -> None:
-    """Rules are asked newest first; a replaced one counts as new."""
-    flow, plan = Flow(socket.inet_aton(A4), socket.inet_aton(B4), 1, 34), RuleTable(1)
+    """Newer rules take precedence; a replaced rule counts as new."""
+    flow, table = Flow(socket.inet_aton(A4), socket.inet_aton(B4), 1, 34), RuleTable(1)
     for rule in (FrameRule(dst=B4, delay_ns=1), FrameRule(delay_ns=2)):
-        plan.add(rule)
-    by_age = plan.find_decider("a->b", flow, 8).rule.delay_ns
-    plan.add(FrameRule(dst=B4, delay_ns=3))
+        table.add(rule)
+    by_age = table.find_decider("a->b", flow, 8).rule.delay_ns
+    table.add(FrameRule(dst=B4, delay_ns=3))
 
     assert by_age == 2
-    assert plan.find_decider("a->b", flow, 8).rule.delay_ns == 3
-    assert plan.find_decider("b->a", flow._replace(dst=flow.src), 0).rule.delay_ns == 2
+    assert table.find_decider("a->b", flow, 8).rule.delay_ns == 3
+    assert table.find_decider("b->a", flow._replace(dst=flow.src), 0).rule.delay_ns == 2
 
 
 def test_a_rule_of_another_family_does_not_match() -> None:
-    """An IPv6 prefix says nothing about IPv4 frames or frames that are not IP, nor a type about those without ICMP."""
-    flow, plan = Flow(socket.inet_aton(A4), socket.inet_aton(B4), 6, 0), RuleTable(1)
-    plan.add(FrameRule(dst="::/0", delay_ns=1))
-    plan.add(FrameRule(icmp_type=8, delay_ns=1))
+    """An IPv6 prefix matches neither IPv4 nor non-IP frames; an ICMP type matches only ICMP frames."""
+    flow, table = Flow(socket.inet_aton(A4), socket.inet_aton(B4), 6, 0), RuleTable(1)
+    table.add(FrameRule(dst="::/0", delay_ns=1))
+    table.add(FrameRule(icmp_type=8, delay_ns=1))
 
-    assert plan.find_decider("a->b", flow, None).rule == FrameRule()
-    assert plan.find_decider("a->b", NOT_IP, None).rule == FrameRule()
+    assert table.find_decider("a->b", flow, None).rule == FrameRule()
+    assert table.find_decider("a->b", NOT_IP, None).rule == FrameRule()
 
 
 @pytest.mark.parametrize(
@@ -84,20 +84,20 @@ def test_a_rule_of_another_family_does_not_match() -> None:
         lambda: FrameRule(dst="nowhere"),
     ],
 )
-def test_a_rule_without_sense_cannot_be_made(make: Callable[[], object]) -> None:
-    """Values out of range, mixed picks and addresses that are none are ValueErrors."""
+def test_an_invalid_rule_is_refused(make: Callable[[], object]) -> None:
+    """Values out of range, mixed selectors and invalid addresses raise ValueError."""
     with pytest.raises(ValueError):
         make()
 
 
 def test_the_checksum_is_the_internet_checksum() -> None:
-    """The example of RFC 1071 §3, and odd lengths padded with zero."""
+    """The example of RFC 1071 §3; odd lengths are padded with zero."""
     assert compute_checksum(bytes.fromhex("0001f203f4f5f6f7")) == 0xFFFF - 0xDDF2
     assert compute_checksum(b"\x01") == compute_checksum(b"\x01\x00")
 
 
 def test_the_offset_follows_a_step_of_the_wall_clock() -> None:
-    """After a step, realtime stamps still become the right moments of the monotonic clock."""
+    """After a step, realtime timestamps still map to the correct monotonic time."""
     clock = FakeClock(wall_ns=1_000)
     offset = RealtimeOffset(clock)
 

@@ -1,4 +1,4 @@
-"""The engine and its sockets on the loopback of an own namespace: no emulator, the shortest way from end to end."""
+"""Tests of the engine and its sockets on the loopback of a separate namespace, without the emulator."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ pytestmark = pytest.mark.network
 
 COOKIE = bytes(range(8))
 LOOPBACKS = {4: "127.0.0.1", 6: "::1"}
-#: A shared machine may hold up a wake-up for so long.
+#: A shared machine may delay a wake-up by this much.
 REPLY_TIMEOUT_S = 20.0
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 
 
 @pytest.fixture(name="space")
 def _space() -> Iterator[Namespace]:
-    """The thread is in a namespace with nothing but a loopback, where datagram ICMP is open to every group."""
+    """Move the thread into a namespace with only a loopback and with datagram ICMP for every group."""
     space = Namespace()
     with space.enter():
         with socket.socket() as any_socket:
@@ -45,22 +45,22 @@ def _space() -> Iterator[Namespace]:
 
 @pytest.fixture(name="echo", params=[(kind, version) for kind in SocketKind for version in LOOPBACKS], ids=str)
 def _echo(space: Namespace, request: pytest.FixtureRequest) -> Iterator[tuple[ProbeSocket, str]]:
-    """A socket of each kind and family, and whom it can ask."""
+    """Yield a socket of each kind and family, and the loopback address of the family."""
     kind, version = request.param
-    opened = open_socket(SocketKey(ip_version=version), COOKIE, [kind])
-    yield opened, LOOPBACKS[version]
-    opened.close()
+    probe_socket = open_socket(SocketKey(ip_version=version), COOKIE, [kind])
+    yield probe_socket, LOOPBACKS[version]
+    probe_socket.close()
 
 
-def wait_readable(echo: ProbeSocket, within_s: float) -> bool:
-    """True when something arrives in time."""
+def wait_readable(echo: ProbeSocket, timeout_s: float) -> bool:
+    """Return True if the socket becomes readable before the timeout."""
     poll = select.poll()
     poll.register(echo.fileno(), select.POLLIN)
-    return any(events & select.POLLIN for _, events in poll.poll(within_s * 1_000))
+    return any(events & select.POLLIN for _, events in poll.poll(timeout_s * 1_000))
 
 
-def test_an_echo_comes_back_with_both_stamps(echo: tuple[ProbeSocket, str]) -> None:
-    """One request, one reply of the same index, hop limit 64, departed before it arrived."""
+def test_an_echo_has_both_timestamps(echo: tuple[ProbeSocket, str]) -> None:
+    """One request gives one reply with the same index, TTL 64 and a send time before the receive time."""
     sock, address = echo
 
     assert sock.send(2**63 + 7, address, 56) == 0
@@ -75,13 +75,13 @@ def test_an_echo_comes_back_with_both_stamps(echo: tuple[ProbeSocket, str]) -> N
     assert 0 < reply.received_at_ns - departure.sent_at_ns < 10**9
 
 
-def test_another_cookie_is_a_strangers(echo: tuple[ProbeSocket, str]) -> None:
-    """What carries no cookie of ours is nobody's reply, even on our own identifier."""
+def test_an_echo_with_another_cookie_is_ignored(echo: tuple[ProbeSocket, str]) -> None:
+    """A reply with another cookie is ignored, even with our own identifier."""
     sock, address = echo
-    with socket.socket(fileno=os.dup(sock.fileno())) as same:
-        request_type = 8 if same.family == socket.AF_INET else 128
+    with socket.socket(fileno=os.dup(sock.fileno())) as duplicate:
+        request_type = 8 if duplicate.family == socket.AF_INET else 128
         request = struct.pack("!BBHHH", request_type, 0, 0, 0, 1) + b"stranger" + bytes(8)
-        same.sendto(request, (address, 0))
+        duplicate.sendto(request, (address, 0))
     wait_readable(sock, 0.1)
 
     assert sock.read_replies() == []
@@ -89,10 +89,10 @@ def test_another_cookie_is_a_strangers(echo: tuple[ProbeSocket, str]) -> None:
 
 
 @pytest.mark.parametrize("version", LOOPBACKS)
-def test_foreign_echoes_do_not_wake_us(space: Namespace, version: int) -> None:
-    """A raw socket sees neither another process's replies nor any request, its own included."""
-    lane = SocketKey(ip_version=version)
-    ours, theirs = (open_socket(lane, COOKIE, [SocketKind.RAW]) for _ in range(2))
+def test_foreign_echoes_are_filtered(space: Namespace, version: int) -> None:
+    """A raw socket receives neither replies to other processes nor requests."""
+    key = SocketKey(ip_version=version)
+    ours, theirs = (open_socket(key, COOKIE, [SocketKind.RAW]) for _ in range(2))
 
     theirs.send(1, LOOPBACKS[version], 56)
 
@@ -105,34 +105,34 @@ def test_foreign_echoes_do_not_wake_us(space: Namespace, version: int) -> None:
 
 @pytest.mark.parametrize("kind", list(SocketKind))
 def test_loopback_is_the_noise_floor(space: Namespace, kind: SocketKind) -> None:
-    """Both loopbacks are measured to well below a millisecond, slot after slot, with the kernel's stamps."""
-    outcomes: list[ProbeResult] = []
+    """RTTs on both loopbacks are well below a millisecond, with kernel timestamps."""
+    results: list[ProbeResult] = []
     clock = SystemClock()
     prober = Prober(
-        clock=clock, rng=make_rng(1), on_result=outcomes.append, open_socket=partial(open_socket, kinds=[kind])
+        clock=clock, rng=make_rng(1), on_result=results.append, open_socket=partial(open_socket, kinds=[kind])
     )
     prober.set_targets([build_probe_target(address, slots=50, interval_ms=20) for address in LOOPBACKS.values()])
     while not has_finished(prober):
         prober.run(clock.monotonic_ns() + 50_000_000)
     prober.close()
 
-    rtts_ns = sorted(outcome.rtt_ns for outcome in outcomes if outcome.rtt_ns is not None)
-    assert len(outcomes) == 100
+    rtts_ns = sorted(result.rtt_ns for result in results if result.rtt_ns is not None)
+    assert len(results) == 100
     assert len(rtts_ns) >= 90
-    assert {outcome.error_ns for outcome in outcomes} == {0}
+    assert {result.error_ns for result in results} == {0}
     assert 0 < rtts_ns[len(rtts_ns) // 2] < 500_000
 
 
-def test_a_thousand_probes_a_second_are_no_burden(space: Namespace) -> None:
-    """Twenty targets at 50/s for two seconds: each slot one outcome, none lost, none dropped by us."""
-    outcomes: list[ProbeResult] = []
+def test_a_thousand_probes_a_second_are_measured(space: Namespace) -> None:
+    """Twenty targets at 50/s for two seconds: one result per slot, no loss, no local drop."""
+    results: list[ProbeResult] = []
     clock = SystemClock()
-    prober = Prober(clock=clock, rng=make_rng(1), on_result=outcomes.append)
+    prober = Prober(clock=clock, rng=make_rng(1), on_result=results.append)
     prober.set_targets([build_probe_target(f"127.0.1.{number}", slots=100, interval_ms=20) for number in range(20)])
     while not has_finished(prober):
         prober.run(clock.monotonic_ns() + 50_000_000)
     prober.close()
 
-    assert len({(outcome.target_name, outcome.slot) for outcome in outcomes}) == len(outcomes) == 2_000
-    assert not any(outcome.failure.is_loss for outcome in outcomes if outcome.failure)
+    assert len({(result.target.name, result.slot) for result in results}) == len(results) == 2_000
+    assert not any(result.failure.is_loss for result in results if result.failure)
     assert prober.counters.dropped == 0

@@ -1,4 +1,4 @@
-"""The test bed itself: what it is told is what happens, and what happened is what its log says."""
+"""Tests of the test bed: rules take effect, and the log matches the traffic."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.network.wan import (
 )
 
 MS = 1_000_000
-#: A shared machine may hold up any process for this long without meaning anything.
+#: A shared machine may delay any process by this much.
 STALL_NS = 100 * MS
 
 
@@ -56,8 +56,8 @@ def _build_probe_key(index: int, src: str = A4, dst: str = B4) -> ProbeKey:
 
 
 @pytest.mark.parametrize("ms", [0.0, 4.9, 20.0])
-def test_a_round_trip_takes_what_the_log_says(wan: Wan, pinger: Pinger, ms: float) -> None:
-    """The true RTT is at least the configured one and at most what user space saw around it."""
+def test_the_log_matches_the_round_trip(wan: Wan, pinger: Pinger, ms: float) -> None:
+    """The true RTT is at least the configured one and at most the one measured in user space."""
     wan.set_rtt(B4, ms)
 
     sent_ns = pinger.send(B4, 1)
@@ -69,7 +69,7 @@ def test_a_round_trip_takes_what_the_log_says(wan: Wan, pinger: Pinger, ms: floa
 
 
 def test_the_true_rtt_is_the_sum_of_its_three_parts(wan: Wan, pinger: Pinger) -> None:
-    """Residence of the request, turnaround of B and residence of the reply make up the true RTT."""
+    """The true RTT is residence of the request plus turnaround of B plus residence of the reply."""
     wan.set_rtt(B4, 2.0)
 
     pinger.send(B4, 1)
@@ -84,7 +84,7 @@ def test_the_true_rtt_is_the_sum_of_its_three_parts(wan: Wan, pinger: Pinger) ->
 
 
 def test_frames_leave_on_time(wan: Wan, pinger: Pinger) -> None:
-    """Half of the frames leave within 0.1 ms of the plan, and none before it."""
+    """Half of the frames leave within 0.1 ms of their due time, and none before it."""
     wan.set_rtt(B4, 3.0)
 
     for index in range(50):
@@ -93,7 +93,7 @@ def test_frames_leave_on_time(wan: Wan, pinger: Pinger) -> None:
 
     lateness = sorted(frame.lateness_ns or 0 for frame in wan.read_frame_log())
     assert len(lateness) == 100
-    assert lateness[0] >= -2_000  # both clocks are read with that error
+    assert lateness[0] >= -2_000  # error of the clock readings
     assert lateness[50] < 100_000
 
 
@@ -105,8 +105,8 @@ def test_a_short_payload_has_no_cookie(wan: Wan, pinger: Pinger) -> None:
     assert [(frame.icmp_sequence, frame.cookie, frame.index) for frame in wan.read_frame_log()] == [(9, None, None)] * 2
 
 
-def test_the_log_tells_probes_apart(wan: Wan, pinger: Pinger) -> None:
-    """A record names ends, type, sequence, cookie and index of its frame."""
+def test_the_log_identifies_probes(wan: Wan, pinger: Pinger) -> None:
+    """A record has addresses, type, sequence, cookie and index of its frame."""
     pinger.send(B4, 70_001)
     pinger.receive()
 
@@ -119,7 +119,7 @@ def test_the_log_tells_probes_apart(wan: Wan, pinger: Pinger) -> None:
 
 
 def test_the_directions_have_their_own_rules(wan: Wan, pinger: Pinger) -> None:
-    """A delay from A to B leaves the way back alone."""
+    """A delay from A to B does not affect the direction from B to A."""
     wan.add_rule("a->b", delay_ms=8)
 
     pinger.send(B4, 1)
@@ -131,7 +131,7 @@ def test_the_directions_have_their_own_rules(wan: Wan, pinger: Pinger) -> None:
 
 
 def test_rules_change_while_frames_travel(wan: Wan, pinger: Pinger) -> None:
-    """A rule of the same match replaces the older for frames to come; those under way keep their delay."""
+    """A rule with the same match replaces the older one for new frames; frames in transit keep their delay."""
     wan.add_rule("a->b", dst=B4, delay_ms=60)
     pinger.send(B4, 1)
     select.select((), (), (), 0.02)
@@ -143,8 +143,8 @@ def test_rules_change_while_frames_travel(wan: Wan, pinger: Pinger) -> None:
     assert delays == {1: 60 * MS, 2: 1 * MS}
 
 
-def test_clear_lets_everything_pass(wan: Wan, pinger: Pinger) -> None:
-    """After clear the default holds again."""
+def test_clear_rules_removes_all_rules(wan: Wan, pinger: Pinger) -> None:
+    """Without rules, frames pass again."""
     wan.add_rule(drop=ALL_FRAMES)
     wan.clear_rules()
 
@@ -168,8 +168,8 @@ def test_ipv6_travels_as_ipv4_does(wan: Wan) -> None:
 # Loss, copies, disorder
 
 
-def test_chosen_probes_are_dropped(wan: Wan, pinger: Pinger) -> None:
-    """A drop by index swallows these probes and logs them as dropped, without a release."""
+def test_probes_are_dropped_by_index(wan: Wan, pinger: Pinger) -> None:
+    """The log has these probes as dropped, without a release."""
     wan.add_rule("a->b", drop=indexes(2, 4))
 
     for index in range(1, 6):
@@ -184,7 +184,7 @@ def test_chosen_probes_are_dropped(wan: Wan, pinger: Pinger) -> None:
 
 
 def test_loss_on_the_way_back_lets_the_request_arrive(wan: Wan, pinger: Pinger) -> None:
-    """With replies dropped, requests pass and no RTT is true."""
+    """If replies are dropped, requests pass and the log has no true RTT."""
     wan.add_rule("b->a", drop=ALL_FRAMES)
 
     pinger.send(B4, 1)
@@ -199,7 +199,7 @@ def test_loss_on_the_way_back_lets_the_request_arrive(wan: Wan, pinger: Pinger) 
 
 
 def test_every_third_is_dropped(wan: Wan, pinger: Pinger) -> None:
-    """every(3) takes the third, the sixth and so on."""
+    """every(3) selects the third, the sixth and so on."""
     wan.add_rule("a->b", drop=every(3))
 
     for index in range(1, 8):
@@ -209,7 +209,7 @@ def test_every_third_is_dropped(wan: Wan, pinger: Pinger) -> None:
 
 
 def test_a_copy_follows_its_original(wan: Wan, pinger: Pinger) -> None:
-    """A duplicated reply arrives twice; the log has two releases of one arrival, and the first makes the RTT."""
+    """A duplicated reply arrives twice; the log has two releases of one arrival, and the first gives the RTT."""
     wan.add_rule("b->a", duplicate=indexes(1), duplicate_ms=5)
 
     for index in (1, 2):
@@ -223,7 +223,7 @@ def test_a_copy_follows_its_original(wan: Wan, pinger: Pinger) -> None:
 
 
 def test_a_reordered_probe_is_overtaken(wan: Wan, pinger: Pinger) -> None:
-    """The extra delay of reorder lets later probes pass."""
+    """Later probes overtake a probe with the extra delay of reorder."""
     wan.add_rule("a->b", delay_ms=1, reorder=indexes(1), reorder_ms=40)
 
     for index in (1, 2, 3):
@@ -233,7 +233,7 @@ def test_a_reordered_probe_is_overtaken(wan: Wan, pinger: Pinger) -> None:
 
 
 def test_a_late_reply_comes_late(wan: Wan, pinger: Pinger) -> None:
-    """The chosen reply is held back by late_ms; the others are not."""
+    """Only the selected reply is delayed by late_ms."""
     wan.add_rule("b->a", late=indexes(1), late_ms=120)
 
     for index in (1, 2):
@@ -243,28 +243,28 @@ def test_a_late_reply_comes_late(wan: Wan, pinger: Pinger) -> None:
     assert compute_true_rtts(wan.read_frame_log())[_build_probe_key(1)].rtt_ns >= 120 * MS
 
 
-def test_an_address_nobody_holds_is_silent(wan: Wan, pinger: Pinger) -> None:
-    """A probe to a free address of the link goes out and nothing comes back: no reply, no error."""
+def test_an_unused_address_is_silent(wan: Wan, pinger: Pinger) -> None:
+    """A probe to an unused address of the link leaves A and gets neither a reply nor an error."""
     pinger.send("10.77.9.9", 1)
 
     assert pinger.receive_all() == []
     assert [(frame.direction, frame.action) for frame in wan.read_frame_log()] == [("a->b", FrameAction.PASS)]
 
 
-def until_up(wan: Wan, side: Literal["a", "b"]) -> None:
-    """Wait for the kernel: it activates an interface a moment after the other end of the link is up."""
+def wait_until_up(wan: Wan, side: Literal["a", "b"]) -> None:
+    """Wait until the kernel activates the interface, with a delay after the other end of the link."""
     deadline_ns = SystemClock().monotonic_ns() + int(REPLY_TIMEOUT_S * 1_000_000_000)
     while "state UP" not in wan.run(side, ["ip", "link", "show", "wan0"]).stdout:
         assert SystemClock().monotonic_ns() < deadline_ns, "the link stays down"
 
 
 def test_an_outage_of_the_link_ends(wan: Wan, pinger: Pinger) -> None:
-    """With B's end of the link down nothing comes back; when it is up again, echoes do."""
+    """There is no reply while B's end of the link is down; replies return when it is up."""
     wan.run("w", ["ip", "link", "set", "wb", "down"])
     pinger.send(B4, 1)
     during = pinger.receive_all()
     wan.run("w", ["ip", "link", "set", "wb", "up"])
-    until_up(wan, "b")
+    wait_until_up(wan, "b")
     pinger.send(B4, 2)
 
     assert during == []
@@ -280,7 +280,7 @@ def test_an_outage_of_the_link_ends(wan: Wan, pinger: Pinger) -> None:
     [((3, 1), errno.EHOSTUNREACH), ((3, 3), errno.ECONNREFUSED), ((3, 10), errno.EHOSTUNREACH)],
 )
 def test_an_icmp_error_reaches_the_sender(wan: Wan, pinger: Pinger, kind: tuple[int, int], expected: int) -> None:
-    """The kernel of A takes the crafted error for real and hands the socket the errno that belongs to it."""
+    """The kernel of A accepts the crafted error, and the socket gets its errno."""
     wan.set_unreachable(B4, icmp_error=kind, delay_ms=3)
 
     pinger.send(B4, 1)
@@ -307,7 +307,7 @@ def test_an_icmpv6_error_reaches_the_sender(wan: Wan) -> None:
 
 @pytest.mark.usefixtures("nft")
 def test_a_blocked_output_is_refused_with_eperm(wan: Wan, pinger: Pinger) -> None:
-    """A firewall in A makes sendto fail with EPERM, nothing leaves, and lifting it heals."""
+    """A firewall in A makes sendto fail with EPERM; after its removal frames leave again."""
     wan.block_output("a", B4)
 
     with pytest.raises(PermissionError):
@@ -327,8 +327,8 @@ def test_closed_ping_group_range_forbids_datagram_sockets() -> None:
         socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP).close()
 
 
-def test_a_sysctl_holds_inside_only(wan: Wan, pinger: Pinger) -> None:
-    """Echo ignored in B is silence for A, and A's own setting is untouched."""
+def test_a_sysctl_affects_one_side_only(wan: Wan, pinger: Pinger) -> None:
+    """B ignores echoes, and the setting of A does not change."""
     assert wan.sysctl("b", "net.ipv4.icmp_echo_ignore_all", "1") == "1"
 
     pinger.send(B4, 1)
@@ -340,8 +340,8 @@ def test_a_sysctl_holds_inside_only(wan: Wan, pinger: Pinger) -> None:
 # Addresses and processes
 
 
-def test_more_addresses_answer(wan: Wan, pinger: Pinger) -> None:
-    """Added addresses and whole prefixes in B answer for themselves, each by its own rule."""
+def test_added_addresses_reply(wan: Wan, pinger: Pinger) -> None:
+    """Added addresses and prefixes in B reply, each by its own rule."""
     wan.add_address("b", "10.77.1.11")
     wan.add_prefix("10.78.0.0/16")
     wan.add_rule("a->b", dst="10.78.4.0/24", drop=ALL_FRAMES)
@@ -354,13 +354,13 @@ def test_more_addresses_answer(wan: Wan, pinger: Pinger) -> None:
 
 
 def test_an_address_outside_the_link_is_refused(wan: Wan) -> None:
-    """add_address takes only what both sides can reach."""
+    """add_address accepts only addresses of the link."""
     with pytest.raises(ValueError, match="outside the link"):
         wan.add_address("b", "192.0.2.1")
 
 
-def test_tcp_crosses_unharmed(wan: Wan) -> None:
-    """A megabyte over TCP arrives as it was sent: checksums and segments left to the network card are made good."""
+def test_tcp_data_is_intact(wan: Wan) -> None:
+    """A megabyte over TCP arrives intact despite checksum and segmentation offload."""
     with wan.enter("b"):
         listener = socket.create_server((B4, 0))
     sent = os.urandom(1 << 20)
@@ -377,8 +377,8 @@ def test_tcp_crosses_unharmed(wan: Wan) -> None:
     assert received == sent
 
 
-def test_two_beds_do_not_meet(wan: Wan, pinger: Pinger) -> None:
-    """Two instances use the same addresses at once and keep apart."""
+def test_two_test_beds_are_isolated(wan: Wan, pinger: Pinger) -> None:
+    """Two instances with the same addresses do not affect each other."""
     with Wan() as other, open_pinger(other) as elsewhere:
         other.add_rule(drop=ALL_FRAMES)
         pinger.send(B4, 1)
@@ -390,7 +390,7 @@ def test_two_beds_do_not_meet(wan: Wan, pinger: Pinger) -> None:
 
 
 def test_a_process_runs_inside(wan: Wan) -> None:
-    """run() and popen() start commands in the namespace; the test's own thread stays outside."""
+    """run() and popen() start commands in the namespace; the thread of the test stays outside."""
     inside = wan.run("a", ["ip", "-br", "addr"]).stdout
     with wan.popen("a", ["cat", "/proc/self/net/dev"], stdout=subprocess.PIPE, text=True) as process:
         devices, _ = process.communicate()

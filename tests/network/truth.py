@@ -1,8 +1,8 @@
-"""What the emulator really did, frame by frame: the log that tests compare with, instead of the configured delay.
+"""Truth log of the emulator: one record per frame. Tests compare with it instead of the configured delay.
 
-Stamps ending in ``_ns`` alone are CLOCK_REALTIME, from the kernel: the arrival where the frame entered W, the release
-where it left W again. Those ending in ``_mono_ns`` are the same moments on CLOCK_MONOTONIC, by the offset of the
-clocks as W sampled it; differences are taken between these, so that a step of the wall clock does not spoil them.
+Fields that end in ``_ns`` alone are kernel timestamps on CLOCK_REALTIME: arrival of the frame in W and its release from
+W. Fields that end in ``_mono_ns`` are the same times on CLOCK_MONOTONIC, by the offset that W samples. Compute
+differences from these: a step of the wall clock does not affect them.
 """
 
 from __future__ import annotations
@@ -34,59 +34,59 @@ RECORD_FORMAT = struct.Struct(f"<QBBIqqqqq{HEADER_BYTES_MAX}s")
 
 
 class FrameAction(IntEnum):
-    """What was done with a frame."""
+    """What the emulator did with a frame."""
 
-    #: It left on the other side.
+    #: Sent on the other side.
     PASS = 0
-    #: It was swallowed.
+    #: Dropped.
     DROP = 1
-    #: This is the copy; the original has its own record with the same ``order``.
+    #: The copy of a frame; the original has its own record with the same ``order``.
     DUPLICATE = 2
-    #: It was swallowed and its sender got an ICMP error, released at ``released_ns``.
+    #: Dropped; its sender got an ICMP error, released at ``released_ns``.
     ERROR = 3
-    #: The kernel refused to send it on (the interface of the other side is down, say).
+    #: The kernel refused to send it, for example because the interface of the other side is down.
     REFUSED = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameRecord:
-    """One frame that came to W and what became of it; a duplicated one has two records."""
+    """One frame that arrived in W and its treatment; a duplicated frame has two records."""
 
-    #: Counts the frames of both directions in the order W took them up; unique but for duplicates.
+    #: Number of the frame over both directions, in the order W received them; unique except for duplicates.
     order: int
     direction: Direction
     action: FrameAction
     #: Without the Ethernet header.
     length_bytes: int
-    #: None where the frame is not IP.
+    #: None for non-IP frames.
     src: str | None
     dst: str | None
     protocol: int | None
-    #: None where there is no whole ICMP header.
+    #: None without a complete ICMP header.
     icmp_type: int | None
     icmp_code: int | None
-    #: None but for an echo request or reply.
+    #: Only of an echo request or reply, else None.
     icmp_id: int | None
     icmp_sequence: int | None
-    #: None but for an echo with at least 16 bytes of payload.
+    #: Only of an echo with at least 16 bytes of payload, else None.
     cookie: int | None
     index: int | None
     arrived_ns: int
     arrived_mono_ns: int
-    #: None where nothing left.
+    #: None for a frame that was not sent.
     released_ns: int | None
     released_mono_ns: int | None
-    #: When the plan wanted it to leave.
+    #: Planned release by the rules.
     due_mono_ns: int
 
     @property
     def residence_ns(self) -> int | None:
-        """How long the frame really stayed in W; None where nothing left."""
+        """Real time of the frame in W; None for a frame that was not sent."""
         return None if self.released_mono_ns is None else self.released_mono_ns - self.arrived_mono_ns
 
     @property
     def lateness_ns(self) -> int | None:
-        """How much later than planned the frame left; None where nothing left."""
+        """Real minus planned release; None for a frame that was not sent."""
         return None if self.released_mono_ns is None else self.released_mono_ns - self.due_mono_ns
 
     @property
@@ -100,7 +100,7 @@ class FrameRecord:
 
 @dataclass(frozen=True, slots=True)
 class ProbeKey:
-    """A probe as its sender knows it: ``src`` and ``dst`` are those of the request."""
+    """Identity of a probe; ``src`` and ``dst`` are those of the request."""
 
     src: str
     dst: str
@@ -110,30 +110,31 @@ class ProbeKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrueRtt:
-    """The round trip of one probe as W saw it, from the request's arrival in W to the reply's release."""
+    """Round trip of one probe at W, from the arrival of the request in W to the release of the reply."""
 
     request: FrameRecord
     reply: FrameRecord
     rtt_ns: int
-    #: From the request's release to the reply's arrival: the far side and two veth hops. Part of ``rtt_ns``.
+    #: From the release of the request to the arrival of the reply: the far side and two veth hops. Part of ``rtt_ns``.
     turnaround_ns: int
 
 
 def compute_true_rtts(log: Iterable[FrameRecord]) -> dict[ProbeKey, TrueRtt]:
-    """The true RTT of every probe whose reply was released, by (src, dst, cookie, index) of the request.
+    """Return the true RTT of every probe with a released reply, by (src, dst, cookie, index) of the request.
 
-    It is the residence of the request in W, plus the turnaround of B between the release of the request and the arrival
-    of the reply, plus the residence of the reply in W; in sum: release of the reply minus arrival of the request.
+    The true RTT is residence of the request in W, plus turnaround of B between the release of the request and the
+    arrival of the reply, plus residence of the reply in W. The sum is the release of the reply minus the arrival of the
+    request.
 
-    Not included, and therefore the measurer's own error: from its stamp of the send to the arrival in W, and from the
-    release in W to its stamp of the receipt. Between kernel stamps these are a veth hop each, about 1 µs together.
+    It does not include the veth hop from the sender's TX timestamp to W and the hop from W to its RX timestamp, about 1
+    µs together with kernel timestamps. They are part of the error of the sender.
 
-    Of several requests with one key the first to arrive counts, of several replies the first to be released (a measurer
-    takes the first and calls the others duplicates). A probe without a released reply is not in the answer.
+    Of several requests with one key the first arrival counts; of several replies the first release counts, as a prober
+    uses the first reply and counts the others as duplicates. Probes without a released reply are left out.
     """
     requests: dict[ProbeKey, FrameRecord] = {}
     replies: dict[ProbeKey, FrameRecord] = {}
-    passed: dict[ProbeKey, FrameRecord] = {}
+    forwarded: dict[ProbeKey, FrameRecord] = {}
     for frame in sorted(log, key=lambda frame: frame.arrived_mono_ns):
         key = _build_probe_key(frame)
         if (
@@ -144,11 +145,11 @@ def compute_true_rtts(log: Iterable[FrameRecord]) -> dict[ProbeKey, TrueRtt]:
             continue
         if frame.is_request:
             requests.setdefault(key, frame)
-            _keep_first_released(passed, key, frame)
+            _keep_first_released(forwarded, key, frame)
         else:
             _keep_first_released(replies, key, frame)
     return {
-        key: _build_true_rtt(requests[key], passed[key], reply) for key, reply in replies.items() if key in requests
+        key: _build_true_rtt(requests[key], forwarded[key], reply) for key, reply in replies.items() if key in requests
     }
 
 
@@ -159,25 +160,25 @@ def _build_probe_key(frame: FrameRecord) -> ProbeKey | None:
     return ProbeKey(src, dst, frame.cookie, frame.index)
 
 
-def _keep_first_released(kept: dict[ProbeKey, FrameRecord], key: ProbeKey, frame: FrameRecord) -> None:
-    other = kept.get(key)
-    if other is None or (frame.released_mono_ns or 0) < (other.released_mono_ns or 0):
-        kept[key] = frame
+def _keep_first_released(frames: dict[ProbeKey, FrameRecord], key: ProbeKey, frame: FrameRecord) -> None:
+    current = frames.get(key)
+    if current is None or (frame.released_mono_ns or 0) < (current.released_mono_ns or 0):
+        frames[key] = frame
 
 
-def _build_true_rtt(arrived: FrameRecord, passed: FrameRecord, reply: FrameRecord) -> TrueRtt:
-    assert passed.released_mono_ns is not None
+def _build_true_rtt(arrived: FrameRecord, forwarded: FrameRecord, reply: FrameRecord) -> TrueRtt:
+    assert forwarded.released_mono_ns is not None
     assert reply.released_mono_ns is not None
     return TrueRtt(
         request=arrived,
         reply=reply,
         rtt_ns=reply.released_mono_ns - arrived.arrived_mono_ns,
-        turnaround_ns=reply.arrived_mono_ns - passed.released_mono_ns,
+        turnaround_ns=reply.arrived_mono_ns - forwarded.released_mono_ns,
     )
 
 
 def parse_log(log: bytes) -> list[FrameRecord]:
-    """The records of a log, in the order they were written: a frame is logged when it leaves or is swallowed."""
+    """Return the records of a log in the order of writing: a frame is logged when it is sent or dropped."""
     return list(_iter_records(log))
 
 

@@ -1,19 +1,20 @@
-"""An emulated WAN between two network namespaces, for tests that need a path with known delay, loss and disorder.
+"""Emulated WAN between two network namespaces, for tests with known delay, loss and reordering.
 
     with Wan() as wan:                                   # or the fixture ``wan``
-        wan.rule("a->b", dst=B4, delay_ms=2.45)
-        wan.rule("b->a", src=B4, delay_ms=2.45, drop=every(10))
+        wan.add_rule("a->b", dst=B4, delay_ms=2.45)
+        wan.add_rule("b->a", src=B4, delay_ms=2.45, drop=every(10))
         with wan.enter("a"):
             probe = socket.socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP)
         ...                                              # measure from A to B4
-        truth = true_rtts(wan.truth())                   # and compare with what really happened
+        truth = compute_true_rtts(wan.read_frame_log())  # and compare with the true RTTs
 
-A -veth- W -veth- B: A holds A4 and A6, B holds B4 and B6; both see one link (10.77.0.0/16 and fd77::/64) on their
-interface ``wan0``. In W a process carries the frames by the rules (plan.py) and logs each one (truth.py). Compare with
-the log, never with the configured delay: a shared machine adds milliseconds to any timer. See docs/testbed.md.
+A -veth- W -veth- B: A has the addresses A4 and A6, B has B4 and B6. Both see one link (10.77.0.0/16 and fd77::/64) on
+their interface ``wan0``. A process in W forwards the frames by the rules (plan.py) and logs each one (truth.py).
+Compare with the log, not with the configured delay: a shared machine adds milliseconds to any timer. See
+docs/testbed.md.
 
-There is no ARP and no neighbour discovery on the link (``arp off``, one hardware address for both ends): nothing but
-the frames under test travels, and an address of the link that nobody holds is a silent host.
+There is no ARP and no neighbour discovery on the link (``arp off``, one hardware address for both ends): only the
+frames under test are on the link, and an unused address of the link is a silent host.
 """
 
 from __future__ import annotations
@@ -66,23 +67,23 @@ DEVICE = "wan0"
 _MAC = "02:00:00:00:00:77"
 _ROOT = Path(__file__).parents[2]
 
-#: The emulator starts in 0.1 s and answers in microseconds; a machine under full load gets a hundred times that.
+#: The emulator starts in 0.1 s and responds in microseconds; this is a hundred times more, for full load.
 RESPONSE_TIMEOUT_S = 10.0
-#: What the commands run here may take at most.
+#: Timeout of the commands run here.
 RUN_TIMEOUT_S = 30.0
-#: A process that was asked to end gets this long before it is killed.
+#: Time between SIGTERM and SIGKILL.
 GRACE_S = 2.0
 
 
 class WanError(Exception):
-    """The test bed itself failed, so the test says nothing about what it tested."""
+    """The test bed itself failed; the result of the test is invalid."""
 
 
 class Wan:
-    """The test bed, alive between ``__enter__`` and ``__exit__``; several may be at once. Needs root.
+    """The test bed, as a context manager; several instances can run at once. Needs root.
 
-    ``datagram_icmp`` opens ``ping_group_range`` in A and B for every group; False leaves it as the kernel makes it
-    ("1 0": closed), so that only raw sockets work. ``seed`` decides all that is random in the rules.
+    ``datagram_icmp`` opens ``ping_group_range`` in A and B for every group; False keeps the kernel's default ("1 0":
+    closed), so that only raw sockets work. ``seed`` is the seed of all random numbers of the rules.
     """
 
     def __init__(self, *, datagram_icmp: bool = True, mtu: int = 1_500, seed: int = 1) -> None:
@@ -109,7 +110,7 @@ class Wan:
 
     @property
     def emulator_pid(self) -> int:
-        """The process in W."""
+        """The process id of the emulator in W."""
         return self._process.pid
 
     def add_rule(
@@ -132,16 +133,16 @@ class Wan:
         error_from: str | None = None,
         error_mtu: int = 0,
     ) -> FrameRule:
-        """Set what becomes of the frames of one direction that match, from now on; frames under way keep their fate.
+        """Add a rule for matching frames that arrive from now on; frames in transit are not affected.
 
-        ``direction`` None means both. ``src`` and ``dst`` are addresses or prefixes. The rule set last wins where
-        several match; one with the same direction, src, dst and icmp_type replaces the older, so calling again changes
-        a rule. ``drop``, ``duplicate``, ``reorder`` and ``late`` say which frames: ``ratio(0.02)``, ``every(10)``,
-        ``indexes(3, 7)`` or ``ALL``; ``drop=ALL`` is a black hole. Everything is one way: an RTT of 4.9 ms is 2.45
-        each. See ``plan.Rule`` for the rest. ValueError if the rule makes no sense.
+        ``direction`` None means both. ``src`` and ``dst`` are addresses or prefixes. The newest matching rule decides;
+        a rule with the same direction, src, dst and icmp_type replaces the older one, so calling again changes a rule.
+        ``drop``, ``duplicate``, ``reorder`` and ``late`` select frames: ``ratio(0.02)``, ``every(10)``, ``indexes(3,
+        7)`` or ``ALL_FRAMES``; ``drop=ALL_FRAMES`` is a black hole. All times are one way: an RTT of 4.9 ms is 2.45 ms
+        in each direction. See ``plan.FrameRule`` for the rest. Raise ValueError for an invalid rule.
         """
         jitters = jitter_ms if isinstance(jitter_ms, Sequence) else (jitter_ms,)
-        made = FrameRule(
+        rule = FrameRule(
             direction=direction,
             src=src,
             dst=dst,
@@ -159,8 +160,8 @@ class Wan:
             error_from=error_from,
             error_mtu=error_mtu,
         )
-        self._send_command(EmulatorCommand(rules=(made,)))
-        return made
+        self._send_command(EmulatorCommand(rules=(rule,)))
+        return rule
 
     def set_rtt(self, host: str, ms: float) -> None:
         """Delay everything to and from ``host`` in B (an address or prefix) by half of ``ms`` each way."""
@@ -168,60 +169,60 @@ class Wan:
         self.add_rule("b->a", src=host, delay_ms=ms / 2)
 
     def set_unreachable(self, dst: str, *, icmp_error: tuple[int, int] | None = None, delay_ms: float = 0.0) -> None:
-        """Answer all that A sends to ``dst`` with an ICMP error: host or address unreachable unless told otherwise."""
-        usual = (3, 1) if ipaddress.ip_network(dst).version == 4 else (1, 3)
-        self.add_rule("a->b", dst=dst, icmp_error=icmp_error or usual, delay_ms=delay_ms)
+        """Reply to all frames from A to ``dst`` with an ICMP error, by default host or address unreachable."""
+        default_error = (3, 1) if ipaddress.ip_network(dst).version == 4 else (1, 3)
+        self.add_rule("a->b", dst=dst, icmp_error=icmp_error or default_error, delay_ms=delay_ms)
 
     def clear_rules(self) -> None:
-        """Forget all rules: frames pass at once. Those under way keep their fate."""
+        """Remove all rules: new frames pass without delay; frames in transit are not affected."""
         self._send_command(EmulatorCommand(clear=True))
 
     def restart_log(self) -> None:
-        """Leave the frames of before out of ``read_frame_log``, for a measurement that begins again."""
+        """Leave all frames so far out of ``read_frame_log``, for a repeated measurement."""
         self._log_start = self._send_command(EmulatorCommand(flush=True)).log_bytes
 
     def read_frame_log(self) -> list[FrameRecord]:
-        """All frames that have left W or were swallowed so far, in that order; those still waiting are not in it.
+        """Return all frames sent or dropped by W so far, in that order, without frames in transit.
 
-        WanError if the emulator itself lost frames, for then a test must not conclude anything.
+        Raise WanError if the emulator itself lost frames: the result of the test would be invalid.
         """
-        answer = self._send_command(EmulatorCommand(flush=True))
-        if answer.overrun:
-            raise WanError(f"the emulator could not keep up and lost {answer.overrun} frames: lower the test's rate")
-        return parse_log(os.pread(self._log_fd, answer.log_bytes - self._log_start, self._log_start))
+        response = self._send_command(EmulatorCommand(flush=True))
+        if response.overrun:
+            raise WanError(f"the emulator could not keep up and lost {response.overrun} frames: lower the test's rate")
+        return parse_log(os.pread(self._log_fd, response.log_bytes - self._log_start, self._log_start))
 
     def add_address(self, side: Side, *addresses: str) -> None:
-        """Give a side more addresses of the link (10.77.0.0/16, fd77::/64); usable at once, IPv6 too."""
+        """Add addresses of the link (10.77.0.0/16, fd77::/64) to a side; they are usable on return."""
         prefixed = (f"{address}/{_find_link(address).prefixlen}" for address in addresses)
         self._run_ip(side, [f"addr add {address} dev {DEVICE} nodad" for address in prefixed])
 
     def add_prefix(self, prefix: str) -> None:
-        """Let B be every address of a prefix outside the link, thousands of targets at the price of a route."""
+        """Let B reply for every address of a prefix outside the link: thousands of targets with one route."""
         gateway = B4 if ipaddress.ip_network(prefix).version == 4 else B6
         self._run_ip("b", [f"route add local {prefix} dev lo"])
         self._run_ip("a", [f"route add {prefix} via {gateway} dev {DEVICE}"])
 
     @contextmanager
     def enter(self, side: Side) -> Iterator[None]:
-        """The current thread is inside that namespace; a socket stays in the namespace it was made in."""
+        """Move the current thread into the namespace for the duration of the block; its new sockets stay there."""
         with self._spaces[side].enter():
             yield
 
     def popen(self, side: Side, argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
-        """Start a process inside; it is ended with the test bed if it has not ended before. Options as of Popen."""
+        """Start a process inside, with the options of Popen; the end of the test bed terminates it."""
         with self.enter(side):
             process = subprocess.Popen(argv, **options)
         self._cleanup.callback(_terminate, process)
         return process
 
     def run(self, side: Side, argv: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run a command inside to its end, output captured as text; CalledProcessError unless it exits 0."""
+        """Run a command inside and capture its output as text; raise CalledProcessError unless it exits with 0."""
         options = {"capture_output": True, "check": True, "text": True, "timeout": RUN_TIMEOUT_S} | options
         with self.enter(side):
             return subprocess.run(argv, **options)
 
     def sysctl(self, side: Side, key: str, value: str | None = None) -> str:
-        """Set ``key`` (such as net.ipv4.icmp_echo_ignore_all) inside, if there is a value, and return what it is."""
+        """Set ``key`` (such as net.ipv4.icmp_echo_ignore_all) inside if ``value`` is given; return its value."""
         path = Path("/proc/sys", *key.split("."))
         with self.enter(side):
             if value is not None:
@@ -229,7 +230,7 @@ class Wan:
             return path.read_text().strip()
 
     def block_output(self, side: Side, dst: str) -> None:
-        """A firewall inside refuses to send to ``dst``: the sender gets EPERM. Needs nft; see ``unblock_output``."""
+        """Add a firewall rule inside against ``dst``: the sender gets EPERM. Needs nft; see ``unblock_output``."""
         if shutil.which("nft") is None:
             raise WanError("the command nft is missing: install nftables")
         family = "ip" if ipaddress.ip_network(dst).version == 4 else "ip6"
@@ -241,7 +242,7 @@ class Wan:
         self.run(side, ["nft", "-f", "-"], input=script)
 
     def unblock_output(self, side: Side) -> None:
-        """Take away all that ``block_output`` set inside."""
+        """Remove all firewall rules of ``block_output`` inside."""
         self.run(side, ["nft", "delete", "table", "inet", "wan"])
 
     def _connect(self) -> None:
@@ -270,7 +271,7 @@ class Wan:
                 stdout=subprocess.PIPE,
                 bufsize=0,
                 pass_fds=(self._log_fd, *space_fds),
-                start_new_session=True,  # Ctrl-C on the terminal is for the test run
+                start_new_session=True,  # Ctrl-C on the terminal must reach only the test run
             )
         stack.callback(_terminate, process)
         return process
@@ -285,16 +286,16 @@ class Wan:
             return self._read_response()
 
     def _read_response(self) -> EmulatorResponse:
-        out = self._process.stdout
-        assert out is not None
-        ready, _, _ = select.select((out,), (), (), RESPONSE_TIMEOUT_S)
-        line = out.readline() if ready else b""
+        stdout = self._process.stdout
+        assert stdout is not None
+        ready, _, _ = select.select((stdout,), (), (), RESPONSE_TIMEOUT_S)
+        line = stdout.readline() if ready else b""
         if not line:
-            raise WanError(f"the emulator gives no answer (exit status {self._process.poll()}); its stderr says why")
-        answer = msgspec.json.decode(line, type=EmulatorResponse)
-        if answer.error is not None:
-            raise WanError(f"the emulator refused a command: {answer.error}")
-        return answer
+            raise WanError(f"the emulator does not respond (exit status {self._process.poll()}); see its stderr")
+        response = msgspec.json.decode(line, type=EmulatorResponse)
+        if response.error is not None:
+            raise WanError(f"the emulator refused a command: {response.error}")
+        return response
 
 
 _ENDS: tuple[tuple[Side, str], ...] = tuple(zip(("a", "b"), DEVICES, strict=True))
@@ -307,9 +308,9 @@ def _open_namespace(stack: ExitStack) -> Namespace:
 
 
 def _terminate(process: subprocess.Popen[Any]) -> None:
-    """End a process, gently first, and close its pipes. One that has ended before is only tidied up."""
+    """Terminate a process if it still runs, kill it after ``GRACE_S``, and close its pipes."""
     if process.poll() is None:
-        process.send_signal(signal.SIGCONT)  # a stopped process would not hear the rest
+        process.send_signal(signal.SIGCONT)  # a stopped process does not handle SIGTERM
         process.terminate()
         try:
             process.wait(GRACE_S)
@@ -325,7 +326,7 @@ def _find_link(address: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     for link in LINKS:
         if ipaddress.ip_address(address) in link:
             return link
-    raise ValueError(f"{address} is outside the link ({LINKS[0]}, {LINKS[1]}): choose one inside, or use answer_for")
+    raise ValueError(f"{address} is outside the link ({LINKS[0]}, {LINKS[1]}): choose one inside, or use add_prefix")
 
 
 def _to_ns(ms: float) -> int:

@@ -1,12 +1,12 @@
-"""The process in the middle of the emulated WAN, run in W: ``python -m tests.network.wan_process LOG_FD SEED NS_FD…``.
+"""Emulator process of the WAN, run in W: ``python -m tests.network.wan_process LOG_FD SEED NS_FD…``.
 
-It moves every frame between the veth ends ``wa`` and ``wb``, each at the time the plan says, and logs what it did. On
-stdin it reads one JSON ``Command`` a line and answers each with one JSON ``Answer`` line on stdout; the first answer,
-before any command, says that it is ready. When stdin ends, the test run is dead: the process kills what still runs in
-the network namespaces it holds by NS_FD and ends too, so nothing outlives a test run however that ended.
+It forwards every frame between the veth ends ``wa`` and ``wb`` at the time given by the rules and logs it. It reads one
+JSON ``EmulatorCommand`` per line on stdin and writes one JSON ``EmulatorResponse`` line to stdout for each; the first
+response, before any command, means ready. The end of stdin means the end of the test run: the process kills all
+processes in the network namespaces of the descriptors NS_FD and exits, so that nothing is left even after SIGKILL.
 
-Rule 1: waiting is done on the monotonic clock, so that a step of the wall clock moves nothing.
-Rule 2: no frame is lost in silence: what the kernel dropped for want of buffer is counted in every answer.
+Rule 1: the process waits on the monotonic clock; a step of the wall clock does not move frames.
+Rule 2: every response has the number of frames that the kernel dropped because of a full buffer.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from tests.network.truth import RECORD_FORMAT, FrameAction
 DEVICES = ("wa", "wb")
 ROUTER, ROUTER_V6 = "10.77.255.254", "fd77::ffff:fffe"
 
-#: Below this the process does not sleep but polls: waking up takes 50 to 100 µs on a virtual machine.
+#: The process polls instead of sleeping for waits below this: a wake-up takes 50 to 100 µs on a virtual machine.
 SPIN_NS = 200_000
-#: Frames taken from one side before due ones are released again; at 20 µs each they make nobody late by much.
+#: Frames received from one side before due ones are released; 20 µs each.
 BURST_FRAMES = 16
-#: The log is written on in pieces of this size, and whole on request.
+#: The log is written in chunks of this size, and completely on request.
 LOG_CHUNK_BYTES = 1 << 16
-#: 3 million frames: two and a half minutes at 20,000 a second. The log lives in memory.
+#: 3 million frames: two and a half minutes at 20,000 a second. The log is in memory.
 LOG_BYTES_MAX = 512 << 20
 
 _PR_SET_TIMERSLACK = 29
@@ -51,28 +51,28 @@ _PR_SET_TIMERSLACK = 29
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmulatorCommand:
-    """What the process is asked to do; several things in one command happen in the order of the fields."""
+    """A command to the emulator; several actions in one command run in the order of the fields."""
 
     clear: bool = False
     rules: tuple[FrameRule, ...] = ()
-    #: Write the log to its file up to the last frame.
+    #: Write the log to its file, up to the last frame.
     flush: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmulatorResponse:
-    """What became of a command."""
+    """Response to a command."""
 
-    #: What was wrong with the command; None if nothing was.
+    #: Error of the command; None on success.
     error: str | None = None
-    #: Frames the kernel dropped before the process could take them, since the start.
+    #: Frames dropped by the kernel since the start, before the process received them.
     overrun: int = 0
     #: Size of the log file.
     log_bytes: int = 0
 
 
 class ReceivedFrame(NamedTuple):
-    """A frame as it came in."""
+    """A frame as received."""
 
     order: int
     direction: int
@@ -83,20 +83,20 @@ class ReceivedFrame(NamedTuple):
 
 
 class PendingFrame(NamedTuple):
-    """A frame on its way out; the heap orders by the first two."""
+    """A frame to send; the heap orders by the first two fields."""
 
     due_ns: int
     #: Breaks ties in order of arrival, the original before its copy.
     tie_breaker: int
     action: FrameAction
     port: Port
-    #: What goes out; an ICMP error instead of what came in, perhaps.
+    #: The bytes to send: the received frame or an ICMP error.
     data: bytes
     arrival: ReceivedFrame
 
 
 class FrameLog:
-    """The truth log: records in memory, written to its file in pieces."""
+    """The truth log: records in memory, written to its file in chunks."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -106,7 +106,7 @@ class FrameLog:
     def add(
         self, arrival: ReceivedFrame, action: FrameAction, due_ns: int, released_ns: int, released_mono_ns: int
     ) -> None:
-        """Record what became of a frame; 0 for the release where nothing left."""
+        """Record the treatment of a frame; the release times are 0 for a frame that was not sent."""
         self._pending += RECORD_FORMAT.pack(
             arrival.order,
             arrival.direction,
@@ -123,7 +123,7 @@ class FrameLog:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is pending; ends the process when the log is full."""
+        """Write pending records; exit the process if the log is full."""
         if self.written_bytes + len(self._pending) > LOG_BYTES_MAX:
             sys.exit(f"the truth log is full at {LOG_BYTES_MAX} bytes: split the test or lower its rate")
         while self._pending:
@@ -133,7 +133,7 @@ class FrameLog:
 
 
 class Emulator:
-    """Carries frames between its two ports by the plan."""
+    """Forwards frames between its two ports by the rules."""
 
     def __init__(self, plan: RuleTable, log: FrameLog, clock: Clock) -> None:
         self._plan = plan
@@ -147,7 +147,7 @@ class Emulator:
         self._commands = b""
 
     def run(self) -> None:
-        """Carry frames until stdin ends."""
+        """Forward frames until stdin ends."""
         self._respond(EmulatorResponse())
         stdin = sys.stdin.fileno()
         while True:
@@ -161,7 +161,7 @@ class Emulator:
                 return
 
     def _poll_timeout_s(self) -> float | None:
-        """How long to wait for a frame: for ever with nothing on its way, not at all when one is nearly due."""
+        """Return the wait for a frame: None without pending frames, 0 if the next one is nearly due."""
         if not self._heap:
             return None
         return max(0, self._heap[0].due_ns - self._clock.monotonic_ns() - SPIN_NS) / 1e9
@@ -188,8 +188,8 @@ class Emulator:
         if not delays_ns:
             self._log.add(arrival, FrameAction.DROP, now_ns, 0, 0)
         elif decider.rule.icmp_error is not None and flow.src:
-            answer = _build_error_frame(decider.rule, data, flow)
-            self._enqueue(now_ns + delays_ns[0], FrameAction.ERROR, self._ports[direction], answer, arrival)
+            error_frame = _build_error_frame(decider.rule, data, flow)
+            self._enqueue(now_ns + delays_ns[0], FrameAction.ERROR, self._ports[direction], error_frame, arrival)
         else:
             for action, delay_ns in zip((FrameAction.PASS, FrameAction.DUPLICATE), delays_ns, strict=False):
                 self._enqueue(now_ns + delay_ns, action, self._ports[1 - direction], data, arrival)
@@ -214,7 +214,7 @@ class Emulator:
         self._log.add(frame.arrival, frame.action, frame.due_ns, released_ns, released_ns - self._offset.ns)
 
     def _read_commands(self, data: bytes) -> bool:
-        """Carry out the commands that are complete; False when stdin has ended."""
+        """Execute the complete commands; return False at the end of stdin."""
         *lines, self._commands = (self._commands + data).split(b"\n")
         for line in lines:
             self._respond(self._execute(line))
@@ -235,8 +235,8 @@ class Emulator:
             overrun=sum(port.count_overruns() for port in self._ports), log_bytes=self._log.written_bytes
         )
 
-    def _respond(self, answer: EmulatorResponse) -> None:
-        os.write(sys.stdout.fileno(), msgspec.json.encode(answer) + b"\n")
+    def _respond(self, response: EmulatorResponse) -> None:
+        os.write(sys.stdout.fileno(), msgspec.json.encode(response) + b"\n")
 
 
 def _build_error_frame(rule: FrameRule, data: bytes, flow: frames.Flow) -> bytes:
@@ -246,11 +246,11 @@ def _build_error_frame(rule: FrameRule, data: bytes, flow: frames.Flow) -> bytes
 
 
 def main() -> None:
-    """Run in the current network namespace, which must hold wa and wb."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the test run; this process ends with its stdin
+    """Run in the current network namespace, which must contain wa and wb."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # this process ends with its stdin, not with Ctrl-C
     ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)  # ns; the default of 50 µs would be added to every wait
     os.setpriority(os.PRIO_PROCESS, 0, -20)
-    gc.disable()  # no cycles are made here, and a collection would delay frames
+    gc.disable()  # there are no reference cycles here, and a collection would delay frames
     log_fd, seed, *namespace_fds = map(int, sys.argv[1:])
     run_before_others()
     Emulator(RuleTable(seed), FrameLog(log_fd), SystemClock()).run()
@@ -258,13 +258,13 @@ def main() -> None:
 
 
 def _kill_processes(namespace_fds: Iterable[int]) -> None:
-    """Kill the processes in these network namespaces, which only the test bed can have started."""
+    """Kill the processes in these network namespaces; only the test bed starts processes there."""
     namespaces = {os.fstat(fd).st_ino for fd in namespace_fds}
-    spared = {os.getpid(), os.getppid()}
-    for space in Path("/proc").glob("[0-9]*/ns/net"):
-        pid = int(space.parts[2])
-        with suppress(OSError):  # it has ended meanwhile, or cannot be looked at and so is not ours
-            if pid not in spared and space.stat().st_ino in namespaces:
+    excluded = {os.getpid(), os.getppid()}
+    for path in Path("/proc").glob("[0-9]*/ns/net"):
+        pid = int(path.parts[2])
+        with suppress(OSError):  # it has ended, or it is not readable and so is not ours
+            if pid not in excluded and path.stat().st_ino in namespaces:
                 os.kill(pid, signal.SIGKILL)
 
 

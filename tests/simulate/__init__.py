@@ -1,1 +1,1 @@
-"""Paths of known truth against the verdict's statistics: ``make simulate``; docs/simulation.md has the results."""
+"""Simulated campaigns with known truth, to check the verdict's statistics: ``make simulate``; docs/simulation.md."""

@@ -1,4 +1,4 @@
-"""Campaigns on paths of known truth, and how often each interval held it."""
+"""Simulated campaigns on paths with known truth, and the coverage of each interval."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from tests.simulate.paths import (
 )
 
 TARGET = TARGET_SHARE_DEFAULT
-#: Clearly inside, on the line, outside, far outside of 99.5 %.
+#: Clearly within, equal to, beyond and far beyond the target of 99.5 %.
 TRUTHS = (0.999, 0.995, 0.99, 0.95)
 RESAMPLES = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulationScenario:
-    """One row of the table."""
+    """Scenario of one row of the table."""
 
     name: str
     path: SimulatedPath
     days: int
     observation: Observation = observe_everything
-    #: False where episodes are longer than m0 and rarer than campaigns: what §4.3 b assumes not to be.
+    #: False if episodes are longer than m0 and rarer than campaigns, against the assumption of §4.3 b.
     within_assumptions: bool = True
 
     @property
@@ -50,12 +50,12 @@ class SimulationScenario:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignResult:
-    """One campaign: which intervals held the truth, and what would have been said of 99.5 %."""
+    """One campaign: intervals that cover the truth, and the verdict for the target of 99.5 %."""
 
     binomial: bool
     bootstrap: bool
     korn_graubard: bool
-    #: The chosen rule: the lower bound of the pessimistic, the upper one of the optimistic reading.
+    #: The rule of the verdict: lower bound of the worst case, upper bound of the best case.
     low: bool
     high: bool
     by_episodes: bool
@@ -65,7 +65,7 @@ class CampaignResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScenarioResult:
-    """A scenario and how many of its campaigns had each property of ``Run``."""
+    """A scenario and the number of its campaigns with each property of ``CampaignResult``."""
 
     scenario: SimulationScenario
     runs: int
@@ -73,7 +73,7 @@ class ScenarioResult:
 
     @property
     def false_verdicts(self) -> int | None:
-        """Campaigns that would have been called wrongly; None on the line, where neither word is clearly wrong."""
+        """Campaigns with a false verdict; None if the truth equals the target: neither verdict is clearly false."""
         truth = self.scenario.path.truth
         if abs(truth - TARGET) < 1e-9:
             return None
@@ -81,7 +81,7 @@ class ScenarioResult:
 
 
 def build_scenarios() -> tuple[SimulationScenario, ...]:
-    """All that are simulated."""
+    """Return all scenarios."""
     return (
         *_build_scenarios(lambda truth: BurstyPath(truth=truth, median=5), "bursty, 5 min", (28, 63)),
         *_build_scenarios(lambda truth: BurstyPath(truth=truth, median=12), "bursty, 12 min", (14, 28, 63)),
@@ -116,7 +116,7 @@ def _build_scenarios(
 
 
 def _build_route_change(truth: float) -> RouteChangePath:
-    """A third of what is out of limit before the change and the rest after it."""
+    """Return a path with a third of its bad windows before the change and the rest after it."""
     bad = 2 * (1 - truth)
     return RouteChangePath(
         first=BurstyPath(truth=1 - bad / 3, median=12), second=BurstyPath(truth=1 - 2 * bad / 3, median=12)
@@ -124,29 +124,29 @@ def _build_route_change(truth: float) -> RouteChangePath:
 
 
 def simulate_scenario(scenario: SimulationScenario, runs: int, seed: int) -> ScenarioResult:
-    """So many campaigns; the same seed gives the same ones, whatever else is simulated."""
+    """Simulate a number of campaigns; the result depends on seed and scenario only."""
     rng = np.random.default_rng([seed, crc32(scenario.key.encode())])
     counts = dict.fromkeys((field.name for field in fields(CampaignResult)), 0)
     for _ in range(runs):
-        found = simulate_campaign(scenario, rng)
+        result = simulate_campaign(scenario, rng)
         for name in counts:
-            counts[name] += getattr(found, name)
+            counts[name] += getattr(result, name)
     return ScenarioResult(scenario=scenario, runs=runs, counts=counts)
 
 
 def simulate_campaign(scenario: SimulationScenario, rng: Rng) -> CampaignResult:
-    """Draw a campaign and hold every interval against the truth."""
+    """Simulate a campaign and compare every interval with the truth."""
     truth = scenario.path.truth
     good = scenario.path.simulate(rng, scenario.days)
-    known = scenario.observation(rng, len(good))
-    pessimistic, optimistic = observe_period(good & known), observe_period(good | ~known)
+    observed = scenario.observation(rng, len(good))
+    pessimistic, optimistic = observe_period(good & observed), observe_period(good | ~observed)
     low, high = compute_share_interval(pessimistic), compute_share_interval(optimistic)
     days = korn_graubard(pessimistic.good_by_day, pessimistic.windows_by_day)
     naive = clopper_pearson(pessimistic.good, pessimistic.windows)
-    drawn = compute_bootstrap_interval(pessimistic.good_by_day, pessimistic.windows_by_day, rng)
+    resampled = compute_bootstrap_interval(pessimistic.good_by_day, pessimistic.windows_by_day, rng)
     return CampaignResult(
         binomial=naive.low <= truth <= naive.high,
-        bootstrap=drawn[0] <= truth <= drawn[1],
+        bootstrap=resampled[0] <= truth <= resampled[1],
         korn_graubard=days.low <= truth <= days.high,
         low=low.low <= truth,
         high=truth <= high.high,
@@ -157,14 +157,14 @@ def simulate_campaign(scenario: SimulationScenario, rng: Rng) -> CampaignResult:
 
 
 def compute_bootstrap_interval(good_by_day: IntArray, windows_by_day: IntArray, rng: Rng) -> tuple[float, float]:
-    """The 2.5 and 97.5 % points of the share over days drawn with replacement."""
-    drawn = rng.integers(0, len(good_by_day), (RESAMPLES, len(good_by_day)))
-    shares = good_by_day[drawn].sum(axis=1) / windows_by_day[drawn].sum(axis=1)
+    """Return the 2.5 and 97.5 % quantiles of the share over days resampled with replacement."""
+    resampled = rng.integers(0, len(good_by_day), (RESAMPLES, len(good_by_day)))
+    shares = good_by_day[resampled].sum(axis=1) / windows_by_day[resampled].sum(axis=1)
     low, high = np.quantile(shares, [0.025, 0.975], method="inverted_cdf")
     return float(low), float(high)
 
 
 def measure_long_run_share(path: SimulatedPath, days: int, seed: int) -> float:
-    """What a path really does, to check its truth with."""
+    """Return the share of good windows of a simulated path, to check its truth."""
     good: MinuteMask = path.simulate(np.random.default_rng(seed), days)
     return float(good.mean())

@@ -1,4 +1,4 @@
-"""Change points in simulated minima: how many are found in noise, and how many of the true ones."""
+"""Change points in simulated minima: false points in noise, and detection of true steps."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from tests.simulate.paths import Floats
 
 BINS = 28 * 288
 NOISE_US = 20.0
-#: White noise first; then correlations of neighbouring 5-minute minima.
+#: Correlations of neighbouring 5-minute minima; 0 is white noise.
 RHOS = (0.0, 0.5, 0.8, 0.9, 0.95)
-#: A step of 0.2 ms that stays, and one of 0.5 ms for four hours.
+#: A permanent step of 0.2 ms, and a step of 0.5 ms for four hours.
 STEPS = ((3_000, BINS, 200.0), (5_000, 5_048, 500.0))
 TRUE_BINS = (3_000, 5_000, 5_048)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangePointResult:
-    """What was found in so many months of noise, without and with true steps."""
+    """Change points detected in a number of months of noise, without and with true steps."""
 
     rho: float
     months: int
-    #: Points the fit alone finds in noise, and those left after merging.
+    #: Points of the fit alone in noise, and points after merging.
     unmerged: int
     false: int
-    #: True steps found at their very bin, out of three a month; points elsewhere.
+    #: True steps found at their exact bin, of three per month; points at other bins.
     found: int
     extra: int
 
 
 def generate_noise(rho: float, rng: np.random.Generator, bins: int = BINS) -> Floats:
-    """AR(1) with a standard deviation of 0.02 ms from its first value on."""
+    """Return AR(1) noise with a standard deviation of 0.02 ms, stationary from the first value."""
     shocks = rng.normal(0, NOISE_US, bins)
     shocks[1:] *= np.sqrt(1 - rho**2)
     level: Floats = lfilter([1], [1, -rho], shocks)
@@ -42,7 +42,7 @@ def generate_noise(rho: float, rng: np.random.Generator, bins: int = BINS) -> Fl
 
 
 def measure_change_points(rho: float, months: int, seed: int) -> ChangePointResult:
-    """So many months of noise, each looked at as it is and with the steps."""
+    """Detect change points in a number of months of noise, each without and with the steps."""
     rng = np.random.default_rng([seed, int(rho * 1_000)])
     unmerged = false = found = extra = 0
     for _ in range(months):
@@ -58,5 +58,5 @@ def measure_change_points(rho: float, months: int, seed: int) -> ChangePointResu
 
 
 def _find_points(level: Floats) -> set[int]:
-    found = detect_segments(np.repeat(level.astype(np.int32), BIN_WINDOWS))
-    return {segment.start // BIN_WINDOWS for segment in found[1:]}
+    segments = detect_segments(np.repeat(level.astype(np.int32), BIN_WINDOWS))
+    return {segment.start // BIN_WINDOWS for segment in segments[1:]}

@@ -1,7 +1,7 @@
-"""Simulated paths whose long-run share of good windows is known and not estimated.
+"""Simulated paths with a known long-run share of good windows.
 
-Every path is asked for a campaign of whole days that starts on a Monday, and gives which windows were good. Its truth
-is computed from its parameters: where a parameter follows from the truth, it is solved for.
+A path simulates a campaign of whole days from a Monday on and returns a mask of good windows. Its truth is a parameter
+or is computed from the parameters; a parameter that depends on the truth is solved for.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ DAY = WINDOWS_PER_DAY
 
 
 class SimulatedPath(Protocol):
-    """Something that is good or bad every minute."""
+    """A path with a state, good or bad, for every minute."""
 
     @property
     def truth(self) -> float:
-        """The share of good windows in the long run."""
+        """The long-run share of good windows."""
 
     def simulate(self, rng: Rng, days: int) -> MinuteMask:
-        """One campaign."""
+        """Return the good windows of one campaign."""
 
 
 def _compute_survival(median: float, log_sd: float, longest: int) -> Floats:
-    """P(a length in whole windows > s) for s = 0 .. longest - 1: log-normal, rounded up, cut at ``longest``."""
+    """Return P(length in whole windows > s) for s = 0 .. longest - 1: log-normal, rounded up, at most ``longest``."""
     whole = np.arange(1, longest)
     beyond = ndtr((log(median) - np.log(whole)) / log_sd)
     return np.concatenate([[1.0], beyond])
@@ -50,7 +50,7 @@ def _draw_lengths(rng: Rng, count: int, median: float, log_sd: float, longest: i
 
 
 def _mark_episodes(windows: int, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> MinuteMask:
-    """True where no episode lies; starts may be before the campaign (below 0) and ends after it."""
+    """Return True for windows without an episode; starts may be before the campaign (below 0), ends after it."""
     edges = np.zeros(windows + 1, dtype=np.int64)
     np.add.at(edges, np.clip(starts, 0, windows), 1)
     np.add.at(edges, np.clip(starts + lengths, 0, windows), -1)
@@ -71,7 +71,7 @@ class BurstyPath:
     day_log_sd: float = 0.7
 
     def simulate(self, rng: Rng, days: int) -> MinuteMask:
-        """Episodes from the day before on, so that the first midnight is like any other."""
+        """Return the good windows; episodes start one day early, so that the first midnight is like any other."""
         effect = rng.lognormal(-(self.day_log_sd**2) / 2, self.day_log_sd, days + 1)
         rate = _solve_rate(self) * np.outer(effect, _build_day_profile(self.day_to_night)).ravel()
         counts = rng.poisson(rate)
@@ -86,7 +86,7 @@ def _build_day_profile(day_to_night: float) -> Floats:
 
 @lru_cache
 def _solve_rate(path: BurstyPath) -> float:
-    """Episodes a minute at night on an average day, so that the share is the truth."""
+    """Return the episodes per minute, at night on an average day, for the share of the truth."""
     own, before = _compute_overlap(path)
     nodes, weights = np.polynomial.hermite_e.hermegauss(60)
     effect = np.exp(path.day_log_sd * nodes - path.day_log_sd**2 / 2)
@@ -100,21 +100,21 @@ def _solve_rate(path: BurstyPath) -> float:
 
 
 def _compute_overlap(path: BurstyPath) -> tuple[Floats, Floats]:
-    """For each minute of a day how many episodes of that day, and of the day before, lie over it, per unit of rate."""
+    """Return the expected episodes over each minute of a day, per unit of rate: of this and of the previous day."""
     both = np.convolve(_build_day_profile(path.day_to_night), _compute_survival(path.median, path.log_sd, DAY))
     return both[:DAY], np.append(both[DAY:], np.zeros(2 * DAY - len(both)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiurnalPath:
-    """A busy hour on working days around 14:00 UTC: its length differs, four of five of its minutes are bad."""
+    """A busy hour on working days around 14:00 UTC, of random length; four of five of its minutes are bad."""
 
     truth: float
     log_sd: float = 0.5
     bad_ratio: float = 0.8
 
     def simulate(self, rng: Rng, days: int) -> MinuteMask:
-        """From Monday to Friday; the truth is that of whole weeks."""
+        """Return the good windows; busy hours are on Monday to Friday, and the truth is that of whole weeks."""
         working = np.flatnonzero(np.arange(days) % 7 < 5).astype(np.int64)
         lengths = _draw_lengths(rng, len(working), _solve_median(self), self.log_sd, _BUSY_MAX)
         quiet = _mark_episodes(days * DAY, working * DAY + 840 - lengths // 2, lengths)
@@ -126,7 +126,7 @@ _BUSY_MAX = 1_000
 
 @lru_cache
 def _solve_median(path: DiurnalPath) -> float:
-    """The median length of the busy hour, so that the share is the truth."""
+    """Return the median length of the busy hour for the share of the truth."""
     minutes = (1 - path.truth) * 7 / 5 * DAY / path.bad_ratio
 
     def surplus(log_median: float) -> float:
@@ -137,14 +137,14 @@ def _solve_median(path: DiurnalPath) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutocorrelatedPath:
-    """An AR(1) level that is bad above a threshold: many short episodes, no day better than another."""
+    """An AR(1) level that is bad above a threshold: many short episodes, all days alike."""
 
     truth: float
     #: Correlation of neighbouring minutes.
     rho: float
 
     def simulate(self, rng: Rng, days: int) -> MinuteMask:
-        """Stationary from the first minute on."""
+        """Return the good windows of a level that is stationary from the first minute."""
         shocks = rng.standard_normal(days * DAY)
         shocks[1:] *= (1 - self.rho**2) ** 0.5
         below: MinuteMask = lfilter([1], [1, -self.rho], shocks) <= ndtri(self.truth)
@@ -153,14 +153,14 @@ class AutocorrelatedPath:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExcursionPath:
-    """The route changes to one out of limit and back: both stays are geometric, as is the state at the start."""
+    """The route changes to one beyond the limit and back; both durations are geometric, the first state is random."""
 
     truth: float
-    #: Mean minutes on the longer route.
+    #: Mean minutes on the route beyond the limit.
     away: float
 
     def simulate(self, rng: Rng, days: int) -> MinuteMask:
-        """An alternating renewal process."""
+        """Return the good windows of an alternating renewal process."""
         windows = days * DAY
         home = self.away * self.truth / (1 - self.truth)
         turns = 20 + int(4 * windows / (home + self.away))
@@ -182,25 +182,24 @@ class RouteChangePath:
 
     @property
     def truth(self) -> float:
-        """Of a campaign with as many days of each."""
+        """The mean share, for campaigns with the same number of days on each route."""
         return (self.first.truth + self.second.truth) / 2
 
     def simulate(self, rng: Rng, days: int) -> MinuteMask:
-        """An even number of days."""
+        """Return the good windows; ``days`` must be even."""
         return np.concatenate([self.first.simulate(rng, days // 2), self.second.simulate(rng, days // 2)])
 
 
-#: A campaign: which windows were good, and which of them somebody knows.
-Campaign: TypeAlias = tuple[MinuteMask, MinuteMask]
+#: Returns the observed windows of a campaign.
 Observation: TypeAlias = Callable[[Rng, int], MinuteMask]
 
 
 def observe_everything(_: Rng, windows: int) -> MinuteMask:
-    """Nothing is missing."""
+    """Observe every window."""
     return np.ones(windows, dtype=np.bool_)
 
 
 def observe_with_restarts(rng: Rng, windows: int) -> MinuteMask:
-    """The agent is away for ten minutes once a week on average, whatever the path does."""
+    """Observe all windows except ten minutes once a week on average, independent of the path."""
     starts = np.flatnonzero(rng.random(windows) < 1 / (7 * DAY)).astype(np.int64)
     return _mark_episodes(windows, starts, np.full(len(starts), 10, dtype=np.int64))

@@ -1,4 +1,4 @@
-"""What the simulation showed: goals, tables in Markdown, and the same as JSON."""
+"""Report of the simulation: goals, and tables in Markdown or JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FALSE_VERDICTS_GOAL = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulationGoal:
-    """One promise, and the row that is nearest to breaking it."""
+    """One goal and the row with the worst value."""
 
     text: str
     worst: str
@@ -24,7 +24,7 @@ class SimulationGoal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulationReport:
-    """All rows of a simulation."""
+    """All results of a simulation."""
 
     runs: int
     seed: int
@@ -32,18 +32,18 @@ class SimulationReport:
     changes: tuple[ChangePointResult, ...]
 
     @property
-    def evaluate_goals(self) -> tuple[SimulationGoal, ...]:
-        """Held against the scenarios within the assumptions of §4.3."""
+    def goals(self) -> tuple[SimulationGoal, ...]:
+        """The goals, evaluated for the scenarios within the assumptions of §4.3."""
         rows = [row for row in self.rows if row.scenario.within_assumptions]
         return (_evaluate_coverage(rows), _evaluate_false_verdicts(rows), *_evaluate_change_points(self.changes))
 
     @property
     def meets_goals(self) -> bool:
-        """All goals are met."""
-        return all(goal.met for goal in self.evaluate_goals)
+        """True if all goals are met."""
+        return all(goal.met for goal in self.goals)
 
     def format_markdown(self) -> str:
-        """Markdown."""
+        """Return the report as Markdown."""
         return "\n".join(
             [
                 f"{self.runs} campaigns for each row, seed {self.seed}, target {TARGET:.1%}. Columns count campaigns.",
@@ -54,13 +54,13 @@ class SimulationReport:
                 "",
                 *_format_table(
                     ("goal", "worst", ""),
-                    ((g.text, g.worst, "met" if g.met else "missed") for g in self.evaluate_goals),
+                    ((g.text, g.worst, "met" if g.met else "missed") for g in self.goals),
                 ),
             ]
         )
 
     def format_json(self) -> str:
-        """The same, one object."""
+        """Return the report as one JSON object."""
         return json.dumps(
             {
                 "runs": self.runs,
@@ -68,7 +68,7 @@ class SimulationReport:
                 "target_ratio": TARGET,
                 "scenarios": [_build_document(row) for row in self.rows],
                 "change_points": [asdict(row) for row in self.changes],
-                "goals": [asdict(goal) for goal in self.evaluate_goals],
+                "goals": [asdict(goal) for goal in self.goals],
             },
             indent=2,
         )
@@ -85,8 +85,8 @@ def _evaluate_coverage(rows: Iterable[ScenarioResult]) -> SimulationGoal:
 
 
 def _evaluate_false_verdicts(rows: Iterable[ScenarioResult]) -> SimulationGoal:
-    judged = [(row.false_verdicts / row.runs, row) for row in rows if row.false_verdicts is not None]
-    ratio, worst = max(judged, key=lambda pair: pair[0])
+    ratios = [(row.false_verdicts / row.runs, row) for row in rows if row.false_verdicts is not None]
+    ratio, worst = max(ratios, key=lambda pair: pair[0])
     return SimulationGoal(
         text=f"false beyond or within in at most {FALSE_VERDICTS_GOAL:.0%} where the truth is not on the line",
         worst=f"{ratio:.1%}: {worst.scenario.key}",

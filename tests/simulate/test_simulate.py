@@ -1,4 +1,4 @@
-"""A short run of the simulation, and that it sees what it should."""
+"""Tests of the simulation with short runs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ COUNTS = ("binomial", "bootstrap", "korn_graubard", "low", "high", "by_episodes"
 
 
 def ignore_progress(_: str) -> None:
-    """Nothing is said."""
+    """Do nothing."""
 
 
 def select_scenarios(*keys: str) -> tuple[SimulationScenario, ...]:
@@ -64,35 +64,35 @@ SHORT = select_scenarios(
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_the_truth_is_true(path: SimulatedPath, tolerance: float) -> None:
-    """Over 400 weeks a path does what it says it does."""
+def test_the_truth_of_a_path_is_correct(path: SimulatedPath, tolerance: float) -> None:
+    """The share of good windows over 400 weeks equals the truth."""
     assert measure_long_run_share(path, 2_800, seed=7) == pytest.approx(path.truth, abs=tolerance)
 
 
 def test_a_short_run_meets_every_goal() -> None:
-    """60 campaigns on five paths, three months of noise: the bounds hold, nothing is called wrongly."""
-    found = build_report(60, 1, SHORT, (0.9,), ignore_progress)
+    """60 campaigns on five paths meet the goals for coverage and false verdicts."""
+    report = build_report(60, 1, SHORT, (0.9,), ignore_progress)
 
-    assert [goal for goal in found.evaluate_goals if not goal.met] == []
-    assert found.meets_goals
+    assert [goal for goal in report.goals if not goal.met] == []
+    assert report.meets_goals
 
 
-def test_independent_windows_would_be_caught() -> None:
-    """The binomial interval, which the rule is there to avoid, holds in far fewer campaigns than it says."""
+def test_the_binomial_interval_has_low_coverage() -> None:
+    """The binomial interval assumes independent windows and covers the truth in far too few campaigns."""
     rows = [simulate_scenario(scenario, 60, 1) for scenario in SHORT if scenario.name.startswith(("bursty", "AR"))]
 
     assert all(row.counts["binomial"] < 0.7 * row.runs for row in rows)
 
 
-def test_the_seed_decides() -> None:
-    """The same seed gives the same figures, another one others, and other scenarios beside it change nothing."""
-    first, again, beside = (
-        build_report(10, 3, picked, (), ignore_progress) for picked in (SHORT[:1], SHORT[:1], SHORT[:2])
+def test_the_result_depends_on_the_seed_only() -> None:
+    """The same seed gives the same result, another seed another one; additional scenarios change nothing."""
+    first, second, longer = (
+        build_report(10, 3, scenarios, (), ignore_progress) for scenarios in (SHORT[:1], SHORT[:1], SHORT[:2])
     )
     other = build_report(10, 4, SHORT[:1], (), ignore_progress)
 
-    assert first.format_json() == again.format_json()
-    assert first.rows == beside.rows[:1]
+    assert first.format_json() == second.format_json()
+    assert first.rows == longer.rows[:1]
     assert first.rows != other.rows
 
 
@@ -105,8 +105,8 @@ def make_report(campaigns: ScenarioResult, **changes: int) -> SimulationReport:
     return SimulationReport(runs=100, seed=1, rows=(campaigns,), changes=(replace(noise, **changes),))
 
 
-def test_the_goals_are_limits() -> None:
-    """At 90 % and at 1 % they are met, one campaign past it they are missed; so is each point too many or too few."""
+def test_the_goals_include_their_limits() -> None:
+    """90 % and 1 % meet the goals, one more campaign or change point does not."""
     assert make_report(build_row(low=90, beyond=1)).meets_goals
     assert not make_report(build_row(low=89)).meets_goals
     assert not make_report(build_row(beyond=2)).meets_goals
@@ -115,8 +115,8 @@ def test_the_goals_are_limits() -> None:
     assert not make_report(build_row(), found=2).meets_goals
 
 
-def test_what_is_false_depends_on_the_truth() -> None:
-    """Inside it is beyond, outside it is within, on the line it is neither."""
+def test_a_false_verdict_depends_on_the_truth() -> None:
+    """ "beyond" is false for a truth above the target, "within" below it, and neither at the target."""
     inside, line, outside = (
         replace(build_row(beyond=3, within=5), scenario=scenario)
         for scenario in select_scenarios("AR(0.99), 99.90%, 28 d", "AR(0.99), 99.50%, 28 d", "AR(0.99), 99.00%, 28 d")
@@ -125,8 +125,8 @@ def test_what_is_false_depends_on_the_truth() -> None:
     assert (inside.false_verdicts, line.false_verdicts, outside.false_verdicts) == (3, None, 5)
 
 
-def test_the_report_as_json() -> None:
-    """Every scenario with its truth and its counts."""
+def test_the_json_report_has_all_scenarios() -> None:
+    """Every scenario has its truth and its counts."""
     document = json.loads(make_report(build_row(within=80)).format_json())
 
     assert document["scenarios"][0]["true_ratio"] == 0.999
@@ -135,8 +135,8 @@ def test_the_report_as_json() -> None:
 
 
 @pytest.mark.source_tree
-def test_the_page_has_every_scenario() -> None:
-    """docs/simulation.md prints the rows that the command prints, in its order."""
+def test_the_page_lists_every_scenario() -> None:
+    """docs/simulation.md has the rows of the command in the same order."""
     text = (ROOT / "docs/simulation.md").read_text(encoding="utf-8")
     printed = re.findall(r"^\| (.+?)(?: \*)? \| (\d+\.\d%) \| (\d+) \| \d", text, re.MULTILINE)
 

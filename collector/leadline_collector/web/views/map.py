@@ -19,6 +19,7 @@ from leadline_collector.analysis.documents import MatrixPairResponse, MatrixResp
 from leadline_collector.analysis.matrix import load_matrix
 from leadline_collector.db.transactions import Store
 from leadline_collector.mesh import service as mesh_service
+from leadline_collector.mesh.propagation import get_propagation_delay
 from leadline_collector.rollup.profile_revisions import get_criteria
 from leadline_collector.time_range import TimeRange, parse_time_range
 from leadline_collector.web.charts.map_labels import LABEL_SEPARATOR, Marker, has_separable_markers
@@ -334,9 +335,7 @@ def _build_pair_rows(map_data: _MapData) -> Iterator[PairRow]:
 
 def _to_pair_row(pair: Pair, directions: Iterable[Pair], map_data: _MapData) -> PairRow:
     assert map_data.mesh is not None
-    floors = propagation.compute_propagation_delay(
-        map_data.mesh.get_site(pair.source), map_data.mesh.get_site(pair.destination)
-    )
+    floors = get_propagation_delay(map_data.mesh.get_site(pair.source), map_data.mesh.get_site(pair.destination))
     return PairRow(
         name=f"{pair.source} \u2013 {pair.destination}",
         distance=f"{floors.distance_km:,.1f} km",

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
-from leadline import propagation
 from leadline.evaluation import EvaluationPlan
 from leadline.limits.catalogue import load_catalogue
 from leadline.mesh.model import Mesh
@@ -17,6 +16,7 @@ from leadline.wire.batch import is_imported
 from leadline_collector.db.transactions import ReadTransaction, Store
 from leadline_collector.errors import NotFoundError
 from leadline_collector.mesh import service as mesh_service
+from leadline_collector.mesh.propagation import get_propagation_delay
 from leadline_collector.rollup.profile_revisions import get_evaluation_plan
 from leadline_collector.time_range import TimeRange
 from leadline_collector.web.charts.spec_templates import Spec
@@ -110,7 +110,7 @@ def build_pair_page(store: Store, source: str, destination: str, params: PagePar
         failures = [count_failures(reader, direction.pair, period) for direction in data.directions]
         forward = data.directions[0].windows
         latest_windows = load_latest_windows(reader, period, forward, list(plans.values()))
-    delay = propagation.compute_propagation_delay(mesh.get_site(source), mesh.get_site(destination))
+    delay = get_propagation_delay(mesh.get_site(source), mesh.get_site(destination))
     lines = pair_charts.build_reference_lines({name: plan.criteria for name, plan in plans.items()}, delay)
     criteria = plans[profile_id].criteria
     profile_params = replace(params, profile=profile_id)
@@ -182,7 +182,7 @@ def build_chart_spec(
             windows = data.directions[0].verdict_windows
             return pair_charts.build_week_chart(windows, pair_charts.build_week_grid(windows, criteria))
         directions = load_windows(reader, mesh, pair, period)
-    delay = propagation.compute_propagation_delay(mesh.get_site(source), mesh.get_site(destination))
+    delay = get_propagation_delay(mesh.get_site(source), mesh.get_site(destination))
     lines = pair_charts.build_reference_lines({name: plan.criteria for name, plan in plans.items()}, delay)
     if name is PairChart.ROUND_TRIPS:
         buckets = [pair_charts.build_buckets(windows, criteria) for windows in directions]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from leadline import propagation
 from leadline.evaluation import Criterion, EvaluationPlan, WindowStateCounts
 from leadline.limits.catalogue import load_catalogue
 from leadline.mesh.model import Mesh
@@ -14,6 +13,7 @@ from leadline_collector.analysis.documents import PairWindowResponse, PathWindow
 from leadline_collector.analysis.pair_windows import load_pair_windows
 from leadline_collector.analysis.profiles import build_profile
 from leadline_collector.db.transactions import ReadTransaction
+from leadline_collector.mesh.propagation import get_propagation_delay
 from leadline_collector.time_range import TimeRange
 from leadline_collector.web.formatting import format_percent, format_time
 from leadline_collector.web.params import PageParams
@@ -98,7 +98,7 @@ def build_profile_view(
 
 
 def _describe_reaches(mesh: Mesh, pair: Pair, criteria: Sequence[Criterion]) -> dict[str, str]:
-    delay = propagation.compute_propagation_delay(mesh.get_site(pair.source), mesh.get_site(pair.destination))
+    delay = get_propagation_delay(mesh.get_site(pair.source), mesh.get_site(pair.destination))
     return {criterion.limit_id: describe_reach(delay, criterion) for criterion in criteria if criterion.is_rtt_limit}
 
 

@@ -10,6 +10,7 @@ from leadline.evaluation import Criterion
 from leadline.mesh.model import Mesh
 from leadline.model import Pair
 from leadline.propagation import Feasibility, Plausibility, PropagationDelay
+from leadline_collector.mesh.propagation import get_propagation_delay
 from leadline_collector.web.formatting import format_ms
 
 #: Labels of limits that no route can meet; ``WindowState`` has the labels of measured states.
@@ -34,7 +35,7 @@ class PropagationView:
 
 def classify_reach(mesh: Mesh, pair: Pair, criteria: Iterable[Criterion]) -> Feasibility:
     """Return the worst feasibility of the RTT limits."""
-    delay = propagation.compute_propagation_delay(mesh.get_site(pair.source), mesh.get_site(pair.destination))
+    delay = get_propagation_delay(mesh.get_site(pair.source), mesh.get_site(pair.destination))
     reaches = {
         propagation.check_feasibility(delay, criterion.limit_us, criterion.comparison).feasibility
         for criterion in criteria

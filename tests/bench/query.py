@@ -136,10 +136,10 @@ def _measure_all(
     before = size(store)
     probes = data.fill_chunks(store, START_S, days)
     yield QueryMeasurement(
-        what="bytes a probe in chunks, on disk", value=(size(store) - before) / probes, unit="B", goal=1.7
+        what="bytes a probe in raw chunks, on disk", value=(size(store) - before) / probes, unit="B", goal=1.7
     )
     tidy()
-    yield QueryMeasurement(what="(filling took", value=time.perf_counter() - begin_s, unit="s)")
+    yield QueryMeasurement(what="filling the database", value=time.perf_counter() - begin_s, unit="s")
     yield from _measure_queries(store, days)
     yield from _measure_compaction(store, names, START_S + days * DAY_S)
 
@@ -167,13 +167,15 @@ def _measure_queries(store: Store, days: int) -> Iterator[QueryMeasurement]:
             100,
         )
         yield _measure_query(
-            "one path's series of the days",
+            "windows of one path over the days, all columns",
             lambda: hour_reader.load_series(reader.connection, path.src_id, path.dst_id, START_S, end_s),
             150,
         )
-    yield _measure_query("matrix of 24 h as the API answers it", lambda: build_matrix(store, PROFILE, day), 100)
-    yield _measure_query("matrix of 24 h that begin within an hour", lambda: build_matrix(store, PROFILE, ragged), None)
-    yield _measure_query("matrix of the days as the API answers it", lambda: build_matrix(store, PROFILE, month), 100)
+    yield _measure_query("matrix of 24 h as the API returns it", lambda: build_matrix(store, PROFILE, day), 100)
+    yield _measure_query(
+        "matrix of 24 h that begin and end within an hour", lambda: build_matrix(store, PROFILE, ragged), None
+    )
+    yield _measure_query("matrix of the days as the API returns it", lambda: build_matrix(store, PROFILE, month), 100)
     request = VerdictRequest(
         period=month, pair=("s00", "s05"), sites=(), profiles=(PROFILE,), overrides=NO_OVERRIDES, rule=VerdictRule()
     )
@@ -214,7 +216,7 @@ def _measure_compaction(store: Store, names: list[str], hour_s: int) -> Iterator
     yield QueryMeasurement(what="compaction of an hour of every site", value=seconds, unit="s", goal=2)
     yield QueryMeasurement(what="… CPU time of it in this process", value=cpu_s, unit="s")
     yield QueryMeasurement(
-        what="… in times of decoding its batches once", value=cpu_s / _measure_decoding_s(store), unit=""
+        what="… as a multiple of decoding its batches once", value=cpu_s / _measure_decoding_s(store), unit=""
     )
 
 
@@ -236,12 +238,12 @@ def _measure_half_hour(store: Store, hour_s: int) -> Iterator[QueryMeasurement]:
     last_checked: LastCheckedWindows = {}
     live_pairs.refresh_pairs(store, hour_s + 1_830, last_checked)
     yield _measure_query(
-        "the state of every pair now, once a minute",
+        "current state of every pair, once a minute",
         lambda: live_pairs.refresh_pairs(store, hour_s + 1_830, last_checked),
         1_000,
     )
     run_compaction(store, FakeClock(wall_ns=(hour_s + 1_830) * 1_000_000_000))
-    yield _measure_query("matrix of 24 h to now, brought up to date", lambda: build_matrix(store, PROFILE, now), None)
+    yield _measure_query("matrix of 24 h to now, after a refresh", lambda: build_matrix(store, PROFILE, now), None)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,17 @@
-"""Golden copies of the outside of the product: text that a refactoring must not change.
+"""Golden copies of the interfaces of the product: a refactoring must not change them.
 
-``python -m tests.contract.golden_files GROUP...`` writes the golden files of a group anew, and nothing else does. Do it
-for a change that is meant to be seen outside, and name the change in the commit. The groups:
+Only ``python -m tests.contract.golden_files GROUP...`` writes golden files. Run it for an intended change of an
+interface and name the change in the commit. The groups:
 
 ``api``                 ``/openapi.json``; only the version is replaced
 ``help``                ``--help`` of every command, 100 columns wide
-``answers``             what a collector answers for the golden database, its CSV export, the names of ``/metrics``
+``answers``             responses of a collector with the golden database, its CSV export, the names of ``/metrics``
 ``verdict``             ``leadline verdict --input`` as JSON and as text
-``schema-sqlite``       the schema that the migrations make
+``schema-sqlite``       the schema of the migrations
 ``schema-postgresql``   the same on PostgreSQL
-``sealed``              digests of files that are never edited: wire documents and relics. New files are added; a file
-                        that changed or is gone is an error
-``relics``              data of version 0.1.0 (``golden_relics``); made once
+``sealed``              digests of files that must not change: wire documents and relics. New files are added; a
+                        changed or missing file is an error
+``relics``              data of version 0.1.0 (``golden_relics``); written once
 """
 
 from __future__ import annotations
@@ -48,21 +48,21 @@ from tests.support import postgres
 FOLDER = Path(__file__).parent / "golden"
 WIRE = Path(__file__).parent / "wire"
 SEALED = FOLDER / "sealed" / "digests.sha256"
-#: The layout of help texts is that of argparse in these versions of Python; 3.13 writes options otherwise.
+#: Versions of Python with the same layout of help texts; argparse of 3.13 formats options differently.
 HELP_PYTHONS = ((3, 11), (3, 12))
 
 Files: TypeAlias = dict[str, bytes]
 
 
 def api() -> Files:
-    """The API document of a collector."""
+    """Return the OpenAPI document of a collector."""
     with _collector() as client:
         data = client.send("GET", "/openapi.json").body
     return {"openapi.json": _pretty(data)}
 
 
 def help_texts() -> Files:
-    """The help of every command, and its options as values, which do not depend on the version of Python."""
+    """Return the help of every command, and its options as values that do not depend on the version of Python."""
     environment = {"HOME": "/home/operator", "COLUMNS": "100", "PATH": "/usr/bin"}
     with patch.dict(os.environ, environment, clear=True):
         parsers = list(_parsers(build_parser()))
@@ -95,18 +95,18 @@ def _option(parser: argparse.ArgumentParser, action: argparse.Action) -> dict[st
 
 
 def answers() -> Files:
-    """What a collector answers for the golden database."""
+    """Return the responses of a collector with the golden database."""
     with _collector() as client:
         files = {f"{name}.json": _answer(client, path, is_admin) for name, (path, is_admin) in _PATHS.items()}
         files["export.csv"] = _export(client)
-        assert client.enrol("0" * 43).status == 401  # a counter has no series before it counts
+        assert client.enrol("0" * 43).status == 401  # a counter has no series before its first increment
         files["metrics.txt"] = metric_names(client.send("GET", "/metrics").body.decode())
     return files
 
 
 _PAIR = "/api/v1/pairs/fra/ams/windows?"
 _DAYS = {"from": MIDNIGHT_S - 86_400, "to": MIDNIGHT_S}
-#: Path of each answer, and whether it needs the administrator's key.
+#: Path of each response, and True if it needs the administrator's key.
 _PATHS: Mapping[str, tuple[str, bool]] = {
     "agents": ("/api/v1/agents", True),
     "audit": ("/api/v1/audit", True),
@@ -139,7 +139,7 @@ def _answer(client: Client, path: str, is_admin: bool) -> bytes:
 
 
 def _export(client: Client) -> bytes:
-    """The file that ``leadline verdict --export`` writes."""
+    """Return the file of ``leadline verdict --export``."""
     with tempfile.TemporaryDirectory() as scratch:
         key, file = Path(scratch, "admin.key"), Path(scratch, "windows.csv")
         key.write_text(client.admin_key)
@@ -151,7 +151,7 @@ def _export(client: Client) -> bytes:
 
 
 def metric_names(exposition: str) -> bytes:
-    """Type and name of every metric, and every series by name and labels, without values and help."""
+    """Return type and name of every metric, and name and labels of every series, without values and help."""
     lines = []
     for family in text_string_to_metric_families(exposition):
         lines.append(f"{family.type} {family.name}")
@@ -174,7 +174,7 @@ def _sorted(lines: list[str]) -> list[str]:
 
 
 def verdict() -> Files:
-    """Verdicts computed offline: 15 days of two directions with losses, silence and missing windows."""
+    """Return offline verdicts over 15 days of two directions with losses, silence and missing windows."""
     options = (
         "--profile", "vcf9-stretched-cluster", "--limit", "p95 <= 5.5 ms", "--limit", "loss < 0.1 %",
         "--target-share", "0.99", "--unseen-minutes", "20", "--missing", "mar",
@@ -187,20 +187,20 @@ def verdict() -> Files:
 
 
 def _verdict(windows: Path, options: Sequence[str]) -> bytes:
-    """Standard output, and a last line with the exit status."""
-    done = leadline("verdict", "--input", windows, *options, check=False)
-    assert done.stderr == b"", done.stderr.decode()
-    return _without_version(done.stdout) + f"exit status {done.returncode}\n".encode()
+    """Return standard output, and a last line with the exit status."""
+    process = leadline("verdict", "--input", windows, *options, check=False)
+    assert process.stderr == b"", process.stderr.decode()
+    return _without_version(process.stdout) + f"exit status {process.returncode}\n".encode()
 
 
 def schema_sqlite() -> Files:
-    """The schema on SQLite: the statements that made it, and every table as SQLite describes it."""
+    """Return the schema on SQLite: its statements, and the description of every table."""
     with tempfile.TemporaryDirectory() as scratch:
         return {"schema.txt": _schema(URL.create("sqlite", database=f"{scratch}/leadline.sqlite"), _SQLITE)}
 
 
 def schema_postgresql() -> Files:
-    """The schema on PostgreSQL as its catalogue describes it."""
+    """Return the schema on PostgreSQL from the system catalogue."""
     with postgres.run_server() as url:
         name = "leadline_golden"
         postgres.drop_database(url, name)
@@ -262,12 +262,14 @@ def _schema(url: URL, queries: Mapping[str, str]) -> bytes:
 
 
 def sealed() -> Files:
-    """Digests of the files that are never edited; ValueError names those that were."""
-    found = {path.relative_to(FOLDER.parent).as_posix(): golden_relics.sha256(path.read_bytes()) for path in _sealed()}
-    before = dict(line.split("  ")[::-1] for line in SEALED.read_text().splitlines()) if SEALED.exists() else {}
-    if changed := [name for name, digest in before.items() if found.get(name) != digest]:
-        raise ValueError(f"changed or gone, and never to be edited: {', '.join(changed)}")
-    return {SEALED.name: "".join(f"{digest}  {name}\n" for name, digest in sorted(found.items())).encode()}
+    """Return the digests of the files that must not change; raise ValueError with the names of changed ones."""
+    digests = {
+        path.relative_to(FOLDER.parent).as_posix(): golden_relics.sha256(path.read_bytes()) for path in _sealed()
+    }
+    golden = dict(line.split("  ")[::-1] for line in SEALED.read_text().splitlines()) if SEALED.exists() else {}
+    if changed := [name for name, digest in golden.items() if digests.get(name) != digest]:
+        raise ValueError(f"changed or missing files that must not be edited: {', '.join(changed)}")
+    return {SEALED.name: "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())).encode()}
 
 
 def _sealed() -> Iterator[Path]:
@@ -282,12 +284,12 @@ def _collector() -> Iterator[Client]:
 
 
 def _pretty(data: bytes) -> bytes:
-    """The same document with line breaks and without the product's version; order, numbers and text stay."""
+    """Return a document with line breaks and without the product's version; order, numbers and text do not change."""
     return _without_version(msgspec.json.format(data, indent=1) + b"\n")
 
 
 def _without_version(document: bytes) -> bytes:
-    """A release changes these two places and is no change of the interface."""
+    """Replace the version, which a release changes without a change of the interface."""
     for key in ("version", "leadline"):
         document = document.replace(f'"{key}": "{__version__}"'.encode(), f'"{key}": "VERSION"'.encode())
     return document
@@ -308,24 +310,24 @@ GROUPS: Mapping[str, Callable[[], Files]] = {
 }
 
 
-def folder_of(group: str) -> Path:
+def golden_folder(group: str) -> Path:
     """Return the folder of a group."""
     return FOLDER / group
 
 
-def stored(group: str) -> Files:
+def read_golden(group: str) -> Files:
     """Return the golden files of a group."""
-    return {path.name: path.read_bytes() for path in folder_of(group).iterdir()}
+    return {path.name: path.read_bytes() for path in golden_folder(group).iterdir()}
 
 
-def comparable(files: Files) -> Files:
-    """Leave out help texts if this version of Python lays them out otherwise; their content is in the options."""
+def select_comparable(files: Files) -> Files:
+    """Leave out help texts if this version of Python formats them differently; the options have their content."""
     return files if sys.version_info[:2] in HELP_PYTHONS else {k: v for k, v in files.items() if k != "help.txt"}
 
 
 def write(group: str) -> None:
     """Replace the golden files of a group."""
-    files, folder = GROUPS[group](), folder_of(group)
+    files, folder = GROUPS[group](), golden_folder(group)
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
         path.unlink()
@@ -334,7 +336,7 @@ def write(group: str) -> None:
 
 
 def main() -> int:
-    """Write the groups that are named."""
+    """Write the groups of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.contract.golden_files", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -345,7 +347,7 @@ def main() -> int:
             golden_relics.make()
         else:
             write(group)
-        print(f"written: {folder_of(group)}", file=sys.stderr)
+        print(f"written: {golden_folder(group)}", file=sys.stderr)
     return 0
 
 

@@ -1,12 +1,12 @@
-"""Data that version 0.1.0 wrote: an agent's state directory and a collector's data directory, and how to open copies.
+"""Data of version 0.1.0: an agent's state directory and a collector's data directory, and functions that open copies.
 
-``golden/relics`` is made once, by ``python -m tests.contract.golden_files relics``, and is never made again: an
-existing folder is an error. A later version adds a folder of its own if it writes another format.
+``python -m tests.contract.golden_files relics`` writes ``golden/relics`` once; an existing folder is an error. A later
+version with another format adds its own folder.
 
 =========================  =====================================================================================
 ``agent/``                 state directory of agent fra1: credential, plan, status, spool of three epochs
 ``collector/``             data directory: database (gzip) and the administrator's key
-``expected.json``          batches of the spool, and the time at which the relics were made
+``expected.json``          batches of the spool, its counters, and the delivered batches
 ``windows.csv.gz``         15 days of windows for ``leadline verdict --input``
 =========================  =====================================================================================
 """
@@ -36,7 +36,7 @@ from sqlalchemy.engine import URL
 
 from leadline.clock import Clock, SystemClock
 from leadline.model import ErrorBound, Failure, Miss, Window
-from leadline.wire import batch as wire
+from leadline.wire.batch import ClockState, Gap, GapReason
 from leadline_agent.delivery import batch_builder
 from leadline_agent.spool.spool import Spool
 from leadline_agent.spool.usage import SpoolUsage
@@ -63,12 +63,12 @@ HOUR_S, DAY_S = 3_600, 86_400
 MIDNIGHT_S = 1_795_305_600
 #: The database has windows from here on.
 START_S = MIDNIGHT_S - 4 * HOUR_S
-#: Half a minute after current state was refreshed: the next refresh is not due within a test.
+#: Half a minute after the refresh of current state: the next refresh is not due within a test.
 NOW_S = MIDNIGHT_S + 3 * HOUR_S + 60
 
 
 class ShiftedClock(FastClock):
-    """A fast clock whose wall time begins at ``wall_s``."""
+    """A fast clock that starts at the wall time ``wall_s``."""
 
     def __init__(self, wall_s: int) -> None:
         now_ns = SystemClock().wall_ns()
@@ -102,7 +102,7 @@ class Collector:
 
 @contextmanager
 def collector_on(data_dir: Path, clock: Clock) -> Iterator[Collector]:
-    """Serve a data directory; the schema of its database is brought up to date as at every start."""
+    """Serve a data directory; the start migrates its database."""
     config = CollectorConfig(
         data_dir=data_dir, database=URL.create("sqlite", database=str(data_dir / DATABASE)), port=0
     )
@@ -114,7 +114,7 @@ def collector_on(data_dir: Path, clock: Clock) -> Iterator[Collector]:
 
 @contextmanager
 def collector_of_relics(directory: Path, clock: Clock | None = None) -> Iterator[Collector]:
-    """Serve a copy of the golden database, by default at the time at which it was made."""
+    """Serve a copy of the golden database, by default at ``NOW_S``."""
     data_dir = directory / "collector"
     data_dir.mkdir()
     shutil.copy(COLLECTOR / "admin.key", data_dir)
@@ -124,7 +124,7 @@ def collector_of_relics(directory: Path, clock: Clock | None = None) -> Iterator
 
 
 def agent_of_relics(directory: Path, url: str) -> Path:
-    """Copy the golden state directory. Only the port of its collector is changed, as the tests' ports are random."""
+    """Copy the golden state directory and set the URL of its collector, as the tests' ports are random."""
     state_dir = directory / "agent"
     shutil.copytree(AGENT, state_dir)
     credential = json.loads((state_dir / "credential.json").read_text())
@@ -133,19 +133,19 @@ def agent_of_relics(directory: Path, url: str) -> Path:
 
 
 def expected() -> Any:
-    """Return what ``expected.json`` says of the relics."""
+    """Return the content of ``expected.json``."""
     return json.loads((FOLDER / "expected.json").read_text())
 
 
 def contents(spool: Spool) -> dict[str, Any]:
-    """Return the batches that wait, oldest first, each with its digest, and the losses to report."""
+    """Return the pending batches, oldest first, each with its digest, and the losses to report."""
     usage: SpoolUsage = spool.get_usage()
     return {
         "waiting": [
-            [*one.id, one.windows, one.t_first_s, one.t_last_s, sha256(spool.read_body(one.id) or b"")]
-            for one in iter_unacked(spool)
+            [*batch.id, batch.windows, batch.t_first_s, batch.t_last_s, sha256(spool.read_body(batch.id) or b"")]
+            for batch in iter_unacked(spool)
         ],
-        "tombstones": [msgspec.to_builtins(one) for one in spool.list_undelivered_losses()],
+        "tombstones": [msgspec.to_builtins(loss) for loss in spool.list_undelivered_losses()],
         "acked": usage.acked,
         "dead": usage.dead,
     }
@@ -157,20 +157,20 @@ def sha256(data: bytes) -> str:
 
 
 def leadline(*arguments: str | Path, check: bool = True, **options: Any) -> subprocess.CompletedProcess[bytes]:
-    """Run the command line in a process of its own."""
+    """Run the command line in a separate process."""
     return subprocess.run(
         [sys.executable, "-m", "leadline_cli", *map(str, arguments)], capture_output=True, check=check, **options
     )
 
 
 def make() -> None:
-    """Write the folder of relics; FileExistsError if there is one."""
+    """Write the folder of relics; raise FileExistsError if it exists."""
     if FOLDER.exists():
-        raise FileExistsError(f"{FOLDER} is there; relics are never made again")
+        raise FileExistsError(f"{FOLDER} exists; relics are written only once")
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
-        # Facts of the machine that makes the relics are no part of them.
-        stack.enter_context(patch.object(batch_builder, "boot_id", lambda: "6a0a1f0e-5d53-4b0c-9d43-0d9f1f0c6f11"))
-        stack.enter_context(patch.object(batch_builder, "clock_state", lambda: _CLOCK_STATE))
+        # The relics must not depend on the machine.
+        stack.enter_context(patch.object(batch_builder, "read_boot_id", lambda: "6a0a1f0e-5d53-4b0c-9d43-0d9f1f0c6f11"))
+        stack.enter_context(patch.object(batch_builder, "read_clock_state", lambda: _CLOCK_STATE))
         data_dir, state_dir = Path(scratch, "collector"), Path(scratch, "agent")
         data_dir.mkdir()
         state_dir.mkdir()
@@ -180,11 +180,11 @@ def make() -> None:
         _store(data_dir, state_dir, figures)
 
 
-_CLOCK_STATE = wire.ClockState(synchronised=True, offset_us=12, max_error_us=2_300, estimated_error_us=40)
+_CLOCK_STATE = ClockState(synchronised=True, offset_us=12, max_error_us=2_300, estimated_error_us=40)
 
 
 def _measured(data_dir: Path) -> None:
-    """Seven hours of windows of two paths, posted as agents do, and one round of the compactor."""
+    """Post seven hours of windows of two paths, as agents do, and run the compaction once."""
     clock = FakeClock((MIDNIGHT_S + 3 * HOUR_S) * NS_PER_S)
     with collector_on(data_dir, clock) as collector:
         client = collector.client
@@ -197,19 +197,19 @@ def _measured(data_dir: Path) -> None:
                 ]
                 gaps = [_GAP] if hour == 2 else []
                 document = build_batch(*windows, agent=agent, seq=hour, sealed_at_s=first_s + HOUR_S + 16)
-                answer = client.post(msgspec.structs.replace(document, gaps=gaps), key)
-                assert answer.status == 200, answer.body
+                response = client.post(msgspec.structs.replace(document, gaps=gaps), key)
+                assert response.status == 200, response.body
         run_compaction(collector.store, clock)
 
 
-_GAP = wire.Gap(
-    reason=wire.GapReason.SPOOL_OVERFLOW, from_s=START_S - HOUR_S, to_s=START_S - HOUR_S + 600, windows=10,
+_GAP = Gap(
+    reason=GapReason.SPOOL_OVERFLOW, from_s=START_S - HOUR_S, to_s=START_S - HOUR_S + 600, windows=10,
     first_seq=100, last_seq=104, epoch="00112233445566778899aabbccddeeff",
 )  # fmt: skip
 
 
 def _window(rng: Random, start_s: int) -> Window:
-    """A window that is mostly good; some are slow, some lose probes, some have no reply."""
+    """Return a window: most are good, some are slow, some lose probes, some have no reply."""
     slow = start_s % HOUR_S in range(1_200, 1_800) and start_s < MIDNIGHT_S
     level = 5_400 if slow else 4_100
     lost = set(rng.sample(range(60), rng.choice([0] * 20 + [1, 1, 2, 4, 13, 60])))
@@ -226,7 +226,7 @@ def _window(rng: Random, start_s: int) -> Window:
 
 
 def _agent(data_dir: Path, state_dir: Path) -> dict[str, Any]:
-    """Agent fra1: enrolled by the command, three lives of the real loop, two refused batches."""
+    """Write the state of agent fra1: enrolment by the command, three runs of the real loop, two refused batches."""
     epochs = [f"{number}" * 32 for number in range(1, 9)]
     clock = ShiftedClock(MIDNIGHT_S + 2 * HOUR_S)
     with collector_on(data_dir, clock) as collector:
@@ -259,7 +259,7 @@ def _agent(data_dir: Path, state_dir: Path) -> dict[str, Any]:
 
 
 def _offline(state_dir: Path, clock: ShiftedClock, epoch: str) -> None:
-    """A life without a collector: what is measured stays in the spool."""
+    """Run the agent without a collector: its batches stay in the spool."""
     agent = _live(state_dir, NOWHERE, clock, epoch).start()
     before = len(agent.read_accepted())
     wait_until(lambda: len(agent.read_accepted()) >= before + 4, "four batches")
@@ -275,7 +275,7 @@ def _delivered(collector: Collector) -> int:
 
 
 def _refreshed(data_dir: Path) -> None:
-    """Current state is refreshed: a clock a fifth of a second before that is due, and an agent's headers."""
+    """Post a batch with an agent's headers and refresh current state; the refresh is due 0.2 s after the start."""
     clock = FakeClock((NOW_S - 30) * NS_PER_S - NS_PER_S // 5)
     with collector_on(data_dir, clock) as collector:
         key = collector.client.key("fra2", "fra")
@@ -303,7 +303,7 @@ def _store(data_dir: Path, state_dir: Path, figures: dict[str, Any]) -> None:
 
 
 def _csv() -> str:
-    """Fifteen days of two directions: slow hours, losses, silence, missing windows, one ambiguous stretch."""
+    """Return fifteen days of two directions: slow hours, losses, silence, missing windows, one ambiguous period."""
     days, start_s = 15, MIDNIGHT_S - 15 * DAY_S
     paths = {("fra", "ams"): ("fra1", "ams1"), ("ams", "fra"): ("ams1", "fra1")}
     head = {

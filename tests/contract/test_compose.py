@@ -1,4 +1,4 @@
-"""The rules of docker-compose.yml, one by one; each is shown to fail on a file that breaks it."""
+"""Rules for docker-compose.yml; each is also tested with a file that breaks it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tests.support.compose import ROOT, Document, find_leadline_commands, load_c
 
 pytestmark = pytest.mark.source_tree
 
-#: Version in full: 17.7-bookworm, 12.4.2. Neither a major version alone nor a name that moves.
+#: A full version: 17.7-bookworm, 12.4.2. Neither a major version alone nor a moving tag.
 PINNED = re.compile(r"[\w./-]+:\d+\.\d+(\.\d+)?(-[\w.]+)?(@sha256:[0-9a-f]{64})?")
-#: Which services see the files of a secret.
+#: Services that may mount the volume of a secret.
 MAY_SEE = {
     "database-secret": {"secrets", "database", "migrate", "reader", "simulate", "collector"},
     "reader-secret": {"secrets", "reader", "grafana"},
@@ -29,28 +29,28 @@ Rule = Callable[[Document], Iterator[str]]
 
 
 def services(document: Document) -> Iterator[tuple[str, Document]]:
-    """By name."""
+    """Yield the services with their names."""
     yield from document["services"].items()
 
 
-def nobody_is_root(document: Document) -> Iterator[str]:
-    """By number, because a name is looked up in the image."""
+def services_do_not_run_as_root(document: Document) -> Iterator[str]:
+    """Require a numeric user: a name depends on the image."""
     for name, service in services(document):
         if not re.fullmatch(r"[1-9]\d*:\d+", service.get("user", "")):
             yield f"{name} runs as {service.get('user')!r}"
 
 
 def root_file_systems_are_read_only(document: Document) -> Iterator[str]:
-    """What is written is in a volume or in memory."""
+    """Require a read-only root and a /tmp in memory."""
     for name, service in services(document):
         if service.get("read_only") is not True:
-            yield f"{name} may write everywhere"
+            yield f"{name} has a writable root file system"
         if not any(entry.startswith("/tmp:") for entry in service.get("tmpfs", [])):
             yield f"{name} has no /tmp"
 
 
-def no_capability_is_left(document: Document) -> Iterator[str]:
-    """All are dropped; an agent might be given NET_RAW, nobody anything else."""
+def capabilities_are_dropped(document: Document) -> Iterator[str]:
+    """Require that all are dropped; only an agent may add NET_RAW."""
     for name, service in services(document):
         if service.get("cap_drop") != ["ALL"]:
             yield f"{name} drops {service.get('cap_drop')}"
@@ -59,19 +59,19 @@ def no_capability_is_left(document: Document) -> Iterator[str]:
             yield f"{name} adds {service.get('cap_add')}"
 
 
-def nobody_gains_privileges(document: Document) -> Iterator[str]:
-    """No file of an image makes its caller somebody else, and no container shares the host's worlds."""
+def privileges_cannot_be_gained(document: Document) -> Iterator[str]:
+    """Require no-new-privileges; forbid host namespaces, devices and the socket of the engine."""
     for name, service in services(document):
         if "no-new-privileges:true" not in service.get("security_opt", []):
             yield f"{name} may gain privileges"
         if {"pid", "ipc", "network_mode", "devices"} & service.keys():
-            yield f"{name} shares something of the host"
+            yield f"{name} shares a namespace or device of the host"
         if any("docker.sock" in volume for volume in service.get("volumes", [])):
-            yield f"{name} commands the engine"
+            yield f"{name} mounts the socket of the engine"
 
 
 def ports_are_on_loopback(document: Document) -> Iterator[str]:
-    """Whoever wants more puts a proxy with TLS in front."""
+    """Require 127.0.0.1: other access needs a proxy with TLS in front."""
     for name, service in services(document):
         for port in service.get("ports", []):
             if not str(port).startswith("127.0.0.1:"):
@@ -79,84 +79,84 @@ def ports_are_on_loopback(document: Document) -> Iterator[str]:
 
 
 def images_are_pinned(document: Document) -> Iterator[str]:
-    """By their full version; what is built here has a target of the Dockerfile instead."""
+    """Require a full version, or a target of the Dockerfile for own images."""
     for name, service in services(document):
         built = service.get("build", {}).get("target") in {"agent", "collector"}
         if not built and not PINNED.fullmatch(service.get("image", "")):
-            yield f"{name} takes {service.get('image')!r}"
+            yield f"{name} uses {service.get('image')!r}"
 
 
 def every_service_has_limits(document: Document) -> Iterator[str]:
-    """Memory, processors, processes, and the size of what it logs."""
+    """Require limits of memory, processors, processes and log size."""
     for name, service in services(document):
         missing = {"mem_limit", "cpus", "pids_limit"} - service.keys()
         if missing or "max-size" not in service.get("logging", {}).get("options", {}):
-            yield f"{name} has no {', '.join(sorted(missing)) or 'bound on its log'}"
+            yield f"{name} has no {', '.join(sorted(missing)) or 'limit of its log size'}"
 
 
-def no_secret_stands_in_the_file(document: Document) -> Iterator[str]:
-    """Passwords, keys and tokens are named by files; nothing asks for a variable of the caller."""
+def the_file_contains_no_secret(document: Document) -> Iterator[str]:
+    """Require files for passwords, keys and tokens; forbid variables of the caller."""
     for name, service in services(document):
         for variable, value in service.get("environment", {}).items():
             secret = re.search(r"PASSWORD|SECRET|TOKEN|KEY", variable)
             if secret and not (variable.endswith("_FILE") and value.startswith("/srv/leadline/")):
-                yield f"{name} has {variable} in the open"
+                yield f"{name} has {variable} in plain text"
             if "${" in str(value) or re.search(r"://[^/@]*:[^/@]*@", str(value)):
                 yield f"{name} has {variable}={value}"
 
 
-def secrets_are_seen_by_those_who_need_them(document: Document) -> Iterator[str]:
-    """Only the service that makes them may write them."""
+def secrets_are_mounted_only_where_needed(document: Document) -> Iterator[str]:
+    """Require that only listed services mount a secret, and only ``secrets`` writable."""
     for name, service in services(document):
         for volume in service.get("volumes", []):
             source, _, target = volume.partition(":")
             if source.endswith("-secret"):
                 if name not in MAY_SEE.get(source, set()):
-                    yield f"{name} sees {source}"
+                    yield f"{name} mounts {source}"
                 if name != "secrets" and not target.endswith(":ro"):
-                    yield f"{name} may change {source}"
+                    yield f"{name} may write to {source}"
 
 
-def everybody_waits_for_what_they_need(document: Document) -> Iterator[str]:
-    """Health for what runs on, success for what ends; no circle and nobody unknown."""
+def services_wait_for_their_dependencies(document: Document) -> Iterator[str]:
+    """Require health of long-running services and success of one-shot services."""
     for name, service in services(document):
         if name != "secrets" and not service.get("depends_on"):
             yield f"{name} waits for nothing"
         depends = service.get("depends_on", {})
         if not isinstance(depends, dict):
-            yield f"{name} does not say what it waits for"
+            yield f"{name} has no conditions in depends_on"
             continue
         for other, how in depends.items():
-            wanted = "service_completed_successfully" if other in ONE_SHOTS else "service_healthy"
-            if other not in document["services"] or how.get("condition") != wanted:
+            condition = "service_completed_successfully" if other in ONE_SHOTS else "service_healthy"
+            if other not in document["services"] or how.get("condition") != condition:
                 yield f"{name} waits for {other} to be {how.get('condition')}"
 
 
-def what_runs_on_has_a_health_check(document: Document) -> Iterator[str]:
-    """And starts again; what ends does not."""
+def long_running_services_have_health_checks(document: Document) -> Iterator[str]:
+    """Require a health check and a restart of long-running services, and no restart of one-shot services."""
     for name, service in services(document):
         restart, has_check = service.get("restart"), bool(service.get("healthcheck", {}).get("test"))
         if name in ONE_SHOTS and restart != "no":
-            yield f"{name} would be started for ever"
+            yield f"{name} would be restarted after its end"
         if name not in ONE_SHOTS and (restart != "unless-stopped" or not has_check):
-            yield f"{name} has no health check, or stays down"
+            yield f"{name} has no health check or no restart"
 
 
-def the_database_has_no_way_out(document: Document) -> Iterator[str]:
-    """Its network is internal, and agents are not in it."""
+def the_database_network_is_internal(document: Document) -> Iterator[str]:
+    """Require an internal network without agents, and a database without ports."""
     if not (document["networks"].get("data") or {}).get("internal"):
-        yield "the network of the database is open"
+        yield "the network of the database is not internal"
     for name, service in services(document):
         if name == "database" and (service.get("networks") != ["data"] or service.get("ports")):
-            yield "the database can be reached"
+            yield "the database is reachable from outside"
         if name.startswith("agent-") and "data" in service.get("networks", ["data"]):
             yield f"{name} reaches the database"
 
 
-def grafana_lets_nobody_in_unasked(document: Document) -> Iterator[str]:
-    """No anonymous access, no sign-up, a password that was made here, and no call to the internet."""
+def grafana_requires_a_login(document: Document) -> Iterator[str]:
+    """Require no anonymous access, no sign-up, a generated password and no call to the internet."""
     settings = document["services"]["grafana"].get("environment", {})
-    wanted = {
+    required = {
         "GF_AUTH_ANONYMOUS_ENABLED": "false",
         "GF_USERS_ALLOW_SIGN_UP": "false",
         "GF_ANALYTICS_REPORTING_ENABLED": "false",
@@ -164,25 +164,25 @@ def grafana_lets_nobody_in_unasked(document: Document) -> Iterator[str]:
         "GF_PLUGINS_PREINSTALL_DISABLED": "true",
         "GF_SECURITY_ADMIN_PASSWORD__FILE": "/srv/leadline/grafana/password",
     }
-    for name, value in wanted.items():
+    for name, value in required.items():
         if settings.get(name) != value:
             yield f"grafana has {name}={settings.get(name)!r}"
 
 
-def every_volume_is_named(document: Document) -> Iterator[str]:
-    """Data is in a volume that the file declares; what comes from this folder is read-only and is there."""
+def every_volume_is_declared(document: Document) -> Iterator[str]:
+    """Require declared volumes for data, and read-only mounts of files of this repository."""
     for name, service in services(document):
         for volume in service.get("volumes", []):
             source, _, target = volume.partition(":")
             if source.startswith("./"):
                 if not target.endswith(":ro"):
-                    yield f"{name} may change {source}"
+                    yield f"{name} may write to {source}"
             elif source not in document["volumes"]:
-                yield f"{name} keeps something in {source!r}"
+                yield f"{name} uses the undeclared volume {source!r}"
 
 
 def break_service(name: str, **changes: object) -> Callable[[Document], None]:
-    """Change keys of a service; None takes one away."""
+    """Return a change of keys of a service; None removes a key."""
 
     def change(document: Document) -> None:
         for key, value in changes.items():
@@ -194,23 +194,23 @@ def break_service(name: str, **changes: object) -> Callable[[Document], None]:
 
 
 def break_environment(name: str, variable: str, value: str) -> Callable[[Document], None]:
-    """Set a variable of a service."""
+    """Return a change of a variable of a service."""
     return lambda document: document["services"][name]["environment"].update({variable: value})
 
 
 BROKEN: list[tuple[Rule, Callable[[Document], None]]] = [
-    (nobody_is_root, break_service("agent-left", user=None)),
-    (nobody_is_root, break_service("grafana", user="0:0")),
-    (nobody_is_root, break_service("database", user="postgres")),
+    (services_do_not_run_as_root, break_service("agent-left", user=None)),
+    (services_do_not_run_as_root, break_service("grafana", user="0:0")),
+    (services_do_not_run_as_root, break_service("database", user="postgres")),
     (root_file_systems_are_read_only, break_service("collector", read_only=None)),
     (root_file_systems_are_read_only, break_service("database", tmpfs=["/run/postgresql"])),
-    (no_capability_is_left, break_service("database", cap_drop=None)),
-    (no_capability_is_left, break_service("agent-left", cap_add=["NET_ADMIN"])),
-    (no_capability_is_left, break_service("collector", cap_add=["NET_RAW"])),
-    (no_capability_is_left, break_service("agent-right", privileged=True)),
-    (nobody_gains_privileges, break_service("enrol", security_opt=[])),
-    (nobody_gains_privileges, break_service("agent-left", network_mode="host")),
-    (nobody_gains_privileges, break_service("grafana", volumes=["/var/run/docker.sock:/var/run/docker.sock"])),
+    (capabilities_are_dropped, break_service("database", cap_drop=None)),
+    (capabilities_are_dropped, break_service("agent-left", cap_add=["NET_ADMIN"])),
+    (capabilities_are_dropped, break_service("collector", cap_add=["NET_RAW"])),
+    (capabilities_are_dropped, break_service("agent-right", privileged=True)),
+    (privileges_cannot_be_gained, break_service("enrol", security_opt=[])),
+    (privileges_cannot_be_gained, break_service("agent-left", network_mode="host")),
+    (privileges_cannot_be_gained, break_service("grafana", volumes=["/var/run/docker.sock:/var/run/docker.sock"])),
     (ports_are_on_loopback, break_service("grafana", ports=["3000:3000"])),
     (ports_are_on_loopback, break_service("collector", ports=["0.0.0.0:8427:8427"])),
     (images_are_pinned, break_service("grafana", image="grafana/grafana:latest")),
@@ -218,63 +218,63 @@ BROKEN: list[tuple[Rule, Callable[[Document], None]]] = [
     (images_are_pinned, break_service("collector", build={"context": "."})),
     (every_service_has_limits, break_service("grafana", mem_limit=None)),
     (every_service_has_limits, break_service("agent-left", logging=None)),
-    (no_secret_stands_in_the_file, break_environment("database", "POSTGRES_PASSWORD", "leadline")),
-    (no_secret_stands_in_the_file, break_environment("collector", "LEADLINE_DATABASE_URL", "postgresql://a:b@c/d")),
-    (no_secret_stands_in_the_file, break_environment("collector", "LEADLINE_DATA_DIR", "${DIR:?}")),
-    (secrets_are_seen_by_those_who_need_them, break_service("agent-left", volumes=["grafana-secret:/x:ro"])),
-    (secrets_are_seen_by_those_who_need_them, break_service("collector", volumes=["database-secret:/x"])),
-    (everybody_waits_for_what_they_need, break_service("collector", depends_on=["database"])),
-    (everybody_waits_for_what_they_need, break_service("agent-left", depends_on=None)),
+    (the_file_contains_no_secret, break_environment("database", "POSTGRES_PASSWORD", "leadline")),
+    (the_file_contains_no_secret, break_environment("collector", "LEADLINE_DATABASE_URL", "postgresql://a:b@c/d")),
+    (the_file_contains_no_secret, break_environment("collector", "LEADLINE_DATA_DIR", "${DIR:?}")),
+    (secrets_are_mounted_only_where_needed, break_service("agent-left", volumes=["grafana-secret:/x:ro"])),
+    (secrets_are_mounted_only_where_needed, break_service("collector", volumes=["database-secret:/x"])),
+    (services_wait_for_their_dependencies, break_service("collector", depends_on=["database"])),
+    (services_wait_for_their_dependencies, break_service("agent-left", depends_on=None)),
     (
-        everybody_waits_for_what_they_need,
+        services_wait_for_their_dependencies,
         break_service("grafana", depends_on={"simulate": {"condition": "service_started"}}),
     ),
-    (what_runs_on_has_a_health_check, break_service("collector", healthcheck=None)),
-    (what_runs_on_has_a_health_check, break_service("migrate", restart="always")),
-    (the_database_has_no_way_out, lambda document: document["networks"].update(data={})),
-    (the_database_has_no_way_out, break_service("database", ports=["127.0.0.1:5432:5432"])),
-    (the_database_has_no_way_out, break_service("agent-left", networks=["data"])),
-    (grafana_lets_nobody_in_unasked, break_environment("grafana", "GF_AUTH_ANONYMOUS_ENABLED", "true")),
-    (grafana_lets_nobody_in_unasked, break_environment("grafana", "GF_SECURITY_ADMIN_PASSWORD__FILE", "")),
-    (every_volume_is_named, break_service("grafana", volumes=["/var/lib/grafana"])),
-    (every_volume_is_named, break_service("simulate", volumes=["./deploy:/x"])),
+    (long_running_services_have_health_checks, break_service("collector", healthcheck=None)),
+    (long_running_services_have_health_checks, break_service("migrate", restart="always")),
+    (the_database_network_is_internal, lambda document: document["networks"].update(data={})),
+    (the_database_network_is_internal, break_service("database", ports=["127.0.0.1:5432:5432"])),
+    (the_database_network_is_internal, break_service("agent-left", networks=["data"])),
+    (grafana_requires_a_login, break_environment("grafana", "GF_AUTH_ANONYMOUS_ENABLED", "true")),
+    (grafana_requires_a_login, break_environment("grafana", "GF_SECURITY_ADMIN_PASSWORD__FILE", "")),
+    (every_volume_is_declared, break_service("grafana", volumes=["/var/lib/grafana"])),
+    (every_volume_is_declared, break_service("simulate", volumes=["./deploy:/x"])),
 ]
 RULES = list(dict.fromkeys(rule for rule, _ in BROKEN))
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_the_file_keeps_the_rule(rule: Rule) -> None:
-    """Of every service."""
+def test_the_file_follows_the_rule(rule: Rule) -> None:
+    """No service breaks the rule."""
     assert list(rule(load_compose())) == []
 
 
 @pytest.mark.parametrize(
     ("rule", "change"), BROKEN, ids=[f"{rule.__name__}-{number}" for number, (rule, _) in enumerate(BROKEN)]
 )
-def test_a_file_that_breaks_the_rule_is_found(rule: Rule, change: Callable[[Document], None]) -> None:
-    """One service at a time."""
+def test_a_broken_rule_is_detected(rule: Rule, change: Callable[[Document], None]) -> None:
+    """The rule reports one changed service."""
     document = copy.deepcopy(load_compose())
     change(document)
 
     assert list(rule(document))
 
 
-def test_every_command_of_the_file_is_one() -> None:
-    """Commands, the lines of scripts and health checks parse with the real command line."""
-    found = [
+def test_every_command_of_the_file_parses() -> None:
+    """Commands, lines of scripts and health checks parse with the real command line."""
+    commands = [
         (name, arguments) for name, service in services(load_compose()) for arguments in find_leadline_commands(service)
     ]
 
-    for _, arguments in found:
+    for _, arguments in commands:
         build_parser().parse_args(arguments)
-    assert [name for name, _ in found] == [
+    assert [name for name, _ in commands] == [
         "migrate", "reader", "simulate", "collector", "collector", "enrol", "enrol", "agent-left", "agent-left",
         "agent-right", "agent-right",
     ]  # fmt: skip
 
 
-def test_the_mesh_of_the_file_names_its_agents() -> None:
-    """The addresses of the sites that measure are services of the file; all others are simulated."""
+def test_the_mesh_matches_the_agents() -> None:
+    """The addresses of measuring sites are services of the file; all other sites are simulated."""
     document = load_compose()
     mesh = parse_mesh((ROOT / "deploy/compose/mesh.toml").read_text(encoding="utf-8"))
     simulated = {site.name for site in mesh.sites if site.simulated}
@@ -283,8 +283,8 @@ def test_the_mesh_of_the_file_names_its_agents() -> None:
     assert measuring == {name for name in document["services"] if name.startswith("agent-")}
 
 
-def test_grafana_is_provisioned_from_what_it_is_given() -> None:
-    """Every variable and every file that the provisioning files name is there, and so are the dashboards."""
+def test_grafana_is_provisioned_from_its_mounts() -> None:
+    """Every variable and file of the provisioning files exists, and so do the dashboards."""
     grafana = load_compose()["services"]["grafana"]
     mounts = dict(reversed(volume.removesuffix(":ro").rsplit(":", 1)) for volume in grafana["volumes"])
     folder = ROOT / mounts["/etc/grafana/provisioning"]
@@ -293,14 +293,14 @@ def test_grafana_is_provisioned_from_what_it_is_given() -> None:
     assert set(re.findall(r"\${(\w+)}", text)) <= grafana["environment"].keys()
     (secret,) = re.findall(r"\$__file{(.*)}", text)
     directory, _, file = secret.rpartition("/")
-    made = " ".join(load_compose()["services"]["secrets"]["command"])
-    assert f"{mounts[directory].removesuffix('-secret')}/{file}" in made
+    script = " ".join(load_compose()["services"]["secrets"]["command"])
+    assert f"{mounts[directory].removesuffix('-secret')}/{file}" in script
     (dashboards,) = re.findall(r"path: (\S+)", text)
     assert list((ROOT / mounts[dashboards]).glob("*.json"))
 
 
-def test_what_is_mounted_from_here_is_here() -> None:
-    """A path that is not there would be made as an empty directory that belongs to root."""
+def test_mounted_files_exist() -> None:
+    """Docker would create a missing path as an empty directory of root."""
     mounted = {
         volume.partition(":")[0]
         for _, service in services(load_compose())

@@ -1,4 +1,4 @@
-"""The outside of the product equals its golden copies, byte for byte (``golden_files`` says how to renew them)."""
+"""Compare the interfaces of the product with their golden copies; ``golden_files`` documents how to renew these."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from itertools import islice
 
 import pytest
 
-from tests.contract.golden_files import GROUPS, comparable, stored
+from tests.contract.golden_files import GROUPS, read_golden, select_comparable
 
-#: Lines of a difference that a failure shows.
+#: Maximum lines of a difference in a failure.
 LINES_MAX = 60
 
 
 @pytest.mark.parametrize("group", list(GROUPS))
-def test_the_outside_is_as_it_was(group: str) -> None:
-    """The same files, each with the same bytes."""
-    golden, current = comparable(stored(group)), comparable(GROUPS[group]())
+def test_an_interface_equals_its_golden_files(group: str) -> None:
+    """File names and bytes are equal."""
+    golden, current = select_comparable(read_golden(group)), select_comparable(GROUPS[group]())
 
     assert sorted(current) == sorted(golden)
     for name, data in current.items():

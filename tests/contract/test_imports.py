@@ -1,4 +1,4 @@
-"""Imports: what import-linter cannot express. The layers and the forbidden imports are in ``[tool.importlinter]``."""
+"""Rules of imports that import-linter cannot express; layers and forbidden imports are in ``[tool.importlinter]``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PACKAGES = (
     leadline, leadline_agent, leadline_cli, leadline_collector, leadline_dashboards, leadline_migrations,
     leadline_verdict,
 )  # fmt: skip
-#: The only libraries of a package besides the standard library.
+#: Permitted libraries of a package besides the standard library.
 LIBRARIES = {
     "leadline": {"leadline", "msgspec", "geographiclib"},
     "leadline_verdict": {"leadline_verdict", "leadline", "msgspec", "numpy", "scipy", "ruptures"},
@@ -44,7 +44,7 @@ MODULES = dict(modules())
 
 
 def imported(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield the module and the name of every import of a file, anywhere in it; the name of a whole module is empty."""
+    """Yield module and name of every import in a file, at any level; the name is empty for a whole module."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from ((alias.name, "") for alias in node.names)
@@ -53,8 +53,8 @@ def imported(path: Path) -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_a_module_takes_no_private_name_of_another_package(name: str) -> None:
-    """Packages are those two levels deep: ``leadline_agent.spool``."""
+def test_a_module_imports_no_private_name_of_another_package(name: str) -> None:
+    """Packages are two levels deep here: ``leadline_agent.spool``."""
     package = name.split(".")[:2]
     private = [
         f"{module}.{imported_name}"
@@ -71,29 +71,29 @@ def is_private(name: str) -> bool:
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name.split(".")[0] in LIBRARIES])
 def test_a_pure_package_has_few_libraries(name: str) -> None:
-    """import-linter lists what is forbidden; here everything else is."""
+    """Pure packages import only permitted libraries; import-linter can only list forbidden ones."""
     allowed = LIBRARIES[name.split(".")[0]] | sys.stdlib_module_names
 
     assert not {module for module, _ in imported(MODULES[name]) if module.split(".")[0] not in allowed}
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name != "leadline.clock"])
-def test_randomness_comes_in_by_a_parameter(name: str) -> None:
-    """Tests seed it. ``from random import Random`` names the type and draws nothing."""
-    assert not [found for found in imported(MODULES[name]) if found[0] == "random" and found[1] != "Random"]
+def test_random_numbers_come_from_a_parameter(name: str) -> None:
+    """Only ``leadline.clock`` imports ``random``; ``from random import Random`` is permitted for the type."""
+    assert not [item for module, item in imported(MODULES[name]) if module == "random" and item != "Random"]
 
 
 @pytest.mark.parametrize("module", ["leadline_agent.agent", "leadline_agent.probe.__main__", "leadline_cli.__main__"])
 def test_the_agent_is_light(module: str) -> None:
-    """In a process of its own: what an agent host runs pulls in nothing of the server, and the CLI is lazy."""
+    """The programs of an agent host import no library of the server; runs in a separate process."""
     code = f"import sys, {module}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
 
     assert not set(HEAVY) & set(loaded)
 
 
-def test_reading_dashboards_needs_no_generator() -> None:
-    """The library that makes them is a development dependency; what Grafana is given are files."""
+def test_loading_dashboards_needs_no_generator() -> None:
+    """The library of the generator is a development dependency; the product loads the generated files."""
     code = "import sys, leadline_dashboards as d; d.load_dashboards(), d.load_alert_rules(); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
 

@@ -1,4 +1,4 @@
-"""The example alert file: promtool takes it, and each rule fires when it should and stays silent when it should."""
+"""Tests of the example alert file: promtool accepts it, and every rule fires only in the right cases."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ with_promtool = pytest.mark.skipif(
 
 
 def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """What promtool says."""
+    """Run promtool."""
     return subprocess.run(["promtool", *arguments], capture_output=True, text=True, timeout=60)
 
 
 @with_promtool
-def test_promtool_takes_the_alert_rules() -> None:
-    """Syntax, and expressions that can be evaluated."""
-    done = promtool("check", "rules", ALERTS)
+def test_promtool_accepts_the_alert_rules() -> None:
+    """Syntax and expressions are valid."""
+    process = promtool("check", "rules", ALERTS)
 
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert process.returncode == 0, process.stdout + process.stderr
 
 
 @with_promtool
-def test_every_alert_fires_when_it_should_and_not_else() -> None:
-    """Cases in time, a sample a minute."""
-    done = promtool("test", "rules", CASES)
+def test_every_alert_fires_in_its_cases_only() -> None:
+    """The cases have one sample per minute."""
+    process = promtool("test", "rules", CASES)
 
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert process.returncode == 0, process.stdout + process.stderr
 
 
 def test_every_alert_has_a_case() -> None:
-    """One in which it fires and one in which it does not."""
+    """Every alert has a case in which it fires and one in which it does not."""
     cases = CASES.read_text(encoding="utf-8")
     names = re.findall(r"- alert: (\w+)", ALERTS.read_text(encoding="utf-8"))
 
@@ -52,14 +52,14 @@ def test_every_alert_has_a_case() -> None:
         assert f"alertname: {name}, exp_alerts: []" in cases, name
 
 
-def test_every_alert_waits_and_stays() -> None:
-    """What goes to and fro is one alert: each has a time before and a time after."""
+def test_every_alert_has_for_and_keep_firing_for() -> None:
+    """A condition that flaps gives one alert."""
     rules = ALERTS.read_text(encoding="utf-8").split("- alert: ")[1:]
 
     assert all("\n        for: " in rule and "\n        keep_firing_for: " in rule for rule in rules)
 
 
-def test_the_page_lists_what_alerts_ask_for() -> None:
+def test_the_page_lists_the_metrics_of_the_alerts() -> None:
     """docs/operations.md has every metric of the alert file."""
     page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     expressions = re.findall(r"leadline_[a-z_]+", ALERTS.read_text(encoding="utf-8"))

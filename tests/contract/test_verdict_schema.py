@@ -1,4 +1,4 @@
-"""The schema of the verdict's document, as other programs read it."""
+"""Test of the published schema of the verdict document."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.source_tree
-def test_the_published_schema_is_that_of_the_document() -> None:
-    """docs/verdict.schema.json; write it anew with `make schema`."""
+def test_the_published_schema_matches_the_document() -> None:
+    """``make schema`` writes docs/verdict.schema.json."""
     published = msgspec.json.decode((ROOT / "docs" / "verdict.schema.json").read_bytes())
 
     assert published == msgspec.json.schema(VerdictDocument)

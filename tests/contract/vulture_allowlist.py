@@ -14,7 +14,7 @@ _.catalogue_sha256
 _.leadline
 _.observed_us
 
-# Fields of answers of the API.
+# Fields of API responses.
 _.applied_at_iso
 _.judged
 _.state_at_iso

@@ -1,4 +1,4 @@
-"""Writes ``vulture_allowlist.py``: names that vulture reports and that are in use, grouped by their reader.
+"""Write ``vulture_allowlist.py``: names that vulture reports although they are in use, grouped by their reader.
 
 Run ``make vulture-allowlist`` after a rename. A name without a group is unused code: delete it, or add it with its
 reader to ``FRAMEWORKS`` or ``TESTS``. Routes, listeners and the variables of Alembic are in ``[tool.vulture]``.
@@ -15,14 +15,14 @@ from vulture.core import Vulture
 
 ALLOWLIST = Path(__file__).with_name("vulture_allowlist.py")
 TEMPLATES = Path("collector/leadline_collector/web/templates")
-#: Files with fields that msgspec reads or writes, and a file of columns: the reader of the fields.
+#: Files with fields that are read by name, and their readers.
 FIELDS = {
     "agent/leadline/limits/catalogue.py": "The catalogue of limits (TOML) has these words.",
     "agent/leadline_cli/check/document.py": "Fields of `leadline check --json`.",
-    "collector/leadline_collector/analysis/documents.py": "Fields of answers of the API.",
+    "collector/leadline_collector/analysis/documents.py": "Fields of API responses.",
     "collector/leadline_verdict/document.py": "Fields of the verdict document (docs/verdict.schema.json).",
     "agent/leadline_agent/spool/manifest.py": "Fields of the spool's manifest on disk.",
-    "collector/leadline_collector/http/documents.py": "Fields of answers of the API.",
+    "collector/leadline_collector/http/documents.py": "Fields of API responses.",
     "collector/leadline_collector/journal/store.py": "Columns of a batch; the insert reads them by name.",
 }
 IN_TEMPLATES = "The pages' templates read these fields."
@@ -57,7 +57,7 @@ TESTS = {
 
 
 def groups() -> tuple[dict[str, set[str]], list[str]]:
-    """Return the reported names by reason, and the reports without a reason."""
+    """Return the reported names by reader, and the reports without a reader."""
     config = make_config([])
     vulture = Vulture(ignore_names=config["ignore_names"], ignore_decorators=config["ignore_decorators"])
     vulture.scavenge([path for path in config["paths"] if path != str(ALLOWLIST.relative_to(Path.cwd()))])
@@ -82,7 +82,7 @@ def groups() -> tuple[dict[str, set[str]], list[str]]:
 
 
 def main() -> int:
-    """Write the file; 1 if something is unused."""
+    """Write the file; return 1 if there is unused code."""
     grouped, unused = groups()
     lines = [
         '"""Made by `make vulture-allowlist`: names in use that vulture does not see."""',

@@ -106,7 +106,7 @@ def _run_prober(
     )
     with wan.enter("a"):
         prober.set_targets(targets)
-    length_ms = max((aim.slots or 0) * aim.settings.interval_ms for aim in targets)
+    length_ms = max((target.slots or 0) * target.settings.interval_ms for target in targets)
     prober.run(clock.monotonic_ns() + length_ms * 500_000)
     on_halfway()
     prober.run(clock.monotonic_ns() + (length_ms // 2 + 2 * INTERVAL_MS) * 1_000_000)

@@ -12,7 +12,6 @@ import resource
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from operator import itemgetter
 
 import msgspec
@@ -46,7 +45,7 @@ def start_leadline(task: ProbeTask) -> Callable[[], ToolReport]:
         prober.run(clock.monotonic_ns() + _NS_PER_S // 4)
     prober.drain(clock.monotonic_ns() + _LINGER_NS)
     prober.close()
-    notes = {key: str(value) for key, value in asdict(prober.counters).items()}
+    notes = {key: str(value) for key, value in msgspec.structs.asdict(prober.counters).items()}
     return lambda: build_report(task.addresses, slots, notes)
 
 

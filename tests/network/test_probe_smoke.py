@@ -7,10 +7,13 @@ import os
 import select
 import socket
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from leadline.clock import SystemClock, make_rng
@@ -18,12 +21,14 @@ from leadline_agent.probe.engine import Prober
 from leadline_agent.probe.icmp import SocketKind, open_socket
 from leadline_agent.probe.results import ProbeResult
 from leadline_agent.probe.transport import ProbeSocket, SocketKey, TxTimestamp
+from tests.bench.report import ProbeTask, Tool, ToolReport
 from tests.network.measuring import build_probe_target
 from tests.network.namespaces import Namespace
 from tests.support.probing import has_finished
 
 pytestmark = pytest.mark.network
 
+ROOT = Path(__file__).parents[2]
 COOKIE = bytes(range(8))
 LOOPBACKS = {4: "127.0.0.1", 6: "::1"}
 #: A shared machine may delay a wake-up by this much.
@@ -136,3 +141,20 @@ def test_a_thousand_probes_a_second_are_measured(space: Namespace) -> None:
     assert len({(result.target.name, result.slot) for result in results}) == len(results) == 2_000
     assert not any(result.failure.is_loss for result in results if result.failure)
     assert prober.counters.dropped == 0
+
+
+def test_the_probe_benchmark_reports_leadline(space: Namespace) -> None:
+    """The measuring process of the benchmark runs and reports RTTs and counters."""
+    task = ProbeTask(tool=Tool.LEADLINE, addresses=("127.0.0.1",), probes=2)
+    process = subprocess.run(
+        [sys.executable, "-m", "tests.bench.child"],
+        input=msgspec.json.encode(task),
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        timeout=REPLY_TIMEOUT_S,
+    )
+
+    report = msgspec.json.decode(process.stdout, type=ToolReport)
+    assert len(report.rtts_ns["127.0.0.1"]) == 2
+    assert report.notes["sent"] == "2"

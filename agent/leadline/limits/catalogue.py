@@ -3,8 +3,10 @@
 The data is in ``data/limits.toml``. Decoding is strict: an unknown key or an unlisted value is an error, so a typing
 mistake cannot change an evaluation. ``leadline.evaluation`` defines the meaning of a limit for a window.
 
-Rule 1: every limit has a source with a title and the place where it was read; only an unverified one may lack a URL.
-Rule 2: no profile of the catalogue contains an unverified limit. Its id selects it explicitly, with a note.
+Rule 1: every limit has a source with a title and the place where it was read; only one that was not read at the vendor
+may lack a URL.
+Rule 2: no profile contains a secondary, unverified, informational, default or superseded limit, except a superseded one
+that can only condemn. The id of a limit selects it explicitly; an unverified one has a note.
 Rule 3: values are decimals as printed by the vendor; ``value_us`` is exact or None.
 """
 
@@ -157,6 +159,40 @@ class Evaluability(StrEnum):
     NO = "no"
 
 
+class UseRule(StrEnum):
+    """What an answer made with a limit or a profile may claim."""
+
+    #: A measurement above the limit counts against a path; one below it never shows that a requirement is met.
+    CONDEMN_ONLY = "may condemn, never acquit"
+    #: A measurement below the limit is enough; one above it rejects nothing.
+    ACQUIT_ONLY = "may acquit, never condemn"
+    NOT_ALONE = "no verdict on it alone"
+    NEVER_A_VERDICT = "never a verdict"
+    #: The vendor publishes the figure per platform or site; the operator has to give it.
+    OPERATOR_FIGURE = "undecided without the operator's figure"
+    #: ``statements`` names them.
+    WITH_STATEMENTS = "never within without these statements"
+    ADVISED_AGAINST = "vendor advises against"
+    ONE_LOCATION = "one location only"
+    ADVICE = "advice, not requirement"
+    #: The vendor's pages print both ``<`` and ``<=`` for one number.
+    EQUALITY_OPEN = "equality decides nothing"
+    ALARM = "alarm threshold, not a limit"
+
+
+class ConflictKind(StrEnum):
+    """Why several figures exist."""
+
+    #: Evaluated both ways: the entries are in the order of their figures, the milder first.
+    PAGES_OF_ONE_VENDOR = "pages of one vendor"
+    REPLACED = "replaced by a newer figure"
+    DIFFERENT_QUANTITIES = "different quantities"
+    DISPUTED = "disputed by other sources"
+
+
+#: Two rules that cannot bind one limit.
+_OPPOSITES = frozenset((UseRule.CONDEMN_ONLY, UseRule.ACQUIT_ONLY))
+
 #: Required unit per metric; other metrics may have any unit.
 _METRIC_UNITS = {
     Metric.RTT: "ms",
@@ -179,7 +215,7 @@ class _CatalogueEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class SourceDocument(_CatalogueEntry, frozen=True, kw_only=True):
-    """A published document; ``url`` is None only for an unverified limit."""
+    """A published document; ``url`` may be None if the vendor's own text was not read, and for additional sources."""
 
     title: Text
     url: Url | None = None
@@ -224,6 +260,13 @@ class Limit(_CatalogueEntry, frozen=True, kw_only=True):
     confidence: SourceConfidence
     read_in: Provenance
     icmp_evaluable: Evaluability
+    #: Assumption of an evaluation by ping, beyond those that follow from the other fields.
+    assumption: Text | None = None
+    use_rules: tuple[UseRule, ...] = ()
+    #: Ids of statements of the vendor that every answer has to print.
+    statements: tuple[CatalogueId, ...] = ()
+    #: Release that was read, if a newer one exists.
+    as_of: Text | None = None
     notes: Text | None = None
     source: SourceDocument
     additional_sources: tuple[SourceDocument, ...] = msgspec.field(default=(), name="additional_source")
@@ -231,6 +274,9 @@ class Limit(_CatalogueEntry, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         self._check_number()
         self._check_source()
+        _check_use(self.id, self.use_rules, self.statements)
+        if UseRule.ADVICE in self.use_rules and self.strength is not Strength.RECOMMENDATION:
+            raise ValueError(f"{self.id}: {UseRule.ADVICE.value!r} requires a recommendation, not a {self.strength}")
 
     def _check_number(self) -> None:
         if not self.value > 0:
@@ -249,7 +295,7 @@ class Limit(_CatalogueEntry, frozen=True, kw_only=True):
         unverified = self.confidence is SourceConfidence.UNVERIFIED
         if unverified != (self.read_in is Provenance.NO_SOURCE):
             raise ValueError(f"{self.id}: 'unverified' requires 'no source' and vice versa")
-        if self.source.url is None and not unverified:
+        if self.source.url is None and self.confidence is SourceConfidence.VENDOR:
             raise ValueError(f"{self.id}: the source has no URL")
 
     @property
@@ -275,8 +321,14 @@ class Profile(_CatalogueEntry, frozen=True, kw_only=True):
     title: Text
     all_of: Annotated[tuple[CatalogueId, ...], Meta(min_length=1)]
     declared: tuple[CatalogueId, ...] = ()
+    use_rules: tuple[UseRule, ...] = ()
+    #: Ids of statements of the vendor that every answer has to print.
+    statements: tuple[CatalogueId, ...] = ()
     #: Warning for the user; set for a profile made of one unverified limit.
     note: Text | None = None
+
+    def __post_init__(self) -> None:
+        _check_use(self.id, self.use_rules, self.statements)
 
 
 class NonNumericStatement(_CatalogueEntry, frozen=True, kw_only=True):
@@ -294,6 +346,7 @@ class SourceConflict(_CatalogueEntry, frozen=True, kw_only=True):
     """Sources that disagree or are often confused, and the value used here."""
 
     id: CatalogueId
+    kind: ConflictKind
     entries: Annotated[tuple[CatalogueId, ...], Meta(min_length=1)]
     summary: Text
     newer: Text
@@ -351,6 +404,11 @@ class Catalogue:
         """Return the limits that the operator has to declare because pings cannot test them."""
         return tuple(self.get_limit(limit_id) for limit_id in profile.declared)
 
+    def get_statements(self, statement_ids: Iterable[str]) -> tuple[NonNumericStatement, ...]:
+        """Return the statements with these ids, in the order of the data file."""
+        wanted = frozenset(statement_ids)
+        return tuple(statement for statement in self.non_numeric if statement.id in wanted)
+
     def get_conflicts(self, limit_id: str) -> tuple[SourceConflict, ...]:
         """Return the conflicts that a limit is part of."""
         return tuple(conflict for conflict in self.conflicts if limit_id in conflict.entries)
@@ -381,7 +439,7 @@ def parse_catalogue(data: bytes) -> Catalogue:
 
 
 def _find_problems(document: _CatalogueFile) -> Iterator[str]:
-    """Yield problems across tables: duplicate ids, references to missing limits, profiles with unverified limits."""
+    """Yield problems across tables: duplicate ids, missing references, unsound profiles, conflicts out of order."""
     entries: tuple[Limit | Profile | NonNumericStatement | SourceConflict, ...] = (
         *document.limit,
         *document.profile,
@@ -390,18 +448,62 @@ def _find_problems(document: _CatalogueFile) -> Iterator[str]:
     )
     yield from (f"{name} is used twice" for name, count in Counter(entry.id for entry in entries).items() if count > 1)
     limits = {limit.id: limit for limit in document.limit}
+    statements = {statement.id for statement in document.non_numeric}
+    bound: tuple[Limit | Profile, ...] = (*document.limit, *document.profile)
+    for entry in bound:
+        yield from (
+            f"{entry.id} refers to {name}, which is not a statement"
+            for name in entry.statements
+            if name not in statements
+        )
     for profile in document.profile:
         for name in (*profile.all_of, *profile.declared):
             if name not in limits:
                 yield f"profile {profile.id} refers to {name}, which is not a limit"
-            elif limits[name].confidence is SourceConfidence.UNVERIFIED:
-                yield f"profile {profile.id} uses {name}, which is unverified"
+            elif (weakness := _find_weakness(limits[name])) is not None:
+                yield f"profile {profile.id} uses {name}, which is {weakness}"
     for conflict in document.conflict:
-        yield from (
-            f"conflict {conflict.id} refers to {name}, which is not a limit"
-            for name in conflict.entries
-            if name not in limits
-        )
+        missing = [name for name in conflict.entries if name not in limits]
+        yield from (f"conflict {conflict.id} refers to {name}, which is not a limit" for name in missing)
+        if not missing and conflict.kind is ConflictKind.PAGES_OF_ONE_VENDOR:
+            yield from _find_order_problems(conflict, [limits[name] for name in conflict.entries])
+
+
+def _find_weakness(limit: Limit) -> str | None:
+    """Return the reason why no profile may use a limit; None if one may.
+
+    A superseded limit that can only condemn is never a reason for "within", so a profile may use it.
+    """
+    if limit.confidence is not SourceConfidence.VENDOR:
+        return limit.confidence.value
+    if limit.strength in (Strength.INFORMATIONAL, Strength.DEFAULT):
+        return limit.strength.value
+    if limit.status is LifecycleStatus.SUPERSEDED and UseRule.CONDEMN_ONLY not in limit.use_rules:
+        return limit.status.value
+    return None
+
+
+def _find_order_problems(conflict: SourceConflict, limits: list[Limit]) -> Iterator[str]:
+    """Yield the reasons why the limits of a conflict cannot be evaluated in order, the milder first."""
+    if len(limits) < 2 or len({(limit.vendor, limit.unit, limit.one_way) for limit in limits}) > 1:
+        yield f"conflict {conflict.id}: pages of one vendor require at least two limits, of one vendor and one unit"
+    strictness = [_compute_strictness(limit) for limit in limits]
+    if strictness != sorted(strictness):
+        yield f"conflict {conflict.id}: the milder limit comes first"
+
+
+def _compute_strictness(limit: Limit) -> tuple[Decimal, bool]:
+    """Return a key that grows with the strictness of a limit."""
+    is_floor = limit.comparison is Comparison.GREATER_EQUAL
+    return limit.value if is_floor else -limit.value, limit.comparison is Comparison.LESS
+
+
+def _check_use(entry_id: str, use_rules: tuple[UseRule, ...], statements: tuple[str, ...]) -> None:
+    """Raise ValueError for duplicate or contradictory rules, and for statements without their rule."""
+    if len(set(use_rules)) != len(use_rules) or _OPPOSITES.issubset(use_rules):
+        raise ValueError(f"{entry_id}: use_rules have duplicates or contradict each other")
+    if (UseRule.WITH_STATEMENTS in use_rules) != bool(statements):
+        raise ValueError(f"{entry_id}: {UseRule.WITH_STATEMENTS.value!r} requires statements and vice versa")
 
 
 def _make_single_limit_profile(limit: Limit) -> Profile:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from leadline.evaluation import UnevaluableLimit, derive_criterion
-from leadline.limits.catalogue import Limit, Metric, Provenance, Statistic, TimeWindow
+from leadline.limits.catalogue import Limit, Metric, Profile, Provenance, Statistic, TimeWindow, load_catalogue
 
 #: Text for an unspecified statistic.
 NOT_STATED = "not stated"
@@ -41,14 +41,25 @@ def _describe_time_window(window: TimeWindow | None, unit: str) -> str | None:
 def describe_evaluation(limit: Limit) -> list[str]:
     """Describe the test of windows against a limit and its assumptions, or the reason why there is no test.
 
-    One or two sentences.
+    The first sentence is the test or the reason; the rules of use are at the end.
     """
     criterion = derive_criterion(limit)
     if isinstance(criterion, UnevaluableLimit):
-        return [f"not evaluated: {criterion.reason}"]
+        return [f"not evaluated: {criterion.reason}", *describe_use(limit)]
     addition = f"; {criterion.stricter_statistic} is reported in addition" if criterion.stricter_statistic else ""
-    sentences = [f"{criterion.description}{addition}"]
-    return [*sentences, f"assumed: {criterion.approximation}"] if criterion.approximation else sentences
+    assumptions = [text for text in (criterion.approximation, limit.assumption) if text]
+    return [
+        f"{criterion.description}{addition}",
+        *([f"assumed: {'; '.join(assumptions)}"] if assumptions else []),
+        *describe_use(limit),
+    ]
+
+
+def describe_use(entry: Limit | Profile) -> list[str]:
+    """Describe the claims that an answer may make with a limit or profile, and the statements it has to print."""
+    lines = [f"use: {'; '.join(rule.value for rule in entry.use_rules)}"] if entry.use_rules else []
+    lines += [f"statement: {item.what}" for item in load_catalogue().get_statements(entry.statements)]
+    return [*lines, *([entry.as_of] if isinstance(entry, Limit) and entry.as_of else [])]
 
 
 def describe_provenance(limit: Limit) -> str:

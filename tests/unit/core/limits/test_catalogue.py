@@ -8,7 +8,7 @@ import json
 import pytest
 
 from leadline.errors import ConfigError
-from leadline.limits.catalogue import Catalogue, Comparison, load_catalogue, parse_catalogue
+from leadline.limits.catalogue import Catalogue, Comparison, ConflictKind, UseRule, load_catalogue, parse_catalogue
 from leadline_cli.commands import limits as commands_limits
 
 LIMIT = """
@@ -42,7 +42,35 @@ title = "Example"
 all_of = ["example-rtt"]
 """
 
+STATEMENT = """
+[[non_numeric]]
+id = "example-statement"
+vendor = "Example"
+product = "Example"
+what = "The vendor prefers another design."
+confidence = "vendor"
+[non_numeric.source]
+url = "https://example.net/statement"
+title = "Statement"
+"""
+
+CONFLICT = """
+[[conflict]]
+id = "example-conflict"
+kind = "pages of one vendor"
+entries = ["example-rtt-milder", "example-rtt"]
+summary = "Two pages, two numbers."
+newer = "n/a"
+use = "both, the milder first"
+"""
+
+WITH_STATEMENTS = 'use_rules = ["never within without these statements"]\n'
 UNVERIFIED = LIMIT.replace('"vendor"', '"unverified"').replace('"vendor page"', '"no source"')
+
+
+def bind(rules: str) -> str:
+    """Return the limit with more lines in its table."""
+    return LIMIT.replace('icmp_evaluable = "yes"', f'icmp_evaluable = "yes"\n{rules}')
 
 
 def read(text: str) -> Catalogue:
@@ -115,11 +143,97 @@ class TestDecode:
         """An unverified limit is never part of a catalogue profile."""
         assert "which is unverified" in problem_of(UNVERIFIED + PROFILE)
 
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ('confidence = "vendor"', 'confidence = "secondary"'),
+            ('strength = "requirement"', 'strength = "informational"'),
+            ('strength = "requirement"', 'strength = "default"'),
+            ('status = "current"', 'status = "superseded"'),
+        ],
+    )
+    def test_profile_does_not_rest_on_a_weak_limit(self, old: str, new: str) -> None:
+        """Secondary, descriptive and superseded limits are refused, measured and declared."""
+        weak = LIMIT.replace(old, new)
+        sound = LIMIT.replace("example-rtt", "sound-rtt")
+        declared = PROFILE.replace("example-rtt", "sound-rtt") + 'declared = ["example-rtt"]\n'
+
+        weakness = new.split('"')[1]
+
+        for text in (weak + PROFILE, weak + sound + declared):
+            assert problem_of(text) == f"profile example uses example-rtt, which is {weakness}"
+
+    def test_profile_may_name_a_superseded_limit_that_only_condemns(self) -> None:
+        """Such a limit is no ground for "within"."""
+        limit = bind('use_rules = ["may condemn, never acquit"]\n').replace('"current"', '"superseded"')
+
+        assert read(limit + PROFILE).get_profile("example").all_of == ("example-rtt",)
+
+    @pytest.mark.parametrize(
+        ("lines", "problem"),
+        [
+            ('use_rules = ["may reject"]\n', "Invalid enum value 'may reject'"),
+            ('use_rules = ["never a verdict", "never a verdict"]\n', "duplicates or contradict"),
+            ('use_rules = ["may condemn, never acquit", "may acquit, never condemn"]\n', "duplicates or contradict"),
+            ('use_rules = ["advice, not requirement"]\n', "requires a recommendation, not a requirement"),
+            (WITH_STATEMENTS, "requires statements and vice versa"),
+            ('statements = ["example-statement"]\n', "requires statements and vice versa"),
+            (WITH_STATEMENTS + 'statements = ["no-such"]\n', "example-rtt refers to no-such, which is not a statement"),
+            ('as_of = ""\n', "Expected `str` of length >= 1"),
+        ],
+    )
+    def test_mistake_in_the_rules_of_use_is_named(self, lines: str, problem: str) -> None:
+        """A rule outside the closed list, twice, against another rule, or without what belongs to it is refused."""
+        assert problem in problem_of(bind(lines) + PROFILE + STATEMENT)
+
+    def test_profile_names_statements_that_exist(self) -> None:
+        """The rules of a profile are checked like those of a limit."""
+        bound = PROFILE + WITH_STATEMENTS + 'statements = ["{}"]\n'
+
+        profile = read(LIMIT + bound.format("example-statement") + STATEMENT).get_profile("example")
+
+        assert profile.use_rules == (UseRule.WITH_STATEMENTS,)
+        assert problem_of(LIMIT + bound.format("no-such") + STATEMENT) == (
+            "example refers to no-such, which is not a statement"
+        )
+
+    def test_rules_are_optional(self) -> None:
+        """A limit without rules has none, and no statements."""
+        limit = read(LIMIT + PROFILE).get_limit("example-rtt")
+
+        assert (limit.use_rules, limit.statements, limit.as_of, limit.assumption) == ((), (), None, None)
+
+    @pytest.mark.parametrize(
+        ("milder", "problem"),
+        [
+            (LIMIT.replace("2.5", "3"), None),
+            (LIMIT.replace("2.5", "2"), "the milder limit comes first"),
+            (LIMIT.replace('"Example"', '"Another"', 1).replace("2.5", "3"), "of one vendor and one unit"),
+        ],
+    )
+    def test_pages_of_one_vendor_are_ordered(self, milder: str, problem: str | None) -> None:
+        """Both figures are limits of one vendor, the milder first."""
+        text = milder.replace("example-rtt", "example-rtt-milder") + LIMIT + PROFILE + CONFLICT
+
+        if problem is None:
+            assert read(text).conflicts[0].kind is ConflictKind.PAGES_OF_ONE_VENDOR
+        else:
+            assert problem in problem_of(text)
+
+    def test_equal_figures_are_ordered_by_their_comparison(self) -> None:
+        """``<=`` is milder than ``<``."""
+        milder, stricter = LIMIT.replace("example-rtt", "example-rtt-milder"), LIMIT.replace('"<="', '"<"')
+
+        assert read(milder + stricter + PROFILE + CONFLICT).conflicts
+        assert "the milder limit comes first" in problem_of(milder.replace('"<="', '"<"') + LIMIT + PROFILE + CONFLICT)
+
     def test_a_conflict_with_an_unknown_limit_is_refused(self) -> None:
         """All entries of a conflict must be limits."""
-        conflict = '[[conflict]]\nid = "c"\nentries = ["no-such"]\nsummary = "s"\nnewer = "n"\nuse = "u"\n'
+        conflict = CONFLICT.replace("example-rtt-milder", "no-such")
 
-        assert "conflict c1 refers to no-such" in problem_of(LIMIT + PROFILE + conflict.replace('"c"', '"c1"'))
+        assert problem_of(LIMIT + PROFILE + conflict) == (
+            "conflict example-conflict refers to no-such, which is not a limit"
+        )
 
     def test_invalid_utf8_is_refused(self) -> None:
         """The error names the file."""
@@ -152,7 +266,7 @@ class TestLookUp:
 
     def test_an_unverified_limit_has_a_note(self) -> None:
         """An unverified limit can be selected by its id; its note says that it is not evidence."""
-        profile = load_catalogue().get_profile("vmware-hcx-underlay-rtt")
+        profile = load_catalogue().get_profile("vmware-vsphere-7.0-long-distance-vmotion-rtt")
 
         assert "not evidence" in str(profile.note)
 
@@ -185,12 +299,12 @@ class TestCommand:
         monkeypatch.setenv("COLUMNS", "80")
 
     def test_list_has_a_line_per_limit(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """A header, 120 limits, and a line with their number."""
+        """A header, 170 limits, and a line with their number."""
         assert run("list") == 0
 
         lines = capsys.readouterr().out.splitlines()
-        assert len(lines) == 122
-        assert lines[-1].startswith("120 limits;")
+        assert len(lines) == 172
+        assert lines[-1].startswith("170 limits;")
 
     def test_list_filters(self, capsys: pytest.CaptureFixture[str]) -> None:
         """Vendor, metric and lifecycle filters combine."""
@@ -215,7 +329,7 @@ class TestCommand:
 
         out = capsys.readouterr().out
         assert "rtt <= 7 ms, jitter <= 3 ms, loss <= 0.01 %" in out
-        assert out.splitlines()[-1].startswith("12 profiles;")
+        assert out.splitlines()[-1].startswith("13 profiles;")
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -273,11 +387,49 @@ class TestCommand:
 
     def test_show_an_unverified_limit_warns(self, capsys: pytest.CaptureFixture[str]) -> None:
         """The output marks the limit as unverified."""
+        assert run("show", "cisco-aci-multisite-orchestrator-rtt") == 0
+
+        assert "read in     nowhere: unverified, no evidence" in capsys.readouterr().out
+
+    def test_show_a_source_without_a_url(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A citation of a printed manual has pages and no URL."""
         assert run("show", "vmware-vsphere-9.0-long-distance-vmotion-rtt") == 0
 
         out = capsys.readouterr().out
-        assert "read in     nowhere: unverified, no evidence" in out
         assert "no URL" in out
+        assert "confidence  secondary" in out
+
+    def test_show_the_rules_of_use(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Rules, the texts of the statements and the release that was read."""
+        assert run("show", "redhat-odf-stretch-rtt") == 0
+        assert run("show", "vmware-vsan-9.0-stretched-rtt") == 0
+
+        out = " ".join(capsys.readouterr().out.split())
+        assert "use: one location only; vendor advises against; never within without these statements" in out
+        assert "statement: Red Hat places the stretch cluster of Data Foundation in one location" in out
+        assert "use: equality decides nothing as of 9.0; 9.1 not read" in out
+
+    def test_show_an_assumption(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """What the catalogue assumes is printed with what the evaluation assumes."""
+        assert run("show", "google-gdc-airgapped-zone-rtt") == 0
+
+        assert "assumed: the vendor means the physical layer" in " ".join(capsys.readouterr().out.split())
+
+    def test_show_the_rules_of_a_profile(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """The text has them with each limit, the document also with the profile."""
+        assert run("show", "openshift-stretched") == 0
+        out = " ".join(capsys.readouterr().out.split())
+        assert run("show", "openshift-stretched", "--json") == 0
+        document = json.loads(capsys.readouterr().out)
+
+        assert "note Red Hat advises against one cluster over several sites" in out
+        assert "statement: Red Hat advises against one cluster over several sites" in out
+        assert document["profile"]["use_rules"] == ["vendor advises against", "never within without these statements"]
+        assert document["profile"]["statements"] == [
+            "redhat-openshift-one-cluster-per-site",
+            "redhat-odf-stretch-one-location",
+        ]
+        assert document["all_of"][1]["limit"]["use_rules"][0] == "one location only"
 
     def test_show_a_rule_over_time(self, capsys: pytest.CaptureFixture[str]) -> None:
         """The output has the peaks that the vendor allows."""
@@ -317,7 +469,10 @@ class TestCommand:
         assert run("list", "--metric", "one_way", "--json") == 0
 
         document = json.loads(capsys.readouterr().out)
-        assert [limit["id"] for limit in document["limits"]] == ["vmware-vsan-9.0-stretched-one-way"]
+        assert [limit["id"] for limit in document["limits"]] == [
+            "vmware-vsan-9.0-stretched-one-way",
+            "vmware-vsan-9.0-witness-one-way",
+        ]
 
     def test_profile_json(self, capsys: pytest.CaptureFixture[str]) -> None:
         """The document has the limits of the profile, each with a rule or the reason why there is none."""

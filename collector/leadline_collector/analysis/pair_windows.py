@@ -53,7 +53,7 @@ def load_pair_windows(
 def _load_rows(reader: ReadTransaction, pair: Pair, period: TimeRange, limit: int) -> dict[int, list[dict[str, Any]]]:
     """Return the rows by minute; ``limit`` + 1 minutes if there are more than ``limit``."""
     rows: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
-    for agent, target in _iter_paths(reader, pair):
+    for agent, target in iter_paths(reader, pair):
         path = PathIds(src_id=agent.id, dst_id=target.id)
         for row in window_store.load_path_windows(
             reader.connection, path, WINDOW_COLUMNS, period.start_s, period.end_s, limit + 1
@@ -63,7 +63,8 @@ def _load_rows(reader: ReadTransaction, pair: Pair, period: TimeRange, limit: in
     return rows
 
 
-def _iter_paths(reader: ReadTransaction, pair: Pair) -> Iterator[tuple[NamedId, NamedId]]:
+def iter_paths(reader: ReadTransaction, pair: Pair) -> Iterator[tuple[NamedId, NamedId]]:
+    """Return agent and target of every path of a pair; raise NotFoundError if one of its sites is unknown."""
     agents = [agent for agent in mesh_store.load_agents(reader.connection) if agent.site == pair.source]
     targets = [target for target in mesh_store.load_targets(reader.connection) if target.site == pair.destination]
     if not agents or not targets:

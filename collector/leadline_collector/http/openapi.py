@@ -5,6 +5,7 @@ FastAPI generates schemas for pydantic models only; this module adds the JSON Sc
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -84,8 +85,15 @@ def json_responses(document_type: type[Struct], *problem_statuses: int) -> dict[
 
 def csv_responses(description: str, *problem_statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the ``responses`` of a route: a CSV file for 200, a problem for each other status."""
-    success = {"description": description, "content": {"text/csv": {"schema": {"type": "string"}}}}
-    return {200: success, **_problem_responses(*problem_statuses)}
+    return text_responses(description, (CsvResponse.media_type,), *problem_statuses)
+
+
+def text_responses(
+    description: str, media_types: Iterable[str], *problem_statuses: int
+) -> dict[int | str, dict[str, Any]]:
+    """Return the ``responses`` of a route: a text of one of these media types for 200, else a problem."""
+    content = {media_type: {"schema": {"type": "string"}} for media_type in media_types}
+    return {200: {"description": description, "content": content}, **_problem_responses(*problem_statuses)}
 
 
 def _problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

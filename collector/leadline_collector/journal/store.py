@@ -203,6 +203,13 @@ def read_bodies_between(connection: Connection, src_id: int, start_s: int, end_s
         yield from ((row[0], row[1]) for row in rows)
 
 
+def has_bodies_between(connection: Connection, src_id: int, start_s: int, end_s: int) -> bool:
+    """Return True if a body of an agent may contain windows in [start_s, end_s)."""
+    batch = tables.batch.c
+    overlap = (batch.src_id == src_id, batch.t_last >= start_s, batch.t_first < end_s, tables.HAS_BODY_CONDITION)
+    return connection.execute(select(batch.seq).where(*overlap).limit(1)).first() is not None
+
+
 def load_first_window_start(connection: Connection, src_id: int) -> int | None:
     """Return the first window of an agent's earliest batch, also of one without body; None before the first batch."""
     batch = tables.batch.c

@@ -11,6 +11,7 @@ from leadline.clock import Clock
 from leadline_collector.api import access as access_api
 from leadline_collector.api import health as health_api
 from leadline_collector.api import measurements as measurements_api
+from leadline_collector.api import probes as probes_api
 from leadline_collector.api import verdicts as verdicts_api
 from leadline_collector.auth.enrolment import AUDITED_REFUSALS_MAX, Enrolment, ensure_admin_key
 from leadline_collector.auth.failure_limit import FailureRateLimiter
@@ -80,6 +81,7 @@ def create_app(config: CollectorConfig, store: Store, clock: Clock) -> FastAPI:
     app.add_middleware(BatchMetricsMiddleware, metrics=metrics, clock=clock)
     openapi.install_openapi(app)
     app.include_router(measurements_api.router)
+    app.include_router(probes_api.router)
     app.include_router(access_api.router)
     app.include_router(verdicts_api.router)
     app.include_router(health_api.router)

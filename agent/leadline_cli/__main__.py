@@ -15,7 +15,7 @@ from leadline import __version__
 from leadline.errors import LeadlineError
 
 #: One module each, in the order of the help. Only the running command is imported, to keep the agent light.
-COMMANDS = ("check", "verdict", "demo", "agent", "collector", "mesh", "token", "limits", "import", "grafana")
+COMMANDS = ("check", "verdict", "demo", "agent", "collector", "mesh", "token", "limits", "import", "export", "grafana")
 #: Modules below ``leadline_cli`` that are not named ``commands.COMMAND``.
 _MODULES = {"check": "check.command", "import": "commands.import_"}
 EXIT_USAGE = 2

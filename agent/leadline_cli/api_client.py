@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +23,8 @@ KEY_VARIABLE = "LEADLINE_ADMIN_KEY_FILE"
 
 #: Enough for three hundred verdicts in one response.
 READ_TIMEOUT_S = 300
+#: Bytes of a download in memory.
+PIECE_BYTES = 1 << 17
 
 ResponseT = TypeVar("ResponseT")
 
@@ -62,16 +67,50 @@ def fetch_bytes(args: argparse.Namespace, path: str) -> bytes:
 
 
 def _request(args: argparse.Namespace, method: str, path: str, body: bytes) -> bytes:
+    return _send(args, method, path, body).data
+
+
+def _send(
+    args: argparse.Namespace, method: str, path: str, body: bytes, *, preload: bool = True
+) -> urllib3.BaseHTTPResponse:
     headers = {"Authorization": f"Bearer {_read_admin_key(args)}", "Content-Type": _detect_content_type(body)}
     url = args.collector.rstrip("/") + path
     pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=5, read=READ_TIMEOUT_S), retries=False)
     try:
-        response = pool.request(method, url, body=body, headers=headers, redirect=False)
+        response = pool.request(method, url, body=body, headers=headers, redirect=False, preload_content=preload)
     except urllib3.exceptions.HTTPError as error:
         raise UnavailableError(f"no response from {url}: {error}; check that the collector runs there") from error
     if response.status != 200:
         raise UnavailableError(format_problem(url, response.status, response.data))
-    return response.data
+    return response
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """A response that is read in pieces."""
+
+    headers: Mapping[str, str]
+    #: UnavailableError if the response ends early.
+    pieces: Iterator[bytes]
+
+
+@contextmanager
+def open_download(args: argparse.Namespace, path: str) -> Iterator[Download]:
+    """Request a file from the collector with the admin key, without reading it into memory."""
+    response = _send(args, "GET", path, b"", preload=False)
+    try:
+        yield Download(headers=response.headers, pieces=_iter_pieces(response, args.collector))
+    finally:
+        response.close()
+
+
+def _iter_pieces(response: urllib3.BaseHTTPResponse, url: str) -> Iterator[bytes]:
+    try:
+        yield from response.stream(PIECE_BYTES)
+    except urllib3.exceptions.HTTPError as error:
+        raise UnavailableError(
+            f"the download from {url} ended early: {error}; run the command again, or look into the collector's log"
+        ) from error
 
 
 def _detect_content_type(body: bytes) -> str:

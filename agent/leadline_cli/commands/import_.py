@@ -38,7 +38,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("file", metavar="FILE", type=Path, help="output of the program")
     parser.add_argument("--src", required=True, metavar="NAME", help="site or agent that measured")
     parser.add_argument("--dst", required=True, metavar="NAME", help="site, agent or host that was probed")
-    parser.add_argument("--host", help="host to import, if the file has several; spelled as in the file")
+    parser.add_argument(
+        "--host", help="host to import, if the file has several; spelled as in the file (of an export: AGENT,TARGET)"
+    )
     parser.add_argument("--start", help="send time of the first probe (2026-11-22T06:00:00Z), for files without times")
     parser.add_argument("--interval", help="time between probes (default: from the times in the file)")
     parser.add_argument("--dry-run", action="store_true", help="only read and summarise the file; needs no collector")

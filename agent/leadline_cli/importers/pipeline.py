@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 
 from leadline.errors import ConfigError
@@ -100,17 +101,21 @@ def _load_file(path: Path, options: ImportOptions) -> ImportFile:
 def _read_samples(lines: Iterable[str], options: ImportOptions) -> tuple[ParsedLog, list[Sample]]:
     """Return the runs of the selected host (none for a CSV) and their samples in order."""
     if options.format is ImportFormat.CSV:
-        if options.host is not None or options.start_us is not None:
-            raise ConfigError(
-                "--host" if options.host else "--start",
-                "cannot be used with a CSV, which has one host and its own times",
-            )
-        return ParsedLog(runs=()), csv_file.parse_csv(lines)
+        return _read_csv(lines, options)
     log = fping.parse_log(lines) if options.format is ImportFormat.FPING else iputils.parse_log(lines)
     runs = importers_samples.select_runs(log, options.host)
     period_ms = options.interval_ms or (PING_PERIOD_MS if options.format is ImportFormat.PING else None)
     samples = importers_samples.assign_times(runs, options.start_us, None if period_ms is None else period_ms * 1_000)
     return ParsedLog(runs=runs, resolution_us=log.resolution_us), samples
+
+
+def _read_csv(lines: Iterable[str], options: ImportOptions) -> tuple[ParsedLog, list[Sample]]:
+    if options.start_us is not None:
+        raise ConfigError("--start", "cannot be used with a CSV, which has one host and its own times")
+    rest = iter(lines)
+    header = next(rest, "")
+    notes = (csv_file.EXPORT_NOTE,) if csv_file.is_export(header) else ()
+    return ParsedLog(runs=(), notes=notes), csv_file.parse_csv(chain([header], rest), options.host)
 
 
 def _find_address(runs: Sequence[LogRun]) -> str | None:
@@ -124,6 +129,7 @@ def _find_address(runs: Sequence[LogRun]) -> str | None:
 
 def _collect_notes(log: ParsedLog, options: ImportOptions) -> Iterable[str]:
     yield from dict.fromkeys(note for run in log.runs for note in run.notes)
+    yield from log.notes
     if options.start_us is not None:
         step = f"{options.interval_ms} ms" if options.interval_ms else f"{PING_PERIOD_MS} ms, the default of ping"
         yield f"times are computed from --start in steps of {step}; their error grows with the length of the file"

@@ -64,6 +64,8 @@ class ParsedLog:
     runs: Sequence[LogRun]
     #: Coarsest resolution of a printed RTT in microseconds; None if unknown.
     resolution_us: int | None = None
+    #: Omissions that concern the whole file.
+    notes: Sequence[str] = ()
 
 
 #: Microseconds of the last digit, by the number of decimals of a value in milliseconds.

@@ -106,6 +106,7 @@ ROUTES = {
         ("GET", "/api/v1/profiles"),
         ("GET", "/api/v1/matrix?profile=vcf9-stretched-cluster"),
         ("GET", "/api/v1/pairs/fra/ams/windows"),
+        ("GET", "/api/v1/pairs/fra/ams/probes"),
         ("GET", "/api/v1/verdicts?pair=fra,ams&profile=vsan-stretched"),
         ("GET", "/api/v1/verdicts/windows?pair=fra,ams&profile=vsan-stretched"),
         ("GET", "/api/v1/agents/fra1/gaps"),
@@ -187,7 +188,13 @@ def test_each_key_gives_access_to_its_own_routes(guarded: Client, key_role: str)
 
 
 #: Status with a permitted key if it is not 200; these requests fail on purpose, so that they change nothing.
-PERMITTED_STATUS = {"/api/v1/enroll": 400, "/api/v1/tokens/0123456789abcdef": 404, "/login": 401, "/logout": 303}
+PERMITTED_STATUS = {
+    "/api/v1/enroll": 400,
+    "/api/v1/tokens/0123456789abcdef": 404,
+    "/api/v1/pairs/fra/ams/probes": 404,
+    "/login": 401,
+    "/logout": 303,
+}
 
 
 def is_page(path: str) -> bool:

@@ -455,6 +455,24 @@ def test_a_file_is_replaced_only_with_force(
     assert len(file.read_text().splitlines()) == 60
 
 
+def test_progress_is_shown_on_a_terminal(
+    client: Client,
+    fra1: str,
+    key_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The line has the number of probes and the time; it is erased at the end."""
+    assert client.post(build_batch(("ams1", build_steady_window(5_000))), fra1).status == 200
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    file = tmp_path / "pings.jsonl"
+
+    assert run(client, key_file, *EXPORT, "--format", "jsonl", "--output", file) == 0
+
+    assert capsys.readouterr().err == f"\r\x1b[K60 probes, to 2026-11-22T06:00Z\r\x1b[K60 probes in {file}\n"
+
+
 def test_a_closed_pipe_is_no_error_and_a_pipe_is_silent(client: Client, fra1: str, key_file: Path) -> None:
     """``| head -1`` ends the command with status 0; nothing goes to standard error."""
     windows = [("ams1", build_steady_window(5_000, NOW_S + 60 * minute)) for minute in range(30)]

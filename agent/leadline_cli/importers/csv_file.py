@@ -39,7 +39,9 @@ def parse_csv(lines: Iterable[str], path: str | None = None) -> list[Sample]:
         columns = _parse_header(next(rows, []))
         if path is not None and columns != _EXPORT_COLUMNS:
             raise ConfigError("--host", "cannot be used with a CSV, which has one host and its own times")
-        numbered_rows = ((rows.line_num, _name_values(rows.line_num, columns, row)) for row in rows if row)
+        numbered_rows: Iterator[tuple[int, Mapping[str, str]]] = (
+            (rows.line_num, _name_values(rows.line_num, columns, row)) for row in rows if row
+        )
         if columns == _EXPORT_COLUMNS:
             numbered_rows = _select_path(numbered_rows, path)
         samples = [(_parse_row(line, values), line) for line, values in numbered_rows]

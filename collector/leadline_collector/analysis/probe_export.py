@@ -84,7 +84,8 @@ def iter_rows(export: ProbeExport, encoder: ProbeEncoder) -> Iterator[str]:
             if length >= PIECE_LENGTH:
                 yield "".join(piece)
                 piece, length = [], 0
-    yield "".join(piece)
+    if piece:
+        yield "".join(piece)
 
 
 def _select_paths(reader: ReadTransaction, pair: Pair, period: TimeRange) -> _Selection:

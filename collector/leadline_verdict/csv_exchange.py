@@ -8,34 +8,37 @@ identical. An empty field is None; a minute without a row has no window.
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TextIO, TypeAlias
+from typing import BinaryIO, TextIO
 
 import msgspec
 import numpy as np
 
 from leadline.errors import ConfigError
-from leadline.model import WINDOW_S, Site
+from leadline.model import WINDOW_S, Pair, Site, check_name
 from leadline.propagation import compute_propagation_delay
+from leadline.wire.batch import IMPORT_PREFIX
+from leadline_verdict.csv_rows import COLUMN_HEADER, LineReader, PathColumns, line_error, read_rows
 from leadline_verdict.episodes import find_runs
 from leadline_verdict.pair import PairWindows, PathWindows
-from leadline_verdict.series import COLUMNS, COUNT_FIELDS, MISSING, IntColumn, PathSeries, make_empty_columns
+from leadline_verdict.series import COLUMNS, MISSING, PathSeries
 from leadline_verdict.states import MinuteMask
 
 FILE_FORMAT = "leadline windows 1"
-COLUMN_HEADER = ("source", "destination", "agent", "target", "t", *COLUMNS)
-_KEY_COLUMN_COUNT = 4
 _DAY_S = 86_400
 #: Longest period; the collector has the same limit.
 DAYS_MAX = 400
 #: Longest header; 2,450 pairs with all their minute ranges fit.
-_HEADER_CHARACTERS_MAX = 64 << 20
+_HEADER_BYTES_MAX = 64 << 20
+#: Most minutes of all paths: 50 bytes of memory each. 300 pairs over 230 days fit.
+_PATH_MINUTES_MAX = 100_000_000
+#: 2286; t has ten digits.
+_END_S_MAX = 10**10
 
 #: [first, last) in minutes from the start of the period.
 _MinuteRange = tuple[int, int]
-#: Columns of every path by (source, destination, agent, target).
-_ColumnsByPath: TypeAlias = dict[tuple[str, ...], dict[str, IntColumn]]
 
 
 class _HeaderStruct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -137,77 +140,110 @@ def _iter_rows(pair: PairWindows, path: PathWindows) -> Iterator[tuple[object, .
         yield (*key, t, *("" if value == MISSING else value for value in values))
 
 
-def read_windows(file: TextIO) -> ExportedWindows:
-    """Read a file; raise ConfigError with the line number if it is invalid."""
+def read_windows(file: TextIO | BinaryIO) -> ExportedWindows:
+    """Read a file; raise ConfigError with the line number if it is invalid or inconsistent."""
     try:
-        return _parse_file(file)
-    except (UnicodeDecodeError, csv.Error) as error:
+        return _parse_file(LineReader(file))
+    except UnicodeDecodeError as error:
         raise ConfigError("file", f"not a file written by `leadline verdict --export`: {error}") from error
 
 
-def _parse_file(file: TextIO) -> ExportedWindows:
-    header = _read_header(file)
+def _parse_file(reader: LineReader) -> ExportedWindows:
+    header = _read_header(reader)
     minutes = (header.end_s - header.start_s) // WINDOW_S
-    columns: _ColumnsByPath = {
-        (pair.source, pair.destination, path.agent, path.target): make_empty_columns(minutes)
-        for pair in header.pairs
-        for path in pair.paths
-    }
-    reader = csv.reader(file)
-    if tuple(next(reader, ())) != COLUMN_HEADER:
-        raise _line_error(2, f"the columns are not {','.join(COLUMN_HEADER)}")
-    for number, row in enumerate(reader, 3):
-        _add_row(columns, header, number, row)
+    if reader.read_line(_HEADER_BYTES_MAX) != ",".join(COLUMN_HEADER).encode():
+        raise line_error(2, f"the columns are not {','.join(COLUMN_HEADER)}")
+    paths = [(pair.source, pair.destination, path.agent, path.target) for pair in header.pairs for path in pair.paths]
+    columns = read_rows(reader, paths, header.start_s, minutes)
+    for index, path_key in enumerate(paths):
+        if not columns["expected"][index].any():
+            raise line_error(1, f"the path {' '.join(path_key)} has no row", "the file is incomplete: export it again")
     sites = {site.name: Site(**msgspec.structs.asdict(site)) for site in header.sites}
+    indexes = iter(range(len(paths)))
     return ExportedWindows(
         start_s=header.start_s,
         end_s=header.end_s,
-        pairs=tuple(_build_pair_windows(header, pair, columns, sites, minutes) for pair in header.pairs),
+        pairs=tuple(_build_pair_windows(header, pair, columns, indexes, sites, minutes) for pair in header.pairs),
     )
 
 
-def _read_header(file: TextIO) -> _FileHeader:
-    line = file.readline(_HEADER_CHARACTERS_MAX)
-    if not line.startswith("# {"):
-        raise _line_error(1, f"not a file written by `leadline verdict --export`; it begins with {line[:40]!r}")
+def _read_header(reader: LineReader) -> _FileHeader:
+    start = reader.peek(40)
+    if not start.startswith(b"# {"):
+        problem = f"it begins with {start.decode(errors='backslashreplace')!r}" if start else "it is empty"
+        raise line_error(
+            1,
+            f"not a file written by `leadline verdict --export`: {problem}",
+            "write one with `leadline verdict --export FILE`",
+        )
+    line = reader.read_line(_HEADER_BYTES_MAX)
     try:
         header = msgspec.json.decode(line[2:], type=_FileHeader)
-    except msgspec.MsgspecError as error:
-        raise _line_error(1, str(error)) from error
-    if header.format != FILE_FORMAT:
-        raise _line_error(1, f"the format is {header.format!r}; this version reads {FILE_FORMAT!r}")
-    if header.start_s % _DAY_S or header.end_s % _DAY_S or not 0 <= header.start_s < header.end_s:
-        raise _line_error(1, f"{header.start_s} to {header.end_s} is not a period of whole UTC days")
-    if header.end_s - header.start_s > DAYS_MAX * _DAY_S:
-        raise _line_error(1, f"{header.start_s} to {header.end_s} is more than {DAYS_MAX} days")
+        if header.format != FILE_FORMAT:
+            raise line_error(
+                1,
+                f"the format is {header.format!r}; this version reads {FILE_FORMAT!r}",
+                "use the version that wrote it",
+            )
+        _check_header(header)
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+        raise line_error(1, str(error)) from error
     return header
 
 
-def _add_row(columns: _ColumnsByPath, header: _FileHeader, number: int, row: Sequence[str]) -> None:
-    if len(row) != len(COLUMN_HEADER):
-        raise _line_error(number, f"the row has {len(row)} fields instead of {len(COLUMN_HEADER)}")
-    path_columns = columns.get(tuple(row[:_KEY_COLUMN_COUNT]))
-    if path_columns is None:
-        raise _line_error(number, f"{' '.join(row[:_KEY_COLUMN_COUNT])} is not a path of the header")
-    try:
-        t, *values = (MISSING if not text else int(text) for text in row[_KEY_COLUMN_COUNT:])
-    except ValueError as error:
-        raise _line_error(number, str(error)) from error
-    if t % WINDOW_S or not header.start_s <= t < header.end_s:
-        raise _line_error(number, f"{t} is not a minute of the period")
-    minute = (t - header.start_s) // WINDOW_S
-    if path_columns["expected"][minute]:
-        raise _line_error(number, f"duplicate window at {t}")
-    for name, value in zip(COLUMNS, values, strict=True):
-        if value < (0 if name in COUNT_FIELDS else MISSING) or value >= 2**31:
-            raise _line_error(number, f"{name} is out of range: {value}")
-        path_columns[name][minute] = value
+def _check_header(header: _FileHeader) -> None:
+    """Raise ValueError if values of the header are invalid or repeated."""
+    period = f"{header.start_s} to {header.end_s}"
+    if header.start_s % _DAY_S or header.end_s % _DAY_S or not 0 <= header.start_s < header.end_s:
+        raise ValueError(f"{period} is not a period of whole UTC days")
+    if header.end_s - header.start_s > DAYS_MAX * _DAY_S:
+        raise ValueError(f"{period} is more than {DAYS_MAX} days")
+    if header.end_s > _END_S_MAX:
+        raise ValueError(f"{period} is not a period before the year 2286")
+    minutes = (header.end_s - header.start_s) // WINDOW_S
+    if not header.pairs:
+        raise ValueError("the header has no pair")
+    if minutes * sum(max(1, len(pair.paths)) for pair in header.pairs) > _PATH_MINUTES_MAX:
+        raise ValueError(f"the paths have more than {_PATH_MINUTES_MAX:,} minutes in total: export fewer pairs or days")
+    for site in header.sites:
+        Site(**msgspec.structs.asdict(site))
+    _check_unique("site", [site.name for site in header.sites])
+    _check_unique("pair", [f"{pair.source} -> {pair.destination}" for pair in header.pairs])
+    for pair in header.pairs:
+        _check_pair(pair, minutes)
+
+
+def _check_pair(pair: _PairHeader, minutes: int) -> None:
+    check_name("site", pair.source)
+    check_name("site", pair.destination)
+    Pair(source=pair.source, destination=pair.destination)
+    name = f"{pair.source} -> {pair.destination}"
+    for path in pair.paths:
+        check_name("agent", path.agent.removeprefix(IMPORT_PREFIX))
+        check_name("target", path.target)
+    _check_unique(f"path of {name}", [f"{path.agent} {path.target}" for path in pair.paths])
+    for label, ranges in (("ambiguous", pair.ambiguous), ("explained", pair.explained)):
+        previous = 0
+        for first, last in ranges:
+            if not previous <= first < last <= minutes:
+                raise ValueError(
+                    f"{label} minutes {first} to {last} of {name} are not a range after minute {previous} "
+                    f"within the {minutes} minutes of the period"
+                )
+            previous = last
+
+
+def _check_unique(label: str, names: Sequence[str]) -> None:
+    if len(set(names)) < len(names):
+        name = next(name for name, count in Counter(names).items() if count > 1)
+        raise ValueError(f"duplicate {label}: {name}")
 
 
 def _build_pair_windows(
     header: _FileHeader,
     pair: _PairHeader,
-    columns: _ColumnsByPath,
+    columns: PathColumns,
+    indexes: Iterator[int],
     sites: dict[str, Site],
     minutes: int,
 ) -> PairWindows:
@@ -223,11 +259,11 @@ def _build_pair_windows(
                 target=path.target,
                 series=PathSeries.from_columns(
                     header.start_s,
-                    columns[pair.source, pair.destination, path.agent, path.target],
+                    {name: columns[name][index] for name in COLUMNS},
                     simulated=path.simulated,
                 ),
             )
-            for path in pair.paths
+            for path, index in zip(pair.paths, indexes, strict=False)
         ),
         propagation_delay=None if ends[0] is None or ends[1] is None else compute_propagation_delay(ends[0], ends[1]),
         ambiguous_minutes=_to_mask(pair.ambiguous, minutes),
@@ -240,7 +276,3 @@ def _to_mask(ranges: Iterable[_MinuteRange], minutes: int) -> MinuteMask:
     for first, last in ranges:
         mask[first:last] = True
     return mask
-
-
-def _line_error(line: int, problem: str) -> ConfigError:
-    return ConfigError(f"line {line}", problem)

@@ -37,7 +37,7 @@ def build_columns(days: int, rtt_us: int = 4_000) -> dict[str, IntColumn]:
 def add_delay(columns: Mapping[str, IntColumn], minutes: Iterable[int], extra_us: int = 10_000) -> None:
     """Add delay to these minutes."""
     indexes = list(minutes)
-    for name in ("mean_us", "p50_us", "p95_us", "p99_us", "max_us"):
+    for name in ("mean_us", "p50_us", "p95_us", "p99_us", "max_us", "pdv_us"):
         columns[name][indexes] += extra_us
 
 

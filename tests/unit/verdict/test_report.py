@@ -137,7 +137,7 @@ def test_binary_files_are_refused() -> None:
     """The error names the command that writes the files."""
     file = io.TextIOWrapper(io.BytesIO(b"\xfe\x00" * 100), encoding="utf-8")
 
-    with pytest.raises(ConfigError, match="file: not a file written by"):
+    with pytest.raises(ConfigError, match="line 1: not a file written by"):
         csv_exchange.read_windows(file)
 
 

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from leadline.errors import ConfigError, UnavailableError
 from leadline_cli import api_client
+from leadline_cli.output_file import check_output, write_output
 
 if TYPE_CHECKING:
     from leadline_verdict.document import VerdictDocument
@@ -72,8 +73,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--input", type=Path, metavar="FILE", help="evaluate the windows of this file, without a collector"
     )
     parser.add_argument(
-        "--export", type=Path, metavar="FILE", help="write the windows to this file, without an evaluation"
-    )
+        "--export", type=Path, metavar="FILE",
+        help="write the windows to this new file, or to standard output for -, without an evaluation",
+    )  # fmt: skip
+    parser.add_argument("--force", action="store_true", help="let --export replace an existing file")
     parser.add_argument("--json", action="store_true", help="print one JSON document (docs/verdict.schema.json)")
     api_client.add_collector_options(parser)
     parser.set_defaults(run=run_verdict)
@@ -83,6 +86,8 @@ def run_verdict(args: argparse.Namespace) -> int:
     """Export windows, or evaluate them and print the verdicts; return 0 if every verdict is "within"."""
     if args.input and args.export:
         raise ConfigError("--export", "cannot be combined with --input")
+    if args.force and not args.export:
+        raise ConfigError("--force", "requires --export")
     if args.export:
         return _export_windows(args)
     document = _evaluate_file(args) if args.input else _request_verdicts(args)
@@ -118,12 +123,10 @@ def _request_verdicts(args: argparse.Namespace) -> VerdictDocument:
 def _export_windows(args: argparse.Namespace) -> int:
     from leadline_cli.commands.verdict_text import show_spinner
 
+    check_output(args.export, "--export", force=args.force)
     with show_spinner("waiting for windows"):
         data = api_client.fetch_bytes(args, "/api/v1/verdicts/windows" + _build_query(args))
-    try:
-        args.export.write_bytes(data)
-    except OSError as error:
-        raise ConfigError("--export", f"cannot write {args.export}: {error.strerror}") from error
+    write_output(args.export, data, "--export", force=args.force)
     windows = len(data.splitlines()) - 2
     print(f"{windows:,} windows in {args.export}", file=sys.stderr)
     return 0
@@ -155,7 +158,10 @@ def _evaluate_windows(args: argparse.Namespace) -> VerdictDocument:
     if not args.profile and not args.limit:
         raise ConfigError("--profile", "is required with --input, because the file contains no mesh with profiles")
     with _open_input(args.input) as file:
-        windows = csv_exchange.read_windows(file)
+        try:
+            windows = csv_exchange.read_windows(file)
+        except OSError as error:
+            raise ConfigError("--input", f"cannot read {args.input}: {error.strerror}") from error
     overrides = LimitOverrides(
         values=parse_assignments("override", args.override),
         declared_values=parse_assignments("declare", args.declare),

@@ -8,11 +8,12 @@ import numpy as np
 
 from leadline.evaluation import CAMPAIGN_DAYS, CAMPAIGN_DAYS_PROVISIONAL
 from leadline.propagation import VACUUM_INDEX, reachable_distance_km
+from leadline.rounding import round_down
 from leadline_verdict.decision import COVERAGE_MIN, VerdictRule
 from leadline_verdict.document import Counterfactual, PropagationSection, SharesSection, VerdictClass
 from leadline_verdict.pair import PairWindows, find_achieved_limit_us
 from leadline_verdict.precedence import VerdictInputs
-from leadline_verdict.reasons import format_ms, format_percent
+from leadline_verdict.reasons import format_km, format_ms, format_target
 
 _IMPOSSIBLE_CLASSES = {VerdictClass.IMPOSSIBLE, VerdictClass.IMPOSSIBLE_ON_GLASS_FIBRE}
 
@@ -44,8 +45,8 @@ def _iter_distance_changes(verdict_class: VerdictClass, propagation: Propagation
     in_vacuum_km = reachable_distance_km(strictest.limit_us, index=VACUUM_INDEX)
     yield _make_counterfactual(
         "shorter_distance",
-        f"sites at most {strictest.reach_km:.0f} km apart on straight glass fibre ({in_vacuum_km:.0f} km in a vacuum), "
-        f"not {propagation.distance_low_km:.0f} km",
+        f"sites at most {format_km(strictest.reach_km)} apart on straight glass fibre "
+        f"({format_km(in_vacuum_km)} in a vacuum), not {format_km(propagation.distance_low_km)}",
         limit_id=strictest.limit_id,
         glass_km=strictest.reach_km,
         vacuum_km=in_vacuum_km,
@@ -71,7 +72,7 @@ def _iter_limit_changes(pair: PairWindows, inputs: VerdictInputs) -> Iterator[Co
         if reached_us is not None:
             yield _make_counterfactual(
                 "limit_reached",
-                f"{format_percent(inputs.rule.target_share)} of the minutes met {criterion.comparison} "
+                f"{format_target(inputs.rule.target_share)} of the minutes met {criterion.comparison} "
                 f"{format_ms(reached_us)}; the limit is {format_ms(criterion.limit_us)}",
                 limit_id=criterion.limit_id,
                 limit_us=criterion.limit_us,
@@ -88,7 +89,7 @@ def _iter_route_changes(
         if limit.route_factor_max is not None and propagation.inflation is not None:
             yield _make_counterfactual(
                 "shorter_route",
-                f"a fibre route at most {limit.route_factor_max:.2f} times the straight line could meet "
+                f"a fibre route at most {round_down(limit.route_factor_max, 2)} times the straight line could meet "
                 f"{format_ms(limit.limit_us)}; the minimum RTT corresponds to {propagation.inflation:.2f} times",
                 limit_id=limit.limit_id,
                 route_factor_max=limit.route_factor_max,
@@ -102,7 +103,7 @@ def _iter_duration_changes(
     if verdict_class is VerdictClass.MARGINAL and shares.days_needed:
         yield _make_counterfactual(
             "more_days",
-            f"{shares.days_needed} more days without a bad minute demonstrate {format_percent(rule.target_share)}",
+            f"{shares.days_needed} more days without a bad minute demonstrate {format_target(rule.target_share)}",
             days=shares.days_needed,
         )
     if verdict_class is VerdictClass.WITHIN_PROVISIONAL:

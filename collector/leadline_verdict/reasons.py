@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from leadline import rounding
 from leadline.evaluation import CAMPAIGN_DAYS, CAMPAIGN_DAYS_PROVISIONAL
 from leadline_verdict.compliance_share import ComplianceInterval
 from leadline_verdict.decision import COVERAGE_MIN, MeasuredVerdict, VerdictRule
@@ -9,14 +10,24 @@ from leadline_verdict.document import LimitFeasibilitySection, LossSection, Prop
 from leadline_verdict.requirements import Requirement
 
 
-def format_percent(ratio: float) -> str:
-    """Format a ratio as a percentage with three decimals: ``99.653 %``."""
-    return f"{100 * ratio:.3f} %"
+def format_percent(ratio: float, *, up: bool = False, apart_from: float | None = None) -> str:
+    """Format a share or a bound as a percentage (see ``leadline.rounding``): ``99.653 %``."""
+    return f"{rounding.format_percent(ratio, up=up, apart_from=apart_from)} %"
+
+
+def format_target(ratio: float) -> str:
+    """Format a given ratio without rounding: ``99.500 %``."""
+    return f"{rounding.format_nominal_percent(ratio, 3)} %"
 
 
 def format_ms(us: float) -> str:
-    """Format microseconds as milliseconds: ``4.713 ms``."""
-    return f"{us / 1_000:.3f} ms"
+    """Format microseconds as milliseconds, rounded down because a fraction is a minimum: ``4.713 ms``."""
+    return f"{rounding.round_down(us / 1_000, 3)} ms"
+
+
+def format_km(km: float) -> str:
+    """Format a distance, rounded down because it is a minimum or must not be exceeded: ``421 km``."""
+    return f"{rounding.round_down(km, 0)} km"
 
 
 def _make_reason(code: str, text: str, **numbers: float | int | str) -> Reason:
@@ -36,9 +47,10 @@ def faster_than_light(rtt_us: int, propagation: PropagationSection) -> Reason:
 def delay_above_limit(
     limit: LimitFeasibilitySection, propagation: PropagationSection, medium: str, floor_us: float
 ) -> Reason:
+    distance = format_km(propagation.distance_low_km)
     return _make_reason(
         "floor_above_limit",
-        f"light in {medium} needs {format_ms(floor_us)} for {propagation.distance_low_km:.0f} km and back, more than "
+        f"light in {medium} needs {format_ms(floor_us)} for {distance} and back, more than "
         f"the limit of {format_ms(limit.limit_us)}",
         limit_id=limit.limit_id,
         limit_us=limit.limit_us,
@@ -93,7 +105,7 @@ def too_short(days: int) -> Reason:
 def coverage_low(coverage: float) -> Reason:
     return _make_reason(
         "coverage_low",
-        f"{format_percent(coverage)} of the minutes are known, {format_percent(COVERAGE_MIN)} are needed: this is a "
+        f"{format_percent(coverage)} of the minutes are known, {format_target(COVERAGE_MIN)} are needed: this is a "
         "defect of the measurement, not of the path",
         coverage=coverage,
         coverage_needed=COVERAGE_MIN,
@@ -112,10 +124,11 @@ def unknown_minutes_decisive(measured: MeasuredVerdict, minutes: int) -> Reason:
 
 
 def share_below_target(interval: ComplianceInterval, rule: VerdictRule) -> Reason:
+    high = format_percent(interval.high, up=True, apart_from=rule.target_share)
     return _make_reason(
         "share_below_target",
-        f"at most {format_percent(interval.high)} of the minutes are within the limit even in the best case "
-        f"(95 % confidence), below the target of {format_percent(rule.target_share)}",
+        f"at most {high} of the minutes are within the limit even in the best case "
+        f"(95 % confidence), below the target of {format_target(rule.target_share)}",
         high=interval.high,
         target_share=rule.target_share,
         episodes=interval.episodes,
@@ -126,7 +139,7 @@ def share_demonstrated(interval: ComplianceInterval, rule: VerdictRule) -> Reaso
     return _make_reason(
         "share_demonstrated",
         f"at least {format_percent(interval.low)} of the minutes are within the limit even in the worst case "
-        f"(95 % confidence), at or above the target of {format_percent(rule.target_share)}",
+        f"(95 % confidence), at or above the target of {format_target(rule.target_share)}",
         low=interval.low,
         target_share=rule.target_share,
         episodes=interval.episodes,
@@ -136,8 +149,8 @@ def share_demonstrated(interval: ComplianceInterval, rule: VerdictRule) -> Reaso
 def undecided(low: float, high: float, rule: VerdictRule) -> Reason:
     return _make_reason(
         "undecided",
-        f"the share within the limit is between {format_percent(low)} and {format_percent(high)}; the target of "
-        f"{format_percent(rule.target_share)} is in this range",
+        f"the share within the limit is between {format_percent(low)} and {format_percent(high, up=True)}; the target "
+        f"of {format_target(rule.target_share)} is in this range",
         low=low,
         high=high,
         target_share=rule.target_share,
@@ -193,10 +206,11 @@ def declared_value_unmet(requirement: Requirement) -> Reason:
 
 def loss_above_limit(loss: LossSection) -> Reason:
     assert loss.low is not None
+    low = format_percent(loss.low, apart_from=loss.limit_ratio)
     return _make_reason(
         "loss_above_limit",
-        f"{loss.lost:,} of {loss.sent:,} probes were lost: at least {format_percent(loss.low)}, above the limit of "
-        f"{format_percent(loss.limit_ratio)}",
+        f"{loss.lost:,} of {loss.sent:,} probes were lost: at least {low}, above the limit of "
+        f"{format_target(loss.limit_ratio)}",
         limit_id=loss.limit_id,
         lost=loss.lost,
         sent=loss.sent,
@@ -208,7 +222,8 @@ def loss_above_limit(loss: LossSection) -> Reason:
 def loss_not_demonstrable(loss: LossSection) -> Reason:
     return _make_reason(
         "loss_not_demonstrable_yet",
-        f"{loss.lost:,} of {loss.sent:,} probes were lost; demonstrating {loss.limit_ratio:.6%} takes "
+        f"{loss.lost:,} of {loss.sent:,} probes were lost; demonstrating "
+        f"{rounding.format_nominal_percent(loss.limit_ratio, 6)}% takes "
         f"{loss.probes_needed:,} more probes without loss",
         limit_id=loss.limit_id,
         lost=loss.lost,

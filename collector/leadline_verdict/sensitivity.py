@@ -14,7 +14,7 @@ from leadline.evaluation import Criterion, WindowStatistic
 from leadline_verdict.decision import MeasuredVerdict, VerdictRule, classify_period
 from leadline_verdict.document import SensitivityRow, VerdictClass
 from leadline_verdict.pair import PairWindows, evaluate_pair
-from leadline_verdict.reasons import format_percent
+from leadline_verdict.reasons import format_target
 from leadline_verdict.requirements import RequirementSet
 
 #: Statistics that a limit on the RTT may refer to.
@@ -65,7 +65,7 @@ def _iter_rows(
             for statistic in _RTT_STATISTICS
         )
     for target in sorted({*_TARGET_SHARES, rule.target_share}):
-        yield row("target share", format_percent(target), requirements.criteria, replace(rule, target_share=target))
+        yield row("target share", format_target(target), requirements.criteria, replace(rule, target_share=target))
     for windows in sorted({*_UNSEEN_OUTAGE_WINDOWS, rule.unseen_outage_windows}):
         yield row(
             "unseen episode", f"{windows} min", requirements.criteria, replace(rule, unseen_outage_windows=windows)

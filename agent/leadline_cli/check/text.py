@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from leadline.model import us_ceil
+from leadline.rounding import round_down
 from leadline.statistics import WindowStats, compute_stats
 from leadline_cli.check.document import CheckDocument, CheckErrorBound, ProfileCheckResult, TargetCheckResult
 
@@ -78,10 +79,11 @@ def _format_profile(profile: ProfileCheckResult) -> list[str]:
         lines += _wrap(f"limit {profile.limit_id}: {source.vendor}, {source.title}, {place}(read in: {source.read_in})")
     if profile.physics and profile.physics.route_factor_max is not None:
         propagation = profile.physics
+        glass_ms = round_down(propagation.floor_glass_us / 1_000, 2)
         lines += _wrap(
-            f"physics: {propagation.distance_km:.0f} km, minimum RTT {propagation.floor_glass_us / 1_000:.2f} ms in "
-            f"fibre; the limit allows {propagation.reach_km:.0f} km, "
-            f"or a route {propagation.route_factor_max:.2f} times the distance"
+            f"physics: {propagation.distance_km:.0f} km, minimum RTT {glass_ms} ms in fibre; "
+            f"the limit allows {round_down(propagation.reach_km, 0)} km, "
+            f"or a route {round_down(profile.physics.route_factor_max, 2)} times the distance"
         )
     if profile.note:
         lines += _wrap(f"note: {profile.note}")

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+from leadline.rounding import format_nominal_percent, format_percent, round_down
+
 if TYPE_CHECKING:
     from leadline_verdict.document import (
         PairVerdict,
@@ -30,9 +32,9 @@ def format_report(document: VerdictDocument) -> str:
     rule = document.rule
     head = (
         f"{document.start_iso} to {document.end_iso}, {document.days} days. Requirement: "
-        f"{_format_percent(rule.target_share)} of the minutes within the limit, at {rule.confidence:.0%} confidence "
-        f"(rule {rule.id}; assumed longest unobserved outage: {rule.unseen_windows} min; "
-        f"unknown minutes: {rule.missing})"
+        f"{format_nominal_percent(rule.target_share, 3)} % of the minutes within the limit, "
+        f"at {rule.confidence:.0%} confidence (rule {rule.id}; "
+        f"assumed longest unobserved outage: {rule.unseen_windows} min; unknown minutes: {rule.missing})"
     )
     blocks = ["\n".join(_wrap(head, ""))]
     blocks += [_format_profile(profile) for profile in document.profiles]
@@ -107,8 +109,9 @@ def _format_share_lines(shares: SharesSection, coverage: float) -> Iterator[str]
     )
     low, high = shares.pessimistic.interval, shares.optimistic.interval
     if low and high:
+        bounds = f"{_format_percent(low.low)} to {_format_percent(high.high, up=True)}"
         yield (
-            f"  interval {_format_percent(low.low)} to {_format_percent(high.high)} (worst case to best case); "
+            f"  interval {bounds} (worst case to best case); "
             f"{low.rule.replace('_', ' ')}, {low.episodes} episodes (including unknown minutes)"
         )
     if shares.days_needed:
@@ -132,8 +135,8 @@ def _format_propagation(propagation: PropagationSection) -> str:
         "" if propagation.inflation is None else f"; measured {propagation.inflation:.2f} times the minimum in fibre"
     )
     return (
-        f"{propagation.distance_km:.0f} km, minimum {propagation.floor_glass_us / 1_000:.3f} ms in fibre, "
-        f"{propagation.floor_vacuum_us / 1_000:.3f} ms in vacuum{inflation}"
+        f"{propagation.distance_km:.0f} km, minimum {_format_ms(propagation.floor_glass_us)} in fibre, "
+        f"{_format_ms(propagation.floor_vacuum_us)} in vacuum{inflation}"
     )
 
 
@@ -146,12 +149,12 @@ def _format_verdict(word: str) -> str:
     return str(word).replace("_", " ").upper()
 
 
-def _format_percent(ratio: float | None) -> str:
-    return "not defined" if ratio is None else f"{100 * ratio:.3f} %"
+def _format_percent(ratio: float, *, up: bool = False) -> str:
+    return f"{format_percent(ratio, up=up)} %"
 
 
-def _format_ms(us: int) -> str:
-    return f"{us / 1_000:.3f} ms"
+def _format_ms(us: float) -> str:
+    return f"{round_down(us / 1_000, 3)} ms"
 
 
 def _wrap(paragraph: str, head: str) -> list[str]:

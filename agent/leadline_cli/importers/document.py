@@ -9,6 +9,7 @@ from itertools import chain
 
 from msgspec import Struct
 
+from leadline.rounding import format_percent
 from leadline.statistics import compute_stats
 from leadline_cli.check.document import RttSummary
 from leadline_cli.importers.pipeline import ImportFile
@@ -115,7 +116,8 @@ def _format_lines(document: ImportDocument) -> list[str]:
         f"{document.file}: {document.format}{host}",
         f"  times    {document.first_at} to {document.last_at}",
         f"  period   {_format_ms(document.period_us)} ms (median), slots of {document.interval_ms} ms",
-        f"  windows  {document.windows}, coverage {100 * document.coverage_ratio:.2f} % of {document.expected} slots",
+        f"  windows  {document.windows}, coverage {format_percent(document.coverage_ratio, 2)} % of "
+        f"{document.expected} slots",
         f"  probes   {document.sent} sent, {document.received} received, {document.lost} lost{_format_loss(document)}",
         *([f"  details  {_format_failures(document)}"] if document.failures or document.duplicates else []),
         f"  RTT      {_format_rtts(document.rtt_us)}  ms",
@@ -125,7 +127,9 @@ def _format_lines(document: ImportDocument) -> list[str]:
 
 
 def _format_loss(document: ImportDocument) -> str:
-    return "" if not document.lost or document.loss_ratio is None else f" ({100 * document.loss_ratio:.3g} %)"
+    if not document.lost or document.loss_ratio is None:
+        return ""
+    return f" ({format_percent(document.loss_ratio, 2)} %)"
 
 
 def _format_failures(document: ImportDocument) -> str:

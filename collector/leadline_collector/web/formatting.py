@@ -1,6 +1,7 @@
 """Formatting of numbers and times for the pages.
 
-Rule 1: shares are rounded down: "100 %" means all. A share above zero never prints as "0 %".
+Rule 1: shares and lower bounds are rounded down, upper bounds up (``leadline.rounding``): "100 %" means all. A share
+above zero never prints as "0 %".
 Rule 2: round trips are printed with microseconds, as stored: 4.999 ms never prints as 5.00 ms.
 """
 
@@ -10,6 +11,7 @@ import re
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+from leadline import rounding
 from leadline.model import Site
 
 #: Keeps a number and its unit on one line.
@@ -27,14 +29,26 @@ def format_percent(part: int, whole: int) -> str:
     """Format a share, rounded down to hundredths of a percent: ``99.31 %``. ``whole`` is above 0."""
     if part in (0, whole):
         return f"{100 if part else 0}{_NBSP}%"
-    hundredths = part * 10_000 // whole
-    return f"{hundredths // 100}.{hundredths % 100:02}{_NBSP}%" if hundredths else f"<{_NBSP}0.01{_NBSP}%"
+    if part * 10_000 < whole:
+        return f"<{_NBSP}0.01{_NBSP}%"
+    return f"{rounding.format_percent_of(part, whole, 2)}{_NBSP}%"
 
 
 def format_whole_percent(part: int, whole: int) -> str:
     """Format a share, rounded down to whole percent: ``87 %``. ``whole`` is above 0."""
-    percent = part * 100 // whole
-    return f"{percent}{_NBSP}%" if percent or not part else f"<{_NBSP}1{_NBSP}%"
+    if 0 < part * 100 < whole:
+        return f"<{_NBSP}1{_NBSP}%"
+    return f"{rounding.format_percent_of(part, whole, 0)}{_NBSP}%"
+
+
+def format_ratio(ratio: float, decimals: int = 3, *, up: bool = False) -> str:
+    """Format a bound or a share like the reasons of a verdict, ``up`` for an upper bound: ``99.421 %``."""
+    return f"{rounding.format_percent(ratio, decimals, up=up)}{_NBSP}%"
+
+
+def format_target(ratio: float) -> str:
+    """Format a given ratio without rounding: ``99.5 %``."""
+    return f"{rounding.format_nominal_percent(ratio)}{_NBSP}%"
 
 
 def format_count(number: int) -> str:

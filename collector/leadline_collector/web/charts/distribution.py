@@ -125,7 +125,7 @@ def _encode_y() -> alt.Y:
     import altair as alt
 
     scale = alt.Scale(type="log", domainMin=alt.ExprRef("low"), domainMax=1, nice=False)
-    label = "format(100 * datum.value, '.4~f') + ' %'"
+    label = "format(100 * datum.value, '.7~f') + ' %'"
     values = [1, 0.1, 0.01, 0.001, 0.0001, 0.00001]
     axis = alt.Axis(title="share of windows above", values=values, labelExpr=label, domain=False, ticks=False)
     return alt.Y("y:Q", scale=scale, axis=axis)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from leadline.rounding import format_percent_of
 from leadline_collector.web.charts.palette import LIGHT
 from leadline_collector.web.charts.spec_templates import DataRow, Spec, bind_data, build_template
 
@@ -61,7 +62,7 @@ def _to_row(hour: HourCell) -> DataRow:
     share = (
         "nothing known"
         if hour.good_ratio is None
-        else f"{int(hour.good_ratio * 10_000) / 100:.2f} % of {hour.known_count:,} good"
+        else f"{format_percent_of(hour.good_count, hour.known_count, 2)} % of {hour.known_count:,} good"
     )
     coverage = f"{hour.known_count:,} of {hour.window_count:,} minutes known"
     tip = f"{WEEKDAYS[hour.weekday]} {hour.hour:02}:00 UTC\n{share}\n{coverage}"

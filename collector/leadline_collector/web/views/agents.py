@@ -13,6 +13,7 @@ from itertools import zip_longest
 from urllib.parse import quote, urlencode
 
 from leadline.mesh.model import Mesh
+from leadline.rounding import round_down
 from leadline.wire.admin import AgentEntry, KeyEntry
 from leadline_collector.auth import key_store
 from leadline_collector.db.transactions import ReadTransaction, Store
@@ -176,7 +177,7 @@ def build_agent_view(entry: AgentEntry, context: AgentViewContext, gap_count: st
         last_batch_at=NOT_REPORTED if report.heard_at_s is None else _format_time_and_age(report.heard_at_s, now_s),
         latest_window_at="none" if entry.latest_s is None else _format_time_and_age(entry.latest_s, now_s),
         spool=_format_spool(report),
-        spool_percent=None if ratio is None else min(100, round(100 * ratio)),
+        spool_percent=None if ratio is None else min(100, max(int(100 * round_down(ratio, 2)), int(ratio > 0))),
         clock=_format_clock(report),
         ntp={True: "NTP synchronised", False: "NTP not synchronised", None: "NTP not reported"}[
             report.ntp_synchronised

@@ -37,6 +37,7 @@ from leadline_collector.web.formatting import (
     format_ms,
     format_percent,
     format_short_time,
+    format_target,
     format_whole_percent,
 )
 from leadline_collector.web.params import Choice, PageParams, matrix_json_url
@@ -189,7 +190,7 @@ def build_matrix_page(store: Store, params: PageParams, now_s: int) -> MatrixPag
             Choice(name=name, href=replace(params, sort=sort).matrix_url(), is_current=sort == params.sort)
             for name, sort in (("mesh file", None), ("worst first", WORST_FIRST))
         ],
-        target_share=f"{100 * TARGET_SHARE_DEFAULT:g}\u00a0%",
+        target_share=format_target(TARGET_SHARE_DEFAULT),
         share_classes=pair_charts.list_share_classes(),
         verdicts_url=_build_verdicts_url(matrix, replace(params, profile=profile_id, sort=None)),
         pair_count=len(matrix.pairs),

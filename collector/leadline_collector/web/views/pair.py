@@ -21,7 +21,13 @@ from leadline_collector.rollup.profile_revisions import get_evaluation_plan
 from leadline_collector.time_range import TimeRange
 from leadline_collector.web.charts.spec_templates import Spec
 from leadline_collector.web.charts.timeline import find_highest_p95_us
-from leadline_collector.web.formatting import format_day, format_duration, format_time_zone, format_url_time
+from leadline_collector.web.formatting import (
+    format_day,
+    format_duration,
+    format_target,
+    format_time_zone,
+    format_url_time,
+)
 from leadline_collector.web.params import Choice, PageParams, verdict_csv_url, windows_json_url
 from leadline_collector.web.views import pair_charts
 from leadline_collector.web.views.pair_buckets import choose_bucket_length_s
@@ -265,6 +271,6 @@ def _build_headline(pair_data: PairData) -> Headline:
         days=document.days,
         first_day=format_day(document.start_s),
         last_day=format_day(document.end_s - 1),
-        target_share=f"{100 * rule.target_share:g}\u00a0%",
+        target_share=format_target(rule.target_share),
         rule=f"rule {rule.id}, {100 * rule.confidence:g}\u00a0% confidence, unknown minutes count as {rule.missing}",
     )

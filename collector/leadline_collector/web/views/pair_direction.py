@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from leadline import rounding
 from leadline.evaluation import TARGET_SHARE_DEFAULT, Criterion
 from leadline.limits.catalogue import Comparison
 from leadline.model import Failure
@@ -18,6 +19,7 @@ from leadline_collector.web.formatting import (
     format_duration,
     format_ms,
     format_percent,
+    format_ratio,
     format_short_time,
     format_time,
     format_url_time,
@@ -247,10 +249,12 @@ def _to_migration_row(minutes: int, scenarios: ScenarioStates, start_s: int) -> 
     ratio, longest = compute_usable_ratio(good, window_count), find_longest_good_run(good)
     return MigrationRow(
         length=format_duration(minutes * 60),
-        usable_share="not defined" if ratio is None else f"{int(ratio * 10_000) / 100:.2f}\u00a0%",
+        usable_share="not defined" if ratio is None else format_ratio(ratio, 2),
         longest_stretch=format_duration(longest.windows * 60) if longest else "none",
         free_hours=", ".join(f"{hour:02}" for hour in free_hours) or "none",
-        hours=tuple((f"{int((hour.usable_ratio or 0) * 1_000) / 10:.1f} %", hour.hour in free_hours) for hour in hours),
+        hours=tuple(
+            (f"{rounding.format_percent(hour.usable_ratio or 0, 1)} %", hour.hour in free_hours) for hour in hours
+        ),
     )
 
 

@@ -10,6 +10,7 @@ from leadline.evaluation import Criterion
 from leadline.mesh.model import Mesh
 from leadline.model import Pair
 from leadline.propagation import Feasibility, Plausibility, PropagationDelay
+from leadline.rounding import round_down, round_up
 from leadline_collector.mesh.propagation import get_propagation_delay
 from leadline_collector.web.formatting import format_ms
 
@@ -48,12 +49,11 @@ def describe_reach(delay: PropagationDelay, criterion: Criterion) -> str:
     """Describe the feasibility of an RTT limit."""
     result = propagation.check_feasibility(delay, criterion.limit_us, criterion.comparison)
     if result.feasibility is not Feasibility.POSSIBLE:
-        return (
-            f"{REACH_LABELS[result.feasibility]}: straight glass fibre reaches {result.reachable_km:,.0f} km within it"
-        )
+        reachable_km = round_down(result.reachable_km, 0)
+        return f"{REACH_LABELS[result.feasibility]}: straight glass fibre reaches {reachable_km:,} km within it"
     if result.route_factor_max is None:
         return "possible: both sites have the same coordinates"
-    return f"possible if the route is at most {result.route_factor_max:.2f} times the distance"
+    return f"possible if the route is at most {round_down(result.route_factor_max, 2)} times the distance"
 
 
 _PLAUSIBILITY_WARNINGS = {
@@ -76,6 +76,6 @@ def build_propagation_view(delay: PropagationDelay, mesh: Mesh, pair: Pair, min_
         glass_index=f"{float(delay.glass_index):g}",
         measured_rtt_min=None if min_us is None else format_ms(min_us),
         inflation=f"{measured.inflation:.2f}" if measured and measured.inflation is not None else None,
-        fibre_length_max=f"{measured.fibre_km_max:,.1f} km" if measured else None,
+        fibre_length_max=f"{round_up(measured.fibre_km_max, 1):,} km" if measured else None,
         warning=_PLAUSIBILITY_WARNINGS.get(measured.plausibility) if measured else None,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leadline_collector.web.formatting import format_count, format_percent
+from leadline_collector.web.formatting import format_count, format_percent, format_ratio
 from leadline_verdict.document import PairVerdict, VerdictClass
 
 #: Label of each verdict.
@@ -66,10 +66,10 @@ def build_verdict_view(verdict: PairVerdict) -> VerdictView:
         share=f"{format_percent(counts.good, known_count)} of {format_count(known_count)}" if known_count else None,
         interval=None
         if not known_count or low is None or high is None
-        else f"{_format_ratio(low.low)} to {_format_ratio(high.high)}",
+        else f"{format_ratio(low.low)} to {format_ratio(high.high, up=True)}",
         no_interval_reason="period too short" if known_count else "no minute known",
         interval_method=f"{methods[low.rule]}; {low.episodes:,} episodes" if known_count and low else None,
-        demonstrated=_format_ratio(shares.demonstrated) if known_count and shares.demonstrated is not None else None,
+        demonstrated=format_ratio(shares.demonstrated) if known_count and shares.demonstrated is not None else None,
         days_needed=_format_days(shares.days_needed) if known_count and shares.demonstrated is not None else None,
         coverage=format_percent(known_count, known_count + counts.unknown),
         confidence=verdict.confidence,
@@ -85,8 +85,3 @@ def _bind_percent_signs(text: str) -> str:
 
 def _format_days(number: int | None) -> str:
     return "over 1,000" if number is None else f"{number:,}"
-
-
-def _format_ratio(ratio: float) -> str:
-    """Format a ratio like the reasons of the verdict, so that both show the same digits."""
-    return f"{100 * ratio:.3f}\u00a0%"

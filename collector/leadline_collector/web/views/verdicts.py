@@ -25,7 +25,7 @@ from leadline_collector.mesh import registry
 from leadline_collector.mesh import service as mesh_service
 from leadline_collector.rollup import profile_revisions
 from leadline_collector.time_range import DAY_S, TimeRange
-from leadline_collector.web.formatting import format_day, format_short_time
+from leadline_collector.web.formatting import format_day, format_short_time, format_target
 from leadline_collector.web.params import PageParams
 from leadline_collector.web.views.pair_data import choose_verdict_days
 from leadline_collector.web.views.verdict_labels import VERDICT_LABELS, VerdictView, build_verdict_view, get_icon
@@ -107,7 +107,7 @@ def build_verdicts_page(store: Store, cache: VerdictCache, params: PageParams, n
         first_day=format_day(days.start_s),
         last_day=format_day(days.end_s - 1),
         days=document.days,
-        target_share=f"{100 * document.rule.target_share:g}\u00a0%",
+        target_share=format_target(document.rule.target_share),
         computed_at=f"{datetime.fromtimestamp(computed_at_s, UTC):%H:%M:%S}",
         counts=_count_verdicts(document),
         rows=_build_rows(document, replace(params, profile=profile_id), current_states),

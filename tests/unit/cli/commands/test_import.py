@@ -29,8 +29,8 @@ def test_dry_run_prints_a_summary(capsys: pytest.CaptureFixture[str]) -> None:
     for fact in (
         "2026-11-22 09:36:00.366 UTC to 2026-11-22 09:36:04.263 UTC",
         "204.009 ms (median), slots of 200 ms",
-        "1, coverage 6.67 % of 300 slots",
-        "20 sent, 15 received, 5 lost (25 %)",
+        "1, coverage 6.66 % of 300 slots",
+        "20 sent, 15 received, 5 lost (25.00 %)",
         "min 0.037  p50 0.048  p95 -  p99 -  max 0.090  ms",
         "the error of the measuring host is unknown",
         "not imported (--dry-run)",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ KEY_VARIABLE = "LEADLINE_ADMIN_KEY_FILE"
 READ_TIMEOUT_S = 300
 #: Bytes of a download in memory.
 PIECE_BYTES = 1 << 17
+#: A key as it fits into a header: printable ASCII without spaces.
+_KEY = re.compile(rb"[!-~]{1,1024}")
 
 ResponseT = TypeVar("ResponseT")
 
@@ -41,17 +44,24 @@ def add_collector_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def _read_admin_key(args: argparse.Namespace) -> str:
+def read_admin_key(args: argparse.Namespace) -> str:
+    """Return the admin key from its file; raise ConfigError if the file cannot be read or has no key."""
     option = args.admin_key_file or os.environ.get(KEY_VARIABLE)
     path = Path(option) if option else resolve_data_dir(os.environ) / "admin.key"
     try:
-        return path.read_text(encoding="utf-8").strip()
+        key = path.read_bytes().strip()
     except OSError as error:
         raise ConfigError(
             "--admin-key-file",
             f"cannot read {path}: {error.strerror}; the collector creates admin.key in its data directory at its first "
             "start: run this command on its host as its user, or pass a copy of the file",
         ) from error
+    if not _KEY.fullmatch(key):
+        # The content stays out of the message: it may be another secret.
+        raise ConfigError(
+            "--admin-key-file", f"{path} does not contain a key: expected one line of at most 1,024 characters"
+        )
+    return key.decode("ascii")
 
 
 def send_admin_request(
@@ -73,7 +83,7 @@ def _request(args: argparse.Namespace, method: str, path: str, body: bytes) -> b
 def _send(
     args: argparse.Namespace, method: str, path: str, body: bytes, *, preload: bool = True
 ) -> urllib3.BaseHTTPResponse:
-    headers = {"Authorization": f"Bearer {_read_admin_key(args)}", "Content-Type": _detect_content_type(body)}
+    headers = {"Authorization": f"Bearer {read_admin_key(args)}", "Content-Type": _detect_content_type(body)}
     url = args.collector.rstrip("/") + path
     pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=5, read=READ_TIMEOUT_S), retries=False)
     try:

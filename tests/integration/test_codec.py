@@ -10,18 +10,17 @@ import pytest
 THREADS = """
 import sys, threading
 sys.setswitchinterval(1e-7)
-from leadline.wire import batch as wire
 from leadline.wire import codec, control
-from leadline.limits.catalogue import catalogue
+from leadline.limits.catalogue import load_catalogue
 from leadline.mesh.parser import parse_mesh
-from leadline_cli.commands.demo import mesh_text
-text, together = mesh_text(), threading.Barrier(8)
+from leadline_cli.commands.demo import build_mesh_toml
+text, together = build_mesh_toml(), threading.Barrier(8)
 plan = codec.encode(control.Plan(agent="a", site="b", mesh_version=1, targets=[]))
 def meet():
     together.wait()
     parse_mesh(text)
     codec.decode(plan, control.Plan)
-    catalogue()
+    load_catalogue()
 threads = [threading.Thread(target=meet) for _ in range(8)]
 [thread.start() for thread in threads]
 [thread.join() for thread in threads]

@@ -74,14 +74,14 @@ def test_hundreds_of_agents_return_at_once(url: URL, tmp_path: Path) -> None:
     first_s = clock.wall_ns() // 10**9 // 60 * 60 - 600
     agents = [FleetAgent(number, BACKLOG, clock, first_s) for number in range(AGENTS)]
 
-    start, stop = threading.Barrier(AGENTS + 1), threading.Event()
+    start, stop, refused = threading.Barrier(AGENTS + 1), threading.Event(), threading.Event()
     with serving(environment(url, tmp_path / "data")) as (process, address), ThreadPoolExecutor(AGENTS + 1) as pool:
         assert process.stderr is not None
         log = pool.submit(process.stderr.read)  # a full pipe would stop the collector
-        futures = [pool.submit(agent.deliver_backlog, address, start, stop) for agent in agents]
+        futures = [pool.submit(agent.deliver_backlog, address, start, stop, refused) for agent in agents]
         with slow(url):
             start.wait()
-            stop.wait(1.5)  # real time for the requests to arrive
+            assert refused.wait(SECONDS_MAX)  # the queue is full, however long that takes
         try:
             delivered: list[DeliveryResult] = [future.result(SECONDS_MAX) for future in futures]
         finally:
@@ -98,6 +98,6 @@ def test_hundreds_of_agents_return_at_once(url: URL, tmp_path: Path) -> None:
         (result.count_stored, result.usage.unacked, result.usage.pending, result.usage.dead) for result in delivered
     }
     assert ends == {(BACKLOG, 0, 0, 0)}
-    refused = [answer for result in delivered for answer in result.responses if answer.ack is None]
-    assert {(answer.status, answer.retry_after_s) for answer in refused} == {(503, 5.0)}
+    refusals = [answer for result in delivered for answer in result.responses if answer.ack is None]
+    assert {(answer.status, answer.retry_after_s) for answer in refusals} == {(503, 5.0)}
     assert memory_mb < RESIDENT_MB_MAX

@@ -84,14 +84,18 @@ profiles = ["vcf9-stretched-cluster"]
 class RecordingClient(CollectorClient):
     """The product's client, with a record of its responses."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, refused: threading.Event) -> None:
         super().__init__(url, Credential(collector=url, agent="herd", site="fra", key=key))
         self.responses: list[BatchResponse] = []
+        #: Set by the first response without an acknowledgement.
+        self._refused = refused
 
     def send_batch(self, body: bytes) -> BatchResponse:
         """Send one encoded batch."""
         response = super().send_batch(body)
         self.responses.append(response)
+        if response.ack is None:
+            self._refused.set()
         return response
 
 
@@ -122,9 +126,11 @@ class FleetAgent:
             self._batch_builder.build(WindowsMessage(1, [wire.to_target_window(HOST, "192.0.2.2", window)]))
         assert isinstance(self._spool.commit(), CommitSuccess)
 
-    def deliver_backlog(self, url: str, start: threading.Barrier, stop: threading.Event) -> DeliveryResult:
-        """Send until the spool is empty or ``stop`` is set."""
-        client = RecordingClient(url, derive_key(self._agent))
+    def deliver_backlog(
+        self, url: str, start: threading.Barrier, stop: threading.Event, refused: threading.Event
+    ) -> DeliveryResult:
+        """Send until the spool is empty or ``stop`` is set; set ``refused`` at a response without acknowledgement."""
+        client = RecordingClient(url, derive_key(self._agent), refused)
         start.wait()
         uploader = Uploader(
             clients=[client],

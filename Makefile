@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test test-fast test-browser screenshots pictures chaos test-chaos lint format types bench-probe bench-query bench-grafana bench-ingest bench-agent simulate schema dashboards \
+.PHONY: help demo test test-fast test-unit test-contract test-integration test-network test-browser test-chaos test-bench \
+	test-simulate screenshots pictures chaos lint vulture-allowlist format types bench-probe bench-query bench-grafana bench-ingest bench-agent simulate schema dashboards \
 	docs lock clean
 
 help: ## list the targets

@@ -61,7 +61,7 @@ def check_name(label: str, name: str) -> None:
 class Failure(StrEnum):
     """Reason why a scheduled probe has no RTT. The list is complete."""
 
-    #: Sent; no valid reply within the timeout.
+    #: Sent; no valid reply, also none until 5 s after the timeout.
     TIMEOUT = "timeout"
     #: Sent; the reply arrived after the timeout. ``detail`` is its RTT in microseconds.
     LATE = "late"

@@ -1,7 +1,6 @@
 """State of the host clock and its offset from the collector's clock; every batch carries both.
 
-No timestamp is corrected. RTTs are differences of one clock; these values show how accurate the timestamps are
-(docs/delivery.md).
+No timestamp is corrected. RTTs are differences of one clock; these values show how accurate the timestamps are.
 """
 
 from __future__ import annotations

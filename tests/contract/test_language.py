@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = ("agent", "collector", "dashboards")
 #: Never used: each of them has a plain alternative.
 FORBIDDEN = re.compile(
-    r"\b(nobody|whoever|whatever|anew|thereof|vouch\w*|in force|told|(?<!there )(?-i:is none|are none))\b", re.IGNORECASE
+    r"\b(nobody|whoever|whatever|anew|thereof|vouch\w*|in force|told|(?<!there )(?-i:is none|are none))\b",
+    re.IGNORECASE,
 )
 #: Inverted or personifying style. Each has a legitimate use, so their share is limited.
 SUSPECT = re.compile(

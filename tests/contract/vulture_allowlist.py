@@ -9,15 +9,15 @@ _.ntp_estimated_error_us
 _.ntp_max_error_us
 _.ntp_offset_us
 
-# Fields of `leadline check --json`.
-_.catalogue_sha256
-_.leadline
-_.observed_us
-
 # Fields of API responses.
 _.applied_at_iso
 _.judged
 _.state_at_iso
+
+# Fields of `leadline check --json`.
+_.catalogue_sha256
+_.leadline
+_.observed_us
 
 # Fields of the spool's manifest on disk.
 _.refused_at_s
@@ -45,7 +45,6 @@ _.id_val  # grafana-foundation-sdk writes it into the dashboard
 _.is_disconnect  # SQLAlchemy reads it after an error
 _.isolation_level  # sqlite3 reads it
 _.max_redirects  # requests reads it
-_.media_type  # Starlette reads it
 _.schema_version  # grafana-foundation-sdk writes it into the dashboard
 _.should_exit  # uvicorn reads it
 _.subsequent_indent  # textwrap reads it
@@ -54,16 +53,20 @@ _.subsequent_indent  # textwrap reads it
 _.count_at_or_below  # the stored histograms are read by tests until a page draws them
 _.find_drift  # tests of migrations compare tables and database
 _.list_dead_letters  # the spool's tests read its dead letters
+_.make_empty_columns  # tests build series of windows with it
 
 # The catalogue of limits (TOML) has these words.
+_.ADVISED_AGAINST
+_.ALARM
 _.ARCHIVED_COPY
 _.CONTROL_PLANE
 _.DEDICATED
-_.DEFAULT
+_.DIFFERENT_QUANTITIES
+_.DISPUTED
 _.EDGE_TO_EDGE
 _.END_OF_SUPPORT
+_.EQUALITY_OPEN
 _.HOST_TO_HOST
-_.INFORMATIONAL
 _.LINK_SPEED
 _.LIVE_MIGRATION
 _.MANAGER_TO_HOST
@@ -72,11 +75,15 @@ _.MAXIMUM_SUPPORTED
 _.MAXIMUM_UNDER_LOAD
 _.METRO_STORAGE
 _.MIRROR
+_.NEVER_A_VERDICT
 _.NODE_TO_NODE
+_.NOT_ALONE
+_.ONE_LOCATION
+_.OPERATOR_FIGURE
 _.PER_CONCURRENT_MIGRATION
 _.PING_LATENCY
 _.RANGE_OVER_WINDOW
-_.RECOMMENDATION
+_.REPLACED
 _.REPLICATION
 _.REQUIREMENT
 _.SECONDARY
@@ -84,11 +91,9 @@ _.SITE_TO_SITE
 _.STEADY_STATE
 _.STRETCHED_CLUSTER
 _.SUM_OVER_LINKS
-_.SUPERSEDED
 _.TEXT_COPY
 _.THIRD_PARTY
 _.TO_WITNESS
-_.VENDOR
 _.VENDOR_PAGE
 _.VENDOR_REPOSITORY
 _.WORST_CASE
@@ -172,6 +177,7 @@ _.usable_share
 _.vacuum_km
 _.vacuum_rtt_min
 _.vendor_choices
+_.verdict_pairs_max
 _.week_chart
 _.week_image
 _.week_rows

@@ -52,6 +52,7 @@ BY_TESTS = "Tests check the product through these names."
 TESTS = {
     "count_at_or_below": "the stored histograms are read by tests until a page draws them",
     "find_drift": "tests of migrations compare tables and database",
+    "make_empty_columns": "tests build series of windows with it",
     "list_dead_letters": "the spool's tests read its dead letters",
 }
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from leadline.clock import Clock
 
-#: Longest time between two polls. delivery.md requires 50 ms.
+#: Longest time between two polls.
 POLL_INTERVAL_NS = 50_000_000
 #: Delay beyond the poll interval that counts as a stall. Scheduling delays of 10 to 50 ms are common and harmless with
 #: kernel timestamps. The pause of a live migration is 100 ms or more.

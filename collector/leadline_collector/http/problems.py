@@ -1,10 +1,11 @@
 """Maps domain errors to HTTP statuses and RFC 9457 problem documents.
 
-The agent acts on the status (delivery.md §Upload), so the meaning of each status is fixed:
+The agent acts on the status (docs/agent.md has the table), so the meaning of each status is fixed:
 400 damaged bytes · 401 no valid key · 403 the key lacks permission, or the signature is invalid ·
 404, 405 no such resource or method · 408 the body arrived too slowly ·
 409 a different batch with this epoch and sequence number exists · 413 too large · 415 unknown encoding ·
-422 well-formed but invalid · 426 newer wire version: keep the batch · 500 a bug; its id is in the log ·
+422 well-formed but invalid · 426 newer wire version: keep the batch ·
+429 too many wrong keys or enrolments: wait · 500 a bug; its id is in the log ·
 503 the database failed or the collector is overloaded: retry.
 """
 

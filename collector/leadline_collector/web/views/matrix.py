@@ -149,6 +149,8 @@ class MatrixPage:
     #: URL of the verdicts on all pairs of the page; None without data, or with more than ``PAIRS_MAX`` pairs.
     verdicts_url: str | None
     pair_count: int
+    #: Directed pairs with verdicts on one page.
+    verdict_pairs_max: int
     #: Names of the pairs of sites, listed until the verdicts are loaded.
     site_pairs: list[str]
     tables: list[MatrixTable]
@@ -194,6 +196,7 @@ def build_matrix_page(store: Store, params: PageParams, now_s: int) -> MatrixPag
         share_classes=pair_charts.list_share_classes(),
         verdicts_url=_build_verdicts_url(matrix, replace(params, profile=profile_id, sort=None)),
         pair_count=len(matrix.pairs),
+        verdict_pairs_max=verdicts_view.PAIRS_MAX,
         site_pairs=_list_site_pairs(matrix),
         tables=tables,
         simulated_groups=[table.name for table in tables if table.is_simulated],

@@ -42,9 +42,9 @@ class Uploader:
         self._clock, self._rng = clock, rng
         self._state = upload_policy.initial_state(len(clients), spool.epoch, clock.monotonic_ns(), rng.random())
         #: Batches acknowledged before this start that are sent once more, to detect a restored database.
-        self._reconcile_probes = [
-            replace(_build_queue_end(probe.batch), expected_batches=probe.expected_batches)
-            for probe in spool.list_reconcile_probes()
+        self._batches_to_verify = [
+            replace(_build_queue_end(entry.batch), expected_batches=entry.expected_batches)
+            for entry in spool.list_batches_to_verify()
         ]
         #: Batches that could not be read, and until when they are skipped (monotonic).
         self._skipped_until_ns: dict[BatchId, int] = {}
@@ -96,7 +96,7 @@ class Uploader:
         batch_id = BatchId(action.queue_end.epoch, action.queue_end.seq)
         body = self._spool.read_body(batch_id)
         if body is None:
-            self._remove_reconcile_probe(action.queue_end)
+            self._remove_batch_to_verify(action.queue_end)
             # The spool has recorded a dropped or damaged batch. One that fails to read is retried; others are sent now.
             self._skipped_until_ns[batch_id] = now_ns + UNREADABLE_RETRY_NS
             return now_ns
@@ -105,16 +105,16 @@ class Uploader:
 
     def _find_queue_ends(self) -> tuple[upload_policy.QueueEnd | None, upload_policy.QueueEnd | None]:
         """Return both queue ends. Batches to re-verify come after live batches and before the backlog."""
-        probe = self._reconcile_probes[0] if self._reconcile_probes else None
+        probe = self._batches_to_verify[0] if self._batches_to_verify else None
         newest = self._spool.find_newest(self._skipped_until_ns)
         oldest = self._spool.find_oldest(self._skipped_until_ns)
         newest_end = probe if newest is None else _build_queue_end(newest)
         oldest_end = None if oldest is None else _build_queue_end(oldest)
         return newest_end, probe or oldest_end
 
-    def _remove_reconcile_probe(self, queue_end: upload_policy.QueueEnd) -> None:
+    def _remove_batch_to_verify(self, queue_end: upload_policy.QueueEnd) -> None:
         """Remove a batch to re-verify after its response, or if it cannot be read."""
-        self._reconcile_probes = [probe for probe in self._reconcile_probes if probe != queue_end]
+        self._batches_to_verify = [probe for probe in self._batches_to_verify if probe != queue_end]
 
     def _post_batch(self, send: upload_policy.Send, batch_id: BatchId, body: bytes) -> None:
         send_reading = read_clocks(self._clock)
@@ -134,7 +134,7 @@ class Uploader:
     def _acknowledge(
         self, batch_id: BatchId, queue_end: upload_policy.QueueEnd, action: upload_policy.Acknowledge
     ) -> None:
-        self._remove_reconcile_probe(queue_end)
+        self._remove_batch_to_verify(queue_end)
         self._spool.ack(batch_id)
         self._batch_builder.acknowledge(batch_id)
         self.mesh_version = action.ack.mesh_version
@@ -144,7 +144,7 @@ class Uploader:
         if action.rewind:
             log.error("the collector lost stored batches: sending all batches in the spool again")
             self._spool.rewind()
-            self._reconcile_probes = []
+            self._batches_to_verify = []
 
     def _apply_action(
         self, batch_id: BatchId, queue_end: upload_policy.QueueEnd, body: bytes, action: upload_policy.UploadAction
@@ -157,7 +157,7 @@ class Uploader:
             ) if queue_end.expected_batches is not None:
                 # The batch was stored before. The response to its re-verification does not change its state.
                 log.error("the collector refuses a batch that it has stored", extra=_build_log_fields(batch_id, reason))
-                self._remove_reconcile_probe(queue_end)
+                self._remove_batch_to_verify(queue_end)
             case upload_policy.Retry(reason=reason, needs_operator=needs_operator):
                 level = logging.ERROR if needs_operator else logging.WARNING
                 log.log(level, "upload failed, the batch stays in the spool", extra=_build_log_fields(batch_id, reason))

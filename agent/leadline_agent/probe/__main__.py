@@ -86,7 +86,7 @@ class ProberLoop:
             rng=rng or make_rng(),
             on_result=self._on_result,
             on_duplicate=self._on_duplicate,
-            on_clock_stepped_back=self._split_epoch,
+            on_clock_stepped_back=self._split_at_clock_step,
             is_address_allowed=local_policy.is_address_allowed,
             packets_per_s=local_policy.packets_per_s,
             open_socket=open_socket,
@@ -96,9 +96,9 @@ class ProberLoop:
         self._plans: list[_ActivePlan] = []
         self._flushed_until_s = 0
         #: Plans of the windows from before a step back of the wall clock, and the monotonic time to flush them.
-        self._previous_epoch_plans: list[_ActivePlan] = []
-        self._previous_epoch_due_ns = 0
-        self._has_split_epoch = False
+        self._plans_before_step: list[_ActivePlan] = []
+        self._flush_due_ns = 0
+        self._has_split = False
         #: Wall minus monotonic time at the last check; monotonic time to resume flushing after a step forward.
         self._wall_offset_ns = clock.wall_ns() - clock.monotonic_ns()
         self._flush_not_before_ns = 0
@@ -110,13 +110,13 @@ class ProberLoop:
             self._activate_plan(_ActivePlan(first, self._now_s() // WINDOW_S * WINDOW_S), self._clock.wall_ns())
             while self._read_plan():
                 self._prober.run(self._clock.monotonic_ns() + INPUT_POLL_NS)
-                self._finish_epoch_split()
+                self._finish_split()
                 if self._can_flush():
                     self._flush_windows(self._now_s() - self._compute_flush_delay_s())
             self._prober.drain(self._clock.monotonic_ns() + DRAIN_TIMEOUT_NS)
             # Flush every open window, also minutes that the wall clock has not reached.
-            self._split_epoch()
-            self._flush_previous_epoch()
+            self._split_at_clock_step()
+            self._flush_before_clock_step()
         self._prober.close()
 
     def _now_s(self) -> int:
@@ -140,25 +140,25 @@ class ProberLoop:
         self._targets_refused = len(refusals)
         self._prober.set_targets(allowed_targets, first_slot_at_ns=at_wall_ns)
 
-    def _split_epoch(self) -> None:
+    def _split_at_clock_step(self) -> None:
         """Start new windows after the wall clock stepped back (rule 2)."""
-        self._flush_previous_epoch()
+        self._flush_before_clock_step()
         now_s = self._now_s() // WINDOW_S * WINDOW_S
-        self._window_builder.split_epoch(now_s)
+        self._window_builder.split_at_clock_step(now_s)
         self._flushed_until_s = now_s
-        self._has_split_epoch = True
-        self._previous_epoch_due_ns = self._clock.monotonic_ns() + self._compute_flush_delay_s() * 1_000_000_000
-        self._previous_epoch_plans, self._plans = self._plans, [_ActivePlan(self._plans[-1].plan, now_s)]
+        self._has_split = True
+        self._flush_due_ns = self._clock.monotonic_ns() + self._compute_flush_delay_s() * 1_000_000_000
+        self._plans_before_step, self._plans = self._plans, [_ActivePlan(self._plans[-1].plan, now_s)]
 
-    def _finish_epoch_split(self) -> None:
-        """Apply the newest plan after ``_split_epoch``, and flush the previous epoch when it is due."""
-        if self._has_split_epoch:
-            self._has_split_epoch = False
+    def _finish_split(self) -> None:
+        """Apply the newest plan after a split, and flush the windows from before the clock step when they are due."""
+        if self._has_split:
+            self._has_split = False
             self._prober.set_targets(
                 filter_targets(self._plans[-1].list_targets_with_loopback(), self._local_policy)[0]
             )
-        if self._previous_epoch_plans and self._clock.monotonic_ns() >= self._previous_epoch_due_ns:
-            self._flush_previous_epoch()
+        if self._plans_before_step and self._clock.monotonic_ns() >= self._flush_due_ns:
+            self._flush_before_clock_step()
 
     def _can_flush(self) -> bool:
         """Return False while probes from before a forward step of the wall clock may be outstanding.
@@ -172,9 +172,9 @@ class ProberLoop:
         self._wall_offset_ns = offset_ns
         return now_ns >= self._flush_not_before_ns
 
-    def _flush_previous_epoch(self) -> None:
-        self._write_windows(self._window_builder.flush_previous_epoch(), self._previous_epoch_plans)
-        self._previous_epoch_plans = []
+    def _flush_before_clock_step(self) -> None:
+        self._write_windows(self._window_builder.flush_before_clock_step(), self._plans_before_step)
+        self._plans_before_step = []
 
     def _compute_flush_delay_s(self) -> int:
         """Return the time after the last slot of a window in which a result can still arrive, in seconds."""

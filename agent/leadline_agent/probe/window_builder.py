@@ -34,7 +34,7 @@ class WindowBuilder:
     def __init__(self) -> None:
         self._open_windows: dict[tuple[str, int], _OpenWindow] = {}
         #: Windows from before a step back of the wall clock (rule 3).
-        self._previous_epoch: dict[tuple[str, int], _OpenWindow] = {}
+        self._windows_before_step: dict[tuple[str, int], _OpenWindow] = {}
         self._loopback_rtts_ns: dict[int, list[int]] = {}
         self._flushed_until_s = 0
 
@@ -71,15 +71,15 @@ class WindowBuilder:
         }
         return windows
 
-    def split_epoch(self, start_s: int) -> None:
+    def split_at_clock_step(self, start_s: int) -> None:
         """Start new windows from a minute that may be flushed already: the wall clock stepped back (rule 3)."""
-        assert not self._previous_epoch, "flush the previous epoch first"
-        self._previous_epoch, self._open_windows = self._open_windows, {}
+        assert not self._windows_before_step, "flush the windows before the previous step first"
+        self._windows_before_step, self._open_windows = self._open_windows, {}
         self._flushed_until_s = start_s
 
-    def flush_previous_epoch(self) -> list[tuple[ProbeTarget, Window]]:
+    def flush_before_clock_step(self) -> list[tuple[ProbeTarget, Window]]:
         """Remove and return the windows from before the wall clock stepped back."""
-        windows = self._pop_windows(self._previous_epoch, list(self._previous_epoch))
+        windows = self._pop_windows(self._windows_before_step, list(self._windows_before_step))
         minutes = {start_s for _, start_s in self._open_windows}
         self._loopback_rtts_ns = {
             start_s: rtts for start_s, rtts in self._loopback_rtts_ns.items() if start_s in minutes
@@ -87,7 +87,7 @@ class WindowBuilder:
         return windows
 
     def _get_window(self, target: ProbeTarget, start_s: int) -> _OpenWindow | None:
-        if (window := self._previous_epoch.get((target.name, start_s))) is not None:
+        if (window := self._windows_before_step.get((target.name, start_s))) is not None:
             return window
         if start_s < self._flushed_until_s:
             return None

@@ -31,7 +31,7 @@ from leadline_agent.spool.read_errors import ReadErrors
 from leadline_agent.spool.record_format import HEADER_BYTES, HEADER_PAGE_BYTES, format_segment_name, parse_record
 from leadline_agent.spool.recovery import RecoveredSpool, recover_spool
 from leadline_agent.spool.segment_writer import SegmentWriter
-from leadline_agent.spool.spool_state import ReconcileProbe, SpoolState
+from leadline_agent.spool.spool_state import BatchToVerify, SpoolState
 from leadline_agent.spool.usage import SpoolUsage, estimate_days_left, sum_unacked_bytes
 from leadline_agent.spool.write_buffer import PendingRecord
 
@@ -229,10 +229,10 @@ class Spool:
         with self._condition:
             return self._state.find_oldest(skipped_ids)
 
-    def list_reconcile_probes(self) -> list[ReconcileProbe]:
+    def list_batches_to_verify(self) -> list[BatchToVerify]:
         """Return the batches to re-verify after a start: the newest acknowledged one of each epoch, newest first."""
         with self._condition:
-            return self._state.list_reconcile_probes()
+            return self._state.list_batches_to_verify()
 
     def read_body(self, batch_id: BatchId) -> bytes | None:
         """Return the appended bytes; None if the batch was dropped, is damaged, or currently fails to read.

@@ -30,10 +30,10 @@ log = logging.getLogger(__name__)
 
 
 #: Every start creates an epoch. After more starts within two days, only the newest epochs are verified.
-RECONCILE_PROBES_MAX = 100
+BATCHES_TO_VERIFY_MAX = 100
 
 
-class ReconcileProbe(NamedTuple):
+class BatchToVerify(NamedTuple):
     """A batch acknowledged before this start, and how many batches of its epoch the collector must have."""
 
     batch: SpooledBatch
@@ -61,18 +61,18 @@ class SpoolState:
         """Return the oldest unacknowledged batch, except ``skipped_ids``; None without one."""
         return self.index.find_oldest(skipped_ids) or self.write_buffer.find_oldest(skipped_ids)
 
-    def list_reconcile_probes(self) -> list[ReconcileProbe]:
+    def list_batches_to_verify(self) -> list[BatchToVerify]:
         """Return the newest acknowledged batch of each epoch, newest epoch first."""
-        probes: dict[str, ReconcileProbe] = {}
+        batches: dict[str, BatchToVerify] = {}
         for segment in reversed(tuple(self.index)):
             acked = [row for row, _ in segment.iter_rows() if segment.get_state(row) is BatchState.ACKED]
             if not acked:
                 continue
-            if (probe := probes.get(segment.epoch)) is not None:
-                probes[segment.epoch] = probe._replace(expected_batches=probe.expected_batches + len(acked))
-            elif len(probes) < RECONCILE_PROBES_MAX:
-                probes[segment.epoch] = ReconcileProbe(segment.get_batch(acked[-1]), len(acked))
-        return list(probes.values())
+            if (batch := batches.get(segment.epoch)) is not None:
+                batches[segment.epoch] = batch._replace(expected_batches=batch.expected_batches + len(acked))
+            elif len(batches) < BATCHES_TO_VERIFY_MAX:
+                batches[segment.epoch] = BatchToVerify(segment.get_batch(acked[-1]), len(acked))
+        return list(batches.values())
 
     def is_unacked(self, batch_id: BatchId) -> bool:
         """Return whether the batch is in the spool and neither acknowledged, refused nor lost."""

@@ -360,7 +360,7 @@ rule = Table(
 COUNT_COLUMNS = ("good", "bad", "unavailable", "good_best", "bad_best", "unavailable_best")
 
 
-def _tally_columns() -> list[SchemaItem]:
+def _count_columns() -> list[SchemaItem]:
     """Return the columns of state counts of a site pair."""
     return [
         Column("source_id", Integer, nullable=False),
@@ -379,7 +379,7 @@ STATES_LENGTH = 60
 tally_hour = Table(
     "tally_hour",
     metadata,
-    *_tally_columns(),
+    *_count_columns(),
     #: States of the minutes in the worst case (``state_counts.format_state_strings``); NULL if all are good.
     Column("states", String(STATES_LENGTH)),
     PrimaryKeyConstraint("source_id", "rule_id", "destination_id", "t"),
@@ -390,7 +390,7 @@ tally_hour = Table(
 tally_day = Table(
     "tally_day",
     metadata,
-    *_tally_columns(),
+    *_count_columns(),
     PrimaryKeyConstraint("source_id", "rule_id", "destination_id", "t"),
     sqlite_with_rowid=False,
 )

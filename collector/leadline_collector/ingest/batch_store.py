@@ -4,7 +4,7 @@ Rule 1: a batch is acknowledged only after the commit. A commit that failed or h
 Rule 2: (agent, epoch, seq) identifies a batch permanently: the same bytes are acknowledged again, others are refused
 with 409.
 Rule 3: a window that several batches contain is recomputed from all of them, from the journal (``windows.merge``).
-Rule 4: work without the database is done before the transaction (``decode_batch``): SQLite has only one writer.
+Rule 4: work without the database is done before the transaction (``prepare_batch``): SQLite has only one writer.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _decoder_pool = ThreadPoolExecutor(DECODER_THREADS, "decode")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DecodedBatch:
+class PreparedBatch:
     """A batch that is ready to be stored. It does not reference the decoded document: many may wait for one writer."""
 
     entry: JournalEntry
@@ -90,64 +90,64 @@ def ingest_batch(
     ``received_at_us`` is when the last byte of the body arrived. ``edges_us`` are the bucket edges by which windows are
     counted; None if they are not counted.
     """
-    decoded = decode_batch(agent, body, encoding, received_at_us // US_PER_S, signature, edges_us)
-    store.ensure_partitions({row[0] for _, row in decoded.rows})  # type: ignore[misc]  # the first column is the time
+    prepared = prepare_batch(agent, body, encoding, received_at_us // US_PER_S, signature, edges_us)
+    store.ensure_partitions({row[0] for _, row in prepared.rows})  # type: ignore[misc]  # the first column is the time
     targets = active_targets or ActiveTargetCache()
-    batches, is_new, mesh_version = store.transact(lambda writer: store_batch(writer, decoded, targets))
+    batches, is_new, mesh_version = store.transact(lambda writer: store_batch(writer, prepared, targets))
     log.info(
         "batch stored",
         extra={
             "agent": agent.name,
-            "seq": decoded.entry.key.seq,
-            "windows": decoded.window_count,
+            "seq": prepared.entry.key.seq,
+            "windows": prepared.window_count,
             "duplicate": not is_new,
         },
     )
     ack = Ack(
-        digest=decoded.entry.sha256.hex(),
+        digest=prepared.entry.sha256.hex(),
         duplicate=not is_new,
         mesh_version=mesh_version,
         batches=batches,
         received_at_us=received_at_us,
     )
     return IngestResult(
-        ack=ack, window_count=decoded.window_count, slot_count=decoded.slot_count, counts=decoded.counts
+        ack=ack, window_count=prepared.window_count, slot_count=prepared.slot_count, counts=prepared.counts
     )
 
 
-def decode_batch(
+def prepare_batch(
     agent: NamedId,
     body: bytes,
     encoding: str,
     now_s: int,
     signature: BatchSignature | None = None,
     edges_us: Sequence[int] | None = None,
-) -> DecodedBatch:
+) -> PreparedBatch:
     """Decode and check a body as far as possible without the database; raise a CollectorError if it is refused."""
-    result = _decoder_pool.submit(_decode_or_refuse, agent, body, encoding, now_s, edges_us).result()
+    result = _decoder_pool.submit(_prepare_or_refuse, agent, body, encoding, now_s, edges_us).result()
     if isinstance(result, CollectorError):
         raise result
     return result if signature is None else replace(result, entry=replace(result.entry, signature=signature))
 
 
-def _decode_or_refuse(
+def _prepare_or_refuse(
     agent: NamedId, body: bytes, encoding: str, now_s: int, edges_us: Sequence[int] | None
-) -> DecodedBatch | CollectorError:
+) -> PreparedBatch | CollectorError:
     """Decode a body; return the error if it is refused.
 
     The traceback of a raised error would keep the decoded document in memory until the response is sent (60 MB for a
     decompression bomb).
     """
     try:
-        return _build_decoded_batch(agent, body_codec.decode_batch(body, encoding), body, now_s, edges_us)
+        return _build_prepared_batch(agent, body_codec.decode_batch(body, encoding), body, now_s, edges_us)
     except CollectorError as error:
         error.__cause__ = error.__context__ = None
         return error.with_traceback(None)
 
 
-def _build_decoded_batch(
+def _build_prepared_batch(
     agent: NamedId, batch: Batch, body: bytes, now_s: int, edges_us: Sequence[int] | None
-) -> DecodedBatch:
+) -> PreparedBatch:
     if batch.agent != agent.name:
         raise ForbiddenError(f"the key belongs to agent {agent.name!r}, but the batch is from {batch.agent!r}")
     plausible = [window for window in batch.series if has_plausible_time(window.start_s, now_s)]
@@ -155,7 +155,7 @@ def _build_decoded_batch(
     for index, window in enumerate(batch.series):
         first_index_by_target.setdefault(window.target, index)
     rows = [build_window_columns(window) for window in plausible]
-    return DecodedBatch(
+    return PreparedBatch(
         entry=build_journal_entry(agent, batch, body, now_s),
         first_index_by_target=first_index_by_target,
         rows=[(window.target, row) for window, row in zip(plausible, rows, strict=True)],
@@ -226,7 +226,7 @@ def _read_anchors(batch: Batch) -> ClockAnchors:
     )
 
 
-def store_batch(writer: WriteTransaction, batch: DecodedBatch, targets: ActiveTargetCache) -> tuple[int, bool, int]:
+def store_batch(writer: WriteTransaction, batch: PreparedBatch, targets: ActiveTargetCache) -> tuple[int, bool, int]:
     """Store a batch; return the number of batches of its epoch, whether it is new, and the active mesh version."""
     entry = batch.entry
     window_store.lock_agent(writer.connection, entry.src_id)
@@ -258,7 +258,7 @@ def _check_duplicate(writer: WriteTransaction, entry: JournalEntry) -> int:
     )
 
 
-def _check_targets(batch: DecodedBatch, dst_ids: Mapping[str, int], mesh_version: int) -> None:
+def _check_targets(batch: PreparedBatch, dst_ids: Mapping[str, int], mesh_version: int) -> None:
     for target, index in batch.first_index_by_target.items():
         if target in dst_ids:
             continue
@@ -275,7 +275,7 @@ def _check_targets(batch: DecodedBatch, dst_ids: Mapping[str, int], mesh_version
         raise InvalidRequestError(f"{path}: no mesh ever had a target {target!r}", path=path)
 
 
-def _store_windows(writer: WriteTransaction, batch: DecodedBatch, dst_ids: Mapping[str, int]) -> None:
+def _store_windows(writer: WriteTransaction, batch: PreparedBatch, dst_ids: Mapping[str, int]) -> None:
     entry = batch.entry
     batch_columns = (entry.mesh_version, entry.key.epoch, entry.key.seq)
     rows = [(entry.src_id, dst_ids[target], *columns, *batch_columns) for target, columns in batch.rows]

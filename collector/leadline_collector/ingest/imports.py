@@ -20,7 +20,7 @@ from leadline_collector.db import audit_log
 from leadline_collector.db.audit_log import AuditAction, AuditEvent
 from leadline_collector.db.transactions import ReadTransaction, Store, WriteTransaction
 from leadline_collector.errors import ConflictError, InvalidRequestError
-from leadline_collector.ingest.batch_store import US_PER_S, DecodedBatch, decode_batch, store_batch
+from leadline_collector.ingest.batch_store import US_PER_S, PreparedBatch, prepare_batch, store_batch
 from leadline_collector.ingest.window_versions import load_window_versions
 from leadline_collector.mesh import service as mesh_service
 from leadline_collector.mesh import store as mesh_store
@@ -79,21 +79,21 @@ def store_import(
 ) -> StoredImport:
     """Store an imported batch, or only check it; raise a CollectorError if it is refused."""
     now_s = received_at_us // US_PER_S
-    decoded = decode_batch(NamedId(id=0, name=origin.source, site=""), body, encoding, now_s)
-    _check_contents(decoded)
-    store.ensure_partitions({t for _, t in _iter_windows(decoded)})
-    result = _store_or_check(store, active_targets, decoded, origin, now_s, dry_run=check)
+    prepared = prepare_batch(NamedId(id=0, name=origin.source, site=""), body, encoding, now_s)
+    _check_contents(prepared)
+    store.ensure_partitions({t for _, t in _iter_windows(prepared)})
+    result = _store_or_check(store, active_targets, prepared, origin, now_s, dry_run=check)
     ack = Ack(
-        digest=decoded.entry.sha256.hex(),
+        digest=prepared.entry.sha256.hex(),
         duplicate=not result.is_new,
         mesh_version=result.mesh_version,
         batches=result.batches,
         received_at_us=received_at_us,
     )
-    return StoredImport(ack=ack, windows=decoded.window_count, samples=decoded.slot_count)
+    return StoredImport(ack=ack, windows=prepared.window_count, samples=prepared.slot_count)
 
 
-def _check_contents(batch: DecodedBatch) -> None:
+def _check_contents(batch: PreparedBatch) -> None:
     if batch.quarantine is not None:
         at = format_iso8601(batch.quarantine.t_first)
         raise InvalidRequestError(f"a window at {at} is before 2020 or in the future: check the times in the file")
@@ -101,7 +101,7 @@ def _check_contents(batch: DecodedBatch) -> None:
         raise InvalidRequestError("gaps: an imported batch cannot report gaps", path="gaps")
 
 
-def _iter_windows(batch: DecodedBatch) -> Iterator[tuple[str, int]]:
+def _iter_windows(batch: PreparedBatch) -> Iterator[tuple[str, int]]:
     """Yield target and start of every window."""
     for target, row in batch.rows:
         start_s = row[0]
@@ -112,7 +112,7 @@ def _iter_windows(batch: DecodedBatch) -> Iterator[tuple[str, int]]:
 def _store_or_check(
     store: Store,
     active_targets: ActiveTargetCache,
-    batch: DecodedBatch,
+    batch: PreparedBatch,
     origin: ImportOrigin,
     now_s: int,
     *,
@@ -131,7 +131,7 @@ def _store_or_check(
 
 
 def _store_import(
-    writer: WriteTransaction, active_targets: ActiveTargetCache, batch: DecodedBatch, origin: ImportOrigin, now_s: int
+    writer: WriteTransaction, active_targets: ActiveTargetCache, batch: PreparedBatch, origin: ImportOrigin, now_s: int
 ) -> _StoreResult:
     mesh_store.lock_mesh(writer.connection)
     source = _get_or_create_source(writer, origin.source)
@@ -175,7 +175,7 @@ def _find_site(reader: ReadTransaction, agents: Mapping[str, NamedId], name: str
     )
 
 
-def _check_sites(reader: ReadTransaction, source: NamedId, batch: DecodedBatch) -> None:
+def _check_sites(reader: ReadTransaction, source: NamedId, batch: PreparedBatch) -> None:
     targets = {target.name: target for target in mesh_store.load_targets(reader.connection)}
     for name, index in batch.first_index_by_target.items():
         if name not in targets:
@@ -223,7 +223,7 @@ def _iter_measured_slots(window: Window) -> Iterator[int]:
     return (slot for slot in range(len(window.rtt_us)) if slot not in not_sent)
 
 
-def _build_audit_event(batch: DecodedBatch, origin: ImportOrigin, now_s: int) -> AuditEvent:
+def _build_audit_event(batch: PreparedBatch, origin: ImportOrigin, now_s: int) -> AuditEvent:
     entry = batch.entry
     detail = {
         "file": origin.file,

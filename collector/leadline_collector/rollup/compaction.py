@@ -101,7 +101,7 @@ def _compute_hour_rows(
         tally_hours=[
             row
             for revision in profile_revisions.load_current_revisions(connection)
-            for row in build_tally_rows(windows, revision, sites)
+            for row in build_count_rows(windows, revision, sites)
         ],
     )
 
@@ -182,7 +182,7 @@ def _load_counters(connection: Connection, keys: Sequence[PathHourKey]) -> dict[
     return {(row[0], row[1], row[2]): tuple(int(count) for count in row[3:]) for row in connection.execute(query)}
 
 
-def build_tally_rows(windows: HourBlock, revision: ProfileRevision, registry: Registry) -> list[RollupRow]:
+def build_count_rows(windows: HourBlock, revision: ProfileRevision, registry: Registry) -> list[RollupRow]:
     """Return the rows of ``tally_hour`` of these hours, which must include all agents of a site."""
     pairs = state_counts.evaluate_pair_hours(
         windows, revision.criteria, registry.site_by_agent, registry.site_by_target
@@ -210,14 +210,14 @@ def compact_day(store: Store, source_id: int, day_s: int) -> bool:
                 return False
             windows = hour_reader.load_hours(reader.connection, src_ids, day_s, day_s + DAY_S)
             revisions = profile_revisions.load_current_revisions(reader.connection)
-            rows = [row for revision in revisions for row in build_day_tally_rows(windows, revision, sites, day_s)]
+            rows = [row for revision in revisions for row in build_day_count_rows(windows, revision, sites, day_s)]
         with store.write() as writer:
             writer.replace_rows(tally_day, rows)
             dirty_hours.clear_dirty_day(writer.connection, source_id, day_s)
         return True
 
 
-def build_day_tally_rows(
+def build_day_count_rows(
     windows: HourBlock, revision: ProfileRevision, registry: Registry, day_s: int
 ) -> list[RollupRow]:
     """Return the rows of ``tally_day`` of the hours of one day."""

@@ -96,7 +96,7 @@ def count_pairs(
         if revision is not None:
             for table, intervals in ((tally_day, plan.days), (tally_hour, plan.hours)):
                 if intervals:
-                    _add_tallies(connection, pairs, _build_sum_query(table, revision.id, site_ids, intervals))
+                    _add_stored_counts(connection, pairs, _build_sum_query(table, revision.id, site_ids, intervals))
         src_ids = [src_id for site_id in site_ids for src_id in registry.agents_by_site.get(site_id, ())]
         for interval in plan.windows:
             _add_windows(connection, pairs, registry, src_ids, criteria, interval)
@@ -194,7 +194,7 @@ def _build_sum_query(
     )
 
 
-def _add_tallies(connection: Connection, pairs: defaultdict[PairIds, PairCounts], query: Select[Any]) -> None:
+def _add_stored_counts(connection: Connection, pairs: defaultdict[PairIds, PairCounts], query: Select[Any]) -> None:
     rows = fetch_int_rows(connection, query)
     for (source_id, destination_id, *_, min_us, simulated), counts in zip(rows.tolist(), rows[:, 2:-2], strict=True):
         pairs[source_id, destination_id].add_counts(counts, min_us, simulated=bool(simulated))

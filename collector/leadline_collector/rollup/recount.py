@@ -76,9 +76,9 @@ def _recount_day(store: Store, source_id: int, day_s: int, revisions: Collection
     with store.read() as reader:
         sites = registry.load_registry(reader.connection)
         windows = hour_reader.load_hours(reader.connection, sites.agents_by_site[source_id], day_s, day_s + DAY_S)
-        hour_rows = [row for revision in revisions for row in compaction.build_tally_rows(windows, revision, sites)]
+        hour_rows = [row for revision in revisions for row in compaction.build_count_rows(windows, revision, sites)]
         day_rows = [
-            row for revision in revisions for row in compaction.build_day_tally_rows(windows, revision, sites, day_s)
+            row for revision in revisions for row in compaction.build_day_count_rows(windows, revision, sites, day_s)
         ]
     store.ensure_partitions([day_s])
     with store.write() as writer:

@@ -50,8 +50,8 @@ def pack_hours(block: WindowArray) -> list[bytes]:
         return []
     residuals = _compute_residuals(block)
     zigzag = ((residuals << 1) ^ (residuals >> 31)).astype(np.uint32)
-    lanes = zigzag.astype("<u4").view(np.uint8).reshape(*block.shape, byte_shuffle.VALUE_BYTES)
-    data = np.ascontiguousarray(np.moveaxis(lanes, -1, 1)).reshape(len(block), -1)
+    byte_planes = zigzag.astype("<u4").view(np.uint8).reshape(*block.shape, byte_shuffle.VALUE_BYTES)
+    data = np.ascontiguousarray(np.moveaxis(byte_planes, -1, 1)).reshape(len(block), -1)
     flags = np.packbits((block[:, _NULLABLE_COLUMNS] == MISSING).reshape(len(block), -1), axis=1)
     return [bytes([VERSION]) + byte_shuffle.deflate(hour) for hour in np.concatenate([data, flags], axis=1)]
 
@@ -113,8 +113,10 @@ def unpack_hours(packed_hours: Sequence[bytes]) -> WindowArray:
     data = np.empty((len(packed_hours), size), np.uint8)
     for hour, packed in zip(data, packed_hours, strict=True):
         hour[:] = byte_shuffle.inflate(memoryview(packed)[1:], size)
-    lanes = data[:, :_PLANE_BYTES].reshape(len(packed_hours), byte_shuffle.VALUE_BYTES, len(COLUMNS), MINUTES_PER_HOUR)
-    zigzag = np.ascontiguousarray(np.moveaxis(lanes, 1, -1)).view("<u4")[..., 0]
+    byte_planes = data[:, :_PLANE_BYTES].reshape(
+        len(packed_hours), byte_shuffle.VALUE_BYTES, len(COLUMNS), MINUTES_PER_HOUR
+    )
+    zigzag = np.ascontiguousarray(np.moveaxis(byte_planes, 1, -1)).view("<u4")[..., 0]
     block = (zigzag >> 1).astype(np.int32) ^ -(zigzag & 1).astype(np.int32)
     _add_predictions(block)
     flags = np.unpackbits(data[:, _PLANE_BYTES:], axis=1, count=(len(COLUMNS) - len(COUNT_FIELDS)) * MINUTES_PER_HOUR)

@@ -24,7 +24,7 @@ from leadline.statistics import WindowStats
 RowValues: TypeAlias = tuple[int | None, ...]
 
 #: Columns that each statistic needs.
-_MEASURE_COLUMNS = {
+_STATISTIC_COLUMNS = {
     WindowStatistic.MEAN: ("mean_us",),
     WindowStatistic.P50: ("p50_us",),
     WindowStatistic.P95: ("p95_us",),
@@ -40,7 +40,7 @@ class RowEvaluator:
 
     def __init__(self, plan: EvaluationPlan) -> None:
         self._criteria = plan.criteria
-        rtt_columns = {name for criterion in plan.criteria for name in _MEASURE_COLUMNS[criterion.statistic]}
+        rtt_columns = {name for criterion in plan.criteria for name in _STATISTIC_COLUMNS[criterion.statistic]}
         if any(criterion.peak_limit_us is not None for criterion in plan.criteria):
             rtt_columns |= {"p50_us", "max_us"}
         #: Columns to read of every window.

@@ -44,7 +44,12 @@ def test_missed_begins_past_half_a_slot() -> None:
     """A probe half an interval late is in time; a nanosecond more is too late."""
     half_ns = 500_000_000
 
-    assert [schedule.is_missed(late_ns, 1_000) for late_ns in (half_ns, half_ns + 1)] == [False, True]
+    assert [schedule.is_missed(lag_ns, 1_000) for lag_ns in (half_ns, half_ns + 1)] == [False, True]
+
+
+def test_due_time_stays_in_its_slot_for_the_largest_fraction() -> None:
+    """1 - 2**-53 times a minute of nanoseconds rounds up to the minute."""
+    assert schedule.compute_due_ns(0, 60_000, 1 - 2**-53) == 60 * 10**9 - 1
 
 
 @given(wall_ns=WALLS_NS.filter(lambda ns: ns > 10**12), interval_ms=INTERVALS_MS, slot_fraction=SLOT_FRACTIONS)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 NS_PER_MS = 1_000_000
 #: A send may be late by interval / this divisor. A later slot is "not sent" (method.md §3.2, unsent).
-LATE_INTERVAL_DIVISOR = 2
+SEND_LAG_DIVISOR = 2
 
 
 def find_slot(wall_ns: int, interval_ms: int) -> int:
@@ -31,12 +31,13 @@ def find_first_slot(wall_ns: int, interval_ms: int) -> int:
 def compute_due_ns(slot: int, interval_ms: int, slot_fraction: float) -> int:
     """Return the due time of the probe of ``slot`` in wall nanoseconds; ``slot_fraction`` in [0, 1) is random."""
     interval_ns = interval_ms * NS_PER_MS
-    return slot * interval_ns + int(slot_fraction * interval_ns)
+    # The product of the largest fraction below 1 rounds up to the whole interval, which is the next slot.
+    return slot * interval_ns + min(int(slot_fraction * interval_ns), interval_ns - 1)
 
 
-def is_missed(late_ns: int, interval_ms: int) -> bool:
-    """Return True if a probe ``late_ns`` after its due time is too late for its slot."""
-    return late_ns * LATE_INTERVAL_DIVISOR > interval_ms * NS_PER_MS
+def is_missed(lag_ns: int, interval_ms: int) -> bool:
+    """Return True if a probe ``lag_ns`` after its due time is too late for its slot."""
+    return lag_ns * SEND_LAG_DIVISOR > interval_ms * NS_PER_MS
 
 
 def find_first_reachable_slot(wall_ns: int, interval_ms: int) -> int:
@@ -45,4 +46,4 @@ def find_first_reachable_slot(wall_ns: int, interval_ms: int) -> int:
     All earlier slots are missed for any due time, so they need no random draw.
     """
     interval_ns = interval_ms * NS_PER_MS
-    return (wall_ns - interval_ns // LATE_INTERVAL_DIVISOR) // interval_ns
+    return (wall_ns - interval_ns // SEND_LAG_DIVISOR) // interval_ns

@@ -9,7 +9,7 @@ from grafana_foundation_sdk.models.common import TableCellBackgroundDisplayMode,
 from leadline.alert_thresholds import AGENT_SILENCE_S_MAX, SPOOL_USAGE_RATIO_MAX
 from leadline_dashboards.generate import panels
 from leadline_dashboards.generate.alerts import CLOCK_OFFSET_ALERT_S
-from leadline_dashboards.generate.queries import SHARE_FUNCTION, Query
+from leadline_dashboards.generate.queries import SHARE_FUNCTION, Query, truncate_ratio
 from leadline_dashboards.generate.style import (
     BYTES,
     GREEN,
@@ -146,8 +146,8 @@ def _build_coverage() -> table.Panel:
         (8, 10),
         Query(
             f"""
-            SELECT source AS site, sum(windows - unknown) / sum(windows) AS coverage, sum(unknown) AS unknown,
-                count(*) AS pairs, bool_or(simulated) AS simulated
+            SELECT source AS site, {truncate_ratio("sum(windows - unknown) / sum(windows)", 2)} AS coverage,
+                sum(unknown) AS unknown, count(*) AS pairs, bool_or(simulated) AS simulated
             FROM {SHARE_FUNCTION} WHERE source IN (${{site:sqlstring}}) GROUP BY 1 ORDER BY 2, 1
             """
         ),

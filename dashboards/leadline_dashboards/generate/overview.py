@@ -9,7 +9,7 @@ from grafana_foundation_sdk.models.common import TableCellBackgroundDisplayMode,
 from leadline.alert_thresholds import AGENT_SILENCE_S_MAX
 from leadline.evaluation import TARGET_SHARE_DEFAULT
 from leadline_dashboards.generate import panels
-from leadline_dashboards.generate.queries import PROFILE_FILTER, SHARE_FUNCTION, Query
+from leadline_dashboards.generate.queries import PROFILE_FILTER, SHARE_FUNCTION, Query, truncate_ratio
 from leadline_dashboards.generate.style import (
     GREEN,
     GREY,
@@ -116,7 +116,8 @@ def _build_share_matrix() -> table.Panel:
         f"a verdict with a confidence interval (see leadline verdict). Green: {target} (default target) or more.",
         Query(
             f"""
-            SELECT source, destination, observed FROM {SHARE_FUNCTION} WHERE {_SITE_FILTER}
+            SELECT source, destination, {truncate_ratio("observed", 2)} AS observed
+            FROM {SHARE_FUNCTION} WHERE {_SITE_FILTER}
             UNION ALL
             SELECT DISTINCT source, source, NULL::float8 {_DIAGONAL}
             ORDER BY 1, 2
@@ -128,6 +129,9 @@ def _build_share_matrix() -> table.Panel:
 
 
 def _build_worst_pairs() -> table.Panel:
+    shares = ", ".join(
+        f"{truncate_ratio(f's.{name}', 2)} AS {name}" for name in ("observed", "pessimistic", "optimistic", "coverage")
+    )
     panel = panels.configure_panel(
         table.Panel(),
         "Worst pairs over the time range",
@@ -137,7 +141,7 @@ def _build_worst_pairs() -> table.Panel:
         (panels.DASHBOARD_WIDTH, 11),
         Query(
             f"""
-            SELECT s.source, s.destination, s.observed, s.pessimistic, s.optimistic, s.coverage, s.windows, s.bad,
+            SELECT s.source, s.destination, {shares}, s.windows, s.bad,
                 s.unavailable, s.unknown, s.min_us, p.glass_us, p.distance_km, s.simulated
             FROM {SHARE_FUNCTION} s LEFT JOIN grafana_pair p ON p.source = s.source AND p.destination = s.destination
             WHERE s.{_SITE_FILTER} ORDER BY s.observed NULLS FIRST, s.coverage, 1, 2 LIMIT 50

@@ -16,6 +16,7 @@ from leadline_dashboards.generate.queries import (
     SHARE_FUNCTION,
     Query,
     build_datasource_ref,
+    truncate_ratio,
 )
 from leadline_dashboards.generate.style import (
     BLUE,
@@ -103,15 +104,15 @@ def _build_current_state() -> stat.Panel:
 
 
 def _build_share() -> stat.Panel:
+    shares = ", ".join(
+        f"{truncate_ratio(name, 3)} AS {name}" for name in ("observed", "pessimistic", "optimistic", "coverage")
+    )
     panel = panels.build_stat_panel(
         "Shares over the whole hours of the time range",
         "Share of minutes within the limits. Observed: of known minutes. Pessimistic: unknown minutes count as bad. "
         "Optimistic: unknown minutes count as good, minus the error of the agent host. Coverage: known minutes.",
         (12, 4),
-        Query(
-            "SELECT observed, pessimistic, optimistic, coverage, windows AS minutes "
-            f"FROM {SHARE_FUNCTION} WHERE {PAIR_FILTER}"
-        ),
+        Query(f"SELECT {shares}, windows AS minutes FROM {SHARE_FUNCTION} WHERE {PAIR_FILTER}"),
     )
     panel.unit(RATIO).decimals(3)
     return panel.override_by_name("minutes", [prop("unit", "none"), prop("decimals", 0)])
@@ -231,8 +232,8 @@ def _build_loss() -> timeseries.Panel:
         (12, 8),
         Query(
             f"""
-            SELECT {_TIME_BIN}, 1 - sum(received)::float8 / nullif(sum(sent), 0) AS lost,
-                1 - sum(sent)::float8 / nullif(sum(expected), 0) AS "not sent"
+            SELECT {_TIME_BIN}, {truncate_ratio("1 - sum(received)::float8 / nullif(sum(sent), 0)", 2)} AS lost,
+                {truncate_ratio("1 - sum(sent)::float8 / nullif(sum(expected), 0)", 2)} AS "not sent"
             FROM grafana_pair_minute WHERE {PAIR_FILTER} AND {_TIME_FILTER} GROUP BY 1 ORDER BY 1
             """,
             series=True,
@@ -282,7 +283,7 @@ def _build_coverage() -> timeseries.Panel:
             series=True,
         ),
     )
-    panel.unit(RATIO).decimals(1).max(1).interval("1h")
+    panel.unit(RATIO).decimals(3).max(1).interval("1h")
     for state, (shape, colour) in STATE_STYLES.items():
         panel.override_by_name(state, [colour_prop(colour), prop("displayName", f"{shape} {state}")])
     return panels.stack_bars(panel.draw_style(GraphDrawStyle.BARS))

@@ -18,6 +18,18 @@ REVERSE_PAIR_FILTER = "source = ${destination:sqlstring} AND destination = ${sou
 PROFILE_FILTER = "profile = ${profile:sqlstring}"
 
 
+def truncate_ratio(expression: str, percent_decimals: int) -> str:
+    """Return SQL that rounds a ratio down to the decimals of a panel, because Grafana rounds to the nearest.
+
+    A ratio below 1 never shows as 100 %, and one above 0 never as 0 %: it is the smallest number of the panel.
+    """
+    decimals = percent_decimals + 2
+    return (
+        f"CASE WHEN {expression} > 0 THEN greatest(trunc(({expression})::numeric, {decimals}), 1e-{decimals})::float8 "
+        f"ELSE {expression} END"
+    )
+
+
 def build_datasource_ref() -> DataSourceRef:
     """Return the reference to the datasource by its fixed uid."""
     return DataSourceRef(type_val=DATASOURCE_TYPE, uid=DATASOURCE_UID)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from leadline.errors import ConfigError
 from leadline.model import RTT_US_MAX, SLOTS_MAX, WINDOW_S
-from leadline_verdict.series import COLUMNS, COUNT_FIELDS, MISSING, IntColumn
+from leadline_verdict.series import COLUMNS, COUNT_FIELDS, MISSING, IntColumn, make_empty_columns
 
 KEY_COLUMNS = ("source", "destination", "agent", "target")
 COLUMN_HEADER = (*KEY_COLUMNS, "t", *COLUMNS)
@@ -36,7 +36,7 @@ _PERCENTILES = {"p50_us": (1, 2), "p95_us": (19, 20), "p99_us": (99, 100)}
 _Int64Array: TypeAlias = NDArray[np.int64]
 _Mask: TypeAlias = NDArray[np.bool_]
 #: Columns of all paths: one row per path, one entry per minute.
-PathColumns: TypeAlias = dict[str, NDArray[np.int32]]
+PathColumns: TypeAlias = dict[str, IntColumn]
 
 
 def line_error(
@@ -106,9 +106,7 @@ class LineReader:
 
 def read_rows(reader: LineReader, paths: Sequence[tuple[str, ...]], start_s: int, minutes: int) -> PathColumns:
     """Read the rows of these paths, given as ``KEY_COLUMNS``, over the minutes from ``start_s``."""
-    columns: PathColumns = {
-        name: np.full((len(paths), minutes), 0 if name in COUNT_FIELDS else MISSING, dtype=np.int32) for name in COLUMNS
-    }
+    columns: PathColumns = make_empty_columns((len(paths), minutes))
     index_by_key = {",".join(path).encode(): index for index, path in enumerate(paths)}
     for block in reader.iter_blocks():
         rows = _Rows(block, reader.line, index_by_key)

@@ -76,6 +76,6 @@ COLUMNS = tuple(field.name for field in fields(PathSeries) if field.name not in 
 COUNT_FIELDS = ("expected", "sent", "received")
 
 
-def make_empty_columns(minutes: int) -> dict[str, IntColumn]:
-    """Return the columns of a period without windows."""
-    return {name: np.full(minutes, 0 if name in COUNT_FIELDS else MISSING, dtype=np.int32) for name in COLUMNS}
+def make_empty_columns(shape: int | tuple[int, int]) -> dict[str, IntColumn]:
+    """Return the columns of a period without windows; ``shape`` is minutes, or (paths, minutes)."""
+    return {name: np.full(shape, 0 if name in COUNT_FIELDS else MISSING, dtype=np.int32) for name in COLUMNS}

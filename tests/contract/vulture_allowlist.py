@@ -53,7 +53,6 @@ _.subsequent_indent  # textwrap reads it
 _.count_at_or_below  # the stored histograms are read by tests until a page draws them
 _.find_drift  # tests of migrations compare tables and database
 _.list_dead_letters  # the spool's tests read its dead letters
-_.make_empty_columns  # tests build series of windows with it
 
 # The catalogue of limits (TOML) has these words.
 _.ADVISED_AGAINST

@@ -406,8 +406,8 @@ class Catalogue:
 
     def get_statements(self, statement_ids: Iterable[str]) -> tuple[NonNumericStatement, ...]:
         """Return the statements with these ids, in the order of the data file."""
-        wanted = frozenset(statement_ids)
-        return tuple(statement for statement in self.non_numeric if statement.id in wanted)
+        required_ids = frozenset(statement_ids)
+        return tuple(statement for statement in self.non_numeric if statement.id in required_ids)
 
     def get_conflicts(self, limit_id: str) -> tuple[SourceConflict, ...]:
         """Return the conflicts that a limit is part of."""

@@ -80,7 +80,7 @@ def _parse_options(args: argparse.Namespace) -> ImportOptions:
     return ImportOptions(format=ImportFormat(args.format), host=args.host, start_us=start_us, interval_ms=interval_ms)
 
 
-class _MeshResponse(Struct, frozen=True, kw_only=True):
+class _MeshFile(Struct, frozen=True, kw_only=True):
     """The part of the mesh response that this command needs."""
 
     text: str
@@ -92,7 +92,7 @@ def _upload_file(args: argparse.Namespace, import_file: ImportFile) -> ImportRes
     from leadline_cli.importers.document import ImportResult
     from leadline_cli.importers.target_names import find_target
 
-    mesh: Mesh = parse_mesh(api_client.send_admin_request(args, "GET", "/api/v1/mesh", b"", _MeshResponse).text)
+    mesh: Mesh = parse_mesh(api_client.send_admin_request(args, "GET", "/api/v1/mesh", b"", _MeshFile).text)
     target = find_target(mesh, args.dst, import_file.address)
     # The bytes must not depend on the mesh, so that a later import gives the same batches.
     address = import_file.address or import_file.host or target

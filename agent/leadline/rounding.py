@@ -64,7 +64,7 @@ def _format_percent(
         if not (is_zero or is_whole or is_equal):
             break
         decimals += 1
-    if decimals > _DECIMALS_MAX and numerator < denominator / 2:
+    if decimals > _DECIMALS_MAX and 2 * numerator < denominator:
         return f"{scaled}e-{decimals}"
     sign, (whole, rest) = "-" * (scaled < 0), divmod(abs(scaled), scale)
     return f"{sign}{whole}.{rest:0{decimals}}" if decimals else f"{sign}{whole}"

@@ -12,7 +12,7 @@ from tests.browser.pages import PAGES
 from tests.browser.visitor import Visitor
 
 #: Maximum number of Tab presses on a page; the demo's matrix needs about fifty.
-STOPS_MAX = 400
+STOPS_MAX = 800
 _FOCUS_SCRIPT = """() => {
   const element = document.activeElement, style = getComputedStyle(element)
   if (element === document.body) return null

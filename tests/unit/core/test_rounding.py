@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from leadline.rounding import (
@@ -38,6 +38,7 @@ def test_bounds_are_rounded_outward(ratio: float, down: str, up: str) -> None:
     assert (format_percent(ratio), format_percent(ratio, up=True)) == (down, up)
 
 
+@example(5e-324, 0)
 @given(st.floats(0, 1), st.integers(0, 4))
 def test_printed_bounds_are_true(ratio: float, decimals: int) -> None:
     """The printed number is on the right side, and 0 or 100 only if the ratio is."""

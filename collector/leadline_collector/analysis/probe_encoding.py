@@ -7,6 +7,7 @@ such templates, so a row costs one formatting operation.
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, TypeAlias
@@ -35,7 +36,7 @@ class PathLabel:
     origin: ProbeOrigin
 
 
-class ProbeEncoder:
+class ProbeEncoder(ABC):
     """Encodes windows as rows, one per slot; subclasses are the formats."""
 
     media_type: ClassVar[str]
@@ -67,17 +68,17 @@ class ProbeEncoder:
             ]
         return texts
 
+    @abstractmethod
     def _format_slot(self, label: PathLabel, slot: int, second: str) -> str:
         """Return the text between the minute and the RTT."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _format_after_rtt(self, label: PathLabel, window: Window) -> str:
         """Return the text after an RTT."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _format_miss(self, label: PathLabel, window: Window, miss: Miss) -> str:
         """Return the text of a slot without an RTT, from the place of the RTT."""
-        raise NotImplementedError
 
 
 class CsvEncoder(ProbeEncoder):

@@ -1,12 +1,16 @@
 """Evaluation of window statistics against limits (method.md §3.2 to §3.4), and counts of the resulting states.
 
 Rule 1: the order of decision is ``unknown`` (coverage below 80 %), ``unavailable`` (loss of 20 % or more), then the
-comparison of the statistic with the limit. A percentile that falls on a lost probe is +infinity and meets no limit.
+comparison of the statistic with the limit. A percentile that falls on a lost probe is +infinity and meets no limit. A
+limit on a mean is not met either if more than 5 % of the probes were lost.
 Rule 2: comparisons use integers: microseconds, rounded up. ``<=`` is exact for limits of whole microseconds; for ``<``
 a value less than 1 µs below the limit counts as equal to it.
 Rule 3: the agent's host can only increase an RTT, by H at most. Every window is evaluated twice: in the worst case as
 measured, in the best case minus H. "within" must be true in the worst case, "beyond" in the best case.
 Rule 4: a limit that RTT windows cannot test is not evaluated; a sentence gives the reason.
+Rule 5: with fewer than 20 probes a window, p95 is the maximum. In the best case such a window is not good only if its
+median is above the limit or lost.
+Rule 6: a window that is not good has one cause (``WindowCause``).
 """
 
 from __future__ import annotations
@@ -24,6 +28,11 @@ from leadline.statistics import WindowStats
 COVERAGE_NUMERATOR, COVERAGE_DENOMINATOR = 4, 5
 #: A window is unavailable if at least 1 of 5 probes was lost.
 UNAVAILABLE_NUMERATOR, UNAVAILABLE_DENOMINATOR = 1, 5
+
+#: A percentile of fewer scheduled probes is the maximum, and of fewer than 48 it is uncertain.
+PROBES_MIN_FOR_P95, PROBES_MIN = 20, 48
+#: Losses that p95 tolerates: 1 of 20 probes sent. A limit on a mean, which does not contain losses, tolerates the same.
+TOLERATED_LOSS_DENOMINATOR = 20
 
 WINDOWS_PER_DAY = 86_400 // WINDOW_S
 #: 3.6 hours a month may be out of limit (method.md §6.2).
@@ -50,10 +59,27 @@ class WindowState(StrEnum):
 _SEVERITY = {WindowState.GOOD: 0, WindowState.BAD: 1, WindowState.UNAVAILABLE: 2, WindowState.UNKNOWN: 3}
 
 
+class WindowCause(StrEnum):
+    """Cause of a window that is not good; the first that applies."""
+
+    #: At least 20 % of the probes were lost.
+    OUTAGE = "outage"
+    #: The losses alone are more than the statistic tolerates (5 % for p95 and the mean).
+    LOSS = "loss"
+    #: The replies above the limit alone are more than the statistic tolerates.
+    LATENCY = "latency"
+    #: Only losses and late replies together are too many.
+    BOTH = "both"
+
+
+#: Causes from the least to the most severe: of several limits or paths, the most severe cause counts.
+CAUSE_SEVERITY = {None: 0, WindowCause.BOTH: 1, WindowCause.LATENCY: 2, WindowCause.LOSS: 3, WindowCause.OUTAGE: 4}
+
+
 class WindowStatistic(StrEnum):
     """Statistic of a window that is compared with the limit."""
 
-    #: Over the replies received; loss counts through ``unavailable`` only.
+    #: Over the replies received; besides, at most 5 % of the probes sent may be lost.
     MEAN = "mean"
     #: Only for the sensitivity analysis of a verdict: no vendor uses it.
     P50 = "p50"
@@ -124,6 +150,8 @@ class WindowEvaluation:
 
     worst_case: WindowState
     best_case: WindowState
+    #: Cause of the worst case; None if it is good or unknown.
+    cause: WindowCause | None = None
 
     def __post_init__(self) -> None:
         if (self.worst_case is WindowState.UNKNOWN) != (self.best_case is WindowState.UNKNOWN):
@@ -255,9 +283,11 @@ def evaluate_window(
     low_us, high_us = _compute_bounds_us(stats, criterion.statistic, error_us)
     if criterion.peak_limit_us is not None:
         low_us, high_us = _compute_peak_bounds_us(stats, criterion, error_us)
+    worst_case = _classify_state(stats, criterion, high_us)
     return WindowEvaluation(
-        worst_case=_classify_state(stats, criterion, high_us),
-        best_case=_classify_state(stats, criterion, low_us),
+        worst_case=worst_case,
+        best_case=_classify_best_case(stats, criterion, low_us),
+        cause=_find_cause(stats, criterion, error_us, worst_case),
     )
 
 
@@ -269,21 +299,23 @@ def evaluate_profile(
     return WindowEvaluation(
         worst_case=_find_worst_state(evaluation.worst_case for evaluation in evaluations),
         best_case=_find_worst_state(evaluation.best_case for evaluation in evaluations),
+        cause=_find_worst_cause(evaluations),
     )
 
 
 def combine_paths(evaluations: Iterable[WindowEvaluation]) -> WindowEvaluation:
     """Combine the evaluations of all paths of a pair for one window.
 
-    The worst of the worst cases and the best of the best cases over the paths with a known state; unknown if every
-    path is unknown.
+    The worst of the worst cases, with its cause, and the best of the best cases over the paths with a known state;
+    unknown if every path is unknown.
     """
     known_paths = [path for path in evaluations if path.worst_case is not WindowState.UNKNOWN]
     if not known_paths:
         return UNKNOWN_EVALUATION
     return WindowEvaluation(
-        worst_case=max((path.worst_case for path in known_paths), key=_SEVERITY.__getitem__),
+        worst_case=_find_worst_state(path.worst_case for path in known_paths),
         best_case=min((path.best_case for path in known_paths), key=_SEVERITY.__getitem__),
+        cause=_find_worst_cause(known_paths),
     )
 
 
@@ -312,11 +344,42 @@ ERROR_MULTIPLIERS = {WindowStatistic.PDV: (1, 1), WindowStatistic.P95_PLUS_PDV: 
 
 
 def _compute_bounds_us(stats: WindowStats, statistic: WindowStatistic, error_us: int) -> tuple[int | None, int | None]:
+    """Return the best-case and the worst-case value; None if it is +infinity."""
     value_us = select_statistic_us(stats, statistic)
-    if value_us is None:
-        return None, None
+    best_us = _select_median_us(stats, statistic) if _has_few_probes(stats, statistic) else value_us
     subtracted, added = ERROR_MULTIPLIERS.get(statistic, (1, 0))
-    return max(0, value_us - subtracted * error_us), value_us + added * error_us
+    return (
+        None if best_us is None else max(0, best_us - subtracted * error_us),
+        None if value_us is None else value_us + added * error_us,
+    )
+
+
+#: Statistics that contain a high percentile.
+PERCENTILE_STATISTICS = frozenset(
+    {WindowStatistic.P95, WindowStatistic.P99, WindowStatistic.PDV, WindowStatistic.P95_PLUS_PDV}
+)
+
+
+def _has_few_probes(stats: WindowStats, statistic: WindowStatistic) -> bool:
+    return stats.expected < PROBES_MIN_FOR_P95 and statistic in PERCENTILE_STATISTICS
+
+
+def _select_median_us(stats: WindowStats, statistic: WindowStatistic) -> int | None:
+    """Return the statistic with the median in place of the percentile; None if it is +infinity."""
+    return _combine_us(statistic, stats.p50_us, stats.min_us)
+
+
+def _combine_us(statistic: WindowStatistic, percentile_us: int | None, min_us: int | None) -> int | None:
+    """Return the statistic with this value in place of its percentile."""
+    if percentile_us is None or min_us is None:
+        return None
+    match statistic:
+        case WindowStatistic.PDV:
+            return percentile_us - min_us
+        case WindowStatistic.P95_PLUS_PDV:
+            return 2 * percentile_us - min_us
+        case _:
+            return percentile_us
 
 
 def _compute_peak_bounds_us(stats: WindowStats, criterion: Criterion, error_us: int) -> tuple[int | None, int | None]:
@@ -332,17 +395,77 @@ def _compute_peak_bounds_us(stats: WindowStats, criterion: Criterion, error_us: 
 
 
 def _classify_state(stats: WindowStats, criterion: Criterion, value_us: int | None) -> WindowState:
-    if stats.sent == 0 or COVERAGE_DENOMINATOR * stats.sent < COVERAGE_NUMERATOR * stats.expected:
+    if _is_unknown(stats):
         return WindowState.UNKNOWN
     if UNAVAILABLE_DENOMINATOR * stats.lost >= UNAVAILABLE_NUMERATOR * stats.sent:
         return WindowState.UNAVAILABLE
+    if criterion.statistic is WindowStatistic.MEAN and stats.lost > _count_tolerated_losses(stats, criterion):
+        return WindowState.BAD
+    return _compare(criterion, value_us)
+
+
+def _classify_best_case(stats: WindowStats, criterion: Criterion, value_us: int | None) -> WindowState:
+    """Return the state; with few probes a loss counts only if the median is lost (rule 5)."""
+    if _is_unknown(stats) or stats.expected >= PROBES_MIN_FOR_P95:
+        return _classify_state(stats, criterion, value_us)
+    if stats.p50_us is None:
+        return WindowState.UNAVAILABLE
+    return _compare(criterion, value_us)
+
+
+def _is_unknown(stats: WindowStats) -> bool:
+    return stats.sent == 0 or COVERAGE_DENOMINATOR * stats.sent < COVERAGE_NUMERATOR * stats.expected
+
+
+def _compare(criterion: Criterion, value_us: int | None) -> WindowState:
     if value_us is None or not criterion.comparison.is_met(value_us, criterion.limit_us):
         return WindowState.BAD
     return WindowState.GOOD
 
 
+#: Probes per tolerated loss by statistic; a maximum tolerates none. All others are like p95.
+TOLERATED_LOSS_DENOMINATORS = {WindowStatistic.P50: 2, WindowStatistic.P99: 100}
+
+
+def _count_tolerated_losses(stats: WindowStats, criterion: Criterion) -> int:
+    """Return the number of lost probes that do not exceed the limit by themselves."""
+    if criterion.statistic is WindowStatistic.MAX:
+        return 0
+    return stats.sent // TOLERATED_LOSS_DENOMINATORS.get(criterion.statistic, TOLERATED_LOSS_DENOMINATOR)
+
+
+def _find_cause(stats: WindowStats, criterion: Criterion, error_us: int, state: WindowState) -> WindowCause | None:
+    """Return the cause of a worst-case state."""
+    if state in {WindowState.GOOD, WindowState.UNKNOWN}:
+        return None
+    if state is WindowState.UNAVAILABLE:
+        return WindowCause.OUTAGE
+    if stats.lost > _count_tolerated_losses(stats, criterion):
+        return WindowCause.LOSS
+    is_late = stats.lost == 0 or criterion.statistic is WindowStatistic.MEAN or _is_late(stats, criterion, error_us)
+    return WindowCause.LATENCY if is_late else WindowCause.BOTH
+
+
+def _is_late(stats: WindowStats, criterion: Criterion, error_us: int) -> bool:
+    """True if the replies alone exceed the limit, although some probes were lost.
+
+    A window without ``latency_p95_us`` (stored before it existed) is late only if its median is. p99 with losses of at
+    most 1 % is late if its latency p95 is: the exact rank is not stored.
+    """
+    if criterion.peak_limit_us is not None and stats.max_us is not None and stats.max_us > criterion.peak_limit_us:
+        return True
+    percentile_us = stats.p50_us if stats.latency_p95_us is None else stats.latency_p95_us
+    value_us = _combine_us(criterion.statistic, percentile_us, stats.min_us)
+    _, added = ERROR_MULTIPLIERS.get(criterion.statistic, (1, 0))
+    return value_us is not None and not criterion.comparison.is_met(value_us + added * error_us, criterion.limit_us)
+
+
 def _find_worst_state(states: Iterable[WindowState]) -> WindowState:
     return max(states, key=_SEVERITY.__getitem__, default=WindowState.UNKNOWN)
+
+
+def _find_worst_cause(evaluations: Iterable[WindowEvaluation]) -> WindowCause | None:
+    return max((evaluation.cause for evaluation in evaluations), key=CAUSE_SEVERITY.__getitem__, default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from leadline_verdict.compliance_share import (
     observe_period,
 )
 from leadline_verdict.document import VerdictClass
+from leadline_verdict.rule_edition import RuleEdition
 from leadline_verdict.states import BAD, GOOD, MinuteMask, ScenarioStates
 
 #: Smallest share of known windows of a valid period (§3.2).
@@ -47,6 +48,7 @@ class VerdictRule:
     unseen_outage_windows: int = UNSEEN_OUTAGE_WINDOWS
     missing_policy: MissingPolicy = MissingPolicy.BAD
     use_error_bound: bool = True
+    edition: RuleEdition = RuleEdition.SECOND
 
     def __post_init__(self) -> None:
         if not 0.5 < self.target_share < 1:

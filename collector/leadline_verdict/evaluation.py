@@ -15,14 +15,33 @@ from leadline.evaluation import (
     COVERAGE_DENOMINATOR,
     COVERAGE_NUMERATOR,
     ERROR_MULTIPLIERS,
+    PERCENTILE_STATISTICS,
+    PROBES_MIN_FOR_P95,
+    TOLERATED_LOSS_DENOMINATOR,
+    TOLERATED_LOSS_DENOMINATORS,
     UNAVAILABLE_DENOMINATOR,
     UNAVAILABLE_NUMERATOR,
     Criterion,
     WindowStatistic,
 )
 from leadline.limits.catalogue import Comparison
+from leadline_verdict.rule_edition import RuleEdition
 from leadline_verdict.series import MISSING, IntColumn, PathSeries
-from leadline_verdict.states import BAD, GOOD, UNAVAILABLE, UNKNOWN, MinuteMask, ScenarioStates, StateArray
+from leadline_verdict.states import (
+    BAD,
+    BOTH,
+    GOOD,
+    LATENCY,
+    LOSS,
+    NO_CAUSE,
+    OUTAGE,
+    UNAVAILABLE,
+    UNKNOWN,
+    MinuteMask,
+    ScenarioStates,
+    StateArray,
+    make_unknown_states,
+)
 
 _STATISTIC_COLUMNS = {
     WindowStatistic.MEAN: "mean_us",
@@ -34,18 +53,25 @@ _STATISTIC_COLUMNS = {
 }
 
 
-def evaluate_path(series: PathSeries, criteria: Sequence[Criterion], *, use_error_bound: bool = True) -> ScenarioStates:
+def evaluate_path(
+    series: PathSeries,
+    criteria: Sequence[Criterion],
+    *,
+    use_error_bound: bool = True,
+    edition: RuleEdition = RuleEdition.SECOND,
+) -> ScenarioStates:
     """Return the worst state over the criteria, in each case; unknown if there are no criteria.
 
-    ``use_error_bound`` False takes the error bound as 0.
+    ``use_error_bound`` False takes the error bound as 0. The first edition lets a limit on a mean ignore losses, and
+    evaluates few probes like many.
     """
-    evaluations = [_evaluate_criterion(series, criterion, use_error_bound) for criterion in criteria]
-    unknown = np.full(len(series), UNKNOWN, dtype=np.uint8)
+    if not criteria:
+        return make_unknown_states(len(series))
+    evaluations = [_evaluate_criterion(series, criterion, use_error_bound, edition) for criterion in criteria]
     return ScenarioStates(
-        worst_case=reduce(np.maximum, [evaluation.worst_case for evaluation in evaluations])
-        if evaluations
-        else unknown,
-        best_case=reduce(np.maximum, [evaluation.best_case for evaluation in evaluations]) if evaluations else unknown,
+        worst_case=reduce(np.maximum, [evaluation.worst_case for evaluation in evaluations]),
+        best_case=reduce(np.maximum, [evaluation.best_case for evaluation in evaluations]),
+        causes=reduce(np.maximum, [evaluation.causes for evaluation in evaluations]),
     )
 
 
@@ -56,12 +82,24 @@ def combine_paths(paths: Sequence[ScenarioStates], minutes: int) -> ScenarioStat
     """
     worst = np.zeros(minutes, dtype=np.uint8)
     best = np.full(minutes, UNKNOWN, dtype=np.uint8)
+    causes = np.zeros(minutes, dtype=np.uint8)
     for path in paths:
         known = ~path.unknown_minutes
         worst = np.where(known, np.maximum(worst, path.worst_case), worst)
         best = np.where(known, np.minimum(best, path.best_case), best)
+        causes = np.maximum(causes, path.causes)
     worst[best == UNKNOWN] = UNKNOWN
-    return ScenarioStates(worst_case=worst, best_case=best)
+    return ScenarioStates(worst_case=worst, best_case=best, causes=causes)
+
+
+def evaluate_availability(series: PathSeries, *, edition: RuleEdition = RuleEdition.SECOND) -> ScenarioStates:
+    """Return the states without any criterion: a known minute is good or unavailable."""
+    worst = np.where(mask_unavailable(series), np.uint8(UNAVAILABLE), np.uint8(GOOD))
+    best = np.where(_mask_best_case_unavailable(series, edition), np.uint8(UNAVAILABLE), np.uint8(GOOD))
+    unknown = ~mask_known(series)
+    worst[unknown] = best[unknown] = UNKNOWN
+    causes = np.where(worst == UNAVAILABLE, np.uint8(OUTAGE), np.uint8(NO_CAUSE))
+    return ScenarioStates(worst_case=worst, best_case=best, causes=causes)
 
 
 def excuse_ambiguous(states: ScenarioStates, ambiguous_minutes: MinuteMask) -> ScenarioStates:
@@ -70,7 +108,11 @@ def excuse_ambiguous(states: ScenarioStates, ambiguous_minutes: MinuteMask) -> S
     Other losses count in both cases.
     """
     ambiguous = ambiguous_minutes & (states.best_case == UNAVAILABLE)
-    return ScenarioStates(worst_case=states.worst_case, best_case=np.where(ambiguous, np.uint8(GOOD), states.best_case))
+    return ScenarioStates(
+        worst_case=states.worst_case,
+        best_case=np.where(ambiguous, np.uint8(GOOD), states.best_case),
+        causes=states.causes,
+    )
 
 
 def mask_known(series: PathSeries) -> MinuteMask:
@@ -91,32 +133,40 @@ def select_worst_case_us(series: PathSeries, statistic: WindowStatistic) -> IntC
     return np.where(value == MISSING, np.int32(MISSING), value + added * _error_bound_us(series, use_error_bound=True))
 
 
-def _evaluate_criterion(series: PathSeries, criterion: Criterion, use_error_bound: bool) -> ScenarioStates:
-    if criterion.peak_limit_us is not None:
-        return _evaluate_bounded_peaks(series, criterion, criterion.peak_limit_us, use_error_bound)
-    value = _select_statistic_us(series, criterion.statistic)
-    subtracted, added = ERROR_MULTIPLIERS.get(criterion.statistic, (1, 0))
+def _evaluate_criterion(
+    series: PathSeries, criterion: Criterion, use_error_bound: bool, edition: RuleEdition
+) -> ScenarioStates:
     error = _error_bound_us(series, use_error_bound)
-    low, high = np.maximum(0, value - subtracted * error), value + added * error
+    low, high = _compute_bounds_us(series, criterion, error, edition)
+    worst_case = _classify_states(series, criterion, high, mask_unavailable(series))
+    best_case = _classify_states(series, criterion, low, _mask_best_case_unavailable(series, edition))
+    if criterion.statistic is WindowStatistic.MEAN and edition is not RuleEdition.FIRST:
+        has_loss = _mask_excessive_loss(series, criterion)
+        worst_case[has_loss & (worst_case == GOOD)] = BAD
+        best_case[has_loss & (best_case == GOOD) & (series.expected >= PROBES_MIN_FOR_P95)] = BAD
     return ScenarioStates(
-        worst_case=_classify_states(series, criterion, value, high),
-        best_case=_classify_states(series, criterion, value, low),
+        worst_case=worst_case, best_case=best_case, causes=_find_causes(series, criterion, worst_case, error)
     )
 
 
-def _evaluate_bounded_peaks(
-    series: PathSeries, criterion: Criterion, peak_us: int, use_error_bound: bool
-) -> ScenarioStates:
-    """Evaluate a limit with allowed peaks, as ``leadline.evaluation`` does.
-
-    p95 in the worst case, p50 in the best case; no reply may be above the peak limit.
-    """
-    error = _error_bound_us(series, use_error_bound)
-    high = np.where(series.max_us <= peak_us, series.p95_us, MISSING)
-    low = np.where(series.max_us - error <= peak_us, series.p50_us, MISSING)
-    return ScenarioStates(
-        worst_case=_classify_states(series, criterion, high, high),
-        best_case=_classify_states(series, criterion, low, np.maximum(0, low - error)),
+def _compute_bounds_us(
+    series: PathSeries, criterion: Criterion, error: IntColumn, edition: RuleEdition
+) -> tuple[IntColumn, IntColumn]:
+    """Return the best-case and the worst-case value of each window; MISSING if it is +infinity."""
+    if criterion.peak_limit_us is not None:
+        # p95 in the worst case, p50 in the best case; no reply may be above the peak limit.
+        high = np.where(series.max_us <= criterion.peak_limit_us, series.p95_us, MISSING)
+        low = np.where(series.max_us - error <= criterion.peak_limit_us, series.p50_us, MISSING)
+        return np.where(low == MISSING, np.int32(MISSING), np.maximum(0, low - error)), high
+    value = _select_statistic_us(series, criterion.statistic)
+    best = value
+    if criterion.statistic in PERCENTILE_STATISTICS and edition is not RuleEdition.FIRST:
+        median = _combine_us(criterion.statistic, series.p50_us, series.min_us)
+        best = np.where(series.expected < PROBES_MIN_FOR_P95, median, value)
+    subtracted, added = ERROR_MULTIPLIERS.get(criterion.statistic, (1, 0))
+    return (
+        np.where(best == MISSING, np.int32(MISSING), np.maximum(0, best - subtracted * error)),
+        np.where(value == MISSING, np.int32(MISSING), value + added * error),
     )
 
 
@@ -126,18 +176,69 @@ def _error_bound_us(series: PathSeries, use_error_bound: bool) -> IntColumn:
 
 def _select_statistic_us(series: PathSeries, statistic: WindowStatistic) -> IntColumn:
     if statistic is WindowStatistic.P95_PLUS_PDV:
-        sum_us = series.p95_us + series.pdv_us
-        return np.where((series.p95_us == MISSING) | (series.pdv_us == MISSING), np.int32(MISSING), sum_us)
+        return _combine_us(statistic, series.p95_us, series.min_us)
     value = series.get_column(_STATISTIC_COLUMNS[statistic])
     if statistic is WindowStatistic.MAX:
         return np.where(series.sent > series.received, np.int32(MISSING), value)
     return value
 
 
-def _classify_states(series: PathSeries, criterion: Criterion, observed: IntColumn, value_us: IntColumn) -> StateArray:
-    limit_us = criterion.limit_us
-    is_met = value_us < limit_us if criterion.comparison is Comparison.LESS else value_us <= limit_us
-    states = np.where((observed != MISSING) & is_met, np.uint8(GOOD), np.uint8(BAD))
-    states[mask_unavailable(series)] = UNAVAILABLE
+def _combine_us(statistic: WindowStatistic, percentile_us: IntColumn, min_us: IntColumn) -> IntColumn:
+    """Return the statistic with these values in place of its percentile."""
+    if statistic is WindowStatistic.PDV:
+        value = percentile_us - min_us
+    elif statistic is WindowStatistic.P95_PLUS_PDV:
+        value = 2 * percentile_us - min_us
+    else:
+        value = percentile_us
+    return np.where((percentile_us == MISSING) | (min_us == MISSING), np.int32(MISSING), value)
+
+
+def _classify_states(
+    series: PathSeries, criterion: Criterion, value_us: IntColumn, unavailable: MinuteMask
+) -> StateArray:
+    states = np.where(_mask_met(criterion, value_us), np.uint8(GOOD), np.uint8(BAD))
+    states[unavailable] = UNAVAILABLE
     states[~mask_known(series)] = UNKNOWN
     return states
+
+
+def _mask_met(criterion: Criterion, value_us: IntColumn) -> MinuteMask:
+    limit_us = criterion.limit_us
+    is_met = value_us < limit_us if criterion.comparison is Comparison.LESS else value_us <= limit_us
+    met: MinuteMask = (value_us != MISSING) & is_met
+    return met
+
+
+def _mask_best_case_unavailable(series: PathSeries, edition: RuleEdition) -> MinuteMask:
+    """Return the mask of windows with too much loss; with few probes only if the median is lost."""
+    unavailable = mask_unavailable(series)
+    if edition is RuleEdition.FIRST:
+        return unavailable
+    return np.where(
+        series.expected < PROBES_MIN_FOR_P95, (series.sent > 0) & (series.p50_us == MISSING), unavailable
+    ).astype(np.bool_)
+
+
+def _mask_excessive_loss(series: PathSeries, criterion: Criterion) -> MinuteMask:
+    """Return the mask of windows whose losses exceed the limit by themselves."""
+    denominator = TOLERATED_LOSS_DENOMINATORS.get(criterion.statistic, TOLERATED_LOSS_DENOMINATOR)
+    tolerated = 0 if criterion.statistic is WindowStatistic.MAX else series.sent // denominator
+    mask: MinuteMask = series.sent - series.received > tolerated
+    return mask
+
+
+def _find_causes(series: PathSeries, criterion: Criterion, worst_case: StateArray, error: IntColumn) -> StateArray:
+    """Return the cause of each worst-case state, as ``leadline.evaluation`` does."""
+    percentile = np.where(series.latency_p95_us == MISSING, series.p50_us, series.latency_p95_us)
+    value = _combine_us(criterion.statistic, percentile, series.min_us)
+    _, added = ERROR_MULTIPLIERS.get(criterion.statistic, (1, 0))
+    is_late = (value != MISSING) & ~_mask_met(criterion, value + added * error)
+    if criterion.peak_limit_us is not None:
+        is_late |= series.max_us > criterion.peak_limit_us
+    is_late |= (series.sent == series.received) | (criterion.statistic is WindowStatistic.MEAN)
+    causes = np.where(is_late, np.uint8(LATENCY), np.uint8(BOTH))
+    causes[_mask_excessive_loss(series, criterion)] = LOSS
+    causes[worst_case == UNAVAILABLE] = OUTAGE
+    causes[(worst_case == GOOD) | (worst_case == UNKNOWN)] = NO_CAUSE
+    return causes

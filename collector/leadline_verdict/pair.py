@@ -15,6 +15,7 @@ from leadline.model import WINDOW_S
 from leadline.propagation import PropagationDelay
 from leadline_verdict.evaluation import (
     combine_paths,
+    evaluate_availability,
     evaluate_path,
     excuse_ambiguous,
     mask_known,
@@ -22,8 +23,9 @@ from leadline_verdict.evaluation import (
     select_worst_case_us,
 )
 from leadline_verdict.requirements import LossLimit
+from leadline_verdict.rule_edition import RuleEdition
 from leadline_verdict.series import PathSeries
-from leadline_verdict.states import BAD, GOOD, UNAVAILABLE, UNKNOWN, MinuteMask, ScenarioStates, make_unknown_states
+from leadline_verdict.states import BAD, GOOD, LOSS, MinuteMask, ScenarioStates, make_unknown_states
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,30 +79,27 @@ def evaluate_pair(
     loss_limits: Sequence[LossLimit] = (),
     *,
     use_error_bound: bool = True,
+    edition: RuleEdition = RuleEdition.SECOND,
 ) -> ScenarioStates:
     """Evaluate every minute; without criteria a minute is good if it is known and not unavailable."""
     if not pair.paths:
         return make_unknown_states(pair.minutes)
     timed_loss_limits = [loss_limit for loss_limit in loss_limits if loss_limit.window_s is not None]
-    paths = [_evaluate_path(series, criteria, timed_loss_limits, use_error_bound) for series in pair.series]
+    paths = [
+        _apply_loss_limits(
+            evaluate_path(series, criteria, use_error_bound=use_error_bound, edition=edition)
+            if criteria
+            else evaluate_availability(series, edition=edition),
+            series,
+            timed_loss_limits,
+        )
+        for series in pair.series
+    ]
     return excuse_ambiguous(combine_paths(paths, pair.minutes), pair.ambiguous_minutes)
 
 
-def _evaluate_path(
-    series: PathSeries, criteria: Sequence[Criterion], loss_limits: Sequence[LossLimit], use_error_bound: bool
-) -> ScenarioStates:
-    states = (
-        evaluate_path(series, criteria, use_error_bound=use_error_bound) if criteria else _evaluate_availability(series)
-    )
-    for loss_limit in loss_limits:
-        states = _apply_loss_limit(states, series, loss_limit)
-    return states
-
-
-def _evaluate_availability(series: PathSeries) -> ScenarioStates:
-    states = np.where(mask_unavailable(series), np.uint8(UNAVAILABLE), np.uint8(GOOD))
-    states[~mask_known(series)] = UNKNOWN
-    return ScenarioStates(worst_case=states, best_case=states)
+def _apply_loss_limits(states: ScenarioStates, series: PathSeries, limits: Sequence[LossLimit]) -> ScenarioStates:
+    return reduce(lambda applied, limit: _apply_loss_limit(applied, series, limit), limits, states)
 
 
 def _apply_loss_limit(scenario: ScenarioStates, series: PathSeries, limit: LossLimit) -> ScenarioStates:
@@ -114,7 +113,11 @@ def _apply_loss_limit(scenario: ScenarioStates, series: PathSeries, limit: LossL
     is_met = low < high if limit.comparison is Comparison.LESS else low <= high
     states = np.where(is_met | (sent == 0), np.uint8(GOOD), np.uint8(BAD))[interval]
     return ScenarioStates(
-        worst_case=np.maximum(scenario.worst_case, states), best_case=np.maximum(scenario.best_case, states)
+        worst_case=np.maximum(scenario.worst_case, states),
+        best_case=np.maximum(scenario.best_case, states),
+        causes=np.where(
+            (states == BAD) & (scenario.worst_case <= BAD), np.maximum(scenario.causes, np.uint8(LOSS)), scenario.causes
+        ),
     )
 
 

@@ -37,6 +37,8 @@ class PathSeries:
     pdv_us: IntColumn
     #: H: error bound, the p99 of the agent's loopback probes; MISSING without loopback probes.
     error_p99_us: IntColumn
+    #: See ``WindowStats``; MISSING also for a window of one to three losses that was stored before it existed.
+    latency_p95_us: IntColumn
     #: True if any window is simulated, not measured.
     simulated: bool = False
 

@@ -8,12 +8,17 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from leadline.evaluation import WindowState
+from leadline.evaluation import CAUSE_SEVERITY, WindowCause, WindowState
 
 #: State codes in order of severity: the largest code of several paths or criteria is the worst.
 GOOD, BAD, UNAVAILABLE, UNKNOWN = range(4)
 #: The state of each code.
 STATES_BY_CODE = (WindowState.GOOD, WindowState.BAD, WindowState.UNAVAILABLE, WindowState.UNKNOWN)
+
+#: Cause codes in order of severity: the largest code of several paths or criteria counts.
+NO_CAUSE, BOTH, LATENCY, LOSS, OUTAGE = range(5)
+#: The cause of each code; None for NO_CAUSE.
+CAUSES_BY_CODE: tuple[WindowCause | None, ...] = tuple(sorted(CAUSE_SEVERITY, key=CAUSE_SEVERITY.__getitem__))
 
 #: One state code per minute, from the start of the period.
 StateArray: TypeAlias = NDArray[np.uint8]
@@ -30,6 +35,8 @@ class ScenarioStates:
 
     worst_case: StateArray
     best_case: StateArray
+    #: Cause codes of the worst case; NO_CAUSE for a good or unknown minute.
+    causes: StateArray
 
     def __len__(self) -> int:
         return len(self.worst_case)
@@ -42,7 +49,11 @@ class ScenarioStates:
 
     def slice_minutes(self, first: int, last: int) -> ScenarioStates:
         """Return the minutes [first, last)."""
-        return ScenarioStates(worst_case=self.worst_case[first:last], best_case=self.best_case[first:last])
+        return ScenarioStates(
+            worst_case=self.worst_case[first:last],
+            best_case=self.best_case[first:last],
+            causes=self.causes[first:last],
+        )
 
     def with_unknown_as(self, state: int) -> ScenarioStates:
         """Return the states with ``state`` for every unknown minute."""
@@ -50,10 +61,11 @@ class ScenarioStates:
         return ScenarioStates(
             worst_case=np.where(unknown, np.uint8(state), self.worst_case),
             best_case=np.where(unknown, np.uint8(state), self.best_case),
+            causes=self.causes,
         )
 
 
 def make_unknown_states(minutes: int) -> ScenarioStates:
     """Return the states of a period without any known minute."""
     states = np.full(minutes, UNKNOWN, dtype=np.uint8)
-    return ScenarioStates(worst_case=states, best_case=states)
+    return ScenarioStates(worst_case=states, best_case=states, causes=np.zeros(minutes, dtype=np.uint8))

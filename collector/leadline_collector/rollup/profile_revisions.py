@@ -21,7 +21,7 @@ from leadline_collector.db.transactions import ReadTransaction
 from leadline_collector.mesh import service as mesh_service
 
 #: Increased when ``leadline.evaluation`` evaluates the same criteria differently; it is part of the digest.
-EVALUATION_VERSION = 1
+EVALUATION_VERSION = 2
 
 _rule_columns = tables.rule.c
 

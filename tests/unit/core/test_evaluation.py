@@ -13,6 +13,7 @@ from leadline.evaluation import (
     UNKNOWN_EVALUATION,
     Criterion,
     UnevaluableLimit,
+    WindowCause,
     WindowEvaluation,
     WindowState,
     WindowStateCounts,
@@ -165,7 +166,7 @@ class TestWindowState:
 
     def test_the_mean_is_over_the_replies(self) -> None:
         """Lost probes are excluded, and the mean tolerates more slow probes than p95."""
-        stats = window(*repeated(46, 4_000), *repeated(9, 8_000), *repeated(5, Failure.TIMEOUT))
+        stats = window(*repeated(48, 4_000), *repeated(9, 8_000), *repeated(3, Failure.TIMEOUT))
 
         assert window_state(stats, MEAN_AT_MOST_5_MS) is WindowState.GOOD
         assert window_state(stats, AT_MOST_5_MS) is WindowState.BAD
@@ -239,7 +240,9 @@ class TestScenarios:
 
         evaluation = evaluate_window(stats, AT_MOST_5_MS, self.ERROR)
 
-        assert evaluation == WindowEvaluation(worst_case=WindowState.BAD, best_case=WindowState.GOOD)
+        assert evaluation == WindowEvaluation(
+            worst_case=WindowState.BAD, best_case=WindowState.GOOD, cause=WindowCause.LATENCY
+        )
 
     def test_one_microsecond_more_is_bad_in_both_cases(self) -> None:
         """The RTT is above the sum of limit and error bound."""
@@ -247,7 +250,9 @@ class TestScenarios:
 
         evaluation = evaluate_window(stats, AT_MOST_5_MS, self.ERROR)
 
-        assert evaluation == WindowEvaluation(worst_case=WindowState.BAD, best_case=WindowState.BAD)
+        assert evaluation == WindowEvaluation(
+            worst_case=WindowState.BAD, best_case=WindowState.BAD, cause=WindowCause.LATENCY
+        )
 
     def test_both_cases_are_equal_without_an_error_bound(self) -> None:
         """Nothing is subtracted."""
@@ -255,7 +260,9 @@ class TestScenarios:
 
         evaluation = evaluate_window(stats, AT_MOST_5_MS)
 
-        assert evaluation == WindowEvaluation(worst_case=WindowState.BAD, best_case=WindowState.BAD)
+        assert evaluation == WindowEvaluation(
+            worst_case=WindowState.BAD, best_case=WindowState.BAD, cause=WindowCause.LATENCY
+        )
 
     def test_loss_counts_in_both_cases(self) -> None:
         """The error bound does not affect lost probes."""
@@ -263,7 +270,9 @@ class TestScenarios:
 
         evaluation = evaluate_window(stats, AT_MOST_5_MS, ErrorBound(p50_us=0, p99_us=1_000_000))
 
-        assert evaluation == WindowEvaluation(worst_case=WindowState.BAD, best_case=WindowState.BAD)
+        assert evaluation == WindowEvaluation(
+            worst_case=WindowState.BAD, best_case=WindowState.BAD, cause=WindowCause.LOSS
+        )
 
     def test_a_difference_may_be_measured_too_small(self) -> None:
         """The minimum may include the error, so delay variation is uncertain in both directions."""
@@ -272,7 +281,7 @@ class TestScenarios:
 
         assert window_state(stats, variation) is WindowState.GOOD
         assert evaluate_window(stats, variation, self.ERROR) == WindowEvaluation(
-            worst_case=WindowState.BAD, best_case=WindowState.GOOD
+            worst_case=WindowState.BAD, best_case=WindowState.GOOD, cause=WindowCause.LATENCY
         )
 
     @given(
@@ -294,6 +303,96 @@ class TestScenarios:
         """The constructor refuses it."""
         with pytest.raises(ValueError, match="unknown applies to both cases"):
             WindowEvaluation(worst_case=WindowState.UNKNOWN, best_case=WindowState.GOOD)
+
+
+class TestMeanLimit:
+    @pytest.mark.parametrize(("lost", "state"), [(3, WindowState.GOOD), (4, WindowState.BAD), (11, WindowState.BAD)])
+    def test_more_than_5_percent_lost_is_bad(self, lost: int, state: WindowState) -> None:
+        """A mean contains no losses, so losses that p95 does not tolerate count besides it."""
+        evaluation = evaluate_window(
+            window(*repeated(60 - lost, 1), *repeated(lost, Failure.TIMEOUT)), MEAN_AT_MOST_5_MS
+        )
+
+        assert (evaluation.worst_case, evaluation.best_case) == (state, state)
+
+
+class TestFewProbes:
+    @pytest.mark.parametrize("probes", [1, 6, 12, 15])
+    def test_fewer_than_20_probes_are_bad_in_the_best_case_only_if_the_median_is(self, probes: int) -> None:
+        """p95 of so few probes is their maximum."""
+        late = probes // 2
+        by_median = window(*repeated(late, 9_000), *repeated(probes - late, 1_000))
+        all_late = window(*repeated(probes, 9_000))
+
+        assert evaluate_window(by_median, AT_MOST_5_MS).best_case is WindowState.GOOD
+        assert evaluate_window(all_late, AT_MOST_5_MS).best_case is WindowState.BAD
+        assert window_state(window(*repeated(probes, 1_000)), AT_MOST_5_MS) is WindowState.GOOD
+
+    def test_20_probes_have_a_p95(self) -> None:
+        """Two late probes of 20 are bad in both cases."""
+        assert evaluate_window(window(*repeated(18, 1_000), 9_000, 9_000), AT_MOST_5_MS).best_case is WindowState.BAD
+
+    @pytest.mark.parametrize(("lost", "best"), [(2, WindowState.GOOD), (6, WindowState.UNAVAILABLE)])
+    def test_losses_of_few_probes_count_in_the_best_case_only_if_the_median_is_lost(
+        self, lost: int, best: WindowState
+    ) -> None:
+        """2 of 10 lost are 20 %, which is an outage in the worst case."""
+        for criterion in (AT_MOST_5_MS, MEAN_AT_MOST_5_MS):
+            evaluation = evaluate_window(
+                window(*repeated(10 - lost, 1_000), *repeated(lost, Failure.TIMEOUT)), criterion
+            )
+
+            assert (evaluation.worst_case, evaluation.best_case) == (WindowState.UNAVAILABLE, best)
+
+
+class TestCause:
+    @pytest.mark.parametrize(
+        ("late", "lost", "cause"),
+        [
+            (0, 0, None),
+            (3, 0, None),
+            (0, 3, None),
+            (4, 0, WindowCause.LATENCY),
+            (4, 3, WindowCause.LATENCY),
+            (3, 1, WindowCause.BOTH),
+            (1, 3, WindowCause.BOTH),
+            (0, 4, WindowCause.LOSS),
+            (30, 4, WindowCause.LOSS),
+            (0, 12, WindowCause.OUTAGE),
+            (48, 12, WindowCause.OUTAGE),
+        ],
+    )
+    def test_a_bad_window_has_one_cause(self, late: int, lost: int, cause: WindowCause | None) -> None:
+        """60 probes tolerate three that are late or lost."""
+        stats = window(*repeated(60 - late - lost, 1_000), *repeated(late, 9_000), *repeated(lost, Failure.TIMEOUT))
+
+        assert evaluate_window(stats, AT_MOST_5_MS).cause is cause
+
+    def test_causes_depend_on_the_statistic(self) -> None:
+        """p99 and the maximum of 60 probes tolerate no loss; a mean has no loss in it."""
+        one_lost = window(*repeated(59, 1_000), Failure.TIMEOUT)
+        late = window(*repeated(57, 9_000), *repeated(3, Failure.TIMEOUT))
+
+        for statistic in (WindowStatistic.P99, WindowStatistic.MAX):
+            assert evaluate_window(one_lost, replace(AT_MOST_5_MS, statistic=statistic)).cause is WindowCause.LOSS
+        assert evaluate_window(late, MEAN_AT_MOST_5_MS).cause is WindowCause.LATENCY
+
+    def test_an_old_window_with_few_losses_is_late_only_if_its_median_is(self) -> None:
+        """Windows that were stored without ``latency_p95_us`` do not tell more."""
+        stats = window(*repeated(52, 1_000), *repeated(6, 9_000), *repeated(2, Failure.TIMEOUT))
+
+        assert evaluate_window(stats, AT_MOST_5_MS).cause is WindowCause.LATENCY
+        assert evaluate_window(replace(stats, latency_p95_us=None), AT_MOST_5_MS).cause is WindowCause.BOTH
+
+    def test_the_most_severe_cause_of_several_limits_and_paths_counts(self) -> None:
+        """An outage is more severe than loss, loss than latency."""
+        late, lost = window(*repeated(60, 9_000)), window(*repeated(55, 1_000), *repeated(5, Failure.TIMEOUT))
+        paths = [evaluate_window(stats, AT_MOST_5_MS) for stats in (late, lost)]
+
+        assert combine_paths(paths).cause is WindowCause.LOSS
+        assert (
+            evaluate_profile(late, [AT_MOST_5_MS, replace(AT_MOST_5_MS, limit_us=10_000)]).cause is WindowCause.LATENCY
+        )
 
 
 class TestProfileState:
@@ -318,7 +417,9 @@ class TestProfileState:
 
         evaluation = evaluate_profile(stats, [AT_MOST_5_MS], ErrorBound(p50_us=0, p99_us=100))
 
-        assert evaluation == WindowEvaluation(worst_case=WindowState.BAD, best_case=WindowState.GOOD)
+        assert evaluation == WindowEvaluation(
+            worst_case=WindowState.BAD, best_case=WindowState.GOOD, cause=WindowCause.LATENCY
+        )
 
     def test_a_plan_without_criteria_has_a_reason(self) -> None:
         """A bandwidth alone cannot be evaluated; one criterion is enough for a plan without a reason."""

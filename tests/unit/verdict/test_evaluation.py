@@ -16,14 +16,14 @@ from leadline.model import ErrorBound, Failure
 from leadline.statistics import WindowStats, compute_stats
 from leadline_verdict.evaluation import combine_paths, evaluate_path, excuse_ambiguous
 from leadline_verdict.series import MISSING, PathSeries, make_empty_columns
-from leadline_verdict.states import BAD, GOOD, STATES_BY_CODE, UNAVAILABLE, UNKNOWN, ScenarioStates
+from leadline_verdict.states import BAD, CAUSES_BY_CODE, GOOD, STATES_BY_CODE, UNAVAILABLE, UNKNOWN, ScenarioStates
 
 Window = tuple[WindowStats, ErrorBound | None]
 
 #: RTTs around a limit of 5 ms; most windows are complete, some have lost or unsent probes.
 rtts = st.integers(4_990, 5_010)
 slots = st.lists(
-    st.one_of(rtts, rtts, rtts, st.sampled_from([Failure.TIMEOUT, Failure.NOT_SENT])), min_size=1, max_size=12
+    st.one_of(rtts, rtts, rtts, st.sampled_from([Failure.TIMEOUT, Failure.NOT_SENT])), min_size=1, max_size=25
 )
 bounds = st.none() | st.builds(ErrorBound, p50_us=st.just(0), p99_us=st.integers(0, 15))
 windows = st.lists(st.tuples(slots, bounds), max_size=8)
@@ -59,21 +59,21 @@ def series(windows: Sequence[Window]) -> PathSeries:
 
 def codes(*states: int) -> ScenarioStates:
     both = np.array(states, dtype=np.uint8)
-    return ScenarioStates(worst_case=both, best_case=both)
+    return ScenarioStates(worst_case=both, best_case=both, causes=np.zeros_like(both))
 
 
 @given(windows=windows, criteria=criteria)
 def test_arrays_are_evaluated_like_single_windows(
     windows: list[tuple[list[int | Failure], ErrorBound | None]], criteria: list[Criterion]
 ) -> None:
-    """Coverage, loss, statistic and error bound."""
+    """Coverage, loss, statistic, error bound and cause."""
     window_stats = [(stats(slots), bound) for slots, bound in windows]
 
     states = evaluate_path(series(window_stats), criteria)
 
     evaluations = [
-        WindowEvaluation(worst_case=STATES_BY_CODE[low], best_case=STATES_BY_CODE[high])
-        for low, high in zip(states.worst_case, states.best_case, strict=True)
+        WindowEvaluation(worst_case=STATES_BY_CODE[low], best_case=STATES_BY_CODE[high], cause=CAUSES_BY_CODE[cause])
+        for low, high, cause in zip(states.worst_case, states.best_case, states.causes, strict=True)
     ]
     assert evaluations == [evaluation.evaluate_profile(window, criteria, bound) for window, bound in window_stats]
 
@@ -88,6 +88,7 @@ def test_paths_are_combined_like_single_windows(paths: list[list[tuple[int, int]
         ScenarioStates(
             worst_case=np.array([low for low, _ in path], dtype=np.uint8),
             best_case=np.array([high for _, high in path], dtype=np.uint8),
+            causes=np.zeros(5, dtype=np.uint8),
         )
         for path in path_states
     ]

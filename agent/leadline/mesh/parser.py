@@ -3,6 +3,7 @@
 Rule 1: every error has the line of its table, or line and column if the file is not TOML.
 Rule 2: a pair may be in several groups, for example compute and storage. It is probed once and evaluated by the
 profiles of all of them, so different probe settings for a pair are an error.
+Rule 3: declared outages of an override apply before those of a group, and those of a group before those of the file.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import dataclasses
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
 from enum import StrEnum
 from itertools import permutations
 from typing import Annotated, Any, NoReturn
@@ -22,7 +24,7 @@ from msgspec import Meta, Struct
 from leadline.durations import parse_duration_ms
 from leadline.errors import ConfigError
 from leadline.limits.catalogue import load_catalogue
-from leadline.mesh.model import Endpoint, Mesh, PairSettings
+from leadline.mesh.model import DeclaredOutages, Endpoint, Mesh, PairSettings
 from leadline.model import Pair, ProbeSettings, Site, check_address, check_name
 from leadline.wire.codec import convert
 from leadline.wire.control import TARGETS_MAX
@@ -56,6 +58,12 @@ class _ProbeTable(_MeshTable, frozen=True, kw_only=True):
     dont_fragment: bool | None = None
 
 
+class _OutagesTable(_MeshTable, frozen=True, kw_only=True):
+    outages_per_year: float
+    longest_outage: Text
+    declared: date
+
+
 class _SiteTable(_MeshTable, frozen=True, kw_only=True):
     name: Text
     latitude: float
@@ -79,16 +87,19 @@ class _GroupTable(_MeshTable, frozen=True, kw_only=True):
     pairs: SitePairs = []
     profiles: Annotated[list[Text], Meta(min_length=1)] | None = None
     probe: _ProbeTable = _ProbeTable()
+    outages: _OutagesTable | None = None
 
 
 class _OverrideTable(_MeshTable, frozen=True, kw_only=True):
     pairs: Annotated[SitePairs, Meta(min_length=1)]
-    probe: _ProbeTable
+    probe: _ProbeTable | None = None
+    outages: _OutagesTable | None = None
 
 
 class _MeshFile(_MeshTable, frozen=True, kw_only=True):
     profiles: list[Text] = []
     probe: _ProbeTable = _ProbeTable()
+    outages: _OutagesTable | None = None
     site: Annotated[list[_SiteTable], Meta(min_length=1)]
     agent: list[_HostTable] = []
     host: list[_HostTable] = []
@@ -201,6 +212,7 @@ class _MeshParser:
         self, sites: Mapping[str, Site], agent_sites: set[str], target_sites: set[str]
     ) -> dict[Pair, PairSettings]:
         pairs: dict[Pair, PairSettings] = {}
+        outages = self._build_outages("outages", None, self._file.outages)
         for index, group in enumerate(self._file.group):
             self._check_group(index, group, sites)
             group_pairs = [
@@ -215,7 +227,10 @@ class _MeshParser:
                 pairs[pair] = self._merge_pair_settings(index, pair, pairs.get(pair), settings)
         for index, override in enumerate(self._file.override):
             self._apply_override(index, override, pairs)
-        return pairs
+        return {
+            pair: settings if settings.outages else dataclasses.replace(settings, outages=outages)
+            for pair, settings in pairs.items()
+        }
 
     def _check_group(self, index: int, group: _GroupTable, sites: Mapping[str, Site]) -> None:
         invalid_keys = {
@@ -252,7 +267,19 @@ class _MeshParser:
         probe = self._build_probe_settings(
             "group", index, ProbeSettings(), _overlay_probe(self._file.probe, group.probe)
         )
-        return PairSettings(probe=probe, profiles=profiles, groups=(group.name,))
+        outages = self._build_outages("group", index, group.outages)
+        return PairSettings(probe=probe, profiles=profiles, groups=(group.name,), outages=outages)
+
+    def _build_outages(self, table: str, index: int | None, outages: _OutagesTable | None) -> DeclaredOutages | None:
+        """Return the declared outages of a table; ``index`` None means the table of the file."""
+        if outages is None:
+            return None
+        try:
+            return DeclaredOutages.from_text(outages.outages_per_year, outages.longest_outage, outages.declared)
+        except ValueError as error:
+            if index is None:
+                raise ConfigError(table, str(error)) from error
+            self._fail(table, index, f"outages: {error}")
 
     def _build_probe_settings(self, table: str, index: int, base: ProbeSettings, probe: _ProbeTable) -> ProbeSettings:
         try:
@@ -272,20 +299,36 @@ class _MeshParser:
                 f"its probe settings for {pair.source} to {pair.destination} differ from those of group "
                 f"{previous.groups[0]!r}; use the same settings in both, or an override",
             )
+        declared = {outages for outages in (previous.outages, settings.outages) if outages}
+        if len(declared) > 1 and not self._has_own_outages(pair):
+            self._fail(
+                "group",
+                index,
+                f"its outages for {pair.source} to {pair.destination} differ from those of an earlier group; declare "
+                "the same in both, or declare those of the pair in an override",
+            )
         return PairSettings(
             probe=previous.probe,
             profiles=tuple(dict.fromkeys((*previous.profiles, *settings.profiles))),
             groups=(*previous.groups, *settings.groups),
+            outages=previous.outages or settings.outages,
         )
 
+    def _has_own_outages(self, pair: Pair) -> bool:
+        names = (pair.source, pair.destination)
+        return any(override.outages and names in override.pairs for override in self._file.override)
+
     def _apply_override(self, index: int, override: _OverrideTable, pairs: dict[Pair, PairSettings]) -> None:
+        if override.probe is None and override.outages is None:
+            self._fail("override", index, "changes nothing; add probe = {...} or outages = {...}")
+        outages = self._build_outages("override", index, override.outages)
         for source, destination in override.pairs:
             if source == destination or Pair(source=source, destination=destination) not in pairs:
                 self._fail("override", index, f"no group probes {source} to {destination}")
             pair = Pair(source=source, destination=destination)
             before = pairs[pair]
-            probe = self._build_probe_settings("override", index, before.probe, override.probe)
-            pairs[pair] = PairSettings(probe=probe, profiles=before.profiles, groups=before.groups)
+            probe = self._build_probe_settings("override", index, before.probe, override.probe or _ProbeTable())
+            pairs[pair] = dataclasses.replace(before, probe=probe, outages=outages or before.outages)
 
 
 def _index_table_lines(text: str) -> dict[tuple[str, int], int]:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
 import pytest
 
 from leadline.errors import ConfigError
+from leadline.mesh.model import DeclaredOutages
 from leadline.mesh.parser import parse_mesh
 from leadline.model import Pair
 
@@ -43,6 +48,7 @@ name = "lon-gw"
 site = "lon"
 address = "gw.example.net"
 """
+OUTAGES = 'outages = {outages_per_year = 2, longest_outage = "4h", declared = 2026-11-01}\n'
 FULL_MESH = '[[group]]\nname = "all"\nkind = "full-mesh"\nsites = ["fra", "zrh", "lon"]\n'
 
 
@@ -117,6 +123,121 @@ def test_an_override_changes_one_direction() -> None:
     assert reverse.dscp == 0
 
 
+def test_declared_outages_of_a_file_are_those_of_every_pair() -> None:
+    """Two outages in five years of at most half a day are 4.8 hours a year."""
+    table = '[outages]\noutages_per_year = 0.4\nlongest_outage = "12h"\ndeclared = 2026-10-31\n'
+    mesh = parse_mesh(SITES + table + FULL_MESH)
+    expected = DeclaredOutages(outages_per_year=0.4, longest_outage_s=43_200, declared_on=date(2026, 10, 31))
+
+    assert [mesh.get_outages(pair) for pair in mesh.pairs] == [expected] * 4
+    assert expected.unavailable_ratio == pytest.approx(0.4 * 12 / (365.25 * 24))
+
+
+def test_a_mesh_without_declared_outages_has_none() -> None:
+    """A pair that is not probed has none either."""
+    mesh = parse_mesh(SITES + FULL_MESH + OUTAGES)
+
+    assert mesh.get_outages(Pair(source="lon", destination="fra")) is None
+    assert all(settings.outages is None for settings in parse_mesh(SITES + FULL_MESH).pairs.values())
+
+
+def test_the_example_of_the_documentation_is_valid() -> None:
+    """docs/mesh.md declares outages for the file, and others for one direction."""
+    page = Path(__file__).parents[4] / "docs" / "mesh.md"
+    mesh = parse_mesh(page.read_text().partition("```toml\n")[2].partition("```")[0])
+
+    longest_s = [outages.longest_outage_s for pair in mesh.pairs if (outages := mesh.get_outages(pair))]
+    assert longest_s == [14_400, 43_200]
+
+
+def test_the_most_specific_declared_outages_apply() -> None:
+    """An override precedes a group, and a group precedes the file. A direction has its own declaration."""
+    file = OUTAGES.replace("4h", "12h")
+    more = '[[group]]\nname = "storage"\nkind = "pairs"\npairs = [["fra", "zrh"], ["zrh", "fra"]]\n' + OUTAGES
+    override = '[[override]]\npairs = [["fra", "zrh"]]\n' + OUTAGES.replace("4h", "90m")
+
+    mesh = parse_mesh(file + SITES + FULL_MESH + more + override)
+
+    longest_s = {
+        (pair.source, pair.destination): outages and outages.longest_outage_s
+        for pair in mesh.pairs
+        for outages in [mesh.get_outages(pair)]
+    }
+    assert longest_s == {
+        ("fra", "zrh"): 5_400, ("zrh", "fra"): 14_400, ("fra", "lon"): 43_200, ("zrh", "lon"): 43_200
+    }  # fmt: skip
+
+
+def test_an_override_decides_between_different_declared_outages() -> None:
+    """Two groups may declare different outages if each common pair has its own."""
+    more = '[[group]]\nname = "q"\nkind = "pairs"\npairs = [["fra", "zrh"]]\n' + OUTAGES.replace("4h", "2h")
+    override = '[[override]]\npairs = [["fra", "zrh"]]\n' + OUTAGES.replace("4h", "1h")
+    text = SITES + FULL_MESH + OUTAGES + more
+
+    with pytest.raises(ConfigError, match="group 2: its outages for fra to zrh differ from those of an earlier group"):
+        parse_mesh(text)
+    settings = parse_mesh(text + override).pairs[Pair(source="fra", destination="zrh")]
+    assert settings.outages == DeclaredOutages(
+        outages_per_year=2, longest_outage_s=3_600, declared_on=date(2026, 11, 1)
+    )
+    assert settings.groups == ("all", "q")
+
+
+def test_agents_do_not_get_declared_outages() -> None:
+    """The plan of an agent is the same with and without a declaration, so agents of any version can read it."""
+    text = SITES + FULL_MESH
+
+    assert parse_mesh(text + OUTAGES).build_plan("fra-a1", 1) == parse_mesh(text).build_plan("fra-a1", 1)
+
+
+def test_declared_outages_are_less_than_all_of_the_time() -> None:
+    """365 outages of a day are just below a year of 365.25 days, and 366 are above it."""
+    outages = DeclaredOutages(outages_per_year=365, longest_outage_s=86_400, declared_on=date(2026, 11, 1))
+
+    assert outages.unavailable_ratio == pytest.approx(365 / 365.25)
+    with pytest.raises(ValueError, match="are more than a year of outages in a year"):
+        replace(outages, outages_per_year=366)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("outages_per_year = 0", "outages: outages_per_year = 0 is not a number above 0: declare 0.5 for one outage"),
+        ("outages_per_year = -1", "outages: outages_per_year = -1 is not a number above 0"),
+        ("outages_per_year = nan", "outages: outages_per_year = nan is not a number above 0"),
+        ("outages_per_year = inf", "outages: outages_per_year = inf is not a number above 0"),
+        ('outages_per_year = "2"', "outages.outages_per_year: Expected `float`, got `str`"),
+        ("outages_per_year = 5000", "outages_per_year = 5000 and longest_outage = 4h are more than a year of outages"),
+        ("longest_outage = 4", "outages.longest_outage: Expected `str`, got `int`"),
+        ('longest_outage = "4"', "outages: '4' is not a duration: write a number and a unit"),
+        ('longest_outage = "59s"', "outages: longest_outage = 59s is not from 1m to 365d"),
+        ('longest_outage = "366d"', "outages: longest_outage = 366d is not from 1m to 365d"),
+        ('longest_outage = "61500ms"', "outages: longest_outage = 61500ms is not a whole number of seconds"),
+        ('declared = "yesterday"', "outages.declared: Invalid RFC3339 encoded date"),
+        ("reported = 2026-11-01", "outages: Object contains unknown field `reported`"),
+        ("declared =", "Object missing required field `declared`"),
+    ],
+)
+def test_invalid_declared_outages_are_refused(text: str, message: str) -> None:
+    """The error has the table, the value and the remedy, in the file's table and in that of a group or an override."""
+    keys = {"outages_per_year": "2", "longest_outage": '"4h"', "declared": "2026-11-01"}
+    key, _, value = text.partition(" =")
+    keys[key] = value.strip()
+    table = ", ".join(f"{name} = {value}" for name, value in keys.items() if value)
+    inline = f"outages = {{{table}}}\n"
+    override = f'[[override]]\npairs = [["fra", "zrh"]]\n{inline}'
+
+    for mesh, place in (
+        (inline + SITES + FULL_MESH, ""),
+        (SITES + FULL_MESH + inline, "line 34, group 1: "),
+        (SITES + FULL_MESH + override, "line 38, override 1: "),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            parse_mesh(mesh)
+        assert str(caught.value).startswith(place)
+        assert message in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -160,6 +281,10 @@ def test_an_override_changes_one_direction() -> None:
         (
             SITES + FULL_MESH + '[[override]]\npairs = [["lon", "fra"]]\nprobe = {dscp = 1}\n',
             "override 1: no group probes lon to fra",
+        ),
+        (
+            SITES + FULL_MESH + '[[override]]\npairs = [["fra", "zrh"]]\n',
+            "line 38, override 1: changes nothing; add probe = {...} or outages = {...}",
         ),
         (
             SITES

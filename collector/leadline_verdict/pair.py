@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from leadline.evaluation import Criterion, WindowStatistic
 from leadline.limits.catalogue import Comparison
+from leadline.mesh.model import DeclaredOutages
 from leadline.model import WINDOW_S
 from leadline.propagation import PropagationDelay
 from leadline_verdict.evaluation import (
@@ -52,6 +53,8 @@ class PairWindows:
     ambiguous_minutes: MinuteMask
     #: Minutes that are missing for a logged cause other than the path.
     explained_minutes: MinuteMask
+    #: Outages that the operator declares, in the mesh or in the request; None without a declaration.
+    declared_outages: DeclaredOutages | None = None
 
     def __post_init__(self) -> None:
         for path in self.paths:
@@ -71,6 +74,11 @@ class PairWindows:
     def min_rtt_us(self) -> int | None:
         """Return the minimum RTT of all paths; None without a reply."""
         return min((us for us in (series.min_rtt_us() for series in self.series) if us is not None), default=None)
+
+
+def declare_outages(pairs: Sequence[PairWindows], outages: DeclaredOutages | None) -> Sequence[PairWindows]:
+    """Return the pairs with these declared outages instead of their own; None keeps their own."""
+    return pairs if outages is None else [replace(pair, declared_outages=outages) for pair in pairs]
 
 
 def evaluate_pair(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from fractions import Fraction
@@ -21,6 +22,7 @@ from leadline import evaluation
 from leadline.errors import ConfigError
 from leadline.evaluation import Criterion, UnevaluableLimit, WindowStatistic
 from leadline.limits.catalogue import Catalogue, Comparison, Limit, Metric, Profile
+from leadline.mesh.model import DeclaredOutages
 
 
 class RequirementOrigin(StrEnum):
@@ -261,3 +263,54 @@ def parse_assignments(option: str, texts: Iterable[str]) -> dict[str, Decimal]:
             raise ConfigError(option, f"{text!r}: give each id once, with a number of at least 0")
         assignments[name] = value
     return assignments
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declarations:
+    """Declarations of a request: values by the id of their limit, and outages."""
+
+    values: Mapping[str, Decimal]
+    #: None without a declaration.
+    outages: DeclaredOutages | None
+
+
+_OUTAGES_PER_YEAR, _LONGEST_OUTAGE = "outages_per_year", "longest_outage"
+
+
+def parse_declarations(texts: Iterable[str], declared_on: date) -> Declarations:
+    """Parse ``ID=NUMBER`` texts and the pair ``outages_per_year=NUMBER``, ``longest_outage=DURATION``.
+
+    Raise ConfigError for an invalid text, a duplicate, or only one of the pair. Outages get the date ``declared_on``.
+    """
+    limit_texts, number_texts, durations = [], [], []
+    for text in texts:
+        name, _, value = text.partition("=")
+        if name == _OUTAGES_PER_YEAR:
+            number_texts.append(text)
+        elif name == _LONGEST_OUTAGE:
+            durations.append(value)
+        else:
+            limit_texts.append(text)
+    if len(durations) > 1:
+        raise ConfigError("declare", f"longest_outage is given {len(durations)} times; give it once")
+    numbers = parse_assignments("declare", number_texts)
+    return Declarations(
+        values=parse_assignments("declare", limit_texts),
+        outages=_build_declared_outages(numbers.get(_OUTAGES_PER_YEAR), next(iter(durations), None), declared_on),
+    )
+
+
+def _build_declared_outages(number: Decimal | None, duration: str | None, declared_on: date) -> DeclaredOutages | None:
+    if number is None and duration is None:
+        return None
+    if number is None or duration is None:
+        given, missing = (
+            (f"{_LONGEST_OUTAGE}={duration}", f"{_OUTAGES_PER_YEAR}=0.5")
+            if number is None
+            else (f"{_OUTAGES_PER_YEAR}={number}", f"{_LONGEST_OUTAGE}=12h")
+        )
+        raise ConfigError("declare", f"{given} is incomplete: declare both, with for example {missing}")
+    try:
+        return DeclaredOutages.from_text(float(number), duration, declared_on)
+    except ValueError as error:
+        raise ConfigError("declare", str(error)) from error

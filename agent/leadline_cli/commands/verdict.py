@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from leadline.clock import SystemClock
 from leadline.errors import ConfigError, UnavailableError
 from leadline_cli import api_client
 from leadline_cli.output_file import check_output, write_output
@@ -53,8 +55,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="replace the value of a limit, in its unit; repeatable",
     )
     parser.add_argument(
-        "--declare", action="append", default=[], metavar="ID=NUMBER",
-        help="declare a value that probes cannot measure, such as a bandwidth, in the unit of the limit; repeatable",
+        "--declare", action="extend", nargs="+", default=[], metavar="ID=NUMBER",
+        help="declare a value that probes cannot measure, such as a bandwidth, in the unit of the limit; or the "
+        "outages of all pairs, as outages_per_year=NUMBER longest_outage=DURATION, such as 12h (default: those of the mesh)",
     )  # fmt: skip
     parser.add_argument(
         "--target-share",
@@ -146,8 +149,9 @@ def _evaluate_windows(args: argparse.Namespace) -> VerdictDocument:
     from leadline.limits.catalogue import Profile, load_catalogue
     from leadline_cli.commands.verdict_text import show_progress_bar
     from leadline_verdict import csv_exchange
+    from leadline_verdict.pair import declare_outages
     from leadline_verdict.report import ReportParams, build_report
-    from leadline_verdict.requirements import LimitOverrides, build_requirements, parse_assignments
+    from leadline_verdict.requirements import LimitOverrides, build_requirements, parse_assignments, parse_declarations
 
     for option in ("start", "end", "pair", "sites"):
         if getattr(args, option):
@@ -162,9 +166,12 @@ def _evaluate_windows(args: argparse.Namespace) -> VerdictDocument:
             windows = csv_exchange.read_windows(file)
         except OSError as error:
             raise ConfigError("--input", f"cannot read {args.input}: {error.strerror}") from error
+    declarations = parse_declarations(
+        args.declare, declared_on=datetime.fromtimestamp(SystemClock().wall_ns() / 1e9, UTC).date()
+    )
     overrides = LimitOverrides(
         values=parse_assignments("override", args.override),
-        declared_values=parse_assignments("declare", args.declare),
+        declared_values=declarations.values,
         custom_limits=tuple(args.limit),
     )
     parameters: list[Profile | None] = [load_catalogue().get_profile(name) for name in args.profile]
@@ -177,8 +184,9 @@ def _evaluate_windows(args: argparse.Namespace) -> VerdictDocument:
         catalogue_digest=load_catalogue().digest,
         mesh_version=None,
     )
-    with show_progress_bar(len(windows.pairs) * len(profiles)) as progress:
-        return build_report(params, ((pair, profiles) for pair in windows.pairs), progress)
+    pairs = declare_outages(windows.pairs, declarations.outages)
+    with show_progress_bar(len(pairs) * len(profiles)) as progress:
+        return build_report(params, ((pair, profiles) for pair in pairs), progress)
 
 
 def _open_input(path: Path) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from leadline.limits.catalogue import load_catalogue
-from leadline.mesh.model import Mesh
+from leadline.mesh.model import DeclaredOutages, Mesh
 from leadline.model import WINDOW_S, Pair
 from leadline.wire.batch import GapReason, is_imported
 from leadline_collector.db.transactions import ReadTransaction, Store
@@ -58,6 +58,8 @@ class VerdictRequest:
     profiles: tuple[str, ...]
     overrides: LimitOverrides
     rule: VerdictRule
+    #: Outages for all pairs, instead of those of the mesh; None for those of the mesh.
+    outages: DeclaredOutages | None = None
 
 
 def compute_verdicts(
@@ -69,7 +71,7 @@ def compute_verdicts(
     """
     with store.read() as reader:
         version, mesh = _load_mesh(reader)
-        windows = PairWindowLoader(reader, mesh, request.period, request.rule.missing_policy)
+        windows = PairWindowLoader(reader, mesh, request.period, request.rule.missing_policy, request.outages)
         return build_document(request, version, mesh, windows.load_pair, on_progress)
 
 
@@ -97,7 +99,7 @@ def load_verdict_windows(store: Store, request: VerdictRequest) -> tuple[list[Pa
     """Load the windows of the requested pairs, and the mesh, for export."""
     with store.read() as reader:
         _, mesh = _load_mesh(reader)
-        windows = PairWindowLoader(reader, mesh, request.period, request.rule.missing_policy)
+        windows = PairWindowLoader(reader, mesh, request.period, request.rule.missing_policy, request.outages)
         return [windows.load_pair(pair) for pair, _ in _select_pairs(mesh, request)], mesh
 
 
@@ -171,9 +173,15 @@ class PairWindowLoader:
     """Loads the windows of pairs over one period, which may have partial days."""
 
     def __init__(
-        self, reader: ReadTransaction, mesh: Mesh, period: TimeRange, missing: MissingPolicy = MissingPolicy.BAD
+        self,
+        reader: ReadTransaction,
+        mesh: Mesh,
+        period: TimeRange,
+        missing: MissingPolicy = MissingPolicy.BAD,
+        outages: DeclaredOutages | None = None,
     ) -> None:
-        self._reader, self._mesh = reader, mesh
+        """Load windows of this period; ``outages`` replace the declared outages of the mesh for all pairs."""
+        self._reader, self._mesh, self._outages = reader, mesh, outages
         self._period, self._missing = period, missing
         self._paths = load_paths_by_pair(reader)
         self._agents = {agent.id: agent for agent in mesh_store.load_agents(reader.connection)}
@@ -193,6 +201,7 @@ class PairWindowLoader:
             propagation_delay=get_propagation_delay(*ends),
             ambiguous_minutes=self._find_ambiguous(pair.destination, [path.series for path in paths]),
             explained_minutes=self._find_explained(sorted({path.agent for path in paths})),
+            declared_outages=self._outages or self._mesh.get_outages(pair),
         )
 
     def _load_path(self, ids: PathIds) -> PathWindows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -18,7 +19,7 @@ from leadline_collector.time_range import parse_day_range
 from leadline_verdict import csv_exchange
 from leadline_verdict.decision import MissingPolicy, VerdictRule
 from leadline_verdict.document import VerdictDocument
-from leadline_verdict.requirements import LimitOverrides, parse_assignments
+from leadline_verdict.requirements import LimitOverrides, parse_assignments, parse_declarations
 
 router = APIRouter()
 Viewer = Depends(roles.viewer)
@@ -41,24 +42,31 @@ def parse_verdict_request(
         list[str], Query(description="replaces the number of a limit: ID=NUMBER, in the limit's unit")
     ] = _EMPTY_LIST,
     declare: Annotated[
-        list[str], Query(description="values you declare without measurement: ID=NUMBER, in the limit's unit")
+        list[str],
+        Query(
+            description="values you declare without measurement: ID=NUMBER, in the limit's unit; or for all pairs "
+            "outages_per_year=NUMBER and longest_outage=DURATION, such as 12h, instead of the outages in the mesh"
+        ),
     ] = _EMPTY_LIST,
     target_share: Annotated[float, Query(gt=0.5, lt=1)] = TARGET_SHARE_DEFAULT,
     unseen_minutes: Annotated[int, Query(ge=1, le=1_440)] = UNSEEN_OUTAGE_WINDOWS,
     missing: MissingPolicy = MissingPolicy.BAD,
 ) -> VerdictRequest:
     """Build the request from the query parameters that both routes share."""
+    now_s = app_state.now_s()
+    declarations = parse_declarations(declare, datetime.fromtimestamp(now_s, UTC).date())
     return VerdictRequest(
-        period=parse_day_range(start, end, app_state.now_s()),
+        period=parse_day_range(start, end, now_s),
         pair=_parse_pair(pair) if pair else None,
         sites=_parse_site_names("sites", sites) if sites else (),
         profiles=tuple(dict.fromkeys(profile)),
         overrides=LimitOverrides(
             values=parse_assignments("override", override),
-            declared_values=parse_assignments("declare", declare),
+            declared_values=declarations.values,
             custom_limits=tuple(limit),
         ),
         rule=VerdictRule(target_share=target_share, unseen_outage_windows=unseen_minutes, missing_policy=missing),
+        outages=declarations.outages,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 
@@ -10,7 +12,10 @@ import pytest
 from leadline.errors import ConfigError
 from leadline.evaluation import WindowStatistic
 from leadline.limits.catalogue import Comparison, load_catalogue
+from leadline.mesh.model import DeclaredOutages
+from leadline_verdict.pair import declare_outages
 from leadline_verdict.requirements import (
+    Declarations,
     EvaluationMethod,
     LimitOverrides,
     RequirementOrigin,
@@ -18,9 +23,12 @@ from leadline_verdict.requirements import (
     build_requirements,
     parse_assignments,
     parse_custom_limit,
+    parse_declarations,
 )
+from tests.support.window_factories import build_pair
 
 BANDWIDTH = "vmware-vsphere-6.5-vmotion-bandwidth"
+TODAY = date(2026, 11, 22)
 VMOTION = "vmware-vsphere-8.0-long-distance-vmotion-rtt"
 
 
@@ -133,6 +141,56 @@ def test_a_duplicate_assignment_is_refused() -> None:
     """Two values for one id are ambiguous."""
     with pytest.raises(ConfigError, match="give each id once"):
         parse_assignments("declare", ["a=1", "a=2"])
+
+
+def test_outages_are_declared_beside_the_values_of_limits() -> None:
+    """The two names are no limits; the declaration has the date of the request."""
+    texts = ["longest_outage=12h", "vmware-vsphere-6.5-vmotion-bandwidth=250", "outages_per_year=0.5"]
+
+    declarations = parse_declarations(texts, TODAY)
+
+    assert declarations.values == {"vmware-vsphere-6.5-vmotion-bandwidth": 250}
+    assert declarations.outages == DeclaredOutages(outages_per_year=0.5, longest_outage_s=43_200, declared_on=TODAY)
+
+
+def test_without_the_two_names_no_outages_are_declared() -> None:
+    """Values of limits alone declare no outages."""
+    assert parse_declarations(["a=1"], TODAY) == Declarations(values={"a": Decimal(1)}, outages=None)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["outages_per_year=2"], "outages_per_year=2 is incomplete: declare both, with for example longest_outage=12h"),
+        (["longest_outage=4h"], "longest_outage=4h is incomplete: declare both, with for example outages_per_year=0.5"),
+        (["outages_per_year=2", "longest_outage=4"], "'4' is not a duration: write a number and a unit"),
+        (["outages_per_year=2", "longest_outage="], "'' is not a duration: write a number and a unit"),
+        (["outages_per_year=2", "longest_outage"], "'' is not a duration: write a number and a unit"),
+        (["outages_per_year=2", "longest_outage=4h", "longest_outage=5h"], "longest_outage is given 2 times"),
+        (["outages_per_year=2", "outages_per_year=2", "longest_outage=4h"], "give each id once"),
+        (["outages_per_year=x", "longest_outage=4h"], "'outages_per_year=x' is not ID=NUMBER"),
+        (["outages_per_year=0", "longest_outage=4h"], "outages_per_year = 0 is not a number above 0"),
+        (["outages_per_year=1e999", "longest_outage=4h"], "outages_per_year = inf is not a number above 0"),
+        (["outages_per_year=2", "longest_outage=30s"], "longest_outage = 30s is not from 1m to 365d"),
+        (["outages_per_year=12", "longest_outage=31d"], "are more than a year of outages in a year"),
+    ],
+)
+def test_invalid_declared_outages_are_refused(texts: list[str], message: str) -> None:
+    """The error names the option, the value and the remedy."""
+    with pytest.raises(ConfigError, match="declare: ") as caught:
+        parse_declarations(texts, TODAY)
+
+    assert message in str(caught.value)
+
+
+def test_declared_outages_of_a_request_replace_those_of_the_pairs() -> None:
+    """Without a declaration in the request the pairs keep their own."""
+    own = DeclaredOutages(outages_per_year=1, longest_outage_s=3_600, declared_on=TODAY)
+    requested = replace(own, outages_per_year=4)
+    pairs = [replace(build_pair(), declared_outages=own), build_pair()]
+
+    assert [pair.declared_outages for pair in declare_outages(pairs, None)] == [own, None]
+    assert [pair.declared_outages for pair in declare_outages(pairs, requested)] == [requested, requested]
 
 
 def test_a_profile_or_a_custom_limit_is_required() -> None:

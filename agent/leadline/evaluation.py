@@ -37,11 +37,11 @@ TOLERATED_LOSS_DENOMINATOR = 20
 WINDOWS_PER_DAY = 86_400 // WINDOW_S
 #: 3.6 hours a month may be out of limit (method.md §6.2).
 TARGET_SHARE_DEFAULT = 0.995
-#: Assumed longest unobserved outage in windows; every claim states it (§4.3 b).
-UNSEEN_OUTAGE_WINDOWS = 30
+#: m0: assumed longest unobserved outage in windows, of "within" and of "within, provisionally"; every claim states it.
+UNSEEN_OUTAGE_WINDOWS, UNSEEN_OUTAGE_WINDOWS_PROVISIONAL = 240, 30
 #: Upper 95 % bound on the number of episodes if none was observed: chi2inv(0.95; 2) / 2.
 _EPISODES_UPPER_BOUND = -log(0.05)
-#: Two visits of every hour of the week are enough for a provisional verdict, four for a full one (§4.4).
+#: "Beyond" and "marginal" need two visits of every hour of the week, both forms of "within" four.
 CAMPAIGN_DAYS_PROVISIONAL, CAMPAIGN_DAYS = 14, 28
 
 
@@ -497,20 +497,20 @@ class WindowStateCounts:
 class Campaign:
     """Days of measurement without a bad window that a verdict requires."""
 
-    #: Whole days for "within, provisional".
+    #: Whole days for "within, provisionally".
     days_provisional: int
-    #: Whole days for "within".
+    #: Whole days for "within", unless the operator declares the outages.
     days_within: int
 
 
 def compute_campaign(
     target_share: float = TARGET_SHARE_DEFAULT, unseen_outage_windows: int = UNSEEN_OUTAGE_WINDOWS
 ) -> Campaign:
-    """Compute the days needed for a target share (0 < share < 1) without any bad window (method.md §4.3 b, k = 0)."""
+    """Compute the days needed for a target share (0 < share < 1) without any bad window: 28 and 100 for 99.5 %."""
     if not 0 < target_share < 1:
         raise ValueError(f"target share {target_share} is not between 0 and 1")
-    days = _EPISODES_UPPER_BOUND * unseen_outage_windows / (1 - target_share) / WINDOWS_PER_DAY
-    return Campaign(
-        days_provisional=max(CAMPAIGN_DAYS_PROVISIONAL, ceil(days)),
-        days_within=max(CAMPAIGN_DAYS, ceil(days)),
+    provisional, within = (
+        max(CAMPAIGN_DAYS, ceil(_EPISODES_UPPER_BOUND * windows / (1 - target_share) / WINDOWS_PER_DAY))
+        for windows in (min(unseen_outage_windows, UNSEEN_OUTAGE_WINDOWS_PROVISIONAL), unseen_outage_windows)
     )
+    return Campaign(days_provisional=provisional, days_within=within)

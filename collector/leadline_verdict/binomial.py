@@ -1,7 +1,7 @@
 """Exact confidence bounds on proportions and counts (method.md §4.1).
 
 They are valid for independent trials. Probes and windows of one path are not independent: claims about shares use
-``leadline_verdict.compliance_share``, which counts days and episodes instead.
+``leadline_verdict.share_bounds``, which counts days and episodes instead.
 """
 
 from __future__ import annotations

@@ -12,8 +12,9 @@ from leadline.rounding import round_down
 from leadline_verdict.decision import COVERAGE_MIN, VerdictRule
 from leadline_verdict.document import Counterfactual, PropagationSection, SharesSection, VerdictClass
 from leadline_verdict.pair import PairWindows, find_achieved_limit_us
-from leadline_verdict.precedence import VerdictInputs
 from leadline_verdict.reasons import format_km, format_ms, format_target
+from leadline_verdict.rule_edition import RuleEdition
+from leadline_verdict.verdict_inputs import VerdictInputs
 
 _IMPOSSIBLE_CLASSES = {VerdictClass.IMPOSSIBLE, VerdictClass.IMPOSSIBLE_ON_GLASS_FIBRE}
 
@@ -83,7 +84,10 @@ def _iter_limit_changes(pair: PairWindows, inputs: VerdictInputs) -> Iterator[Co
 def _iter_route_changes(
     verdict_class: VerdictClass, propagation: PropagationSection | None
 ) -> Iterator[Counterfactual]:
-    if verdict_class not in {VerdictClass.BEYOND, VerdictClass.MARGINAL} or propagation is None:
+    if (
+        verdict_class not in {VerdictClass.BEYOND, VerdictClass.BEYOND_PROVISIONAL, VerdictClass.MARGINAL}
+        or propagation is None
+    ):
         return
     for limit in propagation.limits:
         if limit.route_factor_max is not None and propagation.inflation is not None:
@@ -106,7 +110,16 @@ def _iter_duration_changes(
             f"{shares.days_needed} more days without a bad minute demonstrate {format_target(rule.target_share)}",
             days=shares.days_needed,
         )
-    if verdict_class is VerdictClass.WITHIN_PROVISIONAL:
+    if verdict_class is not VerdictClass.WITHIN_PROVISIONAL:
+        return
+    if rule.edition is RuleEdition.FIRST:
         yield _make_counterfactual(
             "campaign", f"{CAMPAIGN_DAYS} days, and a declaration for every open point", days=CAMPAIGN_DAYS
+        )
+    elif shares.days_needed is not None:
+        yield _make_counterfactual(
+            "campaign",
+            f"{shares.days_needed} more days without a bad minute, or declared outages, and a declaration for every "
+            "open point",
+            days=shares.days_needed,
         )

@@ -1,9 +1,10 @@
-"""Verdict class from the windows alone, steps 4 to 8 of method.md §6.2.
+"""Verdict class from the windows alone, second edition (docs/verdicts.md).
 
-Rule 1: everything is computed in the worst case and in the best case. "Within" must be true in the worst case, "beyond"
-in the best case.
-Rule 2: the class must not depend on unknown minutes. It is computed with all of them bad and with all of them good; if
-the results differ, the data are insufficient.
+Rule 1: "within" is claimed for the worst case with every unknown minute bad, "beyond" for the best case with every
+unknown minute good.
+Rule 2: "within" allows for an unseen outage of m0 = 240 minutes or for the declared outages, "within, provisionally"
+for one of 30 minutes.
+Rule 3: if neither holds and another value of the unknown minutes would give a claim, the data are insufficient.
 """
 
 from __future__ import annotations
@@ -13,17 +14,28 @@ from enum import StrEnum
 
 import numpy as np
 
-from leadline.evaluation import CAMPAIGN_DAYS_PROVISIONAL, TARGET_SHARE_DEFAULT, UNSEEN_OUTAGE_WINDOWS, WINDOWS_PER_DAY
-from leadline_verdict.compliance_share import (
-    DAYS_MIN_FOR_VARIANCE,
-    ComplianceInterval,
-    PeriodObservation,
-    compute_share_interval,
-    observe_period,
+from leadline.evaluation import (
+    CAMPAIGN_DAYS,
+    CAMPAIGN_DAYS_PROVISIONAL,
+    TARGET_SHARE_DEFAULT,
+    UNSEEN_OUTAGE_WINDOWS,
+    UNSEEN_OUTAGE_WINDOWS_PROVISIONAL,
+    WINDOWS_PER_DAY,
 )
+from leadline.mesh.model import DeclaredOutages
+from leadline.model import WINDOW_S
 from leadline_verdict.document import VerdictClass
 from leadline_verdict.rule_edition import RuleEdition
-from leadline_verdict.states import BAD, GOOD, MinuteMask, ScenarioStates
+from leadline_verdict.share_bounds import (
+    BadMinutes,
+    LowerBound,
+    LowerBoundMethod,
+    compute_lower_bound,
+    compute_upper_bound,
+    count_bad_minutes,
+)
+from leadline_verdict.share_interval import CountedState, IntervalMethod, ShareInterval
+from leadline_verdict.states import BAD, GOOD, OUTAGE, MinuteMask, ScenarioStates
 
 #: Smallest share of known windows of a valid period (§3.2).
 COVERAGE_MIN = 0.95
@@ -45,6 +57,7 @@ class VerdictRule:
     """Parameters of a verdict; all are reported with it."""
 
     target_share: float = TARGET_SHARE_DEFAULT
+    #: m0 of "within"; the first edition used 30.
     unseen_outage_windows: int = UNSEEN_OUTAGE_WINDOWS
     missing_policy: MissingPolicy = MissingPolicy.BAD
     use_error_bound: bool = True
@@ -59,12 +72,19 @@ class VerdictRule:
             )
 
 
+#: m0 of each edition unless the request names another one.
+UNSEEN_OUTAGE_WINDOWS_BY_EDITION = {
+    RuleEdition.FIRST: UNSEEN_OUTAGE_WINDOWS_PROVISIONAL,
+    RuleEdition.SECOND: UNSEEN_OUTAGE_WINDOWS,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScenarioIntervals:
     """Intervals of a period in both cases; None if the period is too short for an interval."""
 
-    worst_case: ComplianceInterval | None
-    best_case: ComplianceInterval | None
+    worst_case: ShareInterval | None
+    best_case: ShareInterval | None
 
     def classify(self, target_share: float) -> VerdictClass:
         """Return BEYOND, WITHIN or MARGINAL."""
@@ -77,50 +97,129 @@ class ScenarioIntervals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredVerdict:
-    """Result of the windows alone, without propagation delay and other requirements."""
+    """Class of whole UTC days from the windows alone, and what it is based on."""
 
     verdict_class: VerdictClass
-    #: Unknown minutes count as bad in the worst case and as good in the best case.
     intervals: ScenarioIntervals
-    #: Input of the worst-case interval; the days still needed are computed from it.
-    worst_case_observation: PeriodObservation | None
-    #: Class with all unknown minutes bad.
+    #: Classes with all unknown minutes bad, and with all of them good.
     class_if_bad: VerdictClass
-    #: Class with all unknown minutes good.
     class_if_good: VerdictClass
+    #: Whole UTC days.
     days: int
+    #: Share of known windows, 0..1.
     coverage: float
-    #: True if unknown minutes were excluded.
-    has_excluded_unknown: bool = False
+    #: Unknown minutes were excluded (``missing = mar``).
+    has_excluded_unknown: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeriodVerdict(MeasuredVerdict):
+    """A measured verdict of the second edition."""
+
+    #: Bad minutes in the worst case with every unknown minute bad, in the best case with every unknown minute good.
+    worst_case_bad: BadMinutes
+    best_case_bad: BadMinutes
+    #: Lower bound in the worst case with an unseen outage of 30 minutes.
+    low_provisional: float
+    #: The declared outages if the lower bound uses them.
+    used_outages: DeclaredOutages | None
 
 
 def classify_period(
-    states: ScenarioStates, rule: VerdictRule, explained_minutes: MinuteMask | None = None
-) -> MeasuredVerdict:
+    states: ScenarioStates,
+    rule: VerdictRule,
+    explained_minutes: MinuteMask | None = None,
+    declared_outages: DeclaredOutages | None = None,
+) -> PeriodVerdict:
     """Classify whole UTC days. ``explained_minutes`` are missing for a logged cause other than the path."""
-    exclude_unknown = _can_exclude_unknown(rule, states.unknown_minutes, explained_minutes)
-    intervals, observation = _compute_intervals(
-        states.with_unknown_as(BAD), states.with_unknown_as(GOOD), rule, states.unknown_minutes & exclude_unknown
-    )
-    if_bad = if_good = intervals.classify(rule.target_share)
-    if not exclude_unknown and states.unknown_minutes.any():
-        if_bad, if_good = (_classify_scenario(states.with_unknown_as(state), rule) for state in (BAD, GOOD))
+    unknown = states.unknown_minutes
+    exclude_unknown = can_exclude_unknown(rule, unknown, explained_minutes)
+    counted = ~(unknown & exclude_unknown)
+    outages = declared_outages if _is_consistent(declared_outages, states) else None
+    worst = count_bad_minutes(states.with_unknown_as(BAD).worst_case != GOOD, counted)
+    best = count_bad_minutes(states.with_unknown_as(GOOD).best_case != GOOD, counted)
     days = len(states) // WINDOWS_PER_DAY
-    coverage = 1 - int(np.count_nonzero(states.unknown_minutes)) / len(states)
-    is_enough = days >= CAMPAIGN_DAYS_PROVISIONAL and coverage >= COVERAGE_MIN and if_bad is if_good
-    return MeasuredVerdict(
-        verdict_class=if_bad if is_enough else VerdictClass.INSUFFICIENT_DATA,
-        intervals=intervals,
-        worst_case_observation=observation,
+    base = _classify(worst, best, rule, outages, days)
+    if_bad = if_good = base
+    if not exclude_unknown and unknown.any():
+        if_bad, if_good = (
+            _classify(
+                count_bad_minutes(states.with_unknown_as(state).worst_case != GOOD),
+                count_bad_minutes(states.with_unknown_as(state).best_case != GOOD),
+                rule,
+                outages,
+                days,
+            )
+            for state in (BAD, GOOD)
+        )
+    coverage = 1 - int(np.count_nonzero(unknown)) / len(states)
+    return PeriodVerdict(
+        verdict_class=_require_data(base, if_bad, if_good, days, coverage),
+        intervals=ScenarioIntervals(
+            worst_case=_build_interval(worst, rule, outages), best_case=_build_interval(best, rule, outages)
+        ),
         class_if_bad=if_bad,
         class_if_good=if_good,
         days=days,
         coverage=coverage,
         has_excluded_unknown=exclude_unknown,
+        worst_case_bad=worst,
+        best_case_bad=best,
+        low_provisional=compute_low_provisional(worst, rule).low if worst.minutes else 0.0,
+        used_outages=outages,
     )
 
 
-def _can_exclude_unknown(rule: VerdictRule, unknown: MinuteMask, explained: MinuteMask | None) -> bool:
+def classify_minutes(
+    bad_worst: MinuteMask,
+    bad_best: MinuteMask,
+    rule: VerdictRule,
+    *,
+    declared_outages: DeclaredOutages | None = None,
+    last_segment: slice | None = None,
+) -> VerdictClass:
+    """Classify known minutes of whole UTC days, and withdraw a claim that the last segment does not support."""
+    no_causes = np.zeros(len(bad_worst), dtype=np.uint8)
+    states = ScenarioStates(
+        worst_case=bad_worst.astype(np.uint8), best_case=bad_best.astype(np.uint8), causes=no_causes
+    )
+    verdict_class = classify_period(states, rule, declared_outages=declared_outages).verdict_class
+    if last_segment is None:
+        return verdict_class
+    return withdraw(verdict_class, classify_segment(states.slice_minutes(last_segment.start, last_segment.stop), rule))
+
+
+def classify_segment(states: ScenarioStates, rule: VerdictRule) -> VerdictClass:
+    """Classify a segment of whole UTC days: BEYOND, MARGINAL or WITHIN_PROVISIONAL, whatever its length.
+
+    A segment may only withdraw a claim, so it need not have the length that a claim requires.
+    """
+    best = count_bad_minutes(states.with_unknown_as(GOOD).best_case != GOOD)
+    if compute_upper_bound(best) < rule.target_share:
+        return VerdictClass.BEYOND
+    worst = count_bad_minutes(states.with_unknown_as(BAD).worst_case != GOOD)
+    is_within = compute_low_provisional(worst, rule).low >= rule.target_share
+    return VerdictClass.WITHIN_PROVISIONAL if is_within else VerdictClass.MARGINAL
+
+
+#: Classes that follow from windows, the worst first.
+_MEASURED_CLASSES = (
+    VerdictClass.BEYOND,
+    VerdictClass.BEYOND_PROVISIONAL,
+    VerdictClass.MARGINAL,
+    VerdictClass.WITHIN_PROVISIONAL,
+    VerdictClass.WITHIN,
+)
+
+
+def withdraw(verdict_class: VerdictClass, segment_class: VerdictClass) -> VerdictClass:
+    """Return the worse of both classes; WITHIN_PROVISIONAL of a segment withdraws nothing."""
+    if verdict_class not in _MEASURED_CLASSES or segment_class is VerdictClass.WITHIN_PROVISIONAL:
+        return verdict_class
+    return min(verdict_class, segment_class, key=_MEASURED_CLASSES.index)
+
+
+def can_exclude_unknown(rule: VerdictRule, unknown: MinuteMask, explained: MinuteMask | None) -> bool:
     """True if there are unknown minutes and they may count as missing at random (§3.3)."""
     if rule.missing_policy is not MissingPolicy.MAR or explained is None or not unknown.any():
         return False
@@ -128,26 +227,86 @@ def _can_exclude_unknown(rule: VerdictRule, unknown: MinuteMask, explained: Minu
     return is_few and bool(np.all(explained[unknown]))
 
 
-def _compute_intervals(
-    worst: ScenarioStates, best: ScenarioStates, rule: VerdictRule, excluded_minutes: MinuteMask
-) -> tuple[ScenarioIntervals, PeriodObservation | None]:
-    counted = ~excluded_minutes
-    if not counted.any():
-        return ScenarioIntervals(worst_case=None, best_case=None), None
-    low_observation = observe_period(worst.worst_case == GOOD, counted)
-    high_observation = observe_period(best.best_case == GOOD, counted)
-    return ScenarioIntervals(
-        worst_case=_compute_interval(low_observation, rule), best_case=_compute_interval(high_observation, rule)
-    ), low_observation
+def _is_consistent(outages: DeclaredOutages | None, states: ScenarioStates) -> bool:
+    """True unless the period shows a longer outage than the declared longest one."""
+    return outages is not None and longest_outage_windows(states) * WINDOW_S <= outages.longest_outage_s
 
 
-def _classify_scenario(states: ScenarioStates, rule: VerdictRule) -> VerdictClass:
-    no_minutes = np.zeros(len(states), dtype=np.bool_)
-    return _compute_intervals(states, states, rule, no_minutes)[0].classify(rule.target_share)
+def longest_outage_windows(states: ScenarioStates) -> int:
+    """Return the length of the longest run of outage minutes in the worst case."""
+    is_outage = np.concatenate([[0], (states.causes == OUTAGE).astype(np.int8), [0]])
+    edges = np.flatnonzero(np.diff(is_outage))
+    return int((edges[1::2] - edges[::2]).max(initial=0))
 
 
-def _compute_interval(observation: PeriodObservation, rule: VerdictRule) -> ComplianceInterval | None:
-    """Return None for a single day: it has no variance between days."""
-    if len(observation.windows_by_day) < DAYS_MIN_FOR_VARIANCE:
+def _classify(
+    worst: BadMinutes, best: BadMinutes, rule: VerdictRule, outages: DeclaredOutages | None, days: int
+) -> VerdictClass:
+    if not worst.minutes:
+        return VerdictClass.MARGINAL
+    if compute_upper_bound(best) < rule.target_share:
+        is_final = days >= CAMPAIGN_DAYS_PROVISIONAL
+        return VerdictClass.BEYOND if is_final else VerdictClass.BEYOND_PROVISIONAL
+    if days < CAMPAIGN_DAYS:
+        return VerdictClass.MARGINAL
+    if compute_low(worst, rule, outages).low >= rule.target_share:
+        return VerdictClass.WITHIN
+    if compute_low_provisional(worst, rule).low >= rule.target_share:
+        return VerdictClass.WITHIN_PROVISIONAL
+    return VerdictClass.MARGINAL
+
+
+def compute_low_provisional(observed: BadMinutes, rule: VerdictRule) -> LowerBound:
+    """Compute the lower bound of "within, provisionally": m0 is 30 minutes, or less if the request says so."""
+    return compute_lower_bound(observed, min(rule.unseen_outage_windows, UNSEEN_OUTAGE_WINDOWS_PROVISIONAL))
+
+
+def compute_low(observed: BadMinutes, rule: VerdictRule, outages: DeclaredOutages | None) -> LowerBound:
+    """Compute the lower bound of "within".
+
+    Declared outages replace m0: they are subtracted from the bound with an unseen outage of 30 minutes, although some
+    of them may be among the observed ones.
+    """
+    by_default = compute_lower_bound(observed, rule.unseen_outage_windows)
+    if outages is None:
+        return by_default
+    declared = compute_low_provisional(observed, rule)
+    low = LowerBound(low=max(0.0, declared.low - outages.unavailable_ratio), method=declared.method)
+    return max(low, by_default, key=lambda bound: bound.low)
+
+
+def _require_data(
+    base: VerdictClass, if_bad: VerdictClass, if_good: VerdictClass, days: int, coverage: float
+) -> VerdictClass:
+    """Return INSUFFICIENT_DATA instead of a class that needs more data; "beyond" needs no more."""
+    if base in {VerdictClass.BEYOND, VerdictClass.BEYOND_PROVISIONAL}:
+        return base
+    is_decided_by_unknown = base is VerdictClass.MARGINAL and if_bad is not if_good
+    if days < CAMPAIGN_DAYS_PROVISIONAL or coverage < COVERAGE_MIN or is_decided_by_unknown:
+        return VerdictClass.INSUFFICIENT_DATA
+    return base
+
+
+_METHODS = {
+    LowerBoundMethod.KORN_GRAUBARD: IntervalMethod.KORN_GRAUBARD,
+    LowerBoundMethod.EPISODES: IntervalMethod.EPISODE_BOUND,
+}
+
+
+def _build_interval(observed: BadMinutes, rule: VerdictRule, outages: DeclaredOutages | None) -> ShareInterval | None:
+    if not observed.minutes:
         return None
-    return compute_share_interval(observation, unseen_outage_windows=rule.unseen_outage_windows)
+    low = compute_low(observed, rule, outages)
+    return ShareInterval(
+        low=low.low,
+        high=compute_upper_bound(observed),
+        share=1 - observed.bad / observed.minutes,
+        method=_METHODS[low.method],
+        counted_state=CountedState.BAD,
+        episodes=len(observed.spans),
+        mean_length=float(observed.spans.mean()) if len(observed.spans) else None,
+        n_eff=None,
+        days=observed.days,
+        windows=observed.minutes,
+        unseen_outage_windows=None if outages else rule.unseen_outage_windows,
+    )

@@ -2,16 +2,19 @@
 
 docs/verdict.schema.json is generated from it. Ratios are 0..1, RTTs are microseconds rounded up, times are epoch
 seconds and ISO 8601 in UTC. The comment of a field gives the meaning of null.
+
+Version 2 is the form of rule ``leadline-2026-2``. A verdict by the first edition has version 1: the fields that are new
+in version 2 are missing there (UNSET), and ``confidence`` is missing in version 2.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 #: Incremented when a field is removed or its meaning changes.
-VERDICT_VERSION = 1
+VERDICT_VERSION = 2
 
 
 class VerdictClass(StrEnum):
@@ -23,6 +26,8 @@ class VerdictClass(StrEnum):
     IMPOSSIBLE_ON_GLASS_FIBRE = "impossible_on_glass_fibre"
     #: Out of limit more often than the target allows, in the best case for the path.
     BEYOND = "beyond"
+    #: The same after fewer than 14 days.
+    BEYOND_PROVISIONAL = "beyond_provisional"
     #: Neither "beyond" nor "within" is demonstrated.
     MARGINAL = "marginal"
     #: Faster than light: coordinates or clock are wrong; no conclusion is possible.
@@ -80,6 +85,16 @@ class RequirementSection(VerdictStruct, frozen=True, kw_only=True):
     holds: bool | None
     #: Null for a custom limit of the user.
     source: LimitSource | None
+    #: "current", "superseded" or "end-of-support"; null for a custom limit.
+    status: str | UnsetType | None = UNSET
+    #: Origin of the text: "vendor", "secondary" or "unverified"; null for a custom limit.
+    confidence: str | UnsetType | None = UNSET
+    #: "requirement", "recommendation", "informational" or "default"; null for a custom limit.
+    strength: str | UnsetType | None = UNSET
+    #: The vendor's statistic; null for a custom limit.
+    statistic: str | UnsetType | None = UNSET
+    #: What an answer made with the limit may claim.
+    use_rules: list[str] | UnsetType = UNSET
 
 
 class RuleSection(VerdictStruct, frozen=True, kw_only=True):
@@ -99,6 +114,8 @@ class RuleSection(VerdictStruct, frozen=True, kw_only=True):
     days_provisional: int
     days_full: int
     coverage_min: float
+    #: m0 of "within, provisionally" in minutes.
+    unseen_windows_provisional: int | UnsetType = UNSET
 
 
 class StateCounts(VerdictStruct, frozen=True, kw_only=True):
@@ -203,19 +220,109 @@ class RttSection(VerdictStruct, frozen=True, kw_only=True):
 
 
 class LossSection(VerdictStruct, frozen=True, kw_only=True):
-    """A loss limit compared with the probes of the period; losses are assumed independent, which is rarely true."""
+    """A loss limit compared with the probes of the period.
+
+    Version 2 counts days, like the share of good windows. Version 1 assumes independent losses, which is rarely true.
+    """
 
     limit_id: str
     limit_ratio: float
     sent: int
     lost: int
-    #: Clopper-Pearson, two-sided 95 %; null if nothing was sent.
+    #: Two-sided 95 %, Korn-Graubard by day (version 1: Clopper-Pearson); null if nothing was sent.
     low: float | None
     high: float | None
     #: "below", "above" or "not_demonstrable_yet".
     finding: str
     #: More probes without loss that would demonstrate it; 0 if it is decided.
     probes_needed: int
+    #: Probes outside outage minutes: the loss in the steady state.
+    steady_sent: int | UnsetType = UNSET
+    steady_lost: int | UnsetType = UNSET
+    #: Days with a lost probe. A limit is only exceeded with certainty if three are not neighbours.
+    days_with_loss: int | UnsetType = UNSET
+
+
+class CauseCounts(VerdictStruct, frozen=True, kw_only=True):
+    """Minutes out of limit by cause, in the worst case."""
+
+    #: At least 20 % of the probes were lost.
+    outage: int
+    #: The losses alone are more than the limit's statistic tolerates.
+    loss: int
+    #: The late replies alone are more than that.
+    latency: int
+    #: Only losses and late replies together are.
+    both: int
+
+
+class CauseSection(VerdictStruct, frozen=True, kw_only=True):
+    """Minutes and episodes of one cause in the worst case."""
+
+    #: "outage", "loss", "latency" or "both".
+    cause: str
+    minutes: int
+    episodes: int
+    #: Minutes of the longest episode.
+    longest: int
+
+
+class MilestoneSection(VerdictStruct, frozen=True, kw_only=True):
+    """A date from which more can be said, if the measurement goes on without unknown and bad minutes."""
+
+    #: Verdict class that can be given from then on.
+    verdict: str
+    #: Whole days that it takes.
+    days: int
+    at_s: int
+    at_iso: str
+
+
+class WithinSection(VerdictStruct, frozen=True, kw_only=True):
+    """What "within" claims."""
+
+    #: Of the minutes in which the path was up, at least this share was within the limits (95 %).
+    share_when_up: float
+    outages: int
+    outage_minutes: int
+    longest_outage_minutes: int
+    #: Longest unseen outage in minutes with which the verdict still holds; null if it holds with none.
+    tipping_point_minutes: int | None
+    #: Probability that a period of this length misses an outage of 12 hours that occurs once a quarter.
+    quarterly_outage_missed: float
+
+
+class OutagesSection(VerdictStruct, frozen=True, kw_only=True):
+    """Outages that the operator declares; they are not measured."""
+
+    outages_per_year: float
+    longest_outage_s: int
+    declared_on: str
+    #: False if the declaration was made after the first window of the period.
+    before_period: bool
+    #: False if the period shows a longer outage than the declared longest one.
+    used: bool
+
+
+class ProvenanceSection(VerdictStruct, frozen=True, kw_only=True):
+    """Origin of the windows of a verdict."""
+
+    #: Of "measured", "imported" and "simulated", those that occur.
+    data: list[str]
+    #: Start of the first window if the pair is younger than the requested period; null otherwise.
+    measured_since_s: int | None
+    measured_since_iso: str | None
+    #: Whole UTC days that the verdict covers.
+    days: int
+    #: Smallest number of scheduled probes of a window; null without a window.
+    probes_per_window: int | None
+    unknown_minutes: int
+    #: Unknown minutes left out (``missing = mar``).
+    left_out_minutes: int
+    #: Outage minutes that count as good in the best case, because the destination itself may have been down.
+    excused_minutes: int
+    #: Limits that are superseded, not read in a source of the vendor, or not a requirement: "ID: superseded".
+    weak_limits: list[str]
 
 
 class EpisodeSection(VerdictStruct, frozen=True, kw_only=True):
@@ -233,6 +340,8 @@ class EpisodeSection(VerdictStruct, frozen=True, kw_only=True):
     rtt_us_max: int | None
     sent: int
     lost: int
+    #: Minutes by cause; outage minutes are ``unavailable``.
+    causes: CauseCounts | UnsetType = UNSET
 
 
 class MigrationSection(VerdictStruct, frozen=True, kw_only=True):
@@ -304,8 +413,8 @@ class PairVerdict(VerdictStruct, frozen=True, kw_only=True):
     verdict: VerdictClass
     #: "never" and "outside_more_than_half" if they apply.
     labels: list[str]
-    #: "strong", "adequate" or "weak", from the number of days; null if the class makes no claim.
-    confidence: str | None
+    #: Version 1 only: "strong", "adequate" or "weak", from the number of days; null if the class makes no claim.
+    confidence: str | UnsetType | None = UNSET
     reasons: list[Reason]
     flips: list[Counterfactual]
     simulated: bool
@@ -327,6 +436,14 @@ class PairVerdict(VerdictStruct, frozen=True, kw_only=True):
     #: Null without a search for change points: ruptures is not installed, or there are no replies.
     segments_agree: bool | None
     sensitivity: list[SensitivityRow]
+    provenance: ProvenanceSection | UnsetType = UNSET
+    #: The causes that occur, the most frequent first.
+    causes: list[CauseSection] | UnsetType = UNSET
+    milestones: list[MilestoneSection] | UnsetType = UNSET
+    #: Null unless the verdict is "within", also provisionally.
+    within: WithinSection | UnsetType | None = UNSET
+    #: Null without a declaration.
+    declared_outages: OutagesSection | UnsetType | None = UNSET
 
 
 class SitesVerdict(VerdictStruct, frozen=True, kw_only=True):
@@ -337,6 +454,8 @@ class SitesVerdict(VerdictStruct, frozen=True, kw_only=True):
     verdict: VerdictClass
     #: Source and destination of the worst pair; null if there is no pair.
     decided_by: list[str] | None
+    #: Number of pairs tried by which a "beyond" of the set is corrected (Holm); null if it needs no correction.
+    corrected_for: int | UnsetType | None = UNSET
 
 
 class ProfileSection(VerdictStruct, frozen=True, kw_only=True):
@@ -367,5 +486,5 @@ class VerdictDocument(VerdictStruct, frozen=True, kw_only=True):
     site_pairs: list[SitesVerdict]
     #: Over all requested sites, one per profile; empty for fewer than three sites.
     sets: list[SitesVerdict]
-    #: Upper bound of the mean number of wrong claims in the document.
+    #: Upper bound of the mean number of wrong claims: 5 % of the verdicts tried (version 1: of the claims made).
     wrong_claims_expected: float

@@ -1,64 +1,114 @@
-"""Loss over the period: below its limit, above it, or not demonstrable yet (method.md §4.1).
+"""Loss over the period: below its limit, above it, or not demonstrable yet (docs/verdicts.md).
 
-The worst case uses the path with the highest loss, the best case the path with the lowest. The bounds assume
-independent losses; bursts are not independent, and the document states the assumption.
+Rule 1: days are counted, not probes, because losses come in bursts (``share_bounds``). "Above" needs losses on three
+days that are not neighbours: one reboot of a target is no rate.
+Rule 2: the worst case uses the path with the highest loss, the best case the path with the lowest and without the
+minutes in which the destination itself may have been down.
+Rule 3: the loss outside outage minutes is reported besides the loss of all minutes.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 
+from leadline.evaluation import WINDOWS_PER_DAY
 from leadline_verdict.binomial import additional_probes_needed, clopper_pearson
 from leadline_verdict.document import LossSection
+from leadline_verdict.episodes import IntArray
+from leadline_verdict.evaluation import mask_unavailable
 from leadline_verdict.pair import PairWindows
 from leadline_verdict.requirements import LossLimit
 from leadline_verdict.series import PathSeries
+from leadline_verdict.share_bounds import BadMinutes, bound_bad_high, compute_upper_bound
+from leadline_verdict.states import MinuteMask
 
 BELOW, ABOVE, NOT_DEMONSTRABLE = "below", "above", "not_demonstrable_yet"
+_NO_SPANS: IntArray = np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PathLoss:
+    """Probes of one path by day."""
+
+    sent_by_day: IntArray
+    lost_by_day: IntArray
+    steady_sent: int
+    steady_lost: int
+
+    @property
+    def sent(self) -> int:
+        return int(self.sent_by_day.sum())
+
+    @property
+    def lost(self) -> int:
+        return int(self.lost_by_day.sum())
+
+    @property
+    def ratio(self) -> Fraction:
+        return Fraction(self.lost, self.sent) if self.sent else Fraction(-1)
+
+    def compute_low(self) -> float:
+        """Return the lower bound of the loss."""
+        return 1 - compute_upper_bound(self._to_bad_minutes()) if self.sent else 0.0
+
+    def compute_high(self) -> float:
+        """Return the upper bound of the loss; a single day has no variance, so it counts probes."""
+        observed = self._to_bad_minutes()
+        if observed.days < 2:
+            return clopper_pearson(self.lost, self.sent).high if self.sent else 1.0
+        return bound_bad_high(observed)
+
+    def _to_bad_minutes(self) -> BadMinutes:
+        return BadMinutes(bad_by_day=self.lost_by_day, minutes_by_day=self.sent_by_day, spans=_NO_SPANS)
 
 
 def evaluate_loss(pair: PairWindows, limit: LossLimit) -> LossSection:
-    """Compare the loss of every path with a limit; the section has the numbers of the path that decides."""
-    counts = sorted((_count_probes(series) for series in pair.series), key=_loss_ratio)
-    if not counts or not counts[-1][0]:
-        return _build_section(limit, (0, 0), NOT_DEMONSTRABLE)
-    best, worst = counts[0], counts[-1]
-    if _compute_bounds(best)[0] > limit.ratio:
+    """Compare the loss of every path with a limit; the section has the numbers of the path that decides.
+
+    The pair must cover whole UTC days.
+    """
+    everything = np.ones(pair.minutes, dtype=np.bool_)
+    worst = max((_count_probes(series, everything) for series in pair.series), key=_get_ratio, default=None)
+    if worst is None or not worst.sent:
+        return _build_section(limit, None, NOT_DEMONSTRABLE)
+    best = min((_count_probes(series, ~pair.ambiguous_minutes) for series in pair.series), key=_get_ratio)
+    if best.compute_low() > limit.ratio:
         return _build_section(limit, best, ABOVE)
-    return _build_section(limit, worst, BELOW if _compute_bounds(worst)[1] <= limit.ratio else NOT_DEMONSTRABLE)
+    return _build_section(limit, worst, BELOW if worst.compute_high() <= limit.ratio else NOT_DEMONSTRABLE)
 
 
-def _count_probes(series: PathSeries) -> tuple[int, int]:
-    sent = int(series.sent.sum(dtype=np.int64))
-    return sent, sent - int(series.received.sum(dtype=np.int64))
+def _get_ratio(loss: _PathLoss) -> Fraction:
+    return loss.ratio
 
 
-def _loss_ratio(counts: tuple[int, int]) -> Fraction:
-    sent, lost = counts
-    return Fraction(lost, sent) if sent else Fraction(-1)
+def _count_probes(series: PathSeries, counted: MinuteMask) -> _PathLoss:
+    sent = np.where(counted, series.sent, 0).astype(np.int64)
+    lost = np.where(counted, series.sent - series.received, 0).astype(np.int64)
+    steady = ~mask_unavailable(series)
+    return _PathLoss(
+        sent_by_day=sent.reshape(-1, WINDOWS_PER_DAY).sum(axis=1),
+        lost_by_day=lost.reshape(-1, WINDOWS_PER_DAY).sum(axis=1),
+        steady_sent=int(sent[steady].sum()),
+        steady_lost=int(lost[steady].sum()),
+    )
 
 
-def _compute_bounds(counts: tuple[int, int]) -> tuple[float, float]:
-    sent, lost = counts
-    if not sent:
-        return 0.0, 1.0
-    bounds = clopper_pearson(lost, sent)
-    return bounds.low, bounds.high
-
-
-def _build_section(limit: LossLimit, counts: tuple[int, int], finding: str) -> LossSection:
-    sent, lost = counts
-    low, high = _compute_bounds(counts)
+def _build_section(limit: LossLimit, loss: _PathLoss | None, finding: str) -> LossSection:
+    sent, lost = (loss.sent, loss.lost) if loss else (0, 0)
     needed = additional_probes_needed(sent, lost, float(limit.ratio)) if finding == NOT_DEMONSTRABLE else 0
     return LossSection(
         limit_id=limit.limit_id,
         limit_ratio=float(limit.ratio),
         sent=sent,
         lost=lost,
-        low=low if sent else None,
-        high=high if sent else None,
+        low=loss.compute_low() if loss else None,
+        high=loss.compute_high() if loss else None,
         finding=finding,
         probes_needed=needed,
+        steady_sent=loss.steady_sent if loss else 0,
+        steady_lost=loss.steady_lost if loss else 0,
+        days_with_loss=int(np.count_nonzero(loss.lost_by_day)) if loss else 0,
     )

@@ -28,6 +28,8 @@ from leadline_verdict.rule_edition import RuleEdition
 from leadline_verdict.series import PathSeries
 from leadline_verdict.states import BAD, GOOD, LOSS, MinuteMask, ScenarioStates, make_unknown_states
 
+_DAY_S = 86_400
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathWindows:
@@ -55,6 +57,10 @@ class PairWindows:
     explained_minutes: MinuteMask
     #: Outages that the operator declares, in the mesh or in the request; None without a declaration.
     declared_outages: DeclaredOutages | None = None
+    #: Time zone of the source site (IANA name), for times of day in reasons.
+    time_zone: str = "UTC"
+    #: Start of the first window if the pair was not measured at the start of the requested period; None otherwise.
+    measured_since_s: int | None = None
 
     def __post_init__(self) -> None:
         for path in self.paths:
@@ -70,6 +76,40 @@ class PairWindows:
     def series(self) -> tuple[PathSeries, ...]:
         """Series of all paths."""
         return tuple(path.series for path in self.paths)
+
+    @property
+    def whole_days_start_s(self) -> int:
+        """Start of the first UTC day that was measured from its first minute."""
+        if self.measured_since_s is None:
+            return self.start_s
+        return -(-self.measured_since_s // _DAY_S) * _DAY_S
+
+    @property
+    def whole_days(self) -> int:
+        """Number of UTC days that were measured from their first minute; the period may be longer if it is 0."""
+        return max(0, self.end_s - self.whole_days_start_s) // _DAY_S
+
+    def trim_unmeasured_days(self) -> PairWindows:
+        """Return the pair from its first whole measured day on, with ``measured_since_s``.
+
+        The period stays if no day is whole: then ``whole_days`` is 0. A pair that was measured at the start of the
+        period, or never, stays as it is.
+        """
+        first = min((series.find_first_minute() for series in self.series), default=0)
+        if not 0 < first < self.minutes:
+            return self
+        dated = replace(self, measured_since_s=self.start_s + first * WINDOW_S)
+        if not dated.whole_days:
+            return dated
+        skipped = (dated.whole_days_start_s - self.start_s) // WINDOW_S
+        return replace(
+            dated,
+            start_s=dated.whole_days_start_s,
+            minutes=self.minutes - skipped,
+            paths=tuple(replace(path, series=path.series.skip_minutes(skipped)) for path in self.paths),
+            ambiguous_minutes=self.ambiguous_minutes[skipped:],
+            explained_minutes=self.explained_minutes[skipped:],
+        )
 
     def min_rtt_us(self) -> int | None:
         """Return the minimum RTT of all paths; None without a reply."""

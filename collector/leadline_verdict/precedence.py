@@ -1,48 +1,57 @@
-"""Precedence of the verdict classes (method.md §6.2): the first class that applies is the verdict.
+"""Precedence of the verdict classes, second edition: the first class that applies is the verdict (docs/verdicts.md).
 
-1 invalid · 2 impossible · 3 impossible on glass fibre · 4 insufficient data · 5 beyond · 6 within · 7 within,
-provisionally · 8 marginal. A declared value that does not meet its limit gives "beyond" before 4, because it does not
-depend on measurements.
+1 invalid · 2 impossible, impossible on glass fibre · 3 beyond, beyond provisionally · 4 insufficient data · 5 within,
+within provisionally · 6 marginal. "Beyond" needs no coverage, because unknown minutes count as good for it, and one
+whole day. The last segment of the path may withdraw a claim, never make one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import exp
 
 import numpy as np
 
-from leadline.evaluation import CAMPAIGN_DAYS, CAMPAIGN_DAYS_PROVISIONAL
+from leadline.evaluation import CAMPAIGN_DAYS, CAMPAIGN_DAYS_PROVISIONAL, PROBES_MIN, PROBES_MIN_FOR_P95
+from leadline.model import WINDOW_S
+from leadline_verdict import causes, milestones, reasons
 from leadline_verdict import propagation as verdict_propagation
-from leadline_verdict import reasons
-from leadline_verdict.decision import COVERAGE_MIN, MeasuredVerdict, VerdictRule
-from leadline_verdict.document import LossSection, PropagationSection, Reason, VerdictClass
-from leadline_verdict.hour_of_week import PeriodValidity
+from leadline_verdict.decision import COVERAGE_MIN, PeriodVerdict, longest_outage_windows, withdraw
+from leadline_verdict.document import CauseSection, MilestoneSection, Reason, VerdictClass
 from leadline_verdict.loss import ABOVE, NOT_DEMONSTRABLE
-from leadline_verdict.requirements import RequirementSet
-from leadline_verdict.states import ScenarioStates
+from leadline_verdict.pair import PairWindows
+from leadline_verdict.share_bounds import find_tipping_point
+from leadline_verdict.verdict_inputs import VerdictInputs
+
+#: The outage that the tipping point is compared with: 12 hours, once a quarter of a year.
+_QUARTER_DAYS = 365.25 / 4
+QUARTERLY_OUTAGE_MINUTES = 720
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VerdictInputs:
-    """Inputs of the decision."""
+class PairInputs(VerdictInputs):
+    """Inputs of the decision in the second edition."""
 
-    requirements: RequirementSet
-    rule: VerdictRule
-    states: ScenarioStates
-    measured_verdict: MeasuredVerdict
-    propagation: PropagationSection | None
-    rtt_min_us: int | None
-    #: Over all paths and the whole period.
-    sent: int
-    received: int
-    losses: Sequence[LossSection]
-    validity: PeriodValidity
+    pair: PairWindows
+    #: See ``classify_segment``; None without a last segment of 14 whole days.
+    last_segment_class: VerdictClass | None
+    causes: Sequence[CauseSection]
+    milestones: Sequence[MilestoneSection]
+    excused_minutes: int
+
+    @property
+    def period_verdict(self) -> PeriodVerdict:
+        """The measured verdict of the second edition."""
+        assert isinstance(self.measured_verdict, PeriodVerdict)
+        return self.measured_verdict
 
 
-def decide_verdict(inputs: VerdictInputs) -> tuple[VerdictClass, list[Reason]]:
+def decide_verdict(inputs: PairInputs) -> tuple[VerdictClass, list[Reason]]:
     """Return the verdict class and its reasons."""
-    if (exclusion := verdict_propagation.find_exclusion(inputs.propagation, inputs.rtt_min_us)) is not None:
+    exclusion = verdict_propagation.find_exclusion(inputs.propagation, inputs.rtt_min_us)
+    exclusion = exclusion or verdict_propagation.find_distance_exclusion(inputs.propagation, inputs.requirements)
+    if exclusion is not None:
         verdict_class, verdict_reasons = exclusion
         if verdict_class is not VerdictClass.INVALID and inputs.received:
             verdict_reasons.append(reasons.measured_verdict(decide_by_windows(inputs)[0]))
@@ -52,25 +61,75 @@ def decide_verdict(inputs: VerdictInputs) -> tuple[VerdictClass, list[Reason]]:
     return decide_by_windows(inputs)
 
 
-def decide_by_windows(inputs: VerdictInputs) -> tuple[VerdictClass, list[Reason]]:
-    """Return the verdict class and its reasons from the measurement alone (4 to 8)."""
+def decide_by_windows(inputs: PairInputs) -> tuple[VerdictClass, list[Reason]]:
+    """Return the verdict class and its reasons from the measurement alone (3 to 6)."""
+    if unanswerable := list(_iter_unanswerable(inputs)):
+        return VerdictClass.INSUFFICIENT_DATA, unanswerable
+    cause = causes.describe_causes(inputs.pair, inputs.states, inputs.causes, inputs.requirements.criteria)
+    if inputs.pair.whole_days and (exceedances := list(_iter_exceedances(inputs))):
+        if inputs.measured_verdict.days >= CAMPAIGN_DAYS_PROVISIONAL:
+            return VerdictClass.BEYOND, [cause, *exceedances]
+        return VerdictClass.BEYOND_PROVISIONAL, [
+            cause,
+            *exceedances,
+            reasons.beyond_provisional(inputs.measured_verdict.days),
+        ]
     if deficits := list(_iter_data_deficits(inputs)):
-        return VerdictClass.INSUFFICIENT_DATA, deficits
-    if exceedances := list(_iter_exceedances(inputs)):
-        return VerdictClass.BEYOND, exceedances
-    intervals = inputs.measured_verdict.intervals
-    if inputs.measured_verdict.verdict_class is VerdictClass.WITHIN:
-        assert intervals.worst_case is not None
-        provisos = list(iter_provisos(inputs))
-        demonstrated = reasons.share_demonstrated(intervals.worst_case, inputs.rule)
-        return (VerdictClass.WITHIN_PROVISIONAL if provisos else VerdictClass.WITHIN), [demonstrated, *provisos]
-    assert intervals.worst_case is not None
-    assert intervals.best_case is not None
-    return VerdictClass.MARGINAL, [reasons.undecided(intervals.worst_case.low, intervals.best_case.high, inputs.rule)]
+        dates = milestones.describe_milestones(inputs.pair, inputs.milestones)
+        return VerdictClass.INSUFFICIENT_DATA, [*deficits, dates, cause]
+    verdict_class = inputs.measured_verdict.verdict_class
+    if inputs.last_segment_class is not None:
+        withdrawn = withdraw(verdict_class, inputs.last_segment_class)
+        if withdrawn is not verdict_class:
+            return withdrawn, [cause, reasons.last_segment_withdraws(verdict_class, inputs.last_segment_class)]
+    if verdict_class in {VerdictClass.WITHIN, VerdictClass.WITHIN_PROVISIONAL}:
+        return _decide_within(inputs, verdict_class, cause)
+    return VerdictClass.MARGINAL, [cause, *_iter_marginal_reasons(inputs)]
 
 
-def _iter_data_deficits(inputs: VerdictInputs) -> Iterator[Reason]:
-    """Yield the reasons why the measurement is insufficient."""
+def _decide_within(
+    inputs: PairInputs, measured_class: VerdictClass, cause: Reason
+) -> tuple[VerdictClass, list[Reason]]:
+    provisos = list(iter_provisos(inputs))
+    is_final = measured_class is VerdictClass.WITHIN and not provisos
+    verdict_class = VerdictClass.WITHIN if is_final else VerdictClass.WITHIN_PROVISIONAL
+    interval = inputs.measured_verdict.intervals.worst_case
+    assert interval is not None
+    low = interval.low if measured_class is VerdictClass.WITHIN else inputs.period_verdict.low_provisional
+    tipping = reasons.tipping_point(find_tipping_minutes(inputs), compute_missed_ratio(inputs.measured_verdict.days))
+    longest = longest_outage_windows(inputs.states)
+    outage = next((section for section in inputs.causes if section.cause == "outage"), None)
+    return verdict_class, [
+        cause,
+        tipping,
+        reasons.share_demonstrated_low(low, inputs.rule),
+        reasons.observed_outages(outage.episodes if outage else 0, longest),
+        *provisos,
+    ]
+
+
+def find_tipping_minutes(inputs: PairInputs) -> int | None:
+    """Return the longest unseen outage in minutes with which the target is still demonstrated."""
+    return find_tipping_point(inputs.period_verdict.worst_case_bad, inputs.rule.target_share)
+
+
+def compute_missed_ratio(days: int) -> float:
+    """Return the probability that a period of this length has no start of an outage that occurs once a quarter."""
+    return exp(-days / _QUARTER_DAYS)
+
+
+def _iter_marginal_reasons(inputs: PairInputs) -> Iterator[Reason]:
+    measured = inputs.period_verdict
+    worst_case, best_case = measured.intervals.worst_case, measured.intervals.best_case
+    assert worst_case is not None
+    assert best_case is not None
+    yield reasons.undecided(max(worst_case.low, measured.low_provisional), best_case.high, inputs.rule)
+    if measured.days < CAMPAIGN_DAYS:
+        yield milestones.describe_milestones(inputs.pair, inputs.milestones)
+
+
+def _iter_unanswerable(inputs: PairInputs) -> Iterator[Reason]:
+    """Yield the reasons why no amount of these windows gives an answer."""
     if not inputs.requirements.criteria and not inputs.requirements.loss_limits:
         yield reasons.no_evaluable_limit(
             [
@@ -82,30 +141,47 @@ def _iter_data_deficits(inputs: VerdictInputs) -> Iterator[Reason]:
         yield reasons.never_replied(inputs.sent)
     elif not inputs.sent:
         yield reasons.not_measured()
-    else:
-        measured = inputs.measured_verdict
-        if measured.days < CAMPAIGN_DAYS_PROVISIONAL:
-            yield reasons.too_short(measured.days)
-        if measured.coverage < COVERAGE_MIN:
-            yield reasons.coverage_low(measured.coverage)
-        elif measured.class_if_bad is not measured.class_if_good:
-            yield reasons.unknown_minutes_decisive(measured, int(np.count_nonzero(inputs.states.unknown_minutes)))
 
 
-def _iter_exceedances(inputs: VerdictInputs) -> Iterator[Reason]:
-    yield from (reasons.loss_above_limit(loss) for loss in inputs.losses if loss.finding == ABOVE)
+def _iter_data_deficits(inputs: PairInputs) -> Iterator[Reason]:
+    """Yield the reasons why the measurement is insufficient."""
+    measured, days = inputs.measured_verdict, inputs.pair.whole_days
+    if days < CAMPAIGN_DAYS_PROVISIONAL:
+        yield reasons.too_short(days)
+    if days and measured.coverage < COVERAGE_MIN:
+        yield reasons.coverage_low(measured.coverage)
+    elif days >= CAMPAIGN_DAYS_PROVISIONAL and measured.verdict_class is VerdictClass.INSUFFICIENT_DATA:
+        yield reasons.unknown_minutes_decisive(measured, int(np.count_nonzero(inputs.states.unknown_minutes)))
+
+
+def _iter_exceedances(inputs: PairInputs) -> Iterator[Reason]:
+    yield from (reasons.loss_above_limit_by_day(loss) for loss in inputs.losses if loss.finding == ABOVE)
     interval = inputs.measured_verdict.intervals.best_case
-    if inputs.measured_verdict.verdict_class is VerdictClass.BEYOND and interval is not None:
+    is_beyond = inputs.measured_verdict.verdict_class in {VerdictClass.BEYOND, VerdictClass.BEYOND_PROVISIONAL}
+    if is_beyond and interval is not None:
         yield reasons.share_below_target(interval, inputs.rule)
+    elif inputs.last_segment_class is VerdictClass.BEYOND:
+        yield reasons.last_segment_withdraws(inputs.measured_verdict.verdict_class, VerdictClass.BEYOND)
 
 
-def iter_provisos(inputs: VerdictInputs) -> Iterator[Reason]:
+def iter_provisos(inputs: PairInputs) -> Iterator[Reason]:
     """Yield the open points that make "within" provisional."""
-    if inputs.measured_verdict.days < CAMPAIGN_DAYS:
-        yield reasons.campaign_short(inputs.measured_verdict.days)
-    elif incomplete_hours := set(inputs.validity.low_coverage_hours) | set(inputs.validity.low_visit_hours):
+    outages = inputs.pair.declared_outages
+    if outages is not None:
+        longest_s = longest_outage_windows(inputs.states) * WINDOW_S
+        if longest_s > outages.longest_outage_s:
+            yield reasons.declaration_contradicted(outages, longest_s)
+    if incomplete_hours := set(inputs.validity.low_coverage_hours) | set(inputs.validity.low_visit_hours):
         yield reasons.low_coverage_hours(len(incomplete_hours), inputs.validity.visits_needed)
+    if (probes := count_probes_per_window(inputs.pair)) is not None and probes < PROBES_MIN:
+        yield reasons.few_probes(probes, is_maximum=probes < PROBES_MIN_FOR_P95)
     if inputs.measured_verdict.has_excluded_unknown:
         yield reasons.missing_at_random(int(np.count_nonzero(inputs.states.unknown_minutes)))
     yield from (reasons.undeclared_limit(requirement) for requirement in inputs.requirements.iter_undeclared())
     yield from (reasons.loss_not_demonstrable(loss) for loss in inputs.losses if loss.finding == NOT_DEMONSTRABLE)
+
+
+def count_probes_per_window(pair: PairWindows) -> int | None:
+    """Return the smallest number of scheduled probes of a window; None without a window."""
+    present = [series.expected[series.expected > 0] for series in pair.series]
+    return min((int(column.min()) for column in present if len(column)), default=None)

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from leadline import propagation
 from leadline.evaluation import Criterion
+from leadline.limits.catalogue import Comparison, Metric
 from leadline.propagation import Feasibility, Plausibility, PropagationDelay
 from leadline_verdict import reasons
 from leadline_verdict.document import LimitFeasibilitySection, PropagationSection, Reason, VerdictClass
+from leadline_verdict.requirements import RequirementSet
 
 
 def build_propagation_section(
@@ -66,3 +68,21 @@ def find_exclusion(
         if exclusion_reasons:
             return verdict_class, exclusion_reasons
     return None
+
+
+def find_distance_exclusion(
+    propagation_section: PropagationSection | None, requirements: RequirementSet
+) -> tuple[VerdictClass, list[Reason]] | None:
+    """Return IMPOSSIBLE with reasons if the sites are farther apart than a limit on the distance allows."""
+    if propagation_section is None:
+        return None
+    distance_m = int(propagation_section.distance_low_km * 1_000)
+    exclusion_reasons = [
+        reasons.distance_above_limit(requirement, propagation_section)
+        for requirement in requirements.items
+        if requirement.limit is not None
+        and requirement.limit.metric is Metric.DISTANCE
+        and requirement.limit.comparison is not Comparison.GREATER_EQUAL
+        and not requirement.limit.comparison.is_met(distance_m, int(requirement.limit.value * 1_000))
+    ]
+    return (VerdictClass.IMPOSSIBLE, exclusion_reasons) if exclusion_reasons else None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from leadline import rounding
-from leadline.evaluation import CAMPAIGN_DAYS, CAMPAIGN_DAYS_PROVISIONAL
-from leadline_verdict.compliance_share import ComplianceInterval
+from leadline.evaluation import CAMPAIGN_DAYS, CAMPAIGN_DAYS_PROVISIONAL, PROBES_MIN
+from leadline.mesh.model import DeclaredOutages
 from leadline_verdict.decision import COVERAGE_MIN, MeasuredVerdict, VerdictRule
 from leadline_verdict.document import LimitFeasibilitySection, LossSection, PropagationSection, Reason, VerdictClass
 from leadline_verdict.requirements import Requirement
+from leadline_verdict.share_interval import ShareInterval
 
 
 def format_percent(ratio: float, *, up: bool = False, apart_from: float | None = None) -> str:
@@ -30,12 +31,13 @@ def format_km(km: float) -> str:
     return f"{rounding.round_down(km, 0)} km"
 
 
-def _make_reason(code: str, text: str, **numbers: float | int | str) -> Reason:
+def make_reason(code: str, text: str, **numbers: float | int | str) -> Reason:
+    """Build a reason: code, sentence, and the numbers of the sentence."""
     return Reason(code=code, numbers=numbers, text=text)
 
 
 def faster_than_light(rtt_us: int, propagation: PropagationSection) -> Reason:
-    return _make_reason(
+    return make_reason(
         "faster_than_light",
         f"the minimum RTT, {format_ms(rtt_us)}, is below the time of light in a vacuum, "
         f"{format_ms(propagation.floor_vacuum_us)}: coordinates or clock are wrong",
@@ -48,7 +50,7 @@ def delay_above_limit(
     limit: LimitFeasibilitySection, propagation: PropagationSection, medium: str, floor_us: float
 ) -> Reason:
     distance = format_km(propagation.distance_low_km)
-    return _make_reason(
+    return make_reason(
         "floor_above_limit",
         f"light in {medium} needs {format_ms(floor_us)} for {distance} and back, more than "
         f"the limit of {format_ms(limit.limit_us)}",
@@ -60,7 +62,7 @@ def delay_above_limit(
 
 
 def measured_verdict(verdict_class: VerdictClass) -> Reason:
-    return _make_reason(
+    return make_reason(
         "measured_says",
         f"the windows alone give: {verdict_class.value.replace('_', ' ')}",
         verdict=verdict_class.value,
@@ -68,7 +70,7 @@ def measured_verdict(verdict_class: VerdictClass) -> Reason:
 
 
 def faster_than_glass(rtt_us: int, propagation: PropagationSection) -> Reason:
-    return _make_reason(
+    return make_reason(
         "check_coordinates_or_medium",
         f"the minimum RTT, {format_ms(rtt_us)}, is shorter than over straight glass fibre, "
         f"{format_ms(propagation.floor_glass_us)}: check the coordinates and the medium of the path",
@@ -78,15 +80,15 @@ def faster_than_glass(rtt_us: int, propagation: PropagationSection) -> Reason:
 
 
 def no_evaluable_limit(items: list[str]) -> Reason:
-    return _make_reason("nothing_to_judge", f"no limit can be evaluated by measurement: {'; '.join(items)}")
+    return make_reason("nothing_to_judge", f"no limit can be evaluated by measurement: {'; '.join(items)}")
 
 
 def not_measured() -> Reason:
-    return _make_reason("not_measured", "no window of this pair is stored for this period")
+    return make_reason("not_measured", "no window of this pair is stored for this period")
 
 
 def never_replied(sent: int) -> Reason:
-    return _make_reason(
+    return make_reason(
         "never_replied",
         f"no reply to any of {sent:,} probes: a firewall or a wrong address cannot be distinguished from a dead path",
         sent=sent,
@@ -94,7 +96,7 @@ def never_replied(sent: int) -> Reason:
 
 
 def too_short(days: int) -> Reason:
-    return _make_reason(
+    return make_reason(
         "too_short",
         f"{days} days are too few: {CAMPAIGN_DAYS_PROVISIONAL} days are needed to measure every hour of the week twice",
         days=days,
@@ -103,7 +105,7 @@ def too_short(days: int) -> Reason:
 
 
 def coverage_low(coverage: float) -> Reason:
-    return _make_reason(
+    return make_reason(
         "coverage_low",
         f"{format_percent(coverage)} of the minutes are known, {format_target(COVERAGE_MIN)} are needed: this is a "
         "defect of the measurement, not of the path",
@@ -113,7 +115,7 @@ def coverage_low(coverage: float) -> Reason:
 
 
 def unknown_minutes_decisive(measured: MeasuredVerdict, minutes: int) -> Reason:
-    return _make_reason(
+    return make_reason(
         "unknown_decides",
         f"the {minutes:,} unknown minutes decide: the result is {measured.class_if_bad.value} if they are bad and "
         f"{measured.class_if_good.value} if they are good",
@@ -123,9 +125,9 @@ def unknown_minutes_decisive(measured: MeasuredVerdict, minutes: int) -> Reason:
     )
 
 
-def share_below_target(interval: ComplianceInterval, rule: VerdictRule) -> Reason:
+def share_below_target(interval: ShareInterval, rule: VerdictRule) -> Reason:
     high = format_percent(interval.high, up=True, apart_from=rule.target_share)
-    return _make_reason(
+    return make_reason(
         "share_below_target",
         f"at most {high} of the minutes are within the limit even in the best case "
         f"(95 % confidence), below the target of {format_target(rule.target_share)}",
@@ -135,8 +137,8 @@ def share_below_target(interval: ComplianceInterval, rule: VerdictRule) -> Reaso
     )
 
 
-def share_demonstrated(interval: ComplianceInterval, rule: VerdictRule) -> Reason:
-    return _make_reason(
+def share_demonstrated(interval: ShareInterval, rule: VerdictRule) -> Reason:
+    return make_reason(
         "share_demonstrated",
         f"at least {format_percent(interval.low)} of the minutes are within the limit even in the worst case "
         f"(95 % confidence), at or above the target of {format_target(rule.target_share)}",
@@ -147,7 +149,7 @@ def share_demonstrated(interval: ComplianceInterval, rule: VerdictRule) -> Reaso
 
 
 def undecided(low: float, high: float, rule: VerdictRule) -> Reason:
-    return _make_reason(
+    return make_reason(
         "undecided",
         f"the share within the limit is between {format_percent(low)} and {format_percent(high, up=True)}; the target "
         f"of {format_target(rule.target_share)} is in this range",
@@ -158,7 +160,7 @@ def undecided(low: float, high: float, rule: VerdictRule) -> Reason:
 
 
 def campaign_short(days: int) -> Reason:
-    return _make_reason(
+    return make_reason(
         "campaign_short",
         f"{days} days are enough for a provisional result only: {CAMPAIGN_DAYS} days are needed to measure every hour "
         "of the week four times",
@@ -168,7 +170,7 @@ def campaign_short(days: int) -> Reason:
 
 
 def missing_at_random(unknown: int) -> Reason:
-    return _make_reason(
+    return make_reason(
         "missing_at_random",
         f"{unknown:,} unknown minutes with a logged cause are excluded, assuming that they are like the others",
         unknown=unknown,
@@ -176,7 +178,7 @@ def missing_at_random(unknown: int) -> Reason:
 
 
 def low_coverage_hours(count: int, needed: int) -> Reason:
-    return _make_reason(
+    return make_reason(
         "hours_of_week_missing",
         f"{count} of 168 hours of the week have a coverage below 80 % or fewer than {needed} visits",
         hours=count,
@@ -186,7 +188,7 @@ def low_coverage_hours(count: int, needed: int) -> Reason:
 
 def undeclared_limit(requirement: Requirement) -> Reason:
     explanation = requirement.reason or "pings cannot test it, and no value is declared"
-    return _make_reason(
+    return make_reason(
         "not_vouched_for",
         f"{requirement.limit_id} {requirement.text}: {explanation}",
         limit_id=requirement.limit_id,
@@ -194,7 +196,7 @@ def undeclared_limit(requirement: Requirement) -> Reason:
 
 
 def declared_value_unmet(requirement: Requirement) -> Reason:
-    return _make_reason(
+    return make_reason(
         "declared_unmet",
         f"{requirement.limit_id} requires {requirement.text}; the declared value is {requirement.declared_value} "
         "(declared, not measured)",
@@ -207,7 +209,7 @@ def declared_value_unmet(requirement: Requirement) -> Reason:
 def loss_above_limit(loss: LossSection) -> Reason:
     assert loss.low is not None
     low = format_percent(loss.low, apart_from=loss.limit_ratio)
-    return _make_reason(
+    return make_reason(
         "loss_above_limit",
         f"{loss.lost:,} of {loss.sent:,} probes were lost: at least {low}, above the limit of "
         f"{format_target(loss.limit_ratio)}",
@@ -220,7 +222,7 @@ def loss_above_limit(loss: LossSection) -> Reason:
 
 
 def loss_not_demonstrable(loss: LossSection) -> Reason:
-    return _make_reason(
+    return make_reason(
         "loss_not_demonstrable_yet",
         f"{loss.lost:,} of {loss.sent:,} probes were lost; demonstrating "
         f"{rounding.format_nominal_percent(loss.limit_ratio, 6)}% takes "
@@ -235,7 +237,7 @@ def loss_not_demonstrable(loss: LossSection) -> Reason:
 
 def segments_disagree(segment_classes: list[str], overall_class: VerdictClass, *, is_last_decisive: bool) -> Reason:
     decision = "the last one decides" if is_last_decisive else "the last one is too short to decide"
-    return _make_reason(
+    return make_reason(
         "segments_disagree",
         f"the path changed during the period; the results of its segments are {', then '.join(segment_classes)}; "
         f"{decision}; the result of the whole period is {overall_class.value.replace('_', ' ')}",
@@ -245,7 +247,7 @@ def segments_disagree(segment_classes: list[str], overall_class: VerdictClass, *
 
 
 def imported_windows(agents: list[str]) -> Reason:
-    return _make_reason(
+    return make_reason(
         "imported",
         f"windows of {', '.join(agents)} were imported from a file, not sent by an agent: how they were measured is "
         "unverified",
@@ -254,4 +256,129 @@ def imported_windows(agents: list[str]) -> Reason:
 
 
 def simulated_windows() -> Reason:
-    return _make_reason("simulated", "some of these windows are simulated, not measured: this is not evidence")
+    return make_reason("simulated", "some of these windows are simulated, not measured: this is not evidence")
+
+
+def beyond_provisional(days: int) -> Reason:
+    return make_reason(
+        "beyond_after_few_days",
+        f"{days} whole day{'' if days == 1 else 's'} are judged: the result is provisional until "
+        f"{CAMPAIGN_DAYS_PROVISIONAL} days are measured, because other days of the week may differ",
+        days=days,
+        days_needed=CAMPAIGN_DAYS_PROVISIONAL,
+    )
+
+
+def last_segment_withdraws(verdict_class: VerdictClass, segment_class: VerdictClass) -> Reason:
+    return make_reason(
+        "last_segment",
+        f"the path changed during the period, and the minutes since the last change are "
+        f"{_format_class(segment_class)} by themselves; the whole period is {_format_class(verdict_class)}",
+        whole=verdict_class.value,
+        last=segment_class.value,
+    )
+
+
+def _format_class(verdict_class: VerdictClass) -> str:
+    return verdict_class.value.replace("_", " ")
+
+
+def tipping_point(minutes: int | None, missed_ratio: float) -> Reason:
+    missed = f"{rounding.format_percent(missed_ratio, up=True)} %"
+    return make_reason(
+        "tipping_point",
+        f"this holds unless an outage of more than {minutes or 0:,} minutes was missed; an outage of 12 h once a "
+        f"quarter would be missed in {missed} of such periods",
+        minutes=minutes or 0,
+        missed_ratio=missed_ratio,
+    )
+
+
+def share_demonstrated_low(low: float, rule: VerdictRule) -> Reason:
+    return make_reason(
+        "share_demonstrated",
+        f"at least {format_percent(low)} of the minutes are within the limit even in the worst case "
+        f"(95 % confidence), at or above the target of {format_target(rule.target_share)}",
+        low=low,
+        target_share=rule.target_share,
+    )
+
+
+def observed_outages(episodes: int, longest_minutes: int) -> Reason:
+    text = (
+        "the path was up in every known minute"
+        if not episodes
+        else f"the path was down {episodes:,} time{'' if episodes == 1 else 's'}, the longest for "
+        f"{longest_minutes:,} min"
+    )
+    return make_reason("observed_outages", text, episodes=episodes, longest=longest_minutes)
+
+
+def declaration_contradicted(outages: DeclaredOutages, longest_s: int) -> Reason:
+    return make_reason(
+        "declaration_contradicted",
+        f"the declared longest outage is {outages.longest_outage_s // 60:,} min, but the period has one of "
+        f"{longest_s // 60:,} min: the declaration is not used",
+        declared_s=outages.longest_outage_s,
+        observed_s=longest_s,
+    )
+
+
+def declared_outages(outages: DeclaredOutages, *, is_before_period: bool) -> Reason:
+    when = "" if is_before_period else ", after the first window of the period"
+    return make_reason(
+        "declared_outages",
+        f"declared on {outages.declared_on}{when}, not measured: {outages.outages_per_year:g} outages a year, the "
+        f"longest of {outages.longest_outage_s // 60:,} min",
+        outages_per_year=outages.outages_per_year,
+        longest_outage_s=outages.longest_outage_s,
+        declared_on=str(outages.declared_on),
+    )
+
+
+def few_probes(probes: int, *, is_maximum: bool) -> Reason:
+    statistic = f"p95 is the maximum of {probes}" if is_maximum else f"p95 of {probes} probes is uncertain"
+    return make_reason(
+        "few_probes",
+        f"windows have {probes} probes, {PROBES_MIN} are needed: {statistic}",
+        probes=probes,
+        probes_needed=PROBES_MIN,
+    )
+
+
+def excused_minutes(minutes: int) -> Reason:
+    return make_reason(
+        "excused",
+        f"{minutes:,} outage minutes count as good in the best case, because the agents of the destination were silent "
+        "too: a reboot of the destination may explain them",
+        minutes=minutes,
+    )
+
+
+def loss_above_limit_by_day(loss: LossSection) -> Reason:
+    assert loss.low is not None
+    low = format_percent(loss.low, apart_from=loss.limit_ratio)
+    return make_reason(
+        "loss_above_limit",
+        f"{loss.lost:,} of {loss.sent:,} probes were lost on {loss.days_with_loss} days, {loss.steady_lost:,} of them "
+        f"outside outage minutes: at least {low} in the long run, above the limit of {format_target(loss.limit_ratio)}",
+        limit_id=loss.limit_id,
+        lost=loss.lost,
+        sent=loss.sent,
+        low=loss.low,
+        limit_ratio=loss.limit_ratio,
+    )
+
+
+def distance_above_limit(requirement: Requirement, propagation: PropagationSection) -> Reason:
+    return make_reason(
+        "distance_above_limit",
+        f"the sites are at least {format_km(propagation.distance_low_km)} apart in a straight line; "
+        f"{requirement.limit_id} allows {requirement.text}",
+        limit_id=requirement.limit_id,
+        distance_low_km=propagation.distance_low_km,
+    )
+
+
+def weak_limits(texts: list[str]) -> Reason:
+    return make_reason("weak_limits", f"limits of this verdict with reservations: {'; '.join(texts)}")

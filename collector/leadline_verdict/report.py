@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import UNSET
 
 from leadline import __version__
 from leadline.clock import format_iso8601
-from leadline.evaluation import CAMPAIGN_DAYS, CAMPAIGN_DAYS_PROVISIONAL
+from leadline.evaluation import CAMPAIGN_DAYS, CAMPAIGN_DAYS_PROVISIONAL, UNSEEN_OUTAGE_WINDOWS_PROVISIONAL
 from leadline.propagation import GLASS_INDEX
+from leadline_verdict import site_sets
 from leadline_verdict.binomial import CONFIDENCE
 from leadline_verdict.decision import COVERAGE_MIN, VerdictRule
 from leadline_verdict.document import (
     VERDICT_VERSION,
     LimitSource,
-    PairVerdict,
     ProfileSection,
     RequirementSection,
     RuleSection,
-    SitesVerdict,
     VerdictClass,
     VerdictDocument,
 )
+from leadline_verdict.first_edition.verdict import build_pair_verdict as build_first_verdict
 from leadline_verdict.multiple_claims import expected_wrong_claims
 from leadline_verdict.pair import PairWindows
 from leadline_verdict.requirements import Requirement, RequirementSet
+from leadline_verdict.rule_edition import RuleEdition
 from leadline_verdict.sections import detect_pair_segments
-from leadline_verdict.verdict import build_pair_verdict
+from leadline_verdict.verdict import DecidedPair, build_pair_verdict
 
-#: Id of the decision rule: non-binary, with an asymmetric guard band of H (ISO/IEC 17025 requires the statement).
-RULE_ID = "leadline-2026-1"
-_SEVERITY = {verdict_class: rank for rank, verdict_class in enumerate(VerdictClass)}
+if TYPE_CHECKING:
+    from leadline_verdict.change_points import ChangePointSegment
+
+#: Version of the document by edition of the rule.
+_VERSIONS = {RuleEdition.FIRST: 1, RuleEdition.SECOND: VERDICT_VERSION}
+#: Classes that count as claims in the first edition.
 _CLAIM_CLASSES = {VerdictClass.BEYOND, VerdictClass.WITHIN, VerdictClass.WITHIN_PROVISIONAL}
 
 
@@ -53,14 +61,18 @@ def build_report(
     on_progress: Callable[[], None] = lambda: None,
 ) -> VerdictDocument:
     """Compute the verdicts of each pair for its profiles; call ``on_progress`` after each verdict."""
-    verdicts = []
-    for pair, profiles in pairs:
+    is_first = params.rule.edition is RuleEdition.FIRST
+    decided: list[DecidedPair] = []
+    for windows, profiles in pairs:
+        pair = windows if is_first else windows.trim_unmeasured_days()
         segments = detect_pair_segments(pair)
         for profile in profiles:
-            verdicts.append(build_pair_verdict(pair, profile, params.rule, segments))
+            decided.append(_decide_pair(pair, profile, params.rule, segments))
             on_progress()
+    verdicts = [pair.verdict for pair in decided]
+    tried = sum(verdict.verdict in _CLAIM_CLASSES for verdict in verdicts) if is_first else len(verdicts)
     return VerdictDocument(
-        version=VERDICT_VERSION,
+        version=_VERSIONS[params.rule.edition],
         leadline=__version__,
         catalogue=params.catalogue_digest,
         mesh_version=params.mesh_version,
@@ -70,17 +82,25 @@ def build_report(
         end_iso=format_iso8601(params.end_s),
         days=(params.end_s - params.start_s) // 86_400,
         rule=_build_rule_section(params.rule),
-        profiles=[_build_profile_section(profile) for profile in params.profiles],
+        profiles=[_build_profile_section(profile, with_status=not is_first) for profile in params.profiles],
         pairs=verdicts,
-        site_pairs=list(_iter_site_pairs(verdicts)),
-        sets=list(_iter_site_sets(verdicts)),
-        wrong_claims_expected=expected_wrong_claims(sum(verdict.verdict in _CLAIM_CLASSES for verdict in verdicts)),
+        site_pairs=list(site_sets.iter_site_pairs(verdicts)),
+        sets=list(site_sets.iter_site_sets(decided, params.rule)),
+        wrong_claims_expected=expected_wrong_claims(tried),
     )
+
+
+def _decide_pair(
+    pair: PairWindows, profile: RequirementSet, rule: VerdictRule, segments: Sequence[ChangePointSegment] | None
+) -> DecidedPair:
+    if rule.edition is RuleEdition.FIRST:
+        return DecidedPair(verdict=build_first_verdict(pair, profile, rule, segments), beyond_by=None)
+    return build_pair_verdict(pair, profile, rule, segments)
 
 
 def _build_rule_section(rule: VerdictRule) -> RuleSection:
     return RuleSection(
-        id=RULE_ID,
+        id=rule.edition.value,
         target_share=rule.target_share,
         unseen_windows=rule.unseen_outage_windows,
         confidence=CONFIDENCE,
@@ -90,21 +110,26 @@ def _build_rule_section(rule: VerdictRule) -> RuleSection:
         days_provisional=CAMPAIGN_DAYS_PROVISIONAL,
         days_full=CAMPAIGN_DAYS,
         coverage_min=COVERAGE_MIN,
+        unseen_windows_provisional=UNSET
+        if rule.edition is RuleEdition.FIRST
+        else min(UNSEEN_OUTAGE_WINDOWS_PROVISIONAL, rule.unseen_outage_windows),
     )
 
 
-def _build_profile_section(requirements: RequirementSet) -> ProfileSection:
+def _build_profile_section(requirements: RequirementSet, *, with_status: bool) -> ProfileSection:
     return ProfileSection(
         id=requirements.id,
         title=requirements.title,
         note=requirements.note,
-        requirements=[_build_requirement_section(requirement) for requirement in requirements.items],
+        requirements=[
+            _build_requirement_section(requirement, with_status=with_status) for requirement in requirements.items
+        ],
     )
 
 
-def _build_requirement_section(requirement: Requirement) -> RequirementSection:
+def _build_requirement_section(requirement: Requirement, *, with_status: bool) -> RequirementSection:
     source = requirement.limit.source if requirement.limit else None
-    return RequirementSection(
+    section = RequirementSection(
         id=requirement.limit_id,
         text=requirement.text,
         origin=requirement.origin.value,
@@ -121,30 +146,14 @@ def _build_requirement_section(requirement: Requirement) -> RequirementSection:
             title=source.title, url=source.url, published=source.published, read_in=requirement.limit.read_in.value
         ),
     )
-
-
-def _iter_site_pairs(verdicts: Sequence[PairVerdict]) -> Iterator[SitesVerdict]:
-    """Yield the verdict of every two sites: the worse of both directions."""
-    by_site_pair: dict[tuple[str, str, str], list[PairVerdict]] = {}
-    for verdict in verdicts:
-        a, b = sorted((verdict.source, verdict.destination))
-        by_site_pair.setdefault((a, b, verdict.profile), []).append(verdict)
-    return (_pick_worst_verdict([a, b], profile, directions) for (a, b, profile), directions in by_site_pair.items())
-
-
-def _iter_site_sets(verdicts: Sequence[PairVerdict]) -> Iterator[SitesVerdict]:
-    """Yield the verdict of all sites, one per profile: the worst of all pairs. Nothing for fewer than three sites."""
-    by_profile: dict[str, list[PairVerdict]] = {}
-    for verdict in verdicts:
-        by_profile.setdefault(verdict.profile, []).append(verdict)
-    for profile, pairs in by_profile.items():
-        sites = sorted({site for verdict in pairs for site in (verdict.source, verdict.destination)})
-        if len(sites) > 2:
-            yield _pick_worst_verdict(sites, profile, pairs)
-
-
-def _pick_worst_verdict(sites: list[str], profile: str, pairs: Sequence[PairVerdict]) -> SitesVerdict:
-    worst = min(pairs, key=lambda verdict: _SEVERITY[verdict.verdict])
-    return SitesVerdict(
-        sites=sites, profile=profile, verdict=worst.verdict, decided_by=[worst.source, worst.destination]
+    if not with_status:
+        return section
+    limit = requirement.limit
+    return msgspec.structs.replace(
+        section,
+        status=None if limit is None else limit.status.value,
+        confidence=None if limit is None else limit.confidence.value,
+        strength=None if limit is None else limit.strength.value,
+        statistic=None if limit is None else limit.statistic.value,
+        use_rules=[] if limit is None else [rule.value for rule in limit.use_rules],
     )

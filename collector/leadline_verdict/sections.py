@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec import UNSET
 
 from leadline.clock import format_iso8601
 from leadline.model import WINDOW_S
-from leadline_verdict.compliance_share import ComplianceInterval, count_state_codes
-from leadline_verdict.days_needed import compute_days_needed
-from leadline_verdict.decision import MeasuredVerdict, VerdictRule, classify_period
+from leadline_verdict.causes import count_causes
+from leadline_verdict.decision import MeasuredVerdict
 from leadline_verdict.document import (
     EpisodeSection,
     HourSection,
@@ -31,7 +31,8 @@ from leadline_verdict.hour_of_week import HourOfWeek
 from leadline_verdict.migration import compute_usable_ratio, find_longest_good_run
 from leadline_verdict.pair import PairWindows
 from leadline_verdict.series import MISSING, IntColumn
-from leadline_verdict.states import BAD, GOOD, UNAVAILABLE, MinuteMask, ScenarioStates, StateArray
+from leadline_verdict.share_interval import ShareInterval
+from leadline_verdict.states import BAD, GOOD, UNAVAILABLE, MinuteMask, ScenarioStates, StateArray, count_state_codes
 
 if TYPE_CHECKING:
     from leadline_verdict.change_points import ChangePointSegment
@@ -42,7 +43,9 @@ EPISODES_MAX = 100
 MIGRATION_MINUTES = (1, 5, 15, 60)
 
 
-def build_shares_section(states: ScenarioStates, measured_verdict: MeasuredVerdict, rule: VerdictRule) -> SharesSection:
+def build_shares_section(
+    states: ScenarioStates, measured_verdict: MeasuredVerdict, days_needed: int | None
+) -> SharesSection:
     """Build the section of the shares of good windows, observed and demonstrated."""
     counts = count_state_codes(states.worst_case)
     low = measured_verdict.intervals.worst_case
@@ -51,17 +54,13 @@ def build_shares_section(states: ScenarioStates, measured_verdict: MeasuredVerdi
         observed_when_available=counts.good / (counts.good + counts.bad) if counts.good + counts.bad else None,
         unavailable=counts.unavailable / counts.known if counts.known else None,
         demonstrated=low.low if low else None,
-        days_needed=None
-        if low is None or measured_verdict.worst_case_observation is None
-        else compute_days_needed(
-            measured_verdict.worst_case_observation, rule.target_share, unseen_outage_windows=rule.unseen_outage_windows
-        ),
+        days_needed=days_needed,
         pessimistic=_build_scenario_section(states.worst_case, low),
         optimistic=_build_scenario_section(states.best_case, measured_verdict.intervals.best_case),
     )
 
 
-def _build_scenario_section(states: StateArray, interval: ComplianceInterval | None) -> ScenarioSection:
+def _build_scenario_section(states: StateArray, interval: ShareInterval | None) -> ScenarioSection:
     counts = count_state_codes(states)
     return ScenarioSection(
         states=StateCounts(good=counts.good, bad=counts.bad, unavailable=counts.unavailable, unknown=counts.unknown),
@@ -69,7 +68,7 @@ def _build_scenario_section(states: StateArray, interval: ComplianceInterval | N
     )
 
 
-def _build_interval_section(found: ComplianceInterval) -> IntervalSection:
+def _build_interval_section(found: ShareInterval) -> IntervalSection:
     return IntervalSection(
         low=found.low,
         high=found.high,
@@ -127,8 +126,11 @@ def _none_if_missing(value: int) -> int | None:
     return None if value == MISSING else value
 
 
-def build_episodes_section(pair: PairWindows, states: StateArray) -> tuple[list[EpisodeSection], int]:
+def build_episodes_section(
+    pair: PairWindows, scenario: ScenarioStates, *, with_causes: bool
+) -> tuple[list[EpisodeSection], int]:
     """Build the sections of the longest worst-case episodes, in order of time; return them and the total number."""
+    states = scenario.worst_case
     episodes = find_runs((states == BAD) | (states == UNAVAILABLE))
     total = len(episodes)
     if total > EPISODES_MAX:
@@ -136,13 +138,25 @@ def build_episodes_section(pair: PairWindows, states: StateArray) -> tuple[list[
         episodes = WindowRuns(starts=episodes.starts[longest], ends=episodes.ends[longest])
     by_path = [compute_episode_stats(episodes, series) for series in pair.series]
     return [
-        _build_episode(pair, states, episodes, index, [path_stats[index] for path_stats in by_path])
+        _build_episode(
+            pair,
+            states,
+            episodes,
+            index,
+            [path_stats[index] for path_stats in by_path],
+            scenario.causes if with_causes else None,
+        )
         for index in range(len(episodes))
     ], total
 
 
 def _build_episode(
-    pair: PairWindows, states: StateArray, episodes: WindowRuns, index: int, path_stats: Sequence[PathEpisodeStats]
+    pair: PairWindows,
+    states: StateArray,
+    episodes: WindowRuns,
+    index: int,
+    path_stats: Sequence[PathEpisodeStats],
+    causes: StateArray | None,
 ) -> EpisodeSection:
     first, last = int(episodes.starts[index]), int(episodes.ends[index])
     start_s, end_s = pair.start_s + first * WINDOW_S, pair.start_s + last * WINDOW_S
@@ -161,6 +175,7 @@ def _build_episode(
         rtt_us_max=max((stats.rtt_us_max for stats in path_stats if stats.rtt_us_max is not None), default=None),
         sent=sum(stats.sent for stats in path_stats),
         lost=sum(stats.lost for stats in path_stats),
+        causes=UNSET if causes is None else count_causes(causes[first:last]),
     )
 
 
@@ -199,8 +214,12 @@ def detect_pair_segments(pair: PairWindows) -> Sequence[ChangePointSegment] | No
     return detect_segments(reduce(_elementwise_min, [series.min_us for series in pair.series], missing))
 
 
+#: Returns the class of whole days; None if they are too few.
+ClassifySegment = Callable[[ScenarioStates], VerdictClass | None]
+
+
 def build_segments_section(
-    pair: PairWindows, states: ScenarioStates, rule: VerdictRule, segments: Sequence[ChangePointSegment]
+    pair: PairWindows, states: ScenarioStates, segments: Sequence[ChangePointSegment], classify: ClassifySegment
 ) -> list[SegmentSection]:
     """Build the section of the segments, each with the verdict class of its own windows."""
     return [
@@ -212,7 +231,7 @@ def build_segments_section(
             median_us=round(segment.median_us),
             change_us=None if segment.change_us is None else round(segment.change_us),
             share=count_state_codes(states.slice_minutes(segment.start, segment.end).worst_case).good_ratio,
-            verdict=_classify_segment(states, segment, rule),
+            verdict=_classify_segment(states, segment, classify),
         )
         for segment in segments
     ]
@@ -222,13 +241,11 @@ def _elementwise_min(a: IntColumn, b: IntColumn) -> IntColumn:
     return np.where(a == MISSING, b, np.where(b == MISSING, a, np.minimum(a, b)))
 
 
-def _classify_segment(states: ScenarioStates, segment: ChangePointSegment, rule: VerdictRule) -> str | None:
+def _classify_segment(states: ScenarioStates, segment: ChangePointSegment, classify: ClassifySegment) -> str | None:
     """Return the verdict class of the whole days of a segment; None if there are too few."""
     days = segment.whole_days()
-    if days is None:
-        return None
-    verdict_class = classify_period(states.slice_minutes(days.start, days.stop), rule).verdict_class
-    return None if verdict_class is VerdictClass.INSUFFICIENT_DATA else verdict_class.value
+    verdict_class = None if days is None else classify(states.slice_minutes(days.start, days.stop))
+    return None if verdict_class is None else verdict_class.value
 
 
 def iter_segment_classes(segments: Sequence[SegmentSection]) -> Iterator[str]:

@@ -66,6 +66,16 @@ class PathSeries:
         column: IntColumn = getattr(self, name)
         return column
 
+    def find_first_minute(self) -> int:
+        """Return the index of the first minute with a window; the length without any."""
+        present = np.flatnonzero(self.expected)
+        return int(present[0]) if len(present) else len(self)
+
+    def skip_minutes(self, count: int) -> PathSeries:
+        """Return the series without its first ``count`` minutes."""
+        columns = {name: self.get_column(name)[count:] for name in COLUMNS}
+        return PathSeries.from_columns(self.start_s + count * WINDOW_S, columns, simulated=self.simulated)
+
     def min_rtt_us(self) -> int | None:
         """Return the minimum RTT of the period; None without a reply."""
         replied = self.min_us[self.min_us != MISSING]

@@ -106,7 +106,7 @@ def compute_lower_bound(observed: BadMinutes, unseen_outage_windows: int) -> Low
     if observed.days < 2:
         return LowerBound(low=0.0, method=LowerBoundMethod.KORN_GRAUBARD)
     by_episodes = 1 - _bound_bad_by_episodes(observed.spans, unseen_outage_windows) / observed.minutes
-    by_days = 1 - _bound_bad_by_days(observed)
+    by_days = 1 - bound_bad_high(observed)
     method = LowerBoundMethod.EPISODES if by_episodes <= by_days else LowerBoundMethod.KORN_GRAUBARD
     return LowerBound(low=max(0.0, min(by_episodes, by_days)), method=method)
 
@@ -126,21 +126,24 @@ def _bound_bad_by_episodes(spans: IntArray, unseen_outage_windows: int) -> float
     return max(bounds)
 
 
-def _bound_bad_by_days(observed: BadMinutes) -> float:
-    """Return the largest upper Korn-Graubard bound on the share of bad minutes over the k worst days, for every k."""
+def bound_bad_high(observed: BadMinutes) -> float:
+    """Return the largest upper Korn-Graubard bound on the share of bad minutes over the k worst days, for every k.
+
+    Needs at least two days. It does not allow for an unseen outage.
+    """
     order = np.argsort(-observed.bad_by_day, kind="stable")
     bad, counted = observed.bad_by_day[order].astype(np.float64), observed.minutes_by_day[order].astype(np.float64)
     worst = slice(max(1, np.count_nonzero(bad)))
     moments = [np.cumsum(values)[worst] for values in (bad, bad * bad, bad * counted)]
-    effective, successes = _compute_effective_sizes(observed, *moments)
+    effective, successes = _compute_effective_sizes(observed, _UPPER_TAIL, *moments)
     return float(_upper_bound(successes, effective).max())
 
 
-def compute_upper_bound(observed: BadMinutes) -> float:
-    """Compute the upper bound (rule 3), 0..1."""
-    bad_low = MARKOV_RATIO * observed.bad / observed.minutes
+def compute_upper_bound(observed: BadMinutes, tests: int = 1) -> float:
+    """Compute the upper bound (rule 3), 0..1, for the smallest bound of a number of tests (Bonferroni)."""
+    bad_low = MARKOV_RATIO / tests * observed.bad / observed.minutes
     if _count_separate_days(observed.bad_by_day) >= SEPARATE_DAYS_MIN:
-        bad_low = max(bad_low, _bound_bad_low_by_days(observed))
+        bad_low = max(bad_low, _bound_bad_low_by_days(observed, 1 - (1 - _UPPER_TAIL) / tests))
     return 1 - min(bad_low, max(0.0, 1 - _EPISODE_FACTORS[0] * UNSEEN_GOOD_WINDOWS / observed.minutes))
 
 
@@ -153,12 +156,12 @@ def _count_separate_days(bad_by_day: IntArray) -> int:
     return count
 
 
-def _bound_bad_low_by_days(observed: BadMinutes) -> float:
+def _bound_bad_low_by_days(observed: BadMinutes, confidence: float) -> float:
     """Return the largest lower Korn-Graubard bound on the share of bad minutes over the levels of rule 3."""
     levels = np.arange(1, int(observed.bad_by_day.max()) + 1)
     moments = [moment.astype(np.float64) for moment in _sum_clipped(observed, levels)]
     share, variance = _compute_share_and_variance(observed, *moments)
-    quantile = float(special.stdtrit(observed.days - 1, _UPPER_TAIL))
+    quantile = float(special.stdtrit(observed.days - 1, confidence))
     best = int(np.argmax(share - quantile * np.sqrt(variance)))
     chosen = np.unique(
         np.concatenate(
@@ -168,8 +171,8 @@ def _bound_bad_low_by_days(observed: BadMinutes) -> float:
             ]
         )
     )
-    effective, successes = _compute_effective_sizes(observed, *(moment[chosen] for moment in moments))
-    return float(_lower_bound(successes, effective).max())
+    effective, successes = _compute_effective_sizes(observed, confidence, *(moment[chosen] for moment in moments))
+    return float(_lower_bound(successes, effective, confidence).max())
 
 
 def _sum_clipped(observed: BadMinutes, levels: IntArray) -> tuple[IntArray, IntArray, IntArray]:
@@ -204,14 +207,14 @@ def _compute_share_and_variance(
 
 
 def _compute_effective_sizes(
-    observed: BadMinutes, bad: _Floats, squares: _Floats, products: _Floats
+    observed: BadMinutes, confidence: float, bad: _Floats, squares: _Floats, products: _Floats
 ) -> tuple[_Floats, _Floats]:
     """Return the effective numbers of minutes and of bad minutes (Korn and Graubard 1998)."""
     share, variance = _compute_share_and_variance(observed, bad, squares, products)
     minutes = float(observed.minutes)
     with np.errstate(divide="ignore", invalid="ignore"):
         n_eff = np.where(variance > 0, share * (1 - share) / variance, minutes)
-    ratio = special.stdtrit(minutes - 1, _UPPER_TAIL) / special.stdtrit(observed.days - 1, _UPPER_TAIL)
+    ratio = special.stdtrit(minutes - 1, confidence) / special.stdtrit(observed.days - 1, confidence)
     effective = np.minimum(minutes, n_eff * float(ratio) ** 2)
     return effective, share * effective
 
@@ -222,8 +225,8 @@ def _upper_bound(successes: _Floats, trials: _Floats) -> _Floats:
     return np.where(failures <= 0, 1.0, bound)
 
 
-def _lower_bound(successes: _Floats, trials: _Floats) -> _Floats:
-    bound = special.betaincinv(np.maximum(successes, 1e-9), trials - successes + 1, 1 - _UPPER_TAIL)
+def _lower_bound(successes: _Floats, trials: _Floats, confidence: float) -> _Floats:
+    bound = special.betaincinv(np.maximum(successes, 1e-9), trials - successes + 1, 1 - confidence)
     return np.where(successes <= 0, 0.0, bound)
 
 

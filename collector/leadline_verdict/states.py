@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from leadline.evaluation import CAUSE_SEVERITY, WindowCause, WindowState
+from leadline.evaluation import CAUSE_SEVERITY, WindowCause, WindowState, WindowStateCounts
 
 #: State codes in order of severity: the largest code of several paths or criteria is the worst.
 GOOD, BAD, UNAVAILABLE, UNKNOWN = range(4)
@@ -69,3 +69,11 @@ def make_unknown_states(minutes: int) -> ScenarioStates:
     """Return the states of a period without any known minute."""
     states = np.full(minutes, UNKNOWN, dtype=np.uint8)
     return ScenarioStates(worst_case=states, best_case=states, causes=np.zeros(minutes, dtype=np.uint8))
+
+
+def count_state_codes(states: StateArray) -> WindowStateCounts:
+    """Count the windows by state."""
+    counts = np.bincount(states, minlength=len(STATES_BY_CODE))
+    return WindowStateCounts(
+        good=int(counts[GOOD]), bad=int(counts[BAD]), unavailable=int(counts[UNAVAILABLE]), unknown=int(counts[UNKNOWN])
+    )

@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from leadline.evaluation import CAMPAIGN_DAYS
+from leadline.clock import format_iso8601
+from leadline.evaluation import CAMPAIGN_DAYS, CAMPAIGN_DAYS_PROVISIONAL, WINDOWS_PER_DAY
+from leadline.limits.catalogue import LifecycleStatus, SourceConfidence, Strength
+from leadline.mesh.model import DeclaredOutages
 from leadline.propagation import Plausibility
 from leadline.wire.batch import is_imported
-from leadline_verdict import reasons, sections
-from leadline_verdict.compliance_share import IntervalMethod
+from leadline_verdict import causes, milestones, reasons, sections
 from leadline_verdict.counterfactuals import find_counterfactuals
-from leadline_verdict.decision import MeasuredVerdict, VerdictRule, classify_period
-from leadline_verdict.document import PairVerdict, Reason, SegmentSection, VerdictClass
+from leadline_verdict.decision import (
+    MeasuredVerdict,
+    PeriodVerdict,
+    VerdictRule,
+    classify_period,
+    classify_segment,
+    longest_outage_windows,
+)
+from leadline_verdict.document import (
+    OutagesSection,
+    PairVerdict,
+    ProvenanceSection,
+    Reason,
+    VerdictClass,
+    WithinSection,
+)
 from leadline_verdict.hour_of_week import (
     VISITS_NEEDED,
     VISITS_NEEDED_PROVISIONAL,
@@ -25,17 +42,34 @@ from leadline_verdict.hour_of_week import (
 )
 from leadline_verdict.loss import evaluate_loss
 from leadline_verdict.pair import PairWindows, evaluate_pair
-from leadline_verdict.precedence import VerdictInputs, decide_verdict, iter_provisos
+from leadline_verdict.precedence import (
+    PairInputs,
+    compute_missed_ratio,
+    count_probes_per_window,
+    decide_verdict,
+    find_tipping_minutes,
+    iter_provisos,
+)
 from leadline_verdict.propagation import build_propagation_section
 from leadline_verdict.requirements import RequirementSet
 from leadline_verdict.sensitivity import build_sensitivity_section
-from leadline_verdict.states import GOOD
+from leadline_verdict.share_bounds import BadMinutes, compute_lower_bound, count_bad_minutes
+from leadline_verdict.states import GOOD, UNAVAILABLE, ScenarioStates
 
 if TYPE_CHECKING:
     from leadline_verdict.change_points import ChangePointSegment
 
-#: Number of days from which the confidence in a claim is strong (method.md §6.5).
-STRONG_CONFIDENCE_DAYS = 63
+_BEYOND_CLASSES = {VerdictClass.BEYOND, VerdictClass.BEYOND_PROVISIONAL}
+_WITHIN_CLASSES = {VerdictClass.WITHIN, VerdictClass.WITHIN_PROVISIONAL}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecidedPair:
+    """A verdict, and what the verdict on a set of sites needs besides."""
+
+    verdict: PairVerdict
+    #: Bad minutes in the best case if they alone make the pair beyond; None otherwise.
+    beyond_by: BadMinutes | None
 
 
 def build_pair_verdict(
@@ -43,26 +77,30 @@ def build_pair_verdict(
     requirements: RequirementSet,
     rule: VerdictRule,
     change_segments: Sequence[ChangePointSegment] | None = None,
-) -> PairVerdict:
-    """Compute the verdict on one pair. ``change_segments`` come from ``sections.detect_pair_segments``."""
-    inputs, hours = _collect_inputs(pair, requirements, rule)
-    period_class, verdict_reasons = decide_verdict(inputs)
-    shares = sections.build_shares_section(inputs.states, inputs.measured_verdict, rule)
-    episodes, episodes_total = sections.build_episodes_section(pair, inputs.states.worst_case)
-    segments = sections.build_segments_section(pair, inputs.states, rule, change_segments or ())
-    verdict_class = _apply_last_segment(period_class, inputs, segments)
-    return PairVerdict(
+) -> DecidedPair:
+    """Compute the verdict on one pair. ``change_segments`` come from ``sections.detect_pair_segments``.
+
+    Call ``PairWindows.trim_unmeasured_days`` first: days before the measurement began are not unknown.
+    """
+    inputs, hours = _collect_inputs(pair, requirements, rule, change_segments or ())
+    verdict_class, verdict_reasons = decide_verdict(inputs)
+    measured = inputs.period_verdict
+    shares = sections.build_shares_section(inputs.states, measured, milestones.compute_days_needed(measured, rule))
+    episodes, episodes_total = sections.build_episodes_section(pair, inputs.states, with_causes=True)
+    segments = sections.build_segments_section(
+        pair, inputs.states, change_segments or (), lambda states: _classify_long_segment(states, rule)
+    )
+    verdict = PairVerdict(
         source=pair.source,
         destination=pair.destination,
         profile=requirements.id,
         verdict=verdict_class,
-        labels=list(_iter_labels(verdict_class, inputs.measured_verdict)),
-        confidence=_rate_confidence(verdict_class, inputs.measured_verdict),
-        reasons=[*_iter_segment_reasons(period_class, segments), *verdict_reasons, *_iter_notes(pair, inputs)],
+        labels=list(_iter_labels(verdict_class, measured)),
+        reasons=[*verdict_reasons, *_iter_notes(inputs)],
         flips=find_counterfactuals(verdict_class, pair, inputs, shares),
         simulated=any(series.simulated for series in pair.series),
         paths=[f"{path.agent} to {path.target}" for path in pair.paths],
-        coverage=inputs.measured_verdict.coverage,
+        coverage=measured.coverage,
         hours_missing=len({*inputs.validity.low_coverage_hours, *inputs.validity.low_visit_hours}),
         shares=shares,
         rtt=sections.build_rtt_section(pair),
@@ -78,21 +116,32 @@ def build_pair_verdict(
             pair,
             requirements,
             rule,
-            inputs.measured_verdict,
+            measured,
+            lambda states, changed, explained: classify_period(states, changed, explained, pair.declared_outages),
             lambda measured_verdict: _finalize_class(inputs, measured_verdict),
         ),
+        provenance=_build_provenance(inputs),
+        causes=list(inputs.causes),
+        milestones=list(inputs.milestones),
+        within=_build_within_section(inputs) if verdict_class in _WITHIN_CLASSES else None,
+        declared_outages=_build_outages_section(pair, inputs),
     )
+    return DecidedPair(verdict=verdict, beyond_by=_find_beyond_minutes(inputs, verdict_class))
 
 
 def _collect_inputs(
-    pair: PairWindows, requirements: RequirementSet, rule: VerdictRule
-) -> tuple[VerdictInputs, tuple[HourOfWeek, ...]]:
+    pair: PairWindows,
+    requirements: RequirementSet,
+    rule: VerdictRule,
+    change_segments: Sequence[ChangePointSegment],
+) -> tuple[PairInputs, tuple[HourOfWeek, ...]]:
     states = evaluate_pair(pair, requirements.criteria, requirements.loss_limits, use_error_bound=rule.use_error_bound)
-    measured_verdict = classify_period(states, rule, pair.explained_minutes)
+    measured_verdict = classify_period(states, rule, pair.explained_minutes, pair.declared_outages)
     hours = count_hours_of_week(states.worst_case == GOOD, ~states.unknown_minutes, pair.start_s)
     visits = VISITS_NEEDED if measured_verdict.days >= CAMPAIGN_DAYS else VISITS_NEEDED_PROVISIONAL
     rtt_min_us = pair.min_rtt_us()
-    inputs = VerdictInputs(
+    inputs = PairInputs(
+        pair=pair,
         requirements=requirements,
         rule=rule,
         states=states,
@@ -103,41 +152,33 @@ def _collect_inputs(
         received=sum(int(series.received.sum(dtype=np.int64)) for series in pair.series),
         losses=[evaluate_loss(pair, loss) for loss in requirements.loss_limits if loss.window_s is None],
         validity=check_validity(hours, visits),
+        last_segment_class=_classify_last_segment(states, change_segments, rule),
+        causes=causes.build_cause_sections(states),
+        milestones=milestones.list_milestones(pair, measured_verdict, rule),
+        excused_minutes=int(
+            np.count_nonzero((states.worst_case == UNAVAILABLE) & (states.best_case == GOOD) & pair.ambiguous_minutes)
+        ),
     )
     return inputs, hours
 
 
-#: Classes that follow from windows; the class of the last segment may replace them.
-_MEASURED_CLASSES = {VerdictClass.BEYOND, VerdictClass.MARGINAL, VerdictClass.WITHIN, VerdictClass.WITHIN_PROVISIONAL}
+def _classify_last_segment(
+    states: ScenarioStates, change_segments: Sequence[ChangePointSegment], rule: VerdictRule
+) -> VerdictClass | None:
+    """Return the class of the last of several segments; None if it has fewer than 14 whole days."""
+    days = change_segments[-1].whole_days() if len(change_segments) > 1 else None
+    return None if days is None else _classify_long_segment(states.slice_minutes(days.start, days.stop), rule)
 
 
-def _apply_last_segment(
-    period_class: VerdictClass, inputs: VerdictInputs, segments: Sequence[SegmentSection]
-) -> VerdictClass:
-    """Return the class of the last segment if segments disagree and it is long enough to decide (method.md §4.4)."""
-    if (
-        period_class not in _MEASURED_CLASSES
-        or len(set(sections.iter_segment_classes(segments))) < 2
-        or segments[-1].verdict is None
-    ):
-        return period_class
-    last_class = VerdictClass(segments[-1].verdict)
-    days = (segments[-1].end_s - segments[-1].start_s) // 86_400
-    if last_class is VerdictClass.WITHIN and (days < CAMPAIGN_DAYS or any(iter_provisos(inputs))):
-        return VerdictClass.WITHIN_PROVISIONAL
-    return last_class
+def _classify_long_segment(states: ScenarioStates, rule: VerdictRule) -> VerdictClass | None:
+    if len(states) < CAMPAIGN_DAYS_PROVISIONAL * WINDOWS_PER_DAY:
+        return None
+    return classify_segment(states, rule)
 
 
-def _iter_segment_reasons(period_class: VerdictClass, segments: Sequence[SegmentSection]) -> Iterator[Reason]:
-    segment_classes = list(sections.iter_segment_classes(segments))
-    if len(set(segment_classes)) > 1:
-        yield reasons.segments_disagree(
-            segment_classes, period_class, is_last_decisive=segments[-1].verdict is not None
-        )
-
-
-def _finalize_class(inputs: VerdictInputs, measured_verdict: MeasuredVerdict) -> VerdictClass:
+def _finalize_class(inputs: PairInputs, measured_verdict: MeasuredVerdict) -> VerdictClass:
     """Return the class of a measured verdict, provisional if this pair has open points."""
+    assert isinstance(measured_verdict, PeriodVerdict)
     if measured_verdict.verdict_class is VerdictClass.WITHIN and any(
         iter_provisos(replace(inputs, measured_verdict=measured_verdict))
     ):
@@ -147,7 +188,7 @@ def _finalize_class(inputs: VerdictInputs, measured_verdict: MeasuredVerdict) ->
 
 def _iter_labels(verdict_class: VerdictClass, measured_verdict: MeasuredVerdict) -> Iterator[str]:
     """Yield short labels for a path that is beyond."""
-    if verdict_class is not VerdictClass.BEYOND or measured_verdict.intervals.best_case is None:
+    if verdict_class not in _BEYOND_CLASSES or measured_verdict.intervals.best_case is None:
         return
     if measured_verdict.intervals.best_case.share == 0:
         yield "never"
@@ -155,34 +196,102 @@ def _iter_labels(verdict_class: VerdictClass, measured_verdict: MeasuredVerdict)
         yield "outside_more_than_half"
 
 
-def _rate_confidence(verdict_class: VerdictClass, measured_verdict: MeasuredVerdict) -> str | None:
-    if verdict_class not in {
-        VerdictClass.BEYOND,
-        VerdictClass.MARGINAL,
-        VerdictClass.WITHIN,
-        VerdictClass.WITHIN_PROVISIONAL,
-    }:
-        return None
-    interval = measured_verdict.intervals.worst_case
-    if (
-        measured_verdict.days >= STRONG_CONFIDENCE_DAYS
-        and interval
-        and (interval.method is IntervalMethod.KORN_GRAUBARD or not interval.episodes)
-    ):
-        return "strong"
-    return "adequate" if measured_verdict.days >= CAMPAIGN_DAYS else "weak"
-
-
-def _iter_notes(pair: PairWindows, inputs: VerdictInputs) -> Iterator[Reason]:
+def _iter_notes(inputs: PairInputs) -> Iterator[Reason]:
     """Yield notes that apply to every verdict class."""
-    propagation_section = inputs.propagation
+    pair, propagation_section = inputs.pair, inputs.propagation
     if (
         propagation_section
         and propagation_section.plausibility == Plausibility.CHECK_COORDINATES_OR_MEDIUM
         and inputs.rtt_min_us is not None
     ):
         yield reasons.faster_than_glass(inputs.rtt_min_us, propagation_section)
+    if pair.declared_outages is not None:
+        yield reasons.declared_outages(
+            pair.declared_outages, is_before_period=_is_declared_before(pair.declared_outages, pair)
+        )
+    if inputs.excused_minutes:
+        yield reasons.excused_minutes(inputs.excused_minutes)
+    if weak := list(_iter_weak_limits(inputs.requirements)):
+        yield reasons.weak_limits(weak)
     if imported := sorted({path.agent for path in pair.paths if is_imported(path.agent)}):
         yield reasons.imported_windows(imported)
     if any(series.simulated for series in pair.series):
         yield reasons.simulated_windows()
+
+
+def _iter_weak_limits(requirements: RequirementSet) -> Iterator[str]:
+    """Yield the limits that are superseded, not read in a source of the vendor, or not a requirement."""
+    for item in requirements.items:
+        if item.limit is None:
+            continue
+        weaknesses = [
+            word.value
+            for word, expected in (
+                (item.limit.status, LifecycleStatus.CURRENT),
+                (item.limit.confidence, SourceConfidence.VENDOR),
+                (item.limit.strength, Strength.REQUIREMENT),
+            )
+            if word is not expected
+        ]
+        if weaknesses:
+            yield f"{item.limit_id}: {', '.join(weaknesses)}"
+
+
+def _build_provenance(inputs: PairInputs) -> ProvenanceSection:
+    pair, measured = inputs.pair, inputs.measured_verdict
+    kinds = {
+        "simulated": any(path.series.simulated for path in pair.paths),
+        "imported": any(is_imported(path.agent) for path in pair.paths),
+        "measured": any(not path.series.simulated and not is_imported(path.agent) for path in pair.paths),
+    }
+    unknown = int(np.count_nonzero(inputs.states.unknown_minutes))
+    return ProvenanceSection(
+        data=sorted(kind for kind, occurs in kinds.items() if occurs),
+        measured_since_s=pair.measured_since_s,
+        measured_since_iso=None if pair.measured_since_s is None else format_iso8601(pair.measured_since_s),
+        days=pair.whole_days if pair.paths else 0,
+        probes_per_window=count_probes_per_window(pair),
+        unknown_minutes=unknown,
+        left_out_minutes=unknown if measured.has_excluded_unknown else 0,
+        excused_minutes=inputs.excused_minutes,
+        weak_limits=list(_iter_weak_limits(inputs.requirements)),
+    )
+
+
+def _build_within_section(inputs: PairInputs) -> WithinSection:
+    outage = next((section for section in inputs.causes if section.cause == "outage"), None)
+    is_outage = causes.mask_outages(inputs.states)
+    when_up = count_bad_minutes(inputs.states.worst_case != GOOD, ~is_outage)
+    return WithinSection(
+        share_when_up=compute_lower_bound(when_up, 1).low,
+        outages=outage.episodes if outage else 0,
+        outage_minutes=outage.minutes if outage else 0,
+        longest_outage_minutes=longest_outage_windows(inputs.states),
+        tipping_point_minutes=find_tipping_minutes(inputs),
+        quarterly_outage_missed=compute_missed_ratio(inputs.measured_verdict.days),
+    )
+
+
+def _build_outages_section(pair: PairWindows, inputs: PairInputs) -> OutagesSection | None:
+    outages = pair.declared_outages
+    if outages is None:
+        return None
+    return OutagesSection(
+        outages_per_year=outages.outages_per_year,
+        longest_outage_s=outages.longest_outage_s,
+        declared_on=str(outages.declared_on),
+        before_period=_is_declared_before(outages, pair),
+        used=inputs.period_verdict.used_outages is not None,
+    )
+
+
+def _is_declared_before(outages: DeclaredOutages, pair: PairWindows) -> bool:
+    """True if the declaration was made on the day of the first window or before."""
+    first_s = pair.start_s if pair.measured_since_s is None else pair.measured_since_s
+    return outages.declared_on <= datetime.fromtimestamp(first_s, UTC).date()
+
+
+def _find_beyond_minutes(inputs: PairInputs, verdict_class: VerdictClass) -> BadMinutes | None:
+    """Return the bad minutes that make a pair beyond; None if a declaration or a loss limit makes it so as well."""
+    is_other = any(inputs.requirements.iter_unmet()) or any(loss.finding == "above" for loss in inputs.losses)
+    return inputs.period_verdict.best_case_bad if verdict_class in _BEYOND_CLASSES and not is_other else None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         PropagationSection,
         RequirementSection,
         RttSection,
+        RuleSection,
         SharesSection,
         SitesVerdict,
         VerdictDocument,
@@ -34,7 +35,8 @@ def format_report(document: VerdictDocument) -> str:
         f"{document.start_iso} to {document.end_iso}, {document.days} days. Requirement: "
         f"{format_nominal_percent(rule.target_share, 3)} % of the minutes within the limit, "
         f"at {rule.confidence:.0%} confidence (rule {rule.id}; "
-        f"assumed longest unobserved outage: {rule.unseen_windows} min; unknown minutes: {rule.missing})"
+        f"assumed longest unobserved outage: {rule.unseen_windows} min{_format_provisional(rule)}; "
+        f"unknown minutes: {rule.missing})"
     )
     blocks = ["\n".join(_wrap(head, ""))]
     blocks += [_format_profile(profile) for profile in document.profiles]
@@ -43,6 +45,11 @@ def format_report(document: VerdictDocument) -> str:
     if len(document.pairs) > 1:
         blocks.append("\n".join(_format_sites(sites) for sites in site_sets))
     return "\n\n".join(blocks)
+
+
+def _format_provisional(rule: RuleSection) -> str:
+    minutes = rule.unseen_windows_provisional
+    return f", {minutes} min for provisional results" if minutes else ""
 
 
 def _format_profile(profile: ProfileSection) -> str:
@@ -59,6 +66,9 @@ def _format_requirement(item: RequirementSection) -> str:
     how = item.rule or item.reason or {"loss": "loss over the whole period", "declared": "declared"}.get(item.how, "")
     if item.how == "declared":
         how = "not declared" if item.declared is None else f"declared {item.declared}"
+    status = [word for word in (item.status, item.confidence, item.strength) if word]
+    weak = [word for word in status if word not in {"current", "vendor", "requirement"}]
+    origin += f" ({', '.join(weak)})" if weak else ""
     source = f"; {item.source.title}, {item.source.url or 'no URL'}" if item.source else ""
     assumed = f" ({item.approximation})" if item.approximation else ""
     return f"{item.id} {item.text}{origin}: {how}{assumed}{source}"
@@ -67,8 +77,10 @@ def _format_requirement(item: RequirementSection) -> str:
 def _format_pair(pair: PairVerdict) -> str:
     labels = f" ({', '.join(label.replace('_', ' ') for label in pair.labels)})" if pair.labels else ""
     confidence = f", {pair.confidence}" if pair.confidence else ""
+    provenance = format_provenance(pair)
     lines = [
         f"{pair.source} -> {pair.destination}: {_format_verdict(pair.verdict)}{labels}{confidence} [{pair.profile}]"
+        f"{f' {provenance}' if provenance else ''}"
     ]
     for reason in pair.reasons:
         lines += _wrap(reason.text, "  because ")
@@ -93,6 +105,28 @@ def _format_pair(pair: PairVerdict) -> str:
     for flip in pair.flips:
         lines += _wrap(flip.text, "  to flip  ")
     return "\n".join(lines)
+
+
+def format_provenance(pair: PairVerdict) -> str:
+    """Format the origin of the windows: ``{measured, 60 probes a minute}``; empty for a document of version 1."""
+    provenance = pair.provenance
+    if not provenance:
+        return ""
+    parts = list(provenance.data)
+    if provenance.probes_per_window is not None:
+        parts.append(f"{provenance.probes_per_window} probes a minute")
+    if provenance.measured_since_iso is not None:
+        parts.append(f"since {provenance.measured_since_iso}")
+    parts += [
+        f"{minutes:,} minutes {label}"
+        for minutes, label in (
+            (provenance.unknown_minutes, "unknown"),
+            (provenance.left_out_minutes, "left out"),
+            (provenance.excused_minutes, "excused"),
+        )
+        if minutes
+    ]
+    return f"{{{'; '.join([', '.join(parts), *provenance.weak_limits])}}}"
 
 
 def _format_share_lines(shares: SharesSection, coverage: float) -> Iterator[str]:
@@ -142,6 +176,7 @@ def _format_propagation(propagation: PropagationSection) -> str:
 
 def _format_sites(sites: SitesVerdict) -> str:
     by = f", decided by {' -> '.join(sites.decided_by)}" if sites.decided_by else ""
+    by += f", corrected for {sites.corrected_for} pairs" if sites.corrected_for else ""
     return f"{', '.join(sites.sites)}: {_format_verdict(sites.verdict)}{by} [{sites.profile}]"
 
 

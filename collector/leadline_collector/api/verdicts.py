@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response
 
 from leadline.errors import ConfigError
-from leadline.evaluation import TARGET_SHARE_DEFAULT, UNSEEN_OUTAGE_WINDOWS
+from leadline.evaluation import TARGET_SHARE_DEFAULT
 from leadline_collector.analysis.verdicts import VerdictRequest, compute_verdicts, load_verdict_windows
 from leadline_collector.errors import InvalidRequestError
 from leadline_collector.http import roles
@@ -17,9 +17,10 @@ from leadline_collector.http.app_state import AppStateDep
 from leadline_collector.http.openapi import CsvResponse, StructResponse, csv_responses, json_responses
 from leadline_collector.time_range import parse_day_range
 from leadline_verdict import csv_exchange
-from leadline_verdict.decision import MissingPolicy, VerdictRule
+from leadline_verdict.decision import UNSEEN_OUTAGE_WINDOWS_BY_EDITION, MissingPolicy, VerdictRule
 from leadline_verdict.document import VerdictDocument
 from leadline_verdict.requirements import LimitOverrides, parse_assignments, parse_declarations
+from leadline_verdict.rule_edition import RuleEdition
 
 router = APIRouter()
 Viewer = Depends(roles.viewer)
@@ -49,8 +50,12 @@ def parse_verdict_request(
         ),
     ] = _EMPTY_LIST,
     target_share: Annotated[float, Query(gt=0.5, lt=1)] = TARGET_SHARE_DEFAULT,
-    unseen_minutes: Annotated[int, Query(ge=1, le=1_440)] = UNSEEN_OUTAGE_WINDOWS,
+    unseen_minutes: Annotated[
+        int | None,
+        Query(ge=1, le=1_440, description="assumed longest unobserved outage; default 240, and 30 for leadline-2026-1"),
+    ] = None,
     missing: MissingPolicy = MissingPolicy.BAD,
+    rule: Annotated[RuleEdition, Query(description="edition of the decision rule")] = RuleEdition.SECOND,
 ) -> VerdictRequest:
     """Build the request from the query parameters that both routes share."""
     now_s = app_state.now_s()
@@ -65,7 +70,12 @@ def parse_verdict_request(
             declared_values=declarations.values,
             custom_limits=tuple(limit),
         ),
-        rule=VerdictRule(target_share=target_share, unseen_outage_windows=unseen_minutes, missing_policy=missing),
+        rule=VerdictRule(
+            target_share=target_share,
+            unseen_outage_windows=unseen_minutes or UNSEEN_OUTAGE_WINDOWS_BY_EDITION[rule],
+            missing_policy=missing,
+            edition=rule,
+        ),
         outages=declarations.outages,
     )
 

@@ -11,34 +11,22 @@ Rule 4: no randomness: the same windows give the same interval to the last digit
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from scipy import special
 
-from leadline.evaluation import UNSEEN_OUTAGE_WINDOWS, WINDOWS_PER_DAY, WindowStateCounts
+from leadline.evaluation import WINDOWS_PER_DAY
 from leadline_verdict.binomial import CONFIDENCE, clopper_pearson, poisson_lower_bound, poisson_upper_bound
 from leadline_verdict.episodes import IntArray, find_runs
-from leadline_verdict.states import BAD, GOOD, STATES_BY_CODE, UNAVAILABLE, UNKNOWN, MinuteMask, StateArray
+from leadline_verdict.share_interval import CountedState, IntervalMethod, ShareInterval
+from leadline_verdict.states import MinuteMask
 
+#: m0 of the first edition in windows.
+UNSEEN_OUTAGE_WINDOWS = 30
 #: Number of episodes from which the interval is computed from days.
 EPISODES_MIN_FOR_DAYS = 3
 #: One day has no variance between days. The verdict requires more days (§6.2: 14).
 DAYS_MIN_FOR_VARIANCE = 2
-
-
-class IntervalMethod(StrEnum):
-    """Method of an interval; reported with it."""
-
-    KORN_GRAUBARD = "korn_graubard_by_day"
-    EPISODE_BOUND = "episode_bound"
-
-
-class CountedState(StrEnum):
-    """Rarer state; its episodes are counted."""
-
-    BAD = "bad"
-    GOOD = "good"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,38 +68,6 @@ class PeriodObservation:
         return self.good / self.windows
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComplianceInterval:
-    """Bounds on the long-run share of good windows, each 0..1."""
-
-    low: float
-    high: float
-    #: good / N, the point estimate.
-    share: float
-    method: IntervalMethod
-    counted_state: CountedState
-    #: Merged episodes of the rarer state.
-    episodes: int
-    #: Mean span of the episodes in windows; None without any.
-    mean_length: float | None
-    #: Effective number of independent windows, p (1 - p) / Var; None for the episode bound.
-    n_eff: float | None
-    #: Whole UTC days with a counted window.
-    days: int
-    #: N.
-    windows: int
-    #: m0, assumed longest unobserved outage; None if it was not used.
-    unseen_outage_windows: int | None
-
-
-def count_state_codes(states: StateArray) -> WindowStateCounts:
-    """Count the windows by state."""
-    counts = np.bincount(states, minlength=len(STATES_BY_CODE))
-    return WindowStateCounts(
-        good=int(counts[GOOD]), bad=int(counts[BAD]), unavailable=int(counts[UNAVAILABLE]), unknown=int(counts[UNKNOWN])
-    )
-
-
 def observe_period(good: MinuteMask, counted_minutes: MinuteMask | None = None) -> PeriodObservation:
     """Count days and episodes of whole UTC days. N is the number of ``counted_minutes`` (default: all).
 
@@ -136,7 +92,7 @@ def _count_by_day(minutes: MinuteMask) -> IntArray:
 
 def compute_share_interval(
     observation: PeriodObservation, *, unseen_outage_windows: int = UNSEEN_OUTAGE_WINDOWS
-) -> ComplianceInterval:
+) -> ShareInterval:
     """Compute the interval of §4.3: from days with at least three episodes of the rarer state, else from the episodes.
 
     Raise ValueError for a single day with three episodes or more: it has no variance between days.
@@ -148,9 +104,9 @@ def compute_share_interval(
     return _compute_episode_interval(observation, counted, spans, unseen_outage_windows)
 
 
-def _compute_day_interval(observation: PeriodObservation, counted: CountedState, spans: IntArray) -> ComplianceInterval:
+def _compute_day_interval(observation: PeriodObservation, counted: CountedState, spans: IntArray) -> ShareInterval:
     bounds = korn_graubard(observation.good_by_day, observation.windows_by_day)
-    return ComplianceInterval(
+    return ShareInterval(
         low=bounds.low,
         high=bounds.high,
         share=observation.share,
@@ -167,10 +123,10 @@ def _compute_day_interval(observation: PeriodObservation, counted: CountedState,
 
 def _compute_episode_interval(
     observation: PeriodObservation, counted: CountedState, spans: IntArray, unseen_outage_windows: int
-) -> ComplianceInterval:
+) -> ShareInterval:
     rarer = compute_episode_bounds(spans, observation.windows, unseen_outage_windows)
     low, high = rarer if counted is CountedState.GOOD else (1 - rarer[1], 1 - rarer[0])
-    return ComplianceInterval(
+    return ShareInterval(
         low=low,
         high=high,
         share=observation.share,

@@ -6,8 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from leadline.evaluation import UNSEEN_OUTAGE_WINDOWS, WINDOWS_PER_DAY
-from leadline_verdict.compliance_share import PeriodObservation, compute_share_interval
+from leadline.evaluation import WINDOWS_PER_DAY
+from leadline_verdict.first_edition.share_interval import (
+    UNSEEN_OUTAGE_WINDOWS,
+    PeriodObservation,
+    compute_share_interval,
+)
 
 #: Limit of the search; 99.99 % without any episode takes 624 days.
 DAYS_AHEAD_MAX = 1_000

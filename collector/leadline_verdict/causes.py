@@ -1,0 +1,164 @@
+"""Causes of the minutes out of limit: counts, and the sentence that a verdict begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from leadline.evaluation import (
+    TOLERATED_LOSS_DENOMINATOR,
+    TOLERATED_LOSS_DENOMINATORS,
+    WINDOWS_PER_DAY,
+    Criterion,
+    WindowCause,
+    WindowStatistic,
+)
+from leadline.model import WINDOW_S
+from leadline_verdict.document import CauseCounts, CauseSection, Reason
+from leadline_verdict.episodes import IntArray, find_runs
+from leadline_verdict.pair import PairWindows
+from leadline_verdict.reasons import make_reason
+from leadline_verdict.states import BOTH, LATENCY, LOSS, OUTAGE, MinuteMask, ScenarioStates, StateArray
+
+_CODES = {
+    WindowCause.OUTAGE: OUTAGE,
+    WindowCause.LOSS: LOSS,
+    WindowCause.LATENCY: LATENCY,
+    WindowCause.BOTH: BOTH,
+}
+#: A time of day is named if this share of the minutes is in it, on at least this number of days.
+_CONCENTRATION_RATIO, _CONCENTRATION_DAYS_MIN = 0.7, 5
+#: Longest time of day that is named, and the smallest number of minutes for which one is.
+_CONCENTRATION_HOURS_MAX, _CONCENTRATION_MINUTES_MIN = 9, 30
+_HOURS_PER_DAY, _HOUR_S = 24, 3_600
+_SATURDAY = 5
+
+
+def count_causes(causes: StateArray) -> CauseCounts:
+    """Count the minutes by cause."""
+    counts = np.bincount(causes, minlength=OUTAGE + 1)
+    return CauseCounts(
+        outage=int(counts[OUTAGE]), loss=int(counts[LOSS]), latency=int(counts[LATENCY]), both=int(counts[BOTH])
+    )
+
+
+def build_cause_sections(states: ScenarioStates) -> list[CauseSection]:
+    """Return a section for each cause that occurs, the most frequent first."""
+    sections = []
+    for cause, code in _CODES.items():
+        runs = find_runs(states.causes == code)
+        if len(runs):
+            sections.append(
+                CauseSection(
+                    cause=cause.value,
+                    minutes=int(np.count_nonzero(states.causes == code)),
+                    episodes=len(runs),
+                    longest=int(runs.lengths.max()),
+                )
+            )
+    return sorted(sections, key=lambda section: -section.minutes)
+
+
+def describe_causes(
+    pair: PairWindows, states: ScenarioStates, sections: Sequence[CauseSection], criteria: Sequence[Criterion]
+) -> Reason:
+    """Return the reason in plain numbers: the largest cause first."""
+    known = int(np.count_nonzero(~states.unknown_minutes))
+    by_cause = {section.cause: section.minutes for section in sections}
+    numbers = {"known": known} | {cause.value: by_cause.get(cause.value, 0) for cause in WindowCause}
+    if not sections:
+        return make_reason("causes", f"all {known:,} known minutes were within the limits", **numbers)
+    limit = _name_limit(criteria)
+    parts = [_describe_section(section, pair, states, known, limit, criteria) for section in sections]
+    if criteria and not by_cause.get(WindowCause.LATENCY):
+        parts.insert(0, f"no minute exceeded {limit} by latency")
+    return make_reason("causes", "; ".join(parts), **numbers)
+
+
+def _name_limit(criteria: Sequence[Criterion]) -> str:
+    limits_us = {criterion.limit_us for criterion in criteria}
+    return f"{min(limits_us) / 1_000:g} ms" if len(limits_us) == 1 else "a limit of the profile"
+
+
+def _describe_section(
+    section: CauseSection,
+    pair: PairWindows,
+    states: ScenarioStates,
+    known: int,
+    limit: str,
+    criteria: Sequence[Criterion],
+) -> str:
+    count = f"{section.minutes:,} of {known:,} minutes"
+    where = f"in {section.episodes:,} episode{'' if section.episodes == 1 else 's'}"
+    match section.cause:
+        case WindowCause.OUTAGE:
+            longest = f", the longest of {section.longest:,} min" if section.episodes > 1 else ""
+            return f"{count} lost 20 % of their probes or more, {where}{longest}"
+        case WindowCause.LOSS:
+            return f"{count} lost more than {_describe_tolerance(pair, criteria)}, {where}"
+        case WindowCause.BOTH:
+            return f"{count} were above {limit} only by late and lost probes together, {where}"
+    text = f"{count} were above {limit} by latency, {where}"
+    when = find_concentration(np.flatnonzero(states.causes == LATENCY), pair.start_s, pair.time_zone)
+    return f"{text}, most of them {when}" if when else text
+
+
+def _describe_tolerance(pair: PairWindows, criteria: Sequence[Criterion]) -> str:
+    """Return the number of losses that the strictest statistic tolerates: ``3 of 60 probes``."""
+    expected = {int(n) for series in pair.series for n in np.unique(series.expected) if n}
+    denominators = [
+        TOLERATED_LOSS_DENOMINATORS.get(criterion.statistic, TOLERATED_LOSS_DENOMINATOR) for criterion in criteria
+    ]
+    if any(criterion.statistic is WindowStatistic.MAX for criterion in criteria):
+        return "0 probes"
+    if len(expected) != 1 or not denominators:
+        return "5 % of their probes" if max(denominators, default=20) == TOLERATED_LOSS_DENOMINATOR else "their limit"
+    probes = expected.pop()
+    return f"{probes // max(denominators)} of {probes} probes"
+
+
+def find_concentration(minutes: IntArray, start_s: int, time_zone: str) -> str | None:
+    """Return the time of day and the days that most of these minutes are in; None if they are spread.
+
+    ``minutes`` are counted from ``start_s``. The result reads ``on weekdays 09-15 h (Europe/Berlin)``.
+    """
+    if (
+        len(minutes) < _CONCENTRATION_MINUTES_MIN
+        or len(np.unique(minutes // WINDOWS_PER_DAY)) < _CONCENTRATION_DAYS_MIN
+    ):
+        return None
+    counts = _count_by_hour(minutes, start_s, time_zone)
+    total = counts.sum()
+    for label, table in (("on weekdays", counts[0]), ("on weekends", counts[1]), ("", counts.sum(axis=0))):
+        if label and table.sum() < _CONCENTRATION_RATIO * total:
+            continue
+        for hours in range(1, _CONCENTRATION_HOURS_MAX + 1):
+            sums = np.convolve(np.concatenate([table, table[: hours - 1]]), np.ones(hours), "valid")
+            first = int(sums.argmax())
+            if sums[first] >= _CONCENTRATION_RATIO * total:
+                last = (first + hours) % _HOURS_PER_DAY
+                span = f"{first:02d}\N{EN DASH}{last or _HOURS_PER_DAY:02d} h ({time_zone})"
+                return f"{label} {span}".strip() if label else f"from {span}"
+        if label == "on weekends":
+            return f"{label} ({time_zone})"
+    return None
+
+
+def _count_by_hour(minutes: IntArray, start_s: int, time_zone: str) -> IntArray:
+    """Return the number of minutes by kind of day (0 weekday, 1 weekend) and local hour."""
+    zone = ZoneInfo(time_zone)
+    hours, sizes = np.unique((start_s + minutes * WINDOW_S) // _HOUR_S, return_counts=True)
+    counts = np.zeros((2, _HOURS_PER_DAY), dtype=np.int64)
+    for hour, size in zip(hours.tolist(), sizes.tolist(), strict=True):
+        local = datetime.fromtimestamp(hour * _HOUR_S, zone)
+        counts[int(local.weekday() >= _SATURDAY), local.hour] += size
+    return counts
+
+
+def mask_outages(states: ScenarioStates) -> MinuteMask:
+    """Return the mask of outage minutes."""
+    mask: MinuteMask = states.causes == OUTAGE
+    return mask

@@ -1,0 +1,136 @@
+"""Dates from which more can be said about a pair that is measured too briefly.
+
+A date assumes that the measurement goes on without a further unknown or bad minute, so it is the earliest one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+
+from leadline.clock import format_iso8601
+from leadline.evaluation import CAMPAIGN_DAYS, CAMPAIGN_DAYS_PROVISIONAL, UNSEEN_OUTAGE_WINDOWS_PROVISIONAL
+from leadline_verdict.decision import COVERAGE_MIN, MeasuredVerdict, PeriodVerdict, VerdictRule, compute_low
+from leadline_verdict.document import MilestoneSection, Reason, VerdictClass
+from leadline_verdict.pair import PairWindows
+from leadline_verdict.reasons import make_reason
+from leadline_verdict.share_bounds import BadMinutes
+
+_DAY_S, _DAY_WINDOWS = 86_400, 1_440
+#: Longest campaign that is searched for a date.
+_DAYS_MAX = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """Searches the number of days of a campaign that continues this period with good minutes only."""
+
+    observed: BadMinutes
+    rule: VerdictRule
+    measured: PeriodVerdict
+
+    def find_days(self, unseen_outage_windows: int, *, use_outages: bool) -> int | None:
+        """Return the smallest number of further days with which the target is demonstrated; None if there is none."""
+
+        def is_demonstrated(days: int) -> bool:
+            rule = VerdictRule(target_share=self.rule.target_share, unseen_outage_windows=unseen_outage_windows)
+            outages = self.measured.used_outages if use_outages else None
+            return compute_low(extend(self.observed, days), rule, outages).low >= self.rule.target_share
+
+        if is_demonstrated(0):
+            return 0
+        if not is_demonstrated(_DAYS_MAX):
+            return None
+        low, high = 0, _DAYS_MAX
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if is_demonstrated(middle) else (middle, high)
+        return high
+
+
+def extend(observed: BadMinutes, days: int) -> BadMinutes:
+    """Return the period with further days, all known and good."""
+    return BadMinutes(
+        bad_by_day=np.concatenate([observed.bad_by_day, np.zeros(days, dtype=np.int64)]),
+        minutes_by_day=np.concatenate([observed.minutes_by_day, np.full(days, _DAY_WINDOWS, dtype=np.int64)]),
+        spans=observed.spans,
+    )
+
+
+def compute_days_needed(measured: PeriodVerdict, rule: VerdictRule) -> int | None:
+    """Return the smallest number of further days, all known and good, that demonstrates "within".
+
+    0 if it is demonstrated, None if 2,000 days are not enough.
+    """
+    if not measured.worst_case_bad.minutes:
+        return None
+    return _Search(measured.worst_case_bad, rule, measured).find_days(rule.unseen_outage_windows, use_outages=True)
+
+
+def list_milestones(pair: PairWindows, measured: MeasuredVerdict, rule: VerdictRule) -> list[MilestoneSection]:
+    """Return the dates that are after the period, the earliest first."""
+    assert isinstance(measured, PeriodVerdict)
+    days = pair.whole_days
+    observed = measured.worst_case_bad if days else _no_days()
+    search = _Search(observed, rule, measured)
+    for_coverage = _count_days_for_coverage(measured, days)
+    provisional = min(rule.unseen_outage_windows, UNSEEN_OUTAGE_WINDOWS_PROVISIONAL)
+    needed: list[tuple[VerdictClass, int | None]] = [
+        (VerdictClass.BEYOND_PROVISIONAL, 1 - days),
+        (VerdictClass.BEYOND, CAMPAIGN_DAYS_PROVISIONAL - days),
+        (VerdictClass.MARGINAL, max(CAMPAIGN_DAYS_PROVISIONAL - days, for_coverage)),
+    ]
+    for word, found in (
+        (VerdictClass.WITHIN_PROVISIONAL, search.find_days(provisional, use_outages=False)),
+        (VerdictClass.WITHIN, search.find_days(rule.unseen_outage_windows, use_outages=True)),
+    ):
+        needed.append((word, None if found is None else max(found, CAMPAIGN_DAYS - days, for_coverage)))
+    start_s = pair.whole_days_start_s
+    return [
+        MilestoneSection(
+            verdict=word.value,
+            days=days + further,
+            at_s=start_s + (days + further) * _DAY_S,
+            at_iso=format_iso8601(start_s + (days + further) * _DAY_S),
+        )
+        for word, further in needed
+        if further is not None and further > 0
+    ]
+
+
+def _no_days() -> BadMinutes:
+    empty = np.zeros(0, dtype=np.int64)
+    return BadMinutes(bad_by_day=empty, minutes_by_day=empty, spans=empty)
+
+
+def _count_days_for_coverage(measured: MeasuredVerdict, days: int) -> int:
+    """Return the number of further complete days after which 95 % of the minutes are known."""
+    if not days or measured.coverage >= COVERAGE_MIN:
+        return 0
+    return ceil(days * (1 - measured.coverage) / (1 - COVERAGE_MIN)) - days
+
+
+_WORDS = {
+    VerdictClass.BEYOND_PROVISIONAL.value: "beyond, provisionally",
+    VerdictClass.BEYOND.value: "beyond",
+    VerdictClass.MARGINAL.value: "marginal",
+    VerdictClass.WITHIN_PROVISIONAL.value: "within, provisionally",
+    VerdictClass.WITHIN.value: "within",
+}
+
+
+def describe_milestones(pair: PairWindows, milestones: Sequence[MilestoneSection]) -> Reason:
+    """Return the reason with the dates."""
+    since = "" if pair.measured_since_s is None else f"measured since {format_iso8601(pair.measured_since_s)}; "
+    dates: dict[str, list[str]] = {}
+    for milestone in milestones:
+        dates.setdefault(milestone.at_iso[:10], []).append(_WORDS[milestone.verdict])
+    today = "; at present the pair can be beyond, provisionally, and nothing else" if pair.whole_days else ""
+    texts = [f"from {day}: {' or '.join(words)}" for day, words in dates.items()]
+    text = f"{since}more can be said after further days without unknown or bad minutes: {', '.join(texts)}{today}"
+    if not texts:
+        text = f"{since}no date can be given: more known minutes are needed"
+    return make_reason("dates", text, **{milestone.verdict: milestone.at_iso for milestone in milestones})

@@ -10,8 +10,8 @@ import numpy as np
 
 from leadline.evaluation import TARGET_SHARE_DEFAULT
 from leadline_verdict.binomial import clopper_pearson
-from leadline_verdict.compliance_share import compute_share_interval, korn_graubard, observe_period
 from leadline_verdict.episodes import IntArray
+from leadline_verdict.first_edition.share_interval import compute_share_interval, korn_graubard, observe_period
 from leadline_verdict.states import MinuteMask
 from tests.simulate.paths import (
     AutocorrelatedPath,

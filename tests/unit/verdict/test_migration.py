@@ -62,7 +62,7 @@ def test_a_migration_of_0_windows_is_refused() -> None:
 def test_the_worst_case_ratio_is_at_most_the_best_case_ratio(codes: list[int], windows: int) -> None:
     """Unknown windows are bad in the worst case and good in the best case."""
     states = np.array(codes, dtype=np.uint8)
-    scenario_states = ScenarioStates(worst_case=states, best_case=states)
+    scenario_states = ScenarioStates(worst_case=states, best_case=states, causes=np.zeros_like(states))
 
     worst_case = compute_usable_ratio(scenario_states.with_unknown_as(BAD).worst_case == GOOD, windows)
     best_case = compute_usable_ratio(scenario_states.with_unknown_as(GOOD).best_case == GOOD, windows)

@@ -15,11 +15,11 @@ from leadline_collector.web.formatting import format_ratio, format_target
 from leadline_collector.web.views.pair_direction import _to_migration_row
 from leadline_collector.web.views.verdict_labels import build_verdict_view
 from leadline_verdict import reasons
-from leadline_verdict.compliance_share import ComplianceInterval, CountedState, IntervalMethod
 from leadline_verdict.decision import VerdictRule
 from leadline_verdict.document import LossSection, VerdictDocument
 from leadline_verdict.report import ReportParams, build_report
 from leadline_verdict.requirements import LimitOverrides, build_requirements
+from leadline_verdict.share_interval import CountedState, IntervalMethod, ShareInterval
 from leadline_verdict.states import BAD, GOOD, ScenarioStates
 from tests.support.window_factories import START_S, build_columns, build_pair
 
@@ -95,8 +95,8 @@ def test_the_document_keeps_full_precision(share: float) -> None:
     assert interval.low == share
 
 
-def make_interval(low: float, high: float) -> ComplianceInterval:
-    return ComplianceInterval(
+def make_interval(low: float, high: float) -> ShareInterval:
+    return ShareInterval(
         low=low,
         high=high,
         share=low,
@@ -178,7 +178,7 @@ def test_migrations_round_down() -> None:
 def _make_states(change: Callable[[np.ndarray[tuple[int], np.dtype[np.uint8]]], None], count: int) -> ScenarioStates:
     states = np.full(count, GOOD, dtype=np.uint8)
     change(states)
-    return ScenarioStates(worst_case=states, best_case=states)
+    return ScenarioStates(worst_case=states, best_case=states, causes=np.zeros_like(states))
 
 
 def test_minimum_delays_and_distances_round_outward() -> None:

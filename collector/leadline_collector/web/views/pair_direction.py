@@ -31,7 +31,6 @@ from leadline_collector.web.views.pair_charts import PairChart
 from leadline_collector.web.views.pair_data import DirectionData
 from leadline_collector.web.views.verdict_labels import VerdictView, build_verdict_view
 from leadline_verdict import sections
-from leadline_verdict.compliance_share import count_state_codes
 from leadline_verdict.document import EpisodeSection
 from leadline_verdict.hour_of_week import HourOfWeek
 from leadline_verdict.migration import (
@@ -42,7 +41,7 @@ from leadline_verdict.migration import (
     find_longest_good_run,
 )
 from leadline_verdict.pair import PairWindows
-from leadline_verdict.states import BAD, GOOD, ScenarioStates
+from leadline_verdict.states import BAD, GOOD, ScenarioStates, count_state_codes
 
 #: Episodes in the table, the longest ones.
 ROWS_MAX = 12
@@ -152,7 +151,7 @@ def build_direction_view(
     scenarios = evaluate_scenarios(windows, criteria)
     verdict_scenarios = evaluate_scenarios(direction.verdict_windows, criteria)
     grid = pair_charts.build_week_grid(direction.verdict_windows, criteria)
-    episodes, episodes_total = sections.build_episodes_section(windows, scenarios.worst_case)
+    episodes, episodes_total = sections.build_episodes_section(windows, scenarios, with_causes=True)
     counts = count_state_codes(scenarios.worst_case)
     notes = (
         [f"The maximum reaches {format_ms(timeline_chart.clipped_max_us)}, above the axis."]

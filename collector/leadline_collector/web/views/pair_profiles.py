@@ -24,9 +24,8 @@ from leadline_collector.web.views.pair_buckets import (
     find_present_minutes,
 )
 from leadline_collector.web.views.propagation import REACH_LABELS, classify_reach, describe_reach
-from leadline_verdict.compliance_share import count_state_codes
 from leadline_verdict.pair import PairWindows
-from leadline_verdict.states import STATES_BY_CODE, ScenarioStates, StateArray
+from leadline_verdict.states import STATES_BY_CODE, ScenarioStates, StateArray, count_state_codes
 
 #: Rows of the table of latest windows: an hour.
 LATEST_WINDOWS = 60

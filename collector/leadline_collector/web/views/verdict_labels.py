@@ -12,6 +12,7 @@ VERDICT_LABELS = {
     VerdictClass.IMPOSSIBLE: "impossible",
     VerdictClass.IMPOSSIBLE_ON_GLASS_FIBRE: "impossible on glass",
     VerdictClass.BEYOND: "beyond",
+    VerdictClass.BEYOND_PROVISIONAL: "beyond, provisionally",
     VerdictClass.MARGINAL: "marginal",
     VerdictClass.INVALID: "invalid",
     VerdictClass.INSUFFICIENT_DATA: "insufficient data",
@@ -47,7 +48,10 @@ class VerdictView:
     #: Further good days needed: "0" to "1,000", or "over 1,000".
     days_needed: str | None
     coverage: str
-    confidence: str | None
+    #: "measured, 60 probes a minute; 12 minutes unknown".
+    provenance: str
+    #: Earliest dates of further verdicts if the data are insufficient: "2026-12-14", "beyond or marginal".
+    milestones: list[tuple[str, str]]
     reasons: list[str]
     counterfactuals: list[str]
 
@@ -72,10 +76,41 @@ def build_verdict_view(verdict: PairVerdict) -> VerdictView:
         demonstrated=format_ratio(shares.demonstrated) if known_count and shares.demonstrated is not None else None,
         days_needed=_format_days(shares.days_needed) if known_count and shares.demonstrated is not None else None,
         coverage=format_percent(known_count, known_count + counts.unknown),
-        confidence=verdict.confidence,
+        provenance=_format_provenance(verdict),
+        milestones=_list_milestones(verdict) if verdict.verdict is VerdictClass.INSUFFICIENT_DATA else [],
         reasons=[_bind_percent_signs(reason.text) for reason in verdict.reasons],
         counterfactuals=[_bind_percent_signs(flip.text) for flip in verdict.flips],
     )
+
+
+def _format_provenance(verdict: PairVerdict) -> str:
+    """Format the origin of the windows, and what they lack."""
+    provenance = verdict.provenance
+    if not provenance:
+        return ""
+    parts = [", ".join(provenance.data) or "not measured"]
+    if provenance.probes_per_window is not None:
+        parts.append(f"{provenance.probes_per_window} probes a minute")
+    if provenance.measured_since_iso is not None:
+        parts.append(f"measured since {provenance.measured_since_iso[:16].replace('T', ' ')} UTC")
+    parts += [
+        f"{format_count(minutes)} minutes {label}"
+        for minutes, label in (
+            (provenance.unknown_minutes, "unknown"),
+            (provenance.left_out_minutes, "left out"),
+            (provenance.excused_minutes, "excused"),
+        )
+        if minutes
+    ]
+    return "; ".join([*parts, *provenance.weak_limits])
+
+
+def _list_milestones(verdict: PairVerdict) -> list[tuple[str, str]]:
+    words_by_day: dict[str, list[str]] = {}
+    for milestone in verdict.milestones or []:
+        words = words_by_day.setdefault(milestone.at_iso[:10], [])
+        words.append(VERDICT_LABELS[VerdictClass(milestone.verdict)])
+    return [(day, " or ".join(words)) for day, words in words_by_day.items()]
 
 
 def _bind_percent_signs(text: str) -> str:

@@ -12,18 +12,16 @@ from scipy import stats
 
 from leadline.evaluation import WindowStateCounts
 from leadline_verdict.binomial import clopper_pearson, poisson_upper_bound
-from leadline_verdict.compliance_share import (
-    CountedState,
-    IntervalMethod,
+from leadline_verdict.episodes import IntArray
+from leadline_verdict.first_edition.share_interval import (
     PeriodObservation,
     compute_episode_bounds,
     compute_share_interval,
-    count_state_codes,
     korn_graubard,
     observe_period,
 )
-from leadline_verdict.episodes import IntArray
-from leadline_verdict.states import BAD, GOOD, UNAVAILABLE, UNKNOWN, MinuteMask
+from leadline_verdict.share_interval import CountedState, IntervalMethod
+from leadline_verdict.states import BAD, GOOD, UNAVAILABLE, UNKNOWN, MinuteMask, count_state_codes
 
 DAY = 1_440
 #: Episodes start at noon, so none crosses midnight and days can be reordered.

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leadline_verdict.compliance_share import PeriodObservation, compute_share_interval, observe_period
-from leadline_verdict.days_needed import DAYS_AHEAD_MAX, compute_days_needed
+from leadline_verdict.first_edition.days_needed import DAYS_AHEAD_MAX, compute_days_needed
+from leadline_verdict.first_edition.share_interval import PeriodObservation, compute_share_interval, observe_period
 from leadline_verdict.states import MinuteMask
 
 DAY = 1_440

@@ -1,4 +1,4 @@
-"""Precedence of verdict classes, reasons, and invariants of the verdict on a pair."""
+"""First edition of the rule: precedence of verdict classes, reasons, and invariants of the verdict on a pair."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from hypothesis import strategies as st
 from leadline import propagation
 from leadline.limits.catalogue import load_catalogue
 from leadline.model import Site
-from leadline_verdict.decision import MissingPolicy, VerdictRule, classify_period
+from leadline_verdict.decision import MissingPolicy, VerdictRule
 from leadline_verdict.document import PairVerdict, VerdictClass
+from leadline_verdict.first_edition.decision import classify_period
+from leadline_verdict.first_edition.verdict import build_pair_verdict
 from leadline_verdict.pair import PairWindows, evaluate_pair, find_achieved_limit_us
 from leadline_verdict.requirements import LimitOverrides, RequirementSet, build_requirements, parse_custom_limit
+from leadline_verdict.rule_edition import RuleEdition
 from leadline_verdict.series import IntColumn
 from leadline_verdict.states import BAD, GOOD
-from leadline_verdict.verdict import build_pair_verdict
 from tests.support.window_factories import DAY, add_delay, build_columns, build_pair, drop_minutes, lose_probes
 
 FRANKFURT = Site(name="fra", latitude_deg=50.1109, longitude_deg=8.6821)
 AMSTERDAM = Site(name="ams", latitude_deg=52.3676, longitude_deg=4.9041)
+RULE = VerdictRule(edition=RuleEdition.FIRST, unseen_outage_windows=30)
 NEW_YORK = Site(name="nyc", latitude_deg=40.7128, longitude_deg=-74.006)
 
 
@@ -34,7 +37,7 @@ def make_requirements(*texts: str) -> RequirementSet:
 
 
 def compute_verdict(windows: PairWindows, *texts: str, rule: VerdictRule | None = None) -> PairVerdict:
-    return build_pair_verdict(windows, make_requirements(*texts or ("p95 <= 5 ms",)), rule or VerdictRule())
+    return build_pair_verdict(windows, make_requirements(*texts or ("p95 <= 5 ms",)), rule or RULE)
 
 
 def codes(verdict: PairVerdict) -> list[str]:
@@ -115,7 +118,7 @@ class TestPrecedence:
         windows = build_pair(columns)
         explained = windows.explained_minutes.copy()
         explained[5_000:5_120] = True
-        rule = VerdictRule(missing_policy=MissingPolicy.MAR)
+        rule = replace(RULE, missing_policy=MissingPolicy.MAR)
 
         verdict = compute_verdict(replace(windows, explained_minutes=explained), rule=rule)
 
@@ -131,7 +134,7 @@ class TestPrecedence:
         overrides = LimitOverrides(values={}, declared_values={bandwidth: Decimal(1)})
         requirements = build_requirements(catalogue, catalogue.get_profile("vsphere-long-distance-vmotion"), overrides)
 
-        assert build_pair_verdict(build_pair(), requirements, VerdictRule()).verdict is VerdictClass.BEYOND
+        assert build_pair_verdict(build_pair(), requirements, RULE).verdict is VerdictClass.BEYOND
 
     def test_loss_is_below_above_or_not_demonstrable(self) -> None:
         """2.4 million probes without loss demonstrate 0.01 %; 5 lost of 10,000 exceed it."""
@@ -245,12 +248,12 @@ def test_the_class_does_not_depend_on_unknown_minutes(
     """The class is the same with all unknown minutes good and with all bad, or the data are insufficient."""
     states = evaluate_pair(build_pair(make_columns(delays, gaps_drawn)), make_requirements("p95 <= 5 ms").criteria)
 
-    verdict_class = classify_period(states, VerdictRule()).verdict_class
+    verdict_class = classify_period(states, RULE).verdict_class
 
     if verdict_class is not VerdictClass.INSUFFICIENT_DATA:
-        assert {
-            classify_period(states.with_unknown_as(state), VerdictRule()).verdict_class for state in (GOOD, BAD)
-        } == {verdict_class}
+        assert {classify_period(states.with_unknown_as(state), RULE).verdict_class for state in (GOOD, BAD)} == {
+            verdict_class
+        }
 
 
 def test_bunched_bad_minutes_are_less_certain_than_evenly_spread_ones() -> None:

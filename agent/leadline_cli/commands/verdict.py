@@ -57,7 +57,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--declare", action="extend", nargs="+", default=[], metavar="ID=NUMBER",
         help="declare a value that probes cannot measure, such as a bandwidth, in the unit of the limit; or the "
-        "outages of all pairs, as outages_per_year=NUMBER longest_outage=DURATION, such as 12h (default: those of the mesh)",
+        "outages of all pairs, as outages_per_year=NUMBER longest_outage=DURATION, for example 12h "
+        "(default: those of the mesh)",
     )  # fmt: skip
     parser.add_argument(
         "--target-share",

@@ -11,6 +11,7 @@ from leadline.limits.catalogue import load_catalogue
 from leadline.mesh.model import DeclaredOutages, Mesh
 from leadline.model import WINDOW_S, Pair
 from leadline.wire.batch import GapReason, is_imported
+from leadline_collector.analysis.ambiguous_minutes import find_ambiguous_minutes
 from leadline_collector.db.transactions import ReadTransaction, Store
 from leadline_collector.errors import InvalidRequestError, NotFoundError
 from leadline_collector.gaps import service as gap_service
@@ -210,46 +211,18 @@ class PairWindowLoader:
         )
         return PathWindows(agent=self._agents[ids.src_id].name, target=self._targets[ids.dst_id].name, series=series)
 
-    def _find_ambiguous(self, site: str, paths: Sequence[PathSeries]) -> MinuteMask:
-        """Return minutes in which the pair had no reply, no other agent reached the site, and the site has no windows.
-
-        They are ambiguous: the site or the path may have been down. A site that was only cut off continues to measure
-        and delivers its windows later; then the minute is a loss.
-        """
-        silent: MinuteMask = np.zeros(self._period.window_count, dtype=np.bool_)
-        if not paths or all(agent.site != site for agent in self._agents.values()):
-            return silent
-        sent = np.any([series.sent > 0 for series in paths], axis=0)
-        replied = np.any([series.received > 0 for series in paths], axis=0)
-        silent = sent & ~replied
-        for ids, is_own in self._iter_witness_paths(site):
-            first, last = _find_true_range(silent)
-            if first == last:
-                break
-            series = hour_reader.load_series(
-                self._reader.connection,
-                ids.src_id,
-                ids.dst_id,
-                self._compute_start_s(first),
-                self._compute_start_s(last),
-            )
-            silent[first:last] &= (series.expected if is_own else series.received) == 0
-        return silent
-
-    def _iter_witness_paths(self, site: str) -> Iterator[tuple[PathIds, bool]]:
-        """Yield every path from the site, whose windows show that its agents ran, then every path to it.
-
-        The first path usually decides: the agent ran and the path was down.
-        """
-        for pair, paths in self._paths.items():
-            if pair.source == site:
-                yield from ((ids, True) for ids in paths)
-        for pair, paths in self._paths.items():
-            if pair.destination == site:
-                yield from ((ids, False) for ids in paths)
-
-    def _compute_start_s(self, minute: int) -> int:
-        return self._period.start_s + minute * WINDOW_S
+    def _find_ambiguous(self, site: str, series: Sequence[PathSeries]) -> MinuteMask:
+        """Return the minutes without a reply in which the site itself may have been down."""
+        if not series:
+            return np.zeros(self._period.window_count, dtype=np.bool_)
+        return find_ambiguous_minutes(
+            series,
+            outgoing=(ids for pair, paths in self._paths.items() if pair.source == site for ids in paths),
+            incoming=(ids for pair, paths in self._paths.items() if pair.destination == site for ids in paths),
+            load_series=lambda ids, start_s, end_s: hour_reader.load_series(
+                self._reader.connection, ids.src_id, ids.dst_id, start_s, end_s
+            ),
+        )
 
     def _find_explained(self, agents: Sequence[str]) -> MinuteMask:
         """Return minutes that every agent of the pair misses for a reason other than the path."""
@@ -272,9 +245,3 @@ class PairWindowLoader:
                 )
                 explained[max(0, first) : max(0, last)] = True
         return explained
-
-
-def _find_true_range(minutes: MinuteMask) -> tuple[int, int]:
-    """Return the half-open range from the first to the last true minute; (0, 0) if no minute is true."""
-    indexes = np.flatnonzero(minutes)
-    return (int(indexes[0]), int(indexes[-1]) + 1) if len(indexes) else (0, 0)

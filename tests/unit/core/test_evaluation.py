@@ -468,10 +468,10 @@ class TestWindowStateCounts:
 
 class TestCampaign:
     @pytest.mark.parametrize(
-        ("share", "provisional", "within"), [(0.99, 14, 28), (0.995, 14, 28), (0.999, 63, 63), (0.9999, 625, 625)]
+        ("share", "provisional", "within"), [(0.99, 28, 50), (0.995, 28, 100), (0.999, 63, 500), (0.9999, 625, 4_993)]
     )
     def test_days_without_a_bad_window(self, share: float, provisional: int, within: int) -> None:
-        """The days of method.md §4.3, and at least as many as the visits to every hour of the week take."""
+        """ln(20) unseen outages of 30 or 240 minutes, and at least 28 days to visit every hour of the week four times."""
         campaign = compute_campaign(share)
 
         assert (campaign.days_provisional, campaign.days_within) == (provisional, within)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import event, func, insert, inspect, select, text
 from sqlalchemy.engine import URL
@@ -14,9 +15,11 @@ from sqlalchemy.engine import URL
 from leadline.errors import ConfigError, UnavailableError
 from leadline_collector.db import schema
 from leadline_collector.db.engine import Database
-from leadline_collector.db.tables import mark_day, mark_hour, metadata, rollup_hour, tally_day, window_stat
+from leadline_collector.db.tables import mark_day, mark_hour, metadata, rollup_hour, rule, tally_day, window_stat
 from leadline_collector.db.transactions import Store
 from leadline_collector.journal import store as journal_store
+from leadline_collector.rollup import window_codec
+from leadline_verdict.series import COUNT_FIELDS, MISSING
 
 
 @pytest.fixture(name="empty")
@@ -188,7 +191,7 @@ def test_day_tallies_keep_their_counts(empty: Database) -> None:
     with empty.read() as connection:
         rows = connection.execute(select(tally_day)).all()
         marked = connection.execute(select(mark_day)).all()
-    assert [tuple(row) for row in rows] == [(1, 2, 3, 86_400, 1_000, 200, 40, 1_010, 190, 30, 812, False)]
+    assert [tuple(row) for row in rows] == [(1, 2, 3, 86_400, 1_000, 200, 40, 1_010, 190, 30, 0, 0, 0, 812, False)]
     assert [tuple(row) for row in marked] == [(1, 259_200)]
     assert schema.find_drift(empty) == []
 
@@ -199,6 +202,41 @@ def test_day_tallies_keep_their_counts(empty: Database) -> None:
     assert shapes(empty) == before
     assert list(old_row) == [1, 2, 3, 86_400, 1_000, 200, 40, 1_010, 190, 30, 812, 0, *[0] * 12]
     assert [tuple(row) for row in marked] == [(1, 86_400), (1, 259_200)]
+
+
+def test_a_downgrade_packs_hours_without_latency_p95(empty: Database) -> None:
+    """Collectors of schema 0009 read version 1: the other columns are unchanged, and profiles are counted again."""
+    schema.upgrade(empty)
+    block = window_codec.make_empty_hours(2)
+    block[:, : len(COUNT_FIELDS), 7:9] = 60
+    block[:, len(COUNT_FIELDS) :, 7:9] = np.arange(2 * 9 * 2).reshape(2, 9, 2)
+    packed, latest = window_codec.pack_hours(block), window_codec.pack_latest_windows(block)
+    with empty.write() as connection:
+        connection.exec_driver_sql("INSERT INTO site (id, name) VALUES (1, 'fra')")
+        for table in ("agent", "target"):
+            connection.exec_driver_sql(f"INSERT INTO {table} (id, name, site_id) VALUES (1, 'fra1', 1)")
+        connection.execute(insert(rule), {"id": 1, "profile": "p", "sha256": bytes(32), "complete": True})
+        if not empty.is_sqlite:
+            connection.exec_driver_sql(
+                "CREATE TABLE rollup_hour_p0 PARTITION OF rollup_hour FOR VALUES FROM (0) TO (9999999)"
+            )
+        hour: dict[str, Any] = {column.name: 0 for column in rollup_hour.columns if not column.nullable}
+        hour |= {"src_id": 1, "dst_id": 1, "p95_histogram": b"", "simulated": False}
+        connection.execute(
+            insert(rollup_hour),
+            [hour | {"t": 3_600 * index, "packed": packed[index], "latest": latest[index]} for index in range(2)],
+        )
+
+    schema.downgrade(empty, "0009")
+
+    with empty.read() as connection:
+        rows = connection.execute(text("SELECT packed, latest FROM rollup_hour ORDER BY t")).all()
+        assert not connection.execute(select(rule.c.complete)).scalar_one()
+    block[:, -1] = MISSING
+    assert [row[0][0] for row in rows] == [1, 1]
+    assert np.array_equal(window_codec.unpack_hours([row[0] for row in rows]), block)
+    assert [len(row[1]) for row in rows] == [48, 48]
+    assert np.array_equal(window_codec.unpack_latest_windows([row[1] for row in rows])[1][:, :, 0], block[:, :, 8])
 
 
 def shapes(database: Database) -> list[Any]:

@@ -260,6 +260,8 @@ window_stat = Table(
     Column("max_us", Integer),
     Column("pdv_us", Integer),
     Column("mean_step_us", Integer),
+    #: NULL also in a window with few losses that was stored before schema 0010 (``WindowStats.latency_p95_us``).
+    Column("latency_p95_us", Integer),
     Column("duplicates", Integer, nullable=False),
     *(Column(name, SmallInteger, nullable=False) for name in FAILURE_COLUMNS.values()),
     Column("error_p50_us", Integer),
@@ -357,7 +359,10 @@ rule = Table(
 )
 
 #: State counts in the worst and the best case (``leadline.evaluation``); all other windows are unknown in both.
-COUNT_COLUMNS = ("good", "bad", "unavailable", "good_best", "bad_best", "unavailable_best")
+STATE_COUNT_COLUMNS = ("good", "bad", "unavailable", "good_best", "bad_best", "unavailable_best")
+#: Bad windows of the worst case by cause; their sum is ``bad``, and ``unavailable`` counts the outages.
+CAUSE_COUNT_COLUMNS = ("bad_loss", "bad_latency", "bad_both")
+COUNT_COLUMNS = (*STATE_COUNT_COLUMNS, *CAUSE_COUNT_COLUMNS)
 
 
 def _count_columns() -> list[SchemaItem]:
@@ -367,7 +372,8 @@ def _count_columns() -> list[SchemaItem]:
         Column("rule_id", Integer, nullable=False),
         Column("destination_id", Integer, nullable=False),
         Column("t", BigInteger, nullable=False),
-        *(Column(name, SmallInteger, nullable=False) for name in COUNT_COLUMNS),
+        *(Column(name, SmallInteger, nullable=False) for name in STATE_COUNT_COLUMNS),
+        *(Column(name, SmallInteger, nullable=False, server_default="0") for name in CAUSE_COUNT_COLUMNS),
         Column("min_us", Integer),
         Column("simulated", Boolean, nullable=False),
     ]
@@ -395,7 +401,9 @@ tally_day = Table(
     sqlite_with_rowid=False,
 )
 
-#: Longest ``state`` (a ``leadline.evaluation.WindowState``) and ``version``.
+#: ``CAUSE_COUNT_COLUMNS`` over 15 minutes.
+RECENT_CAUSE_COUNT_COLUMNS = ("bad_loss_15", "bad_latency_15", "bad_both_15")
+#: Longest ``state`` (a ``leadline.evaluation.WindowState``), ``cause`` (a ``WindowCause``) and ``version``.
 STATE_LENGTH_MAX = 16
 VERSION_LENGTH_MAX = 32
 
@@ -422,6 +430,10 @@ pair_now = Table(
     Column("unavailable_15", SmallInteger, nullable=False),
     Column("simulated", Boolean, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+    #: ``WindowCause`` of ``state``; NULL if it is good or unknown.
+    Column("cause", String(STATE_LENGTH_MAX)),
+    #: Bad windows of the same 15 minutes by cause.
+    *(Column(name, SmallInteger, nullable=False, server_default="0") for name in RECENT_CAUSE_COUNT_COLUMNS),
     PrimaryKeyConstraint("source_id", "rule_id", "destination_id"),
     sqlite_with_rowid=False,
 )

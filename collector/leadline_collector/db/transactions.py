@@ -61,7 +61,7 @@ class WriteTransaction(ReadTransaction):
         names = table.columns.keys()
         if not self._is_postgresql:
             places = ", ".join("?" * len(names))
-            statement = f"INSERT OR REPLACE INTO {table.name} VALUES ({places})"  # noqa: S608  # names of our own tables
+            statement = f"INSERT OR REPLACE INTO {table.name} ({', '.join(names)}) VALUES ({places})"  # noqa: S608  # names of our own tables
             self._connection.exec_driver_sql(statement, list(rows))
             return
         driver = self._connection.connection.driver_connection

@@ -27,6 +27,7 @@ from leadline_collector.live.recent_states import (
     NO_PATH_US,
     MinuteInterval,
     PairIds,
+    WorstCase,
     compute_worst_p95_us,
     evaluate_worst_case,
     find_newest_known,
@@ -39,7 +40,16 @@ from leadline_collector.rollup import hour_reader, profile_revisions, window_cod
 from leadline_collector.rollup.hour_reader import HourBlock
 from leadline_collector.rollup.profile_revisions import ProfileRevision
 from leadline_collector.windows.dirty_hours import DAY_S
-from leadline_verdict.states import BAD, GOOD, STATES_BY_CODE, UNAVAILABLE
+from leadline_verdict.states import (
+    BAD,
+    BOTH,
+    CAUSES_BY_CODE,
+    GOOD,
+    LATENCY,
+    LOSS,
+    STATES_BY_CODE,
+    UNAVAILABLE,
+)
 
 log = logging.getLogger(__name__)
 
@@ -84,13 +94,13 @@ def refresh_pairs(store: Store, now_s: int, last_checked: LastCheckedWindows) ->
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _EvaluatedMinutes:
-    """Evaluated minutes of pairs: states by every revision, and p95."""
+    """Evaluated minutes of pairs: states and causes by every revision, and p95."""
 
     minutes: MinuteInterval
     #: Row of each pair in the arrays.
     row_by_pair: Mapping[PairIds, int]
-    #: By revision id: one row per pair, one column per minute.
-    states_by_revision: Mapping[int, NDArray[np.int64]]
+    worst_case_by_revision: Mapping[int, WorstCase]
+    #: One row per pair, one column per minute.
     p95_us: NDArray[np.int64]
     simulated_pairs: Collection[PairIds]
 
@@ -108,11 +118,15 @@ class _RowDraft:
 
     key: PairKey
     state: int
+    cause: int
     #: None if the start of the run must be searched for in the last day.
     since: int | None
     #: None if all 15 minutes are unknown.
     newest_minute: KnownMinute | None
+    #: Good, bad and unavailable minutes.
     counts: tuple[int, int, int]
+    #: Bad minutes by cause: loss, latency, both.
+    cause_counts: tuple[int, int, int]
     simulated: bool
 
     @property
@@ -184,7 +198,7 @@ def _evaluate_minutes(
     return _EvaluatedMinutes(
         minutes=minutes,
         row_by_pair=row_by_pair,
-        states_by_revision={
+        worst_case_by_revision={
             revision.id: evaluate_worst_case(windows, revision.criteria, registry, row_by_pair, minutes)
             for revision in revisions
         },
@@ -204,19 +218,23 @@ def _draft_rows(
         pair in evaluated.simulated_pairs or pair[0] in simulated_sites or pair[1] in simulated_sites
         for pair in evaluated.row_by_pair
     ]  # in the order of the rows
-    for revision_id, states in evaluated.states_by_revision.items():
+    for revision_id, worst_case in evaluated.worst_case_by_revision.items():
+        states, causes = worst_case.states, worst_case.causes
         newest, runs = find_newest_known(states).tolist(), measure_last_runs(states).tolist()
         counts = [(states == state).sum(axis=1).tolist() for state in (GOOD, BAD, UNAVAILABLE)]
-        final = states[:, -1].tolist()
+        cause_counts = [(causes == cause).sum(axis=1).tolist() for cause in (LOSS, LATENCY, BOTH)]
+        final, final_cause = states[:, -1].tolist(), causes[:, -1].tolist()
         for (source_id, destination_id), row in evaluated.row_by_pair.items():
             key = source_id, revision_id, destination_id
             since = _find_run_start(evaluated.minutes, runs[row], final[row], old_rows.get(key))
             yield _RowDraft(
                 key=key,
                 state=final[row],
+                cause=final_cause[row],
                 since=since,
                 newest_minute=evaluated.get_minute(row, newest[row]),
                 counts=(counts[0][row], counts[1][row], counts[2][row]),
+                cause_counts=(cause_counts[0][row], cause_counts[1][row], cause_counts[2][row]),
                 simulated=simulated[row],
             )
 
@@ -249,8 +267,19 @@ def _finish_row(draft: _RowDraft, old_row: PairNowRow | None, lookup: _DayLookup
     known_at, p95_us = draft.newest_minute or _choose_newer(lookup.newest_minute, old_row, t) or (None, None)
     since = lookup.since if draft.since is None else draft.since
     assert since is not None  # _look_up_day has every draft without a start
+    cause = CAUSES_BY_CODE[draft.cause]
     return PairNowRow(
-        *draft.key, t, STATES_BY_CODE[draft.state].value, since, known_at, p95_us, *draft.counts, draft.simulated, now_s
+        *draft.key,
+        t,
+        STATES_BY_CODE[draft.state].value,
+        since,
+        known_at,
+        p95_us,
+        *draft.counts,
+        draft.simulated,
+        now_s,
+        None if cause is None else cause.value,
+        *draft.cause_counts,
     )
 
 
@@ -295,12 +324,11 @@ def _look_up_day(
 def _extract_lookups(
     evaluated: _EvaluatedMinutes, drafts: Collection[_RowDraft], old_rows: Mapping[PairKey, PairNowRow]
 ) -> Mapping[PairKey, _DayLookup]:
-    runs = {
-        revision_id: measure_last_runs(states).tolist() for revision_id, states in evaluated.states_by_revision.items()
+    states_by_revision = {
+        revision_id: worst_case.states for revision_id, worst_case in evaluated.worst_case_by_revision.items()
     }
-    newest = {
-        revision_id: find_newest_known(states).tolist() for revision_id, states in evaluated.states_by_revision.items()
-    }
+    runs = {revision_id: measure_last_runs(states).tolist() for revision_id, states in states_by_revision.items()}
+    newest = {revision_id: find_newest_known(states).tolist() for revision_id, states in states_by_revision.items()}
     lookups = {}
     for draft in drafts:
         row, revision_id = evaluated.row_by_pair[draft.pair], draft.key[1]

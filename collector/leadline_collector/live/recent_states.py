@@ -1,4 +1,4 @@
-"""States and p95 of recent minutes of pairs, in arrays. Pure; ``rollup.state_counts`` evaluates the windows."""
+"""States, causes and p95 of recent minutes of pairs, in arrays. Pure; ``rollup.state_counts`` evaluates the windows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from leadline_collector.rollup.window_codec import MINUTES_PER_HOUR
 from leadline_collector.windows.dirty_hours import HOUR_S
 from leadline_verdict import evaluation as verdict_evaluation
 from leadline_verdict.series import MISSING
-from leadline_verdict.states import UNKNOWN
+from leadline_verdict.states import NO_CAUSE, UNKNOWN
 
 #: (source site, destination site).
 PairIds: TypeAlias = tuple[int, int]
@@ -64,21 +64,31 @@ class MinuteInterval:
         return first + np.arange(MINUTES_PER_HOUR)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorstCase:
+    """Codes of ``leadline_verdict.states`` in the worst case: one row per pair, one column per minute."""
+
+    states: _MinuteGrid
+    causes: _MinuteGrid
+
+
 def evaluate_worst_case(
     hours: HourBlock,
     criteria: Sequence[Criterion],
     registry: Registry,
     row_by_pair: Mapping[PairIds, int],
     minutes: MinuteInterval,
-) -> _MinuteGrid:
-    """Return the worst-case state of every minute of the pairs; unknown without a window."""
+) -> WorstCase:
+    """Return state and cause of every minute of the pairs; a minute without a window is unknown."""
     evaluated = state_counts.evaluate_pair_hours(hours, criteria, registry.site_by_agent, registry.site_by_target)
-    grid = minutes.make_grid(len(row_by_pair), UNKNOWN)
+    states = minutes.make_grid(len(row_by_pair), UNKNOWN)
+    causes = minutes.make_grid(len(row_by_pair), NO_CAUSE)
     indexes = [index for index, key in enumerate(evaluated.keys) if key[:2] in row_by_pair]
     keys = [evaluated.keys[index] for index in indexes]
     rows = np.array([row_by_pair[key[:2]] for key in keys], np.intp).reshape(-1, 1)
-    grid[rows, minutes.locate_hours([key[2] for key in keys])] = evaluated.worst_case[indexes]
-    return minutes.slice_grid(grid)
+    columns = minutes.locate_hours([key[2] for key in keys])
+    states[rows, columns], causes[rows, columns] = evaluated.worst_case[indexes], evaluated.causes[indexes]
+    return WorstCase(states=minutes.slice_grid(states), causes=minutes.slice_grid(causes))
 
 
 def compute_worst_p95_us(

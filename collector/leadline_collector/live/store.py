@@ -34,6 +34,10 @@ class PairNowRow(NamedTuple):
     unavailable_15: int
     simulated: bool
     updated_at: int
+    cause: str | None
+    bad_loss_15: int
+    bad_latency_15: int
+    bad_both_15: int
 
 
 class AgentNowRow(NamedTuple):
@@ -100,7 +104,10 @@ def _upsert(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]
     conflict = f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes} WHERE {condition}"
     if connection.dialect.name != "postgresql":
         marks = ", ".join("?" * len(names))
-        connection.exec_driver_sql(f"INSERT INTO {table.name} VALUES ({marks}) {conflict}", list(rows))  # noqa: S608
+        connection.exec_driver_sql(
+            f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks}) {conflict}",  # noqa: S608
+            list(rows),
+        )
         return
     # One statement for all rows, with one array per column.
     arrays = ", ".join(f"%s::{_PG_TYPES.get(type(column.type), 'int8')}[]" for column in table.columns)

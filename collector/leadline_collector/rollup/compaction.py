@@ -29,6 +29,7 @@ from leadline_collector.rollup import (
     window_codec,
 )
 from leadline_collector.rollup.hour_reader import HourBlock, PathHourKey
+from leadline_collector.rollup.latency_p95 import fill_latency_p95
 from leadline_collector.rollup.path_rollups import COUNTER_COLUMNS, PathHour, RollupRow
 from leadline_collector.rollup.profile_revisions import ProfileRevision
 from leadline_collector.rollup.raw_codec import Chunk
@@ -94,6 +95,9 @@ def _compute_hour_rows(
         if is_over
         for key, path_chunk in _build_chunks(connection, src_id, hour_s, sites).items()
     }
+    for index, key in enumerate(windows.keys):
+        if key in chunks:
+            fill_latency_p95(windows.values[index], chunks[key])
     paths = windows.select([index for index, key in enumerate(windows.keys) if (key[0], key[2]) in settled])
     return CompactedRows(
         chunks=[(*key, path_chunk.encode()) for key, path_chunk in chunks.items()],
@@ -187,9 +191,9 @@ def build_count_rows(windows: HourBlock, revision: ProfileRevision, registry: Re
     pairs = state_counts.evaluate_pair_hours(
         windows, revision.criteria, registry.site_by_agent, registry.site_by_target
     )
-    all_counts = state_counts.count_states(pairs.worst_case, pairs.best_case).tolist()
+    all_counts = state_counts.count_states(pairs).tolist()
     all_min_us = [None if value == MISSING else value for value in pairs.min_us.tolist()]
-    state_strings = state_counts.format_state_strings(pairs.worst_case)
+    state_strings = state_counts.format_state_strings(pairs.worst_case, pairs.causes)
     return [
         (source_id, revision.id, destination_id, hour_s, *counts, min_us, simulated, states)
         for (source_id, destination_id, hour_s), counts, min_us, simulated, states in zip(
@@ -225,7 +229,7 @@ def build_day_count_rows(
         windows, revision.criteria, registry.site_by_agent, registry.site_by_target
     )
     day = state_counts.combine_day(pairs, day_s)
-    all_counts = state_counts.count_states(day.worst_case, day.best_case).tolist()
+    all_counts = state_counts.count_states(day).tolist()
     return [
         (source_id, revision.id, destination_id, day_s, *counts, None if min_us == MISSING else min_us, simulated)
         for (source_id, destination_id, _), counts, min_us, simulated in zip(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Select, Table, and_, case, func, or_, select
 
-from leadline.evaluation import Criterion, WindowState
+from leadline.evaluation import Criterion, WindowCause, WindowState
 from leadline.model import WINDOW_S
 from leadline_collector.db.fetch_arrays import fetch_int_rows
 from leadline_collector.db.tables import COUNT_COLUMNS, agent, rollup_hour, site, tally_day, tally_hour, target
@@ -32,7 +32,7 @@ from leadline_collector.time_range import TimeRange
 from leadline_collector.windows import dirty_hours
 from leadline_collector.windows.dirty_hours import DAY_S, HOUR_S
 from leadline_verdict.series import MISSING
-from leadline_verdict.states import STATES_BY_CODE
+from leadline_verdict.states import CAUSES_BY_CODE, STATES_BY_CODE
 
 #: [start, end) in epoch seconds.
 Interval: TypeAlias = tuple[int, int]
@@ -54,12 +54,13 @@ class PairCounts:
     #: Smallest RTT; None without a reply.
     min_us: int | None = None
     simulated: bool = False
-    #: Start of the latest window; None without windows. The next three fields are of that minute.
+    #: Start of the latest window; None without windows. The next four fields are of that minute.
     latest_t: int | None = None
     latest_p50_us: int | None = None
     latest_p95_us: int | None = None
-    #: State in the worst case.
+    #: State and cause in the worst case.
     latest_state: WindowState = WindowState.UNKNOWN
+    latest_cause: WindowCause | None = None
     #: Paths with a window in the period: (src_id, dst_id).
     paths: set[tuple[int, int]] = field(default_factory=set)
 
@@ -216,7 +217,7 @@ def _add_windows(
         slice((start_s - hour_s) // WINDOW_S, (end_s - hour_s) // WINDOW_S) if is_part else slice(MINUTES_PER_HOUR)
     )
     pair_hours = state_counts.evaluate_pair_hours(hours, criteria, sites.site_by_agent, sites.site_by_target, minutes)
-    counts = state_counts.count_states(pair_hours.worst_case, pair_hours.best_case)
+    counts = state_counts.count_states(pair_hours)
     for row, (source_id, destination_id, _) in enumerate(pair_hours.keys):
         pairs[source_id, destination_id].add_counts(
             counts[row], int(pair_hours.min_us[row]), simulated=bool(pair_hours.simulated[row])
@@ -245,7 +246,9 @@ def _update_latest(
         t = hour_s + (first + minute) * WINDOW_S
         if pair.latest_t is None or t > pair.latest_t:
             pair.latest_t, pair.latest_p50_us, pair.latest_p95_us = t, None, None
-            pair.latest_state = STATES_BY_CODE[pair_hours.worst_case[row_by_key[*pair_ids, hour_s], minute]]
+            row = row_by_key[*pair_ids, hour_s]
+            pair.latest_state = STATES_BY_CODE[pair_hours.worst_case[row, minute]]
+            pair.latest_cause = CAUSES_BY_CODE[pair_hours.causes[row, minute]]
         if t == pair.latest_t:
             pair.latest_p50_us = _max_us(pair.latest_p50_us, int(p50_us[index, minute]))
             pair.latest_p95_us = _max_us(pair.latest_p95_us, int(p95_us[index, minute]))

@@ -1,4 +1,4 @@
-"""State counts of site pairs in the worst and the best case. Pure.
+"""State counts of site pairs in the worst case, with causes, and in the best case. Pure.
 
 ``leadline_verdict.evaluation`` evaluates the windows. With the counts, a matrix over months is a sum.
 """
@@ -20,7 +20,18 @@ from leadline_collector.rollup.window_codec import MINUTES_PER_HOUR
 from leadline_collector.windows.dirty_hours import DAY_S, HOUR_S
 from leadline_verdict.evaluation import combine_paths, evaluate_path
 from leadline_verdict.series import MISSING
-from leadline_verdict.states import BAD, GOOD, UNAVAILABLE, UNKNOWN, ScenarioStates
+from leadline_verdict.states import (
+    BAD,
+    BOTH,
+    GOOD,
+    LATENCY,
+    LOSS,
+    NO_CAUSE,
+    OUTAGE,
+    UNAVAILABLE,
+    UNKNOWN,
+    ScenarioStates,
+)
 
 #: Site id by agent id or by target id.
 SiteIds: TypeAlias = Mapping[int, int]
@@ -36,6 +47,8 @@ class PairHours:
     #: In the order of ``keys``: (hour, minute).
     worst_case: NDArray[np.uint8]
     best_case: NDArray[np.uint8]
+    #: Cause codes of the worst case.
+    causes: NDArray[np.uint8]
     #: MISSING without a reply.
     min_us: NDArray[np.int32]
     simulated: _BoolArray
@@ -51,7 +64,9 @@ def evaluate_pair_hours(
     """Evaluate these minutes of the hours of paths, and combine the paths of each pair."""
     states = evaluate_path(hour_reader.flatten_hours(hours, minutes), criteria)
     width = len(range(MINUTES_PER_HOUR)[minutes])
-    worst_case, best_case = states.worst_case.reshape(-1, width), states.best_case.reshape(-1, width)
+    worst_case, best_case, causes = (
+        column.reshape(-1, width) for column in (states.worst_case, states.best_case, states.causes)
+    )
     min_us = _row_min(hours.get_column("min_us")[:, minutes])
     indices_by_pair: defaultdict[tuple[int, int, int], list[int]] = defaultdict(list)
     has_window = hour_reader.is_present(hours)[:, minutes].any(axis=1)
@@ -63,15 +78,21 @@ def evaluate_pair_hours(
         keys=list(indices_by_pair),
         worst_case=worst_case[first_indices],
         best_case=best_case[first_indices],
+        causes=causes[first_indices],
         min_us=min_us[first_indices],
         simulated=hours.simulated[first_indices],
     )
     for row, indices in enumerate(indices_by_pair.values()):
         if len(indices) > 1:
             combined = combine_paths(
-                [ScenarioStates(worst_case=worst_case[index], best_case=best_case[index]) for index in indices], width
+                [
+                    ScenarioStates(worst_case=worst_case[index], best_case=best_case[index], causes=causes[index])
+                    for index in indices
+                ],
+                width,
             )
             pairs.worst_case[row], pairs.best_case[row] = combined.worst_case, combined.best_case
+            pairs.causes[row] = combined.causes
             pairs.min_us[row] = _row_min(min_us[indices][None])[0]
             pairs.simulated[row] = hours.simulated[indices].any()
     return pairs
@@ -83,14 +104,17 @@ def combine_day(pairs: PairHours, day_s: int) -> PairHours:
     rows = np.array([row_by_pair.setdefault(key[:2], len(row_by_pair)) for key in pairs.keys], np.intp)
     hours = np.array([(key[2] - day_s) // HOUR_S for key in pairs.keys], np.intp)
     worst_case = np.full((len(row_by_pair), DAY_S // HOUR_S, MINUTES_PER_HOUR), UNKNOWN, np.uint8)
-    best_case, min_us = worst_case.copy(), np.full(worst_case.shape[:2], MISSING, np.int32)
+    best_case, causes = worst_case.copy(), np.full(worst_case.shape, NO_CAUSE, np.uint8)
+    min_us = np.full(worst_case.shape[:2], MISSING, np.int32)
     simulated = np.zeros(worst_case.shape[:2], bool)
     worst_case[rows, hours], best_case[rows, hours] = pairs.worst_case, pairs.best_case
+    causes[rows, hours] = pairs.causes
     min_us[rows, hours], simulated[rows, hours] = pairs.min_us, pairs.simulated
     return PairHours(
         keys=[(*pair, day_s) for pair in row_by_pair],
         worst_case=worst_case.reshape(len(row_by_pair), -1),
         best_case=best_case.reshape(len(row_by_pair), -1),
+        causes=causes.reshape(len(row_by_pair), -1),
         min_us=_row_min(min_us),
         simulated=np.logical_or.reduce(simulated, axis=1),
     )
@@ -105,19 +129,35 @@ def _row_min(values_us: NDArray[np.int32]) -> NDArray[np.int32]:
     return minima
 
 
-def count_states(worst_case: NDArray[np.uint8], best_case: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return the number of windows of each row by state, in the order of ``tables.COUNT_COLUMNS``."""
+def count_states(pairs: PairHours) -> NDArray[np.int64]:
+    """Return the number of windows of each row by state and cause, in the order of ``tables.COUNT_COLUMNS``."""
     return np.column_stack(
-        [(states == state).sum(axis=1) for states in (worst_case, best_case) for state in (GOOD, BAD, UNAVAILABLE)]
+        [
+            (codes == code).sum(axis=1)
+            for codes, counted in (
+                (pairs.worst_case, (GOOD, BAD, UNAVAILABLE)),
+                (pairs.best_case, (GOOD, BAD, UNAVAILABLE)),
+                (pairs.causes, (LOSS, LATENCY, BOTH)),
+            )
+            for code in counted
+        ]
     )
 
 
-#: Letters of ``tally_hour.states`` by state code: good, bad, unavailable, unknown.
-_STATE_LETTERS = np.frombuffer(b"gbxu", np.uint8)
+#: Letters of ``tally_hour.states`` by cause code. In hours that were counted before the causes, b is any bad window.
+_LETTER_BY_CAUSE = {NO_CAUSE: "g", BOTH: "b", LATENCY: "t", LOSS: "l", OUTAGE: "x"}
+_CAUSE_LETTERS = np.frombuffer(
+    "".join(_LETTER_BY_CAUSE[cause] for cause in sorted(_LETTER_BY_CAUSE)).encode(), np.uint8
+)
+_UNKNOWN_LETTER = np.uint8(ord("u"))
 
 
-def format_state_strings(states: NDArray[np.uint8]) -> list[str | None]:
-    """Return one letter per minute for each row; None for a row with only good minutes, as nearly all rows have."""
-    texts = np.ascontiguousarray(_STATE_LETTERS[states]).view(f"S{states.shape[1]}")[:, 0]
+def format_state_strings(states: NDArray[np.uint8], causes: NDArray[np.uint8]) -> list[str | None]:
+    """Return one letter per minute for each row of states and causes of the worst case.
+
+    None for a row with only good minutes, as nearly all rows have.
+    """
+    letters = np.where(states == UNKNOWN, _UNKNOWN_LETTER, _CAUSE_LETTERS[causes])
+    texts = letters.view(f"S{states.shape[1]}")[:, 0]
     all_good = (states == GOOD).all(axis=1)
     return [None if good else text.decode() for good, text in zip(all_good.tolist(), texts.tolist(), strict=True)]

@@ -3,13 +3,16 @@
 It outlives the rows of ``window_stat``, so that any limit can be evaluated exactly as long as rollups are kept.
 
 A column is stored as its difference from a prediction by another column (``_PREDICTOR_COLUMN``), because the
-differences are small. A missing value is a separate bit, and its difference is 0. All hours have the same layout, so
-that many are packed and unpacked together.
+differences are small. A missing value is a separate bit, and its difference is 0. All hours of a version have the same
+layout, so that many are packed and unpacked together.
+
+Version 1 has no column ``latency_p95_us``: it is MISSING in the decoded hour. Version 2 has all columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -18,7 +21,9 @@ from numpy.typing import NDArray
 from leadline_collector.rollup import byte_shuffle
 from leadline_verdict.series import COLUMNS, COUNT_FIELDS, MISSING
 
-VERSION = 1
+VERSION = 2
+#: Number of columns of every version, the first of ``COLUMNS``: a new column is always the last one.
+_COLUMN_COUNTS = {1: COLUMNS.index("latency_p95_us"), VERSION: len(COLUMNS)}
 MINUTES_PER_HOUR = 60
 
 #: (hour, column, minute) with ``COLUMNS`` of ``leadline_verdict.series``; ``expected`` is 0 without a window.
@@ -29,11 +34,9 @@ _COLUMN_INDEX = {name: index for index, name in enumerate(COLUMNS)}
 #: Column that predicts another one of the same minute; all others are predicted by their minute before.
 _PREDICTOR_COLUMN = {
     "sent": "expected", "received": "sent", "mean_us": "min_us", "p50_us": "min_us", "p95_us": "p50_us",
-    "p99_us": "p95_us", "max_us": "p99_us",
+    "p99_us": "p95_us", "max_us": "p99_us", "latency_p95_us": "p95_us",
 }  # fmt: skip
 _NULLABLE_COLUMNS = slice(len(COUNT_FIELDS), len(COLUMNS))
-_FLAG_BYTES = -(-(len(COLUMNS) - len(COUNT_FIELDS)) * MINUTES_PER_HOUR // 8)
-_PLANE_BYTES = byte_shuffle.VALUE_BYTES * len(COLUMNS) * MINUTES_PER_HOUR
 assert COLUMNS[: len(COUNT_FIELDS)] == COUNT_FIELDS  # the count columns come first and have no flags
 
 
@@ -96,36 +99,57 @@ def pack_latest_windows(block: WindowArray) -> list[bytes]:
 
 
 def unpack_latest_windows(packed_windows: Sequence[bytes]) -> tuple[_IntegerArray, WindowArray]:
-    """Decode ``pack_latest_windows``: the minutes, and blocks of one minute."""
-    rows = (
-        np.frombuffer(b"".join(packed_windows), "<i4").reshape(len(packed_windows), 1 + len(COLUMNS)).astype(np.int32)
-    )
-    return rows[:, 0], rows[:, 1:, None]
+    """Decode ``pack_latest_windows`` of any version: the minutes, and blocks of one minute."""
+    minutes = np.empty(len(packed_windows), np.int32)
+    windows = np.full((len(packed_windows), len(COLUMNS), 1), MISSING, np.int32)
+    for size, indices in _group_indices(map(len, packed_windows)).items():
+        rows = np.frombuffer(b"".join([packed_windows[index] for index in indices]), "<i4").reshape(len(indices), -1)
+        minutes[indices], windows[indices, : size // 4 - 1, 0] = rows[:, 0], rows[:, 1:]
+    return minutes, windows
 
 
 def unpack_hours(packed_hours: Sequence[bytes]) -> WindowArray:
-    """Decode ``pack_hours``; raise ValueError for bytes that are not packed hours."""
-    if any(data[:1] != bytes([VERSION]) for data in packed_hours):
-        raise ValueError(f"packed windows have another version than {VERSION}")
-    if not packed_hours:
-        return make_empty_hours(0)
-    size = _PLANE_BYTES + _FLAG_BYTES
+    """Decode ``pack_hours`` of any version; raise ValueError for bytes that are not packed hours."""
+    indices_by_version = _group_indices(data[0] if data else 0 for data in packed_hours)
+    if unknown := indices_by_version.keys() - _COLUMN_COUNTS.keys():
+        raise ValueError(f"packed windows have version {min(unknown)}: this collector reads 1 to {VERSION}")
+    if indices_by_version.keys() == {VERSION}:
+        return _unpack_equal_hours(packed_hours, len(COLUMNS))
+    block = make_empty_hours(len(packed_hours))
+    for version, indices in indices_by_version.items():
+        column_count = _COLUMN_COUNTS[version]
+        block[indices, :column_count] = _unpack_equal_hours([packed_hours[index] for index in indices], column_count)
+    return block
+
+
+def _group_indices(keys: Iterable[int]) -> Mapping[int, list[int]]:
+    indices_by_key: defaultdict[int, list[int]] = defaultdict(list)
+    for index, key in enumerate(keys):
+        indices_by_key[key].append(index)
+    return indices_by_key
+
+
+def _unpack_equal_hours(packed_hours: Sequence[bytes], column_count: int) -> WindowArray:
+    """Decode hours of one version, with the first ``column_count`` columns."""
+    plane_bytes = byte_shuffle.VALUE_BYTES * column_count * MINUTES_PER_HOUR
+    flag_count = (column_count - len(COUNT_FIELDS)) * MINUTES_PER_HOUR
+    size = plane_bytes + -(-flag_count // 8)
     data = np.empty((len(packed_hours), size), np.uint8)
     for hour, packed in zip(data, packed_hours, strict=True):
         hour[:] = byte_shuffle.inflate(memoryview(packed)[1:], size)
-    byte_planes = data[:, :_PLANE_BYTES].reshape(
-        len(packed_hours), byte_shuffle.VALUE_BYTES, len(COLUMNS), MINUTES_PER_HOUR
+    byte_planes = data[:, :plane_bytes].reshape(
+        len(packed_hours), byte_shuffle.VALUE_BYTES, column_count, MINUTES_PER_HOUR
     )
     zigzag = np.ascontiguousarray(np.moveaxis(byte_planes, 1, -1)).view("<u4")[..., 0]
     block = (zigzag >> 1).astype(np.int32) ^ -(zigzag & 1).astype(np.int32)
     _add_predictions(block)
-    flags = np.unpackbits(data[:, _PLANE_BYTES:], axis=1, count=(len(COLUMNS) - len(COUNT_FIELDS)) * MINUTES_PER_HOUR)
+    flags = np.unpackbits(data[:, plane_bytes:], axis=1, count=flag_count)
     block[:, _NULLABLE_COLUMNS][flags.reshape(len(packed_hours), -1, MINUTES_PER_HOUR).view(bool)] = MISSING
     return block
 
 
 def _add_predictions(block: WindowArray) -> None:
-    for index, name in enumerate(COLUMNS):
+    for index, name in enumerate(COLUMNS[: block.shape[1]]):
         if _has_predictor(name):
             block[:, index] += _predict(block, name)
         else:

@@ -12,7 +12,6 @@ from typing import TypeAlias
 from leadline.evaluation import (
     EvaluationPlan,
     WindowEvaluation,
-    WindowState,
     WindowStatistic,
     combine_paths,
     evaluate_profile,
@@ -23,10 +22,12 @@ from leadline.statistics import WindowStats
 #: Values of one row in the order of ``RowEvaluator.columns``.
 RowValues: TypeAlias = tuple[int | None, ...]
 
-#: Columns that each statistic needs.
+#: Columns that every statistic needs: coverage, loss, error bound, median of few probes, and cause.
+_COMMON_COLUMNS = ("expected", "sent", "received", "error_p99_us", "min_us", "p50_us", "latency_p95_us")
+#: Columns that each statistic needs in addition.
 _STATISTIC_COLUMNS = {
     WindowStatistic.MEAN: ("mean_us",),
-    WindowStatistic.P50: ("p50_us",),
+    WindowStatistic.P50: (),
     WindowStatistic.P95: ("p95_us",),
     WindowStatistic.P99: ("p99_us",),
     WindowStatistic.MAX: ("max_us",),
@@ -42,9 +43,9 @@ class RowEvaluator:
         self._criteria = plan.criteria
         rtt_columns = {name for criterion in plan.criteria for name in _STATISTIC_COLUMNS[criterion.statistic]}
         if any(criterion.peak_limit_us is not None for criterion in plan.criteria):
-            rtt_columns |= {"p50_us", "max_us"}
+            rtt_columns |= {"p95_us", "max_us"}
         #: Columns to read of every window.
-        self.columns = ("expected", "sent", "received", "error_p99_us", *sorted(rtt_columns))
+        self.columns = (*_COMMON_COLUMNS, *sorted(rtt_columns))
         self._row_cache: dict[RowValues, WindowEvaluation] = {}
         self._pair_cache: dict[tuple[WindowEvaluation, ...], WindowEvaluation] = {}
 
@@ -63,10 +64,6 @@ class RowEvaluator:
             result = self._pair_cache[path_results] = combine_paths(path_results)
         return result
 
-    def get_state(self, paths: Sequence[RowValues]) -> WindowState:
-        """Return the state of a window of a pair in the worst case."""
-        return self.evaluate_paths(paths).worst_case
-
     def _compute_row(self, row_values: RowValues) -> WindowEvaluation:
         values = dict(zip(self.columns, row_values, strict=True))
         error_us = values.pop("error_p99_us")
@@ -81,13 +78,14 @@ def _build_stats(values: dict[str, int | None]) -> WindowStats:
         expected=expected,
         sent=sent,
         received=received,
-        min_us=None,
+        min_us=values["min_us"],
         mean_us=values.get("mean_us"),
-        p50_us=values.get("p50_us"),
+        p50_us=values["p50_us"],
         p95_us=values.get("p95_us"),
         p99_us=values.get("p99_us"),
         max_us=values.get("max_us"),
         pdv_us=values.get("pdv_us"),
         mean_step_us=None,
         failures={},
+        latency_p95_us=values["latency_p95_us"],
     )

@@ -47,6 +47,7 @@ def build_window_row(
         stats.max_us,
         stats.pdv_us,
         stats.mean_step_us,
+        stats.latency_p95_us,
         duplicates,
         *(stats.failures.get(failure, 0) for failure in FAILURE_COLUMNS),
         error_bound.p50_us if error_bound else None,

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select, text, update
 
 from leadline import evaluation
-from leadline.evaluation import WindowState
+from leadline.evaluation import WindowCause, WindowState
 from leadline.limits.catalogue import load_catalogue
 from leadline.mesh.model import Mesh
 from leadline.mesh.parser import parse_mesh
@@ -79,8 +79,10 @@ def after(
     return row(site.store, profile)
 
 
-def states(site: RollupFixture, profile: str, end_s: int, minutes: int) -> list[tuple[WindowState, int | None]]:
-    """Return state and worst p95 of the last minutes before ``end_s``, evaluated row by row with ``RowEvaluator``."""
+def states(
+    site: RollupFixture, profile: str, end_s: int, minutes: int
+) -> list[tuple[WindowState, int | None, WindowCause | None]]:
+    """Return state, worst p95 and cause of the last minutes before ``end_s``, evaluated row by row."""
     evaluator = RowEvaluator(
         evaluation.plan_evaluation(load_catalogue().get_required_limits(load_catalogue().get_profile(profile)))
     )
@@ -92,25 +94,30 @@ def states(site: RollupFixture, profile: str, end_s: int, minutes: int) -> list[
         p95s_us = [
             row["p95_us"]
             for row, row_values in zip(minute_rows, values, strict=True)
-            if evaluator.get_state([row_values]) is not WindowState.UNKNOWN
+            if evaluator.evaluate_row(row_values).worst_case is not WindowState.UNKNOWN
         ]
-        minute_states.append((evaluator.get_state(values), None if None in p95s_us else max(p95s_us, default=None)))
+        pair = evaluator.evaluate_paths(values)
+        p95_us = None if None in p95s_us else max(p95s_us, default=None)
+        minute_states.append((pair.worst_case, p95_us, pair.cause))
     return minute_states
 
 
 def expected(site: RollupFixture, profile: str, t: int, day: int) -> dict[str, Any]:
     """Return the expected row by the windows of the last ``day`` minutes, if none of them was too late."""
     last = states(site, profile, t + 60, day)
-    run = next((n for n, (state, _) in enumerate(reversed(last)) if state is not last[-1][0]), day)
+    run = next((n for n, (state, _, _) in enumerate(reversed(last)) if state is not last[-1][0]), day)
     known_minutes = [
-        (t - 60 * n, p95) for n, (state, p95) in enumerate(reversed(last)) if state is not WindowState.UNKNOWN
+        (t - 60 * n, p95) for n, (state, p95, _) in enumerate(reversed(last)) if state is not WindowState.UNKNOWN
     ]
     known_at, p95_us = known_minutes[0] if known_minutes else (None, None)
-    recent = [state for state, _ in last[-RECENT_MINUTES:]]
+    recent = [state for state, _, _ in last[-RECENT_MINUTES:]]
+    causes = [cause for _, _, cause in last[-RECENT_MINUTES:]]
     return {
         "t": t, "state": last[-1][0].value, "since": t + 60 - 60 * run, "known_at": known_at, "p95_us": p95_us,
         "good_15": recent.count(WindowState.GOOD), "bad_15": recent.count(WindowState.BAD),
-        "unavailable_15": recent.count(WindowState.UNAVAILABLE),
+        "unavailable_15": recent.count(WindowState.UNAVAILABLE), "cause": causes[-1],
+        "bad_loss_15": causes.count(WindowCause.LOSS), "bad_latency_15": causes.count(WindowCause.LATENCY),
+        "bad_both_15": causes.count(WindowCause.BOTH),
     }  # fmt: skip
 
 

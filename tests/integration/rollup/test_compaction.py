@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from sqlalchemy import Table, delete
+from sqlalchemy import Table, delete, update
 
 from leadline import evaluation
-from leadline.evaluation import WindowEvaluation, combine_paths
+from leadline.evaluation import WindowCause, WindowEvaluation, WindowState, combine_paths
 from leadline.model import Window
 from leadline.statistics import compute_window_stats
 from leadline_collector.db import tables
@@ -25,6 +25,7 @@ from leadline_collector.rollup.worker import CompactionResult, run_compaction
 from leadline_collector.windows import dirty_hours
 from leadline_collector.windows import store as window_store
 from leadline_collector.windows.rows import build_window_row
+from leadline_verdict.series import MISSING
 from tests.support.clock import FakeClock
 from tests.support.documents import MESH, NOW_S, build_steady_window, build_window
 from tests.support.rollup_data import (
@@ -106,6 +107,25 @@ def test_a_chunk_contains_the_slots_of_the_statistics(site: RollupFixture, store
         assert expected[:-3] == tuple(row.values())[:-3]
 
 
+def test_windows_stored_before_the_latency_p95_get_it_from_their_probes(
+    site: RollupFixture, store: Store, clock: FakeClock
+) -> None:
+    """Compaction computes the value of windows with few losses from the single RTTs."""
+    rng = random.Random(6)
+    site.store_windows(*make_random_windows(rng, NOW_S, NOW_S + HOUR_S, 0.8))
+    site.store_windows(*make_random_windows(rng, NOW_S, NOW_S + HOUR_S, 0.3))
+    before = site.load_series(site.find_path(), NOW_S, NOW_S + HOUR_S)
+    with store.write() as writer:
+        writer.connection.execute(update(tables.window_stat).values(latency_p95_us=None))
+    old = site.load_series(site.find_path(), NOW_S, NOW_S + HOUR_S)
+
+    run_compaction(store, clock)
+
+    assert (before.latency_p95_us != MISSING).sum() > 5
+    assert (old.latency_p95_us == MISSING).all()
+    assert is_same_series(site.load_series(site.find_path(), NOW_S, NOW_S + HOUR_S), before)
+
+
 def read_rows(store: Store, table: Table) -> list[dict[str, Any]]:
     """Return the rows of a table by column name."""
     return [dict(zip(table.columns.keys(), row, strict=True)) for row in read_table(store, table)]
@@ -148,23 +168,46 @@ def evaluate_minutes(paths: Iterable[Iterable[Window]]) -> dict[int, WindowEvalu
 
 
 def test_state_counts_agree_with_the_evaluation(site: RollupFixture, store: Store, clock: FakeClock) -> None:
-    """Worst and best case of a pair with two paths."""
+    """Worst case, best case and causes of a pair with two paths."""
     rng = random.Random(6)
-    paths = [make_random_windows(rng, NOW_S, NOW_S + HOUR_S, 0.8) for _ in range(2)]
+    paths = [make_random_windows(rng, NOW_S, NOW_S + 45 * 60, 0.8) for _ in range(2)]
+    slots: list[list[int | None]] = [
+        [2_000] * 40 + [None] * 20,
+        [2_000] * 55 + [None] * 5,
+        [2_000] * 54 + [19_000] * 4 + [None] * 2,
+        [2_000] * 55 + [19_000] * 3 + [None] * 2,
+    ]
+    paths[0] = [*paths[0], *(build_window(rtts, NOW_S + (45 + n) * 60) for n, rtts in enumerate(slots))]
     for agent, windows in zip(("fra1", "fra2"), paths, strict=True):
         site.store_windows(*windows, agent=agent)
 
     run_compaction(store, clock)
 
     (row,) = read_table(store, tables.tally_hour)
-    results = evaluate_minutes(paths).values()
+    by_minute = evaluate_minutes(paths)
+    results = by_minute.values()
     expected = [
         Counter(getattr(result, scenario).value for result in results)[state]
         for scenario in ("worst_case", "best_case")
         for state in ("good", "bad", "unavailable")
     ]
-    assert list(row[4:10]) == expected
-    assert row[10] == min(rtt for windows in paths for window in windows for rtt in window.rtt_us if rtt is not None)
+    causes = Counter(result.cause for result in results)
+    expected += [causes[cause] for cause in (WindowCause.LOSS, WindowCause.LATENCY, WindowCause.BOTH)]
+    assert list(row[4:13]) == expected
+    assert all(causes[cause] for cause in WindowCause)
+    assert row[5] == sum(row[10:13])
+    letters = {
+        None: "g",
+        WindowCause.OUTAGE: "x",
+        WindowCause.LOSS: "l",
+        WindowCause.LATENCY: "t",
+        WindowCause.BOTH: "b",
+    }
+    assert row[15] == "".join(
+        "u" if result is None or result.worst_case is WindowState.UNKNOWN else letters[result.cause]
+        for result in (by_minute.get(t) for t in range(NOW_S, NOW_S + HOUR_S, 60))
+    )
+    assert row[13] == min(rtt for windows in paths for window in windows for rtt in window.rtt_us if rtt is not None)
 
 
 def test_compaction_is_repeatable(site: RollupFixture, store: Store, clock: FakeClock) -> None:

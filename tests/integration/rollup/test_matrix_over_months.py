@@ -6,6 +6,7 @@ import random
 from collections import Counter, defaultdict
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import delete
 
@@ -51,15 +52,23 @@ def evaluate_windows(reader: ReadTransaction, site: RollupFixture, profile: str,
         for row in rows:
             minutes[row[0]].append(row)
     if not minutes:
-        return {"paths": 0, "at": None, "state": WindowState.UNKNOWN, "rtt": (None, None, None)} | _counts([], period)
+        return {
+            "paths": 0,
+            "at": None,
+            "state": WindowState.UNKNOWN,
+            "cause": None,
+            "rtt": (None, None, None),
+        } | _counts([], period)
     last_rows = minutes[max(minutes)]
     results = [evaluator.evaluate_paths([_row_values(row) for row in rows]) for rows in minutes.values()]
     all_rows = [row for rows in minutes.values() for row in rows]
+    last = evaluator.evaluate_paths([_row_values(row) for row in last_rows])
     is_recent = max(minutes) >= period.end_s - RECENT_WINDOWS * 60
     return {
         "paths": paths,
         "at": max(minutes),
-        "state": evaluator.get_state([_row_values(row) for row in last_rows]) if is_recent else WindowState.UNKNOWN,
+        "state": last.worst_case if is_recent else WindowState.UNKNOWN,
+        "cause": last.cause if is_recent else None,
         "rtt": (
             min((row[2] for row in all_rows if row[2] is not None), default=None),
             max((row[3] for row in last_rows if row[3] is not None), default=None),
@@ -78,7 +87,7 @@ def _counts(results: list[WindowEvaluation], period: TimeRange) -> dict[str, Any
             [getattr(result, scenario).value for result in results] + ["unknown"] * (period.window_count - len(results))
         )
         for name, scenario in (("pessimistic", "worst_case"), ("optimistic", "best_case"))
-    }
+    } | {"causes": Counter(result.cause.value for result in results if result.cause is not None)}
 
 
 def to_comparable(pair: MatrixPairResponse) -> dict[str, Any]:
@@ -91,9 +100,11 @@ def to_comparable(pair: MatrixPairResponse) -> dict[str, Any]:
         "paths": pair.paths,
         "at": pair.state_at,
         "state": pair.state,
+        "cause": pair.cause,
         "rtt": (pair.rtt_us.min, pair.rtt_us.p50, pair.rtt_us.p95),
         "pessimistic": counts(pair.pessimistic),
         "optimistic": counts(pair.optimistic),
+        "causes": +Counter(msgspec.structs.asdict(pair.causes)),
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
-from leadline.evaluation import WindowState
+from leadline.evaluation import WindowCause, WindowState
 
 
 class ResponseDocument(Struct, frozen=True, kw_only=True):
@@ -79,6 +79,19 @@ class StateCountsResponse(ResponseDocument, frozen=True, kw_only=True):
     coverage_ratio: float | None
 
 
+class CauseCountsResponse(ResponseDocument, frozen=True, kw_only=True):
+    """Number of windows of a period that are not good in the worst case, by cause (``leadline.evaluation``)."""
+
+    #: Unavailable windows.
+    outage: int
+    #: Bad windows: the losses alone exceed the limit.
+    loss: int
+    #: Bad windows: the late replies alone exceed the limit.
+    latency: int
+    #: Bad windows: only losses and late replies together exceed the limit.
+    both: int
+
+
 class RttResponse(ResponseDocument, frozen=True, kw_only=True):
     """RTT in microseconds; null without replies."""
 
@@ -103,6 +116,8 @@ class MatrixPairResponse(ResponseDocument, frozen=True, kw_only=True):
     imported: bool
     #: Worst-case state of the latest window; unknown if that is older than three minutes before the period's end.
     state: WindowState
+    #: Cause of a bad or unavailable state; null otherwise.
+    cause: WindowCause | None
     #: Start of the latest window of the period; null without windows.
     state_at: int | None
     state_at_iso: str | None
@@ -111,6 +126,8 @@ class MatrixPairResponse(ResponseDocument, frozen=True, kw_only=True):
     pessimistic: StateCountsResponse
     #: Best case: every window without the measurement error, on the best of its paths.
     optimistic: StateCountsResponse
+    #: Causes in the worst case.
+    causes: CauseCountsResponse
     rtt_us: RttResponse
     #: Number of paths with windows in the period.
     paths: int
@@ -141,6 +158,8 @@ class PathWindowResponse(ResponseDocument, frozen=True, kw_only=True):
     target: str
     #: State by the requested profile; null without a profile.
     state: WindowState | None
+    #: Cause of a bad or unavailable state; null otherwise.
+    cause: WindowCause | None
     simulated: bool
     #: True if the window was imported from a file (docs/import.md); ``agent`` is then an import source.
     imported: bool
@@ -158,6 +177,8 @@ class PathWindowResponse(ResponseDocument, frozen=True, kw_only=True):
     pdv_us: int | None
     #: Mean difference of consecutive replies (RFC 5481 §5.5).
     mean_step_us: int | None
+    #: RTT that at most 5 % of the probes sent exceed if losses are not counted; null unless 1 to 5 % of them were lost.
+    latency_p95_us: int | None
     duplicates: int
     #: Probes by kind of failure; kinds without probes are left out.
     failures: dict[str, int]
@@ -177,6 +198,8 @@ class PairWindowResponse(ResponseDocument, frozen=True, kw_only=True):
     at: str
     #: Worst-case state over the known paths; null without a profile.
     state: WindowState | None
+    #: Cause of a bad or unavailable state; null otherwise.
+    cause: WindowCause | None
     paths: list[PathWindowResponse]
 
 

@@ -11,8 +11,15 @@ from leadline.evaluation import WindowState, WindowStateCounts
 from leadline.limits.catalogue import load_catalogue
 from leadline.mesh.model import Mesh, PairSettings
 from leadline.model import WINDOW_S, Pair
-from leadline_collector.analysis.documents import MatrixPairResponse, MatrixResponse, RttResponse, StateCountsResponse
+from leadline_collector.analysis.documents import (
+    CauseCountsResponse,
+    MatrixPairResponse,
+    MatrixResponse,
+    RttResponse,
+    StateCountsResponse,
+)
 from leadline_collector.analysis.profiles import build_profile
+from leadline_collector.db.tables import COUNT_COLUMNS
 from leadline_collector.db.transactions import ReadTransaction, Store
 from leadline_collector.errors import InvalidRequestError
 from leadline_collector.mesh import service as mesh_service
@@ -83,7 +90,7 @@ def _build_pairs(
 
 def _build_pair(pair: Pair, settings: PairSettings, counts: PairCounts, period: TimeRange) -> MatrixPairResponse:
     is_recent = counts.latest_t is not None and counts.latest_t >= period.end_s - RECENT_WINDOWS * WINDOW_S
-    pessimistic, optimistic = counts.counts.reshape(2, -1).tolist()
+    count = dict(zip(COUNT_COLUMNS, counts.counts.tolist(), strict=True))
     return MatrixPairResponse(
         source=pair.source,
         destination=pair.destination,
@@ -92,11 +99,20 @@ def _build_pair(pair: Pair, settings: PairSettings, counts: PairCounts, period: 
         simulated=counts.simulated,
         imported=False,
         state=counts.latest_state if is_recent else WindowState.UNKNOWN,
+        cause=counts.latest_cause if is_recent else None,
         state_at=counts.latest_t,
         state_at_iso=None if counts.latest_t is None else format_iso8601(counts.latest_t),
         windows_expected=period.window_count,
-        pessimistic=_build_state_counts(*pessimistic, windows=period.window_count),
-        optimistic=_build_state_counts(*optimistic, windows=period.window_count),
+        pessimistic=_build_state_counts(count["good"], count["bad"], count["unavailable"], windows=period.window_count),
+        optimistic=_build_state_counts(
+            count["good_best"], count["bad_best"], count["unavailable_best"], windows=period.window_count
+        ),
+        causes=CauseCountsResponse(
+            outage=count["unavailable"],
+            loss=count["bad_loss"],
+            latency=count["bad_latency"],
+            both=count["bad_both"],
+        ),
         rtt_us=RttResponse(min=counts.min_us, p50=counts.latest_p50_us, p95=counts.latest_p95_us),
         paths=len(counts.paths),
     )

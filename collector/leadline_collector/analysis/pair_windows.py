@@ -74,10 +74,14 @@ def iter_paths(reader: ReadTransaction, pair: Pair) -> Iterator[tuple[NamedId, N
 
 
 def _build_window(t: int, rows: list[dict[str, Any]], evaluator: RowEvaluator | None) -> PairWindowResponse:
+    evaluation = (
+        None if evaluator is None else evaluator.evaluate_paths([_select_values(row, evaluator) for row in rows])
+    )
     return PairWindowResponse(
         t=t,
         at=format_iso8601(t),
-        state=None if evaluator is None else evaluator.get_state([_select_values(row, evaluator) for row in rows]),
+        state=None if evaluation is None else evaluation.worst_case,
+        cause=None if evaluation is None else evaluation.cause,
         paths=[_build_path_window(row, evaluator) for row in rows],
     )
 
@@ -89,15 +93,17 @@ def _select_values(row: dict[str, Any], evaluator: RowEvaluator) -> RowValues:
 #: Columns that a response has under the same name.
 _COPIED_COLUMNS = (
     "interval_ms", "expected", "sent", "received", "min_us", "mean_us", "p50_us", "p95_us", "p99_us", "max_us",
-    "pdv_us", "mean_step_us", "duplicates", "error_p50_us", "error_p99_us", "mesh_version", "seq",
+    "pdv_us", "mean_step_us", "latency_p95_us", "duplicates", "error_p50_us", "error_p99_us", "mesh_version", "seq",
 )  # fmt: skip
 
 
 def _build_path_window(row: dict[str, Any], evaluator: RowEvaluator | None) -> PathWindowResponse:
+    evaluation = None if evaluator is None else evaluator.evaluate_row(_select_values(row, evaluator))
     return PathWindowResponse(
         agent=row["agent"],
         target=row["target"],
-        state=None if evaluator is None else evaluator.get_state([_select_values(row, evaluator)]),
+        state=None if evaluation is None else evaluation.worst_case,
+        cause=None if evaluation is None else evaluation.cause,
         simulated=row["epoch"] is None,
         imported=is_imported(row["agent"]),
         failures={failure.value: row[name] for failure, name in FAILURE_COLUMNS.items() if row[name]},

@@ -22,7 +22,7 @@ from leadline_collector.mesh import store as mesh_store
 from leadline_collector.rollup import path_rollups, profile_revisions, window_codec
 from leadline_collector.rollup.path_rollups import PathHour
 from leadline_collector.rollup.raw_codec import Chunk
-from leadline_verdict.series import COLUMNS
+from leadline_verdict.series import COLUMNS, MISSING
 
 HOUR_S = 3_600
 DAY_S = 86_400
@@ -103,7 +103,7 @@ def _build_hour(rng: np.random.Generator, number: int) -> PathHour:
         "expected": PROBES, "sent": PROBES, "received": PROBES, "min_us": ordered[:, 0],
         "mean_us": -(-ordered.sum(1) // PROBES), "p50_us": ordered[:, 29], "p95_us": ordered[:, 56],
         "p99_us": ordered[:, 59], "max_us": ordered[:, 59], "pdv_us": ordered[:, 56] - ordered[:, 0],
-        "error_p99_us": rng.integers(20, 30, 60),
+        "error_p99_us": rng.integers(20, 30, 60), "latency_p95_us": MISSING,
     }  # fmt: skip
     block = window_codec.make_empty_hours(1)
     for position, name in enumerate(COLUMNS):
@@ -127,7 +127,7 @@ def _build_hour(rng: np.random.Generator, number: int) -> PathHour:
 _BAD = "CASE WHEN (a.id * 31 + b.id * 17 + {n} * 7) % 41 = 0 THEN 9 ELSE 0 END"
 _LOST = "CASE WHEN (a.id * 5 + b.id * 3 + {n}) % 997 = 0 THEN 20 ELSE 0 END"
 #: Sixty letters each, one per minute, for ``substr``: SQLite has no ``repeat``.
-_BADS, _LOSTS, _GOODS = (f"'{letter * 60}'" for letter in "bxg")
+_BADS, _LOSTS, _GOODS = (f"'{letter * 60}'" for letter in "txg")
 _STATES = (
     f"CASE WHEN ({{bad}}) + ({{lost}}) > 0 THEN substr({_BADS}, 1, {{bad}}) || substr({_LOSTS}, 1, {{lost}}) "
     f"|| substr({_GOODS}, 1, 60 - ({{bad}}) - ({{lost}})) END"
@@ -148,11 +148,11 @@ def _build_statements() -> Sequence[str]:
     tally = (
         "INSERT INTO tally_hour SELECT a.site_id, r.id, b.site_id, h.t, "
         f"60 - ({bad}) - ({lost}), {bad}, {lost}, 60 - ({bad}) - ({lost}), {bad}, {lost}, 2000 + a.id, {false}, "
-        f"{_STATES.format(bad=bad, lost=lost)} {_PATHS} CROSS JOIN rule r"
+        f"{_STATES.format(bad=bad, lost=lost)}, 0, {bad}, 0 {_PATHS} CROSS JOIN rule r"
     )
     day = (
         "INSERT INTO tally_day SELECT a.site_id, r.id, b.site_id, h.t, "
         f"1440 - ({day_bad}) - ({day_lost}), {day_bad}, {day_lost}, 1440 - ({day_bad}) - ({day_lost}), {day_bad}, "
-        f"{day_lost}, 2000 + a.id, {false} {_PATHS} CROSS JOIN rule r WHERE h.n % 24 = 0"
+        f"{day_lost}, 2000 + a.id, {false}, 0, {day_bad}, 0 {_PATHS} CROSS JOIN rule r WHERE h.n % 24 = 0"
     )
     return rollup, tally, day

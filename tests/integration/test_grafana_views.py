@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby, product
 from operator import itemgetter
@@ -16,6 +17,7 @@ from sqlalchemy.engine import URL
 
 from leadline import propagation
 from leadline.errors import ConfigError, UnavailableError
+from leadline.evaluation import WindowCause
 from leadline.limits.catalogue import load_catalogue
 from leadline.mesh.parser import parse_mesh
 from leadline.model import Pair
@@ -32,7 +34,17 @@ from leadline_migrations.versions.v0008_grafana import VIEWS
 from leadline_verdict.decision import VerdictRule
 from leadline_verdict.episodes import MERGE_GAP_WINDOWS
 from leadline_verdict.requirements import NO_OVERRIDES
-from leadline_verdict.states import GOOD, STATES_BY_CODE, UNKNOWN
+from leadline_verdict.states import (
+    BOTH,
+    CAUSES_BY_CODE,
+    GOOD,
+    LATENCY,
+    LOSS,
+    NO_CAUSE,
+    OUTAGE,
+    STATES_BY_CODE,
+    UNKNOWN,
+)
 from tests.support import postgres
 from tests.support.grafana_data import DAY_S, HOUR_S, Demo, demo, reader
 
@@ -88,8 +100,8 @@ def load_shares(
 ) -> dict[tuple[str, str], list[Any]]:
     """Return the result of ``grafana_share`` for each pair: counts, ratios, lowest round trip."""
     columns = (
-        "windows, good, bad, unavailable, unknown, observed, pessimistic, optimistic, coverage, min_us, simulated, "
-        "first_t, last_t"
+        "windows, good, bad, unavailable, unknown, observed, pessimistic, optimistic, coverage, bad_loss, bad_latency, "
+        "bad_both, min_us, simulated, first_t, last_t"
     )
     rows = connection.execute(
         f"SELECT source, destination, {columns} FROM grafana_share(%s, %s, %s)", (profile, start_s, end_s)
@@ -132,6 +144,9 @@ def test_shares_match_the_matrix(filled: Demo, connection: psycopg.Connection, p
             pair.pessimistic.good / period.window_count,
             (pair.optimistic.good + pair.optimistic.unknown) / period.window_count,
             pair.pessimistic.coverage_ratio,
+            pair.causes.loss,
+            pair.causes.latency,
+            pair.causes.both,
             pair.rtt_us.min,
             True,
             period.start_s,
@@ -198,32 +213,47 @@ def test_dirty_days_are_counted_from_hours(filled: Demo, connection: psycopg.Con
 
 
 def test_states_and_episodes_match_the_windows(filled: Demo, connection: psycopg.Connection) -> None:
-    """Every minute of every pair, and its runs of bad minutes, joined over gaps of at most two."""
+    """Every minute of every pair with its cause, and its runs of bad minutes, joined over gaps of at most two."""
     length_s, joined_count = 7 * DAY_S, 0
+    cause_counts: Counter[str | None] = Counter()
     condition = "source = %s AND destination = %s AND profile = %s"
     for pair, profile in product(CITY_PAIRS, PROFILES):
-        expected = _states(filled, pair, profile, length_s)
+        expected, causes = _states(filled, pair, profile, length_s)
         parameters = (pair.source, pair.destination, profile)
         end_s = filled.start_s + length_s
 
         runs = connection.execute(
-            f"SELECT t, until_t, state FROM grafana_state WHERE {condition} AND hour_t < %s", (*parameters, end_s)
+            f"SELECT t, until_t, state, cause FROM grafana_state WHERE {condition} AND hour_t < %s",
+            (*parameters, end_s),
         ).fetchall()
         episodes = connection.execute(
-            f"SELECT t, until_t, windows FROM grafana_episode WHERE {condition} AND until_t < %s ORDER BY t",
+            "SELECT t, until_t, windows, unavailable, bad_loss, bad_latency, bad_both "
+            f"FROM grafana_episode WHERE {condition} AND until_t < %s ORDER BY t",
             (*parameters, end_s - 180),
         ).fetchall()
 
-        minutes = {t: state for start, until, state in runs for t in range(start, until, 60)}
+        minutes = {t: state for start, until, state, _ in runs for t in range(start, until, 60)}
+        causes_by_minute = {t: cause for start, until, _, cause in runs for t in range(start, until, 60)}
         assert [minutes.get(t, "unknown") for t in range(filled.start_s, filled.start_s + length_s, 60)] == [
             STATES_BY_CODE[code].value for code in expected
         ]
-        assert episodes == [episode for episode in _episodes(expected, filled.start_s) if episode[1] < end_s - 180]
-        joined_count += sum(windows * 60 < until - start for start, until, windows in episodes)
+        assert [causes_by_minute.get(t) for t in range(filled.start_s, filled.start_s + length_s, 60)] == [
+            CAUSES_BY_CODE[code] for code in causes
+        ]
+        assert [episode[:3] for episode in episodes] == [
+            episode for episode in _episodes(expected, filled.start_s) if episode[1] < end_s - 180
+        ]
+        for start, until, windows, *counts in episodes:
+            codes = causes[(start - filled.start_s) // 60 : (until - filled.start_s) // 60]
+            assert counts == [codes.count(code) for code in (OUTAGE, LOSS, LATENCY, BOTH)]
+            joined_count += windows * 60 < until - start
+        cause_counts.update(causes_by_minute.values())
     assert joined_count > 0
+    assert all(cause_counts[cause] for cause in (WindowCause.OUTAGE, WindowCause.LOSS, WindowCause.LATENCY))
 
 
-def _states(filled: Demo, pair: Pair, profile: str, length_s: int) -> list[int]:
+def _states(filled: Demo, pair: Pair, profile: str, length_s: int) -> tuple[list[int], list[int]]:
+    """Return state and cause of every minute from the windows."""
     with filled.store.read() as read:
         ids = registry.load_registry(read.connection)
         source_id, destination_id = ids.site_ids[pair.source], ids.site_ids[pair.destination]
@@ -233,13 +263,12 @@ def _states(filled: Demo, pair: Pair, profile: str, length_s: int) -> list[int]:
         evaluation = state_counts.evaluate_pair_hours(
             hours, profile_revisions.get_criteria(profile), ids.site_by_agent, ids.site_by_target
         )
-    states_by_hour = {
-        key[2]: row.tolist()
-        for key, row in zip(evaluation.keys, evaluation.worst_case, strict=True)
-        if key[1] == destination_id
-    }
-    hour_starts = range(filled.start_s, filled.start_s + length_s, HOUR_S)
-    return [code for t in hour_starts for code in states_by_hour.get(t, [UNKNOWN] * 60)]
+    rows = {key[2]: row for row, key in enumerate(evaluation.keys) if key[1] == destination_id}
+    states, causes = [UNKNOWN] * (length_s // 60), [NO_CAUSE] * (length_s // 60)
+    for hour_s, row in rows.items():
+        minutes = slice((hour_s - filled.start_s) // 60, (hour_s - filled.start_s) // 60 + 60)
+        states[minutes], causes[minutes] = evaluation.worst_case[row].tolist(), evaluation.causes[row].tolist()
+    return states, causes
 
 
 def _episodes(states: list[int], start_s: int) -> list[tuple[int, int, int]]:

@@ -203,6 +203,7 @@ class PairWindowLoader:
             ambiguous_minutes=self._find_ambiguous(pair.destination, [path.series for path in paths]),
             explained_minutes=self._find_explained(sorted({path.agent for path in paths})),
             declared_outages=self._outages or self._mesh.get_outages(pair),
+            time_zone=ends[0].time_zone,
         )
 
     def _load_path(self, ids: PathIds) -> PathWindows:

@@ -92,6 +92,7 @@ def _describe_section(
     criteria: Sequence[Criterion],
 ) -> str:
     count = f"{section.minutes:,} of {known:,} minutes"
+    was = "was" if section.minutes == 1 else "were"
     where = f"in {section.episodes:,} episode{'' if section.episodes == 1 else 's'}"
     match section.cause:
         case WindowCause.OUTAGE:
@@ -100,8 +101,8 @@ def _describe_section(
         case WindowCause.LOSS:
             return f"{count} lost more than {_describe_tolerance(pair, criteria)}, {where}"
         case WindowCause.BOTH:
-            return f"{count} were above {limit} only by late and lost probes together, {where}"
-    text = f"{count} were above {limit} by latency, {where}"
+            return f"{count} {was} above {limit} only by late and lost probes together, {where}"
+    text = f"{count} {was} above {limit} by latency, {where}"
     when = find_concentration(np.flatnonzero(states.causes == LATENCY), pair.start_s, pair.time_zone)
     return f"{text}, most of them {when}" if when else text
 

@@ -128,7 +128,8 @@ def describe_milestones(pair: PairWindows, milestones: Sequence[MilestoneSection
     dates: dict[str, list[str]] = {}
     for milestone in milestones:
         dates.setdefault(milestone.at_iso[:10], []).append(_WORDS[milestone.verdict])
-    today = "; at present the pair can be beyond, provisionally, and nothing else" if pair.whole_days else ""
+    is_young = 0 < pair.whole_days < CAMPAIGN_DAYS_PROVISIONAL
+    today = "; until then it can only be beyond, provisionally" if is_young else ""
     texts = [f"from {day}: {' or '.join(words)}" for day, words in dates.items()]
     text = f"{since}more can be said after further days without unknown or bad minutes: {', '.join(texts)}{today}"
     if not texts:

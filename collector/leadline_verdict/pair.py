@@ -59,7 +59,8 @@ class PairWindows:
     declared_outages: DeclaredOutages | None = None
     #: Time zone of the source site (IANA name), for times of day in reasons.
     time_zone: str = "UTC"
-    #: Start of the first window if the pair was not measured at the start of the requested period; None otherwise.
+    #: Start of the first window if the pair was not measured at the start of the requested period; it may be after the
+    #: period. None otherwise.
     measured_since_s: int | None = None
 
     def __post_init__(self) -> None:

@@ -76,7 +76,7 @@ def decide_by_windows(inputs: PairInputs) -> tuple[VerdictClass, list[Reason]]:
         ]
     if deficits := list(_iter_data_deficits(inputs)):
         dates = milestones.describe_milestones(inputs.pair, inputs.milestones)
-        return VerdictClass.INSUFFICIENT_DATA, [*deficits, dates, cause]
+        return VerdictClass.INSUFFICIENT_DATA, [*deficits, dates, *([cause] if inputs.pair.whole_days else [])]
     verdict_class = inputs.measured_verdict.verdict_class
     if inputs.last_segment_class is not None:
         withdrawn = withdraw(verdict_class, inputs.last_segment_class)
@@ -139,7 +139,7 @@ def _iter_unanswerable(inputs: PairInputs) -> Iterator[Reason]:
         )
     elif not inputs.states.unknown_minutes.all() and inputs.sent and not inputs.received:
         yield reasons.never_replied(inputs.sent)
-    elif not inputs.sent:
+    elif not inputs.sent and inputs.pair.measured_since_s is None:
         yield reasons.not_measured()
 
 

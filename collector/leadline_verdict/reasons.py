@@ -280,11 +280,17 @@ def last_segment_withdraws(verdict_class: VerdictClass, segment_class: VerdictCl
 
 
 def _format_class(verdict_class: VerdictClass) -> str:
-    return verdict_class.value.replace("_", " ")
+    return _CLASS_NAMES.get(verdict_class) or verdict_class.value.replace("_", " ")
+
+
+_CLASS_NAMES = {
+    VerdictClass.BEYOND_PROVISIONAL: "beyond, provisionally",
+    VerdictClass.WITHIN_PROVISIONAL: "within, provisionally",
+}
 
 
 def tipping_point(minutes: int | None, missed_ratio: float) -> Reason:
-    missed = f"{rounding.format_percent(missed_ratio, up=True)} %"
+    missed = f"{missed_ratio:.0%}".replace("%", " %")
     return make_reason(
         "tipping_point",
         f"this holds unless an outage of more than {minutes or 0:,} minutes was missed; an outage of 12 h once a "

@@ -21,7 +21,7 @@ from leadline_collector.mesh.paths import load_paths_by_pair
 from leadline_collector.mesh.propagation import get_propagation_delay
 from leadline_collector.mesh.store import PathIds
 from leadline_collector.rollup import hour_reader
-from leadline_collector.time_range import TimeRange
+from leadline_collector.time_range import DAY_S, TimeRange
 from leadline_verdict.decision import MissingPolicy, VerdictRule
 from leadline_verdict.document import VerdictDocument
 from leadline_verdict.pair import PairWindows, PathWindows
@@ -204,7 +204,18 @@ class PairWindowLoader:
             explained_minutes=self._find_explained(sorted({path.agent for path in paths})),
             declared_outages=self._outages or self._mesh.get_outages(pair),
             time_zone=ends[0].time_zone,
+            measured_since_s=None if paths else self._find_first_window_s(self._paths.get(pair, ())),
         )
+
+    def _find_first_window_s(self, paths: Sequence[PathIds]) -> int | None:
+        """Return the start of the first window of the day after the period, for a pair that is not a day old."""
+        start_s = self._period.end_s
+        for_day = [
+            hour_reader.load_series(self._reader.connection, ids.src_id, ids.dst_id, start_s, start_s + DAY_S)
+            for ids in paths
+        ]
+        first = min((series.find_first_minute() for series in for_day), default=DAY_S // WINDOW_S)
+        return start_s + first * WINDOW_S if first < DAY_S // WINDOW_S else None
 
     def _load_path(self, ids: PathIds) -> PathWindows:
         series = hour_reader.load_series(

@@ -419,8 +419,8 @@ class PairVerdict(VerdictStruct, frozen=True, kw_only=True):
     flips: list[Counterfactual]
     simulated: bool
     paths: list[str]
-    #: Share of known windows.
-    coverage: float
+    #: Share of known windows; null (version 2) before the first whole day.
+    coverage: float | None
     #: Hours of the week with too little coverage or too few visits.
     hours_missing: int
     shares: SharesSection

@@ -130,8 +130,8 @@ def describe_milestones(pair: PairWindows, milestones: Sequence[MilestoneSection
         dates.setdefault(milestone.at_iso[:10], []).append(_WORDS[milestone.verdict])
     is_young = 0 < pair.whole_days < CAMPAIGN_DAYS_PROVISIONAL
     today = "; until then it can only be beyond, provisionally" if is_young else ""
-    texts = [f"from {day}: {' or '.join(words)}" for day, words in dates.items()]
-    text = f"{since}more can be said after further days without unknown or bad minutes: {', '.join(texts)}{today}"
+    texts = [f"from {day} it can be {' or '.join(words)}" for day, words in dates.items()]
+    text = f"{since}{'; '.join(texts)}, if no further minute is unknown or bad{today}"
     if not texts:
         text = f"{since}no date can be given: more known minutes are needed"
     return make_reason("dates", text, **{milestone.verdict: milestone.at_iso for milestone in milestones})

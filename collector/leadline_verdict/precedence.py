@@ -147,7 +147,7 @@ def _iter_data_deficits(inputs: PairInputs) -> Iterator[Reason]:
     """Yield the reasons why the measurement is insufficient."""
     measured, days = inputs.measured_verdict, inputs.pair.whole_days
     if days < CAMPAIGN_DAYS_PROVISIONAL:
-        yield reasons.too_short(days)
+        yield reasons.too_young(days)
     if days and measured.coverage < COVERAGE_MIN:
         yield reasons.coverage_low(measured.coverage)
     elif days >= CAMPAIGN_DAYS_PROVISIONAL and measured.verdict_class is VerdictClass.INSUFFICIENT_DATA:

@@ -259,6 +259,16 @@ def simulated_windows() -> Reason:
     return make_reason("simulated", "some of these windows are simulated, not measured: this is not evidence")
 
 
+def too_young(days: int) -> Reason:
+    measured = f"{days} whole day{' is' if days == 1 else 's are'}" if days else "no whole UTC day is"
+    return make_reason(
+        "too_short",
+        f"{measured} measured yet: {CAMPAIGN_DAYS_PROVISIONAL} days are needed to measure every hour of the week twice",
+        days=days,
+        days_needed=CAMPAIGN_DAYS_PROVISIONAL,
+    )
+
+
 def beyond_provisional(days: int) -> Reason:
     return make_reason(
         "beyond_after_few_days",

@@ -100,7 +100,7 @@ def build_pair_verdict(
         flips=find_counterfactuals(verdict_class, pair, inputs, shares),
         simulated=any(series.simulated for series in pair.series),
         paths=[f"{path.agent} to {path.target}" for path in pair.paths],
-        coverage=measured.coverage,
+        coverage=measured.coverage if _is_measured(pair) else None,
         hours_missing=len({*inputs.validity.low_coverage_hours, *inputs.validity.low_visit_hours}),
         shares=shares,
         rtt=sections.build_rtt_section(pair),
@@ -242,20 +242,26 @@ def _build_provenance(inputs: PairInputs) -> ProvenanceSection:
     kinds = {
         "simulated": any(path.series.simulated for path in pair.paths),
         "imported": any(is_imported(path.agent) for path in pair.paths),
-        "measured": any(not path.series.simulated and not is_imported(path.agent) for path in pair.paths),
+        "measured": any(not path.series.simulated and not is_imported(path.agent) for path in pair.paths)
+        or (not pair.paths and pair.measured_since_s is not None),
     }
-    unknown = int(np.count_nonzero(inputs.states.unknown_minutes))
+    unknown = int(np.count_nonzero(inputs.states.unknown_minutes)) if _is_measured(pair) else 0
     return ProvenanceSection(
         data=sorted(kind for kind, occurs in kinds.items() if occurs),
         measured_since_s=pair.measured_since_s,
         measured_since_iso=None if pair.measured_since_s is None else format_iso8601(pair.measured_since_s),
-        days=pair.whole_days if pair.paths else 0,
+        days=pair.whole_days if _is_measured(pair) else 0,
         probes_per_window=count_probes_per_window(pair),
         unknown_minutes=unknown,
         left_out_minutes=unknown if measured.has_excluded_unknown else 0,
         excused_minutes=inputs.excused_minutes,
         weak_limits=list(_iter_weak_limits(inputs.requirements)),
     )
+
+
+def _is_measured(pair: PairWindows) -> bool:
+    """True if the period has a whole measured day; otherwise its minutes are not unknown, but not measured."""
+    return bool(pair.paths) and pair.whole_days > 0
 
 
 def _build_within_section(inputs: PairInputs) -> WithinSection:

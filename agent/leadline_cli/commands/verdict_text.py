@@ -84,27 +84,33 @@ def _format_pair(pair: PairVerdict) -> str:
     ]
     for reason in pair.reasons:
         lines += _wrap(reason.text, "  because ")
-    lines += [*_format_share_lines(pair.shares, pair.coverage), *_format_rtt_lines(pair.rtt)]
+    if pair.coverage is not None:
+        lines += _format_share_lines(pair.shares, pair.coverage)
+    if pair.rtt.sent:
+        lines += _format_rtt_lines(pair.rtt)
     if pair.physics:
         lines += _wrap(_format_propagation(pair.physics), "  physics  ")
+    return "\n".join(lines if pair.coverage is None else [*lines, *_iter_detail_lines(pair)])
+
+
+def _iter_detail_lines(pair: PairVerdict) -> Iterator[str]:
     for episode in sorted(pair.episodes, key=lambda episode: -episode.minutes)[:_EPISODES_MAX]:
         worst = "lost" if episode.p95_us_worst is None else _format_ms(episode.p95_us_worst)
-        lines.append(
+        yield (
             f"  episode  {episode.start_iso}, {episode.minutes} min, worst p95 {worst}, "
             f"{episode.lost:,} of {episode.sent:,} lost"
         )
     if pair.episodes_total > _EPISODES_MAX:
-        lines.append(f"  episodes {pair.episodes_total:,} in total; the longest are shown")
+        yield f"  episodes {pair.episodes_total:,} in total; the longest are shown"
     usable = ", ".join(
         f"{row.minutes} min {_format_percent(row.pessimistic)}" for row in pair.migration if row.pessimistic is not None
     )
-    lines.append(f"  migrate  start times for a whole migration within limits: {usable or 'not defined'}")
+    yield f"  migrate  start times for a whole migration within limits: {usable or 'not defined'}"
     for row in pair.sensitivity:
         if row.verdict != pair.verdict and not row.chosen:
-            lines.append(f"  if       {row.what} {row.value}: {_format_verdict(row.verdict)}")
+            yield f"  if       {row.what} {row.value}: {_format_verdict(row.verdict)}"
     for flip in pair.flips:
-        lines += _wrap(flip.text, "  to flip  ")
-    return "\n".join(lines)
+        yield from _wrap(flip.text, "  to flip  ")
 
 
 def format_provenance(pair: PairVerdict) -> str:

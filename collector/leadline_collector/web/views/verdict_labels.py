@@ -75,7 +75,9 @@ def build_verdict_view(verdict: PairVerdict) -> VerdictView:
         interval_method=f"{methods[low.rule]}; {low.episodes:,} episodes" if known_count and low else None,
         demonstrated=format_ratio(shares.demonstrated) if known_count and shares.demonstrated is not None else None,
         days_needed=_format_days(shares.days_needed) if known_count and shares.demonstrated is not None else None,
-        coverage=format_percent(known_count, known_count + counts.unknown),
+        coverage="\N{EN DASH}"
+        if verdict.coverage is None
+        else format_percent(known_count, known_count + counts.unknown),
         provenance=_format_provenance(verdict),
         milestones=_list_milestones(verdict) if verdict.verdict is VerdictClass.INSUFFICIENT_DATA else [],
         reasons=[_bind_percent_signs(reason.text) for reason in verdict.reasons],

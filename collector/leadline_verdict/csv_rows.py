@@ -7,6 +7,7 @@ Rule 3: memory is bounded by the header, not by the length of a line.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import BinaryIO, TextIO, TypeAlias
@@ -16,11 +17,14 @@ from numpy.typing import NDArray
 
 from leadline.errors import ConfigError
 from leadline.model import RTT_US_MAX, SLOTS_MAX, WINDOW_S
+from leadline_verdict.csv_header import line_error
 from leadline_verdict.series import COLUMNS, COUNT_FIELDS, MISSING, IntColumn, make_empty_columns
 
 KEY_COLUMNS = ("source", "destination", "agent", "target")
 COLUMN_HEADER = (*KEY_COLUMNS, "t", *COLUMNS)
-#: Longest row: four names of 70 characters and twelve numbers of ten digits are shorter.
+#: Columns of format 1; the values of the other ones are MISSING.
+FIRST_COLUMN_HEADER = tuple(name for name in COLUMN_HEADER if name != "latency_p95_us")
+#: Longest row: four names of 70 characters and thirteen numbers of ten digits are shorter.
 _ROW_BYTES_MAX = 4_096
 _BLOCK_BYTES = 2 << 20
 #: Longest number in digits; int64 holds it.
@@ -39,13 +43,6 @@ _Mask: TypeAlias = NDArray[np.bool_]
 PathColumns: TypeAlias = dict[str, IntColumn]
 
 
-def line_error(
-    line: int, problem: str, remedy: str = "the file is damaged or was edited: export it again"
-) -> ConfigError:
-    """Return the error of a line."""
-    return ConfigError(f"line {line}", f"{problem}; {remedy}")
-
-
 class LineReader:
     """Reads a file of bytes or text in whole lines; accepts CRLF and a byte order mark."""
 
@@ -58,10 +55,16 @@ class LineReader:
         self._pending = self._pending.removeprefix(_BOM)
         #: Number of the next line.
         self.line = 1
+        self._digest = hashlib.sha256()
 
     def _read(self) -> bytes:
         data = self._file.read(_BLOCK_BYTES)
         return data.encode("utf-8", "surrogatepass") if isinstance(data, str) else bytes(data)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the lines read after the first, with LF ends, in hex."""
+        return self._digest.hexdigest()
 
     def peek(self, byte_count: int) -> bytes:
         """Return the first unread bytes."""
@@ -80,8 +83,11 @@ class LineReader:
         line, _, self._pending = b"".join(parts).partition(b"\n")
         if len(line) > bytes_max:
             raise line_error(self.line, f"the line is longer than {bytes_max:,} bytes")
+        line = line.removesuffix(b"\r")
+        if self.line > 1:
+            self._digest.update(line + b"\n")
         self.line += 1
-        return line.removesuffix(b"\r")
+        return line
 
     def iter_blocks(self) -> Iterator[bytes]:
         """Yield the remaining lines in blocks of whole lines; update ``line`` after each block."""
@@ -89,7 +95,9 @@ class LineReader:
             end = self._pending.rfind(b"\n") + 1
             block, self._pending = self._pending[:end], self._pending[end:]
             if block:
-                yield block.replace(b"\r\n", b"\n")
+                block = block.replace(b"\r\n", b"\n")
+                self._digest.update(block)
+                yield block
                 self.line += block.count(b"\n")
             if len(self._pending) > _ROW_BYTES_MAX:
                 raise line_error(self.line, f"the row is longer than {_ROW_BYTES_MAX:,} bytes")
@@ -104,12 +112,21 @@ class LineReader:
         return line_error(self.line, problem, "the file is incomplete: export it again")
 
 
-def read_rows(reader: LineReader, paths: Sequence[tuple[str, ...]], start_s: int, minutes: int) -> PathColumns:
-    """Read the rows of these paths, given as ``KEY_COLUMNS``, over the minutes from ``start_s``."""
+def read_rows(
+    reader: LineReader,
+    column_header: tuple[str, ...],
+    paths: Sequence[tuple[str, ...]],
+    start_s: int,
+    minutes: int,
+) -> PathColumns:
+    """Read the rows of these paths, given as ``KEY_COLUMNS``, over the minutes from ``start_s``.
+
+    ``column_header`` is ``COLUMN_HEADER`` or ``FIRST_COLUMN_HEADER``.
+    """
     columns: PathColumns = make_empty_columns((len(paths), minutes))
     index_by_key = {",".join(path).encode(): index for index, path in enumerate(paths)}
     for block in reader.iter_blocks():
-        rows = _Rows(block, reader.line, index_by_key)
+        rows = _Rows(block, reader.line, column_header, index_by_key)
         rows.check(start_s, minutes, columns["expected"])
         at = rows.path_indexes, (rows["t"] - start_s) // WINDOW_S
         for name in COLUMNS:
@@ -120,22 +137,25 @@ def read_rows(reader: LineReader, paths: Sequence[tuple[str, ...]], start_s: int
 class _Rows:
     """The rows of one block as columns. An error in the form of a row hides the rows after it until ``check``."""
 
-    def __init__(self, block: bytes, first_line: int, index_by_key: dict[bytes, int]) -> None:
+    def __init__(
+        self, block: bytes, first_line: int, column_header: tuple[str, ...], index_by_key: dict[bytes, int]
+    ) -> None:
         self._block, self._first_line = block, first_line
+        field_count = len(column_header)
         #: Errors by row, those of the same row in order of the checks.
         self._errors: list[tuple[int, str]] = []
         data = np.frombuffer(block, dtype=np.uint8)
         ends = np.flatnonzero(data == _NEWLINE)
         commas = np.flatnonzero(data == _COMMA)
         comma_counts = np.diff(np.searchsorted(commas, ends), prepend=0)
-        wrong = np.flatnonzero(comma_counts != len(COLUMN_HEADER) - 1)
+        wrong = np.flatnonzero(comma_counts != field_count - 1)
         if len(wrong):
             row = int(wrong[0])
             fields = int(comma_counts[row]) + 1 if ends[row] - (ends[row - 1] + 1 if row else 0) else 0
-            self._errors.append((row, f"the row has {fields} fields instead of {len(COLUMN_HEADER)}"))
-            ends, commas = ends[:row], commas[: row * (len(COLUMN_HEADER) - 1)]
+            self._errors.append((row, f"the row has {fields} fields instead of {field_count}"))
+            ends, commas = ends[:row], commas[: row * (field_count - 1)]
         self._count = len(ends)
-        separators = commas.reshape(self._count, len(COLUMN_HEADER) - 1)
+        separators = commas.reshape(self._count, field_count - 1)
         starts = np.concatenate(([0], ends[:-1] + 1)) if self._count else ends
         self.path_indexes = self._find_paths(starts, separators[:, len(KEY_COLUMNS) - 1], index_by_key)
         self._begins = separators[:, len(KEY_COLUMNS) - 1 :] + 1
@@ -176,7 +196,12 @@ class _Rows:
             shown = _show(text[:_SHOWN_CHARACTERS])
             problem = f"{name} is out of range: " if is_integer else f"invalid literal for a whole number: {name} is "
             self._errors.append((row, problem + (shown.strip("'") if is_integer else shown)))
-        return values.reshape(self._begins.shape)
+        return self._add_absent_columns(values.reshape(self._begins.shape))
+
+    def _add_absent_columns(self, values: _Int64Array) -> _Int64Array:
+        """Return the values with a MISSING column for each column that format 1 does not have at its end."""
+        absent = len(COLUMN_HEADER) - len(KEY_COLUMNS) - values.shape[1]
+        return np.pad(values, ((0, 0), (0, absent)), constant_values=MISSING) if absent else values
 
     def _get_field(self, row: int, column: int) -> bytes:
         begin = int(self._begins[row, column])
@@ -229,19 +254,27 @@ class _Rows:
         self._refuse(self["received"] > self["sent"], "{} is above {}", "received", "sent")
 
     def _check_presence(self) -> None:
-        """A statistic is present exactly if it is defined (``leadline.statistics``)."""
+        """A statistic is present exactly if it is defined (``leadline.statistics``); ``latency_p95_us`` only if."""
         sent, received = self["sent"], self["received"]
         is_defined = dict.fromkeys(("min_us", "mean_us", "max_us"), received > 0)
         for name, (numerator, denominator) in _PERCENTILES.items():
             is_defined[name] = (received > 0) & (-(-numerator * sent // denominator) <= received)
         is_defined["pdv_us"] = is_defined["p95_us"]
         for name, defined in is_defined.items():
-            is_present = self[name] != MISSING
-            self._refuse(defined & ~is_present, "{} with {} of {}: a value is required", name, "received", "sent")
-            self._refuse(is_present & ~defined, "{} with {} of {}: the field must be empty", name, "received", "sent")
+            is_missing = self[name] == MISSING
+            self._refuse(defined & is_missing, "{} with {} of {}: a value is required", name, "received", "sent")
+            self._refuse_undefined(name, defined)
+        # Empty also in a window that was stored before the column existed.
+        lost = sent - received
+        self._refuse_undefined("latency_p95_us", (lost > 0) & (lost <= sent // 20))
+
+    def _refuse_undefined(self, name: str, defined: _Mask) -> None:
+        is_wrong = (self[name] != MISSING) & ~defined
+        self._refuse(is_wrong, "{} with {} of {}: the field must be empty", name, "received", "sent")
 
     def _check_order(self) -> None:
-        for low, high in (*pairwise(("min_us", *_PERCENTILES)), ("min_us", "mean_us")):
+        orders = ("min_us", *_PERCENTILES), ("p50_us", "latency_p95_us", "p95_us"), ("min_us", "mean_us")
+        for low, high in (pair for order in orders for pair in pairwise(order)):
             self._refuse((self[high] != MISSING) & (self[low] > self[high]), "{} is above {}", low, high)
         for name in ("min_us", "mean_us", *_PERCENTILES):
             self._refuse(self[name] > self["max_us"], "{} is above {}", name, "max_us")

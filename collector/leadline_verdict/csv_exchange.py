@@ -222,6 +222,7 @@ def _build_pair_windows(
         ambiguous_minutes=_to_mask(pair.ambiguous, minutes),
         explained_minutes=_to_mask(pair.explained, minutes),
         declared_outages=pair.declared_outages,
+        time_zone="UTC" if ends[0] is None else ends[0].time_zone,
     )
 
 

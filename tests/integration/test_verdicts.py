@@ -19,6 +19,7 @@ from leadline_collector.journal.store import BatchKey
 from leadline_collector.mesh import store as mesh_store
 from leadline_collector.windows import store as window_store
 from leadline_collector.windows.rows import build_window_row
+from leadline_verdict.rule_edition import RuleEdition
 from tests.integration.conftest import Client
 from tests.support.documents import NOW_S
 
@@ -181,15 +182,20 @@ def test_an_undeclared_limit_keeps_the_verdict_provisional(client: Client, fra1:
     assert (small["verdict"], codes(small)) == ("beyond", ["declared_unmet"])
 
 
+@pytest.mark.parametrize("edition", RuleEdition)
 def test_the_file_gives_the_same_verdict_to_the_last_digit(
-    client: Client, fra1: str, store: Store, tmp_path: Path
+    client: Client, fra1: str, store: Store, tmp_path: Path, edition: RuleEdition
 ) -> None:
-    """Exported windows, evaluated by the command without a collector, give the same document except for the mesh."""
+    """Exported windows, evaluated by the command without a collector, give the same document except for the mesh.
+
+    The file names the edition of the rule of the export.
+    """
     bad = {minute: whole(11_000) for minute in [*range(600, 660), *range(9_000, 9_020), *range(30_000, 30_045)]}
     gone = dict.fromkeys(range(15000, 15030))
     lost = {minute: whole(5_000, lost=20) for minute in range(20_000, 20_005)}
     measured(store, "fra1", "ams1", 28, {**bad, **gone, **lost})
-    query = urlencode({"pair": "fra,ams", "profile": PROFILE, "from": END_S - 28 * DAY_S, "to": END_S})
+    parameters = {"pair": "fra,ams", "profile": PROFILE, "from": END_S - 28 * DAY_S, "to": END_S, "rule": edition}
+    query = urlencode(parameters)
     file = tmp_path / "windows.csv"
     file.write_bytes(client.send("GET", f"/api/v1/verdicts/windows?{query}").body)
 
@@ -200,7 +206,18 @@ def test_the_file_gives_the_same_verdict_to_the_last_digit(
 
     assert process.stderr == b""
     assert process.returncode == 1
-    assert json.loads(process.stdout) == ask(client) | {"mesh_version": None}
+    assert json.loads(process.stdout) == ask(client, rule=edition) | {"mesh_version": None}
+
+
+def test_a_file_names_the_rule_of_the_request(client: Client, fra1: str) -> None:
+    """The second edition is the default."""
+    query = urlencode({"pair": "fra,ams", "profile": PROFILE})
+
+    for rule, named in (("", "leadline-2026-2"), ("&rule=leadline-2026-1", "leadline-2026-1")):
+        file = client.send("GET", f"/api/v1/verdicts/windows?{query}{rule}").body
+        header = json.loads(file.split(b"\n", 1)[0][2:])
+        assert (header["format"], header["rule"]) == ("leadline windows 2", named)
+        assert [site["time_zone"] for site in header["sites"]] == ["UTC", "UTC"]
 
 
 @pytest.mark.parametrize(
@@ -215,6 +232,7 @@ def test_the_file_gives_the_same_verdict_to_the_last_digit(
         ({"from": END_S, "to": END_S}, 422, "no whole UTC day"),
         ({"to": END_S + DAY_S}, 422, "is in the future"),
         ({"target_share": 0.4}, 422, "target_share"),
+        ({"rule": "leadline-2099-1"}, 422, "'leadline-2026-1' or 'leadline-2026-2'"),
     ],
 )
 def test_an_invalid_request_is_refused(

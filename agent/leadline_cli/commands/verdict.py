@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Verdicts with exit status 0; all others have 1.
 _GOOD_VERDICTS = {"within", "within_provisional"}
+#: Ids of ``leadline_verdict.rule_edition``, which is only imported for a verdict.
+_RULES = ("leadline-2026-1", "leadline-2026-2")
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -67,11 +69,17 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="required share of minutes within the limits (default 0.995)",
     )
     parser.add_argument(
-        "--unseen-minutes", type=int, metavar="N", help="assumed length of an unobserved outage in minutes (default 30)"
-    )
+        "--unseen-minutes", type=int, metavar="N",
+        help="assumed length of an unobserved outage in minutes (default 240, and 30 for leadline-2026-1)",
+    )  # fmt: skip
     parser.add_argument(
         "--missing", choices=("bad", "mar"),
         help="unknown minutes: count as bad (default), or mar: excluded if a logged cause other than the path exists",
+    )  # fmt: skip
+    parser.add_argument(
+        "--rule", choices=_RULES,
+        help="edition of the decision rule (default leadline-2026-2; with --input the rule that the file names); for "
+        "example --input old.csv --rule leadline-2026-2 evaluates an older export by the present rule",
     )  # fmt: skip
     parser.add_argument(
         "--input", type=Path, metavar="FILE", help="evaluate the windows of this file, without a collector"
@@ -110,7 +118,7 @@ def _build_query(args: argparse.Namespace) -> str:
     parameters = {
         "from": args.start, "to": args.end, "pair": args.pair, "sites": args.sites, "profile": args.profile,
         "limit": args.limit, "override": args.override, "declare": args.declare, "target_share": args.target_share,
-        "unseen_minutes": args.unseen_minutes, "missing": args.missing,
+        "unseen_minutes": args.unseen_minutes, "missing": args.missing, "rule": args.rule,
     }  # fmt: skip
     values = {name: value for name, value in parameters.items() if value not in (None, [])}
     return "?" + urlencode(values, doseq=True) if values else ""
@@ -167,6 +175,8 @@ def _evaluate_windows(args: argparse.Namespace) -> VerdictDocument:
             windows = csv_exchange.read_windows(file)
         except OSError as error:
             raise ConfigError("--input", f"cannot read {args.input}: {error.strerror}") from error
+    catalogue = load_catalogue()
+    _warn_if_limits_differ(args.input, windows.catalogue_digest, catalogue.digest)
     declarations = parse_declarations(
         args.declare, declared_on=datetime.fromtimestamp(SystemClock().wall_ns() / 1e9, UTC).date()
     )
@@ -175,19 +185,29 @@ def _evaluate_windows(args: argparse.Namespace) -> VerdictDocument:
         declared_values=declarations.values,
         custom_limits=tuple(args.limit),
     )
-    parameters: list[Profile | None] = [load_catalogue().get_profile(name) for name in args.profile]
-    profiles = [build_requirements(load_catalogue(), profile, overrides) for profile in parameters or [None]]
+    parameters: list[Profile | None] = [catalogue.get_profile(name) for name in args.profile]
+    profiles = [build_requirements(catalogue, profile, overrides) for profile in parameters or [None]]
     params = ReportParams(
         start_s=windows.start_s,
         end_s=windows.end_s,
-        rule=_build_rule(args),
+        rule=_build_rule(args, args.rule or windows.rule_id),
         profiles=profiles,
-        catalogue_digest=load_catalogue().digest,
+        catalogue_digest=catalogue.digest,
         mesh_version=None,
     )
     pairs = declare_outages(windows.pairs, declarations.outages)
     with show_progress_bar(len(pairs) * len(profiles)) as progress:
         return build_report(params, ((pair, profiles) for pair in pairs), progress)
+
+
+def _warn_if_limits_differ(path: Path, exported_digest: str | None, digest: str) -> None:
+    """Print a warning if the file was exported with another limit catalogue; None is an unknown one."""
+    if exported_digest not in {None, digest}:
+        print(
+            f"leadline: warning: {path} was exported with another limit catalogue (sha256 {exported_digest} instead of "
+            f"{digest}), so its limits may differ; use the version that wrote the file to repeat its verdict",
+            file=sys.stderr,
+        )
 
 
 def _open_input(path: Path) -> Any:
@@ -197,14 +217,18 @@ def _open_input(path: Path) -> Any:
         raise ConfigError("--input", f"cannot read {path}: {error.strerror}") from error
 
 
-def _build_rule(args: argparse.Namespace) -> Any:
-    from leadline_verdict.decision import MissingPolicy, VerdictRule
+def _build_rule(args: argparse.Namespace, rule_id: str) -> Any:
+    from leadline_verdict.decision import UNSEEN_OUTAGE_WINDOWS_BY_EDITION, MissingPolicy, VerdictRule
+    from leadline_verdict.rule_edition import RuleEdition
 
+    edition = RuleEdition(rule_id)
     values = {"target_share": args.target_share, "unseen_outage_windows": args.unseen_minutes}
     try:
         return VerdictRule(
-            **{name: value for name, value in values.items() if value is not None},
+            **{"unseen_outage_windows": UNSEEN_OUTAGE_WINDOWS_BY_EDITION[edition]}
+            | {name: value for name, value in values.items() if value is not None},
             missing_policy=MissingPolicy(args.missing or "bad"),
+            edition=edition,
         )
     except ValueError as error:
         raise ConfigError("--target-share", str(error)) from error

@@ -114,5 +114,7 @@ def get_verdict_windows(app_state: AppStateDep, verdict_request: VerdictRequestD
     pairs, mesh = load_verdict_windows(app_state.store, verdict_request)
     file = io.StringIO()
     ends = {site for pair in pairs for site in (pair.source, pair.destination)}
-    csv_exchange.write_windows(file, pairs, [site for site in mesh.sites if site.name in ends])
+    csv_exchange.write_windows(
+        file, pairs, [site for site in mesh.sites if site.name in ends], edition=verdict_request.rule.edition
+    )
     return CsvResponse(file.getvalue())

@@ -402,6 +402,7 @@ def test_the_header_has_what_a_verdict_depends_on() -> None:
     ]
     windows = read(write_file())
     assert [pair.declared_outages for pair in windows.pairs] == [OUTAGES, None]
+    assert [pair.time_zone for pair in windows.pairs] == ["Europe/Berlin", "UTC"]
     assert (windows.rule_id, windows.catalogue_digest) == (RuleEdition.SECOND, load_catalogue().digest)
 
     file = io.StringIO()

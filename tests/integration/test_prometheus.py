@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from leadline.clock import SystemClock
+from leadline.evaluation import WindowCause
 from leadline.limits.catalogue import load_catalogue
 from leadline.model import Failure
 from leadline_collector.config import CollectorConfig
@@ -129,12 +130,14 @@ def lines(metrics: Metrics) -> dict[str, float]:
 
 
 def test_the_state_of_a_pair_is_a_gauge_for_each_state(scraped: Metrics) -> None:
-    """The current state is 1; another gauge has its start."""
+    """The current state and its cause are 1; another gauge has the start of the state."""
     values = lines(scraped)
     labels = '{destination="ams",profile="vcf9-stretched-cluster",source="fra"'
 
     states = {state: values[f'leadline_pair_state{labels},state="{state}"}}'] for state in ("good", "bad", "unknown")}
     assert states == {"good": 0, "bad": 1, "unknown": 0}
+    causes = {cause: values[f'leadline_pair_cause{{cause="{cause}",{labels[1:]}}}'] for cause in WindowCause}
+    assert causes == {"outage": 0, "loss": 0, "latency": 1, "both": 0}
     assert values[f"leadline_pair_state_since_seconds{labels}}}"] == NOW_S + 12 * 3_600
     assert values["leadline_now_age_seconds"] == 0
 

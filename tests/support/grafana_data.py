@@ -82,7 +82,8 @@ def _add_now(store: Store, end_s: int) -> None:
                 row = {
                     "source_id": source_id, "rule_id": rule.id, "destination_id": destination_id, "t": end_s - 60,
                     "state": state, "since": end_s - 7_200, "known_at": known_at, "p95_us": 4_321, "simulated": True,
-                    "updated_at": end_s,
+                    "updated_at": end_s, "cause": "latency" if state == "bad" else None,
+                    "bad_latency_15": 15 * (state == "bad"),
                 }  # fmt: skip
                 connection.execute(insert(tables.pair_now).values(row | counts))
         agents = sorted(site_by_agent)

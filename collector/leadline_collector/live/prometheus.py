@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from sqlalchemy import Connection, func, select
 
-from leadline.evaluation import WindowState
+from leadline.evaluation import WindowCause, WindowState
 from leadline_collector.db.tables import site, tally_hour
 from leadline_collector.db.transactions import ReadTransaction
 from leadline_collector.live import store as live_store
@@ -21,7 +21,7 @@ from leadline_collector.rollup import profile_revisions
 from leadline_collector.rollup.profile_revisions import ProfileRevision
 from leadline_collector.windows.dirty_hours import DAY_S, HOUR_S
 
-#: Profiles with states, the first by name: seven series per pair and profile.
+#: Profiles with states, the first by name: eleven series per pair and profile.
 PROFILES_MAX = 8
 #: An hour is compacted and counted at most this long after its end.
 COUNT_DELAY_S = 600
@@ -80,6 +80,11 @@ def _build_state_metrics(rows: _NamedRows) -> Iterator[Metric]:
         "1 for the worst-case state of the newest due minute, 0 for the other states.",
         labels=[*_PROFILE_LABELS, "state"],
     )
+    cause = GaugeMetricFamily(
+        "leadline_pair_cause",
+        "1 for the cause of that state if it is bad or unavailable, 0 for the other causes.",
+        labels=[*_PROFILE_LABELS, "cause"],
+    )
     since = GaugeMetricFamily(
         "leadline_pair_state_since_seconds",
         "Unix time of the start of the unbroken run of that state.",
@@ -88,8 +93,10 @@ def _build_state_metrics(rows: _NamedRows) -> Iterator[Metric]:
     for (pair, profile), row in rows.by_pair_profile.items():
         for state_value in WindowState:
             state.add_metric([*pair, profile, state_value.value], row.state == state_value)
+        for cause_value in WindowCause:
+            cause.add_metric([*pair, profile, cause_value.value], row.cause == cause_value)
         since.add_metric([*pair, profile], row.since)
-    yield from (state, since)
+    yield from (state, cause, since)
 
 
 def _build_coverage_metric(

@@ -471,7 +471,7 @@ class TestCampaign:
         ("share", "provisional", "within"), [(0.99, 28, 50), (0.995, 28, 100), (0.999, 63, 500), (0.9999, 625, 4_993)]
     )
     def test_days_without_a_bad_window(self, share: float, provisional: int, within: int) -> None:
-        """ln(20) unseen outages of 30 or 240 minutes, and at least 28 days to visit every hour of the week four times."""
+        """ln(20) unseen outages of 30 or 240 minutes, and at least four visits of every hour of the week."""
         campaign = compute_campaign(share)
 
         assert (campaign.days_provisional, campaign.days_within) == (provisional, within)

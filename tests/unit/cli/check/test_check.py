@@ -201,8 +201,8 @@ def test_report_has_limit_source_and_days_needed() -> None:
         "vmware-vsan-9.0-stretched-rtt",
         "https://",
         "read in:",
-        "14 days",
         "28 days",
+        "100 days",
     ):
         assert part in report
 

@@ -192,13 +192,14 @@ def classify_minutes(
 def classify_segment(states: ScenarioStates, rule: VerdictRule) -> VerdictClass:
     """Classify a segment of whole UTC days: BEYOND, MARGINAL or WITHIN_PROVISIONAL, whatever its length.
 
-    A segment may only withdraw a claim, so it need not have the length that a claim requires.
+    A segment may only withdraw a claim, so it need not have the length that a claim requires, and its bound does not
+    allow for an unseen outage: the bound of the whole period does.
     """
     best = count_bad_minutes(states.with_unknown_as(GOOD).best_case != GOOD)
     if compute_upper_bound(best) < rule.target_share:
         return VerdictClass.BEYOND
     worst = count_bad_minutes(states.with_unknown_as(BAD).worst_case != GOOD)
-    is_within = compute_low_provisional(worst, rule).low >= rule.target_share
+    is_within = compute_lower_bound(worst, 1).low >= rule.target_share
     return VerdictClass.WITHIN_PROVISIONAL if is_within else VerdictClass.MARGINAL
 
 

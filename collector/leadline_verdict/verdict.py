@@ -24,6 +24,7 @@ from leadline_verdict.decision import (
     classify_period,
     classify_segment,
     longest_outage_windows,
+    withdraw,
 )
 from leadline_verdict.document import (
     OutagesSection,
@@ -179,11 +180,10 @@ def _classify_long_segment(states: ScenarioStates, rule: VerdictRule) -> Verdict
 def _finalize_class(inputs: PairInputs, measured_verdict: MeasuredVerdict) -> VerdictClass:
     """Return the class of a measured verdict, provisional if this pair has open points."""
     assert isinstance(measured_verdict, PeriodVerdict)
-    if measured_verdict.verdict_class is VerdictClass.WITHIN and any(
-        iter_provisos(replace(inputs, measured_verdict=measured_verdict))
-    ):
-        return VerdictClass.WITHIN_PROVISIONAL
-    return measured_verdict.verdict_class
+    verdict_class = measured_verdict.verdict_class
+    if verdict_class is VerdictClass.WITHIN and any(iter_provisos(replace(inputs, measured_verdict=measured_verdict))):
+        verdict_class = VerdictClass.WITHIN_PROVISIONAL
+    return verdict_class if inputs.last_segment_class is None else withdraw(verdict_class, inputs.last_segment_class)
 
 
 def _iter_labels(verdict_class: VerdictClass, measured_verdict: MeasuredVerdict) -> Iterator[str]:

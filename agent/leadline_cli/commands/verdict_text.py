@@ -118,11 +118,12 @@ def format_provenance(pair: PairVerdict) -> str:
     provenance = pair.provenance
     if not provenance:
         return ""
-    parts = list(provenance.data)
+    is_since = provenance.measured_since_iso is not None and provenance.data == ["measured"]
+    parts = [] if is_since else list(provenance.data) or ["not measured"]
     if provenance.probes_per_window is not None:
         parts.append(f"{provenance.probes_per_window} probes a minute")
     if provenance.measured_since_iso is not None:
-        parts.append(f"since {provenance.measured_since_iso}")
+        parts.append(f"measured since {provenance.measured_since_iso}")
     parts += [
         f"{minutes:,} minutes {label}"
         for minutes, label in (

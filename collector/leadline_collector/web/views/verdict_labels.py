@@ -90,7 +90,8 @@ def _format_provenance(verdict: PairVerdict) -> str:
     provenance = verdict.provenance
     if not provenance:
         return ""
-    parts = [", ".join(provenance.data) or "not measured"]
+    is_since = provenance.measured_since_iso is not None and provenance.data == ["measured"]
+    parts = [] if is_since else [", ".join(provenance.data) or "not measured"]
     if provenance.probes_per_window is not None:
         parts.append(f"{provenance.probes_per_window} probes a minute")
     if provenance.measured_since_iso is not None:

@@ -143,7 +143,12 @@ def _load_current_states(
 
 
 def _format_since(row: PairNowRow, now_s: int) -> str:
-    """Format the start of a state: ``since 06:31``; from a day on ``24 h or longer``, as the search covers a day."""
+    """Format the start of a state: ``since 06:31``; from a day on ``24 h or longer``, as the search covers a day.
+
+    A day without a known minute has no start: the pair may not have been measured.
+    """
+    if row.known_at is None:
+        return "no known minute in 24\u00a0h"
     if row.t - row.since < DAY_S - WINDOW_S:
         return f"since {format_short_time(row.since, now_s)}"
     return f"{(row.t + WINDOW_S - row.since) // HOUR_S:,}\u00a0h or longer"

@@ -8,10 +8,12 @@ Rule 2: round trips are printed with microseconds, as stored: 4.999 ms never pri
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from leadline import rounding
+from leadline.evaluation import WindowCause, WindowState
 from leadline.model import Site
 
 #: Keeps a number and its unit on one line.
@@ -54,6 +56,28 @@ def format_target(ratio: float) -> str:
 def format_count(number: int) -> str:
     """Format a number with thousands separators: ``40,140``."""
     return f"{number:,}"
+
+
+#: Name of each cause in lists, in their order.
+CAUSE_NAMES = {
+    WindowCause.LATENCY: "latency",
+    WindowCause.LOSS: "loss",
+    WindowCause.BOTH: "loss and latency",
+    WindowCause.OUTAGE: "outage",
+}
+
+
+def format_cause_counts(counts: Mapping[WindowCause, int]) -> str:
+    """Format the causes that occur, the most frequent first: ``12 latency, 3 loss``; empty without one."""
+    present = sorted((cause for cause in CAUSE_NAMES if counts.get(cause)), key=lambda cause: -counts[cause])
+    return ", ".join(f"{counts[cause]:,}{_NBSP}{CAUSE_NAMES[cause]}" for cause in present)
+
+
+def format_state(state: WindowState, cause: WindowCause | None) -> str:
+    """Format a state with the cause of a bad one: ``bad: latency``. The cause of ``unavailable`` is its definition."""
+    if state is not WindowState.BAD or cause is None:
+        return state.value
+    return f"{state.value}: {CAUSE_NAMES[cause]}"
 
 
 def format_comparison(text: str) -> str:

@@ -142,7 +142,7 @@ def test_cell_shows_share_coverage_state_and_p95(measured: Client) -> None:
     """Values have n, unit and time."""
     page = page_at(measured, "/?from=-1h")
 
-    assert cell(page) == "80.00 % of 50 coverage 83 % now good p95 4.912 ms at 06:58"
+    assert cell(page) == "80.00 % of 50 mostly latency coverage 83 % now good p95 4.912 ms at 06:58"
 
 
 def test_pair_without_windows_is_unknown(measured: Client) -> None:
@@ -159,27 +159,30 @@ def test_cell_has_a_complete_label(measured: Client) -> None:
     ]
 
     assert blanks(link.attributes["aria-label"] or "") == (
-        "fra to ams: good now; 80.00 % of 50 windows good; coverage 83 %; latest window 06:58 UTC, p95 4.912 ms"
+        "fra to ams: good now; 80.00 % of 50 windows good; others by cause: 7 latency, 3 outage; coverage 83 %; "
+        "latest window 06:58 UTC, p95 4.912 ms"
     )
 
 
 @pytest.mark.parametrize(
-    ("sent", "word"),
+    ("sent", "word", "cause"),
     [
-        (build_steady_window(9_000, LAST_S), "good"),
-        (build_steady_window(10_001, LAST_S), "bad"),
-        (build_window([4_900] * 48 + [None] * 12, LAST_S), "unavailable"),
-        (build_window([4_900] * 47 + [None] * 13, LAST_S, Failure.NOT_SENT), "unknown"),
+        (build_steady_window(9_000, LAST_S), "good", ""),
+        (build_steady_window(10_001, LAST_S), "bad", ": latency"),
+        (build_window([4_900] * 56 + [None] * 4, LAST_S), "bad", ": loss"),
+        (build_window([4_900] * 56 + [10_001] * 2 + [None] * 2, LAST_S), "bad", ": loss and latency"),
+        (build_window([4_900] * 48 + [None] * 12, LAST_S), "unavailable", ""),
+        (build_window([4_900] * 47 + [None] * 13, LAST_S, Failure.NOT_SENT), "unknown", ""),
     ],
 )
-def test_every_state_has_a_label_and_a_symbol(client: Client, fra1: str, sent: Window, word: str) -> None:
-    """Colour is never the only sign: the cell uses the symbol of the state."""
+def test_every_state_has_a_label_and_a_symbol(client: Client, fra1: str, sent: Window, word: str, cause: str) -> None:
+    """Colour is never the only sign: the cell uses the symbol of the state, and names the cause of a bad one."""
     client.post(build_batch(("ams1", sent)), fra1)
 
     answer = client.send("GET", "/?from=-1h")
 
-    assert f"now {word}" in cell(parsed(answer))
-    label = re.search(rf'aria-label="fra to ams: {word} now.*?#sign-([a-z]+)"', answer.body.decode(), re.DOTALL)
+    assert f"now {word}{cause}" in cell(parsed(answer))
+    label = re.search(rf'aria-label="fra to ams: {word}{cause} now.*?#sign-([a-z]+)"', answer.body.decode(), re.DOTALL)
     assert label is not None
     assert label[1] == word
     assert f'<symbol id="sign-{word}"'.encode() in answer.body
@@ -528,7 +531,9 @@ def test_pair_page_has_the_counts_of_the_matrix(
     low, high = pair["pessimistic"], pair["optimistic"]
     counts = " ".join(str(low[name]) for name in ("good", "bad", "unavailable", "unknown"))
     shares = [f"{figure(counts)} of {counts['good'] + counts['bad'] + counts['unavailable']}" for counts in (low, high)]
-    assert f"{profile} {pair['state']} {shares[0]} {shares[1]} {counts} " in text
+    causes = f" others: {pair['causes']['latency']} latency" if pair["causes"]["latency"] else ""
+    state = f"{pair['state']}: {pair['cause']}" if pair["cause"] else pair["state"]
+    assert f"{profile} {state} {shares[0]}{causes} {shares[1]} {counts} " in text
 
 
 @one_store
@@ -550,7 +555,8 @@ def test_pair_page_explains_both_scenarios(measured: Client) -> None:
     """The page defines worst case and best case."""
     text = page_at(measured, f"{PAIR}?from=-1h").text()
 
-    assert f"{PROFILE} good 80.00 % of 50 80.00 % of 50 40 7 3 10 83.33 %" in text
+    causes = "others: 7 latency, 3 outage"
+    assert f"{PROFILE} good 80.00 % of 50 {causes} 80.00 % of 50 40 7 3 10 83.33 %" in text
     assert "Worst case: RTTs as measured, the worst path counts" in text
     assert "Best case: RTTs less the error that the measuring host may have added" in text
 

@@ -112,11 +112,11 @@ def test_value_equal_to_the_limit_follows_the_comparison(client: Client, fra1: s
 
 
 def test_episode_links_to_its_zoom(measured: Client) -> None:
-    """A row has start, length, worst p95 and loss."""
+    """A row has start, length, worst p95, loss and causes."""
     page = page_at(measured, f"{PAIR}?from=-1h")
 
     (table,) = page.all("div", **{"aria-label": "Episodes fra → ams"})
-    assert "10 minutes infinite 10.00 % of 600 7 3" in blanks(table.text)
+    assert "10 minutes infinite 10.00 % of 600 7 latency, 3 outage" in blanks(table.text)
     (link,) = [element for element in page.all("a") if blanks(element.text) == "2026-11-22 06:48"]
     zoomed = page_at(measured, link.attributes["href"] or "")
     assert "from 2026-11-22 06:18 UTC to 2026-11-22 06:59 UTC" in zoomed.text()
@@ -198,6 +198,20 @@ def test_state_has_its_start(measured: Client) -> None:
     text = page_at(measured, f"{PAIR}?from=-1h").text()
 
     assert f"{WindowState.GOOD} since 06:58" in text
+
+
+def test_causes_are_in_words(measured: Client) -> None:
+    """Each direction with data says how many minutes each cause put out of limit, and the hours of the week do too."""
+    text = blanks(page_at(measured, f"{PAIR}?from=-1h").text())
+
+    assert (
+        "7 of 50 exceeded 10 ms by latency, in 1 episode; no minute lost more than 3 of 60 probes; "
+        "3 of 50 lost 20 % of the probes or more (outage), in 1 episode."
+    ) in text
+    assert "every known minute was within the limits" not in text
+    assert "minutes out of limit by cause: 7 latency, 3 outage" in blanks(
+        measured.send("GET", f"{PAIR}?from=-1h").body.decode()
+    )
 
 
 def test_hours_of_the_week_have_a_table(measured: Client) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from leadline.evaluation import WindowCause
 from leadline.rounding import format_percent_of
 from leadline_collector.web.charts.palette import LIGHT
 from leadline_collector.web.charts.spec_templates import DataRow, Spec, bind_data, build_template
+from leadline_collector.web.formatting import format_cause_counts
 
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 ROW_HEIGHT = 19
@@ -34,6 +36,8 @@ class HourCell:
     window_count: int
     known_count: int
     good_count: int
+    #: Bad and unavailable windows by cause.
+    cause_counts: Mapping[WindowCause, int]
     #: The coverage of the hour is sufficient.
     is_covered: bool
     #: The worst hour of the week.
@@ -65,7 +69,12 @@ def _to_row(hour: HourCell) -> DataRow:
         else f"{format_percent_of(hour.good_count, hour.known_count, 2)} % of {hour.known_count:,} good"
     )
     coverage = f"{hour.known_count:,} of {hour.window_count:,} minutes known"
-    tip = f"{WEEKDAYS[hour.weekday]} {hour.hour:02}:00 UTC\n{share}\n{coverage}"
+    causes = format_cause_counts(hour.cause_counts)
+    tip = (
+        f"{WEEKDAYS[hour.weekday]} {hour.hour:02}:00 UTC\n{share}\n"
+        + (f"cause: {causes}\n" if causes else "")
+        + coverage
+    )
     flags = {"thin": not hour.is_covered, "worst": hour.is_worst and hour.good_count < hour.known_count}
     return {"d": WEEKDAYS[hour.weekday], "h": hour.hour, "c": hour.class_label, "tip": tip, **flags}
 

@@ -1,8 +1,10 @@
-"""Timeline chart: p50, p95 and maximum RTT per time bucket, with limits and a strip of states.
+"""Timeline chart: p50, p95 and maximum RTT per time bucket, with limits, a strip of states and a lane per cause.
 
 Rule 1: the RTT axis starts at zero. A limit that would compress the data is listed as text instead of drawn.
 Rule 2: the width of a bucket is its duration. A bucket without a value interrupts the line.
 Rule 3: every state that occurs is visible: it gets at least ``STATE_SHARE_MIN`` of the strip's height.
+Rule 4: a lane marks the buckets with a minute that its cause put out of limit. Position and name identify the lane, so
+the colour is not needed. Minutes out of limit by losses and late replies together are in both lanes.
 """
 
 from __future__ import annotations
@@ -11,9 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from leadline.evaluation import WindowState
+from leadline.evaluation import WindowCause, WindowState
 from leadline_collector.web.charts.spec_templates import DataRow, Spec, bind_data
-from leadline_collector.web.charts.timeline_spec import CHART_HEIGHT, build_spec
+from leadline_collector.web.charts.timeline_spec import CAUSES_BY_LANE, CHART_HEIGHT, build_spec
+from leadline_collector.web.formatting import format_cause_counts
 
 #: A limit is drawn up to this multiple of the highest p95.
 LIMIT_RATIO_MAX = 2.5
@@ -43,6 +46,8 @@ class TimeBucket:
     infinite_count: int
     #: Windows per state, as measured.
     state_counts: Mapping[WindowState, int]
+    #: Bad and unavailable windows by cause.
+    cause_counts: Mapping[WindowCause, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +99,8 @@ def build_timeline_chart(
         "lines": list(_build_line_rows(drawn_lines, top_us)),
         "infinite": [{"t": (bucket.start_s + bucket.end_s) * 500} for bucket in buckets if bucket.infinite_count],
         "strip": list(_build_strip_rows(buckets)),
+        "lanes": [{"c": lane} for lane in CAUSES_BY_LANE],
+        "causes": list(_build_cause_rows(buckets)),
     }
     param_values = {"top": top_us / 1_000, "first": buckets[0].start_s * 1_000, "last": buckets[-1].end_s * 1_000}
     return TimelineChart(
@@ -128,8 +135,9 @@ def _format_tooltip(bucket: TimeBucket) -> str:
     statistics = (("min", bucket.min_us), ("p50", bucket.p50_us), ("p95", bucket.p95_us), ("max", bucket.max_us))
     rtts = " · ".join(f"{name} {us / 1_000:.3f}" for name, us in statistics if us is not None)
     states = ", ".join(f"{count:,} {state.value}" for state, count in bucket.state_counts.items() if count)
+    causes = format_cause_counts(bucket.cause_counts)
     infinite = f"\n{bucket.infinite_count:,} with infinite p95" if bucket.infinite_count else ""
-    return (f"{rtts} ms" if rtts else "no reply") + f"\n{states}{infinite}"
+    return (f"{rtts} ms" if rtts else "no reply") + f"\n{states}" + (f"\ncause: {causes}" if causes else "") + infinite
 
 
 def _build_line_rows(lines: Iterable[ReferenceLine], top_us: float) -> Iterator[DataRow]:
@@ -154,6 +162,19 @@ def _build_strip_rows(buckets: Sequence[TimeBucket]) -> Iterator[DataRow]:
             ends = {"t": run[0].start_s * 1_000, "u": run[-1].end_s * 1_000}
             yield {**ends, "a": round(bottom, 3), "b": round(bottom + share, 3), "s": state}
             bottom += share
+
+
+def _build_cause_rows(buckets: Sequence[TimeBucket]) -> Iterator[DataRow]:
+    """Yield the marked parts of each lane; adjacent buckets are joined."""
+    for lane, causes in CAUSES_BY_LANE.items():
+        for is_marked, group in groupby(buckets, key=lambda bucket: _has_cause(bucket, causes)):
+            run = list(group)
+            if is_marked:
+                yield {"t": run[0].start_s * 1_000, "u": run[-1].end_s * 1_000, "c": lane}
+
+
+def _has_cause(bucket: TimeBucket, causes: Iterable[WindowCause]) -> bool:
+    return any(bucket.cause_counts.get(cause) for cause in causes)
 
 
 def _compute_shares(bucket: TimeBucket) -> tuple[tuple[str, float], ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from leadline.evaluation import WindowState
+from leadline.evaluation import WindowCause, WindowState
 from leadline_collector.web.charts.palette import LIGHT
 from leadline_collector.web.charts.spec_templates import Spec, build_template
 
@@ -17,6 +17,17 @@ CHART_HEIGHT = 210
 #: Twice the width of data lines, so that limits are distinct.
 LIMIT_WIDTH = 2.4
 STRIP_TOP, STRIP_BOTTOM = CHART_HEIGHT + 7, CHART_HEIGHT + 23
+#: Causes that each lane below the strip shows, from top to bottom.
+CAUSES_BY_LANE = {
+    "latency": (WindowCause.LATENCY, WindowCause.BOTH),
+    "loss": (WindowCause.LOSS, WindowCause.BOTH),
+    "outage": (WindowCause.OUTAGE,),
+}
+LANE_COLOURS = {"latency": "bad", "loss": "loss", "outage": "unavailable"}
+LANES_TOP, LANE_PITCH, LANE_HEIGHT = STRIP_BOTTOM + 4, 10, 7
+LANES_BOTTOM = LANES_TOP + LANE_PITCH * len(CAUSES_BY_LANE)
+#: Smallest width of a mark in pixels.
+MARK_WIDTH_MIN = 1.5
 #: Labels of the time axis: a date at midnight, else a time of day.
 _TIME_LABEL_EXPR = (
     "utchours(datum.value) || utcminutes(datum.value) "
@@ -26,12 +37,15 @@ _TIME_LABEL_EXPR = (
 
 @cache
 def build_spec() -> Spec:
-    """Build the specification; its data sets are ``steps``, ``tips``, ``lines``, ``infinite`` and ``strip``."""
+    """Build the specification.
+
+    Its data sets are ``steps``, ``tips``, ``lines``, ``infinite``, ``strip``, ``lanes`` and ``causes``.
+    """
     import altair as alt
 
     params = [alt.param(name="top", value=1), alt.param(name="first", value=0), alt.param(name="last", value=1)]
     layers = [_draw_hit_areas(), *_draw_bands(), *_draw_reference_lines(), _draw_infinite_markers()]
-    chart = alt.layer(alt.layer(*layers), _draw_state_strip()).resolve_scale(y="independent")
+    chart = alt.layer(alt.layer(*layers), _draw_state_strip(), *_draw_cause_lanes()).resolve_scale(y="independent")
     return build_template(
         chart.add_params(*params).properties(height=CHART_HEIGHT),
         padding={"left": 2, "right": 6, "top": 14, "bottom": 4},
@@ -39,12 +53,12 @@ def build_spec() -> Spec:
 
 
 def _encode_time() -> alt.X:
-    """Return the time axis below the strip."""
+    """Return the time axis below the lanes."""
     import altair as alt
 
     # With more ticks, narrow screens drop every other label, which may be the dates.
     ticks = alt.ExprRef("max(2, min(10, width / 60))")
-    offset = STRIP_BOTTOM - CHART_HEIGHT + 2
+    offset = LANES_BOTTOM - CHART_HEIGHT + 2
     scale = alt.Scale(type="utc", domainMin=alt.ExprRef("first"), domainMax=alt.ExprRef("last"), nice=False)
     axis = alt.Axis(grid=False, offset=offset, labelOverlap=True, tickCount=ticks, labelExpr=_TIME_LABEL_EXPR)
     return alt.X("t:T", title=None, scale=scale, axis=axis)
@@ -60,12 +74,12 @@ def _encode_rtt(field: str) -> alt.Y:
 
 
 def _draw_hit_areas() -> alt.Chart:
-    """Draw invisible rectangles for tooltips and zoom, as high as chart and strip."""
+    """Draw invisible rectangles for tooltips and zoom, as high as chart, strip and lanes."""
     import altair as alt
 
     zoom = alt.selection_interval(name="zoom", encodings=["x"], mark=alt.BrushConfig(fill=LIGHT["accent"]))
     rects = alt.Chart(alt.NamedData("tips")).mark_rect(opacity=0)
-    ends: dict[str, Any] = {"y": alt.value(0), "y2": alt.value(STRIP_BOTTOM)}
+    ends: dict[str, Any] = {"y": alt.value(0), "y2": alt.value(LANES_BOTTOM)}
     chart: alt.Chart = rects.encode(x=_encode_time(), x2="u", tooltip="tip:N", **ends).add_params(zoom)
     return chart
 
@@ -132,3 +146,28 @@ def _draw_state_strip() -> alt.Chart:
         )
     )
     return chart
+
+
+def _draw_cause_lanes() -> Iterator[alt.Chart]:
+    """Draw a lane for each cause: its name on the right, a line, and the marked buckets."""
+    import altair as alt
+
+    marks = alt.Chart(alt.NamedData("causes"))
+    for number, lane in enumerate(CAUSES_BY_LANE):
+        top = LANES_TOP + LANE_PITCH * number
+        middle = top + LANE_HEIGHT / 2
+        colour = LIGHT[LANE_COLOURS[lane]]
+        position = alt.Chart(alt.NamedData("lanes")).transform_filter(alt.datum.c == lane)
+        yield position.mark_rule(color=LIGHT["line"], tooltip=None).encode(
+            x=alt.value(0), x2=alt.value("width"), y=alt.value(middle)
+        )
+        yield position.mark_text(
+            text=lane, color=LIGHT["ink"], fontSize=10.5, align="left", baseline="middle", dx=6, tooltip=None
+        ).encode(x=alt.value("width"), y=alt.value(middle))
+        ends: dict[str, Any] = {"y": alt.value(top), "y2": alt.value(top + LANE_HEIGHT)}
+        # The stroke keeps a short mark visible.
+        yield (
+            marks.transform_filter(alt.datum.c == lane)
+            .mark_rect(color=colour, stroke=colour, strokeWidth=MARK_WIDTH_MIN, tooltip=None)
+            .encode(x=_encode_time(), x2="u", **ends)
+        )

@@ -30,19 +30,23 @@ from leadline_collector.rollup.profile_revisions import get_criteria
 from leadline_collector.time_range import TimeRange
 from leadline_collector.web.charts.hour_of_week import SHARE_CLASSES
 from leadline_collector.web.formatting import (
+    CAUSE_NAMES,
     NO_VALUE,
+    format_cause_counts,
     format_count,
     format_duration,
     format_local_time,
     format_ms,
     format_percent,
     format_short_time,
+    format_state,
     format_target,
     format_whole_percent,
 )
 from leadline_collector.web.params import Choice, PageParams, matrix_json_url
 from leadline_collector.web.views import pair_charts
 from leadline_collector.web.views import verdicts as verdicts_view
+from leadline_collector.web.views.causes import map_causes
 from leadline_collector.web.views.propagation import REACH_LABELS, classify_reach
 from leadline_verdict.decision import COVERAGE_MIN
 
@@ -75,6 +79,8 @@ class MatrixCell:
     known_count: str | None
     #: The share without its unit: "99.31", "100".
     short_share: str
+    #: "mostly latency"; None if every known window was good.
+    main_cause: str | None
     #: "coverage 87 %"; None if no window or at least 99 % of the windows are known.
     coverage: str | None
     #: "p95 4.912 ms"; None without a window.
@@ -339,6 +345,7 @@ def _build_cell(pair: Pair, result: MatrixPairResponse, context: _CellContext) -
     texts = {
         "share": format_percent(tally.good, known_count) if known_count else None,
         "known_count": format_count(known_count) if known_count else None,
+        "main_cause": _format_main_cause(result),
         "coverage": _format_coverage(known_count, result.windows_expected),
         "latest_p95": _format_latest_p95(result),
         "latest_at": None if result.state_at is None else format_short_time(result.state_at, context.now_s),
@@ -346,7 +353,7 @@ def _build_cell(pair: Pair, result: MatrixPairResponse, context: _CellContext) -
     return MatrixCell(
         href=context.params.pair_url(pair),
         icon=label.replace(" ", "-"),
-        label=label,
+        label=label if label in REACH_LABELS.values() else format_state(result.state, result.cause),
         heat_class=_get_heat_class(tally.good_ratio),
         is_sparse=known_count < COVERAGE_MIN * result.windows_expected,
         short_share=(texts["share"] or NO_VALUE).removesuffix("\u00a0%"),
@@ -363,6 +370,14 @@ def _get_heat_class(ratio: float | None) -> str:
     return next(css_class for ratio_min, _, css_class in SHARE_CLASSES if ratio >= ratio_min)
 
 
+def _format_main_cause(result: MatrixPairResponse) -> str | None:
+    """Return the most frequent cause, ``only`` if it is the only one."""
+    present = {CAUSE_NAMES[cause]: count for cause, count in map_causes(result.causes).items() if count}
+    if not present:
+        return None
+    return f"{'only' if len(present) == 1 else 'mostly'} {max(present, key=present.__getitem__)}"
+
+
 def _format_coverage(known_count: int, expected_count: int) -> str | None:
     has_gaps = 0 < known_count < FULL_COVERAGE_MIN * expected_count
     return f"coverage {format_whole_percent(known_count, expected_count)}" if has_gaps else None
@@ -375,10 +390,13 @@ def _format_latest_p95(result: MatrixPairResponse) -> str | None:
 
 
 def _describe_cell(pair: Pair, label: str, result: MatrixPairResponse, texts: Mapping[str, str | None]) -> str:
-    parts = [f"{pair.source} to {pair.destination}: {label if label in REACH_LABELS.values() else f'{label} now'}"]
+    state = label if label in REACH_LABELS.values() else f"{format_state(result.state, result.cause)} now"
+    parts = [f"{pair.source} to {pair.destination}: {state}"]
     parts.append(
         f"{texts['share']} of {texts['known_count']} windows good" if texts["share"] else "no data in this period"
     )
+    if causes := format_cause_counts(map_causes(result.causes)):
+        parts.append(f"others by cause: {causes}")
     if texts["coverage"]:
         parts.append(texts["coverage"])
     if texts["latest_p95"]:

@@ -6,14 +6,14 @@ with the API.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
 
-from leadline.evaluation import Criterion, WindowState
+from leadline.evaluation import Criterion, WindowCause, WindowState
 from leadline.model import WINDOW_S
 from leadline_collector.analysis.matrix import RECENT_WINDOWS
 from leadline_collector.time_range import TimeRange
@@ -21,7 +21,14 @@ from leadline_collector.web.charts.timeline import TimeBucket
 from leadline_verdict.evaluation import combine_paths, evaluate_path
 from leadline_verdict.pair import PairWindows
 from leadline_verdict.series import COLUMNS, MISSING, IntColumn, PathSeries
-from leadline_verdict.states import STATES_BY_CODE, UNKNOWN, ScenarioStates, StateArray, make_unknown_states
+from leadline_verdict.states import (
+    CAUSES_BY_CODE,
+    NO_CAUSE,
+    STATES_BY_CODE,
+    UNKNOWN,
+    ScenarioStates,
+    make_unknown_states,
+)
 
 #: Buckets in a chart.
 BUCKETS_MAX = 400
@@ -36,6 +43,8 @@ class CurrentState:
     """The measured current state of a pair, and its start."""
 
     state: WindowState
+    #: Cause of the latest window; None if it is good or unknown.
+    cause: WindowCause | None = None
     #: Start of the latest window; None without windows.
     latest_start_s: int | None
     #: Start of the first window of the current run of this state; None if the state is unknown.
@@ -77,8 +86,12 @@ def evaluate_scenarios(windows: PairWindows, criteria: Sequence[Criterion]) -> S
     return combine_paths([evaluate_path(series, criteria) for series in windows.series], windows.minutes)
 
 
-def find_current_state(windows: PairWindows, states: StateArray) -> CurrentState:
-    """Return the state at the end of the windows; unknown if the latest is older than ``RECENT_WINDOWS`` minutes."""
+def find_current_state(windows: PairWindows, scenarios: ScenarioStates) -> CurrentState:
+    """Return the worst-case state at the end of the windows.
+
+    It is unknown if the latest window is older than ``RECENT_WINDOWS`` minutes.
+    """
+    states = scenarios.worst_case
     minutes = find_present_minutes(windows)
     if not len(minutes):
         return CurrentState(state=WindowState.UNKNOWN, latest_start_s=None, since_s=None, has_earlier_start=False)
@@ -90,7 +103,11 @@ def find_current_state(windows: PairWindows, states: StateArray) -> CurrentState
     first = int(others[-1]) + 1 if len(others) else 0
     since_s = windows.start_s + first * WINDOW_S
     return CurrentState(
-        state=STATES_BY_CODE[states[last]], latest_start_s=latest_t, since_s=since_s, has_earlier_start=first == 0
+        state=STATES_BY_CODE[states[last]],
+        cause=CAUSES_BY_CODE[scenarios.causes[last]],
+        latest_start_s=latest_t,
+        since_s=since_s,
+        has_earlier_start=first == 0,
     )
 
 
@@ -102,7 +119,7 @@ def find_present_minutes(windows: PairWindows) -> NDArray[np.intp]:
     return np.flatnonzero(is_present)
 
 
-def aggregate_buckets(windows: PairWindows, states: StateArray, length_s: int) -> list[TimeBucket]:
+def aggregate_buckets(windows: PairWindows, scenarios: ScenarioStates, length_s: int) -> list[TimeBucket]:
     """Aggregate the windows into all buckets of the period, including empty ones."""
     first_s = windows.start_s // length_s * length_s
     lead, size = (windows.start_s - first_s) // WINDOW_S, length_s // WINDOW_S
@@ -119,9 +136,8 @@ def aggregate_buckets(windows: PairWindows, states: StateArray, length_s: int) -
         split_rows(pair_columns.p95_us, MISSING).max(axis=1).tolist(),
         split_rows(pair_columns.max_us, MISSING).max(axis=1).tolist(),
         split_rows(pair_columns.infinite_count, 0).sum(axis=1).tolist(),
-        np.stack(
-            [(split_rows(states, _OUTSIDE_PERIOD) == code).sum(axis=1) for code in range(len(STATES_BY_CODE))], axis=1
-        ).tolist(),
+        _count_codes(split_rows(scenarios.worst_case, _OUTSIDE_PERIOD), range(len(STATES_BY_CODE))),
+        _count_codes(split_rows(scenarios.causes, NO_CAUSE), _CAUSE_CODES),
         strict=True,
     )
     return [
@@ -133,10 +149,21 @@ def aggregate_buckets(windows: PairWindows, states: StateArray, length_s: int) -
             p95_us=_none_if_missing(p95_us),
             max_us=_none_if_missing(max_us),
             infinite_count=infinite_count,
-            state_counts=dict(zip(STATES_BY_CODE, counts, strict=True)),
+            state_counts=dict(zip(STATES_BY_CODE, state_counts, strict=True)),
+            cause_counts=dict(zip(_CAUSE_CODES.values(), cause_counts, strict=True)),
         )
-        for number, (min_us, p50_us, p95_us, max_us, infinite_count, counts) in enumerate(columns)
+        for number, (min_us, p50_us, p95_us, max_us, infinite_count, state_counts, cause_counts) in enumerate(columns)
     ]
+
+
+#: The causes by code.
+_CAUSE_CODES = {code: cause for code, cause in enumerate(CAUSES_BY_CODE) if cause is not None}
+
+
+def _count_codes(rows: NDArray[np.integer], codes: Iterable[int]) -> list[list[int]]:
+    """Count each of these codes in each row."""
+    counts: list[list[int]] = np.stack([(rows == code).sum(axis=1) for code in codes], axis=1).tolist()
+    return counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

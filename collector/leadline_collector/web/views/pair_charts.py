@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 
-from leadline.evaluation import TARGET_SHARE_DEFAULT, Criterion, WindowStatistic
+from leadline.evaluation import TARGET_SHARE_DEFAULT, Criterion, WindowCause, WindowStatistic
 from leadline.propagation import PropagationDelay
 from leadline_collector.time_range import TimeRange
 from leadline_collector.web.charts.distribution import (
@@ -18,13 +19,13 @@ from leadline_collector.web.charts.distribution import (
 from leadline_collector.web.charts.hour_of_week import SHARE_CLASSES, WEEKDAYS, HourCell, build_hour_of_week_chart
 from leadline_collector.web.charts.spec_templates import Spec
 from leadline_collector.web.charts.timeline import ReferenceLine, TimeBucket, TimelineChart, build_timeline_chart
-from leadline_collector.web.formatting import format_comparison, format_ms, format_percent
+from leadline_collector.web.formatting import format_cause_counts, format_comparison, format_ms, format_percent
 from leadline_collector.web.views.pair_buckets import aggregate_buckets, choose_bucket_length_s, evaluate_scenarios
 from leadline_verdict.evaluation import mask_known
 from leadline_verdict.hour_of_week import HourOfWeek, count_hours_of_week, find_worst_hour
 from leadline_verdict.pair import PairWindows
 from leadline_verdict.series import MISSING
-from leadline_verdict.states import GOOD
+from leadline_verdict.states import CAUSES_BY_CODE, GOOD
 
 
 class PairChart(StrEnum):
@@ -43,7 +44,7 @@ def format_direction(windows: PairWindows) -> str:
 def build_buckets(windows: PairWindows, criteria: Sequence[Criterion]) -> list[TimeBucket]:
     """Build the buckets of the chart over the period of the windows."""
     length_s = choose_bucket_length_s(TimeRange(start_s=windows.start_s, end_s=windows.end_s))
-    return aggregate_buckets(windows, evaluate_scenarios(windows, criteria).worst_case, length_s)
+    return aggregate_buckets(windows, evaluate_scenarios(windows, criteria), length_s)
 
 
 def build_round_trips_chart(
@@ -59,10 +60,12 @@ def _describe_round_trips(windows: PairWindows, buckets: Sequence[TimeBucket]) -
     if not medians:
         return f"Round trips {format_direction(windows)}: no reply in this period."
     gaps = sum(bucket.p50_us is None for bucket in buckets)
+    causes = {cause: sum(bucket.cause_counts.get(cause, 0) for bucket in buckets) for cause in WindowCause}
+    out_of_limit = f"minutes out of limit by cause: {format_cause_counts(causes) or '0'}"
     high = f"the highest p95 is {format_ms(max(p95s))}" if p95s else "every p95 is infinite"
     return (
         f"Round trips {format_direction(windows)}: the median of a step lies between {format_ms(min(medians))} and "
-        f"{format_ms(max(medians))}, {high}; {gaps:,} of {len(buckets):,} steps have no reply."
+        f"{format_ms(max(medians))}, {high}; {gaps:,} of {len(buckets):,} steps have no reply; {out_of_limit}."
     )
 
 
@@ -111,15 +114,35 @@ def _describe_curve(curve: DistributionCurve) -> str:
     )
 
 
-def build_week_grid(windows: PairWindows, criteria: Sequence[Criterion]) -> tuple[HourOfWeek, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeekGrid:
+    """The hours of the week in the worst case."""
+
+    hours: tuple[HourOfWeek, ...]
+    #: Minutes out of limit of each hour by cause, in the order of ``hours``.
+    cause_counts: tuple[Mapping[WindowCause, int], ...]
+
+
+def build_week_grid(windows: PairWindows, criteria: Sequence[Criterion]) -> WeekGrid:
     """Count the hours of the week in the worst case."""
     scenarios = evaluate_scenarios(windows, criteria)
-    return count_hours_of_week(scenarios.worst_case == GOOD, ~scenarios.unknown_minutes, windows.start_s)
+    known = ~scenarios.unknown_minutes
+    counts_by_cause = {
+        cause: [hour.good for hour in count_hours_of_week(scenarios.causes == code, known, windows.start_s)]
+        for code, cause in enumerate(CAUSES_BY_CODE)
+        if cause is not None
+    }
+    return WeekGrid(
+        hours=count_hours_of_week(scenarios.worst_case == GOOD, known, windows.start_s),
+        cause_counts=tuple(
+            dict(zip(counts_by_cause, counts, strict=True)) for counts in zip(*counts_by_cause.values(), strict=True)
+        ),
+    )
 
 
-def build_week_chart(windows: PairWindows, grid: tuple[HourOfWeek, ...]) -> Spec:
+def build_week_chart(windows: PairWindows, grid: WeekGrid) -> Spec:
     """Build the chart of the hours of the week of one direction."""
-    worst = find_worst_hour(grid)
+    worst = find_worst_hour(grid.hours)
     hours = [
         HourCell(
             weekday=cell.weekday,
@@ -127,29 +150,30 @@ def build_week_chart(windows: PairWindows, grid: tuple[HourOfWeek, ...]) -> Spec
             window_count=cell.windows,
             known_count=cell.known,
             good_count=cell.good,
+            cause_counts=cause_counts,
             is_covered=cell.is_covered,
             is_worst=cell is worst,
         )
-        for cell in grid
+        for cell, cause_counts in zip(grid.hours, grid.cause_counts, strict=True)
     ]
     return build_hour_of_week_chart(
         hours, f"Hours of the week {format_direction(windows)}: {describe_worst_hour(grid)}"
     )
 
 
-def describe_worst_hour(grid: tuple[HourOfWeek, ...]) -> str:
+def describe_worst_hour(grid: WeekGrid) -> str:
     """Describe the worst hour of the week."""
-    worst = find_worst_hour(grid)
+    worst = find_worst_hour(grid.hours)
     if worst is None:
         return "no known hour."
     if worst.good == worst.known:
         return "every known minute was within the limits."
     share = format_percent(worst.good, worst.known)
-    sparse_count = sum(not cell.is_covered for cell in grid)
+    sparse_count = sum(not cell.is_covered for cell in grid.hours)
     note = f"; in {sparse_count} of 168 hours less than 80 % of the minutes are known" if sparse_count else ""
     return (
         f"worst hour: {WEEKDAYS[worst.weekday]} {worst.hour:02}:00 UTC, {share} of {worst.known:,} known minutes "
-        f"within the limits{note}."
+        f"within the limits, the others by cause: {format_cause_counts(grid.cause_counts[worst.index])}{note}."
     )
 
 

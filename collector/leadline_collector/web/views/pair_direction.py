@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from leadline import rounding
 from leadline.evaluation import TARGET_SHARE_DEFAULT, Criterion
 from leadline.limits.catalogue import Comparison
-from leadline.model import Failure
+from leadline.model import WINDOW_S, Failure
 from leadline_collector.web.charts.hour_of_week import WEEKDAYS
 from leadline_collector.web.charts.spec_templates import Spec
 from leadline_collector.web.charts.timeline import TimelineChart
 from leadline_collector.web.formatting import (
     NO_VALUE,
+    format_cause_counts,
     format_comparison,
     format_count,
     format_duration,
@@ -21,11 +22,13 @@ from leadline_collector.web.formatting import (
     format_percent,
     format_ratio,
     format_short_time,
+    format_state,
     format_time,
     format_url_time,
 )
 from leadline_collector.web.params import PageParams
 from leadline_collector.web.views import pair_charts
+from leadline_collector.web.views.causes import count_causes, describe_causes
 from leadline_collector.web.views.pair_buckets import evaluate_scenarios, find_current_state
 from leadline_collector.web.views.pair_charts import PairChart
 from leadline_collector.web.views.pair_data import DirectionData
@@ -55,6 +58,9 @@ _ZOOM_MARGIN_S = 1_800
 class CurrentStateView:
     """The state of the latest window."""
 
+    #: Name of the symbol.
+    icon: str
+    #: The state with its cause.
     state: str
     latest_at: str | None
     since: str | None
@@ -79,8 +85,8 @@ class EpisodeRow:
     length: str
     worst_p95: str
     loss: str
-    bad: int
-    unavailable: int
+    #: "12 latency, 3 outage".
+    causes: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +126,8 @@ class DirectionView:
     verdict: VerdictView
     current_state: CurrentStateView
     share: str | None
+    #: The minutes out of limit by cause, in words; empty if no minute is known.
+    causes: str
     chart: Spec
     image: str
     summary: str
@@ -163,19 +171,21 @@ def build_direction_view(
         verdict=build_verdict_view(direction.verdict),
         current_state=_build_current_state_view(windows, scenarios, now_s),
         share=f"{format_percent(counts.good, counts.known)} of {format_count(counts.known)}" if counts.known else None,
+        causes=describe_causes(windows, scenarios, criteria),
         chart=timeline_chart.spec,
         image=params.chart_url(direction.pair, PairChart.ROUND_TRIPS.value),
         summary=timeline_chart.spec["description"],
         notes=notes,
         has_data=bool(windows.paths),
         limit_counts=list(_count_above_limits(windows, criteria)),
-        episodes=[_to_episode_row(episode, direction, params) for episode in _select_longest(episodes)],
+        episodes=[_to_episode_row(episode, scenarios, direction, params) for episode in _select_longest(episodes)],
         episodes_total=episodes_total,
         week_chart=pair_charts.build_week_chart(direction.verdict_windows, grid),
         week_image=params.chart_url(direction.pair, PairChart.WEEK.value),
         worst_hour=pair_charts.describe_worst_hour(grid),
         week_rows=[
-            (name, [_format_hour(cell) for cell in grid[24 * day : 24 * day + 24]]) for day, name in enumerate(WEEKDAYS)
+            (name, [_format_hour(cell) for cell in grid.hours[24 * day : 24 * day + 24]])
+            for day, name in enumerate(WEEKDAYS)
         ],
         migration=[
             _to_migration_row(minutes, verdict_scenarios, direction.verdict_windows.start_s)
@@ -186,10 +196,11 @@ def build_direction_view(
 
 
 def _build_current_state_view(windows: PairWindows, scenarios: ScenarioStates, now_s: int) -> CurrentStateView:
-    current = find_current_state(windows, scenarios.worst_case)
+    current = find_current_state(windows, scenarios)
     since = None if current.since_s is None else format_short_time(current.since_s, now_s)
     return CurrentStateView(
-        state=current.state.value,
+        icon=current.state.value,
+        state=format_state(current.state, current.cause),
         latest_at=None if current.latest_start_s is None else format_short_time(current.latest_start_s, now_s),
         since=f"before {since}" if current.has_earlier_start else since,
     )
@@ -214,7 +225,10 @@ def _select_longest(episodes: Sequence[EpisodeSection]) -> list[EpisodeSection]:
     return sorted(episodes, key=lambda episode: (-episode.minutes, -episode.start_s))[:ROWS_MAX]
 
 
-def _to_episode_row(episode: EpisodeSection, direction: DirectionData, params: PageParams) -> EpisodeRow:
+def _to_episode_row(
+    episode: EpisodeSection, scenarios: ScenarioStates, direction: DirectionData, params: PageParams
+) -> EpisodeRow:
+    first, last = ((second - direction.windows.start_s) // WINDOW_S for second in (episode.start_s, episode.end_s))
     margin_s = max(_ZOOM_MARGIN_S, episode.end_s - episode.start_s)
     start, end = (
         format_url_time(episode.start_s - margin_s),
@@ -228,8 +242,7 @@ def _to_episode_row(episode: EpisodeSection, direction: DirectionData, params: P
         loss=f"{format_percent(episode.lost, episode.sent)} of {format_count(episode.sent)}"
         if episode.sent
         else "none sent",
-        bad=episode.bad,
-        unavailable=episode.unavailable,
+        causes=format_cause_counts(count_causes(scenarios.causes[first:last])),
     )
 
 

@@ -15,8 +15,9 @@ from leadline_collector.analysis.profiles import build_profile
 from leadline_collector.db.transactions import ReadTransaction
 from leadline_collector.mesh.propagation import get_propagation_delay
 from leadline_collector.time_range import TimeRange
-from leadline_collector.web.formatting import format_percent, format_time
+from leadline_collector.web.formatting import format_cause_counts, format_percent, format_state, format_time
 from leadline_collector.web.params import PageParams
+from leadline_collector.web.views.causes import count_causes
 from leadline_collector.web.views.pair_buckets import (
     CurrentState,
     evaluate_scenarios,
@@ -25,7 +26,7 @@ from leadline_collector.web.views.pair_buckets import (
 )
 from leadline_collector.web.views.propagation import REACH_LABELS, classify_reach, describe_reach
 from leadline_verdict.pair import PairWindows
-from leadline_verdict.states import STATES_BY_CODE, ScenarioStates, StateArray, count_state_codes
+from leadline_verdict.states import CAUSES_BY_CODE, STATES_BY_CODE, ScenarioStates, StateArray, count_state_codes
 
 #: Rows of the table of latest windows: an hour.
 LATEST_WINDOWS = 60
@@ -56,6 +57,8 @@ class ProfileView:
     since: str
     worst_case: ScenarioView
     best_case: ScenarioView
+    #: "12 latency, 3 loss": the minutes out of limit in the worst case; empty without one.
+    causes: str
     coverage: str
     #: Feasibility of each RTT limit, by limit id.
     reach_by_limit: dict[str, str]
@@ -66,7 +69,8 @@ class WindowRow:
     """One window of the pair, with one line for each path. The states are those of the pair."""
 
     start: str
-    states: list[str]
+    #: Name of the symbol, and the state with its cause, by profile.
+    states: list[tuple[str, str]]
     paths: list[PathWindowResponse]
 
 
@@ -77,20 +81,22 @@ def build_profile_view(
     catalogue = load_catalogue()
     pair = Pair(source=windows.source, destination=windows.destination)
     scenarios = evaluate_scenarios(windows, evaluation_plan.criteria)
-    current_state = find_current_state(windows, scenarios.worst_case)
+    current_state = find_current_state(windows, scenarios)
     reach = classify_reach(mesh, pair, evaluation_plan.criteria)
-    label = REACH_LABELS.get(reach, current_state.state.value)
+    state = format_state(current_state.state, current_state.cause)
+    is_impossible = reach in REACH_LABELS
     return ProfileView(
         profile=build_profile(catalogue, catalogue.get_profile(profile_id)),
         href=replace(params, profile=profile_id).pair_url(pair),
         is_current=profile_id == params.profile,
         reason=evaluation_plan.reason,
-        icon=label.replace(" ", "-"),
-        label=label,
-        measured_state=current_state.state.value if reach in REACH_LABELS else None,
+        icon=REACH_LABELS[reach].replace(" ", "-") if is_impossible else current_state.state.value,
+        label=REACH_LABELS[reach] if is_impossible else state,
+        measured_state=state if is_impossible else None,
         since=_format_since(current_state),
         worst_case=_to_scenario_view(scenarios.worst_case),
         best_case=_to_scenario_view(scenarios.best_case),
+        causes=format_cause_counts(count_causes(scenarios.causes)),
         coverage=_format_coverage(scenarios),
         reach_by_limit=_describe_reaches(mesh, pair, evaluation_plan.criteria),
     )
@@ -135,5 +141,10 @@ def _build_window_rows(
 ) -> Iterator[WindowRow]:
     for window in reversed(rows):
         minute = (window.t - windows.start_s) // WINDOW_S
-        states = [STATES_BY_CODE[scenario.worst_case[minute]].value for scenario in scenarios]
+        states = [_format_minute(scenario, minute) for scenario in scenarios]
         yield WindowRow(start=format_time(window.t).removesuffix(" UTC"), states=states, paths=window.paths)
+
+
+def _format_minute(scenarios: ScenarioStates, minute: int) -> tuple[str, str]:
+    state = STATES_BY_CODE[scenarios.worst_case[minute]]
+    return state.value, format_state(state, CAUSES_BY_CODE[scenarios.causes[minute]])

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Any
 
 import altair
 import numpy as np
 import pytest
 
-from leadline.evaluation import WindowState
+from leadline.evaluation import WindowCause, WindowState
 from leadline_collector.web.charts import distribution, hour_of_week, render, timeline
 from leadline_collector.web.charts.distribution import CURVE_POINTS_MAX, DistributionCurve
 from leadline_collector.web.charts.hour_of_week import HourCell
@@ -25,7 +27,13 @@ LIMIT = ReferenceLine(rtt_us=5_000, label="< 5 ms", description="< 5 ms for p95"
 GLASS = ReferenceLine(rtt_us=3_516, label="glass 3.52", description="glass floor", kind="floor")
 
 
-def bucket(number: int, p95_us: int | None = 4_900, infinite: int = 0, **states: int) -> TimeBucket:
+def bucket(
+    number: int,
+    p95_us: int | None = 4_900,
+    infinite: int = 0,
+    causes: Mapping[WindowCause, int] = MappingProxyType({}),
+    **states: int,
+) -> TimeBucket:
     """Create a bucket of two minutes; ``p95_us`` None means no reply."""
     state_counts = {WindowState(name): count for name, count in states.items()}
     return TimeBucket(
@@ -37,6 +45,7 @@ def bucket(number: int, p95_us: int | None = 4_900, infinite: int = 0, **states:
         max_us=None if p95_us is None else p95_us + 900,
         infinite_count=infinite,
         state_counts=state_counts or {WindowState.UNKNOWN if p95_us is None else WindowState.GOOD: 2},
+        cause_counts=causes,
     )
 
 
@@ -51,7 +60,14 @@ def curves_chart(*values_us: int, infinite: int = 0) -> Spec:
 
 def week_chart(**first_fields: Any) -> Spec:
     """Build a chart of 168 good hours; ``first_fields`` change the first one."""
-    fields = {"window_count": 240, "known_count": 240, "good_count": 240, "is_covered": True, "is_worst": False}
+    fields = {
+        "window_count": 240,
+        "known_count": 240,
+        "good_count": 240,
+        "cause_counts": {},
+        "is_covered": True,
+        "is_worst": False,
+    }
     hours = [HourCell(**fields | {"weekday": day, "hour": hour}) for day in range(7) for hour in range(24)]  # type: ignore[arg-type]
     first = HourCell(**fields | {"weekday": 0, "hour": 0} | first_fields)
     return hour_of_week.build_hour_of_week_chart([first, *hours[1:]], "in words")
@@ -196,6 +212,31 @@ def test_equal_neighbours_in_the_strip_are_joined() -> None:
     (row,) = time_chart(*(bucket(number) for number in range(50)))["datasets"]["strip"]
 
     assert (row["t"], row["u"]) == (START_S * 1_000, (START_S + 6_000) * 1_000)
+
+
+def test_every_cause_has_a_lane() -> None:
+    """Adjacent buckets are one mark. Minutes out of limit by loss and latency together are in both lanes."""
+    latency, both, outage = ({cause: 1} for cause in (WindowCause.LATENCY, WindowCause.BOTH, WindowCause.OUTAGE))
+    rows = time_chart(
+        bucket(0), bucket(1, causes=latency), bucket(2, causes=both), bucket(3), bucket(4, causes=outage)
+    )["datasets"]["causes"]
+
+    assert [(row["c"], (row["t"] // 1_000 - START_S) // 120, (row["u"] // 1_000 - START_S) // 120) for row in rows] == [
+        ("latency", 1, 3),
+        ("loss", 2, 3),
+        ("outage", 4, 5),
+    ]
+
+
+def test_tooltips_contain_the_causes() -> None:
+    """The tooltip of a bucket and of an hour of the week count them; without causes there is no such line."""
+    causes = {WindowCause.LATENCY: 2, WindowCause.LOSS: 11}
+    good, bad = time_chart(bucket(0), bucket(1, causes=causes))["datasets"]["tips"]
+    first_hour, *hours = week_chart(good_count=227, cause_counts=causes)["datasets"]["hours"]
+
+    assert "cause: 11\u00a0loss, 2\u00a0latency" in bad["tip"]
+    assert "cause: 11\u00a0loss, 2\u00a0latency" in first_hour["tip"]
+    assert not any("cause" in row["tip"] for row in (good, *hours))
 
 
 def test_a_limit_looks_different_from_the_median() -> None:

@@ -5,101 +5,124 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from msgspec import UNSET
 
 from leadline.errors import ConfigError
-from leadline.limits.catalogue import load_catalogue
 from leadline.model import Site
 from leadline_verdict import csv_exchange
 from leadline_verdict.decision import VerdictRule
-from leadline_verdict.document import VerdictClass, VerdictDocument
+from leadline_verdict.document import VerdictClass
 from leadline_verdict.pair import PairWindows
-from leadline_verdict.report import ReportParams, build_report
-from leadline_verdict.requirements import LimitOverrides, build_requirements
 from leadline_verdict.series import COLUMNS
+from tests.support.verdict_requests import FIRST, SECOND, build_document, list_codes, make_requirements
 from tests.support.window_factories import DAY, START_S, add_delay, build_columns, build_pair, drop_minutes, lose_probes
 
-LIMIT = build_requirements(
-    load_catalogue(), None, LimitOverrides(values={}, declared_values={}, custom_limits=("p95 <= 5 ms",))
-)
-
-
-def build_document(*pairs: PairWindows) -> VerdictDocument:
-    params = ReportParams(
-        start_s=pairs[0].start_s,
-        end_s=pairs[0].end_s,
-        rule=VerdictRule(),
-        profiles=[LIMIT],
-        catalogue_digest="",
-        mesh_version=None,
-    )
-    return build_report(params, [(pair, [LIMIT]) for pair in pairs])
+BOTH_EDITIONS = pytest.mark.parametrize("rule", [FIRST, SECOND], ids=["first", "second"])
 
 
 def make_pair(source: str, destination: str, rtt_us: int) -> PairWindows:
     return replace(build_pair(build_columns(28, rtt_us)), source=source, destination=destination)
 
 
-def test_the_last_segment_decides() -> None:
-    """Two weeks at 4 ms, then two at 6: each segment has its class, and the disagreement is a reason."""
-    columns = build_columns(28)
-    add_delay(columns, range(14 * DAY, 28 * DAY), 2_000)
-    columns["min_us"][14 * DAY :] += 2_000
+def make_change(before_us: int, after_us: int, day: int) -> PairWindows:
+    """Build 28 days with a change of all RTTs at a day."""
+    before, after = build_columns(day, before_us), build_columns(28 - day, after_us)
+    return build_pair({name: np.concatenate([column, after[name]]) for name, column in before.items()})
 
-    (verdict,) = build_document(build_pair(columns)).pairs
 
-    assert [(segment.start_s, segment.change_us, segment.verdict) for segment in verdict.segments] == [
-        (START_S, None, "within"),
-        (START_S + 14 * 86_400, 2_000, "beyond"),
-    ]
-    assert verdict.segments_agree is False
-    assert verdict.verdict is VerdictClass.BEYOND
-    assert (verdict.reasons[0].code, verdict.reasons[0].numbers) == (
+def test_each_segment_has_its_class() -> None:
+    """Two weeks at 4 ms, then two at 6: the segments disagree, and the whole period is beyond."""
+    first, second = (build_document(make_change(4_000, 6_000, 14), rule=rule).pairs[0] for rule in (FIRST, SECOND))
+
+    for verdict, within in ((first, "within"), (second, "within_provisional")):
+        assert [(segment.start_s, segment.change_us, segment.verdict) for segment in verdict.segments] == [
+            (START_S, None, within),
+            (START_S + 14 * 86_400, 2_000, "beyond"),
+        ]
+        assert verdict.segments_agree is False
+        assert verdict.verdict is VerdictClass.BEYOND
+    assert (first.reasons[0].code, first.reasons[0].numbers) == (
         "segments_disagree",
         {"segments": 2, "whole": "beyond"},
     )
+    assert list_codes(second) == ["causes", "share_below_target"]
 
 
-def test_a_better_last_segment_of_two_weeks_is_provisional() -> None:
-    """Two weeks at 6 ms, then two at 4."""
-    columns = build_columns(28, 6_000)
-    for name in ("min_us", "mean_us", "p50_us", "p95_us", "p99_us", "max_us"):
-        columns[name][14 * DAY :] -= 2_000
+def test_a_better_last_segment_changes_nothing() -> None:
+    """Two weeks at 6 ms, then two at 4: beyond. The last segment decided in the first edition."""
+    first, second = (build_document(make_change(6_000, 4_000, 14), rule=rule).pairs[0] for rule in (FIRST, SECOND))
 
-    (verdict,) = build_document(build_pair(columns)).pairs
-
-    assert [segment.verdict for segment in verdict.segments] == ["beyond", "within"]
-    assert verdict.verdict is VerdictClass.WITHIN_PROVISIONAL
+    assert [segment.verdict for segment in first.segments] == ["beyond", "within"]
+    assert first.verdict is VerdictClass.WITHIN_PROVISIONAL
+    assert [segment.verdict for segment in second.segments] == ["beyond", "within_provisional"]
+    assert second.verdict is VerdictClass.BEYOND
 
 
-def test_a_short_last_segment_does_not_decide() -> None:
+@BOTH_EDITIONS
+def test_a_short_last_segment_does_not_decide(rule: VerdictRule) -> None:
     """Ten days at 6 ms after eighteen at 4: only one segment has a class, so the whole period decides."""
-    columns = build_columns(28)
-    add_delay(columns, range(18 * DAY, 28 * DAY), 2_000)
-    columns["min_us"][18 * DAY :] += 2_000
+    (verdict,) = build_document(make_change(4_000, 6_000, 18), rule=rule).pairs
 
-    (verdict,) = build_document(build_pair(columns)).pairs
-
-    assert [segment.verdict for segment in verdict.segments] == ["within", None]
+    within = "within" if rule is FIRST else "within_provisional"
+    assert [segment.verdict for segment in verdict.segments] == [within, None]
     assert verdict.verdict is VerdictClass.BEYOND
-    assert "segments_disagree" not in [reason.code for reason in verdict.reasons]
+    assert not {"segments_disagree", "last_segment"} & set(list_codes(verdict))
 
 
-def test_the_worst_pair_decides_for_sites() -> None:
+@BOTH_EDITIONS
+def test_the_worst_pair_decides_for_sites(rule: VerdictRule) -> None:
     """The worse direction decides for two sites, the worst pair for a set."""
     document = build_document(
         make_pair("ams", "fra", 4_000),
         make_pair("fra", "ams", 4_000),
         make_pair("fra", "zrh", 4_000),
         make_pair("zrh", "fra", 9_000),
+        rule=rule,
     )
 
+    within = VerdictClass.WITHIN if rule is FIRST else VerdictClass.WITHIN_PROVISIONAL
     assert [(item.sites, item.verdict, item.decided_by) for item in document.site_pairs] == [
-        (["ams", "fra"], VerdictClass.WITHIN, ["ams", "fra"]),
+        (["ams", "fra"], within, ["ams", "fra"]),
         (["fra", "zrh"], VerdictClass.BEYOND, ["zrh", "fra"]),
     ]
     assert [(item.sites, item.verdict) for item in document.sets] == [(["ams", "fra", "zrh"], VerdictClass.BEYOND)]
+    assert document.sets[0].corrected_for == (UNSET if rule is FIRST else 4)
     assert document.wrong_claims_expected == pytest.approx(0.2)
+
+
+def test_a_set_is_within_only_if_every_pair_is() -> None:
+    """It needs no correction: the claim is true of every pair."""
+    columns = build_columns(100)
+    pairs = [
+        replace(build_pair(columns), source=source, destination=destination)
+        for source, destination in (("ams", "fra"), ("fra", "zrh"), ("zrh", "ams"))
+    ]
+    few = {name: column.copy() for name, column in columns.items()}
+    for name in ("expected", "sent", "received"):
+        few[name][:] = 30
+    provisional = replace(build_pair(few), source="zrh", destination="fra")
+
+    assert [item.verdict for item in build_document(*pairs).sets] == [VerdictClass.WITHIN]
+    (with_provisional,) = build_document(*pairs, provisional).sets
+    assert (with_provisional.verdict, with_provisional.decided_by, with_provisional.corrected_for) == (
+        VerdictClass.WITHIN_PROVISIONAL,
+        ["zrh", "fra"],
+        None,
+    )
+
+
+def test_a_loss_limit_needs_no_correction() -> None:
+    """A loss limit that one pair exceeds makes the set beyond as it is."""
+    lossy = build_columns(28)
+    lose_probes(lossy, range(0, 28 * DAY, 33), lost=1)
+    clean = [make_pair(a, b, 4_000) for a, b in (("ams", "fra"), ("fra", "zrh"), ("zrh", "ams"))]
+    pair = replace(build_pair(lossy), source="zrh", destination="fra")
+
+    (found,) = build_document(*clean, pair, requirements=make_requirements("p50 <= 5 ms", "loss <= 0.01 %")).sets
+
+    assert (found.verdict, found.decided_by, found.corrected_for) == (VerdictClass.BEYOND, ["zrh", "fra"], None)
 
 
 def write_file() -> tuple[str, PairWindows]:

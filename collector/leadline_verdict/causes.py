@@ -31,6 +31,8 @@ _CODES = {
 }
 #: A time of day is named if this share of the minutes is in it, on at least this number of days.
 _CONCENTRATION_RATIO, _CONCENTRATION_DAYS_MIN = 0.7, 5
+#: Weekdays are named if this share of the minutes is on them; of minutes on every day, 71 % are.
+_WEEKDAY_RATIO = 0.85
 #: Longest time of day that is named, and the smallest number of minutes for which one is.
 _CONCENTRATION_HOURS_MAX, _CONCENTRATION_MINUTES_MIN = 9, 30
 _HOURS_PER_DAY, _HOUR_S = 24, 3_600
@@ -133,18 +135,37 @@ def find_concentration(minutes: IntArray, start_s: int, time_zone: str) -> str |
         return None
     counts = _count_by_hour(minutes, start_s, time_zone)
     total = counts.sum()
-    for label, table in (("on weekdays", counts[0]), ("on weekends", counts[1]), ("", counts.sum(axis=0))):
-        if label and table.sum() < _CONCENTRATION_RATIO * total:
+    for label, table, ratio in (
+        ("on weekdays", counts[0], _WEEKDAY_RATIO),
+        ("on weekends", counts[1], _CONCENTRATION_RATIO),
+        ("", counts.sum(axis=0), 0.0),
+    ):
+        if table.sum() < ratio * total:
             continue
-        for hours in range(1, _CONCENTRATION_HOURS_MAX + 1):
-            sums = np.convolve(np.concatenate([table, table[: hours - 1]]), np.ones(hours), "valid")
-            first = int(sums.argmax())
-            if sums[first] >= _CONCENTRATION_RATIO * total:
-                last = (first + hours) % _HOURS_PER_DAY
-                span = f"{first:02d}\N{EN DASH}{last or _HOURS_PER_DAY:02d} h ({time_zone})"
-                return f"{label} {span}".strip() if label else f"from {span}"
+        if span := _find_hours(table, _CONCENTRATION_RATIO * total):
+            return f"{label or 'from'} {span[0]:02d}\N{EN DASH}{span[1]:02d} h ({time_zone})"
         if label == "on weekends":
             return f"{label} ({time_zone})"
+    return None
+
+
+def _find_hours(by_hour: IntArray, least: float) -> tuple[int, int] | None:
+    """Return the first hour and the end of the time of day with at least ``least`` minutes; None if it is too long.
+
+    It is the shortest such time, with the hours next to it that have at least half as many minutes as its mean hour.
+    """
+    for length in range(1, _CONCENTRATION_HOURS_MAX + 1):
+        sums = np.convolve(np.concatenate([by_hour, by_hour[: length - 1]]), np.ones(length), "valid")
+        first = int(sums.argmax())
+        if sums[first] < least:
+            continue
+        frequent = by_hour >= sums[first] / length / 2
+        end = first + length
+        while end - first < _CONCENTRATION_HOURS_MAX and frequent[end % _HOURS_PER_DAY]:
+            end += 1
+        while end - first < _CONCENTRATION_HOURS_MAX and frequent[first - 1]:
+            first -= 1
+        return first % _HOURS_PER_DAY, end % _HOURS_PER_DAY or _HOURS_PER_DAY
     return None
 
 

@@ -21,6 +21,7 @@ from leadline_verdict.document import CauseCounts, CauseSection, Reason
 from leadline_verdict.episodes import IntArray, find_runs
 from leadline_verdict.pair import PairWindows
 from leadline_verdict.reasons import make_reason
+from leadline_verdict.requirements import RequirementSet
 from leadline_verdict.states import BOTH, LATENCY, LOSS, OUTAGE, MinuteMask, ScenarioStates, StateArray
 
 _CODES = {
@@ -65,16 +66,17 @@ def build_cause_sections(states: ScenarioStates) -> list[CauseSection]:
 
 
 def describe_causes(
-    pair: PairWindows, states: ScenarioStates, sections: Sequence[CauseSection], criteria: Sequence[Criterion]
+    pair: PairWindows, states: ScenarioStates, sections: Sequence[CauseSection], requirements: RequirementSet
 ) -> Reason:
     """Return the reason in plain numbers: the largest cause first."""
+    criteria = requirements.criteria
     known = int(np.count_nonzero(~states.unknown_minutes))
     by_cause = {section.cause: section.minutes for section in sections}
     numbers = {"known": known} | {cause.value: by_cause.get(cause.value, 0) for cause in WindowCause}
     if not sections:
         return make_reason("causes", f"all {known:,} known minutes were within the limits", **numbers)
     limit = _name_limit(criteria)
-    parts = [_describe_section(section, pair, states, known, limit, criteria) for section in sections]
+    parts = [_describe_section(section, pair, states, known, limit, requirements) for section in sections]
     if criteria and not by_cause.get(WindowCause.LATENCY):
         parts.insert(0, f"no minute exceeded {limit} by latency")
     return make_reason("causes", "; ".join(parts), **numbers)
@@ -91,7 +93,7 @@ def _describe_section(
     states: ScenarioStates,
     known: int,
     limit: str,
-    criteria: Sequence[Criterion],
+    requirements: RequirementSet,
 ) -> str:
     count = f"{section.minutes:,} of {known:,} minutes"
     was = "was" if section.minutes == 1 else "were"
@@ -101,7 +103,7 @@ def _describe_section(
             longest = f", the longest of {section.longest:,} min" if section.episodes > 1 else ""
             return f"{count} lost 20 % of their probes or more, {where}{longest}"
         case WindowCause.LOSS:
-            return f"{count} lost more than {_describe_tolerance(pair, criteria)}, {where}"
+            return f"{count} lost more than {_describe_tolerance(pair, requirements)}, {where}"
         case WindowCause.BOTH:
             return f"{count} {was} above {limit} only by late and lost probes together, {where}"
     text = f"{count} {was} above {limit} by latency, {where}"
@@ -109,18 +111,26 @@ def _describe_section(
     return f"{text}, most of them {when}" if when else text
 
 
-def _describe_tolerance(pair: PairWindows, criteria: Sequence[Criterion]) -> str:
-    """Return the number of losses that the strictest statistic tolerates: ``3 of 60 probes``."""
+def _describe_tolerance(pair: PairWindows, requirements: RequirementSet) -> str:
+    """Return the losses that the limits tolerate: ``3 of 60 probes``."""
+    texts = [_describe_tolerated_losses(pair, requirements.criteria)] if requirements.criteria else []
+    if any(limit.window_s is not None for limit in requirements.loss_limits):
+        texts.append("a loss limit allows on average")
+    return " or ".join(texts)
+
+
+def _describe_tolerated_losses(pair: PairWindows, criteria: Sequence[Criterion]) -> str:
+    """Return the number of losses that the strictest statistic tolerates."""
     expected = {int(n) for series in pair.series for n in np.unique(series.expected) if n}
-    denominators = [
-        TOLERATED_LOSS_DENOMINATORS.get(criterion.statistic, TOLERATED_LOSS_DENOMINATOR) for criterion in criteria
-    ]
     if any(criterion.statistic is WindowStatistic.MAX for criterion in criteria):
         return "0 probes"
-    if len(expected) != 1 or not denominators:
-        return "5 % of their probes" if max(denominators, default=20) == TOLERATED_LOSS_DENOMINATOR else "their limit"
+    strictest = max(
+        TOLERATED_LOSS_DENOMINATORS.get(criterion.statistic, TOLERATED_LOSS_DENOMINATOR) for criterion in criteria
+    )
+    if len(expected) != 1:
+        return f"{100 // strictest} % of their probes"
     probes = expected.pop()
-    return f"{probes // max(denominators)} of {probes} probes"
+    return f"{probes // strictest} of {probes} probes"
 
 
 def find_concentration(minutes: IntArray, start_s: int, time_zone: str) -> str | None:

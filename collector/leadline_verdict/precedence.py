@@ -65,7 +65,7 @@ def decide_by_windows(inputs: PairInputs) -> tuple[VerdictClass, list[Reason]]:
     """Return the verdict class and its reasons from the measurement alone (3 to 6)."""
     if unanswerable := list(_iter_unanswerable(inputs)):
         return VerdictClass.INSUFFICIENT_DATA, unanswerable
-    cause = causes.describe_causes(inputs.pair, inputs.states, inputs.causes, inputs.requirements.criteria)
+    cause = causes.describe_causes(inputs.pair, inputs.states, inputs.causes, inputs.requirements)
     if inputs.pair.whole_days and (exceedances := list(_iter_exceedances(inputs))):
         if inputs.measured_verdict.days >= CAMPAIGN_DAYS_PROVISIONAL:
             return VerdictClass.BEYOND, [cause, *exceedances]

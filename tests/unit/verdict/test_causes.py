@@ -9,9 +9,18 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
+from leadline.limits.catalogue import load_catalogue
 from leadline_verdict.causes import find_concentration
-from tests.support.verdict_requests import compute_verdict, get_text
+from leadline_verdict.requirements import build_requirements
+from leadline_verdict.series import IntColumn
+from tests.support.verdict_requests import build_document, compute_verdict, get_text
 from tests.support.window_factories import DAY, START_S, add_delay, build_columns, build_pair, lose_probes
+
+
+def delay_and_lose(columns: dict[str, IntColumn]) -> None:
+    """Three late minutes and an outage of twenty."""
+    add_delay(columns, range(100, 103))
+    lose_probes(columns, range(700, 720))
 
 
 @pytest.mark.parametrize(
@@ -32,14 +41,14 @@ from tests.support.window_factories import DAY, START_S, add_delay, build_column
             "no minute exceeded 5 ms by latency; 20 of 40,320 minutes lost more than 3 of 60 probes, in 1 episode",
         ),
         (
-            lambda columns: (add_delay(columns, range(100, 103)), lose_probes(columns, range(700, 720))),
+            delay_and_lose,
             "20 of 40,320 minutes lost 20 % of their probes or more, in 1 episode; "
             "3 of 40,320 minutes were above 5 ms by latency, in 1 episode",
         ),
     ],
     ids=["none", "latency", "outage", "loss", "the largest first"],
 )
-def test_the_sentence_names_each_cause(change: Callable[[object], object], text: str) -> None:
+def test_the_sentence_names_each_cause(change: Callable[[dict[str, IntColumn]], None], text: str) -> None:
     """The largest cause comes first."""
     columns = build_columns(28)
     change(columns)
@@ -58,6 +67,47 @@ def test_late_and_lost_probes_together_are_a_cause_of_their_own() -> None:
     assert get_text(compute_verdict(build_pair(columns)), "causes") == (
         "no minute exceeded 5 ms by latency; "
         "10 of 40,320 minutes were above 5 ms only by late and lost probes together, in 1 episode"
+    )
+
+
+@pytest.mark.parametrize(
+    ("limit", "lost", "tolerance"),
+    [("p50 <= 5 ms", 11, None), ("p95 <= 5 ms", 4, "3 of 60 probes"), ("p99 <= 5 ms", 1, "0 of 60 probes"),
+     ("max <= 5 ms", 1, "0 probes")],
+)  # fmt: skip
+def test_the_tolerated_losses_depend_on_the_statistic(limit: str, lost: int, tolerance: str | None) -> None:
+    """The median tolerates half of the probes; 11 of 60 are below the 20 % of an outage."""
+    columns = build_columns(28)
+    lose_probes(columns, range(500, 510), lost)
+
+    text = get_text(compute_verdict(build_pair(columns), limit), "causes")
+
+    assert (f"lost more than {tolerance}," in text) if tolerance else text.startswith("all 40,320")
+
+
+def test_paths_with_different_numbers_of_probes_get_a_percentage() -> None:
+    """30 and 60 probes a minute."""
+    columns, few = build_columns(28), build_columns(28)
+    for name in ("expected", "sent", "received"):
+        few[name][:] = 30
+    lose_probes(columns, range(500, 510), lost=4)
+
+    text = get_text(compute_verdict(build_pair(columns, few)), "causes")
+
+    assert "10 of 40,320 minutes lost more than 5 % of their probes, in 1 episode" in text
+
+
+def test_a_loss_averaged_over_a_day_is_a_cause() -> None:
+    """One of 28 days above 0.2 %: its minutes lost one probe in five, not more than p95 tolerates."""
+    columns = build_columns(28)
+    lose_probes(columns, range(3 * DAY, 4 * DAY, 5), lost=1)
+    catalogue = load_catalogue()
+    requirements = build_requirements(catalogue, catalogue.get_profile("hp-continuous-access-loss-high"))
+
+    (verdict,) = build_document(build_pair(columns), requirements=requirements).pairs
+
+    assert "1,440 of 40,320 minutes lost more than a loss limit allows on average, in 1 episode" in get_text(
+        verdict, "causes"
     )
 
 

@@ -1,15 +1,17 @@
 """Loss over the period: below its limit, above it, or not demonstrable yet (docs/verdicts.md).
 
 Rule 1: days are counted, not probes, because losses come in bursts (``share_bounds``). "Above" needs losses on three
-days that are not neighbours: one reboot of a target is no rate.
+days that are not neighbours: one reboot of a target, or one dark day, is no rate.
 Rule 2: the worst case uses the path with the highest loss, the best case the path with the lowest and without the
 minutes in which the destination itself may have been down.
 Rule 3: the loss outside outage minutes is reported besides the loss of all minutes.
+Rule 4: "below" does not allow for an outage that the period missed. With one of 30 minutes, 0.01 % would take 624 days.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bisect import bisect_left
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -22,11 +24,19 @@ from leadline_verdict.evaluation import mask_unavailable
 from leadline_verdict.pair import PairWindows
 from leadline_verdict.requirements import LossLimit
 from leadline_verdict.series import PathSeries
-from leadline_verdict.share_bounds import BadMinutes, bound_bad_high, compute_upper_bound
+from leadline_verdict.share_bounds import (
+    SEPARATE_DAYS_MIN,
+    BadMinutes,
+    bound_bad_high,
+    compute_upper_bound,
+    count_separate_days,
+)
 from leadline_verdict.states import MinuteMask
 
 BELOW, ABOVE, NOT_DEMONSTRABLE = "below", "above", "not_demonstrable_yet"
 _NO_SPANS: IntArray = np.zeros(0, dtype=np.int64)
+#: Longest continuation that is searched for the number of probes needed.
+_DAYS_MAX = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +61,10 @@ class _PathLoss:
         return Fraction(self.lost, self.sent) if self.sent else Fraction(-1)
 
     def compute_low(self) -> float:
-        """Return the lower bound of the loss."""
-        return 1 - compute_upper_bound(self._to_bad_minutes()) if self.sent else 0.0
+        """Return the lower bound of the loss; 0 without losses on three days that are not neighbours."""
+        if count_separate_days(self.lost_by_day) < SEPARATE_DAYS_MIN:
+            return 0.0
+        return 1 - compute_upper_bound(self._to_bad_minutes())
 
     def compute_high(self) -> float:
         """Return the upper bound of the loss; a single day has no variance, so it counts probes."""
@@ -60,6 +72,25 @@ class _PathLoss:
         if observed.days < 2:
             return clopper_pearson(self.lost, self.sent).high if self.sent else 1.0
         return bound_bad_high(observed)
+
+    def count_probes_needed(self, ratio: Fraction) -> int:
+        """Return the number of probes of further days without loss after which the upper bound is at most a ratio.
+
+        The number of 100,000 days if they are not enough. Needs a day with a probe.
+        """
+        by_day = int(self.sent_by_day.max())
+
+        def is_demonstrated(days: int) -> bool:
+            return self._continue_without_loss(days, by_day).compute_high() <= ratio
+
+        return by_day * bisect_left(range(_DAYS_MAX), True, key=is_demonstrated)
+
+    def _continue_without_loss(self, days: int, sent_by_day: int) -> _PathLoss:
+        return replace(
+            self,
+            sent_by_day=np.concatenate([self.sent_by_day, np.full(days, sent_by_day, dtype=np.int64)]),
+            lost_by_day=np.concatenate([self.lost_by_day, np.zeros(days, dtype=np.int64)]),
+        )
 
     def _to_bad_minutes(self) -> BadMinutes:
         return BadMinutes(bad_by_day=self.lost_by_day, minutes_by_day=self.sent_by_day, spans=_NO_SPANS)
@@ -98,7 +129,12 @@ def _count_probes(series: PathSeries, counted: MinuteMask) -> _PathLoss:
 
 def _build_section(limit: LossLimit, loss: _PathLoss | None, finding: str) -> LossSection:
     sent, lost = (loss.sent, loss.lost) if loss else (0, 0)
-    needed = additional_probes_needed(sent, lost, float(limit.ratio)) if finding == NOT_DEMONSTRABLE else 0
+    if finding != NOT_DEMONSTRABLE:
+        needed = 0
+    elif loss:
+        needed = loss.count_probes_needed(limit.ratio)
+    else:
+        needed = additional_probes_needed(0, 0, float(limit.ratio))
     return LossSection(
         limit_id=limit.limit_id,
         limit_ratio=float(limit.ratio),

@@ -67,13 +67,12 @@ def decide_by_windows(inputs: PairInputs) -> tuple[VerdictClass, list[Reason]]:
         return VerdictClass.INSUFFICIENT_DATA, unanswerable
     cause = causes.describe_causes(inputs.pair, inputs.states, inputs.causes, inputs.requirements)
     if inputs.pair.whole_days and (exceedances := list(_iter_exceedances(inputs))):
+        is_only_loss = {reason.code for reason in exceedances} == {"loss_above_limit"}
+        verdict_reasons = [*exceedances, cause] if is_only_loss else [cause, *exceedances]
         if inputs.measured_verdict.days >= CAMPAIGN_DAYS_PROVISIONAL:
-            return VerdictClass.BEYOND, [cause, *exceedances]
-        return VerdictClass.BEYOND_PROVISIONAL, [
-            cause,
-            *exceedances,
-            reasons.beyond_provisional(inputs.measured_verdict.days),
-        ]
+            return VerdictClass.BEYOND, verdict_reasons
+        provisional = reasons.beyond_provisional(inputs.measured_verdict.days)
+        return VerdictClass.BEYOND_PROVISIONAL, [*verdict_reasons, provisional]
     if deficits := list(_iter_data_deficits(inputs)):
         dates = milestones.describe_milestones(inputs.pair, inputs.milestones)
         return VerdictClass.INSUFFICIENT_DATA, [*deficits, dates, *([cause] if inputs.pair.whole_days else [])]
@@ -178,7 +177,9 @@ def iter_provisos(inputs: PairInputs) -> Iterator[Reason]:
     if inputs.measured_verdict.has_excluded_unknown:
         yield reasons.missing_at_random(int(np.count_nonzero(inputs.states.unknown_minutes)))
     yield from (reasons.undeclared_limit(requirement) for requirement in inputs.requirements.iter_undeclared())
-    yield from (reasons.loss_not_demonstrable(loss) for loss in inputs.losses if loss.finding == NOT_DEMONSTRABLE)
+    yield from (
+        reasons.loss_not_demonstrable_by_day(loss) for loss in inputs.losses if loss.finding == NOT_DEMONSTRABLE
+    )
 
 
 def count_probes_per_window(pair: PairWindows) -> int | None:

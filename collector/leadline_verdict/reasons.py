@@ -376,14 +376,37 @@ def loss_above_limit_by_day(loss: LossSection) -> Reason:
     low = format_percent(loss.low, apart_from=loss.limit_ratio)
     return make_reason(
         "loss_above_limit",
-        f"{loss.lost:,} of {loss.sent:,} probes were lost on {loss.days_with_loss} days, {loss.steady_lost:,} of them "
-        f"outside outage minutes: at least {low} in the long run, above the limit of {format_target(loss.limit_ratio)}",
+        f"{_describe_loss(loss)}: at least {low} in the long run, above the limit of {format_target(loss.limit_ratio)}",
         limit_id=loss.limit_id,
         lost=loss.lost,
         sent=loss.sent,
         low=loss.low,
         limit_ratio=loss.limit_ratio,
     )
+
+
+def loss_not_demonstrable_by_day(loss: LossSection) -> Reason:
+    assert loss.high is not None
+    high = format_percent(loss.high, up=True, apart_from=loss.limit_ratio)
+    return make_reason(
+        "loss_not_demonstrable_yet",
+        f"{_describe_loss(loss)}: at most {high} in the long run; the limit of {format_target(loss.limit_ratio)} takes "
+        f"at least {loss.probes_needed:,} more probes without loss",
+        limit_id=loss.limit_id,
+        lost=loss.lost,
+        sent=loss.sent,
+        high=loss.high,
+        limit_ratio=loss.limit_ratio,
+        probes_needed=loss.probes_needed,
+    )
+
+
+def _describe_loss(loss: LossSection) -> str:
+    if not loss.lost:
+        return f"none of {loss.sent:,} probes was lost"
+    days = f"{loss.days_with_loss} day{'' if loss.days_with_loss == 1 else 's'}"
+    steady = f"{loss.steady_lost:,}" if loss.steady_lost else "none"
+    return f"{loss.lost:,} of {loss.sent:,} probes were lost on {days}, {steady} of them outside outage minutes"
 
 
 def distance_above_limit(requirement: Requirement, propagation: PropagationSection) -> Reason:

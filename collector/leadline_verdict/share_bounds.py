@@ -142,13 +142,13 @@ def bound_bad_high(observed: BadMinutes) -> float:
 def compute_upper_bound(observed: BadMinutes, tests: int = 1) -> float:
     """Compute the upper bound (rule 3), 0..1, for the smallest bound of a number of tests (Bonferroni)."""
     bad_low = MARKOV_RATIO / tests * observed.bad / observed.minutes
-    if _count_separate_days(observed.bad_by_day) >= SEPARATE_DAYS_MIN:
+    if count_separate_days(observed.bad_by_day) >= SEPARATE_DAYS_MIN:
         bad_low = max(bad_low, _bound_bad_low_by_days(observed, 1 - (1 - _UPPER_TAIL) / tests))
     return 1 - min(bad_low, max(0.0, 1 - _EPISODE_FACTORS[0] * UNSEEN_GOOD_WINDOWS / observed.minutes))
 
 
-def _count_separate_days(bad_by_day: IntArray) -> int:
-    """Return the largest number of days with a bad minute without two neighbours."""
+def count_separate_days(bad_by_day: IntArray) -> int:
+    """Return the largest number of days with a bad minute, no two of them neighbours."""
     count, previous = 0, -2
     for day in np.flatnonzero(bad_by_day).tolist():
         if day > previous + 1:

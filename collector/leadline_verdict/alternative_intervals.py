@@ -16,13 +16,14 @@ _RESAMPLES, _BLOCK_DAYS, _SEED = 400, 2.0, 1
 
 
 def compute_f_bound(observed: BadMinutes) -> float:
-    """Return the bound for a Poisson number of episodes of exponential length, both unknown; 1 without an episode.
+    """Return the bound for a Poisson number of episodes of exponential length, both unknown.
 
-    The ratio of a rate from k events to a mean of k lengths has an F distribution with 2k + 2 and 2k degrees.
+    The ratio of a rate from k events to a mean of k lengths has an F distribution with 2k + 2 and 2k degrees. 0 without
+    an episode, because the mean length then has no bound.
     """
     count = len(observed.spans)
     if not count:
-        return 1.0
+        return 0.0
     quantile = float(special.fdtri(2 * count + 2, 2 * count, CONFIDENCE))
     mean = float(observed.spans.mean())
     return max(0.0, 1 - (count + 1) * mean * quantile / observed.minutes)

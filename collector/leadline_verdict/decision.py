@@ -214,7 +214,12 @@ _MEASURED_CLASSES = (
 
 
 def withdraw(verdict_class: VerdictClass, segment_class: VerdictClass) -> VerdictClass:
-    """Return the worse of both classes; WITHIN_PROVISIONAL of a segment withdraws nothing."""
+    """Return the worse of both classes; WITHIN_PROVISIONAL of a segment withdraws nothing.
+
+    Insufficient data of the whole period are beyond if the segment is: that needs no coverage.
+    """
+    if verdict_class is VerdictClass.INSUFFICIENT_DATA and segment_class is VerdictClass.BEYOND:
+        return VerdictClass.BEYOND
     if verdict_class not in _MEASURED_CLASSES or segment_class is VerdictClass.WITHIN_PROVISIONAL:
         return verdict_class
     return min(verdict_class, segment_class, key=_MEASURED_CLASSES.index)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from leadline.evaluation import Criterion, WindowStatistic
+from leadline.evaluation import CAMPAIGN_DAYS, Criterion, WindowStatistic
 from leadline_verdict.alternative_intervals import compute_bootstrap_low, compute_f_bound
 from leadline_verdict.decision import MeasuredVerdict, PeriodVerdict, VerdictRule
 from leadline_verdict.document import SensitivityRow, VerdictClass
@@ -25,6 +25,9 @@ _RTT_STATISTICS = (WindowStatistic.P50, WindowStatistic.P95, WindowStatistic.MAX
 _TARGET_SHARES = (0.99, 0.995, 0.999)
 _UNSEEN_OUTAGE_WINDOWS = {RuleEdition.FIRST: (15, 30, 60, 240), RuleEdition.SECOND: (30, 60, 240, 720)}
 _LIMIT_SCALES = (Fraction(9, 10), Fraction(1), Fraction(11, 10))
+
+#: Classes that the lower bound decides.
+_CLASSES_BY_LOW = {VerdictClass.MARGINAL, VerdictClass.WITHIN_PROVISIONAL, VerdictClass.WITHIN}
 
 #: Classifies states by a rule.
 ClassifyStates = Callable[[ScenarioStates, VerdictRule, MinuteMask | None], MeasuredVerdict]
@@ -84,17 +87,21 @@ class _Table:
             ("F bound, mean length unknown", compute_f_bound(measured.worst_case_bad)),
             ("stationary bootstrap", compute_bootstrap_low(measured.worst_case_bad)),
         ):
-            changed = replace(interval, low=low)
-            intervals = replace(measured.intervals, worst_case=changed)
             yield SensitivityRow(
                 what="interval",
                 value=label,
                 chosen=False,
                 share=interval.share,
                 low=low,
-                high=None if intervals.best_case is None else intervals.best_case.high,
-                verdict=intervals.classify(self.rule.target_share),
+                high=None if measured.intervals.best_case is None else measured.intervals.best_case.high,
+                verdict=self.finalize(replace(measured, verdict_class=self._classify_low(measured, low))),
             )
+
+    def _classify_low(self, measured: PeriodVerdict, low: float) -> VerdictClass:
+        """Return the class with another lower bound; other classes than those that depend on it stay."""
+        if measured.verdict_class not in _CLASSES_BY_LOW or measured.days < CAMPAIGN_DAYS:
+            return measured.verdict_class
+        return VerdictClass.WITHIN if low >= self.rule.target_share else VerdictClass.MARGINAL
 
     def _build_row(self, what: str, value: str, criteria: Sequence[Criterion], changed: VerdictRule) -> SensitivityRow:
         is_chosen = tuple(criteria) == self.requirements.criteria and changed == self.rule

@@ -117,8 +117,11 @@ def build_pair_verdict(
             pair,
             requirements,
             rule,
-            measured,
-            lambda states, changed, explained: classify_period(states, changed, explained, pair.declared_outages),
+            _apply_last_segment(measured, inputs.last_segment_class),
+            lambda states, changed, explained: _apply_last_segment(
+                classify_period(states, changed, explained, pair.declared_outages),
+                _classify_last_segment(states, change_segments or (), changed),
+            ),
             lambda measured_verdict: _finalize_class(inputs, measured_verdict),
         ),
         provenance=_build_provenance(inputs),
@@ -177,13 +180,23 @@ def _classify_long_segment(states: ScenarioStates, rule: VerdictRule) -> Verdict
     return classify_segment(states, rule)
 
 
+def _apply_last_segment(measured: PeriodVerdict, last_segment_class: VerdictClass | None) -> PeriodVerdict:
+    """Return the measured verdict, withdrawn if the last segment does not support it."""
+    if last_segment_class is None:
+        return measured
+    return replace(measured, verdict_class=withdraw(measured.verdict_class, last_segment_class))
+
+
 def _finalize_class(inputs: PairInputs, measured_verdict: MeasuredVerdict) -> VerdictClass:
-    """Return the class of a measured verdict, provisional if this pair has open points."""
+    """Return the class of a measured verdict: insufficient without a day or a reply, provisional with open points."""
     assert isinstance(measured_verdict, PeriodVerdict)
-    verdict_class = measured_verdict.verdict_class
-    if verdict_class is VerdictClass.WITHIN and any(iter_provisos(replace(inputs, measured_verdict=measured_verdict))):
-        verdict_class = VerdictClass.WITHIN_PROVISIONAL
-    return verdict_class if inputs.last_segment_class is None else withdraw(verdict_class, inputs.last_segment_class)
+    if not inputs.received or not inputs.pair.whole_days:
+        return VerdictClass.INSUFFICIENT_DATA
+    if measured_verdict.verdict_class is VerdictClass.WITHIN and any(
+        iter_provisos(replace(inputs, measured_verdict=measured_verdict))
+    ):
+        return VerdictClass.WITHIN_PROVISIONAL
+    return measured_verdict.verdict_class
 
 
 def _iter_labels(verdict_class: VerdictClass, measured_verdict: MeasuredVerdict) -> Iterator[str]:

@@ -11,6 +11,8 @@ Rule 4: a limit that RTT windows cannot test is not evaluated; a sentence gives 
 Rule 5: with fewer than 20 probes a window, p95 is the maximum. In the best case such a window is not good only if its
 median is above the limit or lost.
 Rule 6: a window that is not good has one cause (``WindowCause``).
+Rule 7: if pages of the vendor print both ``<`` and ``<=``, a value equal to the limit is bad in the worst case and good
+in the best case. Above a limit that may not condemn, a window is good in the best case.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil, log
 
-from leadline.limits.catalogue import Comparison, Evaluability, Limit, Metric, Statistic
+from leadline.limits.catalogue import Comparison, Evaluability, Limit, Metric, Statistic, UseRule
 from leadline.model import WINDOW_S, ErrorBound
 from leadline.statistics import WindowStats
 
@@ -108,6 +110,20 @@ class Criterion:
     stricter_statistic: WindowStatistic | None = None
     #: Assumptions made; None if the limit is evaluated exactly as published.
     approximation: str | None = None
+    #: The vendor prints both ``<`` and ``<=``.
+    is_equality_open: bool = False
+    #: A value above the limit rejects nothing, at least not alone.
+    never_condemns: bool = False
+
+    @property
+    def worst_case_comparison(self) -> Comparison:
+        """Comparison in the worst case for the path."""
+        return Comparison.LESS if self.is_equality_open else self.comparison
+
+    @property
+    def best_case_comparison(self) -> Comparison:
+        """Comparison in the best case for the path."""
+        return Comparison.LESS_EQUAL if self.is_equality_open else self.comparison
 
     @property
     def is_rtt_limit(self) -> bool:
@@ -184,8 +200,19 @@ def derive_criterion(limit: Limit) -> Criterion | UnevaluableLimit:
         peak_limit_us=_peak_limit_us(limit),
         stricter_statistic=None if is_named_by_vendor else WindowStatistic.MAX,
         approximation=_describe_approximation(limit),
+        is_equality_open=UseRule.EQUALITY_OPEN in limit.use_rules,
+        never_condemns=not NEVER_CONDEMNING_RULES.isdisjoint(limit.use_rules),
     )
 
+
+#: Rules of use with which a value above the limit gives no bad window in the best case.
+NEVER_CONDEMNING_RULES = frozenset((UseRule.ACQUIT_ONLY, UseRule.NOT_ALONE))
+
+#: Rules of use with which a limit is reported and never evaluated.
+REPORTED_ONLY_REASONS = {
+    UseRule.NEVER_A_VERDICT: "the figure is reported only: it never gives a verdict",
+    UseRule.ALARM: "it is the threshold of an alarm of the product, not a limit",
+}
 
 #: Statistics that vendors name. "maximum" and unspecified use p95, which tolerates 3 of 60 probes, plus max (§2).
 _WINDOW_STATISTICS = {
@@ -243,6 +270,8 @@ def _find_unevaluable_reason(limit: Limit) -> str | None:
         return "the vendor allows peaks of a height or length that a window cannot show"
     if reason is None and limit.icmp_evaluable is Evaluability.NO:
         return "it does not limit the RTT of the network alone"
+    if reason is None:
+        return next((REPORTED_ONLY_REASONS[rule] for rule in limit.use_rules if rule in REPORTED_ONLY_REASONS), None)
     return reason
 
 
@@ -283,7 +312,7 @@ def evaluate_window(
     low_us, high_us = _compute_bounds_us(stats, criterion.statistic, error_us)
     if criterion.peak_limit_us is not None:
         low_us, high_us = _compute_peak_bounds_us(stats, criterion, error_us)
-    worst_case = _classify_state(stats, criterion, high_us)
+    worst_case = _classify_state(stats, criterion, high_us, criterion.worst_case_comparison)
     return WindowEvaluation(
         worst_case=worst_case,
         best_case=_classify_best_case(stats, criterion, low_us),
@@ -394,31 +423,36 @@ def _compute_peak_bounds_us(stats: WindowStats, criterion: Criterion, error_us: 
     return max(0, p50_us - error_us) if is_low and p50_us is not None else None, stats.p95_us if is_high else None
 
 
-def _classify_state(stats: WindowStats, criterion: Criterion, value_us: int | None) -> WindowState:
+def _classify_state(
+    stats: WindowStats, criterion: Criterion, value_us: int | None, comparison: Comparison
+) -> WindowState:
     if _is_unknown(stats):
         return WindowState.UNKNOWN
     if UNAVAILABLE_DENOMINATOR * stats.lost >= UNAVAILABLE_NUMERATOR * stats.sent:
         return WindowState.UNAVAILABLE
     if criterion.statistic is WindowStatistic.MEAN and stats.lost > _count_tolerated_losses(stats, criterion):
         return WindowState.BAD
-    return _compare(criterion, value_us)
+    return _compare(comparison, value_us, criterion.limit_us)
 
 
 def _classify_best_case(stats: WindowStats, criterion: Criterion, value_us: int | None) -> WindowState:
     """Return the state; with few probes a loss counts only if the median is lost (rule 5)."""
+    comparison = criterion.best_case_comparison
     if _is_unknown(stats) or stats.expected >= PROBES_MIN_FOR_P95:
-        return _classify_state(stats, criterion, value_us)
-    if stats.p50_us is None:
-        return WindowState.UNAVAILABLE
-    return _compare(criterion, value_us)
+        state = _classify_state(stats, criterion, value_us, comparison)
+    elif stats.p50_us is None:
+        state = WindowState.UNAVAILABLE
+    else:
+        state = _compare(comparison, value_us, criterion.limit_us)
+    return WindowState.GOOD if state is WindowState.BAD and criterion.never_condemns else state
 
 
 def _is_unknown(stats: WindowStats) -> bool:
     return stats.sent == 0 or COVERAGE_DENOMINATOR * stats.sent < COVERAGE_NUMERATOR * stats.expected
 
 
-def _compare(criterion: Criterion, value_us: int | None) -> WindowState:
-    if value_us is None or not criterion.comparison.is_met(value_us, criterion.limit_us):
+def _compare(comparison: Comparison, value_us: int | None, limit_us: int) -> WindowState:
+    if value_us is None or not comparison.is_met(value_us, limit_us):
         return WindowState.BAD
     return WindowState.GOOD
 
@@ -457,7 +491,8 @@ def _is_late(stats: WindowStats, criterion: Criterion, error_us: int) -> bool:
     percentile_us = stats.p50_us if stats.latency_p95_us is None else stats.latency_p95_us
     value_us = _combine_us(criterion.statistic, percentile_us, stats.min_us)
     _, added = ERROR_MULTIPLIERS.get(criterion.statistic, (1, 0))
-    return value_us is not None and not criterion.comparison.is_met(value_us + added * error_us, criterion.limit_us)
+    comparison = criterion.worst_case_comparison
+    return value_us is not None and not comparison.is_met(value_us + added * error_us, criterion.limit_us)
 
 
 def _find_worst_state(states: Iterable[WindowState]) -> WindowState:

@@ -73,7 +73,7 @@ def _iter_limit_changes(pair: PairWindows, inputs: VerdictInputs) -> Iterator[Co
         if reached_us is not None:
             yield _make_counterfactual(
                 "limit_reached",
-                f"{format_target(inputs.rule.target_share)} of the minutes met {criterion.comparison} "
+                f"{format_target(inputs.rule.target_share)} of the minutes met {criterion.worst_case_comparison} "
                 f"{format_ms(reached_us)}; the limit is {format_ms(criterion.limit_us)}",
                 limit_id=criterion.limit_id,
                 limit_us=criterion.limit_us,

@@ -138,12 +138,16 @@ def _evaluate_criterion(
 ) -> ScenarioStates:
     error = _error_bound_us(series, use_error_bound)
     low, high = _compute_bounds_us(series, criterion, error, edition)
-    worst_case = _classify_states(series, criterion, high, mask_unavailable(series))
-    best_case = _classify_states(series, criterion, low, _mask_best_case_unavailable(series, edition))
+    is_met_worst = _mask_met(high, criterion.limit_us, criterion.worst_case_comparison)
+    is_met_best = _mask_met(low, criterion.limit_us, criterion.best_case_comparison)
+    worst_case = _classify_states(series, is_met_worst, mask_unavailable(series))
+    best_case = _classify_states(series, is_met_best, _mask_best_case_unavailable(series, edition))
     if criterion.statistic is WindowStatistic.MEAN and edition is not RuleEdition.FIRST:
         has_loss = _mask_excessive_loss(series, criterion)
         worst_case[has_loss & (worst_case == GOOD)] = BAD
         best_case[has_loss & (best_case == GOOD) & (series.expected >= PROBES_MIN_FOR_P95)] = BAD
+    if criterion.never_condemns:
+        best_case[best_case == BAD] = GOOD
     return ScenarioStates(
         worst_case=worst_case, best_case=best_case, causes=_find_causes(series, criterion, worst_case, error)
     )
@@ -194,18 +198,15 @@ def _combine_us(statistic: WindowStatistic, percentile_us: IntColumn, min_us: In
     return np.where((percentile_us == MISSING) | (min_us == MISSING), np.int32(MISSING), value)
 
 
-def _classify_states(
-    series: PathSeries, criterion: Criterion, value_us: IntColumn, unavailable: MinuteMask
-) -> StateArray:
-    states = np.where(_mask_met(criterion, value_us), np.uint8(GOOD), np.uint8(BAD))
+def _classify_states(series: PathSeries, is_met: MinuteMask, unavailable: MinuteMask) -> StateArray:
+    states = np.where(is_met, np.uint8(GOOD), np.uint8(BAD))
     states[unavailable] = UNAVAILABLE
     states[~mask_known(series)] = UNKNOWN
     return states
 
 
-def _mask_met(criterion: Criterion, value_us: IntColumn) -> MinuteMask:
-    limit_us = criterion.limit_us
-    is_met = value_us < limit_us if criterion.comparison is Comparison.LESS else value_us <= limit_us
+def _mask_met(value_us: IntColumn, limit_us: int, comparison: Comparison) -> MinuteMask:
+    is_met = value_us < limit_us if comparison is Comparison.LESS else value_us <= limit_us
     met: MinuteMask = (value_us != MISSING) & is_met
     return met
 
@@ -233,7 +234,9 @@ def _find_causes(series: PathSeries, criterion: Criterion, worst_case: StateArra
     percentile = np.where(series.latency_p95_us == MISSING, series.p50_us, series.latency_p95_us)
     value = _combine_us(criterion.statistic, percentile, series.min_us)
     _, added = ERROR_MULTIPLIERS.get(criterion.statistic, (1, 0))
-    is_late = (value != MISSING) & ~_mask_met(criterion, value + added * error)
+    is_late = (value != MISSING) & ~_mask_met(
+        value + added * error, criterion.limit_us, criterion.worst_case_comparison
+    )
     if criterion.peak_limit_us is not None:
         is_late |= series.max_us > criterion.peak_limit_us
     is_late |= (series.sent == series.received) | (criterion.statistic is WindowStatistic.MEAN)

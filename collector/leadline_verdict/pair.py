@@ -187,7 +187,7 @@ def find_achieved_limit_us(pair: PairWindows, criterion: Criterion, target_share
     value = int(np.sort(worst)[int(np.ceil(target_share * len(worst))) - 1])
     if value == _INFINITE:
         return None
-    return value + 1 if criterion.comparison is Comparison.LESS else value
+    return value + 1 if criterion.worst_case_comparison is Comparison.LESS else value
 
 
 def _worst_case_us(series: PathSeries, statistic: WindowStatistic) -> NDArray[np.int64]:

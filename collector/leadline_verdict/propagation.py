@@ -16,7 +16,10 @@ from leadline_verdict.requirements import RequirementSet
 def build_propagation_section(
     propagation_delay: PropagationDelay | None, criteria: Sequence[Criterion], rtt_min_us: int | None
 ) -> PropagationSection | None:
-    """Build the section with minimum RTTs, the measured minimum and every RTT limit; None without coordinates."""
+    """Build the section with minimum RTTs, the measured minimum and every RTT limit that may condemn.
+
+    None without coordinates.
+    """
     if propagation_delay is None:
         return None
     minimum = None if rtt_min_us is None else propagation.check_plausibility(propagation_delay, rtt_min_us)
@@ -28,12 +31,16 @@ def build_propagation_section(
         plausibility=None if minimum is None else minimum.plausibility.value,
         inflation=None if minimum is None else minimum.inflation,
         fibre_km_max=None if minimum is None else minimum.fibre_km_max,
-        limits=[_build_limit_section(propagation_delay, criterion) for criterion in criteria if criterion.is_rtt_limit],
+        limits=[
+            _build_limit_section(propagation_delay, criterion)
+            for criterion in criteria
+            if criterion.is_rtt_limit and not criterion.never_condemns
+        ],
     )
 
 
 def _build_limit_section(delay: PropagationDelay, criterion: Criterion) -> LimitFeasibilitySection:
-    feasibility = propagation.check_feasibility(delay, criterion.limit_us, criterion.comparison)
+    feasibility = propagation.check_feasibility(delay, criterion.limit_us, criterion.best_case_comparison)
     return LimitFeasibilitySection(
         limit_id=criterion.limit_id,
         limit_us=criterion.limit_us,

@@ -58,11 +58,19 @@ def canonical_text(criterion: Criterion) -> str:
     """Return the text of a criterion for its digest. It must never change: another text recounts every hour."""
     measure, comparison = criterion.statistic, criterion.comparison
     sensitivity = criterion.stricter_statistic
+    flags = "".join(
+        f", {name}=True"
+        for name, is_set in (
+            ("is_equality_open", criterion.is_equality_open),
+            ("never_condemns", criterion.never_condemns),
+        )
+        if is_set
+    )
     stricter = "None" if sensitivity is None else f"<Measure.{_ENUM_NAMES[sensitivity]}: {sensitivity.value!r}>"
     return (
         f"Criterion(limit_id={criterion.limit_id!r}, measure=<Measure.{_ENUM_NAMES[measure]}: {measure.value!r}>, "
         f"comparison=<Comparison.{comparison.name}: {comparison.value!r}>, limit_us={criterion.limit_us!r}, "
-        f"peak_us={criterion.peak_limit_us!r}, sensitivity={stricter}, approximation=None)"
+        f"peak_us={criterion.peak_limit_us!r}, sensitivity={stricter}, approximation=None{flags})"
     )
 
 

@@ -39,6 +39,7 @@ from leadline.limits.catalogue import (
     Statistic,
     Strength,
     UseCase,
+    UseRule,
     load_catalogue,
 )
 from leadline.model import ErrorBound, Failure
@@ -513,6 +514,46 @@ class TestCriterion:
         criterion = criterion_of(limit(statistic=statistic))
 
         assert (criterion.statistic, criterion.stricter_statistic) == (window_statistic, None)
+
+    @pytest.mark.parametrize("comparison", [Comparison.LESS, Comparison.LESS_EQUAL])
+    def test_equality_is_bad_in_the_worst_case_only_if_the_vendor_prints_both_comparisons(
+        self, comparison: Comparison
+    ) -> None:
+        """1 us below the limit is good in both cases, 1 us above it bad in both."""
+        criterion = criterion_of(limit(comparison=comparison, use_rules=(UseRule.EQUALITY_OPEN,)))
+
+        states = [
+            (evaluation.worst_case, evaluation.best_case, evaluation.cause)
+            for evaluation in (evaluate_window(window(*[rtt_us] * 60), criterion) for rtt_us in (4_999, 5_000, 5_001))
+        ]
+
+        assert states == [
+            (WindowState.GOOD, WindowState.GOOD, None),
+            (WindowState.BAD, WindowState.GOOD, WindowCause.LATENCY),
+            (WindowState.BAD, WindowState.BAD, WindowCause.LATENCY),
+        ]
+
+    @pytest.mark.parametrize("rule", [UseRule.ACQUIT_ONLY, UseRule.NOT_ALONE])
+    def test_a_limit_that_may_not_condemn_gives_no_bad_window_in_the_best_case(self, rule: UseRule) -> None:
+        """An outage stays one: it is no matter of the limit."""
+        criterion = criterion_of(limit(use_rules=(rule,)))
+
+        late = evaluate_window(window(*[6_000] * 60), criterion)
+        lost = evaluate_window(window(*[Failure.TIMEOUT] * 60), criterion)
+
+        assert (late.worst_case, late.best_case) == (WindowState.BAD, WindowState.GOOD)
+        assert (lost.worst_case, lost.best_case) == (WindowState.UNAVAILABLE, WindowState.UNAVAILABLE)
+
+    @pytest.mark.parametrize(
+        ("rule", "reason"),
+        [(UseRule.ALARM, "threshold of an alarm"), (UseRule.NEVER_A_VERDICT, "never gives a verdict")],
+    )
+    def test_a_figure_that_is_only_reported_has_no_criterion(self, rule: UseRule, reason: str) -> None:
+        """The reason says why."""
+        result = derive_criterion(limit(use_rules=(rule,)))
+
+        assert isinstance(result, UnevaluableLimit)
+        assert reason in result.reason
 
     def test_a_one_way_limit_is_doubled(self) -> None:
         """2.5 ms in one direction is an RTT of 5 ms; the assumption is stated."""

@@ -35,6 +35,8 @@ criteria = st.lists(
         comparison=st.sampled_from([Comparison.LESS, Comparison.LESS_EQUAL]),
         limit_us=st.integers(4_995, 5_015) | st.integers(0, 20),
         peak_limit_us=st.none() | st.integers(5_000, 5_012),
+        is_equality_open=st.booleans(),
+        never_condemns=st.booleans(),
     ),
     max_size=3,
 )

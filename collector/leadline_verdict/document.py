@@ -383,6 +383,25 @@ class SegmentSection(VerdictStruct, frozen=True, kw_only=True):
     verdict: str | None
 
 
+class ConflictEntry(VerdictStruct, frozen=True, kw_only=True):
+    """One figure of the vendor and the verdict by it."""
+
+    limit_id: str
+    text: str
+    verdict: VerdictClass
+
+
+class ConflictSection(VerdictStruct, frozen=True, kw_only=True):
+    """Figures of several pages of one vendor for a limit of the profile."""
+
+    id: str
+    summary: str
+    #: The milder first.
+    entries: list[ConflictEntry]
+    #: Id of the limit of the profile, which decides.
+    decides: str
+
+
 class SensitivityRow(VerdictStruct, frozen=True, kw_only=True):
     """The verdict with one parameter changed."""
 
@@ -444,6 +463,8 @@ class PairVerdict(VerdictStruct, frozen=True, kw_only=True):
     within: WithinSection | UnsetType | None = UNSET
     #: Null without a declaration.
     declared_outages: OutagesSection | UnsetType | None = UNSET
+    #: Limits of the profile for which pages of the vendor print several figures.
+    conflicts: list[ConflictSection] | UnsetType = UNSET
 
 
 class SitesVerdict(VerdictStruct, frozen=True, kw_only=True):
@@ -458,6 +479,18 @@ class SitesVerdict(VerdictStruct, frozen=True, kw_only=True):
     corrected_for: int | UnsetType | None = UNSET
 
 
+class StatementSection(VerdictStruct, frozen=True, kw_only=True):
+    """A statement of the vendor without a number that every verdict on the profile prints."""
+
+    id: str
+    vendor: str
+    text: str
+    #: True if the operator confirms it with ``--declare ID=1``.
+    confirmed: bool
+    title: str
+    url: str | None
+
+
 class ProfileSection(VerdictStruct, frozen=True, kw_only=True):
     """A requested profile."""
 
@@ -465,6 +498,9 @@ class ProfileSection(VerdictStruct, frozen=True, kw_only=True):
     title: str
     note: str | None
     requirements: list[RequirementSection]
+    #: What an answer made with the profile may claim, besides the rules of its limits.
+    use_rules: list[str] | UnsetType = UNSET
+    statements: list[StatementSection] | UnsetType = UNSET
 
 
 class VerdictDocument(VerdictStruct, frozen=True, kw_only=True):

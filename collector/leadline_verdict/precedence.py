@@ -15,10 +15,11 @@ import numpy as np
 
 from leadline.evaluation import CAMPAIGN_DAYS, CAMPAIGN_DAYS_PROVISIONAL, PROBES_MIN, PROBES_MIN_FOR_P95
 from leadline.model import WINDOW_S
-from leadline_verdict import causes, milestones, reasons
+from leadline_verdict import causes, limit_rules, milestones, reasons
 from leadline_verdict import propagation as verdict_propagation
 from leadline_verdict.decision import COVERAGE_MIN, PeriodVerdict, longest_outage_windows, withdraw
 from leadline_verdict.document import CauseSection, MilestoneSection, Reason, VerdictClass
+from leadline_verdict.limit_rules import EvaluatedConflict
 from leadline_verdict.loss import ABOVE, NOT_DEMONSTRABLE
 from leadline_verdict.pair import PairWindows
 from leadline_verdict.share_bounds import find_tipping_point
@@ -39,6 +40,8 @@ class PairInputs(VerdictInputs):
     causes: Sequence[CauseSection]
     milestones: Sequence[MilestoneSection]
     excused_minutes: int
+    #: Verdicts by other figures of the vendor; empty while they are computed.
+    conflicts: Sequence[EvaluatedConflict] = ()
 
     @property
     def period_verdict(self) -> PeriodVerdict:
@@ -49,6 +52,11 @@ class PairInputs(VerdictInputs):
 
 def decide_verdict(inputs: PairInputs) -> tuple[VerdictClass, list[Reason]]:
     """Return the verdict class and its reasons."""
+    return limit_rules.bind_verdict(inputs.requirements, inputs.conflicts, *_decide_unbound(inputs))
+
+
+def _decide_unbound(inputs: PairInputs) -> tuple[VerdictClass, list[Reason]]:
+    """Return the verdict class and its reasons before the rules of use withdraw claims."""
     exclusion = verdict_propagation.find_exclusion(inputs.propagation, inputs.rtt_min_us)
     exclusion = exclusion or verdict_propagation.find_distance_exclusion(inputs.propagation, inputs.requirements)
     if exclusion is not None:
@@ -76,6 +84,8 @@ def decide_by_windows(inputs: PairInputs) -> tuple[VerdictClass, list[Reason]]:
     if deficits := list(_iter_data_deficits(inputs)):
         dates = milestones.describe_milestones(inputs.pair, inputs.milestones)
         return VerdictClass.INSUFFICIENT_DATA, [*deficits, dates, *([cause] if inputs.pair.whole_days else [])]
+    if exceeded := [reasons.loss_above_limit_by_day(loss) for loss in inputs.losses if loss.finding == ABOVE]:
+        return VerdictClass.MARGINAL, [cause, *exceeded]
     verdict_class = inputs.measured_verdict.verdict_class
     if inputs.last_segment_class is not None:
         withdrawn = withdraw(verdict_class, inputs.last_segment_class)
@@ -122,13 +132,17 @@ def _iter_marginal_reasons(inputs: PairInputs) -> Iterator[Reason]:
     worst_case, best_case = measured.intervals.worst_case, measured.intervals.best_case
     assert worst_case is not None
     assert best_case is not None
-    yield reasons.undecided(max(worst_case.low, measured.low_provisional), best_case.high, inputs.rule)
+    if best_case.high < inputs.rule.target_share:
+        yield reasons.share_below_target(best_case, inputs.rule)
+    else:
+        yield reasons.undecided(max(worst_case.low, measured.low_provisional), best_case.high, inputs.rule)
     if measured.days < CAMPAIGN_DAYS:
         yield milestones.describe_milestones(inputs.pair, inputs.milestones)
 
 
 def _iter_unanswerable(inputs: PairInputs) -> Iterator[Reason]:
     """Yield the reasons why no amount of these windows gives an answer."""
+    yield from limit_rules.iter_unanswerable(inputs.requirements)
     if not inputs.requirements.criteria and not inputs.requirements.loss_limits:
         yield reasons.no_evaluable_limit(
             [
@@ -154,7 +168,14 @@ def _iter_data_deficits(inputs: PairInputs) -> Iterator[Reason]:
 
 
 def _iter_exceedances(inputs: PairInputs) -> Iterator[Reason]:
-    yield from (reasons.loss_above_limit_by_day(loss) for loss in inputs.losses if loss.finding == ABOVE)
+    """Yield the limits that are exceeded, if a limit may reject the path."""
+    if not limit_rules.has_condemning_limit(inputs.requirements):
+        return
+    yield from (
+        reasons.loss_above_limit_by_day(loss)
+        for loss in inputs.losses
+        if loss.finding == ABOVE and inputs.requirements.may_condemn(loss.limit_id)
+    )
     interval = inputs.measured_verdict.intervals.best_case
     is_beyond = inputs.measured_verdict.verdict_class in {VerdictClass.BEYOND, VerdictClass.BEYOND_PROVISIONAL}
     if is_beyond and interval is not None:
@@ -180,6 +201,7 @@ def iter_provisos(inputs: PairInputs) -> Iterator[Reason]:
     yield from (
         reasons.loss_not_demonstrable_by_day(loss) for loss in inputs.losses if loss.finding == NOT_DEMONSTRABLE
     )
+    yield from limit_rules.iter_provisos(inputs.requirements, inputs.conflicts)
 
 
 def count_probes_per_window(pair: PairWindows) -> int | None:

@@ -88,6 +88,7 @@ def find_distance_exclusion(
         reasons.distance_above_limit(requirement, propagation_section)
         for requirement in requirements.items
         if requirement.limit is not None
+        and requirement.may_condemn
         and requirement.limit.metric is Metric.DISTANCE
         and requirement.limit.comparison is not Comparison.GREATER_EQUAL
         and not requirement.limit.comparison.is_met(distance_m, int(requirement.limit.value * 1_000))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from leadline import rounding
 from leadline.evaluation import CAMPAIGN_DAYS, CAMPAIGN_DAYS_PROVISIONAL, PROBES_MIN
+from leadline.limits.catalogue import Limit, NonNumericStatement, SourceDocument, UseRule
 from leadline.mesh.model import DeclaredOutages
 from leadline_verdict.decision import COVERAGE_MIN, MeasuredVerdict, VerdictRule
 from leadline_verdict.document import LimitFeasibilitySection, LossSection, PropagationSection, Reason, VerdictClass
-from leadline_verdict.requirements import Requirement
+from leadline_verdict.requirements import ConflictingFigures, Requirement
 from leadline_verdict.share_interval import ShareInterval
 
 
@@ -421,3 +424,157 @@ def distance_above_limit(requirement: Requirement, propagation: PropagationSecti
 
 def weak_limits(texts: list[str]) -> Reason:
     return make_reason("weak_limits", f"limits of this verdict with reservations: {'; '.join(texts)}")
+
+
+def no_verdict_alone(limit_ids: list[str]) -> Reason:
+    return make_reason(
+        "not_alone",
+        f"no verdict on {_join(limit_ids)} alone: the source is too weak, so another limit has to agree; add one, for "
+        "example your own with --limit",
+    )
+
+
+def operator_figure_missing(requirement: Requirement) -> Reason:
+    limit_id = requirement.limit_id
+    return make_reason(
+        "operator_figure_missing",
+        f"{limit_id}: the vendor publishes the figure per platform or site, so {requirement.text} shows nothing; give "
+        f"the figure of yours with --override {limit_id}=NUMBER",
+        limit_id=limit_id,
+    )
+
+
+def never_acquits(limit_ids: list[str]) -> Reason:
+    return make_reason(
+        "never_acquits",
+        f"{_join(limit_ids)} may condemn, never acquit: values below show nothing, and no other evaluated limit may "
+        "acquit",
+    )
+
+
+def advised_against(statement: NonNumericStatement) -> Reason:
+    return make_reason(
+        "advised_against",
+        f"{statement.vendor} advises against this design: {statement.what} ({_format_source(statement.source)})",
+        statement_id=statement.id,
+    )
+
+
+def advised_against_limit(requirement: Requirement, limit: Limit) -> Reason:
+    return make_reason(
+        "advised_against",
+        f"{limit.vendor} advises against this design ({requirement.limit_id}; {_format_source(limit.source)})",
+        limit_id=requirement.limit_id,
+    )
+
+
+def _format_source(source: SourceDocument) -> str:
+    return f"{source.title}, {source.url}" if source.url else source.title
+
+
+def one_location_only(requirement: Requirement) -> Reason:
+    return make_reason(
+        "one_location_only",
+        f"{requirement.limit_id}: the vendor places this feature in one location, and the path is between two sites",
+        limit_id=requirement.limit_id,
+    )
+
+
+def statement(vendor_statement: NonNumericStatement, is_confirmed: bool) -> Reason:
+    state = "the operator confirms that this is known" if is_confirmed else "not confirmed by the operator"
+    return make_reason(
+        "statement",
+        f"statement of the vendor, {state}: {vendor_statement.what}",
+        statement_id=vendor_statement.id,
+    )
+
+
+def statement_unconfirmed(vendor_statement: NonNumericStatement) -> Reason:
+    return make_reason(
+        "statement_unconfirmed",
+        f"the statement {vendor_statement.id} of the vendor is not confirmed; confirm with --declare "
+        f"{vendor_statement.id}=1 that it is known",
+        statement_id=vendor_statement.id,
+    )
+
+
+def reported_only(requirement: Requirement, why: str) -> Reason:
+    return make_reason(
+        "reported_only",
+        f"{requirement.limit_id} {requirement.text} is not part of the verdict: {why}",
+        limit_id=requirement.limit_id,
+    )
+
+
+_RULE_TEXTS = {
+    UseRule.CONDEMN_ONLY: "values below it do not show that a requirement is met",
+    UseRule.ACQUIT_ONLY: "values above it reject nothing",
+    UseRule.NOT_ALONE: "it neither accepts nor rejects a path unless another limit agrees",
+}
+
+
+def bound_by_rule(requirement: Requirement, rule: UseRule) -> Reason:
+    return make_reason(
+        "use_rule",
+        f"{requirement.limit_id}: {rule.value}: {_RULE_TEXTS[rule]}",
+        limit_id=requirement.limit_id,
+        rule=rule.value,
+    )
+
+
+def advice(limit_ids: list[str]) -> Reason:
+    return make_reason("advice", f"advice of the vendor, not a requirement: {', '.join(limit_ids)}")
+
+
+def advice_followed(limit_ids: list[str]) -> Reason:
+    return make_reason(
+        "advice_followed",
+        f"within means here that the advice of the vendor is followed; it is not a requirement: {', '.join(limit_ids)}",
+    )
+
+
+def advice_not_followed(limit_ids: list[str]) -> Reason:
+    return make_reason(
+        "advice_not_followed",
+        f"the path does not follow the advice of the vendor; it violates no requirement: {', '.join(limit_ids)}",
+    )
+
+
+def within_by_milder_figure(own: Requirement, stricter: Requirement, verdict_class: VerdictClass) -> Reason:
+    return make_reason(
+        "within_by_milder_figure",
+        f"the path is within by the milder figure {own.text} ({own.limit_id}), not by the stricter {stricter.text} "
+        f"({stricter.limit_id}: {_format_class(verdict_class)}); both are on pages of the vendor",
+        limit_id=own.limit_id,
+        stricter_id=stricter.limit_id,
+        stricter=verdict_class.value,
+    )
+
+
+def beyond_by_stricter_figure(own: Requirement, milder: Requirement, verdict_class: VerdictClass) -> Reason:
+    return make_reason(
+        "beyond_by_stricter_figure",
+        f"only the stricter figure {own.text} ({own.limit_id}) rejects the path, the milder {milder.text} "
+        f"({milder.limit_id}: {_format_class(verdict_class)}) does not; both are on pages of the vendor",
+        limit_id=own.limit_id,
+        milder_id=milder.limit_id,
+        milder=verdict_class.value,
+    )
+
+
+def conflicting_figures(figures: Sequence[tuple[Requirement, VerdictClass]], conflict: ConflictingFigures) -> Reason:
+    classes = {verdict_class for _, verdict_class in figures}
+    if len(classes) == 1:
+        number = "both" if len(figures) == 2 else f"all {len(figures)}"
+        listed = _join([f"{figure.text} ({figure.limit_id})" for figure, _ in figures])
+        text = f"{number} figures of the vendor give {_format_class(classes.pop())}: {listed}"
+    else:
+        listed = "; ".join(f"{figure.text} ({figure.limit_id}): {_format_class(word)}" for figure, word in figures)
+        text = f"the figures of the vendor differ, and {conflict.limit_id} decides: {listed}"
+    numbers = {figure.limit_id: verdict_class.value for figure, verdict_class in figures}
+    return make_reason("conflicting_figures", text, **numbers)
+
+
+def _join(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last

@@ -22,13 +22,14 @@ from leadline_verdict.document import (
     ProfileSection,
     RequirementSection,
     RuleSection,
+    StatementSection,
     VerdictClass,
     VerdictDocument,
 )
 from leadline_verdict.first_edition.verdict import build_pair_verdict as build_first_verdict
 from leadline_verdict.multiple_claims import expected_wrong_claims
 from leadline_verdict.pair import PairWindows
-from leadline_verdict.requirements import Requirement, RequirementSet
+from leadline_verdict.requirements import RequiredStatement, Requirement, RequirementSet
 from leadline_verdict.rule_edition import RuleEdition
 from leadline_verdict.sections import detect_pair_segments
 from leadline_verdict.verdict import DecidedPair, build_pair_verdict
@@ -94,7 +95,8 @@ def _decide_pair(
     pair: PairWindows, profile: RequirementSet, rule: VerdictRule, segments: Sequence[ChangePointSegment] | None
 ) -> DecidedPair:
     if rule.edition is RuleEdition.FIRST:
-        return DecidedPair(verdict=build_first_verdict(pair, profile, rule, segments), beyond_by=None)
+        verdict = build_first_verdict(pair, profile.without_use_rules(), rule, segments)
+        return DecidedPair(verdict=verdict, beyond_by=None)
     return build_pair_verdict(pair, profile, rule, segments)
 
 
@@ -117,13 +119,32 @@ def _build_rule_section(rule: VerdictRule) -> RuleSection:
 
 
 def _build_profile_section(requirements: RequirementSet, *, with_status: bool) -> ProfileSection:
-    return ProfileSection(
+    section = ProfileSection(
         id=requirements.id,
         title=requirements.title,
         note=requirements.note,
         requirements=[
             _build_requirement_section(requirement, with_status=with_status) for requirement in requirements.items
         ],
+    )
+    if not with_status:
+        return section
+    return msgspec.structs.replace(
+        section,
+        use_rules=[rule.value for rule in requirements.use_rules],
+        statements=[_build_statement_section(required) for required in requirements.statements],
+    )
+
+
+def _build_statement_section(required: RequiredStatement) -> StatementSection:
+    statement = required.statement
+    return StatementSection(
+        id=statement.id,
+        vendor=statement.vendor,
+        text=statement.what,
+        confirmed=required.is_confirmed,
+        title=statement.source.title,
+        url=statement.source.url,
     )
 
 
@@ -155,5 +176,5 @@ def _build_requirement_section(requirement: Requirement, *, with_status: bool) -
         confidence=None if limit is None else limit.confidence.value,
         strength=None if limit is None else limit.strength.value,
         statistic=None if limit is None else limit.statistic.value,
-        use_rules=[] if limit is None else [rule.value for rule in limit.use_rules],
+        use_rules=[rule.value for rule in requirement.use_rules],
     )

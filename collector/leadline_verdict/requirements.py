@@ -4,6 +4,8 @@ Rule 1: a limit is evaluated by windows, by the loss of the period, by a declare
 reported, and a limit without evaluation never counts as met.
 Rule 2: deviations from the catalogue are reported: an overridden limit with its original value, and the user's custom
 limits.
+Rule 3: a limit is bound by its rules of use and by those of its profile; ``limit_rules`` obeys them. The operator's
+figure replaces one that the vendor publishes per platform, so it may condemn and acquit.
 """
 
 from __future__ import annotations
@@ -21,7 +23,17 @@ import msgspec
 from leadline import evaluation
 from leadline.errors import ConfigError
 from leadline.evaluation import Criterion, UnevaluableLimit, WindowStatistic
-from leadline.limits.catalogue import Catalogue, Comparison, Limit, Metric, Profile
+from leadline.limits.catalogue import (
+    Catalogue,
+    Comparison,
+    ConflictKind,
+    Limit,
+    Metric,
+    NonNumericStatement,
+    Profile,
+    SourceConflict,
+    UseRule,
+)
 from leadline.mesh.model import DeclaredOutages
 
 
@@ -80,6 +92,51 @@ class Requirement:
     is_declared_met: bool | None = None
     #: None for a custom limit of the user.
     limit: Limit | None = None
+    #: Rules of use that bind the verdict: those of the limit and of its profile.
+    use_rules: tuple[UseRule, ...] = ()
+
+    @property
+    def is_measured(self) -> bool:
+        """True if windows or the loss of the period evaluate the limit."""
+        return self.criterion is not None or self.loss_limit is not None
+
+    @property
+    def is_reported_only(self) -> bool:
+        """True if the figure never gives a verdict."""
+        return not _REPORTED_ONLY_RULES.isdisjoint(self.use_rules)
+
+    @property
+    def may_condemn(self) -> bool:
+        """True if a value above the limit rejects the path by itself."""
+        return not self.is_reported_only and evaluation.NEVER_CONDEMNING_RULES.isdisjoint(self.use_rules)
+
+    @property
+    def may_acquit(self) -> bool:
+        """True if a value within the limit shows that a requirement is met."""
+        return not self.is_reported_only and _NEVER_ACQUITTING_RULES.isdisjoint(self.use_rules)
+
+
+_REPORTED_ONLY_RULES = frozenset(evaluation.REPORTED_ONLY_REASONS)
+_NEVER_ACQUITTING_RULES = frozenset((UseRule.CONDEMN_ONLY, UseRule.NOT_ALONE))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequiredStatement:
+    """A statement of the vendor that a verdict prints; "within" is provisional until the operator confirms it."""
+
+    statement: NonNumericStatement
+    is_confirmed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConflictingFigures:
+    """Figures of several pages of one vendor, one of which is a limit of the profile."""
+
+    conflict: SourceConflict
+    #: Limit of the profile.
+    limit_id: str
+    #: At least two, the milder first. All are evaluated by windows.
+    figures: tuple[Requirement, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +147,10 @@ class RequirementSet:
     title: str
     note: str | None
     items: tuple[Requirement, ...]
+    #: Rules of use of the profile itself.
+    use_rules: tuple[UseRule, ...] = ()
+    statements: tuple[RequiredStatement, ...] = ()
+    conflicts: tuple[ConflictingFigures, ...] = ()
 
     @property
     def criteria(self) -> tuple[Criterion, ...]:
@@ -101,9 +162,18 @@ class RequirementSet:
         """Limits that loss is evaluated by."""
         return tuple(item.loss_limit for item in self.items if item.loss_limit is not None)
 
+    @property
+    def measured_items(self) -> tuple[Requirement, ...]:
+        """Limits that windows or the loss of the period evaluate."""
+        return tuple(item for item in self.items if item.is_measured)
+
+    def may_condemn(self, limit_id: str) -> bool:
+        """Return True if a value above this limit rejects the path by itself."""
+        return any(item.may_condemn for item in self.items if item.limit_id == limit_id)
+
     def iter_unmet(self) -> Iterator[Requirement]:
-        """Return the limits that the declared value does not meet."""
-        return (item for item in self.items if item.is_declared_met is False)
+        """Return the limits that the declared value does not meet, if they may condemn."""
+        return (item for item in self.items if item.is_declared_met is False and item.may_condemn)
 
     def iter_undeclared(self) -> Iterator[Requirement]:
         """Return the limits that need a declaration or cannot be evaluated, and have no declared value."""
@@ -112,7 +182,27 @@ class RequirementSet:
             for item in self.items
             if item.method in {EvaluationMethod.DECLARED, EvaluationMethod.NOT_EVALUATED}
             and item.is_declared_met is None
+            and not item.is_reported_only
         )
+
+    def replace_item(self, limit_id: str, requirement: Requirement) -> RequirementSet:
+        """Return the set with another figure for a limit, and without conflicts."""
+        items = tuple(requirement if item.limit_id == limit_id else item for item in self.items)
+        return replace(self, items=items, conflicts=())
+
+    def without_use_rules(self) -> RequirementSet:
+        """Return the set for the first edition, which ignores rules of use."""
+        items = tuple(
+            replace(
+                item,
+                use_rules=(),
+                criterion=None
+                if item.criterion is None
+                else replace(item.criterion, is_equality_open=False, never_condemns=False),
+            )
+            for item in self.items
+        )
+        return replace(self, items=items, use_rules=(), statements=(), conflicts=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,16 +230,61 @@ def build_requirements(
     required = catalogue.get_required_limits(profile) if profile else ()
     declared = catalogue.get_declared_limits(profile) if profile else ()
     ids = [limit.id for limit in (*required, *declared)]
+    statement_ids = {name for limit in required for name in limit.statements}
+    statement_ids.update(profile.statements if profile else ())
     _check_ids("override", overrides.values, ids)
-    _check_ids("declare", overrides.declared_values, ids)
-    items = [_build_requirement(limit, overrides, is_declared=False) for limit in required]
-    items += [_build_requirement(limit, overrides, is_declared=True) for limit in declared]
+    _check_ids("declare", overrides.declared_values, [*ids, *sorted(statement_ids)])
+    profile_rules = _select_profile_rules(profile, (*required, *declared))
+    items = [_build_requirement(limit, overrides, profile_rules, is_declared=False) for limit in required]
+    items += [_build_requirement(limit, overrides, profile_rules, is_declared=True) for limit in declared]
     return RequirementSet(
         id=" + ".join([*([profile.id] if profile else []), *(item.limit_id for item in custom_requirements)]),
         title=profile.title if profile else "limits of the user",
         note=profile.note if profile else None,
         items=(*items, *custom_requirements),
+        use_rules=profile.use_rules if profile else (),
+        statements=tuple(
+            RequiredStatement(statement=statement, is_confirmed=_is_confirmed(statement.id, overrides))
+            for statement in catalogue.get_statements(statement_ids)
+        ),
+        conflicts=tuple(_iter_conflicts(catalogue, items, profile_rules)),
     )
+
+
+def _select_profile_rules(profile: Profile | None, limits: Iterable[Limit]) -> tuple[UseRule, ...]:
+    """Return the rules of a profile that bind each of its limits.
+
+    The operator's figure is for the limits that have this rule, if some do.
+    """
+    rules = profile.use_rules if profile else ()
+    has_figure = any(UseRule.OPERATOR_FIGURE in limit.use_rules for limit in limits)
+    return tuple(rule for rule in rules if rule is not UseRule.OPERATOR_FIGURE or not has_figure)
+
+
+def _is_confirmed(statement_id: str, overrides: LimitOverrides) -> bool:
+    value = overrides.declared_values.get(statement_id)
+    if value is not None and value != 1:
+        raise ConfigError("declare", f"{statement_id}={value}: this is a statement; confirm it with {statement_id}=1")
+    return value is not None
+
+
+def _iter_conflicts(
+    catalogue: Catalogue, items: Iterable[Requirement], profile_rules: tuple[UseRule, ...]
+) -> Iterator[ConflictingFigures]:
+    """Yield the figures of other pages of the vendor for limits that windows evaluate as published."""
+    for item in items:
+        if item.criterion is None or item.origin is not RequirementOrigin.CATALOGUE:
+            continue
+        for conflict in catalogue.get_conflicts(item.limit_id):
+            if conflict.kind is not ConflictKind.PAGES_OF_ONE_VENDOR:
+                continue
+            figures = [
+                _build_requirement(catalogue.get_limit(name), NO_OVERRIDES, profile_rules, is_declared=False)
+                for name in conflict.entries
+            ]
+            figures = [figure for figure in figures if figure.criterion is not None]
+            if len(figures) > 1:
+                yield ConflictingFigures(conflict=conflict, limit_id=item.limit_id, figures=tuple(figures))
 
 
 def _check_ids(option: str, limit_ids: Iterable[str], ids: Sequence[str]) -> None:
@@ -160,10 +295,16 @@ def _check_ids(option: str, limit_ids: Iterable[str], ids: Sequence[str]) -> Non
             )
 
 
-def _build_requirement(original: Limit, overrides: LimitOverrides, *, is_declared: bool) -> Requirement:
+def _build_requirement(
+    original: Limit, overrides: LimitOverrides, profile_rules: tuple[UseRule, ...], *, is_declared: bool
+) -> Requirement:
     override = overrides.values.get(original.id)
     limit = original if override is None else _replace_value(original, override)
     requirement = _classify_limit(limit, is_declared or original.id in overrides.declared_values)
+    rules = tuple(dict.fromkeys((*limit.use_rules, *profile_rules)))
+    if override is not None and UseRule.OPERATOR_FIGURE in rules:
+        rules = tuple(rule for rule in rules if rule not in _LIFTED_BY_OPERATOR_FIGURE)
+    requirement = replace(requirement, use_rules=rules)
     if original.id in overrides.declared_values:
         declared_value = overrides.declared_values[original.id]
         requirement = replace(
@@ -172,6 +313,10 @@ def _build_requirement(original: Limit, overrides: LimitOverrides, *, is_declare
     if override is not None:
         requirement = replace(requirement, origin=RequirementOrigin.OVERRIDDEN, catalogue_text=original.text)
     return requirement
+
+
+#: Rules of a figure that the vendor publishes per platform; they do not bind the operator's figure.
+_LIFTED_BY_OPERATOR_FIGURE = frozenset((UseRule.OPERATOR_FIGURE, UseRule.CONDEMN_ONLY))
 
 
 def _replace_value(limit: Limit, value: Decimal) -> Limit:
@@ -187,6 +332,9 @@ def _classify_limit(limit: Limit, is_declared: bool) -> Requirement:
 
     if is_declared:
         return make(EvaluationMethod.DECLARED)
+    reported_only = next((rule for rule in limit.use_rules if rule in evaluation.REPORTED_ONLY_REASONS), None)
+    if limit.metric is Metric.LOSS and reported_only is not None:
+        return make(EvaluationMethod.NOT_EVALUATED, reason=evaluation.REPORTED_ONLY_REASONS[reported_only])
     if limit.metric is Metric.LOSS:
         return make(EvaluationMethod.LOSS, loss_limit=_to_loss_limit(limit))
     criterion = evaluation.derive_criterion(limit)

@@ -11,11 +11,10 @@ import numpy as np
 
 from leadline.clock import format_iso8601
 from leadline.evaluation import CAMPAIGN_DAYS, CAMPAIGN_DAYS_PROVISIONAL, WINDOWS_PER_DAY
-from leadline.limits.catalogue import LifecycleStatus, SourceConfidence, Strength
 from leadline.mesh.model import DeclaredOutages
 from leadline.propagation import Plausibility
 from leadline.wire.batch import is_imported
-from leadline_verdict import causes, milestones, reasons, sections
+from leadline_verdict import causes, limit_rules, milestones, reasons, sections
 from leadline_verdict.counterfactuals import find_counterfactuals
 from leadline_verdict.decision import (
     MeasuredVerdict,
@@ -84,6 +83,8 @@ def build_pair_verdict(
     Call ``PairWindows.trim_unmeasured_days`` first: days before the measurement began are not unknown.
     """
     inputs, hours = _collect_inputs(pair, requirements, rule, change_segments or ())
+    if requirements.conflicts:
+        inputs = replace(inputs, conflicts=_evaluate_conflicts(inputs, change_segments or ()))
     verdict_class, verdict_reasons = decide_verdict(inputs)
     measured = inputs.period_verdict
     shares = sections.build_shares_section(inputs.states, measured, milestones.compute_days_needed(measured, rule))
@@ -97,7 +98,7 @@ def build_pair_verdict(
         profile=requirements.id,
         verdict=verdict_class,
         labels=list(_iter_labels(verdict_class, measured)),
-        reasons=[*verdict_reasons, *_iter_notes(inputs)],
+        reasons=[*verdict_reasons, *_iter_notes(inputs, verdict_class)],
         flips=find_counterfactuals(verdict_class, pair, inputs, shares),
         simulated=any(series.simulated for series in pair.series),
         paths=[f"{path.agent} to {path.target}" for path in pair.paths],
@@ -129,6 +130,7 @@ def build_pair_verdict(
         milestones=list(inputs.milestones),
         within=_build_within_section(inputs) if verdict_class in _WITHIN_CLASSES else None,
         declared_outages=_build_outages_section(pair, inputs),
+        conflicts=limit_rules.build_conflict_sections(inputs.conflicts),
     )
     return DecidedPair(verdict=verdict, beyond_by=_find_beyond_minutes(inputs, verdict_class))
 
@@ -158,12 +160,27 @@ def _collect_inputs(
         validity=check_validity(hours, visits),
         last_segment_class=_classify_last_segment(states, change_segments, rule),
         causes=causes.build_cause_sections(states),
-        milestones=milestones.list_milestones(pair, measured_verdict, rule),
+        milestones=[
+            milestone
+            for milestone in milestones.list_milestones(pair, measured_verdict, rule)
+            if limit_rules.bind_class(requirements, (), VerdictClass(milestone.verdict)) == milestone.verdict
+        ],
         excused_minutes=int(
             np.count_nonzero((states.worst_case == UNAVAILABLE) & (states.best_case == GOOD) & pair.ambiguous_minutes)
         ),
     )
     return inputs, hours
+
+
+def _evaluate_conflicts(
+    inputs: PairInputs, change_segments: Sequence[ChangePointSegment]
+) -> list[limit_rules.EvaluatedConflict]:
+    """Compute the verdict by every figure of the vendor."""
+
+    def decide(changed: RequirementSet) -> VerdictClass:
+        return decide_verdict(_collect_inputs(inputs.pair, changed, inputs.rule, change_segments)[0])[0]
+
+    return limit_rules.evaluate_conflicts(inputs.requirements, decide_verdict(inputs)[0], decide)
 
 
 def _classify_last_segment(
@@ -192,11 +209,10 @@ def _finalize_class(inputs: PairInputs, measured_verdict: MeasuredVerdict) -> Ve
     assert isinstance(measured_verdict, PeriodVerdict)
     if not inputs.received or not inputs.pair.whole_days:
         return VerdictClass.INSUFFICIENT_DATA
-    if measured_verdict.verdict_class is VerdictClass.WITHIN and any(
-        iter_provisos(replace(inputs, measured_verdict=measured_verdict))
-    ):
-        return VerdictClass.WITHIN_PROVISIONAL
-    return measured_verdict.verdict_class
+    verdict_class = measured_verdict.verdict_class
+    if verdict_class is VerdictClass.WITHIN and any(iter_provisos(replace(inputs, measured_verdict=measured_verdict))):
+        verdict_class = VerdictClass.WITHIN_PROVISIONAL
+    return limit_rules.bind_class(inputs.requirements, inputs.conflicts, verdict_class)
 
 
 def _iter_labels(verdict_class: VerdictClass, measured_verdict: MeasuredVerdict) -> Iterator[str]:
@@ -209,7 +225,7 @@ def _iter_labels(verdict_class: VerdictClass, measured_verdict: MeasuredVerdict)
         yield "outside_more_than_half"
 
 
-def _iter_notes(inputs: PairInputs) -> Iterator[Reason]:
+def _iter_notes(inputs: PairInputs, verdict_class: VerdictClass) -> Iterator[Reason]:
     """Yield notes that apply to every verdict class."""
     pair, propagation_section = inputs.pair, inputs.propagation
     if (
@@ -224,30 +240,13 @@ def _iter_notes(inputs: PairInputs) -> Iterator[Reason]:
         )
     if inputs.excused_minutes:
         yield reasons.excused_minutes(inputs.excused_minutes)
-    if weak := list(_iter_weak_limits(inputs.requirements)):
+    yield from limit_rules.iter_notes(inputs.requirements, inputs.conflicts, verdict_class)
+    if weak := list(limit_rules.iter_weak_limits(inputs.requirements)):
         yield reasons.weak_limits(weak)
     if imported := sorted({path.agent for path in pair.paths if is_imported(path.agent)}):
         yield reasons.imported_windows(imported)
     if any(series.simulated for series in pair.series):
         yield reasons.simulated_windows()
-
-
-def _iter_weak_limits(requirements: RequirementSet) -> Iterator[str]:
-    """Yield the limits that are superseded, not read in a source of the vendor, or not a requirement."""
-    for item in requirements.items:
-        if item.limit is None:
-            continue
-        weaknesses = [
-            word.value
-            for word, expected in (
-                (item.limit.status, LifecycleStatus.CURRENT),
-                (item.limit.confidence, SourceConfidence.VENDOR),
-                (item.limit.strength, Strength.REQUIREMENT),
-            )
-            if word is not expected
-        ]
-        if weaknesses:
-            yield f"{item.limit_id}: {', '.join(weaknesses)}"
 
 
 def _build_provenance(inputs: PairInputs) -> ProvenanceSection:
@@ -268,7 +267,7 @@ def _build_provenance(inputs: PairInputs) -> ProvenanceSection:
         unknown_minutes=unknown,
         left_out_minutes=unknown if measured.has_excluded_unknown else 0,
         excused_minutes=inputs.excused_minutes,
-        weak_limits=list(_iter_weak_limits(inputs.requirements)),
+        weak_limits=list(limit_rules.iter_weak_limits(inputs.requirements)),
     )
 
 
@@ -312,5 +311,7 @@ def _is_declared_before(outages: DeclaredOutages, pair: PairWindows) -> bool:
 
 def _find_beyond_minutes(inputs: PairInputs, verdict_class: VerdictClass) -> BadMinutes | None:
     """Return the bad minutes that make a pair beyond; None if a declaration or a loss limit makes it so as well."""
-    is_other = any(inputs.requirements.iter_unmet()) or any(loss.finding == "above" for loss in inputs.losses)
+    is_other = any(inputs.requirements.iter_unmet()) or any(
+        loss.finding == "above" and inputs.requirements.may_condemn(loss.limit_id) for loss in inputs.losses
+    )
     return inputs.period_verdict.best_case_bad if verdict_class in _BEYOND_CLASSES and not is_other else None

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _WIDTH = 110
 #: Maximum number of episodes in the text; --json has more.
 _EPISODES_MAX = 5
+#: Rule of use of a recommendation.
+_ADVICE = "advice, not requirement"
 
 
 def format_report(document: VerdictDocument) -> str:
@@ -58,6 +60,10 @@ def _format_profile(profile: ProfileSection) -> str:
         lines += _wrap(f"note: {profile.note}", "  ")
     for item in profile.requirements:
         lines += _wrap(_format_requirement(item), "  ")
+    for statement in profile.statements or ():
+        state = "confirmed" if statement.confirmed else "not confirmed"
+        source = f"{statement.title}, {statement.url or 'no URL'}"
+        lines += _wrap(f"statement ({statement.id}, {state}): {statement.text} {source}", "  ")
     return "\n".join(lines)
 
 
@@ -68,7 +74,10 @@ def _format_requirement(item: RequirementSection) -> str:
         how = "not declared" if item.declared is None else f"declared {item.declared}"
     status = [word for word in (item.status, item.confidence, item.strength) if word]
     weak = [word for word in status if word not in {"current", "vendor", "requirement"}]
-    origin += f" ({', '.join(weak)})" if weak else ""
+    rules = list(item.use_rules or ())
+    # The rule has the words for a recommendation.
+    words = [word for word in weak if word != "recommendation" or _ADVICE not in rules] + rules
+    origin += f" ({'; '.join(words)})" if words else ""
     source = f"; {item.source.title}, {item.source.url or 'no URL'}" if item.source else ""
     assumed = f" ({item.approximation})" if item.approximation else ""
     return f"{item.id} {item.text}{origin}: {how}{assumed}{source}"

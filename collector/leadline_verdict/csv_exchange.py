@@ -104,6 +104,7 @@ def _to_pair_header(pair: PairWindows) -> PairHeader:
         ambiguous=_to_minute_ranges(pair.ambiguous_minutes),
         explained=_to_minute_ranges(pair.explained_minutes),
         outages=_to_outages_header(pair.declared_outages),
+        measured_since_s=None if pair.paths else pair.measured_since_s,
     )
 
 
@@ -223,6 +224,7 @@ def _build_pair_windows(
         explained_minutes=_to_mask(pair.explained, minutes),
         declared_outages=pair.declared_outages,
         time_zone="UTC" if ends[0] is None else ends[0].time_zone,
+        measured_since_s=pair.measured_since_s,
     )
 
 

@@ -68,6 +68,8 @@ class PairHeader(_FirstPairHeader, frozen=True, kw_only=True):
     """A directed pair; see ``PairWindows``."""
 
     outages: OutagesHeader | None
+    #: Start of the first window, in the day after the period, of a pair without windows in the period; None otherwise.
+    measured_since_s: int | None
 
     @property
     def declared_outages(self) -> DeclaredOutages | None:
@@ -170,7 +172,9 @@ def _complete_first_header(header: _FirstFileHeader) -> FileHeader:
         start_s=header.start_s,
         end_s=header.end_s,
         sites=[SiteHeader(**msgspec.structs.asdict(site), time_zone="UTC") for site in header.sites],
-        pairs=[PairHeader(**msgspec.structs.asdict(pair), outages=None) for pair in header.pairs],
+        pairs=[
+            PairHeader(**msgspec.structs.asdict(pair), outages=None, measured_since_s=None) for pair in header.pairs
+        ],
     )
 
 
@@ -194,6 +198,7 @@ def _check_header(header: FileHeader) -> None:
     _check_unique("pair", [f"{pair.source} -> {pair.destination}" for pair in header.pairs])
     for pair in header.pairs:
         _check_pair(pair, minutes)
+        _check_first_window(pair, header.end_s)
 
 
 def _check_time_zone(site: Site) -> None:
@@ -229,6 +234,15 @@ def _check_pair(pair: PairHeader, minutes: int) -> None:
         _ = pair.declared_outages
     except (ValueError, OverflowError) as error:
         raise ValueError(f"outages of {name}: {error}") from error
+
+
+def _check_first_window(pair: PairHeader, end_s: int) -> None:
+    since_s = pair.measured_since_s
+    if since_s is not None and (pair.paths or since_s % WINDOW_S or not end_s <= since_s < end_s + _DAY_S):
+        raise ValueError(
+            f"measured_since_s {since_s} of {pair.source} -> {pair.destination} is not a minute of the day after the "
+            "period, or the pair has paths"
+        )
 
 
 def _check_unique(label: str, names: Sequence[str]) -> None:

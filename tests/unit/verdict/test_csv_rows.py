@@ -87,7 +87,7 @@ def to_first_format(data: bytes) -> bytes:
     for site in fields["sites"]:
         del site["time_zone"]
     for pair in fields["pairs"]:
-        del pair["outages"]
+        del pair["outages"], pair["measured_since_s"]
     fields["format"] = "leadline windows 1"
     lines = [b"# " + json.dumps(fields, separators=(",", ":")).encode(), *(row.rpartition(b",")[0] for row in rows)]
     return b"\n".join(lines) + b"\n"
@@ -279,6 +279,7 @@ def test_lines_are_counted_across_blocks(monkeypatch: pytest.MonkeyPatch) -> Non
         ('"longest_outage_s":43200', '"longest_outage_s":1' + "0" * 400, ""),
         ('"declared_on":"2026-09-01"', '"declared_on":"2026-09-31"', "Invalid RFC3339"),
         (',"outages":null', "", "Object missing required field `outages`"),
+        ('"measured_since_s":null', f'"measured_since_s":{START_S + 86_460}', "or the pair has paths"),
         ('"pairs":[', '"pairs":' + "[" * 100_000, ""),
         ("source,destination", "source,source,destination", "the columns are not source"),
         ("mean_us,p50_us", "p50_us,mean_us", "the columns are not source"),
@@ -314,7 +315,7 @@ def change_files() -> list[tuple[str, Callable[[bytes], bytes], str]]:
         ("empty", lambda data: b"", "line 1: not a file written by `leadline verdict --export`: it is empty"),
         ("only the header", lambda data: data[: data.index(b"\n") + 1], "line 2: the line is missing"),
         ("only the headers", lambda data: b"\n".join(data.split(b"\n")[:2]) + b"\n", "line 1: the path fra ams fra1"),
-        ("cut in a line", lambda data: data[:5_000], "line 55: the line has no end"),
+        ("cut in a line", lambda data: data[: data.index(b"4090") + 5_000], "line 69: the line has no end"),
         ("cut in the last line", lambda data: data[:-1], "the line has no end"),
         ("cut between paths", lambda data: data[: data.index(b"fra,ams,fra2,ams1")], "line 1: the path fra ams fra2"),
         ("gzip", gzip.compress, "line 1: the file is compressed with gzip; decompress it with gunzip first"),
@@ -408,6 +409,20 @@ def test_the_header_has_what_a_verdict_depends_on() -> None:
     file = io.StringIO()
     csv_exchange.write_windows(file, windows.pairs, SITES, edition=RuleEdition.FIRST)
     assert read(file.getvalue().encode()).rule_id is RuleEdition.FIRST
+
+
+@pytest.mark.parametrize("minute", [DAY, DAY + 7, 2 * DAY - 1])
+def test_a_pair_that_was_first_measured_after_the_period_reads_back(minute: int) -> None:
+    """The date of its first answer follows from the first window, which is not in the file."""
+    file = io.StringIO()
+    young = replace(build_pair(build_columns(1)), paths=(), measured_since_s=START_S + 60 * minute)
+    csv_exchange.write_windows(file, [young], SITES)
+
+    (pair,) = read(file.getvalue().encode()).pairs
+    assert pair.measured_since_s == START_S + 60 * minute
+    for since_s in (START_S + 60 * minute + 1, START_S + 60 * (DAY - 1), START_S + 120 * DAY):
+        data = file.getvalue().replace(f'_since_s":{young.measured_since_s}', f'_since_s":{since_s}').encode()
+        assert f"measured_since_s {since_s} of fra -> ams is not a minute of the day after" in refuse(data)
 
 
 def test_rows_are_standard_csv(monkeypatch: pytest.MonkeyPatch) -> None:

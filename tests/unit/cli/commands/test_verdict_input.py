@@ -37,7 +37,7 @@ def to_first_format(text: str) -> str:
     fields = json.loads(header[2:])
     for name in ("rule", "sha256", "catalogue"):
         del fields[name]
-    del fields["pairs"][0]["outages"]
+    del fields["pairs"][0]["outages"], fields["pairs"][0]["measured_since_s"]
     fields["format"] = "leadline windows 1"
     lines = [f"# {json.dumps(fields)}", *(row.rpartition(",")[0] for row in rows)]
     return "\n".join(lines) + "\n"

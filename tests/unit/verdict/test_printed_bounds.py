@@ -160,7 +160,14 @@ def test_the_bound_on_loss_is_rounded_down(low: float, limit: float, text: str) 
 def test_the_chart_of_hours_rounds_down(good: int, known: int, text: str) -> None:
     """The tip of a cell."""
     cell = HourCell(
-        weekday=0, hour=0, window_count=known, known_count=known, good_count=good, is_covered=True, is_worst=False
+        weekday=0,
+        hour=0,
+        window_count=known,
+        known_count=known,
+        good_count=good,
+        cause_counts={},
+        is_covered=True,
+        is_worst=False,
     )
     assert f"\n{text}" in str(msgspec.json.encode(build_hour_of_week_chart([cell], "")).decode().replace("\\n", "\n"))
 

@@ -60,7 +60,7 @@ def curves_chart(*values_us: int, infinite: int = 0) -> Spec:
 
 def week_chart(**first_fields: Any) -> Spec:
     """Build a chart of 168 good hours; ``first_fields`` change the first one."""
-    fields = {
+    fields: dict[str, Any] = {
         "window_count": 240,
         "known_count": 240,
         "good_count": 240,
@@ -68,7 +68,7 @@ def week_chart(**first_fields: Any) -> Spec:
         "is_covered": True,
         "is_worst": False,
     }
-    hours = [HourCell(**fields | {"weekday": day, "hour": hour}) for day in range(7) for hour in range(24)]  # type: ignore[arg-type]
+    hours = [HourCell(**fields | {"weekday": day, "hour": hour}) for day in range(7) for hour in range(24)]
     first = HourCell(**fields | {"weekday": 0, "hour": 0} | first_fields)
     return hour_of_week.build_hour_of_week_chart([first, *hours[1:]], "in words")
 

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from leadline.evaluation import CAMPAIGN_DAYS, CAMPAIGN_DAYS_PROVISIONAL
-from leadline.propagation import VACUUM_INDEX, reachable_distance_km
+from leadline.propagation import VACUUM_INDEX, Feasibility, reachable_distance_km
 from leadline.rounding import round_down
 from leadline_verdict.decision import COVERAGE_MIN, VerdictRule
 from leadline_verdict.document import Counterfactual, PropagationSection, SharesSection, VerdictClass
 from leadline_verdict.pair import PairWindows, find_achieved_limit_us
+from leadline_verdict.propagation import iter_exceeded_distances
 from leadline_verdict.reasons import format_km, format_ms, format_target
+from leadline_verdict.requirements import RequirementSet
 from leadline_verdict.rule_edition import RuleEdition
 from leadline_verdict.verdict_inputs import VerdictInputs
 
@@ -26,9 +28,12 @@ def find_counterfactuals(
     if verdict_class is VerdictClass.INVALID:
         return []
     if verdict_class in _IMPOSSIBLE_CLASSES and inputs.propagation is not None:
-        return list(_iter_distance_changes(verdict_class, inputs.propagation))
+        distance_changes = list(_iter_distance_changes(verdict_class, inputs.propagation))
+        if inputs.rule.edition is not RuleEdition.FIRST:
+            distance_changes += _iter_distance_limit_changes(inputs.propagation, inputs.requirements)
+        return distance_changes
     if verdict_class is VerdictClass.INSUFFICIENT_DATA:
-        return list(_iter_data_changes(inputs))
+        return list(_iter_data_changes(pair, inputs))
     return [
         *_iter_limit_changes(pair, inputs),
         *_iter_route_changes(verdict_class, inputs.propagation),
@@ -41,8 +46,11 @@ def _make_counterfactual(code: str, text: str, **numbers: float | int | str) -> 
 
 
 def _iter_distance_changes(verdict_class: VerdictClass, propagation: PropagationSection) -> Iterator[Counterfactual]:
-    """Yield the distance and the medium that would meet the strictest limit."""
-    strictest = min(propagation.limits, key=lambda limit: limit.limit_us)
+    """Yield the distance and the medium that would meet the strictest RTT limit; nothing if all can be met."""
+    exceeded = [limit for limit in propagation.limits if limit.reach != Feasibility.POSSIBLE]
+    if not exceeded:
+        return
+    strictest = min(exceeded, key=lambda limit: limit.limit_us)
     in_vacuum_km = reachable_distance_km(strictest.limit_us, index=VACUUM_INDEX)
     yield _make_counterfactual(
         "shorter_distance",
@@ -56,11 +64,25 @@ def _iter_distance_changes(verdict_class: VerdictClass, propagation: Propagation
         yield _make_counterfactual("other_medium", "a straight path by radio or hollow-core fibre could meet the limit")
 
 
-def _iter_data_changes(inputs: VerdictInputs) -> Iterator[Counterfactual]:
-    if inputs.measured_verdict.days < CAMPAIGN_DAYS_PROVISIONAL:
-        days = CAMPAIGN_DAYS_PROVISIONAL - inputs.measured_verdict.days
-        yield _make_counterfactual("more_days", f"{days} more days for a provisional result", days=days)
-    if inputs.measured_verdict.coverage < COVERAGE_MIN:
+def _iter_distance_limit_changes(
+    propagation: PropagationSection, requirements: RequirementSet
+) -> Iterator[Counterfactual]:
+    """Yield the distances that limits on the distance allow."""
+    for requirement in iter_exceeded_distances(propagation, requirements):
+        yield _make_counterfactual(
+            "shorter_distance",
+            f"a distance {requirement.text} between the sites, not {format_km(propagation.distance_low_km)}",
+            limit_id=requirement.limit_id,
+        )
+
+
+def _iter_data_changes(pair: PairWindows, inputs: VerdictInputs) -> Iterator[Counterfactual]:
+    is_first = inputs.rule.edition is RuleEdition.FIRST
+    days = CAMPAIGN_DAYS_PROVISIONAL - (inputs.measured_verdict.days if is_first else pair.whole_days)
+    if days > 0:
+        text = f"{days} more day{'' if days == 1 and not is_first else 's'} for a provisional result"
+        yield _make_counterfactual("more_days", text, days=days)
+    if inputs.measured_verdict.coverage < COVERAGE_MIN and (is_first or (pair.whole_days and inputs.sent)):
         minutes = int(np.ceil((COVERAGE_MIN - inputs.measured_verdict.coverage) * len(inputs.states)))
         yield _make_counterfactual(
             "more_coverage", f"{minutes:,} more known minutes in a period of this length", minutes=minutes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from leadline import propagation
 from leadline.evaluation import Criterion
@@ -10,7 +10,7 @@ from leadline.limits.catalogue import Comparison, Metric
 from leadline.propagation import Feasibility, Plausibility, PropagationDelay
 from leadline_verdict import reasons
 from leadline_verdict.document import LimitFeasibilitySection, PropagationSection, Reason, VerdictClass
-from leadline_verdict.requirements import RequirementSet
+from leadline_verdict.requirements import Requirement, RequirementSet
 
 
 def build_propagation_section(
@@ -83,14 +83,24 @@ def find_distance_exclusion(
     """Return IMPOSSIBLE with reasons if the sites are farther apart than a limit on the distance allows."""
     if propagation_section is None:
         return None
-    distance_m = int(propagation_section.distance_low_km * 1_000)
     exclusion_reasons = [
         reasons.distance_above_limit(requirement, propagation_section)
+        for requirement in iter_exceeded_distances(propagation_section, requirements)
+    ]
+    return (VerdictClass.IMPOSSIBLE, exclusion_reasons) if exclusion_reasons else None
+
+
+def iter_exceeded_distances(
+    propagation_section: PropagationSection, requirements: RequirementSet
+) -> Iterator[Requirement]:
+    """Yield the limits on the distance that are below the straight line between the sites."""
+    distance_m = int(propagation_section.distance_low_km * 1_000)
+    return (
+        requirement
         for requirement in requirements.items
         if requirement.limit is not None
         and requirement.may_condemn
         and requirement.limit.metric is Metric.DISTANCE
         and requirement.limit.comparison is not Comparison.GREATER_EQUAL
         and not requirement.limit.comparison.is_met(distance_m, int(requirement.limit.value * 1_000))
-    ]
-    return (VerdictClass.IMPOSSIBLE, exclusion_reasons) if exclusion_reasons else None
+    )

@@ -1,6 +1,7 @@
 """Dates from which more can be said about a pair that is measured too briefly.
 
-A date assumes that the measurement goes on without a further unknown or bad minute, so it is the earliest one.
+A date assumes that the measurement goes on without a further unknown or bad minute, so it is the earliest one for a
+period with this start. A later period, without the bad minutes of this one, may need fewer days.
 """
 
 from __future__ import annotations
@@ -71,8 +72,10 @@ def compute_days_needed(measured: PeriodVerdict, rule: VerdictRule) -> int | Non
 
 
 def list_milestones(pair: PairWindows, measured: MeasuredVerdict, rule: VerdictRule) -> list[MilestoneSection]:
-    """Return the dates that are after the period, the earliest first."""
+    """Return the dates that are after the period, the earliest first; none for a pair without a window."""
     assert isinstance(measured, PeriodVerdict)
+    if pair.measured_since_s is None and all(series.find_first_minute() == len(series) for series in pair.series):
+        return []
     days = pair.whole_days
     observed = measured.worst_case_bad if days else _no_days()
     search = _Search(observed, rule, measured)
@@ -127,7 +130,13 @@ def describe_milestones(pair: PairWindows, milestones: Sequence[MilestoneSection
     since = "" if pair.measured_since_s is None else f"measured since {format_iso8601(pair.measured_since_s)}; "
     dates: dict[str, list[str]] = {}
     for milestone in milestones:
-        dates.setdefault(milestone.at_iso[:10], []).append(_WORDS[milestone.verdict])
+        words = dates.setdefault(milestone.at_iso[:10], [])
+        words.append(_WORDS[milestone.verdict])
+        if (
+            milestone.verdict == VerdictClass.WITHIN
+            and (provisional := _WORDS[VerdictClass.WITHIN_PROVISIONAL]) in words
+        ):
+            words.remove(provisional)
     is_young = 0 < pair.whole_days < CAMPAIGN_DAYS_PROVISIONAL
     today = "; until then it can only be beyond, provisionally" if is_young else ""
     texts = [f"from {day} it can be {' or '.join(words)}" for day, words in dates.items()]

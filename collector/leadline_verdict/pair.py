@@ -29,6 +29,8 @@ from leadline_verdict.series import PathSeries
 from leadline_verdict.states import BAD, GOOD, LOSS, MinuteMask, ScenarioStates, make_unknown_states
 
 _DAY_S = 86_400
+#: A longer gap at the start of the period is time before the measurement, in minutes.
+_FIRST_GAP_MAX = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,11 +95,11 @@ class PairWindows:
     def trim_unmeasured_days(self) -> PairWindows:
         """Return the pair from its first whole measured day on, with ``measured_since_s``.
 
-        The period stays if no day is whole: then ``whole_days`` is 0. A pair that was measured at the start of the
-        period, or never, stays as it is.
+        The period stays if no day is whole: then ``whole_days`` is 0. A pair that was measured in the first hour of
+        the period, or never, stays as it is: one missing minute at midnight must not cost a day.
         """
         first = min((series.find_first_minute() for series in self.series), default=0)
-        if not 0 < first < self.minutes:
+        if not _FIRST_GAP_MAX <= first < self.minutes:
             return self
         dated = replace(self, measured_since_s=self.start_s + first * WINDOW_S)
         if not dated.whole_days:

@@ -263,10 +263,10 @@ def simulated_windows() -> Reason:
 
 
 def too_young(days: int) -> Reason:
-    measured = f"{days} whole day{' is' if days == 1 else 's are'}" if days else "no whole UTC day is"
+    measured = f"only {days} whole day{' is' if days == 1 else 's are'} measured" if days else "no UTC day is whole yet"
     return make_reason(
         "too_short",
-        f"{measured} measured yet: {CAMPAIGN_DAYS_PROVISIONAL} days are needed to measure every hour of the week twice",
+        f"{measured}: {CAMPAIGN_DAYS_PROVISIONAL} days are needed to measure every hour of the week twice",
         days=days,
         days_needed=CAMPAIGN_DAYS_PROVISIONAL,
     )
@@ -275,7 +275,7 @@ def too_young(days: int) -> Reason:
 def beyond_provisional(days: int) -> Reason:
     return make_reason(
         "beyond_after_few_days",
-        f"{days} whole day{'' if days == 1 else 's'} are judged: the result is provisional until "
+        f"{days} whole day{' is' if days == 1 else 's are'} judged: the result is provisional until "
         f"{CAMPAIGN_DAYS_PROVISIONAL} days are measured, because other days of the week may differ",
         days=days,
         days_needed=CAMPAIGN_DAYS_PROVISIONAL,
@@ -356,10 +356,10 @@ def declared_outages(outages: DeclaredOutages, *, is_before_period: bool) -> Rea
 
 
 def few_probes(probes: int, *, is_maximum: bool) -> Reason:
-    statistic = f"p95 is the maximum of {probes}" if is_maximum else f"p95 of {probes} probes is uncertain"
+    statistic = f"p95 is the maximum of {probes}" if is_maximum else f"p95 of {probes} is uncertain"
     return make_reason(
         "few_probes",
-        f"windows have {probes} probes, {PROBES_MIN} are needed: {statistic}",
+        f"windows have {probes} probe{'' if probes == 1 else 's'}, {PROBES_MIN} are needed: {statistic}",
         probes=probes,
         probes_needed=PROBES_MIN,
     )

@@ -44,15 +44,22 @@ class EvaluatedConflict:
         return [figure.limit_id for figure in self.source.figures].index(self.source.limit_id)
 
     def find_unsupported_within(self) -> int | None:
-        """Return the index of the mildest stricter figure that does not give "within"; None if all do."""
+        """Return the index of the mildest stricter figure that does not give "within"; None if all do.
+
+        None as well if the profile's own figure does not give it.
+        """
+        if self.verdicts[self.own_index] not in WITHIN_CLASSES:
+            return None
         stricter = range(self.own_index + 1, len(self.verdicts))
         return next((index for index in stricter if self.verdicts[index] not in WITHIN_CLASSES), None)
 
     def find_milder_objection(self) -> int | None:
         """Return the index of a milder figure that does not reject the path; None if all do.
 
-        A figure that may not condemn has no say.
+        None as well if the profile's own figure does not reject it. A figure that may not condemn has no say.
         """
+        if self.verdicts[self.own_index] not in REJECTING_CLASSES:
+            return None
         return next(
             (
                 index

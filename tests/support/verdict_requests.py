@@ -62,8 +62,8 @@ def compute_both_classes(
 
 
 def list_codes(verdict: PairVerdict) -> list[str]:
-    """Return the codes of the reasons in order."""
-    return [reason.code for reason in verdict.reasons]
+    """Return the codes of the reasons in order, without the note that the limits are the user's own."""
+    return [reason.code for reason in verdict.reasons if reason.code != "weak_limits"]
 
 
 def get_text(verdict: PairVerdict, code: str) -> str:

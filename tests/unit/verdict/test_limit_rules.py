@@ -296,6 +296,19 @@ class TestDesign:
         assert verdict.reasons[0].text.startswith("Red Hat advises against this design: Red Hat advises against one")
         assert "https://" in verdict.reasons[0].text
 
+    def test_no_row_of_the_sensitivity_table_is_within(self) -> None:
+        """The advice binds under every parameter."""
+        verdict = judge(make_requirements("openshift-stretched"), 1_000)
+
+        assert {row.verdict for row in verdict.sensitivity} == {VerdictClass.MARGINAL}
+
+    def test_the_design_and_not_another_figure_is_the_reason(self) -> None:
+        """All three figures of Red Hat give marginal, because of the design."""
+        verdict = judge(make_requirements("openshift-stretched"), 1_000)
+
+        assert "within_by_milder_figure" not in codes(verdict)
+        assert "all 3 figures of the vendor give marginal" in text_of(verdict, "conflicting_figures")
+
     def test_confirmed_statements_do_not_change_that(self) -> None:
         """The advice of the vendor stays."""
         declared = {STATEMENT: 1, "redhat-openshift-one-cluster-per-site": 1}

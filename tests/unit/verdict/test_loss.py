@@ -115,7 +115,7 @@ def test_a_loss_above_its_limit_comes_before_the_minutes() -> None:
     columns = build_columns(28)
     lose_probes(columns, range(0, 28 * DAY, 33), lost=1)
 
-    assert list_codes(compute_verdict(build_pair(columns), *LIMITS)) == ["loss_above_limit", "causes", "weak_limits"]
+    assert list_codes(compute_verdict(build_pair(columns), *LIMITS)) == ["loss_above_limit", "causes"]
 
 
 def test_ambiguous_minutes_are_no_loss_in_the_best_case() -> None:

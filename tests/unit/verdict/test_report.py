@@ -47,7 +47,7 @@ def test_each_segment_has_its_class() -> None:
         "segments_disagree",
         {"segments": 2, "whole": "beyond"},
     )
-    assert list_codes(second) == ["causes", "share_below_target", "weak_limits"]
+    assert list_codes(second) == ["causes", "share_below_target"]
 
 
 def test_a_better_last_segment_changes_nothing() -> None:

@@ -207,7 +207,7 @@ class TestInsufficientData:
         )
 
         assert verdict.verdict is WITHIN_PROVISIONAL
-        assert verdict.reasons[-1].code == "missing_at_random"
+        assert list_codes(verdict)[-1] == "missing_at_random"
         assert verdict.provenance
         assert verdict.provenance.left_out_minutes == 120
 

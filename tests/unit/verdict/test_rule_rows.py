@@ -321,7 +321,7 @@ class TestRow12Provenance:
         assert verdict.provenance
         assert verdict.provenance.data == ["imported", "simulated"]
         assert [text.split(": ")[1] for text in verdict.provenance.weak_limits] == ["end-of-support"]
-        assert {"imported", "simulated", "weak_limits"} <= set(list_codes(verdict))
+        assert {"imported", "simulated", "weak_limits"} <= {reason.code for reason in verdict.reasons}
 
     def test_excused_and_unknown_minutes_and_probes_are_counted(self) -> None:
         """Twenty outage minutes in which the target's agents were silent, and seven unknown minutes."""

@@ -170,10 +170,15 @@ def test_panels_show_the_shares_of_the_verdict_code(filled: Demo, connection: ps
             panel_range,
             **variables,
         )
-        (hours,) = rows(connection, QUERIES["leadline-pair.json Minutes by state A"], panel_range, **variables)
+        (hours,) = rows(
+            connection, QUERIES["leadline-pair.json Minutes by state and cause A"], panel_range, **variables
+        )
         assert statistics["observed"] == truncate(worst_case.good_ratio, 3)
-        known_count = hours["good"] + hours["bad"] + hours["unavailable"]
-        assert hours["good"] / known_count == pytest.approx(worst_case.good_ratio, rel=1e-12)
+        bad_share = hours["latency"] + hours["loss"] + hours["both"]
+        known_share = hours["good"] + bad_share + hours["outage"]
+        assert hours["good"] / known_share == pytest.approx(worst_case.good_ratio, rel=1e-12)
+        known_count = worst_case.good + worst_case.bad + worst_case.unavailable
+        assert bad_share / known_share == pytest.approx(worst_case.bad / known_count, rel=1e-12)
 
 
 @pytest.mark.parametrize("name", BOARDS)

@@ -9,7 +9,13 @@ from grafana_foundation_sdk.models.common import TableCellBackgroundDisplayMode,
 from leadline.alert_thresholds import AGENT_SILENCE_S_MAX
 from leadline.evaluation import TARGET_SHARE_DEFAULT
 from leadline_dashboards.generate import panels
-from leadline_dashboards.generate.queries import PROFILE_FILTER, SHARE_FUNCTION, Query, truncate_ratio
+from leadline_dashboards.generate.queries import (
+    PROFILE_FILTER,
+    SHARE_FUNCTION,
+    Query,
+    name_state_now,
+    truncate_ratio,
+)
 from leadline_dashboards.generate.style import (
     GREEN,
     GREY,
@@ -18,7 +24,6 @@ from leadline_dashboards.generate.style import (
     ORANGE,
     RATIO,
     SECONDS,
-    SIMULATED_SUFFIX,
     STATE_STYLES,
     TRANSPARENT,
     VERMILION,
@@ -92,11 +97,12 @@ def _build_agent_counts() -> stat.Panel:
 def _build_state_matrix() -> table.Panel:
     panel = panels.build_matrix(
         "State now",
-        "State of the newest minute of every directed pair, from row to column. An empty cell: the mesh does not probe "
-        "this pair or does not evaluate it by this profile. Simulated pairs are marked. Click a cell to open its pair.",
+        "State of the newest minute of every directed pair, from row to column, with the cause of a bad one. An empty "
+        "cell: the mesh does not probe this pair or does not evaluate it by this profile. Simulated pairs are marked. "
+        "Click a cell to open its pair.",
         Query(
             f"""
-            SELECT source, destination, state_now || CASE WHEN simulated THEN '{SIMULATED_SUFFIX}' ELSE '' END AS state
+            SELECT source, destination, {name_state_now()} AS state
             FROM grafana_pair_now WHERE {PROFILE_FILTER} AND {_SITE_FILTER}
             UNION ALL
             SELECT DISTINCT source, source, '' {_DIAGONAL}
@@ -141,7 +147,7 @@ def _build_worst_pairs() -> table.Panel:
         (panels.DASHBOARD_WIDTH, 11),
         Query(
             f"""
-            SELECT s.source, s.destination, {shares}, s.windows, s.bad,
+            SELECT s.source, s.destination, {shares}, s.windows, s.bad, s.bad_latency, s.bad_loss, s.bad_both,
                 s.unavailable, s.unknown, s.min_us, p.glass_us, p.distance_km, s.simulated
             FROM {SHARE_FUNCTION} s LEFT JOIN grafana_pair p ON p.source = s.source AND p.destination = s.destination
             WHERE s.{_SITE_FILTER} ORDER BY s.observed NULLS FIRST, s.coverage, 1, 2 LIMIT 50
@@ -150,6 +156,7 @@ def _build_worst_pairs() -> table.Panel:
     )
     names = {
         "observed": "within the limits", "windows": "minutes", "unknown": "not measured", "min_us": "minimum RTT",
+        "bad_latency": "bad by latency", "bad_loss": "bad by loss", "bad_both": "bad by both",
         "glass_us": "minimum RTT in fibre", "distance_km": "distance",
     }  # fmt: skip
     units = {"min_us": MICROSECONDS, "glass_us": MICROSECONDS, "distance_km": KM}

@@ -16,20 +16,21 @@ from leadline_dashboards.generate.queries import (
     SHARE_FUNCTION,
     Query,
     build_datasource_ref,
+    name_state_now,
     truncate_ratio,
 )
 from leadline_dashboards.generate.style import (
     BLUE,
+    CAUSE_STYLES,
     GREY,
     KM,
     MICROSECONDS,
     PURPLE,
     RATIO,
-    SIMULATED_SUFFIX,
     SKY,
-    STATE_STYLES,
+    TIMELINE_STYLES,
     VERMILION,
-    build_severity_mappings,
+    build_timeline_mappings,
     colour_prop,
     prop,
 )
@@ -80,15 +81,14 @@ def build_pair() -> build.Dashboard:
 
 
 def _build_current_state() -> stat.Panel:
-    state = f"n.state_now || CASE WHEN n.simulated THEN '{SIMULATED_SUFFIX}' ELSE '' END AS state"
     panel = panels.build_stat_panel(
         "${source} → ${destination} now",
-        "State of the newest minute, p95 of the newest known minute (none if more than 3 of 60 probes were lost), and "
-        "the minimum RTT of light in a straight fibre.",
+        "State of the newest minute with the cause of a bad one, p95 of the newest known minute (none if more than 3 "
+        "of 60 probes were lost), and the minimum RTT of light in a straight fibre.",
         (12, 4),
         Query(
             f"""
-            SELECT {state}, n.p95_us, p.glass_us,
+            SELECT {name_state_now("n.")} AS state, n.p95_us, p.glass_us,
                 p.distance_km
             FROM grafana_pair_now n JOIN grafana_pair p ON p.source = n.source AND p.destination = n.destination
             WHERE {_qualify_columns("n", PAIR_FILTER)} AND n.{PROFILE_FILTER}
@@ -187,23 +187,26 @@ def _build_timeline() -> statetimeline.Panel:
         statetimeline.Panel(),
         "State of every minute, both directions",
         "State of each minute by the profile (worst case): good, bad, unavailable (20 % or more lost) or unknown (not "
-        "enough probes sent). Refreshed every 5 minutes, so the newest minutes appear late.",
+        "enough probes sent). A bad minute exceeds a limit by latency (late replies alone), by loss (lost probes "
+        "alone) or only by both together. Refreshed every 5 minutes, so the newest minutes appear late.",
         (_FULL_WIDTH, 6),
         _build_state_query("A", PAIR_FILTER, "${source:raw} → ${destination:raw}"),
         _build_state_query("B", REVERSE_PAIR_FILTER, "${destination:raw} → ${source:raw}"),
     )
-    panel.mappings(build_severity_mappings()).merge_values(True).show_value(VisibilityMode.NEVER).row_height(0.8)
+    panel.mappings(build_timeline_mappings()).merge_values(True).show_value(VisibilityMode.NEVER).row_height(0.8)
     panel.tooltip(Tooltip().mode(TooltipDisplayMode.SINGLE)).legend(panels.build_legend())
     return panel.span_nulls(True)
 
 
 def _build_state_query(ref: str, pair: str, name: str) -> Query:
     """Return a query for state changes; an hour without counts is unknown."""
-    unknown = list(STATE_STYLES).index("unknown")
+    numbers = {name: number for number, name in enumerate(TIMELINE_STYLES)}
+    cases = " ".join(f"WHEN '{name}' THEN {number}" for name, number in numbers.items())
+    unknown = numbers["unknown"]
     filters = f"{_qualify_columns('h', pair)} AND h.{PROFILE_FILTER}"
     return Query(
         f"""
-        SELECT t AS "time", severity AS "{name}" FROM grafana_state
+        SELECT t AS "time", CASE coalesce(cause, state) {cases} END AS "{name}" FROM grafana_state
         WHERE {pair} AND {PROFILE_FILTER} AND hour_t >= $__unixEpochFrom() / 3600 * 3600 AND hour_t < $__unixEpochTo()
         UNION ALL
         SELECT hour.t, {unknown} FROM generate_series(
@@ -269,10 +272,19 @@ def _build_delay_variation() -> timeseries.Panel:
 
 
 def _build_coverage() -> timeseries.Panel:
-    columns = ", ".join(f"sum({state})::float8 / sum(due) AS {state}" for state in STATE_STYLES)
+    counts = {
+        "good": "good",
+        "latency": "bad_latency",
+        "loss": "bad_loss",
+        "both": "bad - bad_latency - bad_loss",
+        "outage": "unavailable",
+        "unknown": "unknown",
+    }
+    columns = ", ".join(f"sum({count})::float8 / sum(due) AS {name}" for name, count in counts.items())
     panel = panels.build_chart(
-        "Minutes by state",
-        "Share of good, bad, unavailable and unknown minutes in each step; all but grey is coverage. Steps are at "
+        "Minutes by state and cause",
+        "Share of good, bad, unavailable and unknown minutes in each step, bad ones by cause: late replies alone, lost "
+        "probes alone, or only both together. All but grey is coverage. Steps are at "
         "least one hour. A step without a bar has no data.",
         (_FULL_WIDTH, 8),
         Query(
@@ -284,8 +296,8 @@ def _build_coverage() -> timeseries.Panel:
         ),
     )
     panel.unit(RATIO).decimals(3).max(1).interval("1h")
-    for state, (shape, colour) in STATE_STYLES.items():
-        panel.override_by_name(state, [colour_prop(colour), prop("displayName", f"{shape} {state}")])
+    for name, (text, colour) in TIMELINE_STYLES.items():
+        panel.override_by_name(name, [colour_prop(colour), prop("displayName", text)])
     return panels.stack_bars(panel.draw_style(GraphDrawStyle.BARS))
 
 
@@ -299,8 +311,8 @@ def _select_episodes(columns: str) -> str:
 
 def _build_episode_annotation() -> build.AnnotationQuery:
     columns = (
-        "time, time_end AS timeend, windows || ' min beyond the limits, ' || unavailable || ' of them unavailable' "
-        "AS text, 'episode' AS tags"
+        "time, time_end AS timeend, windows || ' min beyond the limits: ' || bad_latency || ' by latency, ' "
+        "|| bad_loss || ' by loss, ' || bad_both || ' by both, ' || unavailable || ' unavailable' AS text, 'episode' AS tags"
     )
     annotation = (
         build.AnnotationQuery().name("Episodes beyond the limits").datasource(build_datasource_ref()).enable(True)
@@ -312,13 +324,16 @@ def _build_episodes() -> table.Panel:
     panel = panels.configure_panel(
         table.Panel(),
         "Episodes beyond the limits",
-        "Runs of bad or unavailable minutes, newest first. Runs at most two minutes apart are one episode.",
+        "Runs of bad or unavailable minutes, newest first, with the number of minutes by cause. Runs at most two "
+        "minutes apart are one episode.",
         (12, 9),
-        Query(_select_episodes("time, time_end, windows, unavailable, simulated")),
+        Query(_select_episodes("time, time_end, windows, bad_latency, bad_loss, bad_both, unavailable, simulated")),
     )
     panel.override_by_name("time", [prop("displayName", "from (UTC)")])
     panel.override_by_name("time_end", [prop("displayName", "to (UTC)")])
     panel.override_by_name("windows", [prop("displayName", "minutes"), prop("unit", "none")])
+    for cause in CAUSE_STYLES:
+        panel.override_by_name(f"bad_{cause}", [prop("displayName", cause), prop("unit", "none")])
     return panel.override_by_name("unavailable", [prop("displayName", "unavailable"), prop("unit", "none")])
 
 

@@ -9,6 +9,7 @@ from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models.common import DataSourceRef
 
 from leadline_dashboards import DATASOURCE_TYPE, DATASOURCE_UID
+from leadline_dashboards.generate.style import CAUSE_STYLES, SIMULATED_SUFFIX
 
 #: Shares over the whole hours of the time range.
 SHARE_FUNCTION = "grafana_share(${profile:sqlstring}, $__unixEpochFrom(), $__unixEpochTo())"
@@ -16,6 +17,15 @@ SHARE_FUNCTION = "grafana_share(${profile:sqlstring}, $__unixEpochFrom(), $__uni
 PAIR_FILTER = "source = ${source:sqlstring} AND destination = ${destination:sqlstring}"
 REVERSE_PAIR_FILTER = "source = ${destination:sqlstring} AND destination = ${source:sqlstring}"
 PROFILE_FILTER = "profile = ${profile:sqlstring}"
+
+
+def name_state_now(prefix: str = "") -> str:
+    """Return SQL for the current state with the cause of a bad one and a mark if simulated."""
+    causes = " ".join(f"WHEN '{cause}' THEN '{name}'" for cause, (name, _) in CAUSE_STYLES.items())
+    return (
+        f"CASE {prefix}cause_now {causes} ELSE {prefix}state_now END || "
+        f"CASE WHEN {prefix}simulated THEN '{SIMULATED_SUFFIX}' ELSE '' END"
+    )
 
 
 def truncate_ratio(expression: str, percent_decimals: int) -> str:

@@ -18,6 +18,19 @@ GREEN, VERMILION, PURPLE, GREY = "#009E73", "#D55E00", "#CC79A7", "#7F7F7F"
 ORANGE, BLUE, SKY, TRANSPARENT = "#E69F00", "#0072B2", "#56B4E9", "transparent"
 #: Shape and colour by state, in the order of ``grafana_state.severity``.
 STATE_STYLES = {"good": ("●", GREEN), "bad": ("■", VERMILION), "unavailable": ("✕", PURPLE), "unknown": ("○", GREY)}
+#: Bad states by cause: the name in ``grafana_state.cause``, the text, and the colour in timelines and charts.
+CAUSE_STYLES = {
+    "latency": ("bad: latency", VERMILION),
+    "loss": ("bad: loss", BLUE),
+    "both": ("bad: loss and latency", ORANGE),
+}
+#: Text and colour of each number in timelines of states and causes.
+TIMELINE_STYLES = {
+    "good": ("● good", GREEN),
+    **{cause: (f"■ {name}", colour) for cause, (name, colour) in CAUSE_STYLES.items()},
+    "outage": ("✕ unavailable", PURPLE),
+    "unknown": ("○ unknown", GREY),
+}
 #: Suffix of the state of a simulated pair.
 SIMULATED_SUFFIX = " (simulated)"
 
@@ -25,22 +38,24 @@ MICROSECONDS, SECONDS, RATIO, BYTES, KM = "µs", "s", "percentunit", "bytes", "l
 
 
 def build_state_mappings() -> list[ValueMapping]:
-    """Map states to text with shape and colour, also for simulated pairs."""
+    """Map states to text with shape and colour, also bad states with their cause and states of simulated pairs."""
+    bad_shape, bad_colour = STATE_STYLES["bad"]
+    styles = STATE_STYLES | {name: (bad_shape, bad_colour) for name, _ in CAUSE_STYLES.values()}
     results = {
         f"{state}{suffix}": ValueMappingResult(text=f"{shape} {state}{suffix}", color=colour, index=number)
         for suffix in ("", SIMULATED_SUFFIX)
-        for number, (state, (shape, colour)) in enumerate(STATE_STYLES.items())
+        for number, (state, (shape, colour)) in enumerate(styles.items())
     }
     return [ValueMap(options=results)]
 
 
-def build_severity_mappings() -> list[ValueMapping]:
-    """Map state numbers, as drawn by a timeline, to text with shape and colour."""
+def build_timeline_mappings() -> list[ValueMapping]:
+    """Map the numbers of ``TIMELINE_STYLES`` to text with shape and colour."""
     return [
         ValueMap(
             options={
-                str(number): ValueMappingResult(text=f"{shape} {state}", color=colour, index=number)
-                for number, (state, (shape, colour)) in enumerate(STATE_STYLES.items())
+                str(number): ValueMappingResult(text=text, color=colour, index=number)
+                for number, (text, colour) in enumerate(TIMELINE_STYLES.values())
             }
         )
     ]

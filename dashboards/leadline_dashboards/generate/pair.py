@@ -312,7 +312,8 @@ def _select_episodes(columns: str) -> str:
 def _build_episode_annotation() -> build.AnnotationQuery:
     columns = (
         "time, time_end AS timeend, windows || ' min beyond the limits: ' || bad_latency || ' by latency, ' "
-        "|| bad_loss || ' by loss, ' || bad_both || ' by both, ' || unavailable || ' unavailable' AS text, 'episode' AS tags"
+        "|| bad_loss || ' by loss, ' || bad_both || ' by both, ' || unavailable || ' unavailable' AS text, "
+        "'episode' AS tags"
     )
     annotation = (
         build.AnnotationQuery().name("Episodes beyond the limits").datasource(build_datasource_ref()).enable(True)

@@ -9,6 +9,11 @@ _.ntp_estimated_error_us
 _.ntp_max_error_us
 _.ntp_offset_us
 
+# Columns of the current state; the views of Grafana read them.
+_.bad_both_15
+_.bad_latency_15
+_.bad_loss_15
+
 # Fields of API responses.
 _.applied_at_iso
 _.judged
@@ -142,6 +147,7 @@ _.limit_counts
 _.line_descriptions
 _.local_time
 _.longest_stretch
+_.main_cause
 _.match_count
 _.measured_rtt_min
 _.measured_state

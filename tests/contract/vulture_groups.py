@@ -24,6 +24,7 @@ FIELDS = {
     "agent/leadline_agent/spool/manifest.py": "Fields of the spool's manifest on disk.",
     "collector/leadline_collector/http/documents.py": "Fields of API responses.",
     "collector/leadline_collector/journal/store.py": "Columns of a batch; the insert reads them by name.",
+    "collector/leadline_collector/live/store.py": "Columns of the current state; the views of Grafana read them.",
 }
 IN_TEMPLATES = "The pages' templates read these fields."
 BY_FRAMEWORKS = "Libraries read or call these names."

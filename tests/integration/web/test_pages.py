@@ -142,7 +142,7 @@ def test_cell_shows_share_coverage_state_and_p95(measured: Client) -> None:
     """Values have n, unit and time."""
     page = page_at(measured, "/?from=-1h")
 
-    assert cell(page) == "80.00 % of 50 mostly latency coverage 83 % now good p95 4.912 ms at 06:58"
+    assert cell(page) == "80.00 % of 50 others: mostly latency coverage 83 % now good p95 4.912 ms at 06:58"
 
 
 def test_pair_without_windows_is_unknown(measured: Client) -> None:

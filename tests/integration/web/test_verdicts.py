@@ -164,7 +164,7 @@ def test_cell_separates_share_and_current_state(client: Client, fra1: str) -> No
         if (element.attributes.get("aria-label") or "").startswith("fra to ams")
     ]
 
-    assert blanks(cell.text).startswith("90.00 % of 10 coverage 16 % now bad")
+    assert blanks(cell.text).startswith("90.00 % of 10 others: latency coverage 16 % now bad: latency")
 
 
 @one_store

@@ -79,7 +79,7 @@ class MatrixCell:
     known_count: str | None
     #: The share without its unit: "99.31", "100".
     short_share: str
-    #: "mostly latency"; None if every known window was good.
+    #: "others: mostly latency"; None if every known window was good.
     main_cause: str | None
     #: "coverage 87 %"; None if no window or at least 99 % of the windows are known.
     coverage: str | None
@@ -371,11 +371,11 @@ def _get_heat_class(ratio: float | None) -> str:
 
 
 def _format_main_cause(result: MatrixPairResponse) -> str | None:
-    """Return the most frequent cause, ``only`` if it is the only one."""
+    """Return the most frequent cause of the known windows that were not good; None if all were good."""
     present = {CAUSE_NAMES[cause]: count for cause, count in map_causes(result.causes).items() if count}
     if not present:
         return None
-    return f"{'only' if len(present) == 1 else 'mostly'} {max(present, key=present.__getitem__)}"
+    return f"others: {'' if len(present) == 1 else 'mostly '}{max(present, key=present.__getitem__)}"
 
 
 def _format_coverage(known_count: int, expected_count: int) -> str | None:

@@ -134,7 +134,7 @@ def format_provenance(pair: PairVerdict) -> str:
     if provenance.measured_since_iso is not None:
         parts.append(f"measured since {provenance.measured_since_iso}")
     parts += [
-        f"{minutes:,} minutes {label}"
+        f"{minutes:,} minute{'' if minutes == 1 else 's'} {label}"
         for minutes, label in (
             (provenance.unknown_minutes, "unknown"),
             (provenance.left_out_minutes, "left out"),

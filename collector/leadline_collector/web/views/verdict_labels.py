@@ -97,7 +97,7 @@ def _format_provenance(verdict: PairVerdict) -> str:
     if provenance.measured_since_iso is not None:
         parts.append(f"measured since {provenance.measured_since_iso[:16].replace('T', ' ')} UTC")
     parts += [
-        f"{format_count(minutes)} minutes {label}"
+        f"{format_count(minutes)} minute{'' if minutes == 1 else 's'} {label}"
         for minutes, label in (
             (provenance.unknown_minutes, "unknown"),
             (provenance.left_out_minutes, "left out"),

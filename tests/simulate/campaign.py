@@ -10,9 +10,8 @@ import numpy as np
 
 from leadline.evaluation import TARGET_SHARE_DEFAULT
 from leadline_verdict.binomial import clopper_pearson
-from leadline_verdict.episodes import IntArray
 from leadline_verdict.first_edition.share_interval import compute_share_interval, korn_graubard, observe_period
-from leadline_verdict.states import MinuteMask
+from leadline_verdict.episodes import IntArray
 from tests.simulate.paths import (
     AutocorrelatedPath,
     BurstyPath,
@@ -164,7 +163,7 @@ def compute_bootstrap_interval(good_by_day: IntArray, windows_by_day: IntArray, 
     return float(low), float(high)
 
 
-def measure_long_run_share(path: SimulatedPath, days: int, seed: int) -> float:
-    """Return the share of good windows of a simulated path, to check its truth."""
-    good: MinuteMask = path.simulate(np.random.default_rng(seed), days)
-    return float(good.mean())
+def measure_long_run_share(path: SimulatedPath, days: int, seed: int, campaigns: int = 1) -> float:
+    """Return the share of good windows of simulated campaigns, to check the truth of a path."""
+    rng = np.random.default_rng(seed)
+    return float(np.mean([path.simulate(rng, days).mean() for _ in range(campaigns)]))

@@ -1,13 +1,15 @@
 """Simulated paths with a known long-run share of good windows.
 
-A path simulates a campaign of whole days from a Monday on and returns a mask of good windows. Its truth is a parameter
-or is computed from the parameters; a parameter that depends on the truth is solved for.
+A path simulates a campaign of whole days and returns a mask of good windows. Its truth is a parameter or is computed
+from the parameters; a parameter that depends on the truth is solved for. A path with a weekly pattern starts on a
+random day of the week. ``outages.py`` has the paths with outages of hours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 from math import exp, log
 from typing import Protocol, TypeAlias
@@ -44,12 +46,18 @@ def _compute_survival(median: float, log_sd: float, longest: int) -> Floats:
     return np.concatenate([[1.0], beyond])
 
 
+def draw_weekdays(rng: Rng, days: int) -> NDArray[np.int64]:
+    """Return the day of the week of each day, 0 for Monday, from a random first day on."""
+    weekdays: NDArray[np.int64] = (rng.integers(7) + np.arange(days)) % 7
+    return weekdays
+
+
 def _draw_lengths(rng: Rng, count: int, median: float, log_sd: float, longest: int) -> NDArray[np.int64]:
     drawn = np.ceil(rng.lognormal(log(median), log_sd, count))
     return np.clip(drawn, 1, longest).astype(np.int64)
 
 
-def _mark_episodes(windows: int, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> MinuteMask:
+def mark_episodes(windows: int, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> MinuteMask:
     """Return True for windows without an episode; starts may be before the campaign (below 0), ends after it."""
     edges = np.zeros(windows + 1, dtype=np.int64)
     np.add.at(edges, np.clip(starts, 0, windows), 1)
@@ -76,7 +84,7 @@ class BurstyPath:
         rate = _solve_rate(self) * np.outer(effect, _build_day_profile(self.day_to_night)).ravel()
         counts = rng.poisson(rate)
         starts = np.repeat(np.arange(len(counts), dtype=np.int64) - DAY, counts)
-        return _mark_episodes(days * DAY, starts, _draw_lengths(rng, len(starts), self.median, self.log_sd, DAY))
+        return mark_episodes(days * DAY, starts, _draw_lengths(rng, len(starts), self.median, self.log_sd, DAY))
 
 
 def _build_day_profile(day_to_night: float) -> Floats:
@@ -115,9 +123,9 @@ class DiurnalPath:
 
     def simulate(self, rng: Rng, days: int) -> MinuteMask:
         """Return the good windows; busy hours are on Monday to Friday, and the truth is that of whole weeks."""
-        working = np.flatnonzero(np.arange(days) % 7 < 5).astype(np.int64)
+        working = np.flatnonzero(draw_weekdays(rng, days) < 5).astype(np.int64)
         lengths = _draw_lengths(rng, len(working), _solve_median(self), self.log_sd, _BUSY_MAX)
-        quiet = _mark_episodes(days * DAY, working * DAY + 840 - lengths // 2, lengths)
+        quiet = mark_episodes(days * DAY, working * DAY + 840 - lengths // 2, lengths)
         return quiet | (rng.random(days * DAY) >= self.bad_ratio)
 
 
@@ -145,10 +153,48 @@ class AutocorrelatedPath:
 
     def simulate(self, rng: Rng, days: int) -> MinuteMask:
         """Return the good windows of a level that is stationary from the first minute."""
-        shocks = rng.standard_normal(days * DAY)
-        shocks[1:] *= (1 - self.rho**2) ** 0.5
-        below: MinuteMask = lfilter([1], [1, -self.rho], shocks) <= ndtri(self.truth)
-        return below
+        return _simulate_level(rng, days, self.rho, self.truth)
+
+
+def _simulate_level(rng: Rng, days: int, rho: float, good_share: float) -> MinuteMask:
+    """Return the minutes of a stationary AR(1) level below the quantile ``good_share``."""
+    shocks = rng.standard_normal(days * DAY)
+    shocks[1:] *= (1 - rho**2) ** 0.5
+    below: MinuteMask = lfilter([1], [1, -rho], shocks) <= ndtri(good_share)
+    return below
+
+
+class BadTime(StrEnum):
+    """Times of a week in which a path may be bad."""
+
+    #: Monday to Friday, 09 to 17 UTC.
+    OFFICE_HOURS = "office hours"
+    #: Saturday and Sunday.
+    WEEKEND = "weekend"
+
+
+_BAD_TIME_RATIOS = {BadTime.OFFICE_HOURS: 5 * 8 / (7 * 24), BadTime.WEEKEND: 2 / 7}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeeklyPath:
+    """An AR(1) level that is bad above a threshold, in office hours only or at weekends only."""
+
+    truth: float
+    bad_time: BadTime
+    #: Correlation of neighbouring minutes.
+    rho: float = 0.95
+
+    def simulate(self, rng: Rng, days: int) -> MinuteMask:
+        """Return the good windows; the truth is that of whole weeks."""
+        weekdays = np.repeat(draw_weekdays(rng, days), DAY)
+        minute = np.tile(np.arange(DAY), days)
+        if self.bad_time is BadTime.WEEKEND:
+            exposed = weekdays >= 5
+        else:
+            exposed = (weekdays < 5) & (minute >= 9 * 60) & (minute < 17 * 60)
+        good_share = 1 - (1 - self.truth) / _BAD_TIME_RATIOS[self.bad_time]
+        return _simulate_level(rng, days, self.rho, good_share) | ~exposed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,9 +214,24 @@ class ExcursionPath:
         at_home = rng.random() < self.truth
         ends = np.cumsum(stays.ravel() if at_home else stays[:, ::-1].ravel())
         assert ends[-1] >= windows
-        turn = np.searchsorted(ends, np.arange(windows), side="right")
-        good: MinuteMask = turn % 2 == (0 if at_home else 1)
+        starts = np.minimum(np.concatenate([[0], ends]), windows)
+        good: MinuteMask = np.repeat(np.arange(2 * turns) % 2 == (0 if at_home else 1), np.diff(starts))
         return good
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossClusterPath:
+    """Clusters of minutes with loss (Gilbert-Elliott): in a cluster, each minute is bad with the same probability."""
+
+    truth: float
+    #: Mean minutes of a cluster, geometric.
+    cluster: float = 30.0
+    bad_ratio: float = 0.4
+
+    def simulate(self, rng: Rng, days: int) -> MinuteMask:
+        """Return the good windows; no minute outside a cluster is bad."""
+        clear = ExcursionPath(truth=1 - (1 - self.truth) / self.bad_ratio, away=self.cluster).simulate(rng, days)
+        return clear | (rng.random(days * DAY) >= self.bad_ratio)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +247,9 @@ class RouteChangePath:
         return (self.first.truth + self.second.truth) / 2
 
     def simulate(self, rng: Rng, days: int) -> MinuteMask:
-        """Return the good windows; ``days`` must be even."""
+        """Return the good windows. Raise ValueError for an odd number of days."""
+        if days % 2:
+            raise ValueError(f"{days} days have no equal halves; use an even number of days")
         return np.concatenate([self.first.simulate(rng, days // 2), self.second.simulate(rng, days // 2)])
 
 
@@ -202,4 +265,4 @@ def observe_everything(_: Rng, windows: int) -> MinuteMask:
 def observe_with_restarts(rng: Rng, windows: int) -> MinuteMask:
     """Observe all windows except ten minutes once a week on average, independent of the path."""
     starts = np.flatnonzero(rng.random(windows) < 1 / (7 * DAY)).astype(np.int64)
-    return _mark_episodes(windows, starts, np.full(len(starts), 10, dtype=np.int64))
+    return mark_episodes(windows, starts, np.full(len(starts), 10, dtype=np.int64))

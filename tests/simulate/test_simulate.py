@@ -7,8 +7,10 @@ import re
 from dataclasses import replace
 from pathlib import Path as FilePath
 
+import numpy as np
 import pytest
 
+from leadline_verdict.episodes import find_runs
 from tests.simulate.__main__ import build_report
 from tests.simulate.campaign import (
     ScenarioResult,
@@ -18,13 +20,17 @@ from tests.simulate.campaign import (
     simulate_scenario,
 )
 from tests.simulate.changes import ChangePointResult
+from tests.simulate.outages import OutagePath, ParetoOutagePath, PeriodicOutagePath
 from tests.simulate.paths import (
     AutocorrelatedPath,
+    BadTime,
     BurstyPath,
     DiurnalPath,
     ExcursionPath,
+    LossClusterPath,
     RouteChangePath,
     SimulatedPath,
+    WeeklyPath,
 )
 from tests.simulate.report import SimulationReport
 
@@ -60,13 +66,61 @@ SHORT = select_scenarios(
         (DiurnalPath(truth=0.999), 0.0001),
         (AutocorrelatedPath(truth=0.99, rho=0.95), 0.0005),
         (ExcursionPath(truth=0.95, away=30), 0.002),
+        (WeeklyPath(truth=0.95, bad_time=BadTime.OFFICE_HOURS), 0.001),
+        (WeeklyPath(truth=0.99, bad_time=BadTime.WEEKEND), 0.0005),
+        (LossClusterPath(truth=0.99), 0.0005),
+        (ExcursionPath(truth=0.99, away=180), 0.001),
+        (ParetoOutagePath(truth=0.995, alpha=1.1), 0.001),
+        (ParetoOutagePath(truth=0.99, alpha=1.3), 0.001),
+        (OutagePath(truth=0.999, length=120), 0.0002),
+        (OutagePath(truth=0.99, length=360), 0.001),
+        (OutagePath(truth=0.95, length=720), 0.002),
+        (PeriodicOutagePath(interval=50 * 1_440, length=480), 0.0002),
+        (PeriodicOutagePath(interval=131_490, length=720), 0.0003),
+        (PeriodicOutagePath(interval=525_960, length=2_880), 0.0003),
         (RouteChangePath(first=BurstyPath(truth=0.999, median=12), second=BurstyPath(truth=0.95, median=12)), 0.002),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_the_truth_of_a_path_is_correct(path: SimulatedPath, tolerance: float) -> None:
-    """The share of good windows over 400 weeks equals the truth."""
-    assert measure_long_run_share(path, 2_800, seed=7) == pytest.approx(path.truth, abs=tolerance)
+    """The share of good windows over ten times 400 weeks equals the truth."""
+    assert measure_long_run_share(path, 2_800, seed=7, campaigns=10) == pytest.approx(path.truth, abs=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("bad_time", "days"), [(BadTime.OFFICE_HOURS, range(5)), (BadTime.WEEKEND, range(5, 7))], ids=str
+)
+def test_a_weekly_path_is_bad_at_its_times_only(bad_time: BadTime, days: range) -> None:
+    """Bad minutes fall on five or two days of seven, for every first day of the week; office hours are 09 to 17 UTC."""
+    path = WeeklyPath(truth=0.9, bad_time=bad_time)
+    first_bad_days = set()
+    for seed in range(30):
+        bad = ~path.simulate(np.random.default_rng(seed), 7)
+        minutes = np.flatnonzero(bad) % 1_440
+        assert np.count_nonzero(bad.reshape(7, -1).any(axis=1)) == len(days)
+        if bad_time is BadTime.OFFICE_HOURS:
+            assert minutes.min() >= 540
+            assert minutes.max() < 1_020
+        first_bad_days.add(int(np.flatnonzero(bad)[0]) // 1_440)
+
+    assert len(first_bad_days) > 1
+
+
+def test_a_pareto_outage_has_a_longest_length() -> None:
+    """No outage is longer than the cap, and the mean length includes the cap."""
+    path = ParetoOutagePath(truth=0.999, alpha=0.01, longest=60)
+    lengths = find_runs(~path.simulate(np.random.default_rng(1), 2_800), merge_gap=0).lengths
+
+    assert np.quantile(lengths, [0.5, 0.95]).tolist() == [60, 60]
+    assert ParetoOutagePath(truth=0.5, alpha=1.1).mean == pytest.approx(7.607, abs=0.001)
+
+
+def test_two_halves_need_an_even_number_of_days() -> None:
+    """A campaign of 63 days is refused, because its halves differ."""
+    path = RouteChangePath(first=OutagePath(truth=0.99, length=60), second=OutagePath(truth=0.9, length=60))
+
+    with pytest.raises(ValueError, match="63 days have no equal halves"):
+        path.simulate(np.random.default_rng(1), 63)
 
 
 def test_a_short_run_meets_every_goal() -> None:

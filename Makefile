@@ -102,7 +102,7 @@ bench-grafana: $(STAMP) ## measure every dashboard query with 50 sites and 30 da
 bench-ingest: $(STAMP) ## measure samples a second for each core and p99 of a POST, against VictoriaMetrics if installed
 	$(BIN)/python -m tests.bench.ingest $(ARGS)
 
-simulate: $(STAMP) ## check verdicts on simulated paths: interval coverage, false verdicts (RUNS=400 SEED=1)
+simulate: $(STAMP) ## check verdicts on simulated paths: coverage of bounds, false verdicts, monotony (RUNS=400 SEED=1)
 	$(BIN)/python -m tests.simulate --runs $(or $(RUNS),400) --seed $(or $(SEED),1) $(ARGS)
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \

@@ -1,158 +1,112 @@
-"""Simulated campaigns on paths with known truth, and the coverage of each interval."""
+"""Simulated campaigns on paths with known truth: coverage of each interval, and the verdicts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from zlib import crc32
 
 import numpy as np
 
-from leadline.evaluation import TARGET_SHARE_DEFAULT
+from leadline_verdict.alternative_intervals import compute_bootstrap_low, compute_f_bound
 from leadline_verdict.binomial import clopper_pearson
-from leadline_verdict.first_edition.share_interval import compute_share_interval, korn_graubard, observe_period
+from leadline_verdict.document import VerdictClass
 from leadline_verdict.episodes import IntArray
-from tests.simulate.paths import (
-    AutocorrelatedPath,
-    BurstyPath,
-    DiurnalPath,
-    ExcursionPath,
-    Observation,
-    Rng,
-    RouteChangePath,
-    SimulatedPath,
-    observe_everything,
-    observe_with_restarts,
-)
+from leadline_verdict.first_edition.share_interval import korn_graubard, observe_period
+from leadline_verdict.share_bounds import count_bad_minutes
+from tests.simulate.classification import BEYOND, CampaignMinutes, classify_campaign
+from tests.simulate.paths import DAY, Rng, SimulatedPath
+from tests.simulate.scenarios import TARGETS, SimulationScenario, is_clearly_inside, is_outside
 
-TARGET = TARGET_SHARE_DEFAULT
-#: Clearly within, equal to, beyond and far beyond the target of 99.5 %.
-TRUTHS = (0.999, 0.995, 0.99, 0.95)
 RESAMPLES = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SimulationScenario:
-    """Scenario of one row of the table."""
-
-    name: str
-    path: SimulatedPath
-    days: int
-    observation: Observation = observe_everything
-    #: False if episodes are longer than m0 and rarer than campaigns, against the assumption of §4.3 b.
-    within_assumptions: bool = True
-
-    @property
-    def key(self) -> str:
-        return f"{self.name}, {self.path.truth:.2%}, {self.days} d"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignResult:
-    """One campaign: intervals that cover the truth, and the verdict for the target of 99.5 %."""
+    """One campaign: the bounds and intervals that contain the truth, and the verdict class for each target."""
 
-    binomial: bool
-    bootstrap: bool
-    korn_graubard: bool
-    #: The rule of the verdict: lower bound of the worst case, upper bound of the best case.
-    low: bool
-    high: bool
-    by_episodes: bool
-    beyond: bool
-    within: bool
+    holding: frozenset[str]
+    classes: tuple[VerdictClass, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScenarioResult:
-    """A scenario and the number of its campaigns with each property of ``CampaignResult``."""
+    """A scenario and the numbers of its campaigns."""
 
     scenario: SimulationScenario
     runs: int
-    counts: dict[str, int]
+    #: Campaigns in which a bound or an interval contains the truth.
+    holding: dict[str, int]
+    #: Campaigns with each verdict class, by target; a class that did not occur is absent.
+    classes: dict[float, dict[VerdictClass, int]]
 
-    @property
-    def false_verdicts(self) -> int | None:
-        """Campaigns with a false verdict; None if the truth equals the target: neither verdict is clearly false."""
+    def get_ratio(self, interval: str) -> float:
+        """Return the share of campaigns in which this interval contains the truth."""
+        return self.holding.get(interval, 0) / self.runs
+
+    def count_classes(self, target: float, classes: tuple[VerdictClass, ...]) -> int:
+        """Return the number of campaigns with one of the classes."""
+        return sum(self.classes[target].get(verdict_class, 0) for verdict_class in classes)
+
+    def count_false(self, target: float, classes: tuple[VerdictClass, ...]) -> int | None:
+        """Count classes of one form, "beyond" or "within"; None if the truth does not make them false."""
         truth = self.scenario.path.truth
-        if abs(truth - TARGET) < 1e-9:
-            return None
-        return self.counts["beyond" if truth > TARGET else "within"]
-
-
-def build_scenarios() -> tuple[SimulationScenario, ...]:
-    """Return all scenarios."""
-    return (
-        *_build_scenarios(lambda truth: BurstyPath(truth=truth, median=5), "bursty, 5 min", (28, 63)),
-        *_build_scenarios(lambda truth: BurstyPath(truth=truth, median=12), "bursty, 12 min", (14, 28, 63)),
-        *_build_scenarios(lambda truth: BurstyPath(truth=truth, median=30), "bursty, 30 min", (28, 63)),
-        *_build_scenarios(
-            lambda truth: BurstyPath(truth=truth, median=12), "bursty, 12 min, gaps", (28,), observe_with_restarts
-        ),
-        *_build_scenarios(lambda truth: DiurnalPath(truth=truth), "diurnal", (14, 28, 63)),
-        *_build_scenarios(lambda truth: AutocorrelatedPath(truth=truth, rho=0.95), "AR(0.95)", (28,)),
-        *_build_scenarios(lambda truth: AutocorrelatedPath(truth=truth, rho=0.99), "AR(0.99)", (28,)),
-        *_build_scenarios(_build_route_change, "route moved", (28,)),
-        *_build_scenarios(lambda truth: ExcursionPath(truth=truth, away=30), "excursions, 30 min", (28, 63)),
-        *_build_scenarios(
-            lambda truth: ExcursionPath(truth=truth, away=240), "excursions, 4 h", (28, 63), within=False
-        ),
-    )
-
-
-def _build_scenarios(
-    path: Callable[[float], SimulatedPath],
-    name: str,
-    days: Iterable[int],
-    observation: Observation = observe_everything,
-    *,
-    within: bool = True,
-) -> list[SimulationScenario]:
-    return [
-        SimulationScenario(name=name, path=path(truth), days=length, observation=observation, within_assumptions=within)
-        for length in days
-        for truth in TRUTHS
-    ]
-
-
-def _build_route_change(truth: float) -> RouteChangePath:
-    """Return a path with a third of its bad windows before the change and the rest after it."""
-    bad = 2 * (1 - truth)
-    return RouteChangePath(
-        first=BurstyPath(truth=1 - bad / 3, median=12), second=BurstyPath(truth=1 - 2 * bad / 3, median=12)
-    )
+        is_false = is_clearly_inside(truth, target) if classes[0] in BEYOND else is_outside(truth, target)
+        return self.count_classes(target, classes) if is_false else None
 
 
 def simulate_scenario(scenario: SimulationScenario, runs: int, seed: int) -> ScenarioResult:
     """Simulate a number of campaigns; the result depends on seed and scenario only."""
     rng = np.random.default_rng([seed, crc32(scenario.key.encode())])
-    counts = dict.fromkeys((field.name for field in fields(CampaignResult)), 0)
+    holding: dict[str, int] = {}
+    classes: dict[float, dict[VerdictClass, int]] = {target: {} for target in TARGETS}
     for _ in range(runs):
         result = simulate_campaign(scenario, rng)
-        for name in counts:
-            counts[name] += getattr(result, name)
-    return ScenarioResult(scenario=scenario, runs=runs, counts=counts)
+        for name in result.holding:
+            holding[name] = holding.get(name, 0) + 1
+        for counts, verdict_class in zip(classes.values(), result.classes, strict=True):
+            counts[verdict_class] = counts.get(verdict_class, 0) + 1
+    return ScenarioResult(scenario=scenario, runs=runs, holding=holding, classes=classes)
 
 
 def simulate_campaign(scenario: SimulationScenario, rng: Rng) -> CampaignResult:
-    """Simulate a campaign and compare every interval with the truth."""
+    """Simulate a campaign, compare every bound with the truth and classify it for each target."""
     truth = scenario.path.truth
     good = scenario.path.simulate(rng, scenario.days)
-    observed = scenario.observation(rng, len(good))
-    pessimistic, optimistic = observe_period(good & observed), observe_period(good | ~observed)
-    low, high = compute_share_interval(pessimistic), compute_share_interval(optimistic)
-    days = korn_graubard(pessimistic.good_by_day, pessimistic.windows_by_day)
-    naive = clopper_pearson(pessimistic.good, pessimistic.windows)
-    resampled = compute_bootstrap_interval(pessimistic.good_by_day, pessimistic.windows_by_day, rng)
-    return CampaignResult(
-        binomial=naive.low <= truth <= naive.high,
-        bootstrap=resampled[0] <= truth <= resampled[1],
-        korn_graubard=days.low <= truth <= days.high,
-        low=low.low <= truth,
-        high=truth <= high.high,
-        by_episodes=low.unseen_outage_windows is not None,
-        beyond=high.high < TARGET,
-        within=low.low >= TARGET,
+    campaign = CampaignMinutes(
+        good=good,
+        observed=scenario.observation(rng, len(good)),
+        is_outage=np.full_like(good, scenario.declared_outages is not None),
+        last_segment_start=int(rng.integers(1, scenario.days)) * DAY if scenario.has_step else 0,
+        declared_outages=scenario.declared_outages,
     )
+    verdicts = classify_campaign(campaign, TARGETS)
+    bounds = verdicts[0]
+    intervals = {
+        "low": (bounds.low, 1.0),
+        "low_provisional": (bounds.low_provisional, 1.0),
+        "high": (0.0, bounds.high),
+    }
+    if scenario.compares_intervals:
+        intervals |= compute_other_intervals(campaign, rng)
+    return CampaignResult(
+        holding=frozenset(name for name, (low, high) in intervals.items() if low <= truth <= high),
+        classes=tuple(verdict.verdict_class for verdict in verdicts),
+    )
+
+
+def compute_other_intervals(campaign: CampaignMinutes, rng: Rng) -> dict[str, tuple[float, float]]:
+    """Compute the intervals that the rule does not use, with unknown minutes bad."""
+    good = campaign.good & campaign.observed
+    observation, bad = observe_period(good), count_bad_minutes(~good)
+    naive = clopper_pearson(observation.good, observation.windows)
+    days = korn_graubard(observation.good_by_day, observation.windows_by_day)
+    return {
+        "binomial": (naive.low, naive.high),
+        "day_bootstrap": compute_bootstrap_interval(observation.good_by_day, observation.windows_by_day, rng),
+        "korn_graubard": (days.low, days.high),
+        "stationary_bootstrap": (compute_bootstrap_low(bad), 1.0),
+        "f_bound": (compute_f_bound(bad), 1.0),
+    }
 
 
 def compute_bootstrap_interval(good_by_day: IntArray, windows_by_day: IntArray, rng: Rng) -> tuple[float, float]:

@@ -40,6 +40,8 @@ TRUTHS_BY_DAYS = {
 #: Far beyond both targets, in the families that compare intervals.
 TRUTH_FAR_BEYOND = 0.95
 DAYS = (1, 7, 28, 63, 126)
+#: Only campaigns that can be "within" use a declaration.
+DAYS_DECLARED = (28, 63, 126)
 _ROUNDING = 1e-9
 
 
@@ -147,11 +149,12 @@ def _build_long_outages() -> Iterable[SimulationScenario]:
 
 def _build_declared() -> Iterable[SimulationScenario]:
     """Yield the families with outages of one length again, with this length and their number declared."""
-    for days in (28, 63, 126):
-        for hours in (6, 12):
+    for hours in (6, 12):
+        for days in DAYS_DECLARED:
             for truth in TRUTHS_BY_DAYS[days]:
                 yield _declare(f"outages of {hours} h", _build_outages(hours, truth), days)
-        for name, path in _PERIODIC:
+    for name, path in _PERIODIC:
+        for days in DAYS_DECLARED:
             yield _declare(name, path, days)
 
 

@@ -116,7 +116,7 @@ def _format_worst(rows: Iterable[ScenarioResult], verdict_class: VerdictClass, t
 
 
 def _format_limits(rows: Iterable[ScenarioResult]) -> list[str]:
-    """Return the false "within" in the families with longer outages, by true share, target and days."""
+    """Return the false "within" in the families with longer outages; without rows that have none."""
     columns = (
         "family",
         "true share",
@@ -136,7 +136,7 @@ def _iter_limit_cells(rows: Iterable[ScenarioResult]) -> Iterator[tuple[str, ...
                     for days in LONG_DAYS
                     for verdict_class in WITHIN
                 ]
-                if set(cells) != {_NOT_FALSE}:
+                if set(cells) - {_NOT_FALSE, f"{0:.1%}"}:
                     yield (name, f"{truth:.2%}", f"{target:.1%}", *cells)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path as FilePath
 
 import numpy as np
@@ -53,7 +54,7 @@ SHORT = (
     "route moved, 99.90%, 28 d",
     "bursty, 12 min, step, 99.60%, 63 d",
     "weekends, 99.60%, 63 d",
-    "outages of 12 h, declared, 99.60%, 63 d",
+    "2 days a year, declared, 99.45%, 126 d",
 )
 
 
@@ -222,6 +223,13 @@ def test_two_scenarios_never_have_the_same_key() -> None:
     keys = [scenario.key for scenario in build_scenarios()]
 
     assert len(keys) == len(set(keys))
+
+
+def test_the_scenarios_of_a_family_are_neighbours() -> None:
+    """The tables have one row or one table for each family."""
+    names = [scenario.name for scenario in build_scenarios()]
+
+    assert [name for name, _ in groupby(names)] == list(dict.fromkeys(names))
 
 
 def test_an_inversion_is_a_worse_word_after_a_better_one() -> None:

@@ -36,9 +36,6 @@ UNSEEN_GOOD_WINDOWS = 30
 _UPPER_TAIL = 1 - (1 - CONFIDENCE) / 2
 #: Poisson upper bounds for 0, 1 and 2 episodes.
 _EPISODE_FACTORS = tuple(poisson_upper_bound(count, CONFIDENCE) for count in range(3))
-#: Levels around the best one of the normal approximation for which the exact bound is computed.
-_LEVELS_NEAR_BEST = 8
-_LEVELS_MAX = 48
 
 _Floats: TypeAlias = NDArray[np.float64]
 
@@ -160,18 +157,7 @@ def _bound_bad_low_by_days(observed: BadMinutes, confidence: float) -> float:
     """Return the largest lower Korn-Graubard bound on the share of bad minutes over the levels of rule 3."""
     levels = np.arange(1, int(observed.bad_by_day.max()) + 1)
     moments = [moment.astype(np.float64) for moment in _sum_clipped(observed, levels)]
-    share, variance = _compute_share_and_variance(observed, *moments)
-    quantile = float(special.stdtrit(observed.days - 1, confidence))
-    best = int(np.argmax(share - quantile * np.sqrt(variance)))
-    chosen = np.unique(
-        np.concatenate(
-            [
-                np.arange(max(0, best - _LEVELS_NEAR_BEST), min(len(levels), best + _LEVELS_NEAR_BEST + 1)),
-                np.linspace(0, len(levels) - 1, min(len(levels), _LEVELS_MAX)).astype(np.int64),
-            ]
-        )
-    )
-    effective, successes = _compute_effective_sizes(observed, confidence, *(moment[chosen] for moment in moments))
+    effective, successes = _compute_effective_sizes(observed, confidence, *moments)
     return float(_lower_bound(successes, effective, confidence).max())
 
 

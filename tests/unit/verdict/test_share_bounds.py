@@ -56,6 +56,17 @@ def test_three_bad_minutes_do_not_demonstrate_more_than_none() -> None:
     assert upper(three) > 0.9999
 
 
+def test_one_bad_minute_fewer_on_an_average_day_never_lowers_the_upper_bound() -> None:
+    """The best level is far from that of the normal approximation for these seven days, so all levels are compared."""
+    bad_by_day = [167, 170, 164, 198, 164, 179, 158]
+    more, fewer = (
+        make_bad(7, *((day * WINDOWS_PER_DAY, day * WINDOWS_PER_DAY + bad) for day, bad in enumerate(counts)))
+        for counts in (bad_by_day, [*bad_by_day[:3], 197, *bad_by_day[4:]])
+    )
+
+    assert upper(fewer) >= upper(more)
+
+
 def test_ten_dark_days_of_42_are_beyond() -> None:
     """At most 88.4 % of the minutes are good in the long run."""
     assert upper(make_bad(42, (20 * 1_440, 30 * 1_440))) == pytest.approx(0.8838, abs=1e-4)

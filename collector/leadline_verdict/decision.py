@@ -270,15 +270,14 @@ def compute_low_provisional(observed: BadMinutes, rule: VerdictRule) -> LowerBou
 def compute_low(observed: BadMinutes, rule: VerdictRule, outages: DeclaredOutages | None) -> LowerBound:
     """Compute the lower bound of "within".
 
-    Declared outages replace m0: they are subtracted from the bound with an unseen outage of 30 minutes, although some
-    of them may be among the observed ones.
+    Declared outages replace m0, also where that gives a lower bound: an operator who declares two days a year is not
+    within 99.5 % because a campaign missed them. They are subtracted from the bound with an unseen outage of 30
+    minutes, although some of them may be among the observed ones.
     """
-    by_default = compute_lower_bound(observed, rule.unseen_outage_windows)
     if outages is None:
-        return by_default
+        return compute_lower_bound(observed, rule.unseen_outage_windows)
     declared = compute_low_provisional(observed, rule)
-    low = LowerBound(low=max(0.0, declared.low - outages.unavailable_ratio), method=declared.method)
-    return max(low, by_default, key=lambda bound: bound.low)
+    return LowerBound(low=max(0.0, declared.low - outages.unavailable_ratio), method=declared.method)
 
 
 def _require_data(

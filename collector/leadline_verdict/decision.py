@@ -113,6 +113,43 @@ class MeasuredVerdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutageAllowance:
+    """What the lower bounds allow for outages that the period did not show."""
+
+    rule: VerdictRule
+    declared: DeclaredOutages | None
+    #: The period shows a longer outage than the declared longest one.
+    is_contradicted: bool = False
+
+    def compute_low(self, observed: BadMinutes) -> LowerBound:
+        """Compute the lower bound of "within".
+
+        Declared outages replace m0, also where that gives a lower bound: an operator who declares two days a year is
+        not within 99.5 % because a campaign missed them. A contradicted declaration raises no bound.
+        """
+        by_default = compute_lower_bound(observed, self.rule.unseen_outage_windows)
+        if self.declared is None:
+            return by_default
+        by_declaration = self.compute_low_provisional(observed)
+        return min(by_default, by_declaration, key=_get_low) if self.is_contradicted else by_declaration
+
+    def compute_low_provisional(self, observed: BadMinutes) -> LowerBound:
+        """Compute the lower bound of "within, provisionally": m0 is 30 minutes, or less if the request says so.
+
+        Declared outages are subtracted, although some of them may be among the observed ones.
+        """
+        shortest = min(self.rule.unseen_outage_windows, UNSEEN_OUTAGE_WINDOWS_PROVISIONAL)
+        bound = compute_lower_bound(observed, shortest)
+        if self.declared is None:
+            return bound
+        return LowerBound(low=max(0.0, bound.low - self.declared.unavailable_ratio), method=bound.method)
+
+
+def _get_low(bound: LowerBound) -> float:
+    return bound.low
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PeriodVerdict(MeasuredVerdict):
     """A measured verdict of the second edition."""
 
@@ -121,8 +158,7 @@ class PeriodVerdict(MeasuredVerdict):
     best_case_bad: BadMinutes
     #: Lower bound in the worst case with an unseen outage of 30 minutes.
     low_provisional: float
-    #: The declared outages if the lower bound uses them.
-    used_outages: DeclaredOutages | None
+    allowance: OutageAllowance
 
 
 def classify_period(
@@ -135,11 +171,13 @@ def classify_period(
     unknown = states.unknown_minutes
     exclude_unknown = can_exclude_unknown(rule, unknown, explained_minutes)
     counted = ~(unknown & exclude_unknown)
-    outages = declared_outages if _is_consistent(declared_outages, states) else None
+    allowance = OutageAllowance(
+        rule=rule, declared=declared_outages, is_contradicted=_is_contradicted(declared_outages, states)
+    )
     worst = count_bad_minutes(states.with_unknown_as(BAD).worst_case != GOOD, counted)
     best = count_bad_minutes(states.with_unknown_as(GOOD).best_case != GOOD, counted)
     days = len(states) // WINDOWS_PER_DAY
-    base = _classify(worst, best, rule, outages, days)
+    base = _classify(worst, best, rule, allowance, days)
     if_bad = if_good = base
     if not exclude_unknown and unknown.any():
         if_bad, if_good = (
@@ -147,7 +185,7 @@ def classify_period(
                 count_bad_minutes(states.with_unknown_as(state).worst_case != GOOD),
                 count_bad_minutes(states.with_unknown_as(state).best_case != GOOD),
                 rule,
-                outages,
+                allowance,
                 days,
             )
             for state in (BAD, GOOD)
@@ -156,7 +194,7 @@ def classify_period(
     return PeriodVerdict(
         verdict_class=_require_data(base, if_bad, if_good, days, coverage),
         intervals=ScenarioIntervals(
-            worst_case=_build_interval(worst, rule, outages), best_case=_build_interval(best, rule, outages)
+            worst_case=_build_interval(worst, allowance), best_case=_build_interval(best, allowance)
         ),
         class_if_bad=if_bad,
         class_if_good=if_good,
@@ -165,8 +203,8 @@ def classify_period(
         has_excluded_unknown=exclude_unknown,
         worst_case_bad=worst,
         best_case_bad=best,
-        low_provisional=compute_low_provisional(worst, rule).low if worst.minutes else 0.0,
-        used_outages=outages,
+        low_provisional=allowance.compute_low_provisional(worst).low if worst.minutes else 0.0,
+        allowance=allowance,
     )
 
 
@@ -233,9 +271,9 @@ def can_exclude_unknown(rule: VerdictRule, unknown: MinuteMask, explained: Minut
     return is_few and bool(np.all(explained[unknown]))
 
 
-def _is_consistent(outages: DeclaredOutages | None, states: ScenarioStates) -> bool:
-    """True unless the period shows a longer outage than the declared longest one."""
-    return outages is not None and longest_outage_windows(states) * WINDOW_S <= outages.longest_outage_s
+def _is_contradicted(outages: DeclaredOutages | None, states: ScenarioStates) -> bool:
+    """True if the period shows a longer outage than the declared longest one."""
+    return outages is not None and longest_outage_windows(states) * WINDOW_S > outages.longest_outage_s
 
 
 def longest_outage_windows(states: ScenarioStates) -> int:
@@ -246,7 +284,7 @@ def longest_outage_windows(states: ScenarioStates) -> int:
 
 
 def _classify(
-    worst: BadMinutes, best: BadMinutes, rule: VerdictRule, outages: DeclaredOutages | None, days: int
+    worst: BadMinutes, best: BadMinutes, rule: VerdictRule, allowance: OutageAllowance, days: int
 ) -> VerdictClass:
     if not worst.minutes:
         return VerdictClass.MARGINAL
@@ -255,29 +293,11 @@ def _classify(
         return VerdictClass.BEYOND if is_final else VerdictClass.BEYOND_PROVISIONAL
     if days < CAMPAIGN_DAYS:
         return VerdictClass.MARGINAL
-    if compute_low(worst, rule, outages).low >= rule.target_share:
+    if allowance.compute_low(worst).low >= rule.target_share:
         return VerdictClass.WITHIN
-    if compute_low_provisional(worst, rule).low >= rule.target_share:
+    if allowance.compute_low_provisional(worst).low >= rule.target_share:
         return VerdictClass.WITHIN_PROVISIONAL
     return VerdictClass.MARGINAL
-
-
-def compute_low_provisional(observed: BadMinutes, rule: VerdictRule) -> LowerBound:
-    """Compute the lower bound of "within, provisionally": m0 is 30 minutes, or less if the request says so."""
-    return compute_lower_bound(observed, min(rule.unseen_outage_windows, UNSEEN_OUTAGE_WINDOWS_PROVISIONAL))
-
-
-def compute_low(observed: BadMinutes, rule: VerdictRule, outages: DeclaredOutages | None) -> LowerBound:
-    """Compute the lower bound of "within".
-
-    Declared outages replace m0, also where that gives a lower bound: an operator who declares two days a year is not
-    within 99.5 % because a campaign missed them. They are subtracted from the bound with an unseen outage of 30
-    minutes, although some of them may be among the observed ones.
-    """
-    if outages is None:
-        return compute_lower_bound(observed, rule.unseen_outage_windows)
-    declared = compute_low_provisional(observed, rule)
-    return LowerBound(low=max(0.0, declared.low - outages.unavailable_ratio), method=declared.method)
 
 
 def _require_data(
@@ -298,10 +318,10 @@ _METHODS = {
 }
 
 
-def _build_interval(observed: BadMinutes, rule: VerdictRule, outages: DeclaredOutages | None) -> ShareInterval | None:
+def _build_interval(observed: BadMinutes, allowance: OutageAllowance) -> ShareInterval | None:
     if not observed.minutes:
         return None
-    low = compute_low(observed, rule, outages)
+    low = allowance.compute_low(observed)
     return ShareInterval(
         low=low.low,
         high=compute_upper_bound(observed),
@@ -313,5 +333,5 @@ def _build_interval(observed: BadMinutes, rule: VerdictRule, outages: DeclaredOu
         n_eff=None,
         days=observed.days,
         windows=observed.minutes,
-        unseen_outage_windows=None if outages else rule.unseen_outage_windows,
+        unseen_outage_windows=None if allowance.declared else allowance.rule.unseen_outage_windows,
     )

@@ -6,50 +6,41 @@ period with this start. A later period, without the bad minutes of this one, may
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from math import ceil
 
 import numpy as np
 
 from leadline.clock import format_iso8601
-from leadline.evaluation import CAMPAIGN_DAYS, CAMPAIGN_DAYS_PROVISIONAL, UNSEEN_OUTAGE_WINDOWS_PROVISIONAL
-from leadline_verdict.decision import COVERAGE_MIN, MeasuredVerdict, PeriodVerdict, VerdictRule, compute_low
+from leadline.evaluation import CAMPAIGN_DAYS, CAMPAIGN_DAYS_PROVISIONAL
+from leadline_verdict.decision import COVERAGE_MIN, MeasuredVerdict, PeriodVerdict, VerdictRule
 from leadline_verdict.document import MilestoneSection, Reason, VerdictClass
 from leadline_verdict.pair import PairWindows
 from leadline_verdict.reasons import make_reason
-from leadline_verdict.share_bounds import BadMinutes
+from leadline_verdict.share_bounds import BadMinutes, LowerBound
 
 _DAY_S, _DAY_WINDOWS = 86_400, 1_440
 #: Longest campaign that is searched for a date.
 _DAYS_MAX = 2_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Search:
-    """Searches the number of days of a campaign that continues this period with good minutes only."""
+def _find_days(
+    observed: BadMinutes, target_share: float, compute_bound: Callable[[BadMinutes], LowerBound]
+) -> int | None:
+    """Return the smallest number of further days with which a bound reaches the target; None if there is none."""
 
-    observed: BadMinutes
-    rule: VerdictRule
-    measured: PeriodVerdict
+    def is_demonstrated(days: int) -> bool:
+        return compute_bound(extend(observed, days)).low >= target_share
 
-    def find_days(self, unseen_outage_windows: int, *, use_outages: bool) -> int | None:
-        """Return the smallest number of further days with which the target is demonstrated; None if there is none."""
-
-        def is_demonstrated(days: int) -> bool:
-            rule = VerdictRule(target_share=self.rule.target_share, unseen_outage_windows=unseen_outage_windows)
-            outages = self.measured.used_outages if use_outages else None
-            return compute_low(extend(self.observed, days), rule, outages).low >= self.rule.target_share
-
-        if is_demonstrated(0):
-            return 0
-        if not is_demonstrated(_DAYS_MAX):
-            return None
-        low, high = 0, _DAYS_MAX
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if is_demonstrated(middle) else (middle, high)
-        return high
+    if is_demonstrated(0):
+        return 0
+    if not is_demonstrated(_DAYS_MAX):
+        return None
+    low, high = 0, _DAYS_MAX
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if is_demonstrated(middle) else (middle, high)
+    return high
 
 
 def extend(observed: BadMinutes, days: int) -> BadMinutes:
@@ -68,7 +59,7 @@ def compute_days_needed(measured: PeriodVerdict, rule: VerdictRule) -> int | Non
     """
     if not measured.worst_case_bad.minutes:
         return None
-    return _Search(measured.worst_case_bad, rule, measured).find_days(rule.unseen_outage_windows, use_outages=True)
+    return _find_days(measured.worst_case_bad, rule.target_share, measured.allowance.compute_low)
 
 
 def list_milestones(pair: PairWindows, measured: MeasuredVerdict, rule: VerdictRule) -> list[MilestoneSection]:
@@ -78,18 +69,17 @@ def list_milestones(pair: PairWindows, measured: MeasuredVerdict, rule: VerdictR
         return []
     days = pair.whole_days
     observed = measured.worst_case_bad if days else _no_days()
-    search = _Search(observed, rule, measured)
     for_coverage = _count_days_for_coverage(measured, days)
-    provisional = min(rule.unseen_outage_windows, UNSEEN_OUTAGE_WINDOWS_PROVISIONAL)
     needed: list[tuple[VerdictClass, int | None]] = [
         (VerdictClass.BEYOND_PROVISIONAL, 1 - days),
         (VerdictClass.BEYOND, CAMPAIGN_DAYS_PROVISIONAL - days),
         (VerdictClass.MARGINAL, max(CAMPAIGN_DAYS_PROVISIONAL - days, for_coverage)),
     ]
-    for word, found in (
-        (VerdictClass.WITHIN_PROVISIONAL, search.find_days(provisional, use_outages=False)),
-        (VerdictClass.WITHIN, search.find_days(rule.unseen_outage_windows, use_outages=True)),
+    for word, compute_bound in (
+        (VerdictClass.WITHIN_PROVISIONAL, measured.allowance.compute_low_provisional),
+        (VerdictClass.WITHIN, measured.allowance.compute_low),
     ):
+        found = _find_days(observed, rule.target_share, compute_bound)
         needed.append((word, None if found is None else max(found, CAMPAIGN_DAYS - days, for_coverage)))
     start_s = pair.whole_days_start_s
     return [

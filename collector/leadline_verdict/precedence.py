@@ -118,8 +118,10 @@ def _decide_within(
 
 
 def find_tipping_minutes(inputs: PairInputs) -> int | None:
-    """Return the longest unseen outage in minutes with which the target is still demonstrated."""
-    return find_tipping_point(inputs.period_verdict.worst_case_bad, inputs.rule.target_share)
+    """Return the longest unseen outage in minutes, besides declared ones, with which the target is demonstrated."""
+    declared = inputs.period_verdict.allowance.declared
+    target_share = inputs.rule.target_share + (declared.unavailable_ratio if declared else 0.0)
+    return find_tipping_point(inputs.period_verdict.worst_case_bad, target_share)
 
 
 def compute_missed_ratio(days: int) -> float:
@@ -135,7 +137,10 @@ def _iter_marginal_reasons(inputs: PairInputs) -> Iterator[Reason]:
     if best_case.high < inputs.rule.target_share:
         yield reasons.share_below_target(best_case, inputs.rule)
     else:
-        yield reasons.undecided(max(worst_case.low, measured.low_provisional), best_case.high, inputs.rule)
+        declared = measured.allowance.declared
+    if declared is not None and declared.unavailable_ratio > 1 - inputs.rule.target_share:
+        yield reasons.declared_above_target(declared, inputs.rule)
+    yield reasons.undecided(max(worst_case.low, measured.low_provisional), best_case.high, inputs.rule)
     if measured.days < CAMPAIGN_DAYS:
         yield milestones.describe_milestones(inputs.pair, inputs.milestones)
 

@@ -343,6 +343,16 @@ def declaration_contradicted(outages: DeclaredOutages, longest_s: int) -> Reason
     )
 
 
+def declared_above_target(outages: DeclaredOutages, rule: VerdictRule) -> Reason:
+    return make_reason(
+        "declared_above_target",
+        f"the declared outages alone take up to {format_percent(outages.unavailable_ratio, up=True)} of the time, more "
+        f"than the target of {format_target(rule.target_share)} leaves",
+        unavailable_ratio=outages.unavailable_ratio,
+        target_share=rule.target_share,
+    )
+
+
 def declared_outages(outages: DeclaredOutages, *, is_before_period: bool) -> Reason:
     when = "" if is_before_period else ", after the first window of the period"
     return make_reason(

@@ -34,6 +34,8 @@ MARKOV_RATIO = 0.02
 #: Assumed longest unobserved run of good windows, for the upper bound of a path without one.
 UNSEEN_GOOD_WINDOWS = 30
 _UPPER_TAIL = 1 - (1 - CONFIDENCE) / 2
+#: Levels of rule 3: every minute of a day. Lost probes of a day, which are counted alike, have more.
+_LEVELS_MAX = WINDOWS_PER_DAY
 #: Poisson upper bounds for 0, 1 and 2 episodes.
 _EPISODE_FACTORS = tuple(poisson_upper_bound(count, CONFIDENCE) for count in range(3))
 
@@ -155,7 +157,8 @@ def count_separate_days(bad_by_day: IntArray) -> int:
 
 def _bound_bad_low_by_days(observed: BadMinutes, confidence: float) -> float:
     """Return the largest lower Korn-Graubard bound on the share of bad minutes over the levels of rule 3."""
-    levels = np.arange(1, int(observed.bad_by_day.max()) + 1)
+    largest = int(observed.bad_by_day.max())
+    levels = np.unique(np.linspace(1, largest, min(largest, _LEVELS_MAX)).astype(np.int64))
     moments = [moment.astype(np.float64) for moment in _sum_clipped(observed, levels)]
     effective, successes = _compute_effective_sizes(observed, confidence, *moments)
     return float(_lower_bound(successes, effective, confidence).max())

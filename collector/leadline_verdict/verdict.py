@@ -299,7 +299,7 @@ def _build_outages_section(pair: PairWindows, inputs: PairInputs) -> OutagesSect
         longest_outage_s=outages.longest_outage_s,
         declared_on=str(outages.declared_on),
         before_period=_is_declared_before(outages, pair),
-        used=inputs.period_verdict.used_outages is not None,
+        used=not inputs.period_verdict.allowance.is_contradicted,
     )
 
 

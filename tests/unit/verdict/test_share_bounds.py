@@ -83,6 +83,22 @@ def test_a_single_dark_day_is_98_percent_at_most() -> None:
     assert lower(make_bad(1)) == 0
 
 
+@pytest.mark.parametrize(("days", "is_beyond"), [(1, True), (3, True), (4, False), (28, False)])
+def test_one_dark_day_is_beyond_only_if_few_days_were_measured(days: int, is_beyond: bool) -> None:
+    """For 99.5 %: at most three days (docs/verdicts.md)."""
+    assert (upper(make_bad(days, (0, 1_440))) < 0.995) is is_beyond
+
+
+@pytest.mark.parametrize(
+    ("days", "provisional", "final"),
+    [(14, 0.99554, 0.96433), (28, 0.99777, 0.98216), (63, 0.99900, 0.99207), (100, 0.99937, 0.99500)],
+)
+def test_the_lower_bounds_of_clean_days(days: int, provisional: float, final: float) -> None:
+    """The table of docs/verdicts.md, rounded down."""
+    for unseen, bound in ((30, provisional), (240, final)):
+        assert bound <= lower(make_bad(days), unseen) < bound + 1e-5
+
+
 def test_a_path_that_is_always_bad_has_an_upper_bound_above_zero() -> None:
     """A good run of 30 minutes may have been missed."""
     assert upper(make_bad(7, (0, 7 * 1_440))) == pytest.approx(2.9957 * 30 / (7 * 1_440), abs=1e-4)

@@ -105,13 +105,18 @@ def _decide_within(
     interval = inputs.measured_verdict.intervals.worst_case
     assert interval is not None
     low = interval.low if measured_class is VerdictClass.WITHIN else inputs.period_verdict.low_provisional
-    tipping = reasons.tipping_point(find_tipping_minutes(inputs), compute_missed_ratio(inputs.measured_verdict.days))
+    has_declared = inputs.period_verdict.allowance.declared is not None
+    tipping = reasons.tipping_point(
+        find_tipping_minutes(inputs),
+        compute_missed_ratio(inputs.measured_verdict.days),
+        besides_declared=has_declared,
+    )
     longest = longest_outage_windows(inputs.states)
     outage = next((section for section in inputs.causes if section.cause == "outage"), None)
     return verdict_class, [
         cause,
         tipping,
-        reasons.share_demonstrated_low(low, inputs.rule),
+        reasons.share_demonstrated_low(low, inputs.rule, with_declared=has_declared),
         reasons.observed_outages(outage.episodes if outage else 0, longest),
         *provisos,
     ]

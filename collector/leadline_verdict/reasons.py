@@ -302,22 +302,24 @@ _CLASS_NAMES = {
 }
 
 
-def tipping_point(minutes: int | None, missed_ratio: float) -> Reason:
+def tipping_point(minutes: int | None, missed_ratio: float, *, besides_declared: bool) -> Reason:
     missed = f"{missed_ratio:.0%}".replace("%", " %")
+    besides = ", besides the declared ones," if besides_declared else ""
     return make_reason(
         "tipping_point",
-        f"this holds unless an outage of more than {minutes or 0:,} minutes was missed; an outage of 12 h once a "
-        f"quarter would be missed in {missed} of such periods",
+        f"this holds unless an outage of more than {minutes or 0:,} minutes{besides} was missed; an outage of 12 h "
+        f"once a quarter would be missed in {missed} of such periods",
         minutes=minutes or 0,
         missed_ratio=missed_ratio,
     )
 
 
-def share_demonstrated_low(low: float, rule: VerdictRule) -> Reason:
+def share_demonstrated_low(low: float, rule: VerdictRule, *, with_declared: bool) -> Reason:
+    less = ", less the declared outages" if with_declared else ""
     return make_reason(
         "share_demonstrated",
         f"at least {format_percent(low)} of the minutes are within the limit even in the worst case "
-        f"(95 % confidence), at or above the target of {format_target(rule.target_share)}",
+        f"(95 % confidence{less}), at or above the target of {format_target(rule.target_share)}",
         low=low,
         target_share=rule.target_share,
     )
@@ -337,7 +339,7 @@ def declaration_contradicted(outages: DeclaredOutages, longest_s: int) -> Reason
     return make_reason(
         "declaration_contradicted",
         f"the declared longest outage is {outages.longest_outage_s // 60:,} min, but the period has one of "
-        f"{longest_s // 60:,} min: the declaration is not used",
+        f"{longest_s // 60:,} min: the lower bound, with or without the declaration, counts",
         declared_s=outages.longest_outage_s,
         observed_s=longest_s,
     )

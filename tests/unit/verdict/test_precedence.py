@@ -434,6 +434,17 @@ class TestDeclaredOutages:
         assert (verdict.declared_outages.used, verdict.declared_outages.before_period) == (True, True)
         assert verdict.shares.demonstrated == pytest.approx(0.99777 - 0.5 * 12 / 8_766, abs=1e-5)
 
+    def test_the_tipping_point_is_besides_them(self) -> None:
+        """67 minutes without them; they take 0.07 % of the 0.5 % that may be out of limit."""
+        verdict = compute_verdict(replace(build_pair(build_columns(28)), declared_outages=self.OUTAGES))
+
+        assert verdict.within
+        assert verdict.within.tipping_point_minutes == 58
+        assert get_text(verdict, "tipping_point").startswith(
+            "this holds unless an outage of more than 58 minutes, besides the declared ones, was missed"
+        )
+        assert "(95 % confidence, less the declared outages)" in get_text(verdict, "share_demonstrated")
+
     @pytest.mark.parametrize("days", [28, 100])
     def test_more_declared_outages_than_the_target_leaves_are_never_within(self, days: int) -> None:
         """Six outages of eight hours a year are 0.55 %, even if a clean period shows none."""

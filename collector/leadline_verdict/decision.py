@@ -228,7 +228,7 @@ def classify_minutes(
 
 
 def classify_segment(states: ScenarioStates, rule: VerdictRule) -> VerdictClass:
-    """Classify a segment of whole UTC days: BEYOND, MARGINAL or WITHIN_PROVISIONAL, whatever its length.
+    """Classify a segment of whole UTC days of any length: BEYOND, MARGINAL or WITHIN_PROVISIONAL.
 
     A segment may only withdraw a claim, so it need not have the length that a claim requires, and its bound does not
     allow for an unseen outage: the bound of the whole period does.

@@ -139,13 +139,13 @@ def _iter_marginal_reasons(inputs: PairInputs) -> Iterator[Reason]:
     worst_case, best_case = measured.intervals.worst_case, measured.intervals.best_case
     assert worst_case is not None
     assert best_case is not None
+    declared = measured.allowance.declared
+    if declared is not None and declared.unavailable_ratio > 1 - inputs.rule.target_share:
+        yield reasons.declared_above_target(declared, inputs.rule)
     if best_case.high < inputs.rule.target_share:
         yield reasons.share_below_target(best_case, inputs.rule)
     else:
-        declared = measured.allowance.declared
-    if declared is not None and declared.unavailable_ratio > 1 - inputs.rule.target_share:
-        yield reasons.declared_above_target(declared, inputs.rule)
-    yield reasons.undecided(max(worst_case.low, measured.low_provisional), best_case.high, inputs.rule)
+        yield reasons.undecided(max(worst_case.low, measured.low_provisional), best_case.high, inputs.rule)
     if measured.days < CAMPAIGN_DAYS:
         yield milestones.describe_milestones(inputs.pair, inputs.milestones)
 

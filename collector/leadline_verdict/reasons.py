@@ -339,7 +339,7 @@ def declaration_contradicted(outages: DeclaredOutages, longest_s: int) -> Reason
     return make_reason(
         "declaration_contradicted",
         f"the declared longest outage is {outages.longest_outage_s // 60:,} min, but the period has one of "
-        f"{longest_s // 60:,} min: the lower bound, with or without the declaration, counts",
+        f"{longest_s // 60:,} min: the declaration raises no bound",
         declared_s=outages.longest_outage_s,
         observed_s=longest_s,
     )

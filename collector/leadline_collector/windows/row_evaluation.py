@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from leadline.evaluation import (
+    PROBES_MIN_FOR_P95,
     EvaluationPlan,
     WindowEvaluation,
     WindowStatistic,
@@ -22,12 +23,14 @@ from leadline.statistics import WindowStats
 #: Values of one row in the order of ``RowEvaluator.columns``.
 RowValues: TypeAlias = tuple[int | None, ...]
 
-#: Columns that every statistic needs: coverage, loss, error bound, median of few probes, and cause.
-_COMMON_COLUMNS = ("expected", "sent", "received", "error_p99_us", "min_us", "p50_us", "latency_p95_us")
+#: Columns that every statistic needs for coverage, loss and error bound.
+_COMMON_COLUMNS = ("expected", "sent", "received", "error_p99_us")
+#: Columns that every statistic needs for the cause of a window with losses and for the median of few probes.
+_LOSS_COLUMNS = ("min_us", "p50_us", "latency_p95_us")
 #: Columns that each statistic needs in addition.
 _STATISTIC_COLUMNS = {
     WindowStatistic.MEAN: ("mean_us",),
-    WindowStatistic.P50: (),
+    WindowStatistic.P50: ("p50_us",),
     WindowStatistic.P95: ("p95_us",),
     WindowStatistic.P99: ("p99_us",),
     WindowStatistic.MAX: ("max_us",),
@@ -43,14 +46,21 @@ class RowEvaluator:
         self._criteria = plan.criteria
         rtt_columns = {name for criterion in plan.criteria for name in _STATISTIC_COLUMNS[criterion.statistic]}
         if any(criterion.peak_limit_us is not None for criterion in plan.criteria):
-            rtt_columns |= {"p95_us", "max_us"}
+            rtt_columns |= {"p50_us", "p95_us", "max_us"}
+        loss_columns = [name for name in _LOSS_COLUMNS if name not in rtt_columns]
         #: Columns to read of every window.
-        self.columns = (*_COMMON_COLUMNS, *sorted(rtt_columns))
+        self.columns = (*_COMMON_COLUMNS, *loss_columns, *sorted(rtt_columns))
+        self._loss_slice = slice(len(_COMMON_COLUMNS), len(_COMMON_COLUMNS) + len(loss_columns))
+        self._no_loss_values = (None,) * len(loss_columns)
         self._row_cache: dict[RowValues, WindowEvaluation] = {}
         self._pair_cache: dict[tuple[WindowEvaluation, ...], WindowEvaluation] = {}
 
     def evaluate_row(self, values: RowValues) -> WindowEvaluation:
         """Return worst and best case of one window of one path."""
+        expected, sent, received, *_ = values
+        if sent == received and expected is not None and expected >= PROBES_MIN_FOR_P95:
+            # These columns do not matter; without them the rows repeat.
+            values = (*values[: self._loss_slice.start], *self._no_loss_values, *values[self._loss_slice.stop :])
         result = self._row_cache.get(values)
         if result is None:
             result = self._row_cache[values] = self._compute_row(values)

@@ -7,6 +7,7 @@ CollectorError
 │   └── SignatureError          a missing or wrong signature
 ├── NotFoundError               the requested item does not exist
 ├── ConflictError               the name or the minute is taken
+│   └── BatchConflictError      the batch is stored with different bytes
 ├── InvalidRequestError         well-formed, but a value is wrong
 ├── TooLargeError               more bytes than accepted
 ├── SlowBodyError               the body took too long
@@ -56,6 +57,10 @@ class NotFoundError(CollectorError):
 
 class ConflictError(CollectorError):
     """The name or the minute is already taken by other data."""
+
+
+class BatchConflictError(ConflictError):
+    """The batch is already stored with different bytes; members ``epoch`` and ``seq`` name it."""
 
 
 class InvalidRequestError(CollectorError):

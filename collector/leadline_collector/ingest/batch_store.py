@@ -17,7 +17,13 @@ from dataclasses import dataclass, replace
 
 from leadline.wire.batch import Ack, Batch, Gap, GapReason
 from leadline_collector.db.transactions import Store, WriteTransaction
-from leadline_collector.errors import CollectorError, ConflictError, ForbiddenError, InvalidRequestError, TryLaterError
+from leadline_collector.errors import (
+    BatchConflictError,
+    CollectorError,
+    ForbiddenError,
+    InvalidRequestError,
+    TryLaterError,
+)
 from leadline_collector.gaps import store as gap_store
 from leadline_collector.gaps.store import Quarantine, ReportedGap
 from leadline_collector.ingest.rtt_counters import WindowCounts, count_window
@@ -243,7 +249,7 @@ def store_batch(writer: WriteTransaction, batch: PreparedBatch, targets: ActiveT
 
 
 def _check_duplicate(writer: WriteTransaction, entry: JournalEntry) -> int:
-    """Return the number of batches of the epoch; raise ConflictError if the stored batch has different bytes."""
+    """Return the number of batches of the epoch; raise BatchConflictError if the stored batch has different bytes."""
     sha256, batches = journal_store.load_batch_digest(writer.connection, entry.src_id, entry.key)
     if sha256 == entry.sha256:
         return batches
@@ -251,7 +257,7 @@ def _check_duplicate(writer: WriteTransaction, entry: JournalEntry) -> int:
         "batch conflicts with a stored batch",
         extra={"src_id": entry.src_id, "epoch": entry.key.epoch.hex(), "seq": entry.key.seq},
     )
-    raise ConflictError(
+    raise BatchConflictError(
         f"batch {entry.key.seq} of this epoch is stored with different bytes: was the agent's state directory copied?",
         epoch=entry.key.epoch.hex(),
         seq=entry.key.seq,

@@ -6,6 +6,7 @@ Rule 2: a minute is refused if a source that may be the same host has measured i
 the same source has filled. Files that complete each other (a rotated log) are merged like batches.
 Rule 3: a check runs the whole transaction and rolls it back, so that a file of many batches can be tried as a whole.
 Rule 4: the transaction that stores a batch writes its file to the audit log.
+Rule 5: a file that another version of ``leadline import`` read differently is refused. Its stored windows stay.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from leadline.wire.batch import IMPORT_PREFIX, Ack, is_imported
 from leadline_collector.db import audit_log
 from leadline_collector.db.audit_log import AuditAction, AuditEvent
 from leadline_collector.db.transactions import ReadTransaction, Store, WriteTransaction
-from leadline_collector.errors import ConflictError, InvalidRequestError
+from leadline_collector.errors import BatchConflictError, ConflictError, InvalidRequestError
 from leadline_collector.ingest.batch_store import US_PER_S, PreparedBatch, prepare_batch, store_batch
 from leadline_collector.ingest.window_versions import load_window_versions
 from leadline_collector.mesh import service as mesh_service
@@ -141,7 +142,15 @@ def _store_import(
     window_keys = {(dst_ids[target], t) for target, t in _iter_windows(batch)}
     _refuse_measured_windows(writer, source, window_keys)
     existing = window_store.load_window_batches(writer.connection, source.id, window_keys)
-    batches, is_new, mesh_version = store_batch(writer, batch, active_targets)
+    try:
+        batches, is_new, mesh_version = store_batch(writer, batch, active_targets)
+    except BatchConflictError as error:
+        # The name of a batch contains the digest of the file and the options, so only the reader can differ.
+        raise BatchConflictError(
+            "the file was already imported by another version of leadline, which read its RTTs or their error "
+            "differently; nothing is changed: keep the stored windows, or import the file into a new database",
+            **error.members,
+        ) from error
     if is_new:
         _refuse_overlap(writer, source.id, existing.keys(), dst_ids)
         audit_log.add_event(writer.connection, _build_audit_event(batch, origin, now_s))

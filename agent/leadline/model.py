@@ -198,7 +198,8 @@ FAILURES_WITH_DETAIL = frozenset({Failure.LATE, Failure.UNREACHABLE, Failure.SEN
 class ErrorBound(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """``[p50, p99]``: upper bound of the delay that the agent's host added, in microseconds, percentiles of the probes.
 
-    The true network RTT is in [measured - bound, measured] (method.md §3.4, H).
+    Of an imported window: width of the interval that a printed RTT represents. The true network RTT is in
+    [measured - bound, measured] (method.md §3.4, H).
     """
 
     p50_us: RttUs

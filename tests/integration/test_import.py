@@ -12,6 +12,7 @@ import pytest
 from leadline.wire import batch as wire
 from leadline.wire import codec
 from leadline_cli.__main__ import main
+from leadline_cli.importers import windowing
 from leadline_collector.db.transactions import Store
 from leadline_collector.mesh import store as mesh_store
 from tests.integration.conftest import Client
@@ -28,7 +29,9 @@ FILE_SHA256 = "ab" * 32
 
 def csv(path: Path, first: int, count: int, rtt_ms: float = 4.9) -> Path:
     """Write a CSV with one probe a second from second ``first`` after NOW_S."""
-    path.write_text("t,rtt_ms\n" + "".join(f"{NOW_S + number},{rtt_ms}\n" for number in range(first, first + count)))
+    path.write_text(
+        "t,rtt_ms\n" + "".join(f"{NOW_S + number},{rtt_ms:.3f}\n" for number in range(first, first + count))
+    )
     return path
 
 
@@ -87,7 +90,7 @@ def test_a_file_is_imported_once(
     ]
     path = before["windows"][1]["paths"][0]
     assert (path["agent"], path["target"], path["imported"], path["simulated"]) == ("import:fra1", "ams1", True, False)
-    assert (path["p95_us"], path["error_p99_us"], path["mesh_version"]) == (4_900, None, 0)
+    assert (path["p95_us"], path["error_p99_us"], path["mesh_version"]) == (4_900, 1, 0)
     assert windows(client) == before
     assert (first["stored"]["duplicates"], second["stored"]["duplicates"]) == (0, 1)
     (entry,) = audited(client)
@@ -268,6 +271,44 @@ def test_the_same_batch_key_with_other_bytes_is_a_conflict(client: Client, fra1:
     answer = post(client, imported(("ams1", build_steady_window(1_000))))
 
     assert (answer.status, answer.json()["epoch"]) == (409, EPOCH)
+
+
+def test_a_window_has_the_rounding_of_its_file_as_error(
+    client: Client, fra1: str, key_file: Path, tmp_path: Path
+) -> None:
+    """A minute with RTTs of two magnitudes has the coarser error, the other minute that of its own."""
+    ping = tmp_path / "ping.log"
+    ping.write_text(
+        "PING 192.0.2.3 (192.0.2.3) 56(84) bytes of data.\n"
+        + "".join(
+            f"[{NOW_S + at}.5] 64 bytes from 192.0.2.3: icmp_seq={at + 1} ttl=64 time={rtt} ms\n"
+            for at, rtt in enumerate(["4.91"] * 70 + ["12.3"] + ["4.91"] * 49)
+        )
+    )
+
+    assert run(client, key_file, "ping", ping, "--src", "fra1", "--dst", "ams1") == 0
+
+    paths = [window["paths"][0] for window in windows(client)["windows"]]
+    assert [(path["max_us"], path["p95_us"]) for path in paths] == [(4_920, 4_920), (12_400, 4_920)]
+    assert [(path["error_p50_us"], path["error_p99_us"]) for path in paths] == [(16, 16), (16, 151)]
+
+
+def test_a_file_that_an_earlier_version_read_differently_is_refused(
+    client: Client, fra1: str, key_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """The earlier version stored no error bound. Its windows stay, nothing is doubled, and the error has the reason."""
+    file = csv(tmp_path / "a.csv", 0, 120)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(windowing, "_compute_error_bound", lambda samples: None)
+        assert run(client, key_file, "csv", file, "--src", "fra", "--dst", "ams1") == 0
+    before = windows(client)
+
+    assert run(client, key_file, "csv", file, "--src", "fra", "--dst", "ams1") == 2
+
+    assert "the file was already imported by another version of leadline" in capsys.readouterr().err
+    assert windows(client) == before
+    assert len(audited(client)) == 1
 
 
 def test_a_file_is_imported_while_an_agent_delivers(client: Client, fra1: str) -> None:

@@ -6,16 +6,18 @@ Compatibility: keys are only added. IMPORT_VERSION increases if a key changes it
 from __future__ import annotations
 
 from itertools import chain
+from statistics import median_high
 
 from msgspec import Struct
 
 from leadline.rounding import format_percent
 from leadline.statistics import compute_stats
-from leadline_cli.check.document import RttSummary
+from leadline_cli.check.document import CheckErrorBound, RttSummary
 from leadline_cli.importers.pipeline import ImportFile
+from leadline_cli.importers.printed_rtt import Rounding
 from leadline_cli.importers.timestamps import format_timestamp
 
-IMPORT_VERSION = 1
+IMPORT_VERSION = 2
 
 
 class ImportResult(Struct, frozen=True, kw_only=True):
@@ -46,8 +48,12 @@ class ImportDocument(Struct, frozen=True, kw_only=True):
     period_us: int | None
     #: Length of a slot in milliseconds.
     interval_ms: int
-    #: Resolution of the printed RTTs in microseconds; null if unknown.
+    #: Coarsest resolution of the printed RTTs in microseconds; null without a reply.
     resolution_us: int | None
+    #: ``exact``, ``nearest or down`` or ``unknown``.
+    rounding: str
+    #: Median and largest error bound of the windows; null without a reply.
+    error_bound_us: CheckErrorBound | None
     windows: int
     expected: int
     sent: int
@@ -83,6 +89,8 @@ def build_document(import_file: ImportFile, result: ImportResult | None) -> Impo
         period_us=import_file.period_us,
         interval_ms=import_file.interval_ms,
         resolution_us=import_file.resolution_us,
+        rounding=import_file.rounding.value,
+        error_bound_us=_summarise_error_bounds(import_file),
         windows=len(import_file.windows),
         expected=stats.expected,
         sent=stats.sent,
@@ -105,6 +113,13 @@ def build_document(import_file: ImportFile, result: ImportResult | None) -> Impo
     )
 
 
+def _summarise_error_bounds(import_file: ImportFile) -> CheckErrorBound | None:
+    bounds = [window.error_bound for window in import_file.windows if window.error_bound is not None]
+    if not bounds:
+        return None
+    return CheckErrorBound(p50=median_high(bound.p50_us for bound in bounds), p99=max(bound.p99_us for bound in bounds))
+
+
 def format_report(document: ImportDocument) -> str:
     """Format the document as text."""
     return "\n".join(_format_lines(document))
@@ -121,6 +136,7 @@ def _format_lines(document: ImportDocument) -> list[str]:
         f"  probes   {document.sent} sent, {document.received} received, {document.lost} lost{_format_loss(document)}",
         *([f"  details  {_format_failures(document)}"] if document.failures or document.duplicates else []),
         f"  RTT      {_format_rtts(document.rtt_us)}  ms",
+        *([f"  error    {_format_error(document)}"] if document.error_bound_us else []),
         *(f"  note     {note}" for note in document.notes),
         *([_format_result(document.stored)] if document.stored else ["  not imported (--dry-run)"]),
     ]
@@ -144,6 +160,21 @@ def _format_rtts(rtt: RttSummary) -> str:
 
 def _format_ms(us: int | None) -> str:
     return "-" if us is None else f"{us / 1_000:.3f}"
+
+
+_ROUNDINGS = {
+    Rounding.EXACT: "RTTs are exact to the microsecond",
+    Rounding.NEAREST_OR_DOWN: "RTTs are rounded to {} µs, to the nearest value or down",
+    Rounding.UNKNOWN: "RTTs are rounded to {} µs in an unknown way",
+}
+
+
+def _format_error(document: ImportDocument) -> str:
+    assert document.error_bound_us is not None
+    text = _ROUNDINGS[Rounding(document.rounding)].format(document.resolution_us)
+    return (
+        f"{text}: the own error is at most {document.error_bound_us.p99} µs (median {document.error_bound_us.p50} µs)"
+    )
 
 
 def _format_result(stored: ImportResult) -> str:

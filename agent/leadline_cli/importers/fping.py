@@ -4,6 +4,8 @@ Rule 1: fping prints one numbered line for every sent probe. A number without a 
 it, and fping prints nothing) or was in flight at the end. It is not measured, and a note has the count.
 Rule 2: a repeated number starts a new run: fping was started again and appended to the file.
 Rule 3: a total is a check. It must equal the number of replies in the file.
+Rule 4: version 5 prints three significant digits, at least a microsecond, and rounds to the nearest value. Version 4
+rounds down, with at most two decimals.
 """
 
 from __future__ import annotations
@@ -14,8 +16,11 @@ from dataclasses import dataclass, field
 
 from leadline.errors import ConfigError
 from leadline_cli.importers.parse_errors import build_line_error, build_unknown_line_error, extract_address
-from leadline_cli.importers.samples import LOST, LoggedProbe, LogRun, ParsedLog, parse_reply, parse_resolution_us
+from leadline_cli.importers.printed_rtt import PrintedRtt, Rounding, parse_printed_rtt
+from leadline_cli.importers.samples import LOST, LoggedProbe, LogRun, ParsedLog, build_reply
 
+#: Rule 4.
+ROUNDING = Rounding.NEAREST_OR_DOWN
 _LINE = re.compile(r"(?:\[(?P<stamp>\d+(?:\.\d+)?)\] )?(?P<host>\S.*?)\s* : (?P<rest>\S.*)")
 _REPLY = re.compile(r"\[(\d+)\], \d+ bytes, ([\d.e+]+) ms(?: .*)?")
 _TIMED_OUT = re.compile(r"\[(\d+)\], timed out(?: .*)?")
@@ -62,8 +67,7 @@ class _FpingParser:
 
     def _parse_host_line(self, line: int, host: str, stamp: str | None, rest: str) -> bool:
         if match := _REPLY.fullmatch(rest):
-            self._track_resolution(match[2])
-            self._add_probe(host, int(match[1]), parse_reply(match[2], stamp))
+            self._add_probe(host, int(match[1]), build_reply(self._parse_rtt(match[2]), stamp))
         elif match := _TIMED_OUT.fullmatch(rest):
             self._add_probe(host, int(match[1]), LOST)
         elif match := _DUPLICATE.fullmatch(rest):
@@ -76,8 +80,10 @@ class _FpingParser:
             return False
         return True
 
-    def _track_resolution(self, milliseconds: str) -> None:
-        self._resolution_us_max = max(self._resolution_us_max or 0, parse_resolution_us(milliseconds))
+    def _parse_rtt(self, milliseconds: str) -> PrintedRtt:
+        rtt = parse_printed_rtt(milliseconds, ROUNDING)
+        self._resolution_us_max = max(self._resolution_us_max or 0, rtt.resolution_us)
+        return rtt
 
     def _add_probe(self, name: str, number: int, probe: LoggedProbe) -> None:
         host = self._hosts.setdefault(name, _HostLog())
@@ -114,9 +120,7 @@ class _FpingParser:
             host.total = (line, len(values), 0)
             return
         for number, value in enumerate(values):
-            if value != "-":
-                self._track_resolution(value)
-            self._add_probe(name, number, LOST if value == "-" else parse_reply(value, None))
+            self._add_probe(name, number, LOST if value == "-" else build_reply(self._parse_rtt(value), None))
         host.total = (line, len(values), 0)
 
     def finish(self) -> ParsedLog:
@@ -129,7 +133,9 @@ class _FpingParser:
                 "FILE", "contains only totals of fping (-q, -Q) and no probes: run fping without these options"
             )
         return ParsedLog(
-            runs=[run for host in self._hosts.values() for run in host.runs], resolution_us=self._resolution_us_max
+            runs=[run for host in self._hosts.values() for run in host.runs],
+            resolution_us=self._resolution_us_max,
+            rounding=ROUNDING,
         )
 
 

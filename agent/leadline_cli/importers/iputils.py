@@ -6,6 +6,8 @@ Rule 2: the last probe without a reply is not measured, because ping may have en
 Rule 3: icmp_seq has 16 bits: 0 follows 65535. A reply is at most ``REORDERING_MAX`` numbers late; any other step is
 forward. A pause in which the number may have wrapped around is an error, because the number of lost probes is unknown.
 Rule 4: the total is a check: if its replies differ from the file, lines are missing, which would look like loss.
+Rule 5: ping prints three significant digits, at least a microsecond. Versions since 20180629 round to the nearest
+value, older ones down. 20180629 omits the carry: it prints 17.96 ms as 17.10, and 1.997 ms as 1.100.
 """
 
 from __future__ import annotations
@@ -17,8 +19,11 @@ from typing import Final
 from leadline.errors import ConfigError
 from leadline.model import Failure
 from leadline_cli.importers.parse_errors import build_line_error, build_unknown_line_error, extract_address
-from leadline_cli.importers.samples import LOST, LoggedProbe, LogRun, ParsedLog, parse_reply, parse_resolution_us
+from leadline_cli.importers.printed_rtt import PrintedRtt, Rounding, parse_printed_rtt
+from leadline_cli.importers.samples import LOST, LoggedProbe, LogRun, ParsedLog, build_reply
 
+#: Rule 5.
+ROUNDING = Rounding.NEAREST_OR_DOWN
 _STAMP = r"(?:\[(?P<stamp>\d+(?:\.\d+)?)\] )?"
 _HEADER = re.compile(
     r"PING (?P<host>\S+?) ?\((?P<address>\S+)\) (?:from .*: )?(?:\d+\(\d+\) bytes of data\.|\d+ data bytes)"
@@ -33,6 +38,8 @@ _TOTAL = re.compile(r"(\d+) packets transmitted, (\d+) received(?:, .*)?")
 _IGNORED_LINE = re.compile(
     r"(?:\^C)?--- .* ping statistics ---|rtt min/.*|pipe \d+.*|WARNING: .*|ping: sendmsg: .*|\^C|\s*"
 )
+#: RTT without its carry. Other versions print no such value, except ``-3``, which always prints three decimals.
+_MISSING_CARRY = re.compile(r"(?P<tens>\d{2,})\.10|(?P<ones>[1-9])\.100")
 #: Lines that identify unsupported programs, and the reasons.
 _WINDOWS = re.compile(r"Pinging .*|Reply from .*: bytes=.*|Antwort von .*|Ping wird .*")
 _BSD = re.compile(r"PING .*: \d+ data bytes|Request timeout for icmp_seq .*|round-trip .*|.* bytes from .*: seq=\d+ .*")
@@ -71,6 +78,8 @@ class _PingParser:
     def __init__(self) -> None:
         self._runs: list[_RunBuilder] = []
         self._resolution_us_max: int | None = None
+        #: With ``-3``, no value has two decimals.
+        self._has_two_decimals = False
 
     def parse_line(self, number: int, line: str) -> None:
         if match := _REPLY.fullmatch(line):
@@ -78,9 +87,8 @@ class _PingParser:
                 raise build_line_error(
                     number, "has no time: ping measures times only with a payload of 16 bytes or more (-s)"
                 )
-            self._resolution_us_max = max(self._resolution_us_max or 0, parse_resolution_us(match["ms"]))
             self._current_run(number, match["from"]).add_reply(
-                number, int(match["seq"]), parse_reply(match["ms"], match["stamp"])
+                number, int(match["seq"]), build_reply(self._parse_rtt(match["ms"]), match["stamp"])
             )
         elif match := _HEADER.fullmatch(line):
             self._runs.append(_RunBuilder(match["host"], extract_address(match["address"]), first=1))
@@ -95,6 +103,17 @@ class _PingParser:
         elif not _IGNORED_LINE.fullmatch(line):
             raise _build_format_error(number, line)
 
+    def _parse_rtt(self, milliseconds: str) -> PrintedRtt:
+        if match := _MISSING_CARRY.fullmatch(milliseconds):
+            if match["tens"]:
+                milliseconds = f"{int(match['tens']) + 1}.0"
+            elif self._has_two_decimals:
+                milliseconds = f"{int(match['ones']) + 1}.00"
+        rtt = parse_printed_rtt(milliseconds, ROUNDING)
+        self._has_two_decimals |= rtt.resolution_us == 10
+        self._resolution_us_max = max(self._resolution_us_max or 0, rtt.resolution_us)
+        return rtt
+
     def _current_run(self, line: int, host: str | None) -> _RunBuilder:
         """Return the run of a line; create one without a header if the file starts in the middle of a run."""
         if not self._runs or self._runs[-1].is_finished:
@@ -107,7 +126,7 @@ class _PingParser:
 
     def finish(self) -> ParsedLog:
         runs = [probe.build() for probe in self._runs]
-        return ParsedLog(runs=runs, resolution_us=self._resolution_us_max)
+        return ParsedLog(runs=runs, resolution_us=self._resolution_us_max, rounding=ROUNDING)
 
 
 class _RunBuilder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
@@ -13,6 +13,7 @@ from leadline.errors import ConfigError
 from leadline.model import Window
 from leadline_cli.importers import csv_file, fping, iputils, windowing
 from leadline_cli.importers import samples as importers_samples
+from leadline_cli.importers.printed_rtt import Rounding
 from leadline_cli.importers.samples import LogRun, ParsedLog, Sample
 
 #: A month of ping output at one probe a second is 230 MB, and needs two gigabytes of memory to read.
@@ -55,6 +56,7 @@ class ImportFile:
     period_us: int | None
     interval_ms: int
     resolution_us: int | None
+    rounding: Rounding
     windows: Sequence[Window]
     notes: Sequence[str]
 
@@ -93,6 +95,7 @@ def _load_file(path: Path, options: ImportOptions) -> ImportFile:
         period_us=windowing.compute_period_us(samples),
         interval_ms=interval_ms,
         resolution_us=log.resolution_us,
+        rounding=log.rounding,
         windows=windowing.build_windows(samples, interval_ms),
         notes=[*_collect_notes(log, options)],
     )
@@ -106,7 +109,7 @@ def _read_samples(lines: Iterable[str], options: ImportOptions) -> tuple[ParsedL
     runs = importers_samples.select_runs(log, options.host)
     period_ms = options.interval_ms or (PING_PERIOD_MS if options.format is ImportFormat.PING else None)
     samples = importers_samples.assign_times(runs, options.start_us, None if period_ms is None else period_ms * 1_000)
-    return ParsedLog(runs=runs, resolution_us=log.resolution_us), samples
+    return replace(log, runs=runs), samples
 
 
 def _read_csv(lines: Iterable[str], options: ImportOptions) -> tuple[ParsedLog, list[Sample]]:
@@ -115,7 +118,9 @@ def _read_csv(lines: Iterable[str], options: ImportOptions) -> tuple[ParsedLog, 
     rest = iter(lines)
     header = next(rest, "")
     notes = (csv_file.EXPORT_NOTE,) if csv_file.is_export(header) else ()
-    return ParsedLog(runs=(), notes=notes), csv_file.parse_csv(chain([header], rest), options.host)
+    content = csv_file.parse_csv(chain([header], rest), options.host)
+    log = ParsedLog(runs=(), resolution_us=content.resolution_us, rounding=content.rounding, notes=notes)
+    return log, content.samples
 
 
 def _find_address(runs: Sequence[LogRun]) -> str | None:
@@ -133,6 +138,5 @@ def _collect_notes(log: ParsedLog, options: ImportOptions) -> Iterable[str]:
     if options.start_us is not None:
         step = f"{options.interval_ms} ms" if options.interval_ms else f"{PING_PERIOD_MS} ms, the default of ping"
         yield f"times are computed from --start in steps of {step}; their error grows with the length of the file"
-    if log.resolution_us is not None and log.resolution_us > 1:
-        yield f"RTTs have a resolution of {log.resolution_us} µs; the true value may differ by half of it"
-    yield "no kernel timestamps and no calibration: the error of the measuring host is unknown"
+    if options.format is not ImportFormat.CSV or not log.notes:
+        yield "no kernel timestamps and no calibration: the own error does not include the delay of the measuring host"

@@ -9,14 +9,14 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from itertools import pairwise
-from math import ceil
 from statistics import median
 from typing import NamedTuple
 
 from leadline.errors import ConfigError
-from leadline.model import RTT_US_MAX, Failure
+from leadline.model import RTT_US_MAX, ErrorBound, Failure
+from leadline_cli.importers.printed_rtt import PrintedRtt, Rounding, build_error_bound
 
 #: Two probes further apart than this many periods for each number: the program stalled in between.
 STALL_FACTOR = 1.5
@@ -25,11 +25,14 @@ STALL_FACTOR = 1.5
 class LoggedProbe(NamedTuple):
     """Result of a probe: an RTT or a failure, and the send time in microseconds if known."""
 
+    #: Upper edge of the interval of the printed RTT.
     rtt_us: int | None = None
     failure: Failure | None = None
     detail: int | None = None
     at_us: int | None = None
     duplicates: int = 0
+    #: Width of that interval; 0 without an RTT.
+    error_us: int = 0
 
 
 class Sample(NamedTuple):
@@ -40,6 +43,8 @@ class Sample(NamedTuple):
     failure: Failure | None = None
     detail: int | None = None
     duplicates: int = 0
+    #: The true RTT is in [``rtt_us`` - bound, ``rtt_us``]; None if unknown.
+    error: ErrorBound | None = None
 
 
 #: A probe without a valid reply and without a specific reason.
@@ -64,34 +69,16 @@ class ParsedLog:
     runs: Sequence[LogRun]
     #: Coarsest resolution of a printed RTT in microseconds; None if unknown.
     resolution_us: int | None = None
+    #: How the program rounds the printed RTTs.
+    rounding: Rounding = Rounding.UNKNOWN
     #: Omissions that concern the whole file.
     notes: Sequence[str] = ()
 
 
-#: Microseconds of the last digit, by the number of decimals of a value in milliseconds.
-_RESOLUTIONS_US = (1_000, 100, 10, 1)
-
-
-def parse_rtt_us(milliseconds: str) -> int:
-    """Convert printed milliseconds to microseconds, rounded up; ValueError if invalid."""
-    try:
-        value = Decimal(milliseconds) * 1_000
-    except InvalidOperation:
-        raise ValueError(f"{milliseconds!r} is not a number of milliseconds") from None
-    if not value.is_finite() or value < 0:
-        raise ValueError(f"{milliseconds!r} is not a number of milliseconds")
-    return ceil(value)
-
-
-def parse_resolution_us(milliseconds: str) -> int:
-    """Return the value of the last digit of printed milliseconds, in microseconds."""
-    return _RESOLUTIONS_US[min(3, len(milliseconds.partition(".")[2]))]
-
-
-def parse_reply(milliseconds: str, timestamp: str | None) -> LoggedProbe:
+def build_reply(rtt: PrintedRtt, timestamp: str | None) -> LoggedProbe:
     """Return a reply with this RTT; ``timestamp`` is the printed time in seconds."""
-    us = parse_rtt_us(milliseconds)
-    return LoggedProbe(rtt_us=us, at_us=None if timestamp is None else int(Decimal(timestamp) * 1_000_000) - us)
+    at_us = None if timestamp is None else int(Decimal(timestamp) * 1_000_000) - rtt.printed_us
+    return LoggedProbe(rtt_us=rtt.rtt_us, at_us=at_us, error_us=rtt.error_us)
 
 
 def select_runs(log: ParsedLog, host: str | None) -> list[LogRun]:
@@ -128,7 +115,8 @@ def _build_sample(at_us: int, probe: LoggedProbe) -> Sample:
     """Build a sample. A reply after more than a minute is a loss, beyond any timeout (RFC 6703 §4.1.1)."""
     if probe.rtt_us is not None and probe.rtt_us > RTT_US_MAX:
         return Sample(at_us, None, Failure.TIMEOUT, None, probe.duplicates)
-    return Sample(at_us, probe.rtt_us, probe.failure, probe.detail, probe.duplicates)
+    error = None if probe.rtt_us is None else build_error_bound(probe.error_us, probe.error_us)
+    return Sample(at_us, probe.rtt_us, probe.failure, probe.detail, probe.duplicates, error)
 
 
 def _count_times_from_start(

@@ -4,6 +4,7 @@ Rule 1: a slot has one probe. A probe belongs to the slot of its time, or to the
 into one. It never moves further. If this is impossible, the interval is wrong, which is an error.
 Rule 2: the interval is the largest that divides a minute and gives every probe its own slot.
 Rule 3: a slot without a probe was not sent. A minute without probes gives no window.
+Rule 4: the error bound of a window is the median (p50) and the largest (p99) of the bounds of its samples.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from statistics import median
+from statistics import median, median_high
 
 from leadline.errors import ConfigError
-from leadline.model import INTERVAL_MS_MIN, WINDOW_S, Failure, Miss, Window, build_window
+from leadline.model import INTERVAL_MS_MIN, WINDOW_S, ErrorBound, Failure, Miss, Window, build_window
+from leadline_cli.importers.printed_rtt import build_error_bound
 from leadline_cli.importers.samples import Sample
 from leadline_cli.importers.timestamps import format_timestamp
 
@@ -81,7 +83,16 @@ def _build_window(start_s: int, ms: int, slots_and_samples: Sequence[tuple[int, 
             if sample.rtt_us is None
         ],
         duplicates=sum(sample.duplicates for _, sample in slots_and_samples),
+        error_bound=_compute_error_bound([sample for _, sample in slots_and_samples]),
     )
+
+
+def _compute_error_bound(samples: Sequence[Sample]) -> ErrorBound | None:
+    """Return the error bound of a window; None without one, or if the bound of a reply is unknown."""
+    bounds = [sample.error for sample in samples if sample.error is not None]
+    if not bounds or any(sample.rtt_us is not None and sample.error is None for sample in samples):
+        return None
+    return build_error_bound(median_high(bound.p50_us for bound in bounds), max(bound.p99_us for bound in bounds))
 
 
 def _assign_slots(samples: Sequence[Sample], ms: int) -> Iterator[int]:

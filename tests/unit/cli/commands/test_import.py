@@ -31,8 +31,9 @@ def test_dry_run_prints_a_summary(capsys: pytest.CaptureFixture[str]) -> None:
         "204.009 ms (median), slots of 200 ms",
         "1, coverage 6.66 % of 300 slots",
         "20 sent, 15 received, 5 lost (25.00 %)",
-        "min 0.037  p50 0.048  p95 -  p99 -  max 0.090  ms",
-        "the error of the measuring host is unknown",
+        "min 0.038  p50 0.049  p95 -  p99 -  max 0.091  ms",
+        "RTTs are rounded to 1 µs, to the nearest value or down: the own error is at most 2 µs (median 2 µs)",
+        "the own error does not include the delay of the measuring host",
         "not imported (--dry-run)",
     ):
         assert fact in out
@@ -45,13 +46,14 @@ def test_json_document_has_the_same_values(capsys: pytest.CaptureFixture[str]) -
 
     assert status == 0
     assert (document["version"], document["format"], document["host"], document["stored"]) == (
-        1,
+        2,
         "fping",
         "10.66.0.3",
         None,
     )
     assert (document["sent"], document["lost"], document["loss_ratio"], document["interval_ms"]) == (20, 0, 0.0, 200)
-    assert (document["rtt_us"]["min"], document["rtt_us"]["max"]) == (20, 83)
+    assert (document["rtt_us"]["min"], document["rtt_us"]["max"]) == (21, 84)
+    assert (document["rounding"], document["error_bound_us"]) == ("nearest or down", {"p50": 2, "p99": 2})
     assert len(document["sha256"]) == 64
 
 

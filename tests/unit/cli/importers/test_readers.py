@@ -11,7 +11,8 @@ from leadline.errors import ConfigError
 from leadline.model import Failure
 from leadline_cli.importers import csv_file, fping, iputils
 from leadline_cli.importers.pipeline import ImportFile, ImportFormat, ImportOptions, load_file
-from leadline_cli.importers.samples import Sample, assign_times, parse_resolution_us, parse_rtt_us
+from leadline_cli.importers.printed_rtt import build_error_bound, parse_resolution_us, parse_rtt_us
+from leadline_cli.importers.samples import Sample, assign_times
 from leadline_cli.importers.timestamps import format_timestamp, parse_timestamp_us
 
 #: Output of the real programs on loopback and in network namespaces: fping 5.1, iputils 20221126.
@@ -47,7 +48,7 @@ def test_fping_loop_mode() -> None:
     """Two hosts, one down for a second, times out of order: 15 replies and 5 losses, as in the total of fping."""
     result = load_recorded("fping_loop", host="10.66.0.2")
 
-    assert list_rtts(result)[:3] == [118, 47, 63]
+    assert list_rtts(result)[:3] == [119, 48, 64]
     assert (len(list_rtts(result)), count_failures(result)) == (15, {Failure.TIMEOUT: 5})
     assert (result.interval_ms, result.address, result.resolution_us) == (200, "10.66.0.2", 1)
 
@@ -71,7 +72,7 @@ def test_fping_file_with_several_hosts_needs_a_choice() -> None:
 
 def test_fping_count_mode() -> None:
     """The total equals the lines."""
-    assert list_rtts(load_recorded("fping_count")) == [35, 62, 62, 63, 59]
+    assert list_rtts(load_recorded("fping_count")) == [36, 63, 63, 64, 60]
 
 
 def test_fping_totals_need_start_and_interval() -> None:
@@ -84,7 +85,7 @@ def test_fping_totals_need_start_and_interval() -> None:
     result = load_recorded("fping_vcount", host="10.66.0.3", start_us=START, interval_ms=200)
     lost = load_recorded("fping_vcount", host="10.66.0.9", start_us=START, interval_ms=200)
 
-    assert result.windows[0].rtt_us[:6] == (34, 55, 55, 76, 44, None)
+    assert result.windows[0].rtt_us[:6] == (35, 56, 56, 77, 45, None)
     assert count_failures(lost) == {Failure.TIMEOUT: 5}
     assert any("--start" in note for note in result.notes)
 
@@ -112,13 +113,13 @@ def test_second_reply_is_a_duplicate() -> None:
     """For a broadcast, ping prints no DUP!; its total has +3."""
     result = load_recorded("ping_dup")
 
-    assert list_rtts(result) == [54, 59, 48, 49]
+    assert list_rtts(result) == [55, 60, 49, 50]
     assert sum(window.duplicates for window in result.windows) == 3
 
 
 def test_ping_ipv6() -> None:
     """The first line has a different format."""
-    assert (load_recorded("ping_6").address, list_rtts(load_recorded("ping_6"))) == ("::1", [25, 37, 31])
+    assert (load_recorded("ping_6").address, list_rtts(load_recorded("ping_6"))) == ("::1", [26, 38, 32])
 
 
 def test_icmp_errors_are_losses_with_their_code() -> None:
@@ -136,7 +137,7 @@ def test_ping_without_times_counts_from_the_start() -> None:
     """The default interval of a second is an assumption, so a note reports it."""
     result = load_recorded("ping_plain", start_us=START)
 
-    assert result.windows[0].rtt_us[:6] == (90, 56, 35, 50, 46, None)
+    assert result.windows[0].rtt_us[:6] == (91, 57, 36, 51, 47, None)
     assert any("1000 ms, the default" in note for note in result.notes)
 
 
@@ -186,7 +187,7 @@ def test_reply_after_no_answer_yet_counts() -> None:
         "[1795327202.200] 64 bytes from 192.0.2.3: icmp_seq=2 ttl=64 time=1200 ms",
     )
 
-    assert [(sample.at_us - START, sample.rtt_us) for sample in result] == [(0, 4_000), (1_000_000, 1_200_000)]
+    assert [(sample.at_us - START, sample.rtt_us) for sample in result] == [(0, 4_010), (1_000_000, 1_201_000)]
 
 
 def test_icmp_error_replaces_no_answer_yet() -> None:
@@ -295,16 +296,17 @@ def test_reply_after_more_than_a_minute_is_a_loss() -> None:
 
 def test_csv_units_and_time_formats() -> None:
     """Milliseconds or microseconds, epoch seconds or ISO 8601. An empty RTT is a loss."""
-    samples_ms = csv_file.parse_csv(["t,rtt_ms", "1795327200.5,4.9", "1795327201.5,"])
+    samples_ms = csv_file.parse_csv(["t,rtt_ms", "1795327200.5,4.900", "1795327201.5,"]).samples
     samples_us = csv_file.parse_csv(
         [
             "\ufeffT,rtt_us,failure,detail",
             "2026-11-22T07:00:01.5+01:00,,unreachable,769",
             "2026-11-22T06:00:00.5Z,4900,,",
         ]
-    )
+    ).samples
 
-    assert samples_ms == [Sample(START + 500_000, 4_900), Sample(START + 1_500_000, None, Failure.TIMEOUT)]
+    exact = build_error_bound(1, 1)
+    assert samples_ms == [Sample(START + 500_000, 4_900, error=exact), Sample(START + 1_500_000, None, Failure.TIMEOUT)]
     assert samples_us == [samples_ms[0], Sample(START + 1_500_000, None, Failure.UNREACHABLE, 769)]
 
 

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leadline.errors import ConfigError
-from leadline.model import Failure, Window
+from leadline.model import ErrorBound, Failure, Window
 from leadline.wire import batch as wire
 from leadline_cli.importers import csv_file, fping, iputils, windowing
 from leadline_cli.importers.batches import build_batches, derive_epoch
 from leadline_cli.importers.pipeline import ImportFile, ImportFormat
+from leadline_cli.importers.printed_rtt import Rounding, compute_interval_us
 from leadline_cli.importers.samples import Sample, assign_times
 
 START = 1_795_327_200_000_000
@@ -68,7 +69,7 @@ def print_as_ping(rtts: list[int | None], offset_us: int, *, prints_missing: boo
 
 def print_as_csv(rtts: list[int | None], offset_us: int, unit: str) -> list[str]:
     """Return the lines of a CSV file."""
-    values = [rtt if unit == "us" or rtt is None else rtt / 1_000 for rtt in rtts]
+    values = [rtt if unit == "us" or rtt is None else f"{rtt / 1_000:.3f}" for rtt in rtts]
     rows = (
         f"{compute_time_us(n, offset_us) / 1e6:.6f},{'' if value is None else value}\n"
         for n, value in enumerate(values)
@@ -76,12 +77,19 @@ def print_as_csv(rtts: list[int | None], offset_us: int, unit: str) -> list[str]
     return [f"t,rtt_{unit}\n", *rows]
 
 
-def build_expected_samples(rtts: list[int | None], offset_us: int) -> list[Sample]:
+def build_expected_samples(
+    rtts: list[int | None], offset_us: int, rounding: Rounding = Rounding.NEAREST_OR_DOWN
+) -> list[Sample]:
     """Return the expected samples."""
-    return [
-        Sample(compute_time_us(number, offset_us), rtt, None if rtt is not None else Failure.TIMEOUT)
-        for number, rtt in enumerate(rtts)
-    ]
+    samples = []
+    for number, rtt in enumerate(rtts):
+        at_us = compute_time_us(number, offset_us)
+        if rtt is None:
+            samples.append(Sample(at_us, None, Failure.TIMEOUT))
+        else:
+            edge_us, error_us = compute_interval_us(rtt, 1, rounding)
+            samples.append(Sample(at_us, edge_us, error=ErrorBound(p50_us=error_us, p99_us=error_us)))
+    return samples
 
 
 @given(rtts=rtt_lists, offset_us=offsets, prints_missing=st.booleans())
@@ -94,8 +102,9 @@ def test_reader_returns_the_printed_samples(rtts: list[int | None], offset_us: i
         assign_times(iputils.parse_log(print_as_ping(rtts, offset_us, prints_missing=prints_missing)).runs, None, None)
         == expected_samples
     )
+    exact_samples = build_expected_samples(rtts, offset_us, Rounding.EXACT)
     for unit in ("us", "ms"):
-        assert csv_file.parse_csv(print_as_csv(rtts, offset_us, unit)) == expected_samples
+        assert csv_file.parse_csv(print_as_csv(rtts, offset_us, unit)).samples == exact_samples
 
 
 @given(rtts=rtt_lists, offset_us=offsets)
@@ -185,6 +194,7 @@ def build_import_file(count: int, **changed: object) -> ImportFile:
     values: dict[str, object] = {
         "file": "a.log", "sha256": "ab" * 32, "format": ImportFormat.PING, "host": "ams1", "address": None,
         "start_us": None, "first_us": 0, "last_us": 0, "period_us": 1, "interval_ms": 1_000, "resolution_us": None,
+        "rounding": Rounding.EXACT,
         "windows": windowing.build_windows(samples, 1_000), "notes": (),
     }  # fmt: skip
     return ImportFile(**(values | changed))  # type: ignore[arg-type]
@@ -214,3 +224,18 @@ def test_batches_respect_the_wire_limits() -> None:
     assert [window for batch in batches for _, window in wire.iter_windows(batch)] == list(
         build_import_file(3_000).windows
     )
+
+
+def test_a_window_has_the_median_and_the_largest_error_of_its_replies() -> None:
+    """A lost probe has no error. A window without a reply has none, and one with an unknown error has none either."""
+    errors = [16, 16, 16, 151, 1_501]
+    samples = [
+        Sample(START + number * 1_000_000, 5_000, error=ErrorBound(p50_us=error, p99_us=error))
+        for number, error in enumerate(errors)
+    ]
+    lost = [Sample(START + (60 + number) * 1_000_000, None, Failure.TIMEOUT) for number in range(3)]
+    unknown = [Sample(START + 120_000_000, 5_000), samples[0]._replace(at_us=START + 121_000_000)]
+
+    windows = windowing.build_windows([*samples, *lost, *unknown], 1_000)
+
+    assert [window.error_bound for window in windows] == [ErrorBound(p50_us=16, p99_us=1_501), None, None]

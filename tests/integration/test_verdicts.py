@@ -80,16 +80,19 @@ def codes(pair: Any) -> list[str]:
     return [reason["code"] for reason in pair["reasons"]]
 
 
-def test_four_good_weeks_are_within(client: Client, fra1: str, store: Store) -> None:
+def test_four_good_weeks_are_within_provisionally(client: Client, fra1: str, store: Store) -> None:
     """28 days without a bad minute demonstrate 99.777 %; the other direction is not measured, and sites need both."""
     measured(store, "fra1", "ams1", 28, {})
 
     document = ask(client)
 
     pair = direction(document, "fra")
-    assert (pair["verdict"], codes(pair)) == ("within", ["share_demonstrated"])
-    assert round(pair["shares"]["demonstrated"], 5) == 0.99777
-    assert (pair["confidence"], pair["coverage"], pair["simulated"]) == ("adequate", 1.0, False)
+    assert (pair["verdict"], codes(pair)) == (
+        "within_provisional",
+        ["causes", "tipping_point", "share_demonstrated", "observed_outages"],
+    )
+    assert pair["within"]["tipping_point_minutes"] == 67
+    assert (pair["provenance"]["data"], pair["coverage"], pair["simulated"]) == (["measured"], 1.0, False)
     assert codes(direction(document, "ams")) == ["not_measured"]
     assert [(both["sites"], both["verdict"]) for both in document["site_pairs"]] == [
         (["ams", "fra"], "insufficient_data")
@@ -103,28 +106,28 @@ def test_an_hour_a_day_out_of_limit_is_beyond(client: Client, fra1: str, store: 
 
     pair = direction(ask(client), "fra")
 
-    assert (pair["verdict"], codes(pair)) == ("beyond", ["share_below_target"])
+    assert (pair["verdict"], codes(pair)) == ("beyond", ["causes", "share_below_target"])
     assert pair["episodes_total"] == 28
     assert pair["episodes"][0]["minutes"] == 60
     assert {(hour["hour"], hour["good"]) for hour in pair["hours"] if hour["good"] < hour["known"]} == {(10, 0)}
     assert pair["flips"][0]["numbers"]["reached_us"] == 11_000
     rows = {(row["what"], row["value"]): row["verdict"] for row in pair["sensitivity"]}
-    assert rows["limit", "+10%"] == "within"
+    assert rows["limit", "+10%"] == "within_provisional"
     assert rows["limit", "as published"] == "beyond"
 
 
-def test_two_weeks_are_provisional_and_one_is_too_short(client: Client, fra1: str, store: Store) -> None:
-    """14 days have each hour of the week twice, 28 days four times; a week is not enough for a verdict."""
+def test_28_days_are_needed_for_within_and_14_for_an_answer(client: Client, fra1: str, store: Store) -> None:
+    """14 days have each hour of the week twice, 28 days four times; the reasons have the dates."""
     measured(store, "fra1", "ams1", 28, {})
 
     fortnight = direction(ask(client, **{"from": END_S - 14 * DAY_S}), "fra")
     week = direction(ask(client, **{"from": END_S - 7 * DAY_S}), "fra")
 
-    assert (fortnight["verdict"], codes(fortnight)) == (
-        "within_provisional",
-        ["share_demonstrated", "campaign_short"],
-    )
-    assert (week["verdict"], codes(week)) == ("insufficient_data", ["too_short"])
+    assert (fortnight["verdict"], codes(fortnight)) == ("marginal", ["causes", "undecided", "dates"])
+    assert (week["verdict"], codes(week)) == ("insufficient_data", ["too_short", "dates", "causes"])
+    assert [milestone["verdict"] for milestone in week["milestones"]] == [
+        "beyond", "marginal", "within_provisional", "within",
+    ]  # fmt: skip
 
 
 def test_a_reboot_of_the_peer_is_no_loss_and_a_disconnection_is(client: Client, fra1: str, store: Store) -> None:
@@ -177,8 +180,11 @@ def test_an_undeclared_limit_keeps_the_verdict_provisional(client: Client, fra1:
     enough = direction(ask(client, **query, declare=f"{bandwidth}=250"), "fra")
     small = direction(ask(client, **query, declare=f"{bandwidth}=100"), "fra")
 
-    assert (missing["verdict"], codes(missing)) == ("within_provisional", ["share_demonstrated", "not_vouched_for"])
-    assert enough["verdict"] == "within"
+    assert (missing["verdict"], codes(missing)) == (
+        "within_provisional",
+        ["causes", "tipping_point", "share_demonstrated", "observed_outages", "not_vouched_for"],
+    )
+    assert "not_vouched_for" not in codes(enough)
     assert (small["verdict"], codes(small)) == ("beyond", ["declared_unmet"])
 
 

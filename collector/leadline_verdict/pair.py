@@ -30,7 +30,7 @@ from leadline_verdict.states import BAD, GOOD, LOSS, MinuteMask, ScenarioStates,
 
 _DAY_S = 86_400
 #: A longer gap at the start of the period is time before the measurement, in minutes.
-_FIRST_GAP_MAX = 60
+FIRST_GAP_MAX = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ class PairWindows:
         the period, or never, stays as it is: one missing minute at midnight must not cost a day.
         """
         first = min((series.find_first_minute() for series in self.series), default=0)
-        if not _FIRST_GAP_MAX <= first < self.minutes:
+        if not FIRST_GAP_MAX <= first < self.minutes:
             return self
         dated = replace(self, measured_since_s=self.start_s + first * WINDOW_S)
         if not dated.whole_days:

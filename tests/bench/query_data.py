@@ -148,11 +148,11 @@ def _build_statements() -> Sequence[str]:
     tally = (
         "INSERT INTO tally_hour SELECT a.site_id, r.id, b.site_id, h.t, "
         f"60 - ({bad}) - ({lost}), {bad}, {lost}, 60 - ({bad}) - ({lost}), {bad}, {lost}, 2000 + a.id, {false}, "
-        f"{_STATES.format(bad=bad, lost=lost)}, 0, {bad}, 0 {_PATHS} CROSS JOIN rule r"
+        f"{_STATES.format(bad=bad, lost=lost)}, 0, {bad}, 0, {false}, 60 {_PATHS} CROSS JOIN rule r"
     )
     day = (
         "INSERT INTO tally_day SELECT a.site_id, r.id, b.site_id, h.t, "
         f"1440 - ({day_bad}) - ({day_lost}), {day_bad}, {day_lost}, 1440 - ({day_bad}) - ({day_lost}), {day_bad}, "
-        f"{day_lost}, 2000 + a.id, {false}, 0, {day_bad}, 0 {_PATHS} CROSS JOIN rule r WHERE h.n % 24 = 0"
+        f"{day_lost}, 2000 + a.id, {false}, 0, {day_bad}, 0, {false}, 60 {_PATHS} CROSS JOIN rule r WHERE h.n % 24 = 0"
     )
     return rollup, tally, day

@@ -10,7 +10,9 @@ import pytest
 
 from leadline import evaluation
 from leadline.limits.catalogue import load_catalogue
+from leadline.mesh.parser import parse_mesh
 from leadline.model import Failure, Window
+from leadline.propagation import compute_propagation_delay
 from leadline.statistics import compute_window_stats
 from leadline_collector.db.transactions import Store
 from leadline_collector.mesh import store as mesh_store
@@ -21,6 +23,8 @@ from tests.support.clock import FakeClock
 from tests.support.documents import MESH, NOW_S, build_batch, build_steady_window, build_window
 
 PROFILE = "vcf9-stretched-cluster"
+#: A limit of this profile is superseded.
+WEAK_PROFILE = "netapp-metrocluster-ip"
 MATRIX = f"/api/v1/matrix?profile={PROFILE}"
 #: The hour from NOW_S, without the last minute; the tests' clock is at the end of the hour.
 HOUR = f"&from={NOW_S}&to={NOW_S + 3_600 - 60}"
@@ -288,3 +292,77 @@ def test_a_period_follows_the_clock(client: Client, fra1: str, clock: FakeClock)
     clock.advance(600 * 1_000_000_000)
 
     assert client.get(MATRIX)["to"] == before + 600
+
+
+def post_steady(client: Client, key: str, *windows: Window) -> None:
+    """Send windows of fra1 to ams1 as an agent does."""
+    assert client.post(build_batch(*(("ams1", window) for window in windows)), key).status == 200
+
+
+def test_a_pair_names_the_origin_of_its_windows(client: Client, fra1: str) -> None:
+    """A measured pair says so; a pair without a window has no origin and no unknown minutes."""
+    slow_agent = Window(start_s=NOW_S + 60, interval_ms=2_000, rtt_us=(4_000,) * 30, misses=())
+    post_steady(client, fra1, build_steady_window(4_000), slow_agent)
+
+    answer = client.get(f"{MATRIX}&from={NOW_S}&to={NOW_S + 300}")
+
+    pair, other = cell(answer), cell(answer, "ams", "fra")
+    assert (pair["data"], pair["probes_per_window"], pair["unknown_minutes"]) == (["measured"], 30, 3)
+    assert (pair["measured_since"], pair["measured_since_iso"]) == (None, None)
+    assert (other["data"], other["probes_per_window"], other["unknown_minutes"]) == ([], None, 0)
+
+
+def test_a_young_pair_names_its_first_window(client: Client, fra1: str) -> None:
+    """Only the minutes since its first window can be unknown; a gap of less than an hour is no time before it."""
+    post_steady(client, fra1, build_steady_window(4_000), build_steady_window(4_000, NOW_S + 120))
+
+    day = cell(client.get(f"{MATRIX}&from={NOW_S - 86_400}&to={NOW_S + 180}"))
+    short = cell(client.get(f"{MATRIX}&from={NOW_S - 3_540}&to={NOW_S + 180}"))
+
+    assert (day["measured_since"], day["measured_since_iso"]) == (NOW_S, "2026-11-22T06:00:00Z")
+    assert (day["unknown_minutes"], day["pessimistic"]["unknown"]) == (1, 1_441)
+    assert (short["measured_since"], short["unknown_minutes"]) == (None, 60)
+
+
+def test_a_pair_with_windows_before_the_period_is_not_young(client: Client, fra1: str) -> None:
+    """A gap at the start of the period is not the time before the first window."""
+    post_steady(client, fra1, build_steady_window(4_000, NOW_S - 86_400 + 1_800), build_steady_window(4_000))
+
+    gap = cell(client.get(f"{MATRIX}&from={NOW_S - 43_200}&to={NOW_S + 60}"))
+    young = cell(client.get(f"{MATRIX}&from={NOW_S - 2 * 86_400}&to={NOW_S + 60}"))
+
+    assert (gap["measured_since"], gap["unknown_minutes"]) == (None, 720)
+    assert young["measured_since"] == NOW_S - 86_400 + 1_800
+
+
+def test_the_matrix_names_the_weak_limits_of_the_profile(client: Client) -> None:
+    """A verdict names the same ones; a profile without any has none."""
+    client.apply()
+
+    weak = [
+        (profile, client.get(f"/api/v1/matrix?profile={profile}")["weak_limits"])
+        for profile in (WEAK_PROFILE, "vsan-stretched")
+    ]
+
+    assert weak[0][1]
+    assert all(": " in text for text in weak[0][1])
+    assert weak[1][1] == []
+
+
+def test_a_pair_faster_than_light_is_invalid(client: Client, fra1: str) -> None:
+    """One reply is enough, whatever the state; the bound is the distance less the uncertainties of both sites."""
+    floor_us = -(-find_vacuum_ns() // 1_000)
+    post_steady(client, fra1, build_steady_window(floor_us, NOW_S), build_steady_window(floor_us, NOW_S + 60))
+    assert cell(client.get(f"{MATRIX}&from={NOW_S}&to={NOW_S + 120}"))["invalid"] is False
+
+    fast = build_window([floor_us] * 59 + [floor_us - 1], NOW_S + 120)
+    assert client.post(build_batch(("ams1", fast), seq=2), fra1).status == 200
+
+    pair = cell(client.get(f"{MATRIX}&from={NOW_S}&to={NOW_S + 180}"))
+    assert (pair["invalid"], pair["state"]) == (True, "good")
+
+
+def find_vacuum_ns() -> int:
+    """Return the propagation delay in a vacuum between the sites of the mesh, less the uncertainties."""
+    mesh = parse_mesh(MESH)
+    return compute_propagation_delay(mesh.get_site("fra"), mesh.get_site("ams")).vacuum_ns

@@ -191,7 +191,9 @@ def test_day_tallies_keep_their_counts(empty: Database) -> None:
     with empty.read() as connection:
         rows = connection.execute(select(tally_day)).all()
         marked = connection.execute(select(mark_day)).all()
-    assert [tuple(row) for row in rows] == [(1, 2, 3, 86_400, 1_000, 200, 40, 1_010, 190, 30, 0, 0, 0, 812, False)]
+    assert [tuple(row) for row in rows] == [
+        (1, 2, 3, 86_400, 1_000, 200, 40, 1_010, 190, 30, 0, 0, 0, 812, False, False, None)
+    ]
     assert [tuple(row) for row in marked] == [(1, 259_200)]
     assert schema.find_drift(empty) == []
 

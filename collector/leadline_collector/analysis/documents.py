@@ -114,6 +114,18 @@ class MatrixPairResponse(ResponseDocument, frozen=True, kw_only=True):
     simulated: bool
     #: True if some of the data is imported from files.
     imported: bool
+    #: Of "measured", "imported" and "simulated", those that occur among the windows of the period.
+    data: list[str]
+    #: True if the smallest RTT of the period is below the propagation delay in a vacuum: the coordinates or a clock are
+    #: wrong, and no conclusion is possible.
+    invalid: bool
+    #: Start of the first window if the pair was not measured at the start of the period; null otherwise.
+    measured_since: int | None
+    measured_since_iso: str | None
+    #: Smallest number of scheduled probes of a window; null without a window.
+    probes_per_window: int | None
+    #: Unknown minutes since the first window of the period; 0 if the pair was not measured in the period.
+    unknown_minutes: int
     #: Worst-case state of the latest window; unknown if that is older than three minutes before the period's end.
     state: WindowState
     #: Cause of a bad or unavailable state; null otherwise.
@@ -139,6 +151,8 @@ class MatrixResponse(ResponseDocument, frozen=True, kw_only=True):
     profile: ProfileResponse
     #: Why no limit of the profile can be evaluated; null if one can.
     reason: str | None
+    #: Limits of the profile that are superseded, not read in a source of the vendor, or not a requirement.
+    weak_limits: list[str]
     #: First second of the period.
     start_s: int = field(name="from")
     start_iso: str = field(name="from_iso")

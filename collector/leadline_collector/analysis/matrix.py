@@ -18,12 +18,13 @@ from leadline_collector.analysis.documents import (
     RttResponse,
     StateCountsResponse,
 )
-from leadline_collector.analysis.profiles import build_profile
+from leadline_collector.analysis.profiles import build_profile, list_weak_limits
 from leadline_collector.db.tables import COUNT_COLUMNS
 from leadline_collector.db.transactions import ReadTransaction, Store
 from leadline_collector.errors import InvalidRequestError
 from leadline_collector.mesh import service as mesh_service
-from leadline_collector.mesh.registry import load_registry
+from leadline_collector.mesh.propagation import is_invalid_rtt
+from leadline_collector.mesh.registry import Registry, load_registry
 from leadline_collector.rollup import period_counts
 from leadline_collector.rollup.period_counts import PairCounts
 from leadline_collector.rollup.profile_revisions import get_evaluation_plan
@@ -57,6 +58,7 @@ def load_matrix(
     return MatrixResponse(
         profile=build_profile(catalogue, profile),
         reason=get_evaluation_plan(profile_id).reason,
+        weak_limits=list(list_weak_limits(profile_id)),
         start_s=period.start_s,
         start_iso=format_iso8601(period.start_s),
         end_s=period.end_s,
@@ -81,11 +83,25 @@ def _build_pairs(
     for pair, settings in pairs.items():
         ids = registry.site_ids[pair.source], registry.site_ids[pair.destination]
         counts = counts_by_pair.get(ids, PairCounts())
+        kinds = _list_kinds(counts, registry)
         yield msgspec.structs.replace(
             _build_pair(pair, settings, counts, period),
-            simulated=counts.simulated or not simulated_sites.isdisjoint((pair.source, pair.destination)),
-            imported=any(src_id in registry.imported_agents for src_id, _ in counts.paths),
+            simulated="simulated" in kinds or not simulated_sites.isdisjoint((pair.source, pair.destination)),
+            imported="imported" in kinds,
+            data=kinds,
+            invalid=is_invalid_rtt(mesh.get_site(pair.source), mesh.get_site(pair.destination), counts.min_us),
         )
+
+
+def _list_kinds(counts: PairCounts, registry: Registry) -> list[str]:
+    """Return the kinds of windows of the period. Agents of simulated sites measure nothing."""
+    is_imported = {src_id in registry.imported_agents for src_id, _ in counts.paths}
+    kinds = {
+        "imported": True in is_imported,
+        "measured": False in is_imported and not counts.simulated,
+        "simulated": counts.simulated,
+    }
+    return [kind for kind, occurs in kinds.items() if occurs]
 
 
 def _build_pair(pair: Pair, settings: PairSettings, counts: PairCounts, period: TimeRange) -> MatrixPairResponse:
@@ -98,6 +114,12 @@ def _build_pair(pair: Pair, settings: PairSettings, counts: PairCounts, period: 
         profiles=list(settings.profiles),
         simulated=counts.simulated,
         imported=False,
+        data=[],
+        invalid=False,
+        measured_since=counts.measured_since_s,
+        measured_since_iso=None if counts.measured_since_s is None else format_iso8601(counts.measured_since_s),
+        probes_per_window=counts.expected_min,
+        unknown_minutes=_count_unknown(counts, period),
         state=counts.latest_state if is_recent else WindowState.UNKNOWN,
         cause=counts.latest_cause if is_recent else None,
         state_at=counts.latest_t,
@@ -116,6 +138,13 @@ def _build_pair(pair: Pair, settings: PairSettings, counts: PairCounts, period: 
         rtt_us=RttResponse(min=counts.min_us, p50=counts.latest_p50_us, p95=counts.latest_p95_us),
         paths=len(counts.paths),
     )
+
+
+def _count_unknown(counts: PairCounts, period: TimeRange) -> int:
+    if not counts.paths:
+        return 0
+    start_s = period.start_s if counts.measured_since_s is None else counts.measured_since_s
+    return (period.end_s - start_s) // WINDOW_S - counts.known_count
 
 
 def _build_state_counts(good: int, bad: int, unavailable: int, *, windows: int) -> StateCountsResponse:

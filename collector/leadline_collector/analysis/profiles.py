@@ -13,6 +13,8 @@ from leadline_collector.analysis.documents import (
     ProfileListResponse,
     ProfileResponse,
 )
+from leadline_verdict.limit_rules import iter_weak_limits
+from leadline_verdict.requirements import NO_OVERRIDES, build_requirements
 
 
 def list_profiles() -> ProfileListResponse:
@@ -33,6 +35,17 @@ def build_profile(limit_catalogue: Catalogue, profile: Profile) -> ProfileRespon
         limits=[_build_limit(limit) for limit in limit_catalogue.get_required_limits(profile)],
         declared=[_build_limit(limit) for limit in limit_catalogue.get_declared_limits(profile)],
     )
+
+
+@cache
+def list_weak_limits(profile_id: str) -> tuple[str, ...]:
+    """Return the limits of a profile that a verdict does not rest on without reservations: "ID: superseded".
+
+    Raise ConfigError for an unknown profile.
+    """
+    catalogue = load_catalogue()
+    requirements = build_requirements(catalogue, catalogue.get_profile(profile_id), NO_OVERRIDES)
+    return tuple(iter_weak_limits(requirements))
 
 
 @cache

@@ -25,6 +25,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.schema import SchemaItem
@@ -376,6 +377,10 @@ def _count_columns() -> list[SchemaItem]:
         *(Column(name, SmallInteger, nullable=False, server_default="0") for name in CAUSE_COUNT_COLUMNS),
         Column("min_us", Integer),
         Column("simulated", Boolean, nullable=False),
+        #: At least one window was imported from a file.
+        Column("imported", Boolean, nullable=False, server_default=false()),
+        #: Smallest number of scheduled probes of a window; NULL in a row that was counted before schema 0010.
+        Column("expected_min", SmallInteger),
     ]
 
 
@@ -434,6 +439,10 @@ pair_now = Table(
     Column("cause", String(STATE_LENGTH_MAX)),
     #: Bad windows of the same 15 minutes by cause.
     *(Column(name, SmallInteger, nullable=False, server_default="0") for name in RECENT_CAUSE_COUNT_COLUMNS),
+    #: At least one window of the same 15 minutes was imported from a file.
+    Column("imported", Boolean, nullable=False, server_default=false()),
+    #: The smallest RTT of the same 15 minutes is below the propagation delay in a vacuum.
+    Column("invalid", Boolean, nullable=False, server_default=false()),
     PrimaryKeyConstraint("source_id", "rule_id", "destination_id"),
     sqlite_with_rowid=False,
 )

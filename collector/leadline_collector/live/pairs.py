@@ -3,7 +3,8 @@
 Rule 1: the state is the worst case, as in the matrix and in verdicts.
 Rule 2: every refresh evaluates the last 15 minutes again. Windows of earlier minutes only change ``known_at``: a late
 backlog does not look like a change of state.
-Rule 3: if a run of one state fills the 15 minutes, its start comes from the previous row. Without a row, or with one
+Rule 3: a pair is invalid while a reply of the 15 minutes is faster than light, whatever its state.
+Rule 4: if a run of one state fills the 15 minutes, its start comes from the previous row. Without a row, or with one
 that is too old, the last day is searched; the start of a run that fills the day is the start of the day.
 """
 
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
+from leadline.mesh.model import Mesh
 from leadline.model import WINDOW_S
 from leadline_collector.db.transactions import ReadTransaction, Store
 from leadline_collector.live import store as live_store
@@ -30,11 +32,13 @@ from leadline_collector.live.recent_states import (
     WorstCase,
     compute_worst_p95_us,
     evaluate_worst_case,
+    find_min_us,
     find_newest_known,
     measure_last_runs,
 )
 from leadline_collector.live.store import PairKey, PairNowRow
 from leadline_collector.mesh import service as mesh_service
+from leadline_collector.mesh.propagation import is_invalid_rtt
 from leadline_collector.mesh.registry import Registry, load_registry
 from leadline_collector.rollup import hour_reader, profile_revisions, window_codec
 from leadline_collector.rollup.hour_reader import HourBlock
@@ -103,6 +107,9 @@ class _EvaluatedMinutes:
     #: One row per pair, one column per minute.
     p95_us: NDArray[np.int64]
     simulated_pairs: Collection[PairIds]
+    imported_pairs: Collection[PairIds]
+    #: Smallest RTT by pair; pairs without a reply are left out.
+    min_us: Mapping[PairIds, int]
 
     def get_minute(self, row: int, column: int) -> KnownMinute | None:
         """Return the known minute of a column; None for column -1, no known minute."""
@@ -128,6 +135,8 @@ class _RowDraft:
     #: Bad minutes by cause: loss, latency, both.
     cause_counts: tuple[int, int, int]
     simulated: bool
+    imported: bool
+    invalid: bool
 
     @property
     def pair(self) -> PairIds:
@@ -154,10 +163,21 @@ def _build_rows(
         _load_recent_windows(connection, agents, minutes), revisions, registry, row_by_pair, minutes
     )
     simulated_sites = {registry.site_ids[site.name] for site in mesh.sites if site.simulated}
-    drafts = list(_draft_rows(evaluated, old_rows, simulated_sites))
+    invalid_pairs = _find_invalid_pairs(mesh, registry, evaluated.min_us)
+    drafts = list(_draft_rows(evaluated, old_rows, simulated_sites, invalid_pairs))
     lookups = _look_up_day(connection, drafts, revisions, registry, old_rows, minutes, last_checked)
     for draft in drafts:
         yield _finish_row(draft, old_rows.get(draft.key), lookups.get(draft.key, _EMPTY_LOOKUP), t, now_s)
+
+
+def _find_invalid_pairs(mesh: Mesh, registry: Registry, min_us_by_pair: Mapping[PairIds, int]) -> set[PairIds]:
+    """Return the pairs whose smallest RTT is below the propagation delay in a vacuum."""
+    sites = {registry.site_ids[site.name]: site for site in mesh.sites}
+    return {
+        (source_id, destination_id)
+        for (source_id, destination_id), min_us in min_us_by_pair.items()
+        if is_invalid_rtt(sites[source_id], sites[destination_id], min_us)
+    }
 
 
 def _limit_pairs(pairs: list[PairIds], revision_count: int) -> list[PairIds]:
@@ -208,11 +228,20 @@ def _evaluate_minutes(
             for key, simulated in zip(windows.keys, windows.simulated.tolist(), strict=True)
             if simulated
         },
+        imported_pairs={
+            (registry.site_by_agent[key[0]], registry.site_by_target[key[1]])
+            for key in windows.keys
+            if key[0] in registry.imported_agents
+        },
+        min_us=find_min_us(windows, registry, row_by_pair),
     )
 
 
 def _draft_rows(
-    evaluated: _EvaluatedMinutes, old_rows: Mapping[PairKey, PairNowRow], simulated_sites: Collection[int]
+    evaluated: _EvaluatedMinutes,
+    old_rows: Mapping[PairKey, PairNowRow],
+    simulated_sites: Collection[int],
+    invalid_pairs: Collection[PairIds],
 ) -> Iterator[_RowDraft]:
     simulated = [
         pair in evaluated.simulated_pairs or pair[0] in simulated_sites or pair[1] in simulated_sites
@@ -236,6 +265,8 @@ def _draft_rows(
                 counts=(counts[0][row], counts[1][row], counts[2][row]),
                 cause_counts=(cause_counts[0][row], cause_counts[1][row], cause_counts[2][row]),
                 simulated=simulated[row],
+                imported=(source_id, destination_id) in evaluated.imported_pairs,
+                invalid=(source_id, destination_id) in invalid_pairs,
             )
 
 
@@ -280,6 +311,8 @@ def _finish_row(draft: _RowDraft, old_row: PairNowRow | None, lookup: _DayLookup
         now_s,
         None if cause is None else cause.value,
         *draft.cause_counts,
+        draft.imported,
+        draft.invalid,
     )
 
 

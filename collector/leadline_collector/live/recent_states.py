@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -105,6 +105,18 @@ def compute_worst_p95_us(
     columns = minutes.locate_hours([hours.keys[index][2] for index in indexes])
     np.maximum.at(grid, (rows, columns), values[indexes])
     return minutes.slice_grid(grid)
+
+
+def find_min_us(hours: HourBlock, registry: Registry, pairs: Container[PairIds]) -> dict[PairIds, int]:
+    """Return the smallest RTT of each of these pairs in microseconds; pairs without a reply are left out."""
+    values = hours.get_column("min_us")
+    smallest = np.where(values == MISSING, np.iinfo(np.int32).max, values).min(axis=1, initial=np.iinfo(np.int32).max)
+    min_us: dict[PairIds, int] = {}
+    for key, value in zip(hours.keys, smallest.tolist(), strict=True):
+        pair = registry.site_by_agent[key[0]], registry.site_by_target[key[1]]
+        if value < np.iinfo(np.int32).max and pair in pairs:
+            min_us[pair] = min(value, min_us.get(pair, value))
+    return min_us
 
 
 def measure_last_runs(states: _MinuteGrid) -> NDArray[np.intp]:

@@ -38,6 +38,8 @@ class PairNowRow(NamedTuple):
     bad_loss_15: int
     bad_latency_15: int
     bad_both_15: int
+    imported: bool
+    invalid: bool
 
 
 class AgentNowRow(NamedTuple):

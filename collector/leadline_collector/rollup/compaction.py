@@ -33,6 +33,7 @@ from leadline_collector.rollup.latency_p95 import fill_latency_p95
 from leadline_collector.rollup.path_rollups import COUNTER_COLUMNS, PathHour, RollupRow
 from leadline_collector.rollup.profile_revisions import ProfileRevision
 from leadline_collector.rollup.raw_codec import Chunk
+from leadline_collector.rollup.state_counts import PairHours
 from leadline_collector.windows import dirty_hours
 from leadline_collector.windows.dirty_hours import DAY_S, HOUR_S, DirtyHour
 from leadline_verdict.series import COLUMNS, MISSING
@@ -189,17 +190,35 @@ def _load_counters(connection: Connection, keys: Sequence[PathHourKey]) -> dict[
 def build_count_rows(windows: HourBlock, revision: ProfileRevision, registry: Registry) -> list[RollupRow]:
     """Return the rows of ``tally_hour`` of these hours, which must include all agents of a site."""
     pairs = state_counts.evaluate_pair_hours(
-        windows, revision.criteria, registry.site_by_agent, registry.site_by_target
+        windows,
+        revision.criteria,
+        registry.site_by_agent,
+        registry.site_by_target,
+        imported_agents=registry.imported_agents,
     )
-    all_counts = state_counts.count_states(pairs).tolist()
-    all_min_us = [None if value == MISSING else value for value in pairs.min_us.tolist()]
     state_strings = state_counts.format_state_strings(pairs.worst_case, pairs.causes)
+    return [(*row, states) for row, states in zip(_build_pair_rows(pairs, revision), state_strings, strict=True)]
+
+
+def _build_pair_rows(pairs: PairHours, revision: ProfileRevision) -> list[RollupRow]:
+    """Return the columns that ``tally_hour`` and ``tally_day`` share."""
+    columns = zip(
+        pairs.keys,
+        state_counts.count_states(pairs).tolist(),
+        _list_values(pairs.min_us),
+        pairs.simulated.tolist(),
+        pairs.imported.tolist(),
+        _list_values(pairs.expected_min),
+        strict=True,
+    )
     return [
-        (source_id, revision.id, destination_id, hour_s, *counts, min_us, simulated, states)
-        for (source_id, destination_id, hour_s), counts, min_us, simulated, states in zip(
-            pairs.keys, all_counts, all_min_us, pairs.simulated.tolist(), state_strings, strict=True
-        )
+        (source_id, revision.id, destination_id, t, *counts, min_us, simulated, imported, expected_min)
+        for (source_id, destination_id, t), counts, min_us, simulated, imported, expected_min in columns
     ]
+
+
+def _list_values(column: NDArray[np.int32]) -> list[int | None]:
+    return [None if value == MISSING else value for value in column.tolist()]
 
 
 def compact_day(store: Store, source_id: int, day_s: int) -> bool:
@@ -226,13 +245,10 @@ def build_day_count_rows(
 ) -> list[RollupRow]:
     """Return the rows of ``tally_day`` of the hours of one day."""
     pairs = state_counts.evaluate_pair_hours(
-        windows, revision.criteria, registry.site_by_agent, registry.site_by_target
+        windows,
+        revision.criteria,
+        registry.site_by_agent,
+        registry.site_by_target,
+        imported_agents=registry.imported_agents,
     )
-    day = state_counts.combine_day(pairs, day_s)
-    all_counts = state_counts.count_states(day).tolist()
-    return [
-        (source_id, revision.id, destination_id, day_s, *counts, None if min_us == MISSING else min_us, simulated)
-        for (source_id, destination_id, _), counts, min_us, simulated in zip(
-            day.keys, all_counts, day.min_us.tolist(), day.simulated.tolist(), strict=True
-        )
-    ]
+    return _build_pair_rows(state_counts.combine_day(pairs, day_s), revision)

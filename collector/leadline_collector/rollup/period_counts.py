@@ -21,6 +21,7 @@ from leadline_collector.db.fetch_arrays import fetch_int_rows
 from leadline_collector.db.tables import COUNT_COLUMNS, agent, rollup_hour, site, tally_day, tally_hour, target
 from leadline_collector.mesh.registry import Registry
 from leadline_collector.rollup import (
+    first_windows,
     hour_reader,
     profile_revisions,
     state_counts,
@@ -31,6 +32,7 @@ from leadline_collector.rollup.window_codec import MINUTES_PER_HOUR
 from leadline_collector.time_range import TimeRange
 from leadline_collector.windows import dirty_hours
 from leadline_collector.windows.dirty_hours import DAY_S, HOUR_S
+from leadline_verdict.pair import FIRST_GAP_MAX
 from leadline_verdict.series import MISSING
 from leadline_verdict.states import CAUSES_BY_CODE, STATES_BY_CODE
 
@@ -54,6 +56,10 @@ class PairCounts:
     #: Smallest RTT; None without a reply.
     min_us: int | None = None
     simulated: bool = False
+    #: Smallest number of scheduled probes of a window; None without a window.
+    expected_min: int | None = None
+    #: Start of the first window if the pair was not measured at the start of the period; None otherwise.
+    measured_since_s: int | None = None
     #: Start of the latest window; None without windows. The next four fields are of that minute.
     latest_t: int | None = None
     latest_p50_us: int | None = None
@@ -64,12 +70,23 @@ class PairCounts:
     #: Paths with a window in the period: (src_id, dst_id).
     paths: set[tuple[int, int]] = field(default_factory=set)
 
-    def add_counts(self, counts: NDArray[np.int64], min_us: int, *, simulated: bool) -> None:
-        """Add a part of the period; ``min_us`` is MISSING without a reply."""
+    @property
+    def known_count(self) -> int:
+        """Number of known windows."""
+        return int(self.counts[:3].sum())
+
+    def add_counts(self, counts: NDArray[np.int64], min_us: int, *, simulated: bool, expected_min: int) -> None:
+        """Add a part of the period; ``min_us`` is MISSING without a reply, ``expected_min`` if it is not stored."""
         self.counts += counts
-        if min_us != MISSING:
-            self.min_us = min_us if self.min_us is None else min(self.min_us, min_us)
+        self.min_us = _min_known(self.min_us, min_us)
+        self.expected_min = _min_known(self.expected_min, expected_min)
         self.simulated = self.simulated or simulated
+
+
+def _min_known(known: int | None, value: int) -> int | None:
+    if value == MISSING:
+        return known
+    return value if known is None else min(known, value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +119,7 @@ def count_pairs(
         for interval in plan.windows:
             _add_windows(connection, pairs, registry, src_ids, criteria, interval)
     _add_latest_windows(connection, pairs, registry, source_ids, criteria, period)
+    _set_first_windows(connection, pairs, period)
     return pairs
 
 
@@ -174,7 +192,11 @@ def _iter_uncovered(start_s: int, end_s: int, covered: Sequence[Interval]) -> It
 def _build_sum_query(
     table: Table, revision_id: int, site_ids: Collection[int], intervals: Sequence[Interval]
 ) -> Select[Any]:
-    """Return the query of one row per pair: source, destination, counts, smallest RTT or MISSING, 1 if simulated."""
+    """Return the query of one row per pair.
+
+    The columns are source, destination, counts, smallest RTT or MISSING, 1 if simulated, and the smallest number of
+    scheduled probes or MISSING.
+    """
     column = table.c
     return (
         select(
@@ -183,6 +205,7 @@ def _build_sum_query(
             *(func.sum(column[name]) for name in COUNT_COLUMNS),
             func.coalesce(func.min(column.min_us), MISSING),
             func.max(case((column.simulated, 1), else_=0)),
+            func.coalesce(func.min(column.expected_min), MISSING),
         )
         .where(
             column.source_id.in_(site_ids),
@@ -197,8 +220,11 @@ def _build_sum_query(
 
 def _add_stored_counts(connection: Connection, pairs: defaultdict[PairIds, PairCounts], query: Select[Any]) -> None:
     rows = fetch_int_rows(connection, query)
-    for (source_id, destination_id, *_, min_us, simulated), counts in zip(rows.tolist(), rows[:, 2:-2], strict=True):
-        pairs[source_id, destination_id].add_counts(counts, min_us, simulated=bool(simulated))
+    for row, counts in zip(rows.tolist(), rows[:, 2:-3], strict=True):
+        source_id, destination_id, *_, min_us, simulated, expected_min = row
+        pairs[source_id, destination_id].add_counts(
+            counts, min_us, simulated=bool(simulated), expected_min=expected_min
+        )
 
 
 def _add_windows(
@@ -220,7 +246,10 @@ def _add_windows(
     counts = state_counts.count_states(pair_hours)
     for row, (source_id, destination_id, _) in enumerate(pair_hours.keys):
         pairs[source_id, destination_id].add_counts(
-            counts[row], int(pair_hours.min_us[row]), simulated=bool(pair_hours.simulated[row])
+            counts[row],
+            int(pair_hours.min_us[row]),
+            simulated=bool(pair_hours.simulated[row]),
+            expected_min=int(pair_hours.expected_min[row]),
         )
     _update_latest(pairs, sites, hours, pair_hours, minutes)
 
@@ -319,6 +348,18 @@ def _load_latest_windows(connection: Connection, query: Select[Any]) -> list[_La
     return [
         (row[0], row[1], row[2] + minute * WINDOW_S, row[3]) for row, minute in zip(rows, minutes.tolist(), strict=True)
     ]
+
+
+def _set_first_windows(connection: Connection, pairs: Mapping[PairIds, PairCounts], period: TimeRange) -> None:
+    """Set ``measured_since_s`` of young pairs."""
+    candidates = [
+        pair for pair in pairs.values() if pair.paths and period.window_count - pair.known_count >= FIRST_GAP_MAX
+    ]
+    first_windows_s = first_windows.find_first_windows(connection, {path for pair in candidates for path in pair.paths})
+    for pair in candidates:
+        first_s = min((first_windows_s[path] for path in pair.paths if path in first_windows_s), default=period.start_s)
+        if first_s >= period.start_s + FIRST_GAP_MAX * WINDOW_S:
+            pair.measured_since_s = first_s
 
 
 _LATEST_WINDOW_QUERY = select(rollup_hour.c.src_id, rollup_hour.c.dst_id, rollup_hour.c.t, rollup_hour.c.latest)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -52,6 +52,10 @@ class PairHours:
     #: MISSING without a reply.
     min_us: NDArray[np.int32]
     simulated: _BoolArray
+    #: At least one window comes from a file.
+    imported: _BoolArray
+    #: Smallest number of scheduled probes of a window.
+    expected_min: NDArray[np.int32]
 
 
 def evaluate_pair_hours(
@@ -60,14 +64,22 @@ def evaluate_pair_hours(
     site_by_agent: SiteIds,
     site_by_target: SiteIds,
     minutes: slice = slice(MINUTES_PER_HOUR),
+    *,
+    imported_agents: Collection[int] = (),
 ) -> PairHours:
-    """Evaluate these minutes of the hours of paths, and combine the paths of each pair."""
+    """Evaluate these minutes of the hours of paths, and combine the paths of each pair.
+
+    ``imported_agents`` are the sources of imported windows.
+    """
     states = evaluate_path(hour_reader.flatten_hours(hours, minutes), criteria)
     width = len(range(MINUTES_PER_HOUR)[minutes])
     worst_case, best_case, causes = (
         column.reshape(-1, width) for column in (states.worst_case, states.best_case, states.causes)
     )
     min_us = _row_min(hours.get_column("min_us")[:, minutes])
+    expected = hours.get_column("expected")[:, minutes]
+    expected_min = _row_min(np.where(expected > 0, expected, np.int32(MISSING)))
+    imported = np.array([key[0] in imported_agents for key in hours.keys], bool)
     indices_by_pair: defaultdict[tuple[int, int, int], list[int]] = defaultdict(list)
     has_window = hour_reader.is_present(hours)[:, minutes].any(axis=1)
     for index in np.flatnonzero(has_window).tolist():
@@ -81,6 +93,8 @@ def evaluate_pair_hours(
         causes=causes[first_indices],
         min_us=min_us[first_indices],
         simulated=hours.simulated[first_indices],
+        imported=imported[first_indices],
+        expected_min=expected_min[first_indices],
     )
     for row, indices in enumerate(indices_by_pair.values()):
         if len(indices) > 1:
@@ -95,6 +109,8 @@ def evaluate_pair_hours(
             pairs.causes[row] = combined.causes
             pairs.min_us[row] = _row_min(min_us[indices][None])[0]
             pairs.simulated[row] = hours.simulated[indices].any()
+            pairs.imported[row] = imported[indices].any()
+            pairs.expected_min[row] = _row_min(expected_min[indices][None])[0]
     return pairs
 
 
@@ -106,10 +122,12 @@ def combine_day(pairs: PairHours, day_s: int) -> PairHours:
     worst_case = np.full((len(row_by_pair), DAY_S // HOUR_S, MINUTES_PER_HOUR), UNKNOWN, np.uint8)
     best_case, causes = worst_case.copy(), np.full(worst_case.shape, NO_CAUSE, np.uint8)
     min_us = np.full(worst_case.shape[:2], MISSING, np.int32)
-    simulated = np.zeros(worst_case.shape[:2], bool)
+    expected_min, simulated = min_us.copy(), np.zeros(worst_case.shape[:2], bool)
+    imported = simulated.copy()
     worst_case[rows, hours], best_case[rows, hours] = pairs.worst_case, pairs.best_case
     causes[rows, hours] = pairs.causes
     min_us[rows, hours], simulated[rows, hours] = pairs.min_us, pairs.simulated
+    expected_min[rows, hours], imported[rows, hours] = pairs.expected_min, pairs.imported
     return PairHours(
         keys=[(*pair, day_s) for pair in row_by_pair],
         worst_case=worst_case.reshape(len(row_by_pair), -1),
@@ -117,15 +135,17 @@ def combine_day(pairs: PairHours, day_s: int) -> PairHours:
         causes=causes.reshape(len(row_by_pair), -1),
         min_us=_row_min(min_us),
         simulated=np.logical_or.reduce(simulated, axis=1),
+        imported=np.logical_or.reduce(imported, axis=1),
+        expected_min=_row_min(expected_min),
     )
 
 
-def _row_min(values_us: NDArray[np.int32]) -> NDArray[np.int32]:
+def _row_min(values: NDArray[np.int32]) -> NDArray[np.int32]:
     """Return the smallest value of each row; MISSING if all are MISSING."""
-    if not values_us.shape[1]:
-        return np.full(len(values_us), MISSING, np.int32)
+    if not values.shape[1]:
+        return np.full(len(values), MISSING, np.int32)
     # MISSING is the largest unsigned value.
-    minima: NDArray[np.int32] = values_us.view(np.uint32).min(axis=1).view(np.int32)
+    minima: NDArray[np.int32] = values.view(np.uint32).min(axis=1).view(np.int32)
     return minima
 
 

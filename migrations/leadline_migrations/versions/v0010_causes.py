@@ -1,7 +1,7 @@
-"""Adds the causes of bad windows: a statistic of windows, counts by cause, current causes and what Grafana reads.
+"""Adds causes and provenance: a statistic of windows, counts by cause, marks of the data, and what Grafana reads.
 
-The new columns are NULL or 0 in existing rows, so no table is rewritten. A new evaluation version makes the rollup
-worker count every hour again, which fills the counts. Packed hours stay as they are.
+The new columns are NULL, 0 or false in existing rows, so no table is rewritten. A new evaluation version makes the
+rollup worker count every hour again, which fills the counts and marks. Packed hours stay as they are.
 
 Collectors of the version before continue to store on this schema. They cannot read the hours that a new collector has
 packed, so restart all collectors of a database together.
@@ -24,6 +24,8 @@ depends_on = None
 CAUSE_COUNTS = ("bad_loss", "bad_latency", "bad_both")
 RECENT_CAUSE_COUNTS = tuple(f"{name}_15" for name in CAUSE_COUNTS)
 CAUSE_LENGTH = 16
+#: Marks of ``pair_now``: imported windows, and replies faster than light.
+CURRENT_MARKS = ("imported", "invalid")
 
 _NOW = "extract(epoch FROM now())::bigint"
 #: Time until a minute has arrived and is compacted.
@@ -41,7 +43,8 @@ def _build_counts_view(table: str, minutes: int) -> str:
     return f"""
         SELECT s.name AS source, d.name AS destination, r.profile, h.t, to_timestamp(h.t) AS time, h.good, h.bad,
             h.unavailable, ({due} - {known})::int AS unknown, h.good_best, h.bad_best, h.unavailable_best,
-            {due} AS due, h.min_us, h.simulated, {", ".join(f"h.{name}" for name in CAUSE_COUNTS)}
+            {due} AS due, h.min_us, h.simulated, {", ".join(f"h.{name}" for name in CAUSE_COUNTS)}, h.imported,
+            h.expected_min
         FROM {table} h {_PAIR.format("h")} WHERE h.t <= {_NOW}"""
 
 
@@ -55,7 +58,7 @@ _STATES = f"""
         CASE WHEN run.letter = 'g' THEN 0 WHEN run.letter IN ('b', 't', 'l') THEN 1
             WHEN run.letter = 'x' THEN 2 ELSE 3 END AS severity, h.simulated,
         CASE run.letter WHEN 'b' THEN 'both' WHEN 't' THEN 'latency' WHEN 'l' THEN 'loss' WHEN 'x' THEN 'outage' END
-            AS cause
+            AS cause, h.imported
     FROM tally_hour h {_PAIR.format("h")} CROSS JOIN LATERAL (
         SELECT i, letter, lead(i, 1, 61) OVER (ORDER BY i) AS next_i FROM (
             SELECT i, coalesce(substr(h.states, i, 1), 'g') AS letter
@@ -77,7 +80,7 @@ _EPISODES = f"""
         to_timestamp(max(until_t)) AS time_end, max(until_t) AS until_t, sum((until_t - t) / 60)::int AS windows,
         {_count_windows("state = 'unavailable'")} AS unavailable, bool_or(simulated) AS simulated,
         {_count_windows("cause = 'loss'")} AS bad_loss, {_count_windows("cause = 'latency'")} AS bad_latency,
-        {_count_windows("cause = 'both'")} AS bad_both
+        {_count_windows("cause = 'both'")} AS bad_both, bool_or(imported) AS imported
     FROM (
         SELECT *, count(*) FILTER (WHERE begins) OVER (PARTITION BY source, destination, profile ORDER BY t) AS number
         FROM (
@@ -89,13 +92,14 @@ _EPISODES = f"""
 
 _PAIR_NOW = f"""
     SELECT s.name AS source, d.name AS destination, r.profile, n.t, to_timestamp(n.t) AS time, n.state,
-        CASE WHEN n.updated_at < {_NOW} - 300 THEN 'unknown' ELSE n.state END AS state_now,
+        CASE WHEN n.updated_at < {_NOW} - 300 THEN 'unknown' WHEN n.invalid THEN 'invalid' ELSE n.state END
+            AS state_now,
         to_timestamp(n.since) AS since, to_timestamp(n.known_at) AS known_at,
         greatest(0, {_NOW} - coalesce(n.known_at + 60, n.t - 86400)) AS silent_s, n.p95_us, n.good_15, n.bad_15,
         n.unavailable_15, 15 - n.good_15 - n.bad_15 - n.unavailable_15 AS unknown_15, n.simulated,
         to_timestamp(n.updated_at) AS updated_at, n.updated_at >= {_NOW} - 300 AS is_current,
-        CASE WHEN n.updated_at >= {_NOW} - 300 THEN n.cause END AS cause_now,
-        {", ".join(f"n.{name}" for name in RECENT_CAUSE_COUNTS)}
+        CASE WHEN n.updated_at >= {_NOW} - 300 AND NOT n.invalid THEN n.cause END AS cause_now,
+        {", ".join(f"n.{name}" for name in RECENT_CAUSE_COUNTS)}, n.imported, n.invalid
     FROM pair_now n {_PAIR.format("n")}"""
 
 #: Views with columns added at their end, in the order of their dependencies.
@@ -111,24 +115,27 @@ _STATE_COUNTS = ("good", "bad", "unavailable", "good_best", "bad_best", "unavail
 SHARE_SIGNATURE = "grafana_share(text, bigint, bigint)"
 
 
-def _build_share_function(cause_counts: tuple[str, ...]) -> str:
+def _build_share_function(cause_counts: tuple[str, ...], *, has_provenance: bool) -> str:
     """Return the function that counts whole hours of a period: from settled days, elsewhere from hours."""
+    marks = ("imported", "expected_min") if has_provenance else ()
     last = f"LEAST(to_s, {_NOW} - 300) / 3600 * 3600"
     first = f"LEAST(from_s / 3600 * 3600, {last} - 3600)"
     first_day = f"LEAST(({first} + 86399) / 86400 * 86400, {last})"
     last_day = f"GREATEST({last} / 86400 * 86400, {first_day})"
     counts = (*_STATE_COUNTS, *cause_counts)
-    names = ("source", "destination", *counts, "min_us", "simulated")
+    names = ("source", "destination", *counts, "min_us", "simulated", *marks)
     columns, of_hour = ", ".join(names), ", ".join(f"h.{name}" for name in names)
     sums = ", ".join(f"sum(c.{name})::bigint AS {name}" for name in counts)
     declared = "".join(f", {name} bigint" for name in cause_counts)
-    selected = "".join(f", p.{name}" for name in cause_counts)
+    selected = "".join(f", p.{name}" for name in (*cause_counts, *marks))
+    mark_types = ", imported boolean, expected_min smallint" if marks else ""
+    mark_values = ", bool_or(c.imported) AS imported, min(c.expected_min) AS expected_min" if marks else ""
     return f"""
     CREATE FUNCTION grafana_share(profile_id text, from_s bigint, to_s bigint)
     RETURNS TABLE (source text, destination text, windows bigint, good bigint, bad bigint, unavailable bigint,
         unknown bigint, good_best bigint, observed double precision, pessimistic double precision,
         optimistic double precision, coverage double precision, min_us integer, simulated boolean, first_t bigint,
-        last_t bigint{declared})
+        last_t bigint{declared}{mark_types})
     LANGUAGE sql STABLE PARALLEL SAFE AS $$
         SELECT p.source, p.destination, p.windows, p.good, p.bad, p.unavailable,
             p.windows - p.good - p.bad - p.unavailable, p.good_best,
@@ -137,7 +144,7 @@ def _build_share_function(cause_counts: tuple[str, ...]) -> str:
             (p.good + p.bad + p.unavailable)::float8 / p.windows, p.min_us, p.simulated, {first}, {last}{selected}
         FROM (
             SELECT c.source, c.destination, ({last} - ({first})) / 60 AS windows, {sums}, min(c.min_us) AS min_us,
-                bool_or(c.simulated) AS simulated
+                bool_or(c.simulated) AS simulated{mark_values}
             FROM (
                 SELECT {columns} FROM grafana_pair_day
                 WHERE profile = profile_id AND t >= {first_day} AND t < {last_day}
@@ -162,14 +169,18 @@ def upgrade() -> None:
     for table in ("tally_hour", "tally_day"):
         for name in CAUSE_COUNTS:
             op.add_column(table, sa.Column(name, sa.SmallInteger, nullable=False, server_default="0"))
+        op.add_column(table, sa.Column("imported", sa.Boolean, nullable=False, server_default=sa.false()))
+        op.add_column(table, sa.Column("expected_min", sa.SmallInteger))
     op.add_column("pair_now", sa.Column("cause", sa.String(CAUSE_LENGTH)))
     for name in RECENT_CAUSE_COUNTS:
         op.add_column("pair_now", sa.Column(name, sa.SmallInteger, nullable=False, server_default="0"))
+    for name in CURRENT_MARKS:
+        op.add_column("pair_now", sa.Column(name, sa.Boolean, nullable=False, server_default=sa.false()))
     if _is_postgresql():
         for name, query in EXTENDED_VIEWS.items():
             op.execute(f"CREATE OR REPLACE VIEW {name} AS {query}")
         op.execute(f"DROP FUNCTION {SHARE_SIGNATURE}")
-        op.execute(_build_share_function(CAUSE_COUNTS))
+        op.execute(_build_share_function(CAUSE_COUNTS, has_provenance=True))
 
 
 def downgrade() -> None:
@@ -177,9 +188,9 @@ def downgrade() -> None:
     if _is_postgresql():
         _restore_views()
     for table in ("tally_hour", "tally_day"):
-        for name in CAUSE_COUNTS:
+        for name in (*CAUSE_COUNTS, "imported", "expected_min"):
             op.drop_column(table, name)
-    for name in ("cause", *RECENT_CAUSE_COUNTS):
+    for name in ("cause", *RECENT_CAUSE_COUNTS, *CURRENT_MARKS):
         op.drop_column("pair_now", name)
     op.drop_column("window_stat", "latency_p95_us")
     # The letters of the states by cause are unknown to the views of before.
@@ -197,7 +208,7 @@ def _restore_views() -> None:
         op.execute(f"DROP VIEW {name}")
     for name in EXTENDED_VIEWS:
         op.execute(f"CREATE VIEW {name} AS {VIEWS[name]}")
-    op.execute(_build_share_function(()))
+    op.execute(_build_share_function((), has_provenance=False))
     has_reader = op.get_bind().execute(sa.text("SELECT 1 FROM pg_roles WHERE rolname = :name"), {"name": READER})
     if has_reader.scalar():
         op.execute(f"GRANT SELECT ON {', '.join(EXTENDED_VIEWS)} TO {READER}")

@@ -17,10 +17,12 @@ from leadline.limits.catalogue import load_catalogue
 from leadline.mesh.model import Mesh
 from leadline.mesh.parser import parse_mesh
 from leadline.model import Window
+from leadline.wire import codec
 from leadline_collector.analysis.matrix import build_matrix
 from leadline_collector.db.engine import Database
 from leadline_collector.db.tables import pair_now, rule
 from leadline_collector.db.transactions import Store
+from leadline_collector.ingest.imports import ImportOrigin, store_import
 from leadline_collector.live import pairs as live_pairs
 from leadline_collector.live import store as live_store
 from leadline_collector.live import worker as live_worker
@@ -29,12 +31,13 @@ from leadline_collector.live.pairs import RECENT_MINUTES, REFRESH_LOCK, LastChec
 from leadline_collector.live.store import PairNowRow
 from leadline_collector.mesh import registry
 from leadline_collector.mesh import service as mesh_service
+from leadline_collector.mesh.store import ActiveTargetCache
 from leadline_collector.rollup import recount
 from leadline_collector.rollup.worker import run_compaction
 from leadline_collector.time_range import TimeRange
 from leadline_collector.windows.row_evaluation import RowEvaluator
 from tests.support.clock import FakeClock
-from tests.support.documents import MESH, NOW_S, build_steady_window, build_window
+from tests.support.documents import MESH, NOW_S, build_batch, build_steady_window, build_window
 from tests.support.rollup_data import DAY_S, RollupFixture, make_random_window
 
 NS_PER_S = 1_000_000_000
@@ -374,3 +377,28 @@ def test_a_minute_is_due_a_while_after_its_end() -> None:
     assert compute_due_minute(end_s + 90) == NOW_S
     assert live_worker.compute_delay_s(FakeClock(wall_ns=(end_s + 90) * NS_PER_S)) == 60
     assert live_worker.compute_delay_s(FakeClock(wall_ns=(end_s + 89) * NS_PER_S)) == pytest.approx(1)
+
+
+def test_a_reply_faster_than_light_makes_a_pair_invalid_at_once(site: RollupFixture) -> None:
+    """The mark stays for the 15 minutes of the current state, in this direction, by every profile."""
+    site.store_windows(build_steady_window(4_000), build_window([4_000] * 59 + [900], NOW_S + 60))
+
+    assert not after(site, NOW_S).invalid
+    assert [after(site, NOW_S + 60, profile).invalid for profile in PROFILES] == [True, True]
+    assert row(site.store).state == "good"
+    assert not row(site.store, source="ams").invalid
+    assert after(site, NOW_S + 60 * RECENT_MINUTES).invalid
+    assert not after(site, NOW_S + 60 * (RECENT_MINUTES + 1)).invalid
+
+
+def test_recent_imported_windows_are_marked(site: RollupFixture) -> None:
+    """An import of the last minutes is in the current state, with its mark."""
+    site.store_windows(build_steady_window(4_000))
+    assert not after(site, NOW_S).imported
+
+    origin = ImportOrigin(source="import:fra2", file="a.log", sha256="0" * 64, format="csv")
+    body = codec.encode(build_batch(("ams1", build_steady_window(5_000)), agent="import:fra2", mesh_version=0))
+    store_import(site.store, ActiveTargetCache(), (NOW_S + 120) * 1_000_000, body, "", origin, check=False)
+
+    assert after(site, NOW_S + 60).imported
+    assert not row(site.store, source="ams").imported

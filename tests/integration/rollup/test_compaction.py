@@ -196,6 +196,7 @@ def test_state_counts_agree_with_the_evaluation(site: RollupFixture, store: Stor
     assert list(row[4:13]) == expected
     assert all(causes[cause] for cause in WindowCause)
     assert row[5] == sum(row[10:13])
+    assert (row[15], row[16]) == (False, 60)
     letters = {
         None: "g",
         WindowCause.OUTAGE: "x",
@@ -203,7 +204,7 @@ def test_state_counts_agree_with_the_evaluation(site: RollupFixture, store: Stor
         WindowCause.LATENCY: "t",
         WindowCause.BOTH: "b",
     }
-    assert row[15] == "".join(
+    assert row[17] == "".join(
         "u" if result is None or result.worst_case is WindowState.UNKNOWN else letters[result.cause]
         for result in (by_minute.get(t) for t in range(NOW_S, NOW_S + HOUR_S, 60))
     )

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import delete
 
 from leadline.evaluation import WindowEvaluation, WindowState
-from leadline.model import Failure
+from leadline.model import Failure, Window
 from leadline_collector.analysis.documents import MatrixPairResponse, StateCountsResponse
 from leadline_collector.analysis.matrix import RECENT_WINDOWS, build_matrix
 from leadline_collector.db import tables
@@ -216,3 +216,22 @@ def test_a_completed_latest_window_replaces_its_first_part(store: Store, clock: 
     site.store_windows(build_window([None] * 30 + [2_000] * 30, hour_s, Failure.NOT_SENT))
 
     _compare(store, site, PROFILE, TimeRange(start_s=hour_s, end_s=hour_s + HOUR_S))
+
+
+def test_the_first_window_is_known_after_its_row_has_expired(store: Store, clock: FakeClock) -> None:
+    """Packed hours have the minute of the first window, and the counts have the smallest number of probes."""
+    site = RollupFixture(store, clock)
+    few = Window(start_s=NOW_S + 17 * 60, interval_ms=2_000, rtt_us=(4_000,) * 30, misses=())
+    site.store_windows(few, build_steady_window(4_000, NOW_S + 18 * 60))
+    clock.advance(3 * HOUR_S * NS_PER_S)
+    run_compaction(store, clock)
+    with store.write() as writer:
+        writer.connection.execute(delete(tables.window_stat))
+
+    period = TimeRange(start_s=NOW_S - DAY_S, end_s=NOW_S + HOUR_S)
+    matrices = [build_matrix(store, profile, period) for profile in (PROFILE, UNUSED_PROFILE)]
+
+    for matrix in matrices:
+        (pair,) = [pair for pair in matrix.pairs if pair.source == "fra"]
+        assert (pair.measured_since, pair.probes_per_window, pair.unknown_minutes) == (NOW_S + 17 * 60, 30, 41)
+        assert pair.data == ["measured"]

@@ -124,7 +124,8 @@ def test_the_matrix_and_the_pages_show_imported_data(client: Client, fra1: str, 
     assert {(pair["source"], pair["imported"]) for pair in matrix["pairs"]} == {("fra", True), ("ams", False)}
     assert {pair["source"]: pair["data"] for pair in matrix["pairs"]} == {"fra": ["imported"], "ams": []}
     assert all("IMPORTED DATA" in page for page in pages)
-    assert "· imported" in pages[0]
+    assert '<abbr class="mark" title="imported from files of other programs">I</abbr>' in pages[0]
+    assert 'title="imported, since ' in pages[0]
     assert "IMPORTED DATA</strong> in fra → ams:" in reverse
 
 

@@ -52,7 +52,7 @@ def test_table_has_distance_minimum_rtts_and_both_directions(measured: Client) -
 
     assert row.startswith("fra \u2013 ams 361.1 km 2.395 ms 3.516 ms")
     assert "possible possible" in row
-    assert row.endswith("fra → ams good, 50.00 % of 2 good ams → fra unknown, no data")
+    assert row.endswith("fra → ams good, 50.00 % of 2 good ams → fra unknown, not measured")
 
 
 def test_pair_beyond_the_reachable_distance_is_impossible(client: Client) -> None:

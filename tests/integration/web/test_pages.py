@@ -147,7 +147,7 @@ def test_cell_shows_share_coverage_state_and_p95(measured: Client) -> None:
 
 def test_pair_without_windows_is_unknown(measured: Client) -> None:
     """The cell shows no numbers."""
-    assert cell(page_at(measured, "/"), "ams", "fra") == "no data now unknown"
+    assert cell(page_at(measured, "/"), "ams", "fra") == "not measured now unknown"
 
 
 def test_cell_has_a_complete_label(measured: Client) -> None:
@@ -160,7 +160,7 @@ def test_cell_has_a_complete_label(measured: Client) -> None:
 
     assert blanks(link.attributes["aria-label"] or "") == (
         "fra to ams: good now; 80.00 % of 50 windows good; others by cause: 7 latency, 3 outage; coverage 83 %; "
-        "latest window 06:58 UTC, p95 4.912 ms"
+        "latest window 06:58 UTC, p95 4.912 ms; measured, 60 probes a minute, 10 minutes unknown"
     )
 
 
@@ -204,7 +204,7 @@ def test_impossible_precedes_the_measured_state(client: Client, longitude: float
     """The distance between the coordinates decides, here against 5 ms."""
     client.apply(FAR.format(longitude=longitude))
 
-    assert cell(page_at(client, "/?profile=vsan-stretched")) == f"no data {word}"
+    assert cell(page_at(client, "/?profile=vsan-stretched")) == f"not measured {word}"
 
 
 @one_store
@@ -213,7 +213,7 @@ def test_jitter_limit_does_not_depend_on_distance(client: Client) -> None:
     client.apply(FAR.format(longitude=150.0))
 
     assert cell(page_at(client, "/?profile=netapp-metrocluster-ip-jitter-rtt")).endswith("now unknown")
-    assert cell(page_at(client, "/?profile=netapp-metrocluster-ip")).endswith("no data impossible")
+    assert cell(page_at(client, "/?profile=netapp-metrocluster-ip")).endswith("not measured impossible")
 
 
 @one_store
@@ -276,7 +276,9 @@ def test_simulated_row_marks_cell_page_and_pair(client: Client, store: Store, fr
     page = page_at(client, "/")
 
     assert "SIMULATED DATA in metro" in page.text()
-    assert ("simulated" in cell(page), "simulated" in cell(page, "ams", "fra")) == (True, False)
+    titles = [element.attributes.get("title") for element in page.all("abbr")]
+    assert titles.count("simulated: generated, not measured") == 1
+    assert cell(page, "ams", "fra") == "not measured now unknown"
     assert "SIMULATED DATA" in page_at(client, PAIR).text()
 
 

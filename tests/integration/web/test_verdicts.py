@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from leadline.model import Window
 from leadline_collector.db.transactions import Store
 from leadline_collector.live import pairs as live_pairs
 from leadline_collector.rollup.worker import run_compaction
@@ -141,6 +142,30 @@ def test_verdict_row_has_the_current_state(client: Client, fra1: str, store: Sto
     assert "good since" not in page_at(client, f"/verdicts?profile={PROFILE}").text()
 
 
+@one_store
+def test_a_reply_faster_than_light_is_the_current_state(
+    client: Client, fra1: str, store: Store, clock: FakeClock
+) -> None:
+    """The verdicts page, the matrix, the map and the page of the pair say invalid, although the window is good."""
+    last_s = live_pairs.compute_due_minute(clock.wall_ns() // 1_000_000_000)
+    client.post(build_batch(("ams1", build_steady_window(900, last_s))), fra1)
+    run_compaction(store, clock)
+    live_pairs.refresh_pairs(store, clock.wall_ns() // 1_000_000_000, {})
+
+    assert "invalid a reply is faster than light" in blanks(page_at(client, f"/verdicts?profile={PROFILE}").text())
+    matrix = page_at(client, "/?from=-1h")
+    assert "cell heat-0 invalid thin" in [element.attributes.get("class") for element in matrix.all("td")]
+    assert "Now: 1 unknown 1 invalid" in matrix.text()
+    assert "fra → ams invalid, 100 % of 1 good" in blanks(page_at(client, "/map").text())
+    (end,) = [
+        element
+        for element in page_at(client, "/pairs/fra/ams?from=-1h").all("td", **{"data-name": "at the end"})
+        if "invalid" in element.text
+    ]
+    assert "since" not in end.text
+    assert '<symbol id="sign-invalid"' in client.send("GET", "/map").body.decode()
+
+
 def test_summary_counts_shares_and_current_states(client: Client, fra1: str) -> None:
     """It has the number of pairs that reach the target, the worst pair and the current states."""
     windows = [build_steady_window(4_900 if n else 10_400, LAST_S - 60 * n) for n in range(10)]
@@ -175,7 +200,33 @@ def test_cell_has_a_tint_and_sparse_cells_are_hatched(client: Client, fra1: str)
     cells = [element.attributes.get("class") or "" for element in page_at(client, "/?from=-1h").all("td")]
 
     assert "cell heat-0 good thin" in cells
-    assert "cell heat-none unknown thin" in cells
+    assert "cell heat-none unknown" in cells
+
+
+def test_a_cell_marks_few_probes_and_names_the_first_window(client: Client, fra1: str) -> None:
+    """A letter marks the cell, and the text below a pointer has the numbers."""
+    window = Window(start_s=LAST_S - 60, interval_ms=2_000, rtt_us=(4_900,) * 30, misses=())
+    client.post(build_batch(("ams1", window), ("ams1", build_steady_window(4_900, LAST_S))), fra1)
+
+    page = page_at(client, "/?from=-7d")
+
+    since = formatting.format_short_time(LAST_S - 60, LAST_S)
+    (link,) = [
+        element for element in page.all("a") if (element.attributes.get("title") or "").startswith("measured since")
+    ]
+    assert link.attributes["title"] == f"measured since {since} UTC, 30 probes a minute"
+    assert f"since {since}" in blanks(link.text)
+    assert "coverage" not in link.text
+    assert "few probes: 30 a minute" in [element.attributes.get("title") for element in page.all("abbr")]
+
+
+def test_the_matrix_names_weak_limits_once(client: Client) -> None:
+    """They are limits of the profile, so they are not repeated in the cells."""
+    client.apply()
+
+    assert "Limits with reservations" not in page_at(client, "/").text()
+    text = page_at(client, "/?profile=netapp-metrocluster-ip").text()
+    assert text.count("Limits with reservations: netapp-metrocluster-ip-isl-rtt: superseded.") == 1
 
 
 @one_store
@@ -218,4 +269,4 @@ def test_large_matrix_has_compact_cells(client: Client, sites: int, css_class: s
 
     assert len(page.all("section", class_=css_class)) == 1
     labels = [element.attributes.get("aria-label") for element in page.all("a")]
-    assert "s00 to s01: unknown now; no data in this period" in labels
+    assert "s00 to s01: unknown now; not measured in this period" in labels

@@ -30,6 +30,7 @@ _RING_PATH = "M-1,0A1,1,0,1,1,1,0A1,1,0,1,1,-1,0ZM-.45,0A.45,.45,0,1,0,.45,0A.45
 _FRAME_PATH = "M-1,-1H1V1H-1ZM-.62,-.62V-.15H.62V-.62ZM-.62,.15V.62H.62V.15Z"
 _CROSS_PATH = "M-1,-.62L-.62,-1L0,-.38L.62,-1L1,-.62L.38,0L1,.62L.62,1L0,.38L-.62,1L-1,.62L-.38,0Z"
 _BARRED_SQUARE_PATH = "M-1,-1H1V1H-1ZM-.7,-.17V.17H.7V-.17Z"
+_BARRED_RING_PATH = f"{_RING_PATH}M-.95,.67L.67,-.95L.95,-.67L-.67,.95Z"
 #: Colour, dash pattern and sign of each state.
 STATE_STYLES: dict[str, tuple[str, list[int], str]] = {
     "good": (LIGHT["good"], [1, 0], "circle"),
@@ -38,6 +39,7 @@ STATE_STYLES: dict[str, tuple[str, list[int], str]] = {
     "unknown": (LIGHT["unknown"], [1, 4], _RING_PATH),
     "impossible": (LIGHT["ink"], [9, 3, 1, 3], _BARRED_SQUARE_PATH),
     "impossible on glass": (LIGHT["ink"], [9, 3, 1, 3], _FRAME_PATH),
+    "invalid": (LIGHT["ink"], [1, 6], _BARRED_RING_PATH),
 }
 
 

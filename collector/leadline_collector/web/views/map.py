@@ -35,7 +35,7 @@ from leadline_collector.web.formatting import (
     format_time_zone,
 )
 from leadline_collector.web.params import PERIOD_DEFAULT, Choice
-from leadline_collector.web.views.propagation import REACH_LABELS, classify_reach
+from leadline_collector.web.views.propagation import INVALID_LABEL, REACH_LABELS, find_override_label
 
 #: Round trips with a ring: the most frequent limits of vendors, in microseconds.
 RING_RTTS_US = (5_000, 10_000)
@@ -46,6 +46,7 @@ NO_RINGS = "none"
 WHOLE_MESH = ""
 #: Labels, worst first: a line shows the worse direction of its pair.
 _WORST_FIRST = (
+    INVALID_LABEL,
     "impossible",
     "impossible on glass",
     WindowState.UNAVAILABLE,
@@ -359,8 +360,8 @@ def _get_reach_label(floors: propagation.PropagationDelay, rtt_us: int) -> str:
 def _to_map_direction(pair: Pair, map_data: _MapData) -> MapDirection:
     assert map_data.mesh is not None
     result = map_data.pair_results[pair]
-    reach = classify_reach(map_data.mesh, pair, map_data.criteria)
-    label = REACH_LABELS.get(reach, result.state.value)
+    override = find_override_label(map_data.mesh, pair, map_data.criteria, is_invalid=result.invalid)
+    label = override or result.state.value
     tally = result.pessimistic
     known_count = tally.good + tally.bad + tally.unavailable
     query = urlencode({"profile": map_data.profile_id, "from": map_data.params.start or PERIOD_DEFAULT})
@@ -373,7 +374,9 @@ def _to_map_direction(pair: Pair, map_data: _MapData) -> MapDirection:
         label=label,
         share=f"{format_percent(tally.good, known_count)} of {format_count(known_count)} good"
         if known_count
-        else "no data",
+        else "no known minute"
+        if result.data
+        else "not measured",
     )
 
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from leadline.evaluation import TARGET_SHARE_DEFAULT, Criterion, WindowState
+from leadline.evaluation import PROBES_MIN, TARGET_SHARE_DEFAULT, Criterion, WindowState
 from leadline.limits.catalogue import load_catalogue
 from leadline.mesh.model import Mesh
 from leadline.model import Pair, Site
@@ -47,7 +47,7 @@ from leadline_collector.web.params import Choice, PageParams, matrix_json_url
 from leadline_collector.web.views import pair_charts
 from leadline_collector.web.views import verdicts as verdicts_view
 from leadline_collector.web.views.causes import map_causes
-from leadline_collector.web.views.propagation import REACH_LABELS, classify_reach
+from leadline_collector.web.views.propagation import INVALID_LABEL, REACH_LABELS, find_override_label
 from leadline_verdict.decision import COVERAGE_MIN
 
 #: A table with more sites has compact cells: icon and share.
@@ -73,16 +73,22 @@ class MatrixCell:
     #: The coverage is below the minimum for a verdict.
     is_sparse: bool
     is_simulated: bool
-    is_imported: bool
-    #: "99.31 %" and "1,412"; None if no window is known.
+    #: Letter and meaning of each kind of windows that is not measured, and of few probes.
+    marks: tuple[tuple[str, str], ...]
+    #: "imported, 60 probes a minute; 12 minutes unknown".
+    provenance: str
+    #: "99.31 %" and "1,412"; None if no window is known (``no_share`` says why).
     share: str | None
     known_count: str | None
+    no_share: str
     #: The share without its unit: "99.31", "100".
     short_share: str
     #: "others: mostly latency"; None if every known window was good.
     main_cause: str | None
-    #: "coverage 87 %"; None if no window or at least 99 % of the windows are known.
+    #: "coverage 87 %", since the first window; None if no window or at least 99 % of the windows are known.
     coverage: str | None
+    #: "since 22 Nov 06:00"; None if the pair was measured at the start of the period, or not at all.
+    since: str | None
     #: "p95 4.912 ms"; None without a window.
     latest_p95: str | None
     latest_at: str | None
@@ -142,6 +148,10 @@ class MatrixPage:
     profile: ProfileResponse
     #: Why the profile cannot be evaluated; None if it can.
     reason: str | None
+    #: Limits of the profile with reservations: "ID: superseded".
+    weak_limits: list[str]
+    #: Windows with fewer probes are marked.
+    probes_min: int
     group_choices: list[Choice]
     #: Profiles of the pairs of the mesh or group.
     profile_choices: list[Choice]
@@ -190,6 +200,8 @@ def build_matrix_page(store: Store, params: PageParams, now_s: int) -> MatrixPag
         period_length=format_duration(period.end_s - period.start_s),
         profile=matrix.profile,
         reason=matrix.reason,
+        weak_limits=matrix.weak_limits,
+        probes_min=PROBES_MIN,
         group_choices=_build_group_choices(mesh, params),
         profile_choices=[_to_profile_choice(params, name, profile_id) for name in used_profiles],
         other_profiles=_list_other_profiles(used_profiles, profile_id),
@@ -315,7 +327,7 @@ def _summarise_group(pairs: Mapping[Pair, MatrixPairResponse], context: _CellCon
     )
 
 
-_LABEL_ORDER = (*(state.value for state in WindowState), *REACH_LABELS.values())
+_LABEL_ORDER = (*(state.value for state in WindowState), *REACH_LABELS.values(), INVALID_LABEL)
 
 
 def _to_worst_pair(pair: Pair, tally: StateCountsResponse, context: _CellContext) -> tuple[str, str, str]:
@@ -324,7 +336,11 @@ def _to_worst_pair(pair: Pair, tally: StateCountsResponse, context: _CellContext
 
 
 def _get_label(pair: Pair, result: MatrixPairResponse, context: _CellContext) -> str:
-    return REACH_LABELS.get(classify_reach(context.mesh, pair, context.criteria), result.state.value)
+    return _find_override_label(pair, result, context) or result.state.value
+
+
+def _find_override_label(pair: Pair, result: MatrixPairResponse, context: _CellContext) -> str | None:
+    return find_override_label(context.mesh, pair, context.criteria, is_invalid=result.invalid)
 
 
 def _build_row(
@@ -339,27 +355,35 @@ def _build_row(
 
 
 def _build_cell(pair: Pair, result: MatrixPairResponse, context: _CellContext) -> MatrixCell:
-    label = _get_label(pair, result, context)
+    override = _find_override_label(pair, result, context)
+    label = override or result.state.value
     tally = result.pessimistic
     known_count = tally.good + tally.bad + tally.unavailable
+    measured_count = known_count + result.unknown_minutes
+    since = (
+        None if result.measured_since is None else f"since {format_short_time(result.measured_since, context.now_s)}"
+    )
     texts = {
         "share": format_percent(tally.good, known_count) if known_count else None,
         "known_count": format_count(known_count) if known_count else None,
         "main_cause": _format_main_cause(result),
-        "coverage": _format_coverage(known_count, result.windows_expected),
+        "coverage": _format_coverage(known_count, measured_count),
+        "since": since,
         "latest_p95": _format_latest_p95(result),
         "latest_at": None if result.state_at is None else format_short_time(result.state_at, context.now_s),
     }
     return MatrixCell(
         href=context.params.pair_url(pair),
         icon=label.replace(" ", "-"),
-        label=label if label in REACH_LABELS.values() else format_state(result.state, result.cause),
+        label=override or format_state(result.state, result.cause),
         heat_class=_get_heat_class(tally.good_ratio),
-        is_sparse=known_count < COVERAGE_MIN * result.windows_expected,
+        is_sparse=known_count < COVERAGE_MIN * measured_count,
+        no_share="no known minute" if result.data else "not measured",
+        marks=tuple(_iter_marks(result)),
+        provenance=_format_provenance(result, since),
         short_share=(texts["share"] or NO_VALUE).removesuffix("\u00a0%"),
         is_simulated=result.simulated,
-        is_imported=result.imported,
-        description=_describe_cell(pair, label, result, texts),
+        description=_describe_cell(pair, override, result, texts),
         **texts,
     )
 
@@ -389,20 +413,42 @@ def _format_latest_p95(result: MatrixPairResponse) -> str | None:
     return "no p95" if result.rtt_us.p95 is None else f"p95 {format_ms(result.rtt_us.p95)}"
 
 
-def _describe_cell(pair: Pair, label: str, result: MatrixPairResponse, texts: Mapping[str, str | None]) -> str:
-    state = label if label in REACH_LABELS.values() else f"{format_state(result.state, result.cause)} now"
+def _iter_marks(result: MatrixPairResponse) -> Iterator[tuple[str, str]]:
+    if result.simulated:
+        yield "S", "simulated: generated, not measured"
+    if result.imported:
+        yield "I", "imported from files of other programs"
+    if result.probes_per_window is not None and result.probes_per_window < PROBES_MIN:
+        yield "F", f"few probes: {result.probes_per_window} a minute"
+
+
+def _format_provenance(result: MatrixPairResponse, since: str | None) -> str:
+    if not result.data:
+        return "simulated, no data in this period" if result.simulated else "not measured in this period"
+    parts = [f"measured {since} UTC"] if since and result.data == ["measured"] else [", ".join(result.data)]
+    if since and result.data != ["measured"]:
+        parts.append(f"{since} UTC")
+    if result.probes_per_window is not None:
+        parts.append(f"{result.probes_per_window} probe{'' if result.probes_per_window == 1 else 's'} a minute")
+    if result.unknown_minutes:
+        parts.append(
+            f"{format_count(result.unknown_minutes)} minute{'' if result.unknown_minutes == 1 else 's'} unknown"
+        )
+    return ", ".join(parts)
+
+
+def _describe_cell(
+    pair: Pair, override: str | None, result: MatrixPairResponse, texts: Mapping[str, str | None]
+) -> str:
+    state = override or f"{format_state(result.state, result.cause)} now"
     parts = [f"{pair.source} to {pair.destination}: {state}"]
-    parts.append(
-        f"{texts['share']} of {texts['known_count']} windows good" if texts["share"] else "no data in this period"
-    )
+    if texts["share"]:
+        parts.append(f"{texts['share']} of {texts['known_count']} windows good")
     if causes := format_cause_counts(map_causes(result.causes)):
         parts.append(f"others by cause: {causes}")
     if texts["coverage"]:
         parts.append(texts["coverage"])
     if texts["latest_p95"]:
         parts.append(f"latest window {texts['latest_at']} UTC, {texts['latest_p95']}")
-    if result.simulated:
-        parts.append("simulated")
-    if result.imported:
-        parts.append("imported")
+    parts.append(_format_provenance(result, texts["since"]))
     return "; ".join(parts)

@@ -32,6 +32,7 @@ from leadline_collector.web.views.causes import count_causes, describe_causes
 from leadline_collector.web.views.pair_buckets import evaluate_scenarios, find_current_state
 from leadline_collector.web.views.pair_charts import PairChart
 from leadline_collector.web.views.pair_data import DirectionData
+from leadline_collector.web.views.propagation import INVALID_LABEL, has_invalid_minimum
 from leadline_collector.web.views.verdict_labels import VerdictView, build_verdict_view
 from leadline_verdict import sections
 from leadline_verdict.document import EpisodeSection
@@ -197,12 +198,13 @@ def build_direction_view(
 
 def _build_current_state_view(windows: PairWindows, scenarios: ScenarioStates, now_s: int) -> CurrentStateView:
     current = find_current_state(windows, scenarios)
+    is_invalid = has_invalid_minimum(windows)
     since = None if current.since_s is None else format_short_time(current.since_s, now_s)
     return CurrentStateView(
-        icon=current.state.value,
-        state=format_state(current.state, current.cause),
+        icon=INVALID_LABEL if is_invalid else current.state.value,
+        state=INVALID_LABEL if is_invalid else format_state(current.state, current.cause),
         latest_at=None if current.latest_start_s is None else format_short_time(current.latest_start_s, now_s),
-        since=f"before {since}" if current.has_earlier_start else since,
+        since=None if is_invalid else f"before {since}" if current.has_earlier_start else since,
     )
 
 

@@ -24,7 +24,7 @@ from leadline_collector.web.views.pair_buckets import (
     find_current_state,
     find_present_minutes,
 )
-from leadline_collector.web.views.propagation import REACH_LABELS, classify_reach, describe_reach
+from leadline_collector.web.views.propagation import describe_reach, find_override_label, has_invalid_minimum
 from leadline_verdict.pair import PairWindows
 from leadline_verdict.states import CAUSES_BY_CODE, STATES_BY_CODE, ScenarioStates, StateArray, count_state_codes
 
@@ -52,7 +52,7 @@ class ProfileView:
     #: Name of the symbol.
     icon: str
     label: str
-    #: The measured state, if ``label`` is "impossible ..."; otherwise None.
+    #: The measured state, if ``label`` is "invalid" or "impossible ..."; otherwise None.
     measured_state: str | None
     since: str
     worst_case: ScenarioView
@@ -82,17 +82,16 @@ def build_profile_view(
     pair = Pair(source=windows.source, destination=windows.destination)
     scenarios = evaluate_scenarios(windows, evaluation_plan.criteria)
     current_state = find_current_state(windows, scenarios)
-    reach = classify_reach(mesh, pair, evaluation_plan.criteria)
+    override = find_override_label(mesh, pair, evaluation_plan.criteria, is_invalid=has_invalid_minimum(windows))
     state = format_state(current_state.state, current_state.cause)
-    is_impossible = reach in REACH_LABELS
     return ProfileView(
         profile=build_profile(catalogue, catalogue.get_profile(profile_id)),
         href=replace(params, profile=profile_id).pair_url(pair),
         is_current=profile_id == params.profile,
         reason=evaluation_plan.reason,
-        icon=REACH_LABELS[reach].replace(" ", "-") if is_impossible else current_state.state.value,
-        label=REACH_LABELS[reach] if is_impossible else state,
-        measured_state=state if is_impossible else None,
+        icon=(override or current_state.state.value).replace(" ", "-"),
+        label=override or state,
+        measured_state=state if override else None,
         since=_format_since(current_state),
         worst_case=_to_scenario_view(scenarios.worst_case),
         best_case=_to_scenario_view(scenarios.best_case),

@@ -13,9 +13,12 @@ from leadline.propagation import Feasibility, Plausibility, PropagationDelay
 from leadline.rounding import round_down, round_up
 from leadline_collector.mesh.propagation import get_propagation_delay
 from leadline_collector.web.formatting import format_ms
+from leadline_verdict.pair import PairWindows
 
 #: Labels of limits that no route can meet; ``WindowState`` has the labels of measured states.
 REACH_LABELS = {Feasibility.IMPOSSIBLE: "impossible", Feasibility.IMPOSSIBLE_ON_GLASS_FIBRE: "impossible on glass"}
+#: Label of a pair with a reply faster than light, whatever its measured state.
+INVALID_LABEL = "invalid"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,22 @@ def classify_reach(mesh: Mesh, pair: Pair, criteria: Iterable[Criterion]) -> Fea
         if criterion.is_rtt_limit
     }
     return next((reach for reach in REACH_LABELS if reach in reaches), Feasibility.POSSIBLE)
+
+
+def find_override_label(mesh: Mesh, pair: Pair, criteria: Iterable[Criterion], *, is_invalid: bool) -> str | None:
+    """Return the label that applies whatever the measured state, in the order of verdicts; None without one."""
+    return INVALID_LABEL if is_invalid else REACH_LABELS.get(classify_reach(mesh, pair, criteria))
+
+
+def has_invalid_minimum(windows: PairWindows) -> bool:
+    """Return True if the smallest RTT is below the propagation delay in a vacuum (``analysis.matrix``)."""
+    if windows.propagation_delay is None:
+        return False
+    minima = [series.min_rtt_us() for series in windows.series]
+    min_us = min((value for value in minima if value is not None), default=None)
+    if min_us is None:
+        return False
+    return propagation.check_plausibility(windows.propagation_delay, min_us).plausibility is Plausibility.INVALID
 
 
 def describe_reach(delay: PropagationDelay, criterion: Criterion) -> str:

@@ -28,6 +28,7 @@ from leadline_collector.time_range import DAY_S, TimeRange
 from leadline_collector.web.formatting import format_day, format_short_time, format_target
 from leadline_collector.web.params import PageParams
 from leadline_collector.web.views.pair_data import choose_verdict_days
+from leadline_collector.web.views.propagation import INVALID_LABEL
 from leadline_collector.web.views.verdict_labels import VERDICT_LABELS, VerdictView, build_verdict_view, get_icon
 from leadline_collector.windows.dirty_hours import HOUR_S
 from leadline_verdict.decision import VerdictRule
@@ -136,10 +137,14 @@ def _load_current_states(
         return {}
     names = {site_id: name for name, site_id in registry.load_registry(reader.connection).site_ids.items()}
     return {
-        (names[source], names[destination]): (row.state, _format_since(row, now_s))
+        (names[source], names[destination]): _format_state(row, now_s)
         for (source, destination), row in live_store.load_pairs_by_rule(reader.connection, revision_id).items()
         if now_s - row.t <= CURRENT_STATE_AGE_S_MAX
     }
+
+
+def _format_state(row: PairNowRow, now_s: int) -> tuple[str, str]:
+    return (INVALID_LABEL, "a reply is faster than light") if row.invalid else (row.state, _format_since(row, now_s))
 
 
 def _format_since(row: PairNowRow, now_s: int) -> str:

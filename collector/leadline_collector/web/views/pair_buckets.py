@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from leadline.evaluation import Criterion, WindowCause, WindowState
 from leadline.model import WINDOW_S
 from leadline_collector.analysis.matrix import RECENT_WINDOWS
-from leadline_collector.time_range import TimeRange
+from leadline_collector.time_range import DAY_S, TimeRange
 from leadline_collector.web.charts.timeline import TimeBucket
 from leadline_verdict.evaluation import combine_paths, evaluate_path
 from leadline_verdict.pair import PairWindows
@@ -61,17 +61,32 @@ def choose_bucket_length_s(period: TimeRange) -> int:
 
 
 def slice_windows(windows: PairWindows, period: TimeRange) -> PairWindows:
-    """Return the part of these windows within a shorter period."""
+    """Return the part of these windows within a shorter period, as ``PairWindowLoader`` would load it.
+
+    Paths without a window in the shorter period are left out. A pair without any has ``measured_since_s`` if its first
+    window is in the day after the period.
+    """
     first, last = ((second - windows.start_s) // WINDOW_S for second in (period.start_s, period.end_s))
     assert 0 <= first < last <= windows.minutes
+    sliced = (replace(path, series=_slice_series(path.series, first, last)) for path in windows.paths)
+    paths = tuple(path for path in sliced if path.series.expected.any())
     return replace(
         windows,
         start_s=period.start_s,
         minutes=last - first,
-        paths=tuple(replace(path, series=_slice_series(path.series, first, last)) for path in windows.paths),
+        paths=paths,
         ambiguous_minutes=windows.ambiguous_minutes[first:last],
         explained_minutes=windows.explained_minutes[first:last],
+        measured_since_s=None if paths else _find_first_window_after(windows, period.end_s),
     )
+
+
+def _find_first_window_after(windows: PairWindows, end_s: int) -> int | None:
+    """Return the start of the first window if it is in the day after ``end_s``; None otherwise."""
+    first_s = windows.measured_since_s
+    if windows.paths:
+        first_s = windows.start_s + min(series.find_first_minute() for series in windows.series) * WINDOW_S
+    return first_s if first_s is not None and end_s <= first_s < end_s + DAY_S else None
 
 
 def _slice_series(series: PathSeries, first: int, last: int) -> PathSeries:

@@ -46,7 +46,7 @@ def test_every_alert_has_a_case() -> None:
     cases = CASES.read_text(encoding="utf-8")
     names = re.findall(r"- alert: (\w+)", ALERTS.read_text(encoding="utf-8"))
 
-    assert len(names) == 8
+    assert len(names) == 9
     for name in names:
         assert re.search(rf"alertname: {name}\n\s+exp_alerts:", cases), name
         assert f"alertname: {name}, exp_alerts: []" in cases, name

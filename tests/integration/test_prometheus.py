@@ -142,6 +142,21 @@ def test_the_state_of_a_pair_is_a_gauge_for_each_state(scraped: Metrics) -> None
     assert values["leadline_now_age_seconds"] == 0
 
 
+def test_a_pair_faster_than_light_is_a_gauge(scraped: Metrics, store: Store, clock: FakeClock) -> None:
+    """There is one series for a pair, not one for each profile."""
+    name = 'leadline_pair_invalid{destination="ams",source="fra"}'
+    assert lines(scraped)[name] == 0
+
+    site = RollupFixture(store, clock)
+    site.store_windows(build_steady_window(900, NOW_S + 12 * 3_600 + 60 * 20), agent="fra2")
+    clock.advance(60 * NS_PER_S)
+    live_pairs.refresh_pairs(store, clock.wall_ns() // NS_PER_S, {})
+
+    values = lines(scraped)
+    assert values[name] == 1
+    assert values['leadline_pair_invalid{destination="fra",source="ams"}'] == 0
+
+
 def test_coverage_is_the_share_of_known_windows(scraped: Metrics) -> None:
     """For the last fifteen minutes, and for the last 24 compacted hours, of which twelve have data."""
     values = lines(scraped)

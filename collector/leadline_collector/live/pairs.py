@@ -3,7 +3,7 @@
 Rule 1: the state is the worst case, as in the matrix and in verdicts.
 Rule 2: every refresh evaluates the last 15 minutes again. Windows of earlier minutes only change ``known_at``: a late
 backlog does not look like a change of state.
-Rule 3: a pair is invalid while a reply of the 15 minutes is faster than light, whatever its state.
+Rule 3: a pair is invalid while a reply of the 15 minutes is faster than light. The state stays as measured.
 Rule 4: if a run of one state fills the 15 minutes, its start comes from the previous row. Without a row, or with one
 that is too old, the last day is searched; the start of a run that fills the day is the start of the day.
 """

@@ -90,13 +90,20 @@ def _build_state_metrics(rows: _NamedRows) -> Iterator[Metric]:
         "Unix time of the start of the unbroken run of that state.",
         labels=_PROFILE_LABELS,
     )
+    invalid = GaugeMetricFamily(
+        "leadline_pair_invalid",
+        "1 if a reply of the last 15 minutes is faster than light in a vacuum over the distance between the sites.",
+        labels=_PAIR_LABELS,
+    )
+    for pair, is_invalid in {pair: row.invalid for (pair, _), row in rows.by_pair_profile.items()}.items():
+        invalid.add_metric(pair, is_invalid)
     for (pair, profile), row in rows.by_pair_profile.items():
         for state_value in WindowState:
             state.add_metric([*pair, profile, state_value.value], row.state == state_value)
         for cause_value in WindowCause:
             cause.add_metric([*pair, profile, cause_value.value], row.cause == cause_value)
         since.add_metric([*pair, profile], row.since)
-    yield from (state, cause, since)
+    yield from (state, cause, since, invalid)
 
 
 def _build_coverage_metric(

@@ -17,7 +17,7 @@ from leadline_verdict.pair import PairWindows
 
 #: Labels of limits that no route can meet; ``WindowState`` has the labels of measured states.
 REACH_LABELS = {Feasibility.IMPOSSIBLE: "impossible", Feasibility.IMPOSSIBLE_ON_GLASS_FIBRE: "impossible on glass"}
-#: Label of a pair with a reply faster than light, whatever its measured state.
+#: Label of a pair with a reply faster than light; it replaces the measured state.
 INVALID_LABEL = "invalid"
 
 
@@ -49,7 +49,7 @@ def classify_reach(mesh: Mesh, pair: Pair, criteria: Iterable[Criterion]) -> Fea
 
 
 def find_override_label(mesh: Mesh, pair: Pair, criteria: Iterable[Criterion], *, is_invalid: bool) -> str | None:
-    """Return the label that applies whatever the measured state, in the order of verdicts; None without one."""
+    """Return the label that replaces the measured state, in the order of verdicts; None without one."""
     return INVALID_LABEL if is_invalid else REACH_LABELS.get(classify_reach(mesh, pair, criteria))
 
 

@@ -253,14 +253,18 @@ def _iter_advice_notes(requirements: RequirementSet, verdict_class: VerdictClass
 
 
 def iter_weak_limits(requirements: RequirementSet) -> Iterator[str]:
-    """Yield the limits with reservations: ``ID: superseded, secondary``.
+    """Return the limits with reservations: ``ID: superseded, secondary``.
 
     Those are the user's own and overridden limits, and limits that are superseded, not read in a source of the vendor,
     or not a requirement.
     """
-    for item in requirements.items:
-        if reservations := list(_iter_reservations(item)):
-            yield f"{item.limit_id}: {', '.join(reservations)}"
+    return (f"{limit_id}: {reservations}" for limit_id, reservations in find_reservations(requirements).items())
+
+
+def find_reservations(requirements: RequirementSet) -> dict[str, str]:
+    """Return the reservations by limit id, "superseded, secondary"; limits without any are left out."""
+    texts = {item.limit_id: ", ".join(_iter_reservations(item)) for item in requirements.items}
+    return {limit_id: text for limit_id, text in texts.items() if text}
 
 
 def _iter_reservations(item: Requirement) -> Iterator[str]:

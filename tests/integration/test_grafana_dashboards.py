@@ -234,6 +234,7 @@ def test_alerts_have_hysteresis_and_a_state_without_data(uid: str) -> None:
 FIRING = {
     "leadline-pair-beyond": 3,
     "leadline-pair-silent": 1,
+    "leadline-pair-invalid": 0,
     "leadline-agent-silent": 8,
     "leadline-coverage-falling": 0,
     "leadline-clock-suspect": 1,

@@ -12,17 +12,18 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import select
+from sqlalchemy import and_, select
 from sqlalchemy.engine import URL
 
 from leadline import propagation
 from leadline.errors import ConfigError, UnavailableError
-from leadline.evaluation import WindowCause
+from leadline.evaluation import WindowCause, WindowState
 from leadline.limits.catalogue import load_catalogue
 from leadline.mesh.parser import parse_mesh
 from leadline.model import Pair
 from leadline_cli.commands.demo import build_mesh_toml
 from leadline_collector.analysis.matrix import build_matrix
+from leadline_collector.analysis.profiles import list_weak_limits
 from leadline_collector.analysis.verdicts import VerdictRequest, compute_verdicts
 from leadline_collector.db import schema, tables
 from leadline_collector.db.engine import Database
@@ -101,7 +102,7 @@ def load_shares(
     """Return the result of ``grafana_share`` for each pair: counts, ratios, lowest round trip."""
     columns = (
         "windows, good, bad, unavailable, unknown, observed, pessimistic, optimistic, coverage, bad_loss, bad_latency, "
-        "bad_both, min_us, simulated, first_t, last_t"
+        "bad_both, min_us, simulated, first_t, last_t, imported, expected_min"
     )
     rows = connection.execute(
         f"SELECT source, destination, {columns} FROM grafana_share(%s, %s, %s)", (profile, start_s, end_s)
@@ -151,6 +152,8 @@ def test_shares_match_the_matrix(filled: Demo, connection: psycopg.Connection, p
             True,
             period.start_s,
             period.end_s,
+            pair.imported,
+            pair.probes_per_window,
         ]
         for pair in pairs
     }
@@ -282,6 +285,38 @@ def _episodes(states: list[int], start_s: int) -> list[tuple[int, int, int]]:
         else:
             episodes.append((run[0], run[-1] + 1, len(run)))
     return [(start_s + 60 * first, start_s + 60 * end, windows) for first, end, windows in episodes]
+
+
+def test_limits_have_the_reservations_of_verdicts(connection: psycopg.Connection) -> None:
+    """A superseded limit says so; a requirement in force has none."""
+    rows = connection.execute("SELECT profile, limit_id, reservations FROM grafana_limit").fetchall()
+
+    texts = {(profile, f"{limit_id}: {text}") for profile, limit_id, text in rows if text is not None}
+    assert ("netapp-metrocluster-ip", "netapp-metrocluster-ip-isl-rtt: superseded") in texts
+    assert all(text in list_weak_limits(profile) for profile, text in texts)
+    assert not [profile for profile, _ in texts if profile in PROFILES[:2]]
+
+
+def test_an_invalid_pair_replaces_the_measured_state(filled: Demo, connection: psycopg.Connection) -> None:
+    """It has no cause, and a stale row is unknown as before."""
+    columns = "state, state_now, cause_now, invalid, imported"
+    query = f"SELECT {columns} FROM grafana_pair_now ORDER BY source, destination, profile LIMIT 1"
+    now = tables.pair_now
+    key = (now.c.source_id, now.c.rule_id, now.c.destination_id)
+    with filled.store.read() as reader:
+        before = reader.connection.execute(select(*key, now.c.updated_at)).all()
+    with filled.store.write() as writer:
+        writer.connection.execute(now.update().values(invalid=True, imported=True, updated_at=1 << 33))
+
+    (row,) = connection.execute(query).fetchall()
+
+    with filled.store.write() as writer:
+        writer.connection.execute(now.update().values(invalid=False, imported=False))
+        for source, revision, destination, updated_at in before:
+            condition = and_(key[0] == source, key[1] == revision, key[2] == destination)
+            writer.connection.execute(now.update().where(condition).values(updated_at=updated_at))
+    assert row[0] in {state.value for state in WindowState}
+    assert row[1:] == ("invalid", None, True, True)
 
 
 def test_limits_and_floors_match_catalogue_and_propagation_delay(connection: psycopg.Connection) -> None:

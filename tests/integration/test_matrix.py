@@ -350,7 +350,7 @@ def test_the_matrix_names_the_weak_limits_of_the_profile(client: Client) -> None
 
 
 def test_a_pair_faster_than_light_is_invalid(client: Client, fra1: str) -> None:
-    """One reply is enough, and the state stays as measured; the bound is the distance less the uncertainties of both sites."""
+    """One reply is enough, and the state stays as measured. The bound is the distance less both uncertainties."""
     floor_us = -(-find_vacuum_ns() // 1_000)
     post_steady(client, fra1, build_steady_window(floor_us, NOW_S), build_steady_window(floor_us, NOW_S + 60))
     assert cell(client.get(f"{MATRIX}&from={NOW_S}&to={NOW_S + 120}"))["invalid"] is False

@@ -496,6 +496,8 @@ profile_limit = Table(
     Column("bounds_rtt", Boolean, nullable=False),
     Column("rule", Text, nullable=False),
     Column("source_url", Text),
+    #: "superseded, secondary" (``limit_rules.find_reservations``); NULL for a requirement of the vendor in force.
+    Column("reservations", Text),
 )
 
 #: Agents of the active mesh.

@@ -20,6 +20,8 @@ from leadline_collector.mesh import registry
 from leadline_collector.mesh import service as mesh_service
 from leadline_collector.mesh import store as mesh_store
 from leadline_collector.mesh.propagation import get_propagation_delay
+from leadline_verdict.limit_rules import find_reservations
+from leadline_verdict.requirements import NO_OVERRIDES, build_requirements
 
 #: First key of the advisory lock: two processes that replace the same rows at once would conflict.
 REFERENCES_LOCK = 53235470
@@ -69,6 +71,7 @@ def _build_limit_rows() -> frozenset[_ReferenceRow]:
 def _iter_profile_rows(profile_id: str) -> Iterator[_ReferenceRow]:
     profile = load_catalogue().get_profile(profile_id)
     plan = evaluation.plan_evaluation(load_catalogue().get_required_limits(profile))
+    reservations = find_reservations(build_requirements(load_catalogue(), profile, NO_OVERRIDES))
     for place, criterion in enumerate(plan.criteria):
         limit = load_catalogue().get_limit(criterion.limit_id)
         yield (
@@ -85,6 +88,7 @@ def _iter_profile_rows(profile_id: str) -> Iterator[_ReferenceRow]:
             criterion.is_rtt_limit,
             criterion.description,
             limit.source.url,
+            reservations.get(criterion.limit_id),
         )
 
 

@@ -89,6 +89,22 @@ ALERT_RULES = (
         no_data="NoData",
     ),
     AlertRule(
+        uid="leadline-pair-invalid",
+        title="Pair invalid",
+        sql="""
+            SELECT source, destination, CASE WHEN bool_or(simulated) THEN 'yes' ELSE 'no' END AS simulated,
+                max(CASE WHEN invalid THEN 1 ELSE 0 END) AS value
+            FROM grafana_pair_now WHERE is_current GROUP BY source, destination
+            """,
+        alert_threshold=0.5,
+        recovery_threshold=0.5,
+        pending_period="5m",
+        severity="warning",
+        summary=f"replies of {_PAIR_TEXT} are faster than light",
+        description="The coordinates of a site or a clock are wrong. No verdict on the pair is possible.",
+        dashboard=OVERVIEW_UID,
+    ),
+    AlertRule(
         uid="leadline-agent-silent",
         title="Agent silent",
         sql="SELECT agent, site, coalesce(silent_s, 999999) AS value FROM grafana_agent",

@@ -9,7 +9,7 @@ from grafana_foundation_sdk.models.common import TableCellBackgroundDisplayMode,
 from leadline.alert_thresholds import AGENT_SILENCE_S_MAX, SPOOL_USAGE_RATIO_MAX
 from leadline_dashboards.generate import panels
 from leadline_dashboards.generate.alerts import CLOCK_OFFSET_ALERT_S
-from leadline_dashboards.generate.queries import SHARE_FUNCTION, Query, truncate_ratio
+from leadline_dashboards.generate.queries import SHARE_FUNCTION, Query, name_data, truncate_ratio
 from leadline_dashboards.generate.style import (
     BYTES,
     GREEN,
@@ -147,7 +147,7 @@ def _build_coverage() -> table.Panel:
         Query(
             f"""
             SELECT source AS site, {truncate_ratio("sum(windows - unknown) / sum(windows)", 2)} AS coverage,
-                sum(unknown) AS unknown, count(*) AS pairs, bool_or(simulated) AS simulated
+                sum(unknown) AS unknown, count(*) AS pairs, {name_data("bool_or(simulated)", "bool_or(imported)")}
             FROM {SHARE_FUNCTION} WHERE source IN (${{site:sqlstring}}) GROUP BY 1 ORDER BY 2, 1
             """
         ),
@@ -158,8 +158,7 @@ def _build_coverage() -> table.Panel:
         "coverage",
         [prop("unit", RATIO), prop("decimals", 2), prop("custom.cellOptions", cell), prop("thresholds", steps)],
     )
-    panel.override_by_name("unknown", [prop("displayName", "minutes not measured")])
-    return panel.override_by_name("simulated", [prop("mappings", build_yes_no_mappings("simulated", "measured"))])
+    return panel.override_by_name("unknown", [prop("displayName", "minutes not measured")])
 
 
 _GAPS_CLAUSE = f"FROM grafana_gap WHERE {_SITE_FILTER} AND until_t > $__unixEpochFrom() AND t < $__unixEpochTo()"

@@ -12,13 +12,16 @@ from leadline_dashboards.generate import panels
 from leadline_dashboards.generate.queries import (
     PROFILE_FILTER,
     SHARE_FUNCTION,
+    WEAK_LIMITS,
     Query,
+    name_data,
     name_state_now,
     truncate_ratio,
 )
 from leadline_dashboards.generate.style import (
     GREEN,
     GREY,
+    INVALID_STYLE,
     KM,
     MICROSECONDS,
     ORANGE,
@@ -70,15 +73,17 @@ def build_overview() -> build.Dashboard:
 
 
 def _build_state_counts() -> stat.Panel:
-    counts = ", ".join(f"count(*) FILTER (WHERE state_now = '{state}') AS {state}" for state in STATE_STYLES)
+    styles = STATE_STYLES | {"invalid": INVALID_STYLE}
+    counts = ", ".join(f"count(*) FILTER (WHERE state_now = '{state}') AS {state}" for state in styles)
     panel = panels.build_stat_panel(
         "Pairs now",
         "Directed pairs by the state of their newest minute (worst case). Unknown: not enough probes were sent, so "
-        "the state of the path is not known. Unavailable: 20 % or more of the probes were lost.",
+        "the state of the path is not known. Unavailable: 20 % or more of the probes were lost. Invalid: a reply of "
+        "the last 15 minutes is faster than light, so the coordinates or a clock are wrong.",
         (18, 4),
         Query(f"SELECT {counts} FROM grafana_pair_now WHERE {PROFILE_FILTER} AND {_SITE_FILTER}"),
     )
-    for state, (shape, colour) in STATE_STYLES.items():
+    for state, (shape, colour) in styles.items():
         panel.override_by_name(state, [colour_prop(colour), prop("displayName", f"{shape} {state}")])
     return panel
 
@@ -98,8 +103,8 @@ def _build_state_matrix() -> table.Panel:
     panel = panels.build_matrix(
         "State now",
         "State of the newest minute of every directed pair, from row to column, with the cause of a bad one. An empty "
-        "cell: the mesh does not probe this pair or does not evaluate it by this profile. Simulated pairs are marked. "
-        "Click a cell to open its pair.",
+        "cell: the mesh does not probe this pair or does not evaluate it by this profile. Simulated and imported pairs "
+        "are marked. Click a cell to open its pair.",
         Query(
             f"""
             SELECT source, destination, {name_state_now()} AS state
@@ -143,12 +148,15 @@ def _build_worst_pairs() -> table.Panel:
         "Worst pairs over the time range",
         "Pairs by share of known minutes within the limits, lowest first. Pessimistic: unknown minutes count as bad. "
         "Optimistic: unknown minutes count as good, and the error of the agent host is subtracted. Minutes that were "
-        "not measured are counted separately from bad and unavailable ones (lost probes).",
+        "not measured are counted separately from bad and unavailable ones (lost probes). Data: simulated or imported "
+        "if some minutes are. Invalid: a reply is faster than light. Weak limits are superseded, not read in a source "
+        "of the vendor, or not a requirement.",
         (panels.DASHBOARD_WIDTH, 11),
         Query(
             f"""
             SELECT s.source, s.destination, {shares}, s.windows, s.bad, s.bad_latency, s.bad_loss, s.bad_both,
-                s.unavailable, s.unknown, s.min_us, p.glass_us, p.distance_km, s.simulated
+                s.unavailable, s.unknown, s.min_us, p.glass_us, p.distance_km, s.min_us < p.vacuum_us AS invalid,
+                s.expected_min, {name_data("s.simulated", "s.imported")}, {WEAK_LIMITS} AS weak_limits
             FROM {SHARE_FUNCTION} s LEFT JOIN grafana_pair p ON p.source = s.source AND p.destination = s.destination
             WHERE s.{_SITE_FILTER} ORDER BY s.observed NULLS FIRST, s.coverage, 1, 2 LIMIT 50
             """
@@ -158,6 +166,7 @@ def _build_worst_pairs() -> table.Panel:
         "observed": "within the limits", "windows": "minutes", "unknown": "not measured", "min_us": "minimum RTT",
         "bad_latency": "bad by latency", "bad_loss": "bad by loss", "bad_both": "bad by both",
         "glass_us": "minimum RTT in fibre", "distance_km": "distance",
+        "expected_min": "probes a minute, least", "weak_limits": "weak limits",
     }  # fmt: skip
     units = {"min_us": MICROSECONDS, "glass_us": MICROSECONDS, "distance_km": KM}
     units |= dict.fromkeys(("observed", "pessimistic", "optimistic", "coverage"), RATIO)
@@ -165,7 +174,7 @@ def _build_worst_pairs() -> table.Panel:
         properties = [prop("displayName", names[name])] if name in names else []
         properties += [prop("unit", units[name]), prop("decimals", 2)] if name in units else []
         panel.override_by_name(name, properties)
-    panel.override_by_name("simulated", [prop("mappings", build_yes_no_mappings("simulated", "measured"))])
+    panel.override_by_name("invalid", [prop("mappings", build_yes_no_mappings("⊘ invalid", "plausible"))])
     return panel.data_links([panels.build_pair_link(*panels.ROW_LINK_FIELDS)]).filterable(True)
 
 

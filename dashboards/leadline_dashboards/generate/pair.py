@@ -16,6 +16,7 @@ from leadline_dashboards.generate.queries import (
     SHARE_FUNCTION,
     Query,
     build_datasource_ref,
+    name_data,
     name_state_now,
     truncate_ratio,
 )
@@ -328,7 +329,9 @@ def _build_episodes() -> table.Panel:
         "Runs of bad or unavailable minutes, newest first, with the number of minutes by cause. Runs at most two "
         "minutes apart are one episode.",
         (12, 9),
-        Query(_select_episodes("time, time_end, windows, bad_latency, bad_loss, bad_both, unavailable, simulated")),
+        Query(
+            _select_episodes(f"time, time_end, windows, bad_latency, bad_loss, bad_both, unavailable, {name_data()}")
+        ),
     )
     panel.override_by_name("time", [prop("displayName", "from (UTC)")])
     panel.override_by_name("time_end", [prop("displayName", "to (UTC)")])
@@ -342,11 +345,12 @@ def _build_limits() -> table.Panel:
     panel = panels.configure_panel(
         table.Panel(),
         "Limits of the profile",
-        "Published limits that each minute must meet, all of them. Click an id to open its source.",
+        "Published limits that each minute must meet, all of them. Click an id to open its source. Reservations: "
+        "superseded, not read in a source of the vendor, or not a requirement.",
         (12, 9),
         Query(
             f"""
-            SELECT vendor, product, limit_us, rule, limit_id, source_url FROM grafana_limit
+            SELECT vendor, product, limit_us, rule, reservations, limit_id, source_url FROM grafana_limit
             WHERE {PROFILE_FILTER} ORDER BY place
             """
         ),

@@ -9,7 +9,7 @@ from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models.common import DataSourceRef
 
 from leadline_dashboards import DATASOURCE_TYPE, DATASOURCE_UID
-from leadline_dashboards.generate.style import CAUSE_STYLES, SIMULATED_SUFFIX
+from leadline_dashboards.generate.style import CAUSE_STYLES, IMPORTED_SUFFIX, SIMULATED_SUFFIX
 
 #: Shares over the whole hours of the time range.
 SHARE_FUNCTION = "grafana_share(${profile:sqlstring}, $__unixEpochFrom(), $__unixEpochTo())"
@@ -17,15 +17,26 @@ SHARE_FUNCTION = "grafana_share(${profile:sqlstring}, $__unixEpochFrom(), $__uni
 PAIR_FILTER = "source = ${source:sqlstring} AND destination = ${destination:sqlstring}"
 REVERSE_PAIR_FILTER = "source = ${destination:sqlstring} AND destination = ${source:sqlstring}"
 PROFILE_FILTER = "profile = ${profile:sqlstring}"
+#: Limits of the selected profile with reservations, as one text; NULL without any.
+WEAK_LIMITS = (
+    "(SELECT string_agg(limit_id || ': ' || reservations, '; ' ORDER BY place) "
+    f"FROM grafana_limit WHERE {PROFILE_FILTER} AND reservations IS NOT NULL)"
+)
 
 
 def name_state_now(prefix: str = "") -> str:
-    """Return SQL for the current state with the cause of a bad one and a mark if simulated."""
+    """Return SQL for the current state with the cause of a bad one and a mark if simulated or imported."""
     causes = " ".join(f"WHEN '{cause}' THEN '{name}'" for cause, (name, _) in CAUSE_STYLES.items())
     return (
         f"CASE {prefix}cause_now {causes} ELSE {prefix}state_now END || "
-        f"CASE WHEN {prefix}simulated THEN '{SIMULATED_SUFFIX}' ELSE '' END"
+        f"CASE WHEN {prefix}simulated THEN '{SIMULATED_SUFFIX}' WHEN {prefix}imported THEN '{IMPORTED_SUFFIX}' "
+        "ELSE '' END"
     )
+
+
+def name_data(simulated: str = "simulated", imported: str = "imported") -> str:
+    """Return SQL for the origin of minutes: simulated or imported if some of them are, else measured."""
+    return f"CASE WHEN {simulated} THEN 'simulated' WHEN {imported} THEN 'imported' ELSE 'measured' END AS data"
 
 
 def truncate_ratio(expression: str, percent_decimals: int) -> str:

@@ -31,19 +31,22 @@ TIMELINE_STYLES = {
     "outage": ("✕ unavailable", PURPLE),
     "unknown": ("○ unknown", GREY),
 }
-#: Suffix of the state of a simulated pair.
-SIMULATED_SUFFIX = " (simulated)"
+#: A reply is faster than light: the state of ``grafana_pair_now.state_now`` that replaces the measured one.
+INVALID_STYLE = ("⊘", SKY)
+#: Suffixes of the state of a pair with simulated or imported minutes.
+SIMULATED_SUFFIX, IMPORTED_SUFFIX = " (simulated)", " (imported)"
 
 MICROSECONDS, SECONDS, RATIO, BYTES, KM = "µs", "s", "percentunit", "bytes", "lengthkm"
 
 
 def build_state_mappings() -> list[ValueMapping]:
-    """Map states to text with shape and colour, also bad states with their cause and states of simulated pairs."""
+    """Map states to text with shape and colour, also bad states with their cause, invalid pairs, and suffixes."""
     bad_shape, bad_colour = STATE_STYLES["bad"]
     styles = STATE_STYLES | {name: (bad_shape, bad_colour) for name, _ in CAUSE_STYLES.values()}
+    styles |= {"invalid": INVALID_STYLE}
     results = {
         f"{state}{suffix}": ValueMappingResult(text=f"{shape} {state}{suffix}", color=colour, index=number)
-        for suffix in ("", SIMULATED_SUFFIX)
+        for suffix in ("", SIMULATED_SUFFIX, IMPORTED_SUFFIX)
         for number, (state, (shape, colour)) in enumerate(styles.items())
     }
     return [ValueMap(options=results)]

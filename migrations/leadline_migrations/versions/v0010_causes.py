@@ -102,8 +102,13 @@ _PAIR_NOW = f"""
         {", ".join(f"n.{name}" for name in RECENT_CAUSE_COUNTS)}, n.imported, n.invalid
     FROM pair_now n {_PAIR.format("n")}"""
 
+_LIMIT = """
+    SELECT profile, title, place, limit_id, vendor, product, measure, comparison, limit_us, peak_us, bounds_rtt,
+        rule, source_url, reservations FROM profile_limit"""
+
 #: Views with columns added at their end, in the order of their dependencies.
 EXTENDED_VIEWS = {
+    "grafana_limit": _LIMIT,
     "grafana_pair_hour": _build_counts_view("tally_hour", 60),
     "grafana_pair_day": _build_counts_view("tally_day", 1_440),
     "grafana_state": _STATES,
@@ -174,6 +179,7 @@ def upgrade() -> None:
     op.add_column("pair_now", sa.Column("cause", sa.String(CAUSE_LENGTH)))
     for name in RECENT_CAUSE_COUNTS:
         op.add_column("pair_now", sa.Column(name, sa.SmallInteger, nullable=False, server_default="0"))
+    op.add_column("profile_limit", sa.Column("reservations", sa.Text))
     for name in CURRENT_MARKS:
         op.add_column("pair_now", sa.Column(name, sa.Boolean, nullable=False, server_default=sa.false()))
     if _is_postgresql():
@@ -192,6 +198,7 @@ def downgrade() -> None:
             op.drop_column(table, name)
     for name in ("cause", *RECENT_CAUSE_COUNTS, *CURRENT_MARKS):
         op.drop_column("pair_now", name)
+    op.drop_column("profile_limit", "reservations")
     op.drop_column("window_stat", "latency_p95_us")
     # The letters of the states by cause are unknown to the views of before.
     op.execute("UPDATE rule SET complete = (1 = 0)")

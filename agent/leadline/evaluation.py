@@ -8,8 +8,8 @@ a value less than 1 µs below the limit counts as equal to it.
 Rule 3: the agent's host can only increase an RTT, by H at most. Every window is evaluated twice: in the worst case as
 measured, in the best case minus H. "within" must be true in the worst case, "beyond" in the best case.
 Rule 4: a limit that RTT windows cannot test is not evaluated; a sentence gives the reason.
-Rule 5: with fewer than 20 probes a window, p95 is the maximum. In the best case such a window is not good only if its
-median is above the limit or lost.
+Rule 5: with fewer than 20 probes sent in a window, p95 is the maximum. In the best case such a window is not good only
+if its median is above the limit or lost.
 Rule 6: a window that is not good has one cause (``WindowCause``).
 Rule 7: if pages of the vendor print both ``<`` and ``<=``, a value equal to the limit is bad in the worst case and good
 in the best case. Above a limit that may not condemn, a window is good in the best case.
@@ -390,7 +390,7 @@ PERCENTILE_STATISTICS = frozenset(
 
 
 def _has_few_probes(stats: WindowStats, statistic: WindowStatistic) -> bool:
-    return stats.expected < PROBES_MIN_FOR_P95 and statistic in PERCENTILE_STATISTICS
+    return stats.sent < PROBES_MIN_FOR_P95 and statistic in PERCENTILE_STATISTICS
 
 
 def _select_median_us(stats: WindowStats, statistic: WindowStatistic) -> int | None:
@@ -438,7 +438,7 @@ def _classify_state(
 def _classify_best_case(stats: WindowStats, criterion: Criterion, value_us: int | None) -> WindowState:
     """Return the state; with few probes a loss counts only if the median is lost (rule 5)."""
     comparison = criterion.best_case_comparison
-    if _is_unknown(stats) or stats.expected >= PROBES_MIN_FOR_P95:
+    if _is_unknown(stats) or stats.sent >= PROBES_MIN_FOR_P95:
         state = _classify_state(stats, criterion, value_us, comparison)
     elif stats.p50_us is None:
         state = WindowState.UNAVAILABLE

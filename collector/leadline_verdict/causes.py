@@ -22,7 +22,8 @@ from leadline_verdict.episodes import IntArray, find_runs
 from leadline_verdict.pair import PairWindows
 from leadline_verdict.reasons import make_reason
 from leadline_verdict.requirements import RequirementSet
-from leadline_verdict.states import BOTH, LATENCY, LOSS, OUTAGE, MinuteMask, ScenarioStates, StateArray
+from leadline_verdict.series import MISSING
+from leadline_verdict.states import BOTH, LATENCY, LOSS, NO_CAUSE, OUTAGE, MinuteMask, ScenarioStates, StateArray
 
 _CODES = {
     WindowCause.OUTAGE: OUTAGE,
@@ -77,9 +78,22 @@ def describe_causes(
         return make_reason("causes", f"all {known:,} known minutes were within the limits", **numbers)
     limit = _name_limit(criteria)
     parts = [_describe_section(section, pair, states, known, limit, requirements) for section in sections]
-    if criteria and not by_cause.get(WindowCause.LATENCY):
+    if _is_latency_excluded(pair, states, criteria):
         parts.insert(0, f"no minute exceeded {limit} by latency")
     return make_reason("causes", "; ".join(parts), **numbers)
+
+
+def _is_latency_excluded(pair: PairWindows, states: ScenarioStates, criteria: Sequence[Criterion]) -> bool:
+    """True if no minute exceeded a limit on the RTT by latency, also not besides its losses."""
+    if not criteria or not all(criterion.is_rtt_limit for criterion in criteria):
+        return False
+    if np.any((states.causes == LATENCY) | (states.causes == BOTH)):
+        return False
+    limit_us = min(criterion.limit_us for criterion in criteria)
+    may_be_late = [
+        (series.max_us > limit_us) & ((series.p50_us == MISSING) | (series.p50_us > limit_us)) for series in pair.series
+    ]
+    return not any(np.any(late & (states.causes != NO_CAUSE)) for late in may_be_late)
 
 
 def _name_limit(criteria: Sequence[Criterion]) -> str:

@@ -24,7 +24,9 @@ from leadline.evaluation import (
 )
 from leadline.mesh.model import DeclaredOutages
 from leadline.model import WINDOW_S
+from leadline_verdict.binomial import poisson_lower_bound
 from leadline_verdict.document import VerdictClass
+from leadline_verdict.episodes import find_runs
 from leadline_verdict.rule_edition import RuleEdition
 from leadline_verdict.share_bounds import (
     BadMinutes,
@@ -37,6 +39,8 @@ from leadline_verdict.share_bounds import (
 from leadline_verdict.share_interval import CountedState, IntervalMethod, ShareInterval
 from leadline_verdict.states import BAD, GOOD, OUTAGE, MinuteMask, ScenarioStates
 
+#: 365.25 days in seconds.
+YEAR_S = 31_557_600
 #: Smallest share of known windows of a valid period (§3.2).
 COVERAGE_MIN = 0.95
 #: Largest share of unknown windows for ``missing = mar`` (§3.3).
@@ -175,7 +179,7 @@ def classify_period(
         rule=rule, declared=declared_outages, is_contradicted=_is_contradicted(declared_outages, states)
     )
     worst = count_bad_minutes(states.with_unknown_as(BAD).worst_case != GOOD, counted)
-    best = count_bad_minutes(states.with_unknown_as(GOOD).best_case != GOOD, counted)
+    best = count_bad_minutes(states.with_unknown_as(GOOD).best_case != GOOD)
     days = len(states) // WINDOWS_PER_DAY
     base = _classify(worst, best, rule, allowance, days)
     if_bad = if_good = base
@@ -206,25 +210,6 @@ def classify_period(
         low_provisional=allowance.compute_low_provisional(worst).low if worst.minutes else 0.0,
         allowance=allowance,
     )
-
-
-def classify_minutes(
-    bad_worst: MinuteMask,
-    bad_best: MinuteMask,
-    rule: VerdictRule,
-    *,
-    declared_outages: DeclaredOutages | None = None,
-    last_segment: slice | None = None,
-) -> VerdictClass:
-    """Classify known minutes of whole UTC days, and withdraw a claim that the last segment does not support."""
-    no_causes = np.zeros(len(bad_worst), dtype=np.uint8)
-    states = ScenarioStates(
-        worst_case=bad_worst.astype(np.uint8), best_case=bad_best.astype(np.uint8), causes=no_causes
-    )
-    verdict_class = classify_period(states, rule, declared_outages=declared_outages).verdict_class
-    if last_segment is None:
-        return verdict_class
-    return withdraw(verdict_class, classify_segment(states.slice_minutes(last_segment.start, last_segment.stop), rule))
 
 
 def classify_segment(states: ScenarioStates, rule: VerdictRule) -> VerdictClass:
@@ -272,15 +257,23 @@ def can_exclude_unknown(rule: VerdictRule, unknown: MinuteMask, explained: Minut
 
 
 def _is_contradicted(outages: DeclaredOutages | None, states: ScenarioStates) -> bool:
-    """True if the period shows a longer outage than the declared longest one."""
-    return outages is not None and longest_outage_windows(states) * WINDOW_S > outages.longest_outage_s
+    """True if the period shows a longer outage than the declared longest one, or far more outages of that kind.
+
+    Outages of at least half the declared length count; more of them than the declared rate gives in 97.5 % of the
+    periods contradict it.
+    """
+    if outages is None:
+        return False
+    lengths_s = find_runs(states.causes == OUTAGE).lengths * WINDOW_S
+    expected = outages.outages_per_year * len(states) * WINDOW_S / YEAR_S
+    similar = int(np.count_nonzero(2 * lengths_s >= outages.longest_outage_s))
+    is_too_frequent = poisson_lower_bound(similar, 0.975) > expected
+    return bool(lengths_s.max(initial=0) > outages.longest_outage_s) or is_too_frequent
 
 
 def longest_outage_windows(states: ScenarioStates) -> int:
-    """Return the length of the longest run of outage minutes in the worst case."""
-    is_outage = np.concatenate([[0], (states.causes == OUTAGE).astype(np.int8), [0]])
-    edges = np.flatnonzero(np.diff(is_outage))
-    return int((edges[1::2] - edges[::2]).max(initial=0))
+    """Return the span of the longest outage in the worst case, in minutes."""
+    return int(find_runs(states.causes == OUTAGE).lengths.max(initial=0))
 
 
 def _classify(

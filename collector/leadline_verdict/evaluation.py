@@ -145,7 +145,7 @@ def _evaluate_criterion(
     if criterion.statistic is WindowStatistic.MEAN and edition is not RuleEdition.FIRST:
         has_loss = _mask_excessive_loss(series, criterion)
         worst_case[has_loss & (worst_case == GOOD)] = BAD
-        best_case[has_loss & (best_case == GOOD) & (series.expected >= PROBES_MIN_FOR_P95)] = BAD
+        best_case[has_loss & (best_case == GOOD) & (series.sent >= PROBES_MIN_FOR_P95)] = BAD
     if criterion.never_condemns:
         best_case[best_case == BAD] = GOOD
     return ScenarioStates(
@@ -166,7 +166,7 @@ def _compute_bounds_us(
     best = value
     if criterion.statistic in PERCENTILE_STATISTICS and edition is not RuleEdition.FIRST:
         median = _combine_us(criterion.statistic, series.p50_us, series.min_us)
-        best = np.where(series.expected < PROBES_MIN_FOR_P95, median, value)
+        best = np.where(series.sent < PROBES_MIN_FOR_P95, median, value)
     subtracted, added = ERROR_MULTIPLIERS.get(criterion.statistic, (1, 0))
     return (
         np.where(best == MISSING, np.int32(MISSING), np.maximum(0, best - subtracted * error)),
@@ -217,7 +217,7 @@ def _mask_best_case_unavailable(series: PathSeries, edition: RuleEdition) -> Min
     if edition is RuleEdition.FIRST:
         return unavailable
     return np.where(
-        series.expected < PROBES_MIN_FOR_P95, (series.sent > 0) & (series.p50_us == MISSING), unavailable
+        series.sent < PROBES_MIN_FOR_P95, (series.sent > 0) & (series.p50_us == MISSING), unavailable
     ).astype(np.bool_)
 
 

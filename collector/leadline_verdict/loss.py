@@ -1,9 +1,9 @@
 """Loss over the period: below its limit, above it, or not demonstrable yet (docs/verdicts.md).
 
-Rule 1: days are counted, not probes, because losses come in bursts (``share_bounds``). "Above" needs losses on three
-days that are not neighbours: one reboot of a target, or one dark day, is no rate.
-Rule 2: the worst case uses the path with the highest loss, the best case the path with the lowest and without the
-minutes in which the destination itself may have been down.
+Rule 1: days are counted, not probes, because losses come in bursts (``share_bounds``). "Above" needs losses on several
+days besides the worst ones: one reboot of a target, or one outage of days, is no rate.
+Rule 2: the worst case uses the path with the highest loss of each minute, the best case the path with the lowest and
+without the minutes in which the destination itself may have been down.
 Rule 3: the loss outside outage minutes is reported besides the loss of all minutes.
 Rule 4: "below" does not allow for an outage that the period missed. With one of 30 minutes, 0.01 % would take 624 days.
 """
@@ -23,13 +23,11 @@ from leadline_verdict.episodes import IntArray
 from leadline_verdict.evaluation import mask_unavailable
 from leadline_verdict.pair import PairWindows
 from leadline_verdict.requirements import LossLimit
-from leadline_verdict.series import PathSeries
 from leadline_verdict.share_bounds import (
-    SEPARATE_DAYS_MIN,
     BadMinutes,
     bound_bad_high,
     compute_upper_bound,
-    count_separate_days,
+    is_recurrent,
 )
 from leadline_verdict.states import MinuteMask
 
@@ -56,13 +54,9 @@ class _PathLoss:
     def lost(self) -> int:
         return int(self.lost_by_day.sum())
 
-    @property
-    def ratio(self) -> Fraction:
-        return Fraction(self.lost, self.sent) if self.sent else Fraction(-1)
-
     def compute_low(self) -> float:
         """Return the lower bound of the loss; 0 without losses on three days that are not neighbours."""
-        if count_separate_days(self.lost_by_day) < SEPARATE_DAYS_MIN:
+        if not is_recurrent(self._to_bad_minutes()):
             return 0.0
         return 1 - compute_upper_bound(self._to_bad_minutes())
 
@@ -97,33 +91,39 @@ class _PathLoss:
 
 
 def evaluate_loss(pair: PairWindows, limit: LossLimit) -> LossSection:
-    """Compare the loss of every path with a limit; the section has the numbers of the path that decides.
+    """Compare the loss of a pair with a limit; the section has the numbers of the case that decides.
 
     The pair must cover whole UTC days.
     """
-    everything = np.ones(pair.minutes, dtype=np.bool_)
-    worst = max((_count_probes(series, everything) for series in pair.series), key=_get_ratio, default=None)
-    if worst is None or not worst.sent:
+    if not pair.series:
         return _build_section(limit, None, NOT_DEMONSTRABLE)
-    best = min((_count_probes(series, ~pair.ambiguous_minutes) for series in pair.series), key=_get_ratio)
-    if best.compute_low() > limit.ratio:
+    everything = np.ones(pair.minutes, dtype=np.bool_)
+    worst = _count_probes(pair, everything, use_highest=True)
+    if not worst.sent:
+        return _build_section(limit, None, NOT_DEMONSTRABLE)
+    best = _count_probes(pair, ~pair.ambiguous_minutes, use_highest=False)
+    if best.sent and best.compute_low() > limit.ratio:
         return _build_section(limit, best, ABOVE)
     return _build_section(limit, worst, BELOW if worst.compute_high() <= limit.ratio else NOT_DEMONSTRABLE)
 
 
-def _get_ratio(loss: _PathLoss) -> Fraction:
-    return loss.ratio
+def _count_probes(pair: PairWindows, counted: MinuteMask, *, use_highest: bool) -> _PathLoss:
+    """Count the probes of each minute on the path with the highest or the lowest loss in that minute.
 
-
-def _count_probes(series: PathSeries, counted: MinuteMask) -> _PathLoss:
-    sent = np.where(counted, series.sent, 0).astype(np.int64)
-    lost = np.where(counted, series.sent - series.received, 0).astype(np.int64)
-    steady = ~mask_unavailable(series)
+    A path without probes in a minute has no say in it, so a path that ran for an hour excuses an hour.
+    """
+    sent = np.stack([series.sent for series in pair.series]).astype(np.int64)
+    lost = sent - np.stack([series.received for series in pair.series])
+    ratio = np.where(sent > 0, lost / np.maximum(sent, 1), -1.0 if use_highest else 2.0)
+    chosen = (ratio.argmax(axis=0) if use_highest else ratio.argmin(axis=0))[None]
+    sent_chosen, lost_chosen = (np.take_along_axis(values, chosen, axis=0)[0] * counted for values in (sent, lost))
+    outage = np.stack([mask_unavailable(series) for series in pair.series])
+    steady = ~np.take_along_axis(outage, chosen, axis=0)[0]
     return _PathLoss(
-        sent_by_day=sent.reshape(-1, WINDOWS_PER_DAY).sum(axis=1),
-        lost_by_day=lost.reshape(-1, WINDOWS_PER_DAY).sum(axis=1),
-        steady_sent=int(sent[steady].sum()),
-        steady_lost=int(lost[steady].sum()),
+        sent_by_day=sent_chosen.reshape(-1, WINDOWS_PER_DAY).sum(axis=1),
+        lost_by_day=lost_chosen.reshape(-1, WINDOWS_PER_DAY).sum(axis=1),
+        steady_sent=int(sent_chosen[steady].sum()),
+        steady_lost=int(lost_chosen[steady].sum()),
     )
 
 

@@ -62,8 +62,13 @@ def compute_days_needed(measured: PeriodVerdict, rule: VerdictRule) -> int | Non
     return _find_days(measured.worst_case_bad, rule.target_share, measured.allowance.compute_low)
 
 
-def list_milestones(pair: PairWindows, measured: MeasuredVerdict, rule: VerdictRule) -> list[MilestoneSection]:
-    """Return the dates that are after the period, the earliest first; none for a pair without a window."""
+def list_milestones(
+    pair: PairWindows, measured: MeasuredVerdict, rule: VerdictRule, *, has_lasting_proviso: bool
+) -> list[MilestoneSection]:
+    """Return the dates that are after the period, the earliest first; none for a pair without a window.
+
+    ``has_lasting_proviso``: an open point that no further day removes makes every "within" provisional.
+    """
     assert isinstance(measured, PeriodVerdict)
     if pair.measured_since_s is None and all(series.find_first_minute() == len(series) for series in pair.series):
         return []
@@ -79,6 +84,8 @@ def list_milestones(pair: PairWindows, measured: MeasuredVerdict, rule: VerdictR
         (VerdictClass.WITHIN_PROVISIONAL, measured.allowance.compute_low_provisional),
         (VerdictClass.WITHIN, measured.allowance.compute_low),
     ):
+        if word is VerdictClass.WITHIN and has_lasting_proviso:
+            continue
         found = _find_days(observed, rule.target_share, compute_bound)
         needed.append((word, None if found is None else max(found, CAMPAIGN_DAYS - days, for_coverage)))
     start_s = pair.whole_days_start_s
@@ -130,7 +137,7 @@ def describe_milestones(pair: PairWindows, milestones: Sequence[MilestoneSection
     is_young = 0 < pair.whole_days < CAMPAIGN_DAYS_PROVISIONAL
     today = "; until then it can only be beyond, provisionally" if is_young else ""
     texts = [f"from {day} it can be {' or '.join(words)}" for day, words in dates.items()]
-    text = f"{since}{'; '.join(texts)}, if no further minute is unknown or bad{today}"
+    text = f"{since}{'; '.join(texts)}; this assumes that every further minute is known, for within also good{today}"
     if not texts:
         text = f"{since}no date can be given: more known minutes are needed"
     return make_reason("dates", text, **{milestone.verdict: milestone.at_iso for milestone in milestones})

@@ -26,7 +26,7 @@ from leadline_verdict.evaluation import (
 from leadline_verdict.requirements import LossLimit
 from leadline_verdict.rule_edition import RuleEdition
 from leadline_verdict.series import PathSeries
-from leadline_verdict.states import BAD, GOOD, LOSS, MinuteMask, ScenarioStates, make_unknown_states
+from leadline_verdict.states import BAD, GOOD, LOSS, MinuteMask, ScenarioStates, StateArray, make_unknown_states
 
 _DAY_S = 86_400
 #: A longer gap at the start of the period is time before the measurement, in minutes.
@@ -135,6 +135,8 @@ def evaluate_pair(
     """Evaluate every minute; without criteria a minute is good if it is known and not unavailable."""
     if not pair.paths:
         return make_unknown_states(pair.minutes)
+    # The first edition counted excused minutes in the best case of an average.
+    excused = pair.ambiguous_minutes & (edition is not RuleEdition.FIRST)
     timed_loss_limits = [loss_limit for loss_limit in loss_limits if loss_limit.window_s is not None]
     paths = [
         _apply_loss_limits(
@@ -143,33 +145,51 @@ def evaluate_pair(
             else evaluate_availability(series, edition=edition),
             series,
             timed_loss_limits,
+            excused,
         )
         for series in pair.series
     ]
     return excuse_ambiguous(combine_paths(paths, pair.minutes), pair.ambiguous_minutes)
 
 
-def _apply_loss_limits(states: ScenarioStates, series: PathSeries, limits: Sequence[LossLimit]) -> ScenarioStates:
-    return reduce(lambda applied, limit: _apply_loss_limit(applied, series, limit), limits, states)
+def _apply_loss_limits(
+    states: ScenarioStates, series: PathSeries, limits: Sequence[LossLimit], excused: MinuteMask
+) -> ScenarioStates:
+    return reduce(lambda applied, limit: _apply_loss_limit(applied, series, limit, excused), limits, states)
 
 
-def _apply_loss_limit(scenario: ScenarioStates, series: PathSeries, limit: LossLimit) -> ScenarioStates:
-    """Mark every minute of an averaging interval as bad if its loss is out of limit; worse states stay."""
+def _apply_loss_limit(
+    scenario: ScenarioStates, series: PathSeries, limit: LossLimit, excused: MinuteMask
+) -> ScenarioStates:
+    """Mark every minute of an averaging interval as bad if its loss is out of limit; worse states stay.
+
+    Excused minutes do not count in the best case.
+    """
+    worst = _average_loss(series, limit, np.zeros(len(series), dtype=np.bool_))
+    best = _average_loss(series, limit, excused) if excused.any() else worst
+    return ScenarioStates(
+        worst_case=np.maximum(scenario.worst_case, worst),
+        best_case=np.maximum(scenario.best_case, best),
+        causes=np.where(
+            (worst == BAD) & (scenario.worst_case <= BAD), np.maximum(scenario.causes, np.uint8(LOSS)), scenario.causes
+        ),
+    )
+
+
+def _average_loss(series: PathSeries, limit: LossLimit, left_out: MinuteMask) -> StateArray:
+    """Return GOOD or BAD for each minute, from the loss of its averaging interval without some minutes."""
     assert limit.window_s is not None
     interval = (series.start_s + WINDOW_S * np.arange(len(series))) // limit.window_s
     interval -= interval[0]
-    sent, lost = (np.bincount(interval, weights=column) for column in (series.sent, series.sent - series.received))
+    sent, lost = (
+        np.bincount(interval, weights=np.where(left_out, 0, column))
+        for column in (series.sent, series.sent - series.received)
+    )
     # Integers on both sides avoid rounding.
     low, high = lost * limit.ratio.denominator, sent * limit.ratio.numerator
     is_met = low < high if limit.comparison is Comparison.LESS else low <= high
-    states = np.where(is_met | (sent == 0), np.uint8(GOOD), np.uint8(BAD))[interval]
-    return ScenarioStates(
-        worst_case=np.maximum(scenario.worst_case, states),
-        best_case=np.maximum(scenario.best_case, states),
-        causes=np.where(
-            (states == BAD) & (scenario.worst_case <= BAD), np.maximum(scenario.causes, np.uint8(LOSS)), scenario.causes
-        ),
-    )
+    states: StateArray = np.where(is_met | (sent == 0), np.uint8(GOOD), np.uint8(BAD))[interval]
+    return states
 
 
 #: Value of an undefined statistic, above every RTT.

@@ -13,21 +13,27 @@ from math import exp
 
 import numpy as np
 
-from leadline.evaluation import CAMPAIGN_DAYS, CAMPAIGN_DAYS_PROVISIONAL, PROBES_MIN, PROBES_MIN_FOR_P95
+from leadline.evaluation import (
+    CAMPAIGN_DAYS,
+    CAMPAIGN_DAYS_PROVISIONAL,
+    PROBES_MIN,
+    PROBES_MIN_FOR_P95,
+    UNSEEN_OUTAGE_WINDOWS,
+)
 from leadline.model import WINDOW_S
 from leadline_verdict import causes, limit_rules, milestones, reasons
 from leadline_verdict import propagation as verdict_propagation
 from leadline_verdict.decision import COVERAGE_MIN, PeriodVerdict, longest_outage_windows, withdraw
-from leadline_verdict.document import CauseSection, MilestoneSection, Reason, VerdictClass
+from leadline_verdict.document import CauseSection, LossSection, MilestoneSection, Reason, VerdictClass
 from leadline_verdict.limit_rules import EvaluatedConflict
 from leadline_verdict.loss import ABOVE, NOT_DEMONSTRABLE
 from leadline_verdict.pair import PairWindows
-from leadline_verdict.share_bounds import find_tipping_point
+from leadline_verdict.share_bounds import compute_lower_bound, count_bad_minutes, find_tipping_point
+from leadline_verdict.states import BAD, GOOD
 from leadline_verdict.verdict_inputs import VerdictInputs
 
 #: The outage that the tipping point is compared with: 12 hours, once a quarter of a year.
 _QUARTER_DAYS = 365.25 / 4
-QUARTERLY_OUTAGE_MINUTES = 720
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +98,10 @@ def decide_by_windows(inputs: PairInputs) -> tuple[VerdictClass, list[Reason]]:
         if withdrawn is not verdict_class:
             return withdrawn, [cause, reasons.last_segment_withdraws(verdict_class, inputs.last_segment_class)]
     if verdict_class in {VerdictClass.WITHIN, VerdictClass.WITHIN_PROVISIONAL}:
+        if observed := [
+            reasons.loss_not_demonstrable_by_day(loss) for loss in inputs.losses if _is_observed_above(loss)
+        ]:
+            return VerdictClass.MARGINAL, [*observed, cause]
         return _decide_within(inputs, verdict_class, cause)
     return VerdictClass.MARGINAL, [cause, *_iter_marginal_reasons(inputs)]
 
@@ -105,7 +115,8 @@ def _decide_within(
     interval = inputs.measured_verdict.intervals.worst_case
     assert interval is not None
     low = interval.low if measured_class is VerdictClass.WITHIN else inputs.period_verdict.low_provisional
-    has_declared = inputs.period_verdict.allowance.declared is not None
+    allowance = inputs.period_verdict.allowance
+    has_declared = allowance.declared is not None and not allowance.is_contradicted
     tipping = reasons.tipping_point(
         find_tipping_minutes(inputs),
         compute_missed_ratio(inputs.measured_verdict.days),
@@ -117,16 +128,31 @@ def _decide_within(
         cause,
         tipping,
         reasons.share_demonstrated_low(low, inputs.rule, with_declared=has_declared),
+        reasons.share_when_up(compute_share_when_up(inputs)),
         reasons.observed_outages(outage.episodes if outage else 0, longest),
         *provisos,
     ]
 
 
+def _is_observed_above(loss: LossSection) -> bool:
+    """True if the loss outside outage minutes is above its limit, although that is not certain."""
+    is_open = loss.finding == NOT_DEMONSTRABLE and bool(loss.steady_sent)
+    return is_open and bool(loss.steady_lost) and loss.steady_lost > loss.limit_ratio * loss.steady_sent  # type: ignore[operator]
+
+
 def find_tipping_minutes(inputs: PairInputs) -> int | None:
     """Return the longest unseen outage in minutes, besides declared ones, with which the target is demonstrated."""
-    declared = inputs.period_verdict.allowance.declared
-    target_share = inputs.rule.target_share + (declared.unavailable_ratio if declared else 0.0)
-    return find_tipping_point(inputs.period_verdict.worst_case_bad, target_share)
+    allowance = inputs.period_verdict.allowance
+    is_declared = allowance.declared is not None and not allowance.is_contradicted
+    declared_ratio = allowance.declared.unavailable_ratio if is_declared and allowance.declared else 0.0
+    return find_tipping_point(inputs.period_verdict.worst_case_bad, inputs.rule.target_share + declared_ratio)
+
+
+def compute_share_when_up(inputs: PairInputs) -> float:
+    """Return the lower bound of the share of good minutes among those in which the path was up."""
+    states = inputs.states
+    up = count_bad_minutes(states.with_unknown_as(BAD).worst_case != GOOD, ~causes.mask_outages(states))
+    return compute_lower_bound(up, 1).low
 
 
 def compute_missed_ratio(days: int) -> float:
@@ -201,6 +227,8 @@ def iter_provisos(inputs: PairInputs) -> Iterator[Reason]:
         longest_s = longest_outage_windows(inputs.states) * WINDOW_S
         if longest_s > outages.longest_outage_s:
             yield reasons.declaration_contradicted(outages, longest_s)
+    if outages is None and inputs.rule.unseen_outage_windows < UNSEEN_OUTAGE_WINDOWS:
+        yield reasons.short_unseen_outage(inputs.rule.unseen_outage_windows)
     if incomplete_hours := set(inputs.validity.low_coverage_hours) | set(inputs.validity.low_visit_hours):
         yield reasons.low_coverage_hours(len(incomplete_hours), inputs.validity.visits_needed)
     if (probes := count_probes_per_window(inputs.pair)) is not None and probes < PROBES_MIN:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from leadline import rounding
-from leadline.evaluation import CAMPAIGN_DAYS, CAMPAIGN_DAYS_PROVISIONAL, PROBES_MIN
+from leadline.evaluation import CAMPAIGN_DAYS, CAMPAIGN_DAYS_PROVISIONAL, PROBES_MIN, UNSEEN_OUTAGE_WINDOWS
 from leadline.limits.catalogue import Limit, NonNumericStatement, SourceDocument, UseRule
 from leadline.mesh.model import DeclaredOutages
 from leadline_verdict.decision import COVERAGE_MIN, MeasuredVerdict, VerdictRule
@@ -120,8 +120,8 @@ def coverage_low(coverage: float) -> Reason:
 def unknown_minutes_decisive(measured: MeasuredVerdict, minutes: int) -> Reason:
     return make_reason(
         "unknown_decides",
-        f"the {minutes:,} unknown minutes decide: the result is {measured.class_if_bad.value} if they are bad and "
-        f"{measured.class_if_good.value} if they are good",
+        f"the {minutes:,} unknown minutes decide: the result is {_format_class(measured.class_if_bad)} if they are bad "
+        f"and {_format_class(measured.class_if_good)} if they are good",
         unknown=minutes,
         if_bad=measured.class_if_bad.value,
         if_good=measured.class_if_good.value,
@@ -325,6 +325,25 @@ def share_demonstrated_low(low: float, rule: VerdictRule, *, with_declared: bool
     )
 
 
+def share_when_up(low: float) -> Reason:
+    return make_reason(
+        "share_when_up",
+        f"of the minutes in which the path was up, at least {format_percent(low)} were within the limits "
+        "(95 % confidence)",
+        low=low,
+    )
+
+
+def short_unseen_outage(minutes: int) -> Reason:
+    return make_reason(
+        "short_unseen_outage",
+        f"the request assumes an unseen outage of {minutes:,} min at most; within needs {UNSEEN_OUTAGE_WINDOWS} min or "
+        "declared outages",
+        minutes=minutes,
+        minutes_needed=UNSEEN_OUTAGE_WINDOWS,
+    )
+
+
 def observed_outages(episodes: int, longest_minutes: int) -> Reason:
     text = (
         "the path was up in every known minute"
@@ -349,7 +368,7 @@ def declared_above_target(outages: DeclaredOutages, rule: VerdictRule) -> Reason
     return make_reason(
         "declared_above_target",
         f"the declared outages alone take up to {format_percent(outages.unavailable_ratio, up=True)} of the time, more "
-        f"than the target of {format_target(rule.target_share)} leaves",
+        f"than the {format_target(1 - rule.target_share)} that the target leaves",
         unavailable_ratio=outages.unavailable_ratio,
         target_share=rule.target_share,
     )

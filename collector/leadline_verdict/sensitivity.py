@@ -83,10 +83,10 @@ class _Table:
         interval = measured.intervals.worst_case
         if not isinstance(measured, PeriodVerdict) or interval is None or measured.days < 2:
             return
-        for label, low in (
-            ("F bound, mean length unknown", compute_f_bound(measured.worst_case_bad)),
-            ("stationary bootstrap", compute_bootstrap_low(measured.worst_case_bad)),
-        ):
+        lows = {"stationary bootstrap": compute_bootstrap_low(measured.worst_case_bad)}
+        if len(measured.worst_case_bad.spans):
+            lows["F bound, mean length unknown"] = compute_f_bound(measured.worst_case_bad)
+        for label, low in sorted(lows.items()):
             yield SensitivityRow(
                 what="interval",
                 value=label,
@@ -98,10 +98,13 @@ class _Table:
             )
 
     def _classify_low(self, measured: PeriodVerdict, low: float) -> VerdictClass:
-        """Return the class with another lower bound; other classes than those that depend on it stay."""
+        """Return the class with another lower bound; other classes than those that depend on it stay.
+
+        These bounds allow for no unseen outage, so "within" is provisional.
+        """
         if measured.verdict_class not in _CLASSES_BY_LOW or measured.days < CAMPAIGN_DAYS:
             return measured.verdict_class
-        return VerdictClass.WITHIN if low >= self.rule.target_share else VerdictClass.MARGINAL
+        return VerdictClass.WITHIN_PROVISIONAL if low >= self.rule.target_share else VerdictClass.MARGINAL
 
     def _build_row(self, what: str, value: str, criteria: Sequence[Criterion], changed: VerdictRule) -> SensitivityRow:
         is_chosen = tuple(criteria) == self.requirements.criteria and changed == self.rule

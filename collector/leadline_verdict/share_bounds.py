@@ -5,10 +5,11 @@ limit or one more bad minute never improves a verdict.
 Rule 2: the lower bound is the smallest of the Korn-Graubard bound by day and the bounds from 0, 1 and 2 episodes, which
 allow for an outage of m0 that the period missed. The Korn-Graubard bound is not monotone: further bad days can lower
 the variance. So the smallest bound over the k worst days is taken, for every k.
-Rule 3: the upper bound uses the Korn-Graubard bound if bad minutes occurred on at least three days that are not
-neighbours. Bad minutes of each day above a level are ignored, with the level that gives the smallest upper bound,
-because a single outlier increases the variance. Independently of that, a period with the observed share of bad minutes
-p has a long-run share of at least 2 % of p: by Markov's inequality this is false in at most 2 % of the periods.
+Rule 3: one event is no rate. The upper bound uses the Korn-Graubard bound without the worst days, a fifth of them and
+at most seven, so that no single outage of up to a week decides. Bad minutes of each day above a level are ignored, with
+the level that gives the smallest upper bound, because a single outlier increases the variance. Independently of that, a
+period with the observed share of bad minutes p has a long-run share of at least 2 % of p: by Markov's inequality this
+is false in at most 2 % of the periods.
 Rule 4: no randomness.
 """
 
@@ -27,8 +28,10 @@ from leadline_verdict.binomial import CONFIDENCE, poisson_upper_bound
 from leadline_verdict.episodes import MERGE_GAP_WINDOWS, IntArray, find_runs
 from leadline_verdict.states import MinuteMask
 
-#: Days with bad minutes, no two of them neighbours, that the upper bound requires.
+#: Days with bad minutes, no two of them neighbours, that the upper bound requires, and days besides the worst ones.
 SEPARATE_DAYS_MIN = 3
+#: The worst days that the upper bound leaves out: one of five, at most a week.
+LEFT_OUT_DIVISOR, LEFT_OUT_DAYS_MAX = 5, 7
 #: Probability of the bound by Markov's inequality.
 MARKOV_RATIO = 0.02
 #: Assumed longest unobserved run of good windows, for the upper bound of a path without one.
@@ -141,9 +144,24 @@ def bound_bad_high(observed: BadMinutes) -> float:
 def compute_upper_bound(observed: BadMinutes, tests: int = 1) -> float:
     """Compute the upper bound (rule 3), 0..1, for the smallest bound of a number of tests (Bonferroni)."""
     bad_low = MARKOV_RATIO / tests * observed.bad / observed.minutes
-    if count_separate_days(observed.bad_by_day) >= SEPARATE_DAYS_MIN:
-        bad_low = max(bad_low, _bound_bad_low_by_days(observed, 1 - (1 - _UPPER_TAIL) / tests))
+    usual = leave_out_worst_days(observed)
+    if is_recurrent(observed):
+        bad_low = max(bad_low, _bound_bad_low_by_days(usual, 1 - (1 - _UPPER_TAIL) / tests))
     return 1 - min(bad_low, max(0.0, 1 - _EPISODE_FACTORS[0] * UNSEEN_GOOD_WINDOWS / observed.minutes))
+
+
+def is_recurrent(observed: BadMinutes) -> bool:
+    """True if bad minutes occurred on three days that are not neighbours, and on three days besides the worst ones."""
+    besides = int(np.count_nonzero(leave_out_worst_days(observed).bad_by_day))
+    return besides >= SEPARATE_DAYS_MIN and count_separate_days(observed.bad_by_day) >= SEPARATE_DAYS_MIN
+
+
+def leave_out_worst_days(observed: BadMinutes) -> BadMinutes:
+    """Return the period with the minutes of its worst days as good. It stays monotone: other days only get fewer."""
+    left_out = min(LEFT_OUT_DAYS_MAX, max(1, observed.days // LEFT_OUT_DIVISOR))
+    bad_by_day = observed.bad_by_day.copy()
+    bad_by_day[np.argsort(-bad_by_day, kind="stable")[:left_out]] = 0
+    return BadMinutes(bad_by_day=bad_by_day, minutes_by_day=observed.minutes_by_day, spans=observed.spans)
 
 
 def count_separate_days(bad_by_day: IntArray) -> int:

@@ -20,7 +20,8 @@ from leadline_verdict.share_bounds import compute_upper_bound
 from leadline_verdict.verdict import DecidedPair
 
 _SEVERITY = {verdict_class: rank for rank, verdict_class in enumerate(VerdictClass)}
-_BEYOND_CLASSES = {VerdictClass.BEYOND, VerdictClass.BEYOND_PROVISIONAL}
+#: In the order in which they are tried.
+_BEYOND_CLASSES = (VerdictClass.BEYOND, VerdictClass.BEYOND_PROVISIONAL)
 
 
 def iter_site_pairs(verdicts: Sequence[PairVerdict]) -> Iterator[SitesVerdict]:
@@ -56,16 +57,25 @@ def _correct(worst: SitesVerdict, pairs: Sequence[DecidedPair], rule: VerdictRul
     """Return the verdict of a set with rule 2 applied."""
     if worst.verdict not in _BEYOND_CLASSES:
         return msgspec.structs.replace(worst, corrected_for=None)
-    beyond = [pair for pair in pairs if pair.verdict.verdict is worst.verdict]
-    if any(pair.beyond_by is None for pair in beyond):
-        return msgspec.structs.replace(worst, corrected_for=None)
-    bounds = [
-        (compute_upper_bound(pair.beyond_by, len(pairs)), pair.verdict) for pair in beyond if pair.beyond_by is not None
-    ]
-    high, decisive = min(bounds, key=lambda bound: bound[0])
+    for verdict_class in _BEYOND_CLASSES:
+        beyond = [pair for pair in pairs if pair.verdict.verdict is verdict_class]
+        for pair in beyond:
+            if pair.beyond_by is None:
+                return _decide_by(worst, verdict_class, pair.verdict, corrected_for=None)
+        bounds = [
+            (compute_upper_bound(pair.beyond_by, len(pairs)), index)
+            for index, pair in enumerate(beyond)
+            if pair.beyond_by is not None
+        ]
+        high, index = min(bounds, default=(1.0, 0))
+        if high < rule.target_share:
+            return _decide_by(worst, verdict_class, beyond[index].verdict, corrected_for=len(pairs))
+    return msgspec.structs.replace(worst, verdict=VerdictClass.MARGINAL, corrected_for=len(pairs))
+
+
+def _decide_by(
+    worst: SitesVerdict, verdict_class: VerdictClass, by: PairVerdict, *, corrected_for: int | None
+) -> SitesVerdict:
     return msgspec.structs.replace(
-        worst,
-        verdict=worst.verdict if high < rule.target_share else VerdictClass.MARGINAL,
-        decided_by=[decisive.source, decisive.destination],
-        corrected_for=len(pairs),
+        worst, verdict=verdict_class, decided_by=[by.source, by.destination], corrected_for=corrected_for
     )

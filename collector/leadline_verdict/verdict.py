@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from leadline.clock import format_iso8601
-from leadline.evaluation import CAMPAIGN_DAYS, CAMPAIGN_DAYS_PROVISIONAL, WINDOWS_PER_DAY
+from leadline.evaluation import CAMPAIGN_DAYS, CAMPAIGN_DAYS_PROVISIONAL, PROBES_MIN, WINDOWS_PER_DAY
 from leadline.mesh.model import DeclaredOutages
 from leadline.propagation import Plausibility
 from leadline.wire.batch import is_imported
@@ -45,6 +45,7 @@ from leadline_verdict.pair import PairWindows, evaluate_pair
 from leadline_verdict.precedence import (
     PairInputs,
     compute_missed_ratio,
+    compute_share_when_up,
     count_probes_per_window,
     decide_verdict,
     find_tipping_minutes,
@@ -53,7 +54,7 @@ from leadline_verdict.precedence import (
 from leadline_verdict.propagation import build_propagation_section
 from leadline_verdict.requirements import RequirementSet
 from leadline_verdict.sensitivity import build_sensitivity_section
-from leadline_verdict.share_bounds import BadMinutes, compute_lower_bound, count_bad_minutes
+from leadline_verdict.share_bounds import BadMinutes, compute_upper_bound, count_bad_minutes
 from leadline_verdict.states import GOOD, UNAVAILABLE, ScenarioStates
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def build_pair_verdict(
         declared_outages=_build_outages_section(pair, inputs),
         conflicts=limit_rules.build_conflict_sections(inputs.conflicts),
     )
-    return DecidedPair(verdict=verdict, beyond_by=_find_beyond_minutes(inputs, verdict_class))
+    return DecidedPair(verdict=verdict, beyond_by=_find_beyond_minutes(inputs, verdict_class, change_segments or ()))
 
 
 def _collect_inputs(
@@ -162,7 +163,9 @@ def _collect_inputs(
         causes=causes.build_cause_sections(states),
         milestones=[
             milestone
-            for milestone in milestones.list_milestones(pair, measured_verdict, rule)
+            for milestone in milestones.list_milestones(
+                pair, measured_verdict, rule, has_lasting_proviso=_has_lasting_proviso(pair, requirements)
+            )
             if limit_rules.bind_class(requirements, (), VerdictClass(milestone.verdict)) == milestone.verdict
         ],
         excused_minutes=int(
@@ -170,6 +173,12 @@ def _collect_inputs(
         ),
     )
     return inputs, hours
+
+
+def _has_lasting_proviso(pair: PairWindows, requirements: RequirementSet) -> bool:
+    """True if "within" stays provisional however long the pair is measured."""
+    probes = count_probes_per_window(pair)
+    return any(requirements.iter_undeclared()) or (probes is not None and probes < PROBES_MIN)
 
 
 def _evaluate_conflicts(
@@ -278,10 +287,8 @@ def _is_measured(pair: PairWindows) -> bool:
 
 def _build_within_section(inputs: PairInputs) -> WithinSection:
     outage = next((section for section in inputs.causes if section.cause == "outage"), None)
-    is_outage = causes.mask_outages(inputs.states)
-    when_up = count_bad_minutes(inputs.states.worst_case != GOOD, ~is_outage)
     return WithinSection(
-        share_when_up=compute_lower_bound(when_up, 1).low,
+        share_when_up=compute_share_when_up(inputs),
         outages=outage.episodes if outage else 0,
         outage_minutes=outage.minutes if outage else 0,
         longest_outage_minutes=longest_outage_windows(inputs.states),
@@ -309,9 +316,21 @@ def _is_declared_before(outages: DeclaredOutages, pair: PairWindows) -> bool:
     return outages.declared_on <= datetime.fromtimestamp(first_s, UTC).date()
 
 
-def _find_beyond_minutes(inputs: PairInputs, verdict_class: VerdictClass) -> BadMinutes | None:
-    """Return the bad minutes that make a pair beyond; None if a declaration or a loss limit makes it so as well."""
+def _find_beyond_minutes(
+    inputs: PairInputs, verdict_class: VerdictClass, change_segments: Sequence[ChangePointSegment]
+) -> BadMinutes | None:
+    """Return the bad minutes that make a pair beyond, of the period or of its last segment.
+
+    None if it is not beyond, or if a declaration or a loss limit makes it so as well.
+    """
     is_other = any(inputs.requirements.iter_unmet()) or any(
         loss.finding == "above" and inputs.requirements.may_condemn(loss.limit_id) for loss in inputs.losses
     )
-    return inputs.period_verdict.best_case_bad if verdict_class in _BEYOND_CLASSES and not is_other else None
+    if verdict_class not in _BEYOND_CLASSES or is_other:
+        return None
+    whole = inputs.period_verdict.best_case_bad
+    days = change_segments[-1].whole_days() if len(change_segments) > 1 else None
+    if days is None or compute_upper_bound(whole) < inputs.rule.target_share:
+        return whole
+    last = inputs.states.slice_minutes(days.start, days.stop).with_unknown_as(GOOD)
+    return count_bad_minutes(last.best_case != GOOD)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from leadline.limits.catalogue import load_catalogue
-from leadline_verdict.decision import VerdictRule
+from leadline.mesh.model import DeclaredOutages
+from leadline_verdict.decision import VerdictRule, classify_period, classify_segment, withdraw
 from leadline_verdict.document import PairVerdict, VerdictClass, VerdictDocument
 from leadline_verdict.pair import PairWindows
 from leadline_verdict.report import ReportParams, build_report
 from leadline_verdict.requirements import LimitOverrides, RequirementSet, build_requirements
 from leadline_verdict.rule_edition import RuleEdition
+from leadline_verdict.states import MinuteMask, ScenarioStates
 
 SECOND = VerdictRule()
 FIRST = VerdictRule(edition=RuleEdition.FIRST, unseen_outage_windows=30)
@@ -70,3 +74,22 @@ def get_text(verdict: PairVerdict, code: str) -> str:
     """Return the sentence of the reason with this code."""
     (text,) = [reason.text for reason in verdict.reasons if reason.code == code]
     return text
+
+
+def classify_minutes(
+    bad_worst: MinuteMask,
+    bad_best: MinuteMask,
+    rule: VerdictRule,
+    *,
+    declared_outages: DeclaredOutages | None = None,
+    last_segment: slice | None = None,
+) -> VerdictClass:
+    """Classify known minutes of whole UTC days, and withdraw a claim that the last segment does not support."""
+    no_causes = np.zeros(len(bad_worst), dtype=np.uint8)
+    states = ScenarioStates(
+        worst_case=bad_worst.astype(np.uint8), best_case=bad_best.astype(np.uint8), causes=no_causes
+    )
+    verdict_class = classify_period(states, rule, declared_outages=declared_outages).verdict_class
+    if last_segment is None:
+        return verdict_class
+    return withdraw(verdict_class, classify_segment(states.slice_minutes(last_segment.start, last_segment.stop), rule))

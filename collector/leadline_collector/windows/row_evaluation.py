@@ -57,8 +57,8 @@ class RowEvaluator:
 
     def evaluate_row(self, values: RowValues) -> WindowEvaluation:
         """Return worst and best case of one window of one path."""
-        expected, sent, received, *_ = values
-        if sent == received and expected is not None and expected >= PROBES_MIN_FOR_P95:
+        _, sent, received, *_ = values
+        if sent == received and sent is not None and sent >= PROBES_MIN_FOR_P95:
             # These columns do not matter; without them the rows repeat.
             values = (*values[: self._loss_slice.start], *self._no_loss_values, *values[self._loss_slice.stop :])
         result = self._row_cache.get(values)

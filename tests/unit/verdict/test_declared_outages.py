@@ -10,9 +10,10 @@ import pytest
 
 from leadline.evaluation import WINDOWS_PER_DAY
 from leadline.mesh.model import DeclaredOutages
-from leadline_verdict.decision import VerdictRule, classify_minutes, classify_period
+from leadline_verdict.decision import VerdictRule, classify_period
 from leadline_verdict.document import VerdictClass
 from leadline_verdict.states import GOOD, NO_CAUSE, OUTAGE, UNAVAILABLE, ScenarioStates
+from tests.support.verdict_requests import classify_minutes
 
 TWO_DAYS_A_YEAR = DeclaredOutages(outages_per_year=1, longest_outage_s=2 * 86_400, declared_on=date(2026, 1, 1))
 AN_HOUR_A_YEAR = DeclaredOutages(outages_per_year=1, longest_outage_s=3_600, declared_on=date(2026, 1, 1))

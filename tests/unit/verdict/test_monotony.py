@@ -13,13 +13,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leadline_verdict.decision import VerdictRule, classify_minutes, classify_period
+from leadline_verdict.decision import VerdictRule, classify_period
 from leadline_verdict.document import VerdictClass
 from leadline_verdict.first_edition.decision import classify_period as classify_by_first_edition
 from leadline_verdict.pair import PairWindows, evaluate_pair
 from leadline_verdict.rule_edition import RuleEdition
 from leadline_verdict.states import MinuteMask
-from tests.support.verdict_requests import make_requirements
+from tests.support.verdict_requests import classify_minutes, make_requirements
 from tests.support.window_factories import DAY, build_columns, build_pair
 
 #: The words, the worst first. Insufficient data are not one of them: all minutes are known.

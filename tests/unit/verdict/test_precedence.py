@@ -471,7 +471,8 @@ class TestDeclaredOutages:
             []
             if is_used
             else [
-                "the declared longest outage is 10 min, but the period has one of 11 min: the declaration raises no bound"
+                "the declared longest outage is 10 min, but the period has one of 11 min: the declaration raises no "
+                "bound"
             ]
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -95,10 +96,12 @@ def windows(draw: st.DrawFn, interval_ms: int = 1_000) -> list[Window]:
 
 @given(st.sampled_from([1_000, 5_000, 200]).flatmap(lambda interval_ms: windows(interval_ms)))
 def test_the_importer_reads_the_same_windows(exported: list[Window]) -> None:
-    """RTTs, failures, details and the interval survive the export and the import."""
+    """RTTs, failures, details, error bound and interval survive; a missing bound becomes that of whole microseconds."""
     encoder = CsvEncoder()
     text = encoder.header + "".join(encoder.encode_window(LABEL, window) for window in exported)
 
-    samples = csv_file.parse_csv(text.splitlines(keepends=True))
+    samples = csv_file.parse_csv(text.splitlines(keepends=True)).samples
 
-    assert windowing.build_windows(samples, windowing.choose_interval_ms(samples, None)) == exported
+    assert windowing.build_windows(samples, windowing.choose_interval_ms(samples, None)) == [
+        replace(window, error_bound=window.error_bound or ErrorBound(p50_us=1, p99_us=1)) for window in exported
+    ]

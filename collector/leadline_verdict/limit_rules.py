@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from itertools import chain
 
 from leadline.evaluation import REPORTED_ONLY_REASONS
-from leadline.limits.catalogue import LifecycleStatus, Metric, SourceConfidence, Strength, UseRule
+from leadline.limits.catalogue import Metric, UseRule
+from leadline.limits.descriptions import list_reservations
 from leadline_verdict import reasons
 from leadline_verdict.document import ConflictEntry, ConflictSection, Reason, VerdictClass
 from leadline_verdict.requirements import ConflictingFigures, Requirement, RequirementOrigin, RequirementSet
@@ -272,17 +273,8 @@ def _iter_reservations(item: Requirement) -> Iterator[str]:
         yield "limit of the user"
     elif item.origin is RequirementOrigin.OVERRIDDEN:
         yield f"overridden, the catalogue has {item.catalogue_text}"
-    limit = item.limit
-    if limit is None:
-        return
-    if limit.status is not LifecycleStatus.CURRENT:
-        yield limit.status.value
-    if limit.confidence is not SourceConfidence.VENDOR:
-        yield limit.confidence.value
-    if UseRule.ADVICE in item.use_rules:
-        yield UseRule.ADVICE.value
-    elif limit.strength is not Strength.REQUIREMENT:
-        yield limit.strength.value
+    if item.limit is not None:
+        yield from list_reservations(item.limit, item.use_rules)
 
 
 def build_conflict_sections(conflicts: Sequence[EvaluatedConflict]) -> list[ConflictSection]:

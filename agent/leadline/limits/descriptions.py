@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from leadline.evaluation import UnevaluableLimit, derive_criterion
-from leadline.limits.catalogue import Limit, Metric, Profile, Provenance, Statistic, TimeWindow, load_catalogue
+from leadline.limits.catalogue import (
+    LifecycleStatus,
+    Limit,
+    Metric,
+    Profile,
+    Provenance,
+    SourceConfidence,
+    Statistic,
+    Strength,
+    TimeWindow,
+    UseRule,
+    load_catalogue,
+)
 
 #: Text for an unspecified statistic.
 NOT_STATED = "not stated"
@@ -65,3 +79,21 @@ def describe_use(entry: Limit | Profile) -> list[str]:
 def describe_provenance(limit: Limit) -> str:
     """Describe where the text of the source was read."""
     return "nowhere: unverified, no evidence" if limit.read_in is Provenance.NO_SOURCE else limit.read_in.value
+
+
+def list_reservations(limit: Limit, use_rules: Iterable[UseRule]) -> list[str]:
+    """Return what a reader must know before relying on a limit: "superseded", "secondary", "advice, not requirement".
+
+    Empty for a requirement in force that was read in a source of the vendor. ``use_rules`` are those of the limit and
+    of its profile.
+    """
+    reservations: list[str] = []
+    if limit.status is not LifecycleStatus.CURRENT:
+        reservations.append(limit.status.value)
+    if limit.confidence is not SourceConfidence.VENDOR:
+        reservations.append(limit.confidence.value)
+    if UseRule.ADVICE in use_rules:
+        reservations.append(UseRule.ADVICE.value)
+    elif limit.strength is not Strength.REQUIREMENT:
+        reservations.append(limit.strength.value)
+    return reservations

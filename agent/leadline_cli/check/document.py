@@ -109,6 +109,22 @@ class UncheckedLimit(Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class CheckLimit(Struct, frozen=True, kw_only=True):
+    """A limit of the profile, with the words of the catalogue that tell how far it can be relied on."""
+
+    limit_id: str
+    #: current, superseded or end-of-support.
+    status: str
+    #: vendor, secondary or unverified.
+    confidence: str
+    #: requirement, recommendation, informational or default.
+    strength: str
+    #: Statistic to which the vendor applies the number.
+    statistic: str
+    #: "superseded, secondary"; null for a requirement in force that was read in a source of the vendor.
+    reservations: str | None
+
+
 class ProfileCheckResult(Struct, frozen=True, kw_only=True):
     """Result for one profile by its decisive limit: the worst, or the first of equal ones."""
 
@@ -124,6 +140,8 @@ class ProfileCheckResult(Struct, frozen=True, kw_only=True):
     source: CheckLimitSource | None = None
     physics: CheckPropagation | None = None
     not_judged: list[UncheckedLimit] = []
+    #: Every required limit of the profile.
+    limits: list[CheckLimit] = []
     note: str | None = None
 
 

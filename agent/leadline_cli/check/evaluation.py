@@ -11,6 +11,7 @@ from datetime import datetime
 from leadline import __version__, evaluation, propagation
 from leadline.evaluation import Criterion, WindowEvaluation, WindowState
 from leadline.limits.catalogue import Catalogue, Limit, Profile
+from leadline.limits.descriptions import list_reservations
 from leadline.model import WINDOW_S, ErrorBound, Failure, ProbeSettings, Site, us_ceil
 from leadline.propagation import Feasibility, Plausibility, PropagationDelay
 from leadline.statistics import WindowStats, compute_stats, interarrival_jitter_us
@@ -20,6 +21,7 @@ from leadline_cli.check.document import (
     CHECK_VERSION,
     CheckDocument,
     CheckErrorBound,
+    CheckLimit,
     CheckLimitSource,
     CheckPropagation,
     CheckVerdict,
@@ -226,6 +228,7 @@ def _evaluate_profile(
     main_failure: str,
 ) -> ProfileCheckResult:
     plan = evaluation.plan_evaluation(catalogue.get_required_limits(profile))
+    limits = [_build_limit(limit, profile) for limit in catalogue.get_required_limits(profile)]
     unchecked_limits = [UncheckedLimit(limit_id=item.limit_id, reason=item.reason) for item in plan.unevaluable_limits]
     if not plan.criteria:
         return ProfileCheckResult(
@@ -234,6 +237,7 @@ def _evaluate_profile(
             verdict=CheckVerdict.NOT_JUDGED,
             reason=plan.reason or "the profile has no limit",
             not_judged=unchecked_limits,
+            limits=limits,
             note=profile.note,
         )
     answers = [
@@ -253,6 +257,7 @@ def _evaluate_profile(
         source=build_limit_source(catalogue.get_limit(criterion.limit_id)),
         physics=_build_propagation(criterion, delay),
         not_judged=unchecked_limits,
+        limits=limits,
         note=_join_notes(profile.note, criterion.approximation, sent=total.stats.sent),
     )
 
@@ -260,6 +265,17 @@ def _evaluate_profile(
 def _join_notes(*parts: str | None, sent: int) -> str | None:
     note = f"only {sent} probes: below {P95_PROBES_MIN}, the p95 is the maximum" if 0 < sent < P95_PROBES_MIN else None
     return "; ".join(part for part in (*parts, note) if part) or None
+
+
+def _build_limit(limit: Limit, profile: Profile) -> CheckLimit:
+    return CheckLimit(
+        limit_id=limit.id,
+        status=limit.status.value,
+        confidence=limit.confidence.value,
+        strength=limit.strength.value,
+        statistic=limit.statistic.value,
+        reservations=", ".join(list_reservations(limit, (*limit.use_rules, *profile.use_rules))) or None,
+    )
 
 
 def build_limit_source(limit: Limit) -> CheckLimitSource:

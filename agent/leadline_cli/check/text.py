@@ -76,7 +76,15 @@ def _format_profile(profile: ProfileCheckResult) -> list[str]:
     if profile.source:
         source = profile.source
         place = f"{source.url} " if source.url else ""
-        lines += _wrap(f"limit {profile.limit_id}: {source.vendor}, {source.title}, {place}(read in: {source.read_in})")
+        words = [
+            f"; {limit.status}, {limit.confidence}, {limit.strength}"
+            for limit in profile.limits
+            if limit.limit_id == profile.limit_id
+        ]
+        lines += _wrap(
+            f"limit {profile.limit_id}: {source.vendor}, {source.title}, {place}(read in: {source.read_in}"
+            f"{''.join(words)})"
+        )
     if profile.physics and profile.physics.route_factor_max is not None:
         propagation = profile.physics
         glass_ms = round_down(propagation.floor_glass_us / 1_000, 2)
@@ -87,6 +95,9 @@ def _format_profile(profile: ProfileCheckResult) -> list[str]:
         )
     if profile.note:
         lines += _wrap(f"note: {profile.note}")
+    for limit in profile.limits:
+        if limit.reservations:
+            lines += _wrap(f"weak limit {limit.limit_id}: {limit.reservations}")
     for item in profile.not_judged:
         lines += _wrap(f"not evaluated, {item.limit_id}: {item.reason}")
     return lines

@@ -22,6 +22,8 @@ from leadline_cli.check.document import CheckDocument, CheckVerdict, ProfileChec
 from leadline_cli.check.evaluation import CheckRequest, build_document, compute_exit_status
 from leadline_cli.check.measurement import CheckMeasurement
 from leadline_cli.check.text import format_json, format_report
+from leadline_verdict.limit_rules import iter_weak_limits
+from leadline_verdict.requirements import NO_OVERRIDES, build_requirements
 
 TARGET = ProbeTarget(name="host", address="192.0.2.1", settings=ProbeSettings())
 LOOPBACK_NS = [20_000] * 100
@@ -205,6 +207,30 @@ def test_report_has_limit_source_and_days_needed() -> None:
         "100 days",
     ):
         assert part in report
+
+
+def test_limits_have_status_confidence_and_strength() -> None:
+    """The words are those of a verdict, and the report marks weak limits."""
+    document = build_check_document([5.1] * 60, "vsan-stretched", "netapp-metrocluster-ip")
+    strong, weak = document.targets[0].profiles
+    report = " ".join(format_report(document).split())
+
+    (limit,) = strong.limits
+    assert (limit.status, limit.confidence, limit.strength, limit.reservations) == (
+        "current",
+        "vendor",
+        "requirement",
+        None,
+    )
+    requirements = build_requirements(
+        load_catalogue(), load_catalogue().get_profile("netapp-metrocluster-ip"), NO_OVERRIDES
+    )
+    assert [f"{item.limit_id}: {item.reservations}" for item in weak.limits if item.reservations] == list(
+        iter_weak_limits(requirements)
+    )
+    assert "; current, vendor, requirement)" in report
+    assert report.count("weak limit ") == 1
+    assert "weak limit netapp-metrocluster-ip-isl-rtt: superseded" in report
 
 
 def test_rfc3550_jitter_is_informational() -> None:

@@ -288,7 +288,7 @@ def _episodes(states: list[int], start_s: int) -> list[tuple[int, int, int]]:
 
 
 def test_limits_have_the_reservations_of_verdicts(connection: psycopg.Connection) -> None:
-    """A superseded limit says so; a requirement in force has none."""
+    """A superseded limit says so; a current requirement has none."""
     rows = connection.execute("SELECT profile, limit_id, reservations FROM grafana_limit").fetchall()
 
     texts = {(profile, f"{limit_id}: {text}") for profile, limit_id, text in rows if text is not None}

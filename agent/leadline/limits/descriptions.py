@@ -84,7 +84,7 @@ def describe_provenance(limit: Limit) -> str:
 def list_reservations(limit: Limit, use_rules: Iterable[UseRule]) -> list[str]:
     """Return what a reader must know before relying on a limit: "superseded", "secondary", "advice, not requirement".
 
-    Empty for a requirement in force that was read in a source of the vendor. ``use_rules`` are those of the limit and
+    Empty for a current requirement that was read in a source of the vendor. ``use_rules`` are those of the limit and
     of its profile.
     """
     reservations: list[str] = []

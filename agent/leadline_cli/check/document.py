@@ -121,7 +121,7 @@ class CheckLimit(Struct, frozen=True, kw_only=True):
     strength: str
     #: Statistic to which the vendor applies the number.
     statistic: str
-    #: "superseded, secondary"; null for a requirement in force that was read in a source of the vendor.
+    #: "superseded, secondary"; null for a current requirement that was read in a source of the vendor.
     reservations: str | None
 
 

@@ -496,7 +496,7 @@ profile_limit = Table(
     Column("bounds_rtt", Boolean, nullable=False),
     Column("rule", Text, nullable=False),
     Column("source_url", Text),
-    #: "superseded, secondary" (``limit_rules.find_reservations``); NULL for a requirement of the vendor in force.
+    #: "superseded, secondary" (``limit_rules.find_reservations``); NULL for a current requirement of the vendor.
     Column("reservations", Text),
 )
 

@@ -8,15 +8,18 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from sqlalchemy import Table, delete, update
+from sqlalchemy import Table, delete, select, update
 
 from leadline import evaluation
 from leadline.evaluation import WindowCause, WindowEvaluation, WindowState, combine_paths
 from leadline.model import Window
 from leadline.statistics import compute_window_stats
+from leadline.wire import codec
 from leadline_collector.db import tables
 from leadline_collector.db.engine import Database
 from leadline_collector.db.transactions import Store
+from leadline_collector.ingest.imports import ImportOrigin, store_import
+from leadline_collector.mesh.store import ActiveTargetCache
 from leadline_collector.rollup.compaction import SITE_LOCK
 from leadline_collector.rollup.histogram import Histogram
 from leadline_collector.rollup.profile_revisions import get_criteria
@@ -27,7 +30,7 @@ from leadline_collector.windows import store as window_store
 from leadline_collector.windows.rows import build_window_row
 from leadline_verdict.series import MISSING
 from tests.support.clock import FakeClock
-from tests.support.documents import MESH, NOW_S, build_steady_window, build_window
+from tests.support.documents import MESH, NOW_S, build_batch, build_steady_window, build_window
 from tests.support.rollup_data import (
     DAY_S,
     MIDNIGHT_S,
@@ -398,3 +401,25 @@ def test_a_new_profile_of_the_mesh_counts_earlier_hours(site: RollupFixture, sto
         dirty_hours.mark_all_dirty(writer.connection)
     run_compaction(store, clock)
     assert read_table(store, tables.tally_hour) == recounted
+
+
+def test_counts_mark_imported_windows_and_the_fewest_probes(
+    site: RollupFixture, store: Store, clock: FakeClock
+) -> None:
+    """The hour with an imported path has the mark, the next one does not; the day has both."""
+    site.store_windows(build_steady_window(4_000), build_steady_window(4_000, NOW_S + HOUR_S))
+    few = Window(start_s=NOW_S, interval_ms=2_000, rtt_us=(5_000,) * 30, misses=())
+    origin = ImportOrigin(source="import:fra2", file="a.log", sha256="0" * 64, format="csv")
+    body = codec.encode(build_batch(("ams1", few), agent="import:fra2", mesh_version=0))
+    store_import(store, ActiveTargetCache(), (NOW_S + HOUR_S) * 1_000_000, body, "", origin, check=False)
+    clock.advance(24 * HOUR_S * 1_000_000_000)
+
+    run_compaction(store, clock)
+
+    column = tables.tally_hour.c
+    with store.read() as reader:
+        hours = reader.connection.execute(select(column.imported, column.expected_min).order_by(column.t)).all()
+        column = tables.tally_day.c
+        days = reader.connection.execute(select(column.imported, column.expected_min)).all()
+    assert [tuple(row) for row in hours] == [(True, 30), (False, 60)]
+    assert [tuple(row) for row in days] == [(True, 30)]

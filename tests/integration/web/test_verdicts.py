@@ -156,6 +156,7 @@ def test_a_reply_faster_than_light_is_the_current_state(
     matrix = page_at(client, "/?from=-1h")
     assert "cell heat-0 invalid thin" in [element.attributes.get("class") for element in matrix.all("td")]
     assert "Now: 1 unknown 1 invalid" in matrix.text()
+    assert "No valid known window of its 2 directed pairs" in matrix.text()
     assert "fra → ams invalid, 100 % of 1 good" in blanks(page_at(client, "/map").text())
     (end,) = [
         element

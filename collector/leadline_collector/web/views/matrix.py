@@ -127,8 +127,10 @@ class GroupSummary:
     """The summary above a table."""
 
     pair_count: int
-    #: Pairs with a known window, and how many of them reach the target share.
+    #: Pairs with a known window that are not invalid, and how many of them reach the target share.
     known_count: int
+    unknown_count: int
+    invalid_count: int
     target_met_count: int
     #: Icon, label and number of pairs of each current state.
     state_counts: list[tuple[str, str, int]]
@@ -315,12 +317,14 @@ def _lowest_ratio(pairs: Mapping[Pair, MatrixPairResponse], site: str) -> float:
 
 def _summarise_group(pairs: Mapping[Pair, MatrixPairResponse], context: _CellContext) -> GroupSummary:
     ratios = {pair: _sort_ratio(result) for pair, result in pairs.items()}
-    known_pairs = [pair for pair, ratio in ratios.items() if ratio <= 1]
+    known_pairs = [pair for pair, ratio in ratios.items() if ratio <= 1 and not pairs[pair].invalid]
     labels = Counter(_get_label(pair, result, context) for pair, result in pairs.items())
     worst = min(known_pairs, key=lambda pair: ratios[pair], default=None)
     return GroupSummary(
         pair_count=len(pairs),
         known_count=len(known_pairs),
+        unknown_count=sum(ratio > 1 for ratio in ratios.values()),
+        invalid_count=sum(result.invalid for result in pairs.values()),
         target_met_count=sum(ratios[pair] >= TARGET_SHARE_DEFAULT for pair in known_pairs),
         state_counts=[(label.replace(" ", "-"), label, labels[label]) for label in _LABEL_ORDER if labels[label]],
         worst_pair=None if worst is None else _to_worst_pair(worst, pairs[worst].pessimistic, context),

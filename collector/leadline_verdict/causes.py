@@ -23,7 +23,7 @@ from leadline_verdict.pair import PairWindows
 from leadline_verdict.reasons import make_reason
 from leadline_verdict.requirements import RequirementSet
 from leadline_verdict.series import MISSING
-from leadline_verdict.states import BOTH, LATENCY, LOSS, NO_CAUSE, OUTAGE, MinuteMask, ScenarioStates, StateArray
+from leadline_verdict.states import BOTH, LATENCY, LOSS, OUTAGE, MinuteMask, ScenarioStates, StateArray
 
 _CODES = {
     WindowCause.OUTAGE: OUTAGE,
@@ -87,13 +87,14 @@ def _is_latency_excluded(pair: PairWindows, states: ScenarioStates, criteria: Se
     """True if no minute exceeded a limit on the RTT by latency, also not besides its losses."""
     if not criteria or not all(criterion.is_rtt_limit for criterion in criteria):
         return False
-    if np.any((states.causes == LATENCY) | (states.causes == BOTH)):
+    if np.any(states.causes == LATENCY):
         return False
+    is_hidden = (states.causes == LOSS) | (states.causes == OUTAGE)
     limit_us = min(criterion.limit_us for criterion in criteria)
     may_be_late = [
         (series.max_us > limit_us) & ((series.p50_us == MISSING) | (series.p50_us > limit_us)) for series in pair.series
     ]
-    return not any(np.any(late & (states.causes != NO_CAUSE)) for late in may_be_late)
+    return not any(np.any(late & is_hidden) for late in may_be_late)
 
 
 def _name_limit(criteria: Sequence[Criterion]) -> str:

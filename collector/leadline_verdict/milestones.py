@@ -137,7 +137,7 @@ def describe_milestones(pair: PairWindows, milestones: Sequence[MilestoneSection
     is_young = 0 < pair.whole_days < CAMPAIGN_DAYS_PROVISIONAL
     today = "; until then it can only be beyond, provisionally" if is_young else ""
     texts = [f"from {day} it can be {' or '.join(words)}" for day, words in dates.items()]
-    text = f"{since}{'; '.join(texts)}; this assumes that every further minute is known, for within also good{today}"
+    text = f"{since}{'; '.join(texts)}; every further minute must be known, and for within also good{today}"
     if not texts:
         text = f"{since}no date can be given: more known minutes are needed"
     return make_reason("dates", text, **{milestone.verdict: milestone.at_iso for milestone in milestones})

@@ -5,8 +5,8 @@ limit or one more bad minute never improves a verdict.
 Rule 2: the lower bound is the smallest of the Korn-Graubard bound by day and the bounds from 0, 1 and 2 episodes, which
 allow for an outage of m0 that the period missed. The Korn-Graubard bound is not monotone: further bad days can lower
 the variance. So the smallest bound over the k worst days is taken, for every k.
-Rule 3: one event is no rate. The upper bound uses the Korn-Graubard bound without the worst days, a fifth of them and
-at most seven, so that no single outage of up to a week decides. Bad minutes of each day above a level are ignored, with
+Rule 3: one event is no rate. The upper bound uses the Korn-Graubard bound without the worst days, a ninth of them and
+at most five, so that no single outage of days decides. Bad minutes of each day above a level are ignored, with
 the level that gives the smallest upper bound, because a single outlier increases the variance. Independently of that, a
 period with the observed share of bad minutes p has a long-run share of at least 2 % of p: by Markov's inequality this
 is false in at most 2 % of the periods.
@@ -30,8 +30,8 @@ from leadline_verdict.states import MinuteMask
 
 #: Days with bad minutes, no two of them neighbours, that the upper bound requires, and days besides the worst ones.
 SEPARATE_DAYS_MIN = 3
-#: The worst days that the upper bound leaves out: one of five, at most a week.
-LEFT_OUT_DIVISOR, LEFT_OUT_DAYS_MAX = 5, 7
+#: The worst days that the upper bound leaves out: one of nine, at most five.
+LEFT_OUT_DIVISOR, LEFT_OUT_DAYS_MAX = 9, 5
 #: Probability of the bound by Markov's inequality.
 MARKOV_RATIO = 0.02
 #: Assumed longest unobserved run of good windows, for the upper bound of a path without one.
@@ -157,11 +157,16 @@ def is_recurrent(observed: BadMinutes) -> bool:
 
 
 def leave_out_worst_days(observed: BadMinutes) -> BadMinutes:
-    """Return the period with the minutes of its worst days as good. It stays monotone: other days only get fewer."""
+    """Return the period without its worst days.
+
+    The share of the other days is at most that of all days, and monotone: with more bad minutes, the ordered days that
+    remain have as many or more.
+    """
     left_out = min(LEFT_OUT_DAYS_MAX, max(1, observed.days // LEFT_OUT_DIVISOR))
-    bad_by_day = observed.bad_by_day.copy()
-    bad_by_day[np.argsort(-bad_by_day, kind="stable")[:left_out]] = 0
-    return BadMinutes(bad_by_day=bad_by_day, minutes_by_day=observed.minutes_by_day, spans=observed.spans)
+    rest = np.sort(np.argsort(-observed.bad_by_day, kind="stable")[left_out:])
+    return BadMinutes(
+        bad_by_day=observed.bad_by_day[rest], minutes_by_day=observed.minutes_by_day[rest], spans=observed.spans
+    )
 
 
 def count_separate_days(bad_by_day: IntArray) -> int:

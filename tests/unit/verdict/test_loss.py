@@ -37,10 +37,15 @@ def test_one_dark_day_is_no_rate() -> None:
 
 @pytest.mark.parametrize(
     ("days", "finding"),
-    [((2, 9), "not_demonstrable_yet"), ((2, 3, 4), "not_demonstrable_yet"), ((2, 9, 16), "above")],
-    ids=["two days", "three days in a row", "three separate days"],
+    [
+        ((2, 9, 16), "not_demonstrable_yet"),
+        ((2, 3, 4, 5, 6), "not_demonstrable_yet"),
+        ((2, 6, 10, 14, 18), "not_demonstrable_yet"),
+        ((2, 6, 10, 14, 18, 22), "above"),
+    ],
+    ids=["three days", "five days in a row", "five separate days", "six separate days"],
 )
-def test_three_days_that_are_not_neighbours_make_a_rate(days: tuple[int, ...], finding: str) -> None:
+def test_three_days_besides_the_three_worst_make_a_rate(days: tuple[int, ...], finding: str) -> None:
     """An hour of 12 % loss on each of them."""
     columns = build_columns(28)
     lose_probes(columns, [day * DAY + minute for day in days for minute in range(60)], lost=7)

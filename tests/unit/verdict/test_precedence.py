@@ -146,7 +146,7 @@ class TestBeyond:
         verdict = compute_verdict(build_pair(columns))
 
         assert verdict.verdict is BEYOND
-        assert "at most 79.5" in get_text(verdict, "share_below_target")
+        assert "at most 79.6" in get_text(verdict, "share_below_target")
 
 
 class TestInsufficientData:
@@ -293,8 +293,8 @@ class TestDates:
         assert (verdict.verdict, list_codes(verdict)) == (MARGINAL, ["causes", "undecided", "dates"])
         assert self.list_dates(verdict) == [("within_provisional", 28, "2026-10-05"), ("within", 100, "2026-12-16")]
         assert get_text(verdict, "dates") == (
-            "from 2026-10-05 it can be within, provisionally; from 2026-12-16 it can be within, "
-            "if no further minute is unknown or bad"
+            "from 2026-10-05 it can be within, provisionally; from 2026-12-16 it can be within; "
+            "every further minute must be known, and for within also good"
         )
 
     def test_the_dates_are_right(self) -> None:
@@ -332,7 +332,7 @@ class TestWithin:
 
         assert (verdict.verdict, list_codes(verdict)) == (
             WITHIN_PROVISIONAL,
-            ["causes", "tipping_point", "share_demonstrated", "observed_outages"],
+            ["causes", "tipping_point", "share_demonstrated", "share_when_up", "observed_outages"],
         )
         assert get_text(verdict, "tipping_point").startswith(
             "this holds unless an outage of more than 67 minutes was missed; an outage of 12 h once a quarter would be "
@@ -364,15 +364,17 @@ class TestWithin:
         assert get_text(verdict, "observed_outages") == "the path was down 1 time, the longest for 11 min"
 
     def test_the_tipping_point_is_the_last_outage_that_the_claim_survives(self) -> None:
-        """With it as m0 the class is within, with one minute more it is not."""
+        """With it as m0 the target is demonstrated, with one minute more it is not."""
         verdict = compute_verdict(build_pair(build_columns(28)))
 
         assert verdict.within
         tipping = verdict.within.tipping_point_minutes
         assert tipping is not None
-        for minutes, expected in ((tipping, WITHIN), (tipping + 1, WITHIN_PROVISIONAL)):
+        for minutes, is_demonstrated in ((tipping, True), (tipping + 1, False)):
             rule = replace(SECOND, unseen_outage_windows=minutes)
-            assert compute_verdict(build_pair(build_columns(28)), rule=rule).verdict is expected
+            verdict = compute_verdict(build_pair(build_columns(28)), rule=rule)
+            assert verdict.shares.demonstrated is not None
+            assert (verdict.shares.demonstrated >= 0.995) is is_demonstrated
 
     @pytest.mark.parametrize(
         ("probes", "text"),

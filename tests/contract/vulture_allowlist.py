@@ -18,6 +18,7 @@ _.bad_loss_15
 _.applied_at_iso
 _.judged
 _.state_at_iso
+_.windows_expected
 
 # Fields of `leadline check --json`.
 _.catalogue_sha256
@@ -28,14 +29,19 @@ _.observed_us
 _.refused_at_s
 
 # Fields of the verdict document (docs/verdict.schema.json).
+_.before_period
 _.coverage_min
 _.days_full
+_.decides
 _.holds
 _.hours_missing
 _.leadline
-_.longest_minutes
+_.longest_outage_minutes
 _.observed_when_available
+_.outage_minutes
+_.quarterly_outage_missed
 _.segments_agree
+_.tipping_point_minutes
 _.wrong_claims_expected
 
 # Libraries read or call these names.
@@ -60,8 +66,6 @@ _.find_drift  # tests of migrations compare tables and database
 _.list_dead_letters  # the spool's tests read its dead letters
 
 # The catalogue of limits (TOML) has these words.
-_.ADVISED_AGAINST
-_.ALARM
 _.ARCHIVED_COPY
 _.CONTROL_PLANE
 _.DEDICATED
@@ -69,7 +73,6 @@ _.DIFFERENT_QUANTITIES
 _.DISPUTED
 _.EDGE_TO_EDGE
 _.END_OF_SUPPORT
-_.EQUALITY_OPEN
 _.HOST_TO_HOST
 _.LINK_SPEED
 _.LIVE_MIGRATION
@@ -79,17 +82,12 @@ _.MAXIMUM_SUPPORTED
 _.MAXIMUM_UNDER_LOAD
 _.METRO_STORAGE
 _.MIRROR
-_.NEVER_A_VERDICT
 _.NODE_TO_NODE
-_.NOT_ALONE
-_.ONE_LOCATION
-_.OPERATOR_FIGURE
 _.PER_CONCURRENT_MIGRATION
 _.PING_LATENCY
 _.RANGE_OVER_WINDOW
 _.REPLACED
 _.REPLICATION
-_.REQUIREMENT
 _.SECONDARY
 _.SITE_TO_SITE
 _.STEADY_STATE
@@ -103,7 +101,6 @@ _.VENDOR_REPOSITORY
 _.WORST_CASE
 _.newer
 _.open_questions
-_.why
 
 # The pages' templates read these fields.
 _.above_count
@@ -133,6 +130,7 @@ _.icon
 _.image
 _.imported_directions
 _.interval_method
+_.invalid_count
 _.is_compact
 _.is_sparse
 _.is_tiny
@@ -152,11 +150,13 @@ _.match_count
 _.measured_rtt_min
 _.measured_state
 _.no_interval_reason
+_.no_share
 _.ntp
 _.other_profiles
 _.path_count
 _.period_choices
 _.period_length
+_.probes_min
 _.profile_choices
 _.profile_title
 _.profile_views
@@ -177,6 +177,7 @@ _.target_met_count
 _.time_zones
 _.uncertainty
 _.unexplained_count
+_.unknown_count
 _.unmeasured_counts
 _.usable_share
 _.vacuum_km

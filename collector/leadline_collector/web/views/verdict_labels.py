@@ -53,6 +53,8 @@ class VerdictView:
     #: Earliest dates of further verdicts if the data are insufficient: "2026-12-14", "beyond or marginal".
     milestones: list[tuple[str, str]]
     reasons: list[str]
+    #: First clause of the first reason, for a row of a table; "" without a reason.
+    summary: str
     counterfactuals: list[str]
 
 
@@ -81,6 +83,7 @@ def build_verdict_view(verdict: PairVerdict) -> VerdictView:
         provenance=_format_provenance(verdict),
         milestones=_list_milestones(verdict) if verdict.verdict is VerdictClass.INSUFFICIENT_DATA else [],
         reasons=[_bind_percent_signs(reason.text) for reason in verdict.reasons],
+        summary=_bind_percent_signs(_shorten(verdict.reasons[0].text)) if verdict.reasons else "",
         counterfactuals=[_bind_percent_signs(flip.text) for flip in verdict.flips],
     )
 
@@ -114,6 +117,12 @@ def _list_milestones(verdict: PairVerdict) -> list[tuple[str, str]]:
         words = words_by_day.setdefault(milestone.at_iso[:10], [])
         words.append(VERDICT_LABELS[VerdictClass(milestone.verdict)])
     return [(day, " or ".join(words)) for day, words in words_by_day.items()]
+
+
+def _shorten(text: str) -> str:
+    """Return the first clause, or two if the first says only what did not happen."""
+    clauses = text.split("; ")
+    return "; ".join(clauses[: 2 if clauses[0].startswith("no minute") else 1])
 
 
 def _bind_percent_signs(text: str) -> str:

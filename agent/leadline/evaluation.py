@@ -133,8 +133,8 @@ class Criterion:
     @property
     def description(self) -> str:
         """Comparison in words: ``p95 of each 60 s window < 5 ms``."""
-        rule = f"{self.statistic} of each {WINDOW_S} s window {self.comparison} {self.limit_us / 1_000:g} ms"
-        return rule if self.peak_limit_us is None else f"{rule}, max <= {self.peak_limit_us / 1_000:g} ms"
+        rule = f"{self.statistic} of each {WINDOW_S} s window {self.comparison} {self.limit_us / 1_000:.10g} ms"
+        return rule if self.peak_limit_us is None else f"{rule}, max <= {self.peak_limit_us / 1_000:.10g} ms"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

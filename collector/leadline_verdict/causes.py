@@ -99,7 +99,7 @@ def _is_latency_excluded(pair: PairWindows, states: ScenarioStates, criteria: Se
 
 def _name_limit(criteria: Sequence[Criterion]) -> str:
     limits_us = {criterion.limit_us for criterion in criteria}
-    return f"{min(limits_us) / 1_000:g} ms" if len(limits_us) == 1 else "a limit of the profile"
+    return f"{min(limits_us) / 1_000:.10g} ms" if len(limits_us) == 1 else "a limit of the profile"
 
 
 def _describe_section(
@@ -111,7 +111,9 @@ def _describe_section(
     requirements: RequirementSet,
 ) -> str:
     count = f"{section.minutes:,} of {known:,} minutes"
+    is_jitter = bool(requirements.criteria) and not any(item.is_rtt_limit for item in requirements.criteria)
     was = "was" if section.minutes == 1 else "were"
+    exceeded = f"varied by more than {limit}" if is_jitter else f"{was} above {limit}"
     where = f"in {section.episodes:,} episode{'' if section.episodes == 1 else 's'}"
     match section.cause:
         case WindowCause.OUTAGE:
@@ -120,8 +122,8 @@ def _describe_section(
         case WindowCause.LOSS:
             return f"{count} lost more than {_describe_tolerance(pair, requirements)}, {where}"
         case WindowCause.BOTH:
-            return f"{count} {was} above {limit} only by late and lost probes together, {where}"
-    text = f"{count} {was} above {limit} by latency, {where}"
+            return f"{count} {exceeded} only by late and lost probes together, {where}"
+    text = f"{count} {exceeded} by latency, {where}"
     when = find_concentration(np.flatnonzero(states.causes == LATENCY), pair.start_s, pair.time_zone)
     return f"{text}, most of them {when}" if when else text
 

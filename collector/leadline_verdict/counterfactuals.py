@@ -138,7 +138,9 @@ def _iter_duration_changes(
         yield _make_counterfactual(
             "campaign", f"{CAMPAIGN_DAYS} days, and a declaration for every open point", days=CAMPAIGN_DAYS
         )
-    elif shares.days_needed is not None:
+    elif not shares.days_needed:
+        yield _make_counterfactual("campaign", "a declaration for every open point", days=0)
+    else:
         yield _make_counterfactual(
             "campaign",
             f"{shares.days_needed} more days without a bad minute, or declared outages, and a declaration for every "

@@ -136,8 +136,9 @@ def _decide_within(
 
 def _is_observed_above(loss: LossSection) -> bool:
     """True if the loss outside outage minutes is above its limit, although that is not certain."""
-    is_open = loss.finding == NOT_DEMONSTRABLE and bool(loss.steady_sent)
-    return is_open and bool(loss.steady_lost) and loss.steady_lost > loss.limit_ratio * loss.steady_sent  # type: ignore[operator]
+    assert isinstance(loss.steady_lost, int)
+    assert isinstance(loss.steady_sent, int)
+    return loss.finding == NOT_DEMONSTRABLE and loss.steady_lost > loss.limit_ratio * loss.steady_sent
 
 
 def find_tipping_minutes(inputs: PairInputs) -> int | None:

@@ -34,6 +34,11 @@ def format_km(km: float) -> str:
     return f"{rounding.round_down(km, 0)} km"
 
 
+def count_of(number: int, noun: str) -> str:
+    """Format a count with its noun: ``1 minute``, ``1,440 minutes``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def make_reason(code: str, text: str, **numbers: float | int | str) -> Reason:
     """Build a reason: code, sentence, and the numbers of the sentence."""
     return Reason(code=code, numbers=numbers, text=text)
@@ -120,8 +125,9 @@ def coverage_low(coverage: float) -> Reason:
 def unknown_minutes_decisive(measured: MeasuredVerdict, minutes: int) -> Reason:
     return make_reason(
         "unknown_decides",
-        f"the {minutes:,} unknown minutes decide: the result is {_format_class(measured.class_if_bad)} if they are bad "
-        f"and {_format_class(measured.class_if_good)} if they are good",
+        f"the {count_of(minutes, 'unknown minute')} decide{'s' if minutes == 1 else ''}: the result is "
+        f"{_format_class(measured.class_if_bad)} if they are bad and {_format_class(measured.class_if_good)} if they "
+        "are good",
         unknown=minutes,
         if_bad=measured.class_if_bad.value,
         if_good=measured.class_if_good.value,
@@ -399,8 +405,8 @@ def few_probes(probes: int, *, is_maximum: bool) -> Reason:
 def excused_minutes(minutes: int) -> Reason:
     return make_reason(
         "excused",
-        f"{minutes:,} outage minutes count as good in the best case, because the agents of the destination were silent "
-        "too: a reboot of the destination may explain them",
+        f"{count_of(minutes, 'outage minute')} count{'s' if minutes == 1 else ''} as good in the best case, because "
+        "the agents of the destination were silent too: a reboot of the destination may explain them",
         minutes=minutes,
     )
 

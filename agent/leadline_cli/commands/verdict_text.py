@@ -106,7 +106,7 @@ def _iter_detail_lines(pair: PairVerdict) -> Iterator[str]:
     for episode in sorted(pair.episodes, key=lambda episode: -episode.minutes)[:_EPISODES_MAX]:
         worst = "lost" if episode.p95_us_worst is None else _format_ms(episode.p95_us_worst)
         yield (
-            f"  episode  {episode.start_iso}, {episode.minutes} min, worst p95 {worst}, "
+            f"  episode  {episode.start_iso}, {episode.minutes:,} min, worst p95 {worst}, "
             f"{episode.lost:,} of {episode.sent:,} lost"
         )
     if pair.episodes_total > _EPISODES_MAX:
@@ -165,7 +165,7 @@ def _format_share_lines(shares: SharesSection, coverage: float) -> Iterator[str]
             f"{low.rule.replace('_', ' ')}, {low.episodes} episodes (including unknown minutes)"
         )
     if shares.days_needed:
-        yield f"  needed   {shares.days_needed} more days without a bad minute to reach the target"
+        yield f"  needed   {shares.days_needed:,} more days without a bad minute to reach the target"
 
 
 def _format_rtt_lines(rtt: RttSection) -> Iterator[str]:

@@ -5,8 +5,8 @@ limit or one more bad minute never improves a verdict.
 Rule 2: the lower bound is the smallest of the Korn-Graubard bound by day and the bounds from 0, 1 and 2 episodes, which
 allow for an outage of m0 that the period missed. The Korn-Graubard bound is not monotone: further bad days can lower
 the variance. So the smallest bound over the k worst days is taken, for every k.
-Rule 3: one event is no rate. The upper bound uses the Korn-Graubard bound without the worst days, a ninth of them and
-at most five, so that no single outage of days decides. Bad minutes of each day above a level are ignored, with
+Rule 3: one event is no rate. The upper bound uses the Korn-Graubard bound without the worst days, a twelfth of them
+and at most five, so that no single outage of days decides. Bad minutes of each day above a level are ignored, with
 the level that gives the smallest upper bound, because a single outlier increases the variance. Independently of that, a
 period with the observed share of bad minutes p has a long-run share of at least 2 % of p: by Markov's inequality this
 is false in at most 2 % of the periods.
@@ -28,10 +28,10 @@ from leadline_verdict.binomial import CONFIDENCE, poisson_upper_bound
 from leadline_verdict.episodes import MERGE_GAP_WINDOWS, IntArray, find_runs
 from leadline_verdict.states import MinuteMask
 
-#: Days with bad minutes, no two of them neighbours, that the upper bound requires, and days besides the worst ones.
-SEPARATE_DAYS_MIN = 3
-#: The worst days that the upper bound leaves out: one of nine, at most five.
-LEFT_OUT_DIVISOR, LEFT_OUT_DAYS_MAX = 9, 5
+#: Days with bad minutes that the upper bound requires: without two neighbours, and besides the worst days.
+SEPARATE_DAYS_MIN, OTHER_DAYS_MIN = 4, 3
+#: The worst days that the upper bound leaves out: one of twelve, at most five.
+LEFT_OUT_DIVISOR, LEFT_OUT_DAYS_MAX = 12, 5
 #: Probability of the bound by Markov's inequality.
 MARKOV_RATIO = 0.02
 #: Assumed longest unobserved run of good windows, for the upper bound of a path without one.
@@ -151,9 +151,9 @@ def compute_upper_bound(observed: BadMinutes, tests: int = 1) -> float:
 
 
 def is_recurrent(observed: BadMinutes) -> bool:
-    """True if bad minutes occurred on three days that are not neighbours, and on three days besides the worst ones."""
+    """True if bad minutes occurred on four days without two neighbours, and on three days besides the worst ones."""
     besides = int(np.count_nonzero(leave_out_worst_days(observed).bad_by_day))
-    return besides >= SEPARATE_DAYS_MIN and count_separate_days(observed.bad_by_day) >= SEPARATE_DAYS_MIN
+    return besides >= OTHER_DAYS_MIN and count_separate_days(observed.bad_by_day) >= SEPARATE_DAYS_MIN
 
 
 def leave_out_worst_days(observed: BadMinutes) -> BadMinutes:

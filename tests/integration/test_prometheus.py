@@ -208,6 +208,8 @@ def test_the_status_an_agent_reports_becomes_metrics(quick: Client, store: Store
 
     values = _soon(quick, "leadline_agent_spool_batches{agent=fra1}")
 
+    # Headers are known before the batch is stored, so the age may follow one refresh later.
+    values |= _soon(quick, "leadline_agent_heard_age_seconds{agent=fra1}")
     assert values["leadline_agent_spool_batches{agent=fra1}"] == 12
     assert values["leadline_agent_spool_bytes{agent=fra1}"] == 34_567
     assert values["leadline_agent_spool_limit_bytes{agent=fra1}"] == 512 << 20

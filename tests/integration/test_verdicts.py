@@ -89,7 +89,7 @@ def test_four_good_weeks_are_within_provisionally(client: Client, fra1: str, sto
     pair = direction(document, "fra")
     assert (pair["verdict"], codes(pair)) == (
         "within_provisional",
-        ["causes", "tipping_point", "share_demonstrated", "observed_outages"],
+        ["causes", "tipping_point", "share_demonstrated", "share_when_up", "observed_outages"],
     )
     assert pair["within"]["tipping_point_minutes"] == 67
     assert (pair["provenance"]["data"], pair["coverage"], pair["simulated"]) == (["measured"], 1.0, False)
@@ -183,7 +183,15 @@ def test_an_undeclared_limit_keeps_the_verdict_provisional(client: Client, fra1:
 
     assert (missing["verdict"], codes(missing)) == (
         "within_provisional",
-        ["causes", "tipping_point", "share_demonstrated", "observed_outages", "not_vouched_for", "weak_limits"],
+        [
+            "causes",
+            "tipping_point",
+            "share_demonstrated",
+            "share_when_up",
+            "observed_outages",
+            "not_vouched_for",
+            "weak_limits",
+        ],
     )
     assert "not_vouched_for" not in codes(enough)
     assert (small["verdict"], codes(small)) == ("beyond", ["declared_unmet", "weak_limits"])

@@ -146,7 +146,7 @@ class TestBeyond:
         verdict = compute_verdict(build_pair(columns))
 
         assert verdict.verdict is BEYOND
-        assert "at most 79.6" in get_text(verdict, "share_below_target")
+        assert "at most 79.598" in get_text(verdict, "share_below_target")
 
 
 class TestInsufficientData:

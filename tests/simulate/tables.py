@@ -43,7 +43,7 @@ def format_summary(report: SimulationReport) -> str:
 def format_scenarios(report: SimulationReport) -> str:
     """Return a table for each family, with a row for each scenario."""
     return "\n\n".join(
-        f"### {name}\n" + "\n".join(_format_table(_SCENARIO_COLUMNS, map(_format_scenario_cells, rows)))
+        f"## {name}\n" + "\n".join(_format_table(_SCENARIO_COLUMNS, map(_format_scenario_cells, rows)))
         for name, rows in _group_families(report.rows)
     )
 

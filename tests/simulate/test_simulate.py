@@ -299,7 +299,7 @@ def test_the_pages_get_their_tables(tmp_path: FilePath) -> None:
     assert text.startswith(f"before\n{BEGIN}\n100 campaigns")
     assert text.endswith(f"{END}\nafter\n")
     assert "previous tables" not in text
-    assert "### bursty, 12 min\n" in (tmp_path / "simulation-tables.md").read_text(encoding="utf-8")
+    assert "## bursty, 12 min\n" in (tmp_path / "simulation-tables.md").read_text(encoding="utf-8")
     page.write_text("no tables", encoding="utf-8")
     with pytest.raises(ValueError, match="has no place for the tables"):
         write_pages(make_report(build_row()), tmp_path)
@@ -310,7 +310,7 @@ def test_the_page_lists_every_scenario() -> None:
     """docs/simulation-tables.md has the rows of the command in the same order."""
     printed, name = [], ""
     for line in (ROOT / "docs/simulation-tables.md").read_text(encoding="utf-8").splitlines():
-        name = line.removeprefix("### ") if line.startswith("### ") else name
+        name = line.removeprefix("## ") if line.startswith("## ") else name
         if match := re.match(r"\| (\d+\.\d\d%) \| (\d+) \|", line):
             printed.append((name, *match.groups()))
 

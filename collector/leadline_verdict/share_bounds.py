@@ -144,9 +144,9 @@ def bound_bad_high(observed: BadMinutes) -> float:
 def compute_upper_bound(observed: BadMinutes, tests: int = 1) -> float:
     """Compute the upper bound (rule 3), 0..1, for the smallest bound of a number of tests (Bonferroni)."""
     bad_low = MARKOV_RATIO / tests * observed.bad / observed.minutes
-    usual = leave_out_worst_days(observed)
     if is_recurrent(observed):
-        bad_low = max(bad_low, _bound_bad_low_by_days(usual, 1 - (1 - _UPPER_TAIL) / tests))
+        confidence = 1 - (1 - _UPPER_TAIL) / tests
+        bad_low = max(bad_low, _bound_bad_low_by_days(leave_out_worst_days(observed), confidence))
     return 1 - min(bad_low, max(0.0, 1 - _EPISODE_FACTORS[0] * UNSEEN_GOOD_WINDOWS / observed.minutes))
 
 

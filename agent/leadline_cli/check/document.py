@@ -110,7 +110,7 @@ class UncheckedLimit(Struct, frozen=True, kw_only=True):
 
 
 class CheckLimit(Struct, frozen=True, kw_only=True):
-    """A limit of the profile, with the words of the catalogue that tell how far it can be relied on."""
+    """A limit of the profile, with its status, confidence and strength in the catalogue."""
 
     limit_id: str
     #: current, superseded or end-of-support.
